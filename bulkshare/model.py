@@ -1,0 +1,211 @@
+"""The values that travel between the floors: frozen, without behaviour beyond reading themselves.
+
+Plan -> `Job` -> `Request` -> `Reply` -> `Verdict` -> `Outcome`. Nothing here knows HTTP libraries, SQL or asyncio.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+
+class Problem(NamedTuple):
+    """One thing wrong with an input: where (`file:line:column`, 1-based, as far as known), what, and what to do."""
+
+    file: str
+    line: int | None
+    column: int | None
+    message: str
+
+    def __str__(self) -> str:
+        place = ":".join(str(part) for part in (self.file, self.line, self.column) if part is not None)
+        return f"{place}: {self.message}"
+
+
+class Job(NamedTuple):
+    """One pair to bring about: this project shall be a member of this image. The pair is its identity."""
+
+    image_id: str
+    member_id: str
+
+
+class Member(NamedTuple):
+    """A member of an image as the cloud tells it; a field the cloud left out or garbled is None."""
+
+    image_id: str
+    member_id: str
+    status: str | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    schema: str | None = None
+
+
+class Request(NamedTuple):
+    """An HTTP request below the image endpoint; `path` starts with /v2/ and is quoted already."""
+
+    method: str
+    path: str
+    body: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An HTTP answer. Header names are lower case. `body` is read up to a bound; `cut` says it was longer."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    cut: bool = False
+
+
+class FaultKind(Enum):
+    """How a request ended without an answer; what matters is whether the server may have acted on it."""
+
+    UNSENT = "unsent"  # refused, unresolved, no route: the server never saw it
+    TIMEOUT = "timeout"  # sent, or partly; no answer in time
+    LOST = "lost"  # sent, or partly; the connection ended or the answer was no HTTP
+    UNTRUSTED = "untrusted"  # the certificate does not verify: nothing was sent, and nothing may be
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A network error as a value. `detail` is for the user and holds no secret."""
+
+    kind: FaultKind
+    detail: str
+
+
+Reply = Response | Fault
+
+
+class Step(Enum):
+    """What is asked of the cloud: ADD the member (POST), ASK for it (GET one), LIST the image's members (GET all)."""
+
+    ADD = "add"
+    ASK = "ask"
+    LIST = "list"
+
+
+class Kind(Enum):
+    """What an answer means. The table of answers is in `glance`."""
+
+    SHARED = "shared"  # the member was added by this very request
+    PRESENT = "present"  # the member is there (a GET found it, or 409 said so)
+    ABSENT = "absent"  # a GET did not find it
+    LISTED = "listed"  # the image's members were listed
+    REJECTED = "rejected"  # a definite no
+    OVER_QUOTA = "over quota"  # 413: a definite no, unless the member is there already; ask
+    UNCLEAR = "unclear"  # an answer that can't be believed; ask
+    LOST = "lost"  # no answer, and the server may have acted: wait, then ask
+    TRANSIENT = "transient"  # try again later; `maybe_done` tells whether the server may have acted
+    THROTTLED = "throttled"  # the endpoint wants us slower; it did not act
+
+
+class Scope(Enum):
+    """How far an answer reaches."""
+
+    PAIR = "pair"
+    IMAGE = "image"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The meaning of one reply.
+
+    `reason` is one clean line for the user. `retry_after` is in seconds. `members` has what a GET or POST told.
+    """
+
+    kind: Kind
+    reason: str = ""
+    scope: Scope = Scope.PAIR
+    retry_after: float | None = None
+    maybe_done: bool = False
+    members: tuple[Member, ...] = ()
+    http_status: int | None = None
+    request_id: str | None = None
+
+
+class Result(StrEnum):
+    """What became of a pair; the words are the ledger's and the user's."""
+
+    SHARED = "shared"  # this run added it
+    ALREADY = "already"  # it was a member
+    REJECTED = "rejected"  # the cloud said no
+    FAILED = "failed"  # attempts used up
+    SKIPPED = "skipped"  # not tried
+    PENDING = "pending"  # not finished
+
+
+AS_PLANNED = frozenset({Result.SHARED, Result.ALREADY})
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The ledger's row of one pair.
+
+    `attempts` counts the POSTs sent for it. `status`, `created_at`, `updated_at` and `schema` are the cloud's own
+    fields; the other times are this machine's, aware and UTC. A pending pair has only image, member and result.
+    """
+
+    image_id: str
+    member_id: str
+    result: Result
+    http_status: int | None = None
+    status: str | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    schema: str | None = None
+    attempts: int = 0
+    request_id: str | None = None
+    reason: str = ""
+    started_at: datetime | None = None
+    settled_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """As whom, and where, a run acts. `endpoint` is the image endpoint without /v2 and trailing slash."""
+
+    cloud: str  # the clouds.yaml entry, "environment" or "sandbox"
+    region: str
+    endpoint: str
+    user: str
+    project: str
+    project_id: str
+
+
+class RunState(StrEnum):
+    """Where a run stands. A killed run stays RUNNING: its lock is free, so the next one can tell."""
+
+    RUNNING = "running"
+    INTERRUPTED = "interrupted"  # stopped early in good order; the rest is pending
+    FINISHED = "finished"  # no pair is pending
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of a plan, as the ledger keeps it.
+
+    `key` is the name users see. `fingerprint` is the plan's set of pairs as a hash: a run may be continued only by
+    the same plan against the same account. `requests`, `retries` and `seconds` sum over its continuations.
+    """
+
+    id: int
+    key: str
+    plan: str
+    fingerprint: str
+    account: Account
+    state: RunState
+    started_at: datetime
+    finished_at: datetime | None = None
+    host: str = ""
+    pid: int = 0
+    requests: int = 0
+    retries: int = 0
+    seconds: float = 0.0
+    totals: Mapping[Result, int] = field(default_factory=dict)
