@@ -42,7 +42,7 @@ class CredentialsRefusedError(BulkshareError):
 
 
 class EndpointRefusedError(BulkshareError):
-    """The image endpoint can't be trusted: its certificate does not verify. Nothing was sent to it."""
+    """An endpoint can't be trusted: its certificate does not verify or its address is unsafe. Nothing was sent."""
 
     exit_code = 3
 

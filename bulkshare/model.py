@@ -45,12 +45,18 @@ class Member(NamedTuple):
     schema: str | None = None
 
 
-class Request(NamedTuple):
-    """An HTTP request below the image endpoint; `path` starts with /v2/ and is quoted already."""
+@dataclass(frozen=True, slots=True)
+class Request:
+    """An HTTP request below the image endpoint; `path` starts with /v2/ and is quoted already.
+
+    Of the answer's body at most `body_bound` bytes are read. `token` is put on by the identity layer and never shown.
+    """
 
     method: str
     path: str
     body: bytes | None = None
+    body_bound: int = 1 << 20
+    token: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +75,6 @@ class FaultKind(Enum):
     UNSENT = "unsent"  # refused, unresolved, no route: the server never saw it
     TIMEOUT = "timeout"  # sent, or partly; no answer in time
     LOST = "lost"  # sent, or partly; the connection ended or the answer was no HTTP
-    UNTRUSTED = "untrusted"  # the certificate does not verify: nothing was sent, and nothing may be
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +184,18 @@ class Account:
     project_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """How to reach the image endpoint (as in `Account`): all that a transport needs, and nothing of who we are."""
+
+    endpoint: str
+    verify: bool = True
+    cacert: str | None = None  # file or folder of certificate authorities; None: the system's
+    cert: str | None = None  # the client certificate
+    key: str | None = None  # its key; None: in the same file
+    proxy: str | None = field(default=None, repr=False)  # a URL that may hold a password
+
+
 class RunState(StrEnum):
     """Where a run stands. A killed run stays RUNNING: its lock is free, so the next one can tell."""
 
@@ -209,3 +226,21 @@ class Run:
     retries: int = 0
     seconds: float = 0.0
     totals: Mapping[Result, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How hard the cloud may be worked: requests in flight, requests per second, in flight per image."""
+
+    concurrency: int = 16
+    rate: float = 50.0
+    per_image: int = 4
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often a POST is tried, and the base and the cap of the exponential wait between tries, in seconds."""
+
+    attempts: int = 6
+    base_seconds: float = 0.5
+    cap_seconds: float = 30.0
