@@ -1,0 +1,144 @@
+"""Which request may go next: the in-memory window on the ledger's pending pairs. Arithmetic only, no waiting.
+
+Each image with work in the window is a lane. A lane lets at most `per_image` requests be in flight, takes part in
+turn with the others, and sends one request alone until the cloud has shown that the image takes members at all: an
+image that is unknown or private costs one request, not a burst. A pair is at any moment in exactly one place
+(ready, deferred or in flight), so two requests for it are never in flight together.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bulkshare.retry import Case
+
+
+@dataclass(slots=True, eq=False)
+class Lane:
+    """The part of the window that belongs to one image."""
+
+    image_id: str
+    trusted: bool = False  # the cloud has shown that this image takes members
+    exhausted: bool = False  # the ledger has no more pairs for it beyond those added
+    last_member_id: str | None = None  # the last pair added: where to read on
+    closed: str | None = None  # why the image's untried pairs are not to be tried
+    ready: deque[Case] = field(default_factory=deque)
+    in_flight: int = 0
+    deferred: int = 0
+    queued: bool = False  # in the dispatch's turn
+
+    @property
+    def drained(self) -> bool:
+        """Nothing of this image is in the window, and nothing more is to come."""
+        return not (self.ready or self.in_flight or self.deferred) and (self.exhausted or self.closed is not None)
+
+
+class Dispatch:
+    """The lanes, and whose turn it is. Times are seconds on any one monotonic clock."""
+
+    def __init__(self, *, per_image: int) -> None:
+        self._per_image = per_image
+        self._lanes: dict[str, Lane] = {}
+        self._turn: deque[Lane] = deque()
+        self._deferred: list[tuple[float, int, Case]] = []
+        self._order = 0  # ties in the heap are served first come, first served
+
+    def __len__(self) -> int:
+        """Return the number of open lanes."""
+        return len(self._lanes)
+
+    def open(self, image_id: str, *, trusted: bool) -> Lane:
+        """Add a lane for an image that has none."""
+        lane = self._lanes[image_id] = Lane(image_id, trusted=trusted)
+        return lane
+
+    def add(self, lane: Lane, cases: Sequence[Case], *, exhausted: bool) -> None:
+        """Append cases to an open lane; `exhausted` says that these are the image's last."""
+        lane.exhausted = exhausted
+        if lane.closed is None:
+            lane.ready.extend(cases)
+            lane.last_member_id = cases[-1].job.member_id if cases else lane.last_member_id
+        self._queue(lane)
+        self._remove_if_drained(lane)
+
+    def all_read(self) -> bool:
+        """Whether no open lane has more in the ledger that it wants."""
+        return all(lane.exhausted or lane.closed is not None for lane in self._lanes.values())
+
+    def hungry(self, low_water: int) -> Lane | None:
+        """Return a lane that has fewer than `low_water` cases ready and more in the ledger."""
+        for lane in self._lanes.values():
+            if not lane.exhausted and lane.closed is None and len(lane.ready) < low_water:
+                return lane
+        return None
+
+    def next(self, now: float) -> Case | None:
+        """Take the next case that may be sent at `now`, or None."""
+        while self._deferred and self._deferred[0][0] <= now:
+            case = heapq.heappop(self._deferred)[2]
+            lane = self._lanes[case.job.image_id]
+            lane.deferred -= 1
+            lane.ready.appendleft(case)  # it has waited once already
+            self._queue(lane)
+        while self._turn:
+            lane = self._turn.popleft()
+            lane.queued = False
+            if lane.ready:  # closing a lane empties it where it stands
+                case = lane.ready.popleft()
+                lane.in_flight += 1
+                self._queue(lane)
+                return case
+        return None
+
+    def due(self) -> float | None:
+        """Return when the first deferred case becomes ready, or None."""
+        return self._deferred[0][0] if self._deferred else None
+
+    def defer(self, case: Case, until: float) -> None:
+        """Put a case that was in flight back, to be sent at `until` or later."""
+        lane = self._lanes[case.job.image_id]
+        lane.in_flight -= 1
+        lane.deferred += 1
+        heapq.heappush(self._deferred, (until, self._order, case))
+        self._order += 1
+        self._queue(lane)
+
+    def lane(self, image_id: str) -> Lane:
+        """Return an open lane."""
+        return self._lanes[image_id]
+
+    def done(self, lane: Lane) -> bool:
+        """Account for a case of the lane that was in flight and is settled; return whether the lane is drained."""
+        lane.in_flight -= 1
+        self._queue(lane)
+        return self._remove_if_drained(lane)
+
+    def trust(self, lane: Lane) -> None:
+        """Lift the one-at-a-time limit of a lane."""
+        lane.trusted = True
+        self._queue(lane)
+
+    def close(self, lane: Lane, why: str) -> None:
+        """Drop the lane's untried cases, and take no more. Those tried already go on to an answer of their own."""
+        if lane.closed is None:
+            lane.closed = why
+            lane.ready = deque(case for case in lane.ready if case.posts)
+
+    def _remove_if_drained(self, lane: Lane) -> bool:
+        if lane.drained and self._lanes.get(lane.image_id) is lane:
+            del self._lanes[lane.image_id]
+            return True
+        return False
+
+    def _queue(self, lane: Lane) -> None:
+        """Give a lane its place in the turn if it may send."""
+        limit = self._per_image if lane.trusted else 1
+        if lane.ready and not lane.queued and lane.in_flight < limit:
+            lane.queued = True
+            self._turn.append(lane)

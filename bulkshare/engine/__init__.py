@@ -1,0 +1,148 @@
+"""Reads pending pairs, sends, interprets, decides and records: the only part of the program that starts tasks.
+
+Three phases. *Listing* asks, once per image, who is a member already, and settles those pairs without sending them.
+*Sharing* sends what is left. *Describing* fetches the member fields of pairs that answered 409, which tells nothing
+else. Outcomes pass through one writer, which commits them in groups and only then tells the observer.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+import anyio
+
+from bulkshare.engine.caller import Caller
+from bulkshare.engine.listing import Listing
+from bulkshare.engine.recorder import Recorder
+from bulkshare.engine.sharing import Sharing
+from bulkshare.errors import BulkshareError, LedgerError
+
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Callable, Iterator
+    from datetime import datetime
+
+    from bulkshare.model import Limits, RetryPolicy
+    from bulkshare.ports import Ledger, Observer, Transport
+
+__all__ = ["Engine", "Preflight"]
+
+GRACE_SECONDS = 10.0  # how long requests in flight may take to end after a stop
+
+
+class Preflight(Enum):
+    """Which images are listed first: those with that many pairs to do or more; never none."""
+
+    AUTO = 2  # one GET in place of two POSTs pays at once; in place of one it does not
+    ALWAYS = 1
+    NEVER = None
+
+
+class Engine:
+    """Settles the pending pairs of one run in the ledger. An engine runs once.
+
+    `wall` gives aware UTC times for the record; `jitter` gives uniform numbers in [0, 1).
+    """
+
+    def __init__(
+        self,
+        *,
+        run_id: int,
+        transport: Transport,
+        ledger: Ledger,
+        observer: Observer,
+        limits: Limits,
+        policy: RetryPolicy,
+        wall: Callable[[], datetime],
+        jitter: Callable[[], float],
+    ) -> None:
+        self._stopping = anyio.Event()
+        self._work_scope = anyio.CancelScope()
+        self._caller = Caller(
+            transport=transport,
+            observer=observer,
+            policy=policy,
+            wall=wall,
+            jitter=jitter,
+            stopping=self._stopping,
+        )
+        self._recorder = Recorder(run_id, ledger, observer, wall)
+        self._listing = Listing(self._caller, self._recorder, limits, wall)
+        self._sharing = Sharing(self._caller, self._recorder, limits, wall)
+
+    @property
+    def retries(self) -> int:
+        """How many requests were repeats."""
+        return self._caller.retries
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether a stop came before the work was done."""
+        return self._stopping.is_set()
+
+    async def run(
+        self,
+        *,
+        preflight: Preflight = Preflight.AUTO,
+        share: bool = True,
+        stop_signals: tuple[signal.Signals, ...] = (),
+    ) -> None:
+        """Settle every pending pair, or as many as there is time for before a stop.
+
+        With `share` False only the listing is done: what stays pending is what would be sent. The first of
+        `stop_signals` stops as `stop` does, the second at once. Raises the `BulkshareError` that ended the run early;
+        what was answered by then is recorded as far as the ledger takes it.
+        """
+        try:
+            async with anyio.create_task_group() as watchers:
+                if stop_signals:
+                    watchers.start_soon(self._watch, stop_signals)
+                async with self._recorder:
+                    with self._work_scope:
+                        await self._work(preflight, share=share)
+                watchers.cancel_scope.cancel()
+        except BaseExceptionGroup as group:
+            raise _leading(group) from group
+
+    def stop(self) -> None:
+        """Send nothing more, and give what is in flight ten seconds to end. Called again: give it none."""
+        if self._stopping.is_set():
+            self._work_scope.cancel()
+            return
+        self._stopping.set()
+        self._work_scope.deadline = anyio.current_time() + GRACE_SECONDS
+        self._sharing.wake_all()
+
+    async def _watch(self, signals: tuple[signal.Signals, ...]) -> None:
+        with anyio.open_signal_receiver(*signals) as received:
+            async for _ in received:
+                self.stop()
+
+    async def _work(self, preflight: Preflight, *, share: bool) -> None:
+        trusted: frozenset[str] = frozenset()
+        if preflight.value is not None:
+            trusted = await self._listing.settle_present(at_least=preflight.value)
+            await self._recorder.flush()
+        if share and not self._stopping.is_set():
+            await self._sharing.settle_pending(trusted)
+            await self._recorder.flush()
+        if share and not self._stopping.is_set():
+            await self._listing.describe()
+
+
+def _leading(group: BaseExceptionGroup) -> BaseException:
+    """Return the one exception that tells the user most: a lost ledger before all else, a bug before a refusal."""
+    leaves = list(_leaves(group))
+    return next(
+        (leaf for leaf in leaves if isinstance(leaf, LedgerError)),
+        next((leaf for leaf in leaves if not isinstance(leaf, BulkshareError)), leaves[0]),
+    )
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error

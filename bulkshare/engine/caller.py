@@ -1,0 +1,77 @@
+"""One question to the cloud and what its answer means; counted and told to the observer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import anyio
+
+from bulkshare.glance import interpret, request_for
+from bulkshare.model import Kind, Step
+from bulkshare.retry import Send, backoff_seconds, decide
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from bulkshare.model import Job, RetryPolicy, Verdict
+    from bulkshare.ports import Observer, Transport
+    from bulkshare.retry import Case, Decision
+
+
+class Caller:
+    """Sends the request of a step through the transport and interprets the reply."""
+
+    def __init__(
+        self,
+        *,
+        transport: Transport,
+        observer: Observer,
+        policy: RetryPolicy,
+        wall: Callable[[], datetime],
+        jitter: Callable[[], float],
+        stopping: anyio.Event,
+    ) -> None:
+        self._transport = transport
+        self._observer = observer
+        self._policy = policy
+        self._wall = wall
+        self._jitter = jitter
+        self.stopping = stopping
+        self.retries = 0
+
+    async def advance(self, case: Case) -> Decision:
+        """Send what the case asks for, once, and decide what follows."""
+        verdict = await self._call(case.step, case.job.image_id, case.job.member_id)
+        decision = decide(self._policy, case, verdict, self._jitter())
+        if isinstance(decision, Send) and (decision.case.step is Step.ADD or case.step is Step.ASK):
+            self._count_retry(case.job, verdict, decision.delay_seconds)
+        return decision
+
+    async def list_members(self, image_id: str) -> Verdict:
+        """List an image's members, trying again as the policy says; a stop ends the waiting."""
+        attempt = 1
+        while True:
+            verdict = await self._call(Step.LIST, image_id, "")
+            passing = verdict.kind in (Kind.TRANSIENT, Kind.THROTTLED, Kind.LOST)
+            if not passing or attempt >= self._policy.attempts or self.stopping.is_set():
+                break
+            delay_seconds = backoff_seconds(self._policy, attempt, verdict, self._jitter())
+            self._count_retry(image_id, verdict, delay_seconds)
+            with anyio.move_on_after(delay_seconds):
+                await self.stopping.wait()
+                break
+            attempt += 1
+        self._observer.listed(image_id, verdict)
+        return verdict
+
+    async def _call(self, step: Step, image_id: str, member_id: str) -> Verdict:
+        began = anyio.current_time()
+        reply = await self._transport.send(request_for(step, image_id, member_id))
+        verdict = interpret(step, image_id, member_id, reply, self._wall())
+        self._observer.answered(step, image_id, member_id or None, verdict, anyio.current_time() - began)
+        return verdict
+
+    def _count_retry(self, what: Job | str, verdict: Verdict, delay_seconds: float) -> None:
+        self.retries += 1
+        self._observer.retrying(what, verdict, delay_seconds)

@@ -1,0 +1,171 @@
+"""The one way into the ledger while an engine runs: a queue, a writer task, and commits in groups."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar, TypeVarTuple, Unpack
+
+import anyio
+import anyio.to_thread
+
+from bulkshare.model import Outcome, Result
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from datetime import datetime
+    from types import TracebackType
+    from typing import Self
+
+    from bulkshare.model import Member
+    from bulkshare.ports import Ledger, Observer
+
+GROUP = 512  # outcomes in one commit; larger groups gain nothing measurable
+GROUP_WAIT_SECONDS = 0.05  # how long the first outcome of a group waits for company
+LONGEST_QUEUE = 16 * GROUP  # outcomes in memory, beyond which those who add them wait
+PAGE = 256  # pairs read at a time: some seconds of work for one image
+IMAGES_PAGE = 1000
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """All pairs of an image that are still pending, to be settled as skipped for one reason."""
+
+    image_id: str
+    reason: str
+
+
+class Recorder:
+    """Writes outcomes in the order in which they came, and tells the observer once they are durable.
+
+    An async context manager: leaving it, even with an error, writes what is queued. Raises `LedgerError` from the
+    task group it belongs to, which ends everything that could send more.
+    """
+
+    def __init__(self, run_id: int, ledger: Ledger, observer: Observer, wall: Callable[[], datetime]) -> None:
+        self._run_id = run_id
+        self._ledger = ledger
+        self.observer = observer
+        self._wall = wall
+        self._queue: list[Outcome | Rest] = []
+        self._arrived = anyio.Event()
+        self._written = anyio.Event()
+        self._full = anyio.Event()
+        self._busy = False
+        self._closed = False
+        self._one_at_a_time = anyio.CapacityLimiter(1)  # the ledger is used by one thread at a time
+        self._writers = anyio.create_task_group()
+
+    async def __aenter__(self) -> Self:
+        await self._writers.__aenter__()
+        self._writers.start_soon(self._write)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        self._closed = True
+        self._arrived.set()
+        return await self._writers.__aexit__(kind, error, trace)
+
+    def put(self, record: Outcome | Rest) -> None:
+        """Queue a record. Never waits: an answer that came is not lost to a cancellation."""
+        self._queue.append(record)
+        self._arrived.set()
+        if len(self._queue) >= GROUP:
+            self._full.set()
+
+    async def room(self) -> None:
+        """Wait until the queue is short enough to take more."""
+        while len(self._queue) >= LONGEST_QUEUE:
+            await self._written.wait()
+
+    async def flush(self) -> None:
+        """Wait until everything queued is in the ledger."""
+        while self._queue or self._busy:
+            self._full.set()
+            await self._written.wait()
+
+    async def ledger(self, function: Callable[[Unpack[Ts]], T], *args: *Ts) -> T:
+        """Call a ledger's method in a thread, in turn with the writer."""
+        return await anyio.to_thread.run_sync(function, *args, limiter=self._one_at_a_time)
+
+    async def pending_images(self) -> AsyncIterator[tuple[str, int]]:
+        """Yield (image ID, number of pending pairs)."""
+        after: str | None = None
+        while True:
+            page = await self.ledger(partial(self._ledger.pending_images, self._run_id, after=after, limit=IMAGES_PAGE))
+            for item in page:
+                yield item
+            if len(page) < IMAGES_PAGE:
+                return
+            after = page[-1][0]
+
+    async def pending_members(self, image_id: str, after: str | None) -> list[str]:
+        """Return the next page of an image's pending member IDs; shorter than `PAGE` when it is the last."""
+        return await self.ledger(lambda: self._ledger.pending_members(self._run_id, image_id, after=after, limit=PAGE))
+
+    async def pending_total(self) -> int:
+        """Count the pairs that are pending."""
+        return (await self.ledger(self._ledger.totals, self._run_id))[Result.PENDING]
+
+    async def undescribed(self) -> dict[str, list[str]]:
+        """Return, by image, the members that are there but whose fields are not known."""
+        return dict(await self.ledger(self._ledger.undescribed, self._run_id))
+
+    async def describe(self, members: list[Member]) -> None:
+        """Fill in members' fields."""
+        await self.ledger(self._ledger.describe, self._run_id, members)
+
+    async def _write(self) -> None:
+        # Shielded: whatever ends the run, what the cloud has answered is written down first.
+        with anyio.CancelScope(shield=True):
+            while True:
+                await self._arrived.wait()
+                if not self._closed:
+                    with anyio.move_on_after(GROUP_WAIT_SECONDS):
+                        await self._full.wait()
+                group, self._queue = self._queue, []
+                self._arrived, self._full = anyio.Event(), anyio.Event()
+                self._busy = True
+                await self._commit(group)
+                self._busy = False
+                self._written.set()
+                self._written = anyio.Event()
+                if self._closed and not self._queue:
+                    return
+                if self._closed:
+                    self._arrived.set()
+
+    async def _commit(self, group: list[Outcome | Rest]) -> None:
+        outcomes: list[Outcome] = []
+        for record in group:
+            if isinstance(record, Outcome):
+                outcomes.append(record)
+                continue
+            await self._settle(outcomes)  # what was answered for the image stands; only the remainder is skipped
+            outcomes = []
+            await self._settle_rest(record)
+        await self._settle(outcomes)
+
+    async def _settle(self, outcomes: list[Outcome]) -> None:
+        if outcomes:
+            await self.ledger(self._ledger.settle, self._run_id, outcomes)
+            self.observer.settled(outcomes)
+
+    async def _settle_rest(self, rest: Rest) -> None:
+        count = await self.ledger(
+            partial(
+                self._ledger.settle_rest,
+                self._run_id,
+                rest.image_id,
+                result=Result.SKIPPED,
+                reason=rest.reason,
+                now=self._wall(),
+            )
+        )
+        if count:
+            self.observer.settled_rest(rest.image_id, count, Result.SKIPPED, rest.reason)

@@ -1,0 +1,133 @@
+"""The worker pool: sends the pairs that are pending until every one is settled or a stop comes."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from typing import TYPE_CHECKING
+
+import anyio
+
+from bulkshare.dispatch import Dispatch
+from bulkshare.engine.outcomes import settled
+from bulkshare.engine.recorder import PAGE, Rest
+from bulkshare.model import Job, Result, Scope
+from bulkshare.retry import Case, Send
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from bulkshare.dispatch import Lane
+    from bulkshare.engine.caller import Caller
+    from bulkshare.engine.recorder import Recorder
+    from bulkshare.model import Limits
+    from bulkshare.retry import Settle
+
+LOW_WATER = PAGE // 4  # pairs ready for an image below which its next page is read
+
+
+class Sharing:
+    """A feeder that keeps the window on the ledger filled, and workers that empty it."""
+
+    def __init__(self, caller: Caller, recorder: Recorder, limits: Limits, wall: Callable[[], datetime]) -> None:
+        self._caller = caller
+        self._recorder = recorder
+        self._limits = limits
+        self._wall = wall
+        self._dispatch = Dispatch(per_image=limits.per_image)
+        # Enough images open that no worker waits only because of the per-image limit.
+        self._open_images = 2 + 2 * math.ceil(limits.concurrency / limits.per_image)
+        self._all_read = False
+        self._idle: deque[anyio.Event] = deque()
+        self._hungry = anyio.Event()
+        self._began: dict[Job, datetime] = {}  # of pairs that wait to be sent again
+
+    async def settle_pending(self, trusted: frozenset[str]) -> None:
+        """Work through the ledger's pending pairs; images in `trusted` need not show first that they take members."""
+        self._recorder.observer.phase("sharing", await self._recorder.pending_total())
+        async with anyio.create_task_group() as workers:
+            workers.start_soon(self._feed, trusted)
+            for _ in range(self._limits.concurrency):
+                workers.start_soon(self._work)
+
+    def wake_all(self) -> None:
+        """Let everybody look again whether there is something to do."""
+        self._wake(len(self._idle))
+        self._hungry.set()
+
+    async def _feed(self, trusted: frozenset[str]) -> None:
+        async for image_id, _ in self._recorder.pending_images():
+            while len(self._dispatch) >= self._open_images and not self._caller.stopping.is_set():
+                await self._refill()
+            if self._caller.stopping.is_set():
+                break
+            await self._fill(self._dispatch.open(image_id, trusted=image_id in trusted))
+        while not self._dispatch.all_read() and not self._caller.stopping.is_set():
+            await self._refill()
+        self._all_read = True
+        self.wake_all()
+
+    async def _refill(self) -> None:
+        """Read on for an image that runs low, or wait until one does or ends."""
+        self._hungry = anyio.Event()
+        lane = self._dispatch.hungry(LOW_WATER)
+        if lane is None:
+            await self._hungry.wait()
+        else:
+            await self._fill(lane)
+
+    async def _fill(self, lane: Lane) -> None:
+        page = await self._recorder.pending_members(lane.image_id, lane.last_member_id)
+        cases = [Case(Job(lane.image_id, member_id)) for member_id in page]
+        self._dispatch.add(lane, cases, exhausted=len(page) < PAGE)
+        self._wake(self._limits.per_image)
+
+    async def _work(self) -> None:
+        while (case := await self._next()) is not None:
+            began = self._began.pop(case.job, None) or self._wall()
+            decision = await self._caller.advance(case)
+            if isinstance(decision, Send):
+                self._began[case.job] = began
+                self._dispatch.defer(decision.case, anyio.current_time() + decision.delay_seconds)
+                self._wake(1)  # somebody has to know the new time
+            else:
+                self._recorder.put(settled(decision, began, self._wall()))
+                self._finish(decision)
+                await self._recorder.room()
+
+    def _finish(self, settle: Settle) -> None:
+        """Account for a settled pair in its lane, and for what it says about the image."""
+        lane = self._dispatch.lane(settle.case.job.image_id)
+        if settle.scope is Scope.IMAGE:
+            self._dispatch.close(lane, settle.reason)
+        elif not lane.trusted and settle.result is not Result.FAILED:
+            self._dispatch.trust(lane)
+            self._wake(self._limits.per_image)
+        if self._dispatch.done(lane) and lane.closed is not None:
+            self._recorder.put(Rest(lane.image_id, lane.closed))
+        if lane.drained or (not lane.exhausted and len(lane.ready) < LOW_WATER):
+            self._hungry.set()
+
+    async def _next(self) -> Case | None:
+        """Wait for a case that may be sent; None when there will be none."""
+        while not self._caller.stopping.is_set():
+            now = anyio.current_time()
+            case = self._dispatch.next(now)
+            if case is not None:
+                return case
+            if self._all_read and not self._dispatch:
+                self._wake(len(self._idle))
+                return None
+            due = self._dispatch.due()
+            awake = anyio.Event()
+            self._idle.append(awake)
+            with anyio.move_on_after(math.inf if due is None else due - now):
+                await awake.wait()
+            if not awake.is_set():
+                self._idle.remove(awake)
+        return None
+
+    def _wake(self, count: int) -> None:
+        for _ in range(min(count, len(self._idle))):
+            self._idle.popleft().set()

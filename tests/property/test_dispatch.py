@@ -1,0 +1,96 @@
+"""The window on the pending pairs, against what must always hold."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from bulkshare.dispatch import Dispatch
+from bulkshare.model import Job
+from bulkshare.retry import Case
+
+PER_IMAGE = 3
+IMAGES = ["a", "b", "c"]
+
+
+class Window(RuleBasedStateMachine):
+    """Opens, fills, takes, defers, settles and closes in any order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dispatch = Dispatch(per_image=PER_IMAGE)
+        self.now = 0.0
+        self.opened: set[str] = set()
+        self.added: list[Job] = []
+        self.flying: list[Case] = []
+        self.deferred: dict[Job, float] = {}
+        self.ended: list[Job] = []
+        self.dropped: set[str] = set()
+
+    @rule(image=st.sampled_from(IMAGES), trusted=st.booleans(), pages=st.integers(0, 7))
+    def open(self, image: str, trusted: bool, pages: int) -> None:  # noqa: FBT001  drawn by hypothesis
+        """Open a lane once per image, with a few pairs."""
+        if image in self.opened:
+            return
+        self.opened.add(image)
+        jobs = [Job(image, str(n)) for n in range(pages)]
+        self.dispatch.add(self.dispatch.open(image, trusted=trusted), [Case(job) for job in jobs], exhausted=True)
+        self.added += jobs
+
+    @rule(seconds=st.floats(0, 2))
+    def take(self, seconds: float) -> None:
+        """Let time pass and take a case."""
+        self.now += seconds
+        case = self.dispatch.next(self.now)
+        if case is not None:
+            assert case.job not in [other.job for other in self.flying], "two in flight for a pair"
+            assert self.deferred.pop(case.job, 0.0) <= self.now, "sent before its time"
+            self.flying.append(case)
+
+    @precondition(lambda self: self.flying)
+    @rule(data=st.data(), seconds=st.floats(0, 3))
+    def defer(self, data: st.DataObject, seconds: float) -> None:
+        """Put a case in flight back for later."""
+        case = self.flying.pop(data.draw(st.integers(0, len(self.flying) - 1)))
+        tried = Case(case.job, posts=case.posts + 1)
+        self.dispatch.defer(tried, self.now + seconds)
+        self.deferred[case.job] = self.now + seconds
+
+    @precondition(lambda self: self.flying)
+    @rule(data=st.data(), trust=st.booleans(), close=st.booleans())
+    def settle(self, data: st.DataObject, trust: bool, close: bool) -> None:  # noqa: FBT001  drawn by hypothesis
+        """Settle a case in flight, which may speak for its image."""
+        case = self.flying.pop(data.draw(st.integers(0, len(self.flying) - 1)))
+        lane = self.dispatch.lane(case.job.image_id)
+        if close:
+            self.dispatch.close(lane, "why")
+            self.dropped.add(lane.image_id)
+        elif trust:
+            self.dispatch.trust(lane)
+        self.dispatch.done(lane)
+        self.ended.append(case.job)
+
+    @invariant()
+    def per_image_limit_holds(self) -> None:
+        """No image has more in flight than it may."""
+        for image in IMAGES:
+            assert sum(case.job.image_id == image for case in self.flying) <= PER_IMAGE
+
+    def teardown(self) -> None:
+        """Drained to the end, every pair was taken and settled once, unless its image was closed."""
+        for _ in range(10_000):
+            for case in self.flying:
+                self.dispatch.done(self.dispatch.lane(case.job.image_id))
+                self.ended.append(case.job)
+            self.flying = []
+            case_or_none = self.dispatch.next(float("inf"))
+            if case_or_none is None:
+                break
+            self.flying = [case_or_none]
+        assert not self.dispatch, "a lane was left behind"
+        assert len(self.ended) == len(set(self.ended))
+        missing = set(self.added) - set(self.ended)
+        assert all(job.image_id in self.dropped for job in missing)
+
+
+TestWindow = Window.TestCase

@@ -1,0 +1,213 @@
+"""What an answer means: the table of verdicts, on the bodies real services send."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bulkshare.glance import LONGEST_RETRY_AFTER_SECONDS, interpret, request_for
+from bulkshare.model import Fault, FaultKind, Kind, Reply, Response, Scope, Step, Verdict
+
+IMAGE, MEMBER = "d164b5df-1bc3-4c3f-893e-3e471fd16e64", "edc89b490d7d4392898e19b2deb34797"
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+DOCUMENT = {
+    "image_id": IMAGE,
+    "member_id": MEMBER,
+    "status": "pending",
+    "created_at": "2026-01-02T03:04:05Z",
+    "updated_at": "2026-01-02T03:04:06Z",
+    "schema": "/v2/schemas/member",
+}
+
+
+def answer(status: int, body: Any = b"", **headers: str) -> Response:
+    """Return a response with a JSON or raw body."""
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return Response(status, {key.replace("_", "-"): value for key, value in headers.items()}, raw)
+
+
+def meaning(reply: Reply, step: Step = Step.ADD) -> Verdict:
+    """Interpret a reply for the pair of these tests."""
+    return interpret(step, IMAGE, MEMBER, reply, NOW)
+
+
+@pytest.mark.parametrize(
+    ("step", "image_id", "member_id", "method", "path", "body"),
+    [
+        (Step.ADD, "a b/c", 'm"', "POST", "/v2/images/a%20b%2Fc/members", b'{"member": "m\\""}'),
+        (Step.ASK, "i", "m/..", "GET", "/v2/images/i/members/m%2F..", None),
+        (Step.LIST, "i", "", "GET", "/v2/images/i/members", None),
+    ],
+)
+def test_requests(step: Step, image_id: str, member_id: str, method: str, path: str, body: bytes | None) -> None:
+    """The three requests, with IDs quoted into the path."""
+    request = request_for(step, image_id, member_id)
+    assert (request.method, request.path, request.body) == (method, path, body)
+
+
+def test_shared() -> None:
+    """A 200 with this member's document is believed, and all of its fields travel on."""
+    verdict = meaning(answer(200, DOCUMENT, x_openstack_request_id="req-1"))
+    assert (verdict.kind, verdict.http_status, verdict.request_id) == (Kind.SHARED, 200, "req-1")
+    (member,) = verdict.members
+    assert (member.status, member.schema) == ("pending", "/v2/schemas/member")
+    assert member.created_at == NOW
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        answer(200, b"<html>welcome to the proxy</html>"),
+        answer(200, b""),
+        answer(200, b'{"member_id": "edc8'),
+        answer(200, {**DOCUMENT, "member_id": "somebody else"}),
+        answer(200, {**DOCUMENT, "image_id": "another image"}),
+        answer(200, [DOCUMENT]),
+        replace(answer(200, DOCUMENT), cut=True),
+        answer(200, b"[" * 100_000),
+        answer(200, b"\xff\xfe"),
+        answer(202, DOCUMENT),
+        answer(204),
+    ],
+)
+def test_a_success_without_the_member_is_not_believed(reply: Response) -> None:
+    """Only a GET can tell what such an answer means."""
+    verdict = meaning(reply)
+    assert (verdict.kind, verdict.maybe_done) == (Kind.UNCLEAR, True)
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind", "scope", "maybe_done"),
+    [
+        (answer(409), Kind.PRESENT, Scope.PAIR, False),
+        (answer(413), Kind.OVER_QUOTA, Scope.IMAGE, False),
+        (answer(400), Kind.REJECTED, Scope.PAIR, False),
+        (answer(400, {"error": {"code": "IMG.0060", "message": "busy"}}), Kind.THROTTLED, Scope.PAIR, False),
+        (answer(400, {"error_code": "APIG.0308", "error_msg": "limit"}), Kind.THROTTLED, Scope.PAIR, False),
+        (answer(400, {"error_code": "APIGW.0308", "error_msg": "limit"}), Kind.THROTTLED, Scope.PAIR, False),
+        (answer(403), Kind.REJECTED, Scope.IMAGE, False),
+        (answer(404, b"<h1>404 Not Found</h1>"), Kind.REJECTED, Scope.IMAGE, False),
+        (answer(404, {"message": f"Project {MEMBER} not found"}), Kind.REJECTED, Scope.PAIR, False),
+        (answer(405), Kind.REJECTED, Scope.IMAGE, False),
+        (answer(301, location="https://evil.example/"), Kind.REJECTED, Scope.IMAGE, False),
+        (answer(408), Kind.LOST, Scope.PAIR, True),
+        (answer(429), Kind.THROTTLED, Scope.PAIR, False),
+        (answer(503, retry_after="3"), Kind.THROTTLED, Scope.PAIR, False),
+        (answer(503), Kind.TRANSIENT, Scope.PAIR, True),
+        (answer(500), Kind.TRANSIENT, Scope.PAIR, True),
+        (answer(502, b"<html><body>Bad Gateway"), Kind.TRANSIENT, Scope.PAIR, True),
+        (answer(504), Kind.TRANSIENT, Scope.PAIR, True),
+        (answer(501), Kind.REJECTED, Scope.IMAGE, False),
+        (Fault(FaultKind.UNSENT, "refused"), Kind.TRANSIENT, Scope.PAIR, False),
+        (Fault(FaultKind.TIMEOUT, "60 s"), Kind.LOST, Scope.PAIR, True),
+        (Fault(FaultKind.LOST, "reset"), Kind.LOST, Scope.PAIR, True),
+    ],
+)
+def test_refusals_of_an_add(reply: Reply, kind: Kind, scope: Scope, maybe_done: bool) -> None:  # noqa: FBT001  a table
+    """The table of answers to a POST."""
+    verdict = meaning(reply)
+    assert (verdict.kind, verdict.scope, verdict.maybe_done) == (kind, scope, maybe_done)
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind"),
+    [
+        (answer(200, DOCUMENT), Kind.PRESENT),
+        (answer(404), Kind.ABSENT),
+        (answer(200, b"<html>"), Kind.UNCLEAR),
+        (answer(403), Kind.REJECTED),
+        (answer(500), Kind.TRANSIENT),
+        (answer(409), Kind.REJECTED),
+        (answer(413), Kind.REJECTED),
+    ],
+)
+def test_answers_to_an_ask(reply: Reply, kind: Kind) -> None:
+    """The table of answers to a GET of one member."""
+    assert meaning(reply, Step.ASK).kind is kind
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind", "members"),
+    [
+        (answer(200, {"members": [DOCUMENT]}), Kind.LISTED, 1),
+        (answer(200, {"members": []}), Kind.LISTED, 0),
+        (answer(200, {"members": [DOCUMENT, {"member_id": 3}]}), Kind.UNCLEAR, 0),
+        (replace(answer(200, {"members": [DOCUMENT]}), cut=True), Kind.UNCLEAR, 0),
+        (answer(200, {"images": []}), Kind.UNCLEAR, 0),
+        (answer(403, {"message": "Only shared images have members."}), Kind.REJECTED, 0),
+        (answer(404), Kind.REJECTED, 0),
+        (answer(429), Kind.THROTTLED, 0),
+    ],
+)
+def test_answers_to_a_list(reply: Reply, kind: Kind, members: int) -> None:
+    """The table of answers to a GET of all members."""
+    verdict = meaning(reply, Step.LIST)
+    assert (verdict.kind, len(verdict.members)) == (kind, members)
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"retry_after": "7"}, 7.0),
+        ({"retry_after": "0"}, 0.0),
+        ({"retry_after": "99999999999999999999"}, LONGEST_RETRY_AFTER_SECONDS),
+        ({"retry_after": "Fri, 02 Jan 2026 03:04:35 GMT"}, 30.0),
+        ({"retry_after": "Fri, 02 Jan 2026 03:04:35 GMT", "date": "Fri, 02 Jan 2026 03:04:25 GMT"}, 10.0),
+        ({"retry_after": "Fri, 02 Jan 2016 03:04:35 GMT"}, 0.0),
+        ({"retry_after": "soon"}, None),
+        ({"retry_after": "-5"}, None),
+        ({}, None),
+    ],
+)
+def test_retry_after(headers: dict[str, str], seconds: float | None) -> None:
+    """Seconds, an HTTP date, or nonsense; bounded."""
+    assert meaning(answer(429, **headers)).retry_after == seconds
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (
+            {"message": "Image X not found.<br /><br />\n\n\n", "code": "404 Not Found", "title": "Not Found"},
+            "404: Image X not found.",
+        ),
+        (b"<html><head><title>404 Not Found</title></head>\r\n<body>nginx</body></html>", "404: 404 Not Found nginx"),
+        ({"error": {"code": "IMG.0027", "message": "no image"}}, "404: IMG.0027 no image"),
+        (b"", "404"),
+        (b"\x1b]0;owned\x07\x1b[2Jfree text\nmore", "404: ]0;owned [2Jfree text more"),
+        ({"message": 7}, '404: {"message": 7}'),
+    ],
+)
+def test_reasons_are_one_clean_line(body: Any, reason: str) -> None:
+    """Server text is stripped of tags, control characters and line ends."""
+    assert meaning(answer(404, body)).reason == reason
+
+
+@given(
+    st.sampled_from(list(Step)),
+    st.integers(-1, 1000),
+    st.binary()
+    | st.recursive(
+        st.none() | st.text() | st.floats(),
+        lambda s: (
+            st.lists(s)
+            | st.dictionaries(
+                st.sampled_from(["message", "code", "error", "members", "member_id", "image_id", "created_at"]), s
+            )
+        ),
+    ).map(lambda document: json.dumps(document).encode()),
+    st.dictionaries(st.sampled_from(["retry-after", "date", "location", "x-openstack-request-id"]), st.text()),
+    st.booleans(),
+)
+def test_interpret_is_total(step: Step, status: int, body: bytes, headers: dict[str, str], cut: bool) -> None:  # noqa: FBT001  drawn
+    """Any status with any headers and any body has a verdict, with a printable one-line reason."""
+    verdict = interpret(step, IMAGE, MEMBER, Response(status, headers, body, cut), NOW)
+    assert verdict.reason.isprintable()
+    assert len(verdict.reason) <= 300
+    assert verdict.kind is not Kind.SHARED or step is Step.ADD
