@@ -5,6 +5,7 @@ image endpoint, `cloud` is the identity the engine sees, `identified` puts its t
 """
 
 from bulkshare.identity.cloud import CloudIdentity
+from bulkshare.identity.entry import CloudEntry
 from bulkshare.identity.identified import Identified
 
-__all__ = ["CloudIdentity", "Identified"]
+__all__ = ["CloudEntry", "CloudIdentity", "Identified"]

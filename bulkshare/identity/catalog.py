@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -73,9 +74,20 @@ def checked_endpoint(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}{path}"
 
 
+def is_loopback(url: str) -> bool:
+    """Tell whether `url` is on this machine, where no proxy on the way makes sense."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def connection_to(endpoint: str, entry: CloudEntry) -> Connection:
     """Return how to reach `endpoint`: the entry's TLS settings, and the proxy that `requests` would take."""
-    proxy = requests.utils.select_proxy(endpoint, requests.utils.get_environ_proxies(endpoint))
+    proxy = None
+    if not is_loopback(endpoint):
+        proxy = requests.utils.select_proxy(endpoint, requests.utils.get_environ_proxies(endpoint))
     if proxy and "://" not in proxy:
         proxy = f"http://{proxy}"
     return Connection(

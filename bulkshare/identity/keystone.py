@@ -14,6 +14,7 @@ from keystoneauth1.session import Session
 from urllib3.exceptions import InsecureRequestWarning
 
 from bulkshare import __version__
+from bulkshare.identity.catalog import is_loopback
 from bulkshare.text import clean
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ class Keystone:
             app_name="bulkshare",
             app_version=__version__,
         )
+        if is_loopback(entry.auth_url):
+            self._session.session.trust_env = False  # which is where requests gets its proxies from
 
     def log_in(self) -> Grant:
         """Get a new token. Raises whatever the auth plugin raises; `trouble.explain` knows what it means."""

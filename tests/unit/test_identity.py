@@ -387,11 +387,20 @@ def test_the_proxy_is_the_one_requests_would_take(monkeypatch: pytest.MonkeyPatc
     assert connection.proxy == "http://me:hush@proxy.example.org:3128"
     assert "hush" not in repr(connection)
     assert not connection.verify
-    for endpoint in ("https://10.1.2.3", "https://image.internal:9292", "http://image.example.org"):
+    others = ("https://10.1.2.3", "https://image.internal:9292", "http://image.example.org")
+    for endpoint in (*others, "https://127.0.0.1:9292", "https://[::1]", "https://localhost"):
         assert connection_to(endpoint, entry).proxy is None
 
 
 # Logging in
+
+
+async def test_no_proxy_on_the_way_to_this_machine(keystone: FakeKeystone, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sandbox works behind a company's proxy."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    identity = identity_of(keystone)
+    await identity.token()
+    assert identity.connection.proxy is None
 
 
 async def test_account_and_connection_are_known_after_the_first_log_in(keystone: FakeKeystone) -> None:
