@@ -1,0 +1,195 @@
+"""A cloud that tests talk to, real or not, as seen from outside: by HTTP, as its users.
+
+Knows only the Identity v3 and Image v2 APIs; how the cloud is run is known by `tests.realcloud` and by the sandbox.
+The methods block: call them from synchronous tests and fixtures, or in between the awaits of an asynchronous test
+whose event loop does not itself serve the cloud.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
+
+import yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+REGION = "RegionOne"
+
+
+class User(NamedTuple):
+    """Somebody who can log in, and the project and role that they have."""
+
+    name: str
+    password: str
+    project: str
+    role: str
+
+
+ADMIN = User("admin", "adminpw", "admin", "admin")
+ALICE = User("alice", "alicepw", "tenant-01", "member")
+BOB = User("bob", "bobpw", "tenant-02", "member")
+RITA = User("rita", "ritapw", "tenant-01", "reader")
+USERS = {user.name: user for user in (ADMIN, ALICE, BOB, RITA)}
+
+
+class Answer(NamedTuple):
+    """An HTTP answer; header names are lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        """Return the body's JSON."""
+        return json.loads(self.body)
+
+
+class RefusedError(Exception):
+    """The cloud did not do what a test needs done before it can begin."""
+
+
+class LogIn(NamedTuple):
+    """A token, and whose project it is for."""
+
+    token: str
+    project_id: str
+
+
+def password_log_in(user: User) -> dict[str, Any]:
+    """Return the body of a log-in by password, scoped to the user's project."""
+    domain = {"name": "Default"}
+    identity = {
+        "methods": ["password"],
+        "password": {"user": {"name": user.name, "domain": domain, "password": user.password}},
+    }
+    return {"auth": {"identity": identity, "scope": {"project": {"name": user.project, "domain": domain}}}}
+
+
+class CloudUnderTest:
+    """One cloud and what tests ask of it. Users are named as in `USERS`, images and projects by their IDs.
+
+    `auth_url` ends in /v3; `endpoint` is the image endpoint without /v2 and trailing slash.
+    """
+
+    def __init__(self, *, auth_url: str, endpoint: str, image_member_quota: int = 128) -> None:
+        self.auth_url = auth_url
+        self.endpoint = endpoint
+        self.image_member_quota = image_member_quota
+        self._log_ins: dict[str, LogIn] = {}
+
+    def write_clouds_yaml(self, path: Path) -> Path:
+        """Write a clouds.yaml with one entry for each user, named after them; return `path`."""
+        clouds = {
+            user.name: {
+                "region_name": REGION,
+                "identity_api_version": 3,
+                "auth": {
+                    "auth_url": self.auth_url,
+                    "username": user.name,
+                    "password": user.password,
+                    "project_name": user.project,
+                    "user_domain_name": "Default",
+                    "project_domain_name": "Default",
+                },
+            }
+            for user in USERS.values()
+        }
+        path.write_text(yaml.safe_dump({"clouds": clouds}), "utf-8")
+        return path
+
+    def token(self, user: str) -> str:
+        """Return a token of the user; they log in once."""
+        return self._log_in(user).token
+
+    def project_id(self, user: str) -> str:
+        """Return the ID of the user's project."""
+        return self._log_in(user).project_id
+
+    def create_project(self, name: str) -> str:
+        """Create a project and return its ID."""
+        made = self._ask("POST", f"{self.auth_url}/projects", {"project": {"name": name, "domain_id": "default"}})
+        return str(made["project"]["id"])
+
+    def create_projects(self, count: int, prefix: str) -> list[str]:
+        """Create `count` projects, named after `prefix`, and return their IDs."""
+        return [self.create_project(f"{prefix}-{number:03}") for number in range(count)]
+
+    def create_image(
+        self,
+        name: str = "an image",
+        *,
+        owner: str = "alice",
+        visibility: str = "shared",
+        tags: tuple[str, ...] = (),
+        active: bool = True,
+        **properties: str,
+    ) -> str:
+        """Create an image that the user `owner`'s project owns and return its ID; an inactive one is queued."""
+        image = {
+            "name": name,
+            "owner": self.project_id(owner),
+            "visibility": visibility,
+            "tags": list(tags),
+            "disk_format": "raw",
+            "container_format": "bare",
+            **properties,
+        }
+        image_id = str(self._ask("POST", f"{self.endpoint}/v2/images", image)["id"])
+        if active:
+            self._ask("PUT", f"{self.endpoint}/v2/images/{image_id}/file", b"data")
+        return image_id
+
+    def add_member(self, image_id: str, member_id: str) -> None:
+        """Make the project a member of the image."""
+        self._ask("POST", f"{self.endpoint}/v2/images/{image_id}/members", {"member": member_id})
+
+    def members(self, image_id: str) -> list[dict[str, str]]:
+        """Return the image's members, as the Image API lists them to the admin."""
+        listed: list[dict[str, str]] = self._ask("GET", f"{self.endpoint}/v2/images/{image_id}/members")["members"]
+        return listed
+
+    def member_ids(self, image_id: str) -> list[str]:
+        """Return the IDs of the image's members, in order; a member that is there twice is there twice."""
+        return sorted(member["member_id"] for member in self.members(image_id))
+
+    def _log_in(self, name: str) -> LogIn:
+        if name not in self._log_ins:
+            answer = call("POST", f"{self.auth_url}/auth/tokens", body=password_log_in(USERS[name]))
+            if answer.status != 201:
+                raise RefusedError(f"log-in of {name}: {answer}")
+            self._log_ins[name] = LogIn(answer.headers["x-subject-token"], answer.json()["token"]["project"]["id"])
+        return self._log_ins[name]
+
+    def _ask(self, method: str, url: str, body: object = None) -> Any:
+        """Ask as the admin and return the answer's JSON, or None where it has no body."""
+        answer = call(method, url, token=self.token(ADMIN.name), body=body)
+        if not 200 <= answer.status < 300:
+            raise RefusedError(f"{method} {url}: {answer}")
+        return answer.json() if answer.body else None
+
+
+def call(method: str, url: str, *, token: str | None = None, body: object = None) -> Answer:
+    """Send one request, on a connection of its own. A body of bytes goes out as it is, any other as JSON."""
+    headers = {"Accept": "application/json"}
+    if token is not None:
+        headers["X-Auth-Token"] = token
+    if isinstance(body, bytes):
+        headers["Content-Type"] = "application/octet-stream"
+    elif body is not None:
+        headers["Content-Type"] = "application/json"
+        body = json.dumps(body).encode()
+    parts = urlsplit(url)
+    assert parts.hostname is not None
+    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=60)
+    try:
+        connection.request(method, f"{parts.path}?{parts.query}".rstrip("?"), body, headers)
+        response = connection.getresponse()
+        lowered = {name.lower(): value for name, value in response.getheaders()}
+        return Answer(response.status, lowered, response.read())
+    finally:
+        connection.close()

@@ -1,0 +1,95 @@
+"""Talks to a cloud as bulkshare does: aiohttp, JSON, a token. Judges only what holds for every answer."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from tests.cloud import Answer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import aiohttp
+
+    from tests.cloud import CloudUnderTest
+
+REQUEST_ID = re.compile(r"req-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+NO_TOKEN = ""
+
+
+class Refusal(NamedTuple):
+    """A refusal's status and the sentence in it."""
+
+    status: int
+    message: str
+
+
+class Client:
+    """Sends requests to a cloud's image service, or, where the path begins with /v3, to its identity service."""
+
+    def __init__(self, session: aiohttp.ClientSession, cloud: CloudUnderTest) -> None:
+        self._session = session
+        self._cloud = cloud
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        user: str = "alice",
+        token: str | None = None,
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """Send one request with the user's token, another one, or `NO_TOKEN`. Bytes go out as they are."""
+        root = self._cloud.auth_url.removesuffix("/v3") if path.startswith("/v3") else self._cloud.endpoint
+        sent = {"Accept": "application/json", **(headers or {})}
+        if token is None:
+            token = self._cloud.token(user)
+        if token != NO_TOKEN:
+            sent["X-Auth-Token"] = token
+        if body is not None:
+            sent.setdefault("Content-Type", "application/json")
+        data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+        async with self._session.request(method, root + path, data=data, headers=sent, allow_redirects=False) as reply:
+            lowered = {name.lower(): value for name, value in reply.headers.items()}
+            return Answer(reply.status, lowered, await reply.read())
+
+    async def add(self, image_id: str, member_id: object, *, user: str = "alice") -> Answer:
+        """POST a member."""
+        return await self.ask("POST", members_path(image_id), user=user, body={"member": member_id})
+
+    async def set_status(self, image_id: str, member_id: str, status: object, *, user: str) -> Answer:
+        """PUT a member's status."""
+        return await self.ask("PUT", members_path(image_id, member_id), user=user, body={"status": status})
+
+
+def members_path(image_id: str, member_id: str | None = None) -> str:
+    """Return the path of an image's members, or of one of them; the ID has to be quoted already."""
+    one = "" if member_id is None else f"/{member_id}"
+    return f"/v2/images/{image_id}/members{one}"
+
+
+def refusal(answer: Answer) -> Refusal:
+    """Return what Glance refused, having checked the form that all its refusals but 401 have in common."""
+    assert REQUEST_ID.fullmatch(answer.headers["x-openstack-request-id"])
+    assert answer.headers["content-type"].startswith("application/json")
+    body = answer.json()
+    assert body.keys() == {"message", "code", "title"}
+    assert body["code"] == f"{answer.status} {body['title']}"
+    message, line_break, rest = body["message"].partition("<br /><br />\n")
+    assert line_break
+    assert not rest.strip()
+    return Refusal(answer.status, message)
+
+
+def identity_refusal(answer: Answer) -> Refusal:
+    """Return what Keystone refused, having checked the form that all its refusals have in common."""
+    assert REQUEST_ID.fullmatch(answer.headers["x-openstack-request-id"])
+    error = answer.json()["error"]
+    assert error.keys() == {"code", "message", "title"}
+    assert error["code"] == answer.status
+    return Refusal(answer.status, error["message"])

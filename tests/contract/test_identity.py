@@ -1,0 +1,220 @@
+"""Log-in, catalog and projects: Identity v3 as far as bulkshare and the clients beside it need it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.cloud import ALICE, REGION, USERS, User, password_log_in
+from tests.contract.client import NO_TOKEN, identity_refusal
+
+if TYPE_CHECKING:
+    from tests.cloud import Answer, CloudUnderTest
+    from tests.contract.client import Client
+
+TOKENS = "/v3/auth/tokens"
+UNAUTHORIZED = (401, "The request you have made requires authentication.")
+
+
+async def log_in(client: Client, body: dict[str, Any]) -> Answer:
+    """POST a log-in."""
+    return await client.ask("POST", TOKENS, token=NO_TOKEN, body=body)
+
+
+def scoped(identity: dict[str, Any], project_id: str) -> dict[str, Any]:
+    """Return the body of a log-in scoped to a project."""
+    return {"auth": {"identity": identity, "scope": {"project": {"id": project_id}}}}
+
+
+def unscoped(user: User) -> dict[str, Any]:
+    """Return the body of a log-in by password without a project."""
+    body = password_log_in(user)
+    del body["auth"]["scope"]
+    return body
+
+
+class TestLogIn:
+    """POST /v3/auth/tokens."""
+
+    @pytest.mark.parametrize("user", USERS.values(), ids=USERS)
+    async def test_password(self, cloud: CloudUnderTest, client: Client, user: User) -> None:
+        """A password gives a token in a header, and in the body who it is for and where everything is."""
+        answer = await log_in(client, password_log_in(user))
+        assert answer.status == 201
+        assert answer.headers["x-subject-token"]
+        token = answer.json()["token"]
+        domain = {"id": "default", "name": "Default"}
+        assert token["methods"] == ["password"]
+        assert (token["user"]["name"], token["user"]["domain"]) == (user.name, domain)
+        assert token["project"] == {"domain": domain, "id": cloud.project_id(user.name), "name": user.project}
+        assert user.role in {role["name"] for role in token["roles"]}
+        assert token["issued_at"] < token["expires_at"]
+        assert token["expires_at"].endswith("Z")
+
+    async def test_roles_imply_others(self, client: Client) -> None:
+        """A member is a reader, too."""
+        token = (await log_in(client, password_log_in(ALICE))).json()["token"]
+        assert {role["name"] for role in token["roles"]} == {"member", "reader"}
+
+    async def test_project_by_id(self, cloud: CloudUnderTest, client: Client) -> None:
+        """The project may be named by its ID."""
+        identity = password_log_in(ALICE)["auth"]["identity"]
+        answer = await log_in(client, scoped(identity, cloud.project_id("alice")))
+        assert (answer.status, answer.json()["token"]["project"]["name"]) == (201, ALICE.project)
+
+    async def test_catalog(self, cloud: CloudUnderTest, client: Client) -> None:
+        """The catalog has both services, each under all interfaces; the image endpoint has no version in it."""
+        catalog = (await log_in(client, password_log_in(ALICE))).json()["token"]["catalog"]
+        found = {
+            (service["type"], service["name"], endpoint["interface"]): endpoint["url"]
+            for service in catalog
+            for endpoint in service["endpoints"]
+            if endpoint["region_id"] == endpoint["region"] == REGION
+        }
+        assert found == {
+            (kind, name, interface): url
+            for kind, name, url in (("identity", "keystone", cloud.auth_url), ("image", "glance", cloud.endpoint))
+            for interface in ("public", "internal", "admin")
+        }
+
+    @pytest.mark.parametrize(
+        "user",
+        [
+            ALICE._replace(password="wrong"),
+            ALICE._replace(name="nobody"),
+            ALICE._replace(project="no-such-project"),
+            ALICE._replace(project="tenant-02"),
+        ],
+        ids=["password", "user", "unknown project", "another's project"],
+    )
+    async def test_refused(self, cloud: CloudUnderTest, client: Client, user: User) -> None:
+        """Whatever is wrong, the answer is the same."""
+        answer = await log_in(client, password_log_in(user))
+        assert identity_refusal(answer) == UNAUTHORIZED
+        assert answer.headers["www-authenticate"] == f'Keystone uri="{cloud.auth_url}"'
+
+    async def test_unscoped(self, cloud: CloudUnderTest, client: Client) -> None:
+        """Without a project there is a token, but no catalog, and nothing can be done with it but choose a project."""
+        answer = await log_in(client, unscoped(ALICE))
+        token = answer.headers["x-subject-token"]
+        assert answer.status == 201
+        assert answer.json()["token"].keys() == {"methods", "user", "audit_ids", "expires_at", "issued_at"}
+        assert (await client.ask("GET", "/v2/images", token=token)).status == 403
+        projects = (await client.ask("GET", "/v3/auth/projects", token=token)).json()["projects"]
+        assert [project["id"] for project in projects] == [cloud.project_id("alice")]
+
+    async def test_token_for_token(self, cloud: CloudUnderTest, client: Client) -> None:
+        """A token, scoped or not, gives another for a project; it expires with the first."""
+        first = await log_in(client, unscoped(ALICE))
+        identity = {"methods": ["token"], "token": {"id": first.headers["x-subject-token"]}}
+        second = await log_in(client, scoped(identity, cloud.project_id("alice")))
+        assert second.status == 201
+        assert sorted(second.json()["token"]["methods"]) == ["password", "token"]
+        assert second.json()["token"]["expires_at"] == first.json()["token"]["expires_at"]
+        assert (await client.ask("GET", "/v2/images", token=second.headers["x-subject-token"])).status == 200
+
+    async def test_bad_token_for_token(self, cloud: CloudUnderTest, client: Client) -> None:
+        """A token that isn't one gives none."""
+        identity = {"methods": ["token"], "token": {"id": "bogus"}}
+        assert (await log_in(client, scoped(identity, cloud.project_id("alice")))).status in {401, 404}
+
+    async def test_empty_body(self, client: Client) -> None:
+        """A log-in has to say who."""
+        assert (await log_in(client, {})).status == 400
+
+
+class TestToken:
+    """GET and DELETE /v3/auth/tokens."""
+
+    async def test_validate(self, cloud: CloudUnderTest, client: Client) -> None:
+        """A token can be asked about with itself."""
+        answer = await client.ask("GET", TOKENS, headers={"X-Subject-Token": cloud.token("alice")})
+        assert (answer.status, answer.json()["token"]["user"]["name"]) == (200, "alice")
+
+    async def test_unknown(self, client: Client) -> None:
+        """A token that isn't one is not found."""
+        assert (await client.ask("GET", TOKENS, headers={"X-Subject-Token": "bogus"})).status == 404
+
+    async def test_revoke(self, client: Client) -> None:
+        """A revoked token is refused by both services; Glance had not seen it before, so it has no cached opinion."""
+        token = (await log_in(client, password_log_in(ALICE))).headers["x-subject-token"]
+        revoked = await client.ask("DELETE", TOKENS, token=token, headers={"X-Subject-Token": token})
+        assert (revoked.status, revoked.body) == (204, b"")
+        assert identity_refusal(await client.ask("GET", "/v3/auth/projects", token=token)) == UNAUTHORIZED
+        assert (await client.ask("GET", "/v2/images", token=token)).status == 401
+
+
+class TestProjects:
+    """The listings of projects."""
+
+    async def test_all(self, cloud: CloudUnderTest, client: Client) -> None:
+        """An admin lists every project."""
+        made = cloud.create_project("listed")
+        answer = await client.ask("GET", "/v3/projects", user="admin")
+        projects = {project["id"]: project for project in answer.json()["projects"]}
+        assert answer.status == 200
+        assert {made, *map(cloud.project_id, USERS)} <= projects.keys()
+        found = {key: projects[made][key] for key in ("id", "name", "domain_id", "enabled", "is_domain", "tags")}
+        assert found == {
+            "id": made,
+            "name": "listed",
+            "domain_id": "default",
+            "enabled": True,
+            "is_domain": False,
+            "tags": [],
+        }
+
+    async def test_by_name(self, cloud: CloudUnderTest, client: Client) -> None:
+        """An admin finds a project by its name."""
+        projects = (await client.ask("GET", "/v3/projects?name=tenant-02", user="admin")).json()["projects"]
+        assert [project["id"] for project in projects] == [cloud.project_id("bob")]
+
+    async def test_all_need_admin(self, client: Client) -> None:
+        """Others can't list every project."""
+        message = "You are not authorized to perform the requested action: identity:list_projects."
+        assert identity_refusal(await client.ask("GET", "/v3/projects")) == (403, message)
+
+    async def test_one(self, cloud: CloudUnderTest, client: Client) -> None:
+        """A user sees their own project, an admin any."""
+        mine = cloud.project_id("alice")
+        for user in ("alice", "admin"):
+            answer = await client.ask("GET", f"/v3/projects/{mine}", user=user)
+            assert (answer.status, answer.json()["project"]["name"]) == (200, ALICE.project)
+
+    async def test_unknown(self, client: Client) -> None:
+        """There is no such project."""
+        answer = await client.ask("GET", "/v3/projects/nope", user="admin")
+        assert identity_refusal(answer) == (404, "Could not find project: nope.")
+
+    async def test_mine(self, cloud: CloudUnderTest, client: Client) -> None:
+        """Everybody lists the projects that they can log in to."""
+        projects = (await client.ask("GET", "/v3/auth/projects", user="bob")).json()["projects"]
+        assert [project["id"] for project in projects] == [cloud.project_id("bob")]
+
+    @pytest.mark.parametrize("token", [NO_TOKEN, "bogus"])
+    async def test_without_a_valid_token(self, client: Client, token: str) -> None:
+        """Nobody is told anything without a token."""
+        assert identity_refusal(await client.ask("GET", "/v3/projects", token=token)) == UNAUTHORIZED
+
+
+class TestVersions:
+    """What each service says of itself, which needs no token."""
+
+    @pytest.mark.parametrize("path", ["/v3", "/v3/"])
+    async def test_identity_version(self, cloud: CloudUnderTest, client: Client, path: str) -> None:
+        """The versioned address describes itself, with and without the slash."""
+        answer = await client.ask("GET", path, token=NO_TOKEN)
+        assert answer.status == 200
+        assert answer.json()["version"]["links"] == [{"rel": "self", "href": f"{cloud.auth_url}/"}]
+
+    @pytest.mark.parametrize(("path", "status"), [("/", 300), ("/versions", 200)])
+    async def test_image(self, cloud: CloudUnderTest, client: Client, path: str, status: int) -> None:
+        """The image service's root offers the minor versions of 2, all at one address, one of them current."""
+        answer = await client.ask("GET", path, token=NO_TOKEN)
+        versions = answer.json()["versions"]
+        assert answer.status == status
+        assert {version["id"].partition(".")[0] for version in versions} == {"v2"}
+        assert [version["status"] for version in versions].count("CURRENT") == 1
+        links = [version["links"] for version in versions]
+        assert links == [[{"rel": "self", "href": f"{cloud.endpoint}/v2/"}]] * len(versions)

@@ -1,0 +1,157 @@
+"""The real cloud as tests see it: seeded, counting its requests, and able to end and start again."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+from tests.cloud import REGION, USERS, CloudUnderTest, User
+from tests.realcloud import configuration
+from tests.realcloud.process import Server, free_port
+from tests.realcloud.workshop import HERE, Workshop
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+    from types import TracebackType
+
+
+# Glance as measured best on two cores; Keystone has less to do.
+KEYSTONE_WORKERS, KEYSTONE_THREADS = 1, 8
+GLANCE_WORKERS, GLANCE_THREADS = 2, 8
+
+
+class Logged(NamedTuple):
+    """A request that Glance answered; `target` is the path with its query."""
+
+    method: str
+    target: str
+    status: int
+
+
+class RealCloud(CloudUnderTest):
+    """A Keystone and a Glance of their own, with everything they write under `state`, an empty directory.
+
+    A context manager: entering starts and seeds them, leaving ends them.
+    """
+
+    def __init__(
+        self, workshop: Workshop, state: Path, *, environ: Mapping[str, str], image_member_quota: int = 128
+    ) -> None:
+        keystone_port, glance_port = free_port(), free_port()
+        super().__init__(
+            auth_url=f"http://127.0.0.1:{keystone_port}/v3",
+            endpoint=f"http://127.0.0.1:{glance_port}",
+            image_member_quota=image_member_quota,
+        )
+        self.workshop = workshop
+        self.state = state
+        self._environ = environ
+        self._keystone = self._server("keystone", keystone_port, KEYSTONE_WORKERS, KEYSTONE_THREADS)
+        self._glance = self._server("glance", glance_port, GLANCE_WORKERS, GLANCE_THREADS)
+        self._marked = 0
+
+    def __enter__(self) -> Self:
+        shutil.copytree(self.workshop.template, self.state, dirs_exist_ok=True)
+        for directory in ("images", "staging", "tasks"):
+            (self.state / directory).mkdir()
+        (self.state / "keystone.conf").write_text(configuration.keystone_conf(self.state), "utf-8")
+        self._configure_glance()
+        try:
+            self._keystone.start()
+            self._glance.start()
+            self._keystone.wait_ready("/v3")
+            self._seed()
+            self._glance.wait_ready("/healthcheck")
+        except BaseException:
+            self._kill()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._kill()  # nothing of it is needed any more
+
+    def stop_glance(self) -> None:
+        """End Glance in good order; connections are refused from then on."""
+        self._glance.stop()
+
+    def start_glance(self, *, image_member_quota: int | None = None) -> None:
+        """Start Glance on its old port and database, with another quota if one is given, and wait for it."""
+        if image_member_quota is not None:
+            self.image_member_quota = image_member_quota
+        self._configure_glance()
+        self._glance.start()
+        self._glance.wait_ready("/healthcheck")
+
+    def restart_glance(self, *, image_member_quota: int | None = None) -> None:
+        """End Glance and start it again."""
+        self.stop_glance()
+        self.start_glance(image_member_quota=image_member_quota)
+
+    def glance_log(self) -> Path:
+        """Return Glance's own log file."""
+        return self.state / "glance.log"
+
+    def mark(self) -> None:
+        """Let `logged` and `requests` tell only of what is answered from now on."""
+        self._marked = len(self._all_logged())
+
+    def logged(self) -> list[Logged]:
+        """Return the requests that Glance answered since the last mark, in order; complete at any moment."""
+        return self._all_logged()[self._marked :]
+
+    def requests(self, method: str, part: str = "") -> int:
+        """Count the requests since the last mark of that method and with `part` in their path and query."""
+        return sum(request.method == method and part in request.target for request in self.logged())
+
+    def _all_logged(self) -> list[Logged]:
+        file = self.state / "glance.requests"
+        lines = file.read_text("latin-1").splitlines() if file.exists() else []
+        return [Logged(method, target, int(status)) for method, target, status in map(str.split, lines)]
+
+    def _server(self, name: str, port: int, workers: int, threads: int) -> Server:
+        serve = HERE / "serve.py"
+        # -P: the directory of serve.py has modules of ours, which the services must not find.
+        command = [self.workshop.python, "-P", serve, name, str(port), str(workers), str(threads), self.state]
+        environ = {
+            **self._environ,
+            "HOME": str(self.state),
+            "TMPDIR": str(self.state),
+            "PYTHONWARNINGS": "ignore",
+            f"OS_{name.upper()}_CONFIG_DIR": str(self.state),
+        }
+        return Server([str(word) for word in command], environ=environ, port=port, output=self.state / f"{name}.out")
+
+    def _configure_glance(self) -> None:
+        text = configuration.glance_conf(
+            self.state,
+            paste=self.workshop.paste,
+            auth_url=self.auth_url,
+            endpoint=self.endpoint,
+            image_member_quota=self.image_member_quota,
+        )
+        (self.state / "glance-api.conf").write_text(text, "utf-8")
+
+    def _seed(self) -> None:
+        """Fill the catalog and make the users with their projects and roles; the admin is there already."""
+        for service, kind, url in (("keystone", "identity", self.auth_url), ("glance", "image", self.endpoint)):
+            service_id = self._make("service", name=service, type=kind)
+            for interface in ("public", "internal", "admin"):
+                self._make("endpoint", service_id=service_id, interface=interface, url=url, region_id=REGION)
+        roles = {role["name"]: role["id"] for role in self._ask("GET", f"{self.auth_url}/roles")["roles"]}
+        people = [user for user in USERS.values() if user.name != "admin"]
+        glance = User(configuration.SERVICE_USER, configuration.SERVICE_PASSWORD, "service", "service")
+        projects = {name: self.create_project(name) for name in sorted({user.project for user in [*people, glance]})}
+        for user in [*people, glance]:
+            user_id = self._make("user", name=user.name, password=user.password, domain_id="default")
+            grant = f"projects/{projects[user.project]}/users/{user_id}/roles/{roles[user.role]}"
+            self._ask("PUT", f"{self.auth_url}/{grant}")
+
+    def _make(self, kind: str, **fields: str) -> str:
+        return str(self._ask("POST", f"{self.auth_url}/{kind}s", {kind: fields})[kind]["id"])
+
+    def _kill(self) -> None:
+        self._glance.kill()
+        self._keystone.kill()

@@ -1,0 +1,102 @@
+"""Starts and ends the servers of the real cloud. Knows processes and ports, but not what the servers are for."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import random
+import signal
+import socket
+import subprocess
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+READY_SECONDS = 60.0
+GRACE_SECONDS = 10.0
+
+
+def free_port() -> int:
+    """Return a loopback port that is free now.
+
+    It is below the range from which the kernel gives ports to outgoing connections, so that it is still free when the
+    server that has it is stopped and started again.
+    """
+    for port in random.SystemRandom().sample(range(20_000, 32_000), 100):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise RuntimeError("no free port on the loopback address")
+
+
+class Server:
+    """One server process and its children, in a process group of their own."""
+
+    def __init__(self, command: Sequence[str | Path], *, environ: Mapping[str, str], port: int, output: Path) -> None:
+        self._command = command
+        self._environ = environ
+        self._port = port
+        self._output = output
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, without waiting until it answers. Its standard input stays open for as long as we live."""
+        with self._output.open("ab") as output:
+            self._process = subprocess.Popen(
+                self._command,
+                env=self._environ,
+                cwd=self._output.parent,
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def wait_ready(self, path: str) -> None:
+        """Wait for any answer to GET `path`. Raises `RuntimeError` with its last output when it ends instead."""
+        deadline = time.monotonic() + READY_SECONDS
+        while not self._answers(path):
+            if self._process is None or self._process.poll() is not None or time.monotonic() > deadline:
+                tail = self._output.read_text("utf-8", "replace")[-4000:]
+                raise RuntimeError(f"no answer from port {self._port}:\n{tail}")
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        """End it in good order: what is in flight is answered. Does nothing when it isn't running."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._end(signal.SIGKILL)
+
+    def _end(self, how: signal.Signals) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        with process:  # closes the pipe and reaps the process
+            if process.poll() is None and how is signal.SIGTERM:
+                process.terminate()
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(GRACE_SECONDS)
+            with suppress(ProcessLookupError):  # all have ended by themselves
+                os.killpg(process.pid, signal.SIGKILL)
+
+    def _answers(self, path: str) -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=READY_SECONDS)
+        try:
+            connection.request("GET", path)
+            connection.getresponse().read()
+        except OSError:
+            return False
+        else:
+            return True
+        finally:
+            connection.close()
