@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bulkshare.retry import Case
+    from bulkshare.model import Case
 
 
 @dataclass(slots=True, eq=False)

@@ -135,6 +135,22 @@ class Verdict:
     request_id: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One pair on its way: the request to send next, and what is known of it so far.
+
+    `posts` and `asks` count the requests answered (asks: since the last POST). `lost` is an answer after which the
+    server may have added the member; `over_quota` the 413 that made us ask.
+    """
+
+    job: Job
+    step: Step = Step.ADD
+    posts: int = 0
+    asks: int = 0
+    lost: Verdict | None = None
+    over_quota: Verdict | None = None
+
+
 class Result(StrEnum):
     """What became of a pair; the words are the ledger's and the user's."""
 

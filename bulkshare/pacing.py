@@ -44,6 +44,7 @@ class Paced:
         self._inner = inner
         self._gcra = gcra
         self._turn = anyio.Lock(fast_acquire=True)
+        self.sent = 0  # requests let through, those that an outer layer repeats included
 
     async def send(self, request: Request) -> Reply:
         """Wait for the request's turn and send it."""
@@ -52,4 +53,5 @@ class Paced:
             while (wait := self._gcra.earliest() - anyio.current_time()) > 0:  # noqa: ASYNC110
                 await anyio.sleep(max(wait - COARSE_SECONDS, 0.0))
             self._gcra.take(anyio.current_time())
+        self.sent += 1
         return await self._inner.send(request)

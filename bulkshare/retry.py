@@ -8,26 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from bulkshare.model import Kind, Result, Scope, Step, Verdict
+from bulkshare.model import Case, Kind, Result, Scope, Step, Verdict
 
 if TYPE_CHECKING:
-    from bulkshare.model import Job, RetryPolicy
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """One pair on its way: the request to send next, and what is known of it so far.
-
-    `posts` and `asks` count the requests answered (asks: since the last POST). `lost` is an answer after which the
-    server may have added the member; `over_quota` the 413 that made us ask.
-    """
-
-    job: Job
-    step: Step = Step.ADD
-    posts: int = 0
-    asks: int = 0
-    lost: Verdict | None = None
-    over_quota: Verdict | None = None
+    from bulkshare.model import RetryPolicy
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from bulkshare.model import Job, RetryPolicy, Verdict
+    from bulkshare.model import Case, Job, RetryPolicy, Verdict
     from bulkshare.ports import Observer, Transport
-    from bulkshare.retry import Case, Decision
+    from bulkshare.retry import Decision
 
 
 class Caller:

@@ -11,8 +11,8 @@ import anyio
 from bulkshare.dispatch import Dispatch
 from bulkshare.engine.outcomes import settled
 from bulkshare.engine.recorder import PAGE, Rest
-from bulkshare.model import Job, Result, Scope
-from bulkshare.retry import Case, Send
+from bulkshare.model import Case, Job, Result, Scope
+from bulkshare.retry import Send
 
 if TYPE_CHECKING:
     from collections.abc import Callable

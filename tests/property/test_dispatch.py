@@ -6,8 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from bulkshare.dispatch import Dispatch
-from bulkshare.model import Job
-from bulkshare.retry import Case
+from bulkshare.model import Case, Job
 
 PER_IMAGE = 3
 IMAGES = ["a", "b", "c"]

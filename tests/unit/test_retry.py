@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkshare.model import Job, Kind, Member, Result, RetryPolicy, Scope, Step, Verdict
-from bulkshare.retry import Case, Send, Settle, backoff_seconds, decide
+from bulkshare.model import Case, Job, Kind, Member, Result, RetryPolicy, Scope, Step, Verdict
+from bulkshare.retry import Send, Settle, backoff_seconds, decide
 
 POLICY = RetryPolicy(attempts=3, base_seconds=1.0, cap_seconds=4.0)
 JOB = Job("image", "member")
