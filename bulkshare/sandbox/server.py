@@ -1,0 +1,172 @@
+"""The sandbox's server: one loopback port with the identity service below /identity and the image service below /image.
+
+The only module of the sandbox that knows aiohttp and waits. It also does the damage: latency and faults.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import struct
+from collections import Counter
+from contextlib import AsyncExitStack
+from random import Random
+from typing import TYPE_CHECKING, Self
+from urllib.parse import unquote
+
+from aiohttp import web
+
+from bulkshare.sandbox.faults import Effect, Faults
+from bulkshare.sandbox.glance import Glance
+from bulkshare.sandbox.keystone import Keystone
+from bulkshare.sandbox.store import DOMAIN_NAME, REGION
+from bulkshare.sandbox.wire import Answer, Ask, RefusalError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+    from types import TracebackType
+
+    from bulkshare.sandbox.faults import FaultRule
+    from bulkshare.sandbox.store import Cloud
+
+    Service = Glance | Keystone
+
+HOST = "127.0.0.1"
+# Where the services are below the port, as DevStack has them.
+IDENTITY, IMAGE = "/identity", "/image"
+TARGETS = (
+    ("members", re.compile(r"/image/v2[.\d]*/images/[^/]+/members/?")),
+    ("member", re.compile(r"/image/v2[.\d]*/images/[^/]+/members/.+")),
+    ("images", re.compile(r"/image/v2[.\d]*/images(/[^/]*)?")),
+    ("tokens", re.compile(r"/identity/v3/auth/tokens/?")),
+)
+BACKLOG = 1024  # connections that wait to be accepted: benchmarks open many at once
+LAST_WORDS_SECONDS = 0.1  # for answers in flight when it stops
+PROXY_PAGE = b"<html><head><title>Gateway</title></head><body><h1>Please wait</h1></body></html>\n"
+
+
+class Sandbox:
+    """A cloud to try things on: serves `cloud` on 127.0.0.1 from `async with` until its end.
+
+    `port` 0 takes a free one. `latency_seconds` is spent in every request; adding a member spends it where Glance
+    spends it, between looking and inserting. `seed` makes the faults fall alike on every run that asks alike.
+    """
+
+    def __init__(
+        self,
+        cloud: Cloud,
+        *,
+        port: int = 0,
+        faults: Sequence[FaultRule] = (),
+        latency_seconds: float = 0.0,
+        seed: int = 0,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.cloud = cloud
+        self.requests: Counter[str] = Counter()  # by method and target: "POST members"
+        self._wanted_port = port
+        self._latency_seconds = latency_seconds
+        self._sleep = sleep
+        self._faults = Faults(faults, Random(seed))  # noqa: S311  # faults shall be repeatable, not secret
+        self._services: dict[str, Service] = {}
+        self._closing = asyncio.Event()
+        self._stop = AsyncExitStack()
+        self._base = ""
+
+    @property
+    def auth_url(self) -> str:
+        """Keystone's address, with /v3."""
+        return f"{self._base}{IDENTITY}/v3"
+
+    @property
+    def endpoint(self) -> str:
+        """The image service's address, without /v2."""
+        return f"{self._base}{IMAGE}"
+
+    def clouds_yaml(self) -> str:
+        """Return a clouds.yaml whose one entry, `sandbox`, is the admin."""
+        return (
+            "clouds:\n"
+            "  sandbox:\n"
+            f"    region_name: {REGION}\n"
+            "    identity_api_version: 3\n"
+            "    auth:\n"
+            f"      auth_url: {self.auth_url}\n"
+            f"      username: {self.cloud.admin.name}\n"
+            f"      password: {self.cloud.admin.password}\n"
+            f"      project_name: {self.cloud.admin_project.name}\n"
+            f"      user_domain_name: {DOMAIN_NAME}\n"
+            f"      project_domain_name: {DOMAIN_NAME}\n"
+        )
+
+    async def __aenter__(self) -> Self:
+        """Start to listen. Raises `OSError` where the port can't be had."""
+        listener = socket.create_server((HOST, self._wanted_port), backlog=BACKLOG)
+        self._base = f"http://{HOST}:{listener.getsockname()[1]}"
+        self._services = {
+            IDENTITY: Keystone(self.cloud, auth_url=self.auth_url, endpoint=self.endpoint, pause=self._pause),
+            IMAGE: Glance(self.cloud, auth_url=self.auth_url, endpoint=self.endpoint, pause=self._pause),
+        }
+        runner = web.ServerRunner(web.Server(self._serve, access_log=None), shutdown_timeout=LAST_WORDS_SECONDS)
+        await runner.setup()
+        self._stop.push_async_callback(runner.cleanup)
+        self._stop.callback(self._closing.set)
+        await web.SockSite(runner, listener, backlog=BACKLOG).start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Stop: requests at work are cut."""
+        await self._stop.aclose()
+
+    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        path = unquote(request.rel_url.raw_path, encoding="latin-1")
+        target = next((name for name, pattern in TARGETS if pattern.fullmatch(path)), "other")
+        self.requests[f"{request.method} {target}"] += 1
+        body = await request.read()
+        root = "/" + path[1:].partition("/")[0]
+        service = self._services.get(root)
+        if service is None:
+            return web.Response(status=404, text=f"The services are at {self.auth_url} and {self.endpoint}\n")
+        query = tuple(request.rel_url.query.items())
+        ask = Ask(request.method, path.removeprefix(root), query, request.headers, body)
+        fault = self._faults.draw(ask.method, target)
+        if fault is None:
+            return _to_response(await service.answer(ask))
+        answer = await service.answer(ask) if fault.done else Answer(500)
+        if fault.effect is Effect.HANG:
+            await self._closing.wait()
+        if fault.effect in {Effect.HANG, Effect.RESET}:
+            _cut(request)
+        if fault.effect is Effect.TRUNCATE:
+            answer = Answer(answer.status, answer.body[: len(answer.body) // 2], answer.headers)
+        if fault.effect is Effect.STATUS:
+            answer = _injected(service, ask, fault)
+        return _to_response(answer)
+
+    async def _pause(self) -> None:
+        if self._latency_seconds:
+            await self._sleep(self._latency_seconds)
+
+
+def _injected(service: Service, ask: Ask, fault: FaultRule) -> Answer:
+    """Return the answer of a rule with a status."""
+    retry_after = {} if fault.retry_after_seconds is None else {"Retry-After": str(fault.retry_after_seconds)}
+    if fault.status < 400:
+        moved = {"Location": "/elsewhere"} if fault.status >= 300 else {}
+        return Answer(fault.status, PROXY_PAGE, {"Content-Type": "text/html", **moved, **retry_after})
+    return service.refuse(ask, RefusalError(fault.status, "The sandbox was told to fail here.", headers=retry_after))
+
+
+def _cut(request: web.BaseRequest) -> None:
+    """End the connection with a TCP reset, so that the client sees it broken and not merely closed."""
+    if request.transport is not None:
+        connection = request.transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        request.transport.abort()
+
+
+def _to_response(answer: Answer) -> web.Response:
+    return web.Response(status=answer.status, body=answer.body, headers=answer.headers)
