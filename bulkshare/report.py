@@ -138,7 +138,10 @@ def causes_of(outcomes: Iterable[Outcome]) -> tuple[Cause, ...]:
 
 
 def _without_ids(outcome: Outcome) -> str:
-    reason = outcome.reason.replace(outcome.member_id, "<project>").replace(outcome.image_id, "<image>")
+    reason = outcome.reason
+    for word, instead in ((outcome.member_id, "<project>"), (outcome.image_id, "<image>")):
+        if word in reason:
+            reason = re.sub(rf"(?<!\w){re.escape(word)}(?!\w)", instead, reason)
     return UUID_LIKE.sub("<id>", reason)
 
 

@@ -1,0 +1,134 @@
+"""What a run shows while it is at work."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+
+from bulkshare.model import Job, Kind, Outcome, Result, Step, Verdict
+from bulkshare.progress import Display, Listings, Log, Observers, Tracker, clock_face
+
+
+class Clock:
+    """A clock that is set by hand."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        """Return the time."""
+        return self.now
+
+
+class Lines:
+    """A logger that keeps its lines."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, str, dict[str, Any]]] = []
+
+    def __getattr__(self, level: str) -> Any:
+        return lambda event, **fields: self.lines.append((level, event, fields))
+
+
+def outcomes(count: int, result: Result = Result.SHARED) -> list[Outcome]:
+    """Return outcomes of one result."""
+    return [Outcome("i", str(n), result, reason="why") for n in range(count)]
+
+
+def tracker(clock: Clock, *, already: int = 0, pending: int = 100) -> Tracker:
+    """Return a tracker of a run."""
+    return Tracker("nightly", {Result.ALREADY: already, Result.PENDING: pending}, clock)
+
+
+def test_a_continued_run_begins_where_it_was() -> None:
+    """What an earlier invocation settled counts as done."""
+    tracked = tracker(Clock(), already=40, pending=60)
+    assert (tracked.planned, tracked.done) == (100, 40)
+
+
+def test_rate_is_of_the_last_seconds() -> None:
+    """Answers of long ago don't count."""
+    clock = Clock()
+    tracked = tracker(clock)
+    tracked.phase("sharing", 100)
+    verdict = Verdict(Kind.SHARED)
+    for _ in range(100):
+        clock.now += 0.1
+        tracked.answered(Step.ADD, "i", "m", verdict, 0.1)
+    assert 9.5 <= tracked.rate() <= 10.5
+    clock.now += 60
+    assert tracked.rate() == 0.0
+
+
+def test_time_left_follows_the_pace_of_this_phase() -> None:
+    """Half done in ten seconds leaves ten seconds; pairs settled by listing don't count as speed."""
+    clock = Clock()
+    tracked = tracker(clock, pending=200)
+    tracked.phase("listing", 5)
+    tracked.settled(outcomes(100, Result.ALREADY))
+    assert tracked.seconds_left() is None
+    tracked.phase("sharing", 100)
+    clock.now += 10
+    tracked.settled(outcomes(50))
+    assert tracked.seconds_left() == 10
+
+
+def test_display_shows_counts_rate_and_phase() -> None:
+    """All that the display promises is in what it draws, also on a narrow terminal."""
+    clock = Clock()
+    tracked = tracker(clock)
+    display = Display(tracked, Console(), allowed_rate=50)
+    tracked.phase("sharing", 100)
+    tracked.settled(outcomes(30))
+    tracked.settled_rest("i", 7, Result.SKIPPED, "why")
+    tracked.retrying(Job("i", "m"), Verdict(Kind.TRANSIENT), 1.0)
+    clock.now += 10
+    console = Console(width=80)
+    with console.capture() as capture:
+        console.print(display._render())
+    text = capture.get()
+    for part in ("nightly", "37/100", "30 shared", "0 already", "7 skipped", "1 retries", "of 50/s", "sharing", "left"):
+        assert part in text, text
+    assert all(len(line) <= 80 for line in text.splitlines())
+
+
+def test_log_has_trouble_at_warning_and_progress_now_and_then() -> None:
+    """Failures are warnings, successes are for debugging, and every ten seconds there is a line."""
+    clock, lines = Clock(), Lines()
+    tracked = tracker(clock)
+    log = Log(tracked, lines, clock)
+    tracked.phase("sharing", 100)
+    log.settled(outcomes(1))
+    log.settled(outcomes(1, Result.FAILED))
+    clock.now += 11
+    tracked.settled(outcomes(2))
+    log.settled(outcomes(1))
+    assert [(level, event) for level, event, _ in lines.lines] == [
+        ("debug", "shared"),
+        ("warning", "failed"),
+        ("debug", "shared"),
+        ("info", "progress"),
+    ]
+    assert lines.lines[-1][2]["done"] == 2
+
+
+def test_listings_remember_refusals() -> None:
+    """An image that can't be listed is remembered with the reason."""
+    listings = Listings()
+    listings.listed("good", Verdict(Kind.LISTED))
+    listings.listed("bad", Verdict(Kind.REJECTED, "403: no"))
+    assert listings.refused == {"bad": "403: no"}
+
+
+def test_observers_pass_on_what_each_cares_for() -> None:
+    """An observer without a method for an event is not asked."""
+    listings, tracked = Listings(), tracker(Clock())
+    both = Observers(tracked, listings)
+    both.settled(outcomes(3))
+    both.listed("bad", Verdict(Kind.REJECTED, "403: no"))
+    assert (tracked.done, tracked.phase_done, len(listings.refused)) == (3, 1, 1)
+
+
+def test_clock_face() -> None:
+    """Rounded up, so that it does not say 0:00:00 while there is work."""
+    assert [clock_face(s) for s in (0.2, 59.9, 3661)] == ["0:00:01", "0:01:00", "1:01:01"]
