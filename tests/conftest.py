@@ -1,7 +1,7 @@
 """What every test gets: no trace of the user's environment, and, for those that ask, the real cloud.
 
 Tests marked `real` share one set of servers. Under pytest-xdist (`-n 2`) they all run in one worker, so that there is
-still one set, while the other workers run the rest.
+still one set, while the other workers run the rest; `--dist=loadgroup` in pyproject.toml is for that.
 """
 
 from __future__ import annotations
@@ -30,13 +30,6 @@ HOME_DIRECTORIES = {
     "XDG_STATE_HOME": ".local/state",
     "XDG_RUNTIME_DIR": ".run",
 }
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_configure(config: pytest.Config) -> None:
-    """Make `-n` mean `-n --dist loadgroup`."""
-    if config.getoption("dist", "no") == "load":
-        config.option.dist = "loadgroup"
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the groups
