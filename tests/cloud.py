@@ -11,6 +11,7 @@ import http.client
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import yaml
 
@@ -54,9 +55,10 @@ class RefusedError(Exception):
 
 
 class LogIn(NamedTuple):
-    """A token, and whose project it is for."""
+    """A token, and who and which project it is for."""
 
     token: str
+    user_id: str
     project_id: str
 
 
@@ -119,6 +121,14 @@ class CloudUnderTest:
         """Create `count` projects, named after `prefix`, and return their IDs."""
         return [self.create_project(f"{prefix}-{number:03}") for number in range(count)]
 
+    def create_application_credential(self, user: str, secret: str) -> str:
+        """Create an application credential of the user's for their project and return its ID."""
+        owner = self._log_in(user)
+        url = f"{self.auth_url}/users/{owner.user_id}/application_credentials"
+        wanted = {"application_credential": {"name": uuid4().hex, "secret": secret}}
+        made = self._ask("POST", url, wanted, token=owner.token)
+        return str(made["application_credential"]["id"])
+
     def create_image(
         self,
         name: str = "an image",
@@ -162,12 +172,14 @@ class CloudUnderTest:
             answer = call("POST", f"{self.auth_url}/auth/tokens", body=password_log_in(USERS[name]))
             if answer.status != 201:
                 raise RefusedError(f"log-in of {name}: {answer}")
-            self._log_ins[name] = LogIn(answer.headers["x-subject-token"], answer.json()["token"]["project"]["id"])
+            token = answer.json()["token"]
+            log_in = LogIn(answer.headers["x-subject-token"], token["user"]["id"], token["project"]["id"])
+            self._log_ins[name] = log_in
         return self._log_ins[name]
 
-    def _ask(self, method: str, url: str, body: object = None) -> Any:
-        """Ask as the admin and return the answer's JSON, or None where it has no body."""
-        answer = call(method, url, token=self.token(ADMIN.name), body=body)
+    def _ask(self, method: str, url: str, body: object = None, *, token: str | None = None) -> Any:
+        """Ask, as the admin unless with another token, and return the answer's JSON, or None where it has no body."""
+        answer = call(method, url, token=token or self.token(ADMIN.name), body=body)
         if not 200 <= answer.status < 300:
             raise RefusedError(f"{method} {url}: {answer}")
         return answer.json() if answer.body else None

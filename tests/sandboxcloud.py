@@ -6,6 +6,7 @@ import asyncio
 import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Self
+from uuid import uuid4
 
 from bulkshare.sandbox import Cloud, Sandbox
 from tests.cloud import ADMIN, USERS, CloudUnderTest
@@ -46,6 +47,12 @@ class SandboxCloud(CloudUnderTest):
     def create_project(self, name: str) -> str:
         """Create a project and return its ID."""
         return self._cloud.add_project(name).id
+
+    def create_application_credential(self, user: str, secret: str) -> str:
+        """Create an application credential of the user's for their project and return its ID."""
+        owner = next(known for known in self._cloud.users.values() if known.name == user)
+        project = self._cloud.projects[self.project_id(user)]
+        return self._cloud.add_application_credential(uuid4().hex, owner, project, secret).id
 
     def create_image(
         self,

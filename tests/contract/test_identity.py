@@ -34,6 +34,12 @@ def unscoped(user: User) -> dict[str, Any]:
     return body
 
 
+def by_application_credential(credential_id: str, secret: str) -> dict[str, Any]:
+    """Return the body of a log-in by application credential."""
+    proof = {"id": credential_id, "secret": secret}
+    return {"auth": {"identity": {"methods": ["application_credential"], "application_credential": proof}}}
+
+
 class TestLogIn:
     """POST /v3/auth/tokens."""
 
@@ -117,7 +123,23 @@ class TestLogIn:
     async def test_bad_token_for_token(self, cloud: CloudUnderTest, client: Client) -> None:
         """A token that isn't one gives none."""
         identity = {"methods": ["token"], "token": {"id": "bogus"}}
-        assert (await log_in(client, scoped(identity, cloud.project_id("alice")))).status in {401, 404}
+        assert (await log_in(client, scoped(identity, cloud.project_id("alice")))).status == 404
+
+    async def test_application_credential(self, cloud: CloudUnderTest, client: Client) -> None:
+        """An application credential's secret gives a token for its user's project, good for the image service."""
+        credential_id = cloud.create_application_credential("alice", "secret")
+        answer = await log_in(client, by_application_credential(credential_id, "secret"))
+        token = answer.json()["token"]
+        assert (answer.status, token["methods"]) == (201, ["application_credential"])
+        assert (token["user"]["name"], token["project"]["id"]) == ("alice", cloud.project_id("alice"))
+        assert (await client.ask("GET", "/v2/images", token=answer.headers["x-subject-token"])).status == 200
+
+    async def test_bad_application_credential(self, cloud: CloudUnderTest, client: Client) -> None:
+        """A wrong secret is refused like a wrong password; an ID that isn't one is not found."""
+        credential_id = cloud.create_application_credential("alice", "secret")
+        assert identity_refusal(await log_in(client, by_application_credential(credential_id, "wrong"))) == UNAUTHORIZED
+        unknown = await log_in(client, by_application_credential("nope", "secret"))
+        assert identity_refusal(unknown) == (404, "Could not find Application Credential: nope.")
 
     async def test_empty_body(self, client: Client) -> None:
         """A log-in has to say who."""

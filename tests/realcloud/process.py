@@ -66,7 +66,7 @@ class Server:
         while not self._answers(path):
             if self._process is None or self._process.poll() is not None or time.monotonic() > deadline:
                 tail = self._output.read_text("utf-8", "replace")[-4000:]
-                raise RuntimeError(f"no answer from port {self._port}:\n{tail}")
+                raise RuntimeError(f"no answer from port {self._port}; logs are in {self._output.parent}:\n{tail}")
             time.sleep(0.05)
 
     def stop(self) -> None:
