@@ -17,7 +17,6 @@ if TYPE_CHECKING:
         Request,
         Result,
         Run,
-        RunState,
         Step,
         Verdict,
     )
@@ -62,7 +61,7 @@ class Ledger(Protocol):
         ...
 
     def unfinished(self, *, plan: str, fingerprint: str, account: Account) -> Run | None:
-        """Return the newest run of `plan`, if it has pairs to do and is of this fingerprint, endpoint and project."""
+        """Return the newest run of `plan` if it is not FINISHED, and of this fingerprint, endpoint and project."""
         ...
 
     def reopen(self, run_id: int) -> Run:
@@ -74,7 +73,7 @@ class Ledger(Protocol):
         ...
 
     def pending_images(self, run_id: int, *, after: str | None, limit: int) -> list[tuple[str, int]]:
-        """Return up to `limit` (image ID, number of pending pairs), in the order of enqueueing, after image `after`."""
+        """Return up to `limit` (image ID, number of pending pairs), in a stable order, after image `after`."""
         ...
 
     def pending_members(self, run_id: int, image_id: str, *, after: str | None, limit: int) -> list[str]:
@@ -101,10 +100,8 @@ class Ledger(Protocol):
         """Count the run's pairs by result; every result is a key."""
         ...
 
-    def finish(
-        self, run_id: int, *, state: RunState, now: datetime, requests: int, retries: int, seconds: float
-    ) -> Run:
-        """Record how this invocation ended; its counts are added to the run's."""
+    def finish(self, run_id: int, *, now: datetime, requests: int, retries: int, seconds: float) -> Run:
+        """Record how this invocation ended: FINISHED where no pair is pending, else INTERRUPTED; sum up its effort."""
         ...
 
     def runs(self, *, limit: int | None = None) -> list[Run]:
@@ -116,7 +113,7 @@ class Ledger(Protocol):
         ...
 
     def outcomes(self, run_id: int, *, results: frozenset[Result] | None = None) -> Iterator[Outcome]:
-        """Stream the run's pairs in the order of enqueueing, all or only those with one of `results`."""
+        """Stream the run's pairs in a stable order, all or only those with one of `results`."""
         ...
 
 

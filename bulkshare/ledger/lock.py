@@ -1,0 +1,45 @@
+"""One run of a plan at a time on a ledger, for as long as the process lives: the kernel releases what a kill leaves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
+
+from bulkshare.errors import LedgerError, LockHeldError
+from bulkshare.model import RunState
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    from bulkshare.ledger.sql import SqlLedger
+
+
+class RunLock:
+    """A lock beside the ledger's file, as a context manager. Raises `LockHeldError`, which says who holds it."""
+
+    def __init__(self, ledger: SqlLedger, plan: str) -> None:
+        self._ledger = ledger
+        self._plan = plan
+        self._lock = FileLock(f"{ledger.path}.{plan}.lock", timeout=0, mode=0o600)
+
+    def __enter__(self) -> Self:
+        try:
+            self._lock.acquire()
+        except Timeout:
+            raise LockHeldError(f"another run of plan {self._plan} is at work: {self._holder()}") from None
+        except OSError as error:
+            raise LedgerError(f"can't lock {self._lock.lock_file}: {error.strerror}") from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lock.release()
+
+    def _holder(self) -> str:
+        run = self._ledger.newest_run(self._plan)
+        if run is None or run.state is not RunState.RUNNING:
+            return "it has not written its run down yet"
+        return f"run {run.key}, process {run.pid} on {run.host}, since {run.started_at:%Y-%m-%d %H:%M:%S} UTC"
