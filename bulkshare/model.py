@@ -260,3 +260,24 @@ class RetryPolicy:
     attempts: int = 6
     base_seconds: float = 0.5
     cap_seconds: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of a plan's `share`: all its images with all its projects, less `excluded`. IDs may repeat."""
+
+    images: tuple[str, ...]
+    projects: tuple[str, ...]
+    excluded: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A plan with its groups and files resolved to IDs. `cloud` and `region` are None where it names none."""
+
+    name: str
+    entries: tuple[Entry, ...]
+    cloud: str | None = None
+    region: str | None = None
+    limits: Limits = field(default_factory=Limits)
+    retry: RetryPolicy = field(default_factory=RetryPolicy)

@@ -1,0 +1,74 @@
+"""The cloud of a run: the one that is configured, or a sandbox that lives as long as the run."""
+
+from __future__ import annotations
+
+import os
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
+
+from keystoneauth1.identity.v3 import Password
+
+from bulkshare.errors import UsageError
+from bulkshare.identity import CloudEntry, CloudIdentity, Identified
+from bulkshare.pacing import Gcra, Paced
+from bulkshare.planner import expand
+from bulkshare.sandbox import Cloud, Sandbox
+from bulkshare.transport import HttpTransport
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from bulkshare.model import Plan
+
+UNLIMITED = -1  # members an image of the run's own sandbox may have
+
+
+@asynccontextmanager
+async def sign_in(plan: Plan, *, os_cloud: str | None, sandbox: bool) -> AsyncIterator[CloudIdentity]:
+    """Log in to the plan's cloud, or to a sandbox that has the plan's images.
+
+    Raises `UsageError`, `CredentialsRefusedError` or `EndpointRefusedError`.
+    """
+    async with AsyncExitStack() as stack:
+        if sandbox:
+            identity = await stack.enter_async_context(_sandbox_of(plan))
+        else:
+            identity = CloudIdentity.from_config(cloud=_cloud_name(plan, os_cloud), region=plan.region)
+        await identity.token()
+        yield identity
+
+
+@asynccontextmanager
+async def transport_for(identity: CloudIdentity, plan: Plan) -> AsyncIterator[tuple[Identified, Paced]]:
+    """Open the way to the image endpoint: the transport, and the layer of it that paces and counts."""
+    http = HttpTransport(identity.connection, connections=plan.limits.concurrency)
+    async with http:
+        paced = Paced(http, Gcra(plan.limits.rate))
+        yield Identified(paced, identity), paced
+
+
+def _cloud_name(plan: Plan, os_cloud: str | None) -> str | None:
+    """Return the clouds.yaml entry to use; None for the OS_* variables."""
+    if plan.cloud and os_cloud and plan.cloud != os_cloud:
+        raise UsageError(f"the plan is for cloud {plan.cloud}, --os-cloud says {os_cloud}; take one of the two away")
+    return plan.cloud or os_cloud or os.environ.get("OS_CLOUD") or None
+
+
+@asynccontextmanager
+async def _sandbox_of(plan: Plan) -> AsyncIterator[CloudIdentity]:
+    images: list[str] = []
+    projects: dict[str, None] = {}
+    for image_id, member_ids in expand(plan):
+        images.append(image_id)
+        projects.update(dict.fromkeys(member_ids))
+    async with Sandbox(Cloud.seeded(images, projects, member_quota=UNLIMITED)) as sandbox:
+        admin, project = sandbox.cloud.admin, sandbox.cloud.admin_project
+        plugin = Password(
+            auth_url=sandbox.auth_url,
+            username=admin.name,
+            password=admin.password,
+            user_domain_name="Default",
+            project_name=project.name,
+            project_domain_name="Default",
+        )
+        yield CloudIdentity(CloudEntry(name="sandbox", auth_type="password", auth_url=sandbox.auth_url, plugin=plugin))

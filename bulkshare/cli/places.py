@@ -1,0 +1,28 @@
+"""Where things are kept when nobody says otherwise."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from platformdirs import user_state_path
+
+from bulkshare.ledger import SqlLedger
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def default_ledger() -> str:
+    """Return the path of the user's ledger: ledger.db below XDG_STATE_HOME/bulkshare, or what the system has for it."""
+    return str(user_state_path("bulkshare") / "ledger.db")
+
+
+@contextmanager
+def open_ledger(where: str | None, *, create: bool) -> Iterator[SqlLedger]:
+    """Open the ledger at a path or URL, or the default one, for a while. Raises `LedgerError`."""
+    ledger = SqlLedger.open(where or default_ledger(), create=create)
+    try:
+        yield ledger
+    finally:
+        ledger.close()

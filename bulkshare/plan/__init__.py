@@ -1,0 +1,37 @@
+"""Plan files: YAML text -> `Plan`, or every problem with its place.
+
+`document` reads the YAML and knows where everything stands; `schema` says what a plan looks like; `lists` reads lists
+of IDs; `resolve` puts them together. Must not know the cloud: all of this is offline.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bulkshare.errors import PlanError
+from bulkshare.plan.document import read_document
+from bulkshare.plan.resolve import resolve
+from bulkshare.plan.schema import plan_schema, validate
+from bulkshare.text import clean
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bulkshare.model import Plan, Problem
+
+__all__ = ["load_plan", "plan_schema"]
+
+
+def load_plan(path: Path) -> Plan:
+    """Read a plan and the lists it names. Raises `PlanError` with all that is wrong, in the order of the file."""
+    problems: list[Problem] = []
+    name = clean(str(path), 1000)
+    document = read_document(path, name, problems)
+    if document is None:
+        raise PlanError(problems)
+    file = validate(document, problems)
+    plan = resolve(file, document, path.parent, problems) if file is not None else None
+    if plan is None or problems:
+        problems.sort(key=lambda problem: (problem.file != name, problem.line or 0, problem.column or 0))
+        raise PlanError(problems)
+    return plan

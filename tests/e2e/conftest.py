@@ -1,0 +1,117 @@
+"""The installed command, run as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+COMMAND = Path(sys.executable).with_name("bulkshare")
+
+
+class Shell:
+    """A directory to work in, and the `bulkshare` command. `env` is added to the test's environment."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.env: dict[str, str] = {}
+        self._processes = ExitStack()
+
+    def run(self, *args: str, exit_code: int | None = 0) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end and check its exit code."""
+        done = subprocess.run(
+            [COMMAND, *args],
+            cwd=self.directory,
+            env={**os.environ, **self.env},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+        assert exit_code is None or done.returncode == exit_code, (
+            f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+        )
+        return done
+
+    def run_json(self, *args: str, exit_code: int = 0) -> dict[str, Any]:
+        """Run a command with --json and return the object that is all of its stdout."""
+        document: dict[str, Any] = json.loads(self.run(*args, "--json", exit_code=exit_code).stdout)
+        return document
+
+    def start(self, *args: str) -> subprocess.Popen[str]:
+        """Start a command; it is killed when the test ends, if it still runs then."""
+        process = self._processes.enter_context(
+            subprocess.Popen(
+                [COMMAND, *args],
+                cwd=self.directory,
+                env={**os.environ, **self.env},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                stdin=subprocess.DEVNULL,
+            )
+        )
+        self._processes.callback(process.kill)
+        return process
+
+    def start_sandbox(self, *args: str) -> subprocess.Popen[str]:
+        """Start `bulkshare sandbox` and let the following commands use it as cloud `sandbox`."""
+        process = self.start("sandbox", *args)
+        assert process.stdout is not None
+        lines: list[str] = []
+        while (line := process.stdout.readline()).strip():
+            lines.append(line)
+        self.write("clouds.yaml", "".join(lines))
+        self.env["OS_CLIENT_CONFIG_FILE"] = str(self.directory / "clouds.yaml")
+        return process
+
+    def interrupt(self, process: subprocess.Popen[str], number: int = signal.SIGINT) -> tuple[int, str, str]:
+        """Send a signal and return exit code, stdout and stderr."""
+        process.send_signal(number)
+        out, err = process.communicate(timeout=60)
+        return process.returncode, out, err
+
+    def write(self, name: str, text: str) -> Path:
+        """Write a file in the working directory."""
+        path = self.directory / name
+        path.write_text(text, "utf-8")
+        return path
+
+    def plan(self, images: Sequence[str], projects: Sequence[str], *, name: str = "plan", more: str = "") -> str:
+        """Write a plan that shares all images with all projects and return its file's name."""
+        self.write(
+            f"{name}.yaml",
+            f"version: 1\nname: {name}\n{more}share:\n  - images: {json.dumps(list(images))}\n"
+            f"    projects: {json.dumps(list(projects))}\n",
+        )
+        return f"{name}.yaml"
+
+    def rows(self, *args: str) -> list[dict[str, Any]]:
+        """Return the exported rows of a run."""
+        return [json.loads(line) for line in self.run("export", *args).stdout.splitlines()]
+
+    def close(self) -> None:
+        """End what still runs."""
+        self._processes.close()
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Iterator[Shell]:
+    """Return a shell in an empty directory, with a ledger of its own."""
+    shell = Shell(tmp_path)
+    shell.env["BULKSHARE_LEDGER"] = str(tmp_path / "ledger.db")
+    try:
+        yield shell
+    finally:
+        shell.close()

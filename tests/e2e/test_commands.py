@@ -1,0 +1,271 @@
+"""The installed command on the sandbox: what users type, what they read, and the exit codes they script against."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.e2e.conftest import Shell
+
+IMAGES = [f"image-{number}" for number in range(4)]
+PROJECTS = [f"project-{number:03}" for number in range(30)]
+
+
+@pytest.fixture
+def plan(shell: Shell) -> str:
+    """Return a plan of 120 pairs."""
+    return shell.plan(IMAGES, PROJECTS, name="nightly", more="limits: {rate: 1000}\n")
+
+
+def sandbox_images(shell: Shell) -> list[str]:
+    """Return the IDs of the images that the shell's sandbox server has."""
+    import openstack  # noqa: PLC0415  # takes a second that most tests here don't need
+
+    config = openstack.config.OpenStackConfig(config_files=[shell.env["OS_CLIENT_CONFIG_FILE"]], load_envvars=False)
+    with openstack.connection.Connection(config=config.get_one("sandbox")) as connection:
+        return sorted(str(image.id) for image in connection.image.images())
+
+
+def wait_for_rows(shell: Shell, count: int) -> None:
+    """Wait until the ledger has settled that many pairs."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        done = shell.run("export", exit_code=None)
+        rows = [json.loads(line) for line in done.stdout.splitlines()] if done.returncode == 0 else []
+        if sum(row["result"] != "pending" for row in rows) >= count:
+            return
+    pytest.fail("the run did not get that far")
+
+
+def test_run_on_the_sandbox(shell: Shell, plan: str) -> None:
+    """A table of results on stdout, who acts and what happens on stderr, everything in the ledger."""
+    done = shell.run("run", plan, "--sandbox")
+    assert "120" in done.stdout
+    assert "shared" in done.stdout
+    assert "user=admin" in done.stderr
+    assert {row["result"] for row in shell.rows()} == {"shared"}
+
+
+def test_json_is_one_object_with_the_documented_keys(shell: Shell, plan: str) -> None:
+    """Nothing but the object is on stdout."""
+    summary = shell.run_json("run", plan, "--sandbox")
+    assert list(summary) == [
+        "run",
+        "plan",
+        "planned",
+        "shared",
+        "already",
+        "rejected",
+        "failed",
+        "skipped",
+        "pending",
+        "requests",
+        "retries",
+        "seconds",
+    ]
+    assert (summary["plan"], summary["planned"], summary["shared"], summary["requests"]) == ("nightly", 120, 120, 124)
+
+
+def test_quiet_says_nothing_when_all_is_well(shell: Shell, plan: str) -> None:
+    """Cron sends no mail."""
+    done = shell.run("run", plan, "--sandbox", "-q")
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_quiet_tells_what_went_wrong(shell: Shell) -> None:
+    """Cron sends a mail that names the cause."""
+    shell.start_sandbox()
+    plan = shell.plan(["no-such-image"], ["p1", "p2"])
+    done = shell.run("run", plan, "--os-cloud", "sandbox", "-q", exit_code=1)
+    assert "404" in done.stderr
+    assert done.stdout == ""
+
+
+def test_dry_run_leaves_no_trace(shell: Shell, plan: str) -> None:
+    """It tells what it would send and makes no ledger."""
+    done = shell.run("run", plan, "--sandbox", "--dry-run")
+    assert "would share 120 pairs" in done.stdout
+    assert not (shell.directory / "ledger.db").exists()
+
+
+def test_json_log_has_the_run_on_every_line(shell: Shell, plan: str) -> None:
+    """With --log-format json, stderr is JSON lines that name run, plan and cloud."""
+    done = shell.run("run", plan, "--sandbox", "--log-format", "json", "-v")
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert {line["plan"] for line in lines} == {"nightly"}
+    assert {line["cloud"] for line in lines} == {"sandbox"}
+    assert len({line["run"] for line in lines}) == 1
+    assert sum(line["event"] == "answer" for line in lines) == 124
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_and_continued(shell: Shell, number: signal.Signals) -> None:
+    """A signal ends the run in good order with exit 130; the same command does the rest, and nothing twice."""
+    shell.start_sandbox("--images", "4", "--latency", "20ms", "--quota", "-1")
+    plan = shell.plan(sandbox_images(shell), PROJECTS, more="limits: {concurrency: 2, rate: 1000}\n")
+    process = shell.start("run", plan, "--os-cloud", "sandbox", "--json")
+    wait_for_rows(shell, 10)
+    code, out, err = shell.interrupt(process, number)
+    assert code == 130, err
+    first = json.loads(out)
+    assert first["pending"] > 0
+    assert "interrupted" in err
+
+    second = shell.run_json("run", plan, "--os-cloud", "sandbox")
+    assert second["run"] == first["run"]
+    assert (second["shared"], second["pending"]) == (120, 0)
+    # 120 POSTs in all, and at most a list of each image's members each time
+    assert first["requests"] + second["requests"] <= 120 + 2 * 4
+    assert all(row["attempts"] == 1 for row in shell.rows())
+
+
+def test_a_killed_run_is_continued(shell: Shell) -> None:
+    """After kill -9 the same command finishes the same run; what the ledger missed is found by listing."""
+    shell.start_sandbox("--images", "4", "--latency", "20ms", "--quota", "-1")
+    plan = shell.plan(sandbox_images(shell), PROJECTS, more="limits: {concurrency: 2, rate: 1000}\n")
+    process = shell.start("run", plan, "--os-cloud", "sandbox")
+    wait_for_rows(shell, 10)
+    process.kill()
+    process.communicate()
+    summary = shell.run_json("run", plan, "--os-cloud", "sandbox")
+    assert (summary["planned"], summary["pending"], summary["shared"] + summary["already"]) == (120, 0, 120)
+
+
+def test_two_runs_of_a_plan_at_once(shell: Shell) -> None:
+    """The second one leaves with 75 and says who holds the lock; another plan may use the same ledger."""
+    shell.start_sandbox("--latency", "50ms")
+    images = sandbox_images(shell)
+    plan = shell.plan(images, PROJECTS, more="limits: {concurrency: 1, rate: 1000}\n")
+    other = shell.plan(images, ["one", "two"], name="other")
+    first = shell.start("run", plan, "--os-cloud", "sandbox")
+    wait_for_rows(shell, 1)
+    second = shell.run("run", plan, "--os-cloud", "sandbox", exit_code=75)
+    assert str(first.pid) in second.stderr
+    shell.run("run", other, "--os-cloud", "sandbox")
+    assert shell.interrupt(first)[0] == 130
+
+
+def test_faults_are_retried(shell: Shell) -> None:
+    """Injected 503s, cut connections and lost answers end as shared, and the members are the plan's."""
+    shell.start_sandbox(
+        "--fault",
+        "POST members 503 20%",
+        "--fault",
+        "POST members reset-after 10%",
+        "--fault",
+        "POST members 500-after 10%",
+    )
+    plan = shell.plan(
+        sandbox_images(shell), PROJECTS, more="limits: {rate: 1000}\nretry: {attempts: 12, base: 10ms, cap: 50ms}\n"
+    )
+    summary = shell.run_json("run", plan, "--os-cloud", "sandbox")
+    assert summary["shared"] + summary["already"] == 90
+    assert summary["retries"] > 0
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["run", "missing.yaml"], "missing.yaml"),
+        (["run", "plan.yaml", "--dry-run", "--no-preflight", "--sandbox"], "--no-preflight"),
+        (["run", "plan.yaml", "--os-cloud", "nowhere"], "nowhere"),
+        (["run", "plan.yaml", "--rate", "0"], "--rate"),
+        (["check", "missing.yaml"], "missing.yaml"),
+        (["sandbox", "--fault", "nonsense"], "--fault"),
+        (["sandbox", "--latency", "soon"], "--latency"),
+        (["show", "no-such-run"], "no-such-run"),
+        (["unknown-command"], "unknown-command"),
+    ],
+)
+def test_bad_usage_is_exit_2(shell: Shell, args: list[str], message: str) -> None:
+    """The message names what is wrong; nothing is sent."""
+    shell.plan(["i"], ["p"])
+    shell.run("run", "plan.yaml", "--sandbox", "-q")
+    done = shell.run(*args, exit_code=2)
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_plan_for_another_cloud(shell: Shell) -> None:
+    """A plan that names its cloud is not run against another one."""
+    shell.start_sandbox()
+    plan = shell.plan(["i"], ["p"], more="cloud: prod\n")
+    assert "prod" in shell.run("run", plan, "--os-cloud", "sandbox", exit_code=2).stderr
+
+
+def test_unusable_ledger_is_exit_4(shell: Shell, plan: str) -> None:
+    """A file that is no ledger is named; nothing is sent."""
+    bad = shell.write("bad.db", "this is no database, and long enough to be looked at as one" * 100)
+    done = shell.run("run", plan, "--sandbox", "--ledger", str(bad), exit_code=4)
+    assert "bad.db" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_runs_show_and_export(shell: Shell, plan: str, tmp_path: Path) -> None:
+    """The ledger's commands, on the last run and on one by the beginning of its name."""
+    key = shell.run_json("run", plan, "--sandbox")["run"]
+    assert key in shell.run("runs").stdout
+    shown = shell.run("show", key[:-2], "-n", "3").stdout
+    assert "117 more" in shown
+    assert "image-0" in shown
+    assert "120" not in shell.run("show", "--failed").stdout.split("meaning")[-1].split("\n\n")[-1]
+
+    rows = shell.rows(key)
+    assert list(rows[0]) == [
+        "run",
+        "image_id",
+        "member_id",
+        "result",
+        "http_status",
+        "status",
+        "created_at",
+        "updated_at",
+        "schema",
+        "attempts",
+        "request_id",
+        "reason",
+        "started_at",
+        "settled_at",
+    ]
+    assert {(row["image_id"], row["member_id"]) for row in rows} == {(i, p) for i in IMAGES for p in PROJECTS}
+    assert rows[0]["request_id"].startswith("req-")
+
+    shell.run("export", "--format", "csv", "-o", str(tmp_path / "out.csv"))
+    table = list(csv.DictReader(io.StringIO((tmp_path / "out.csv").read_text("utf-8"))))
+    assert [row["member_id"] for row in table] == [row["member_id"] for row in rows]
+
+
+def test_history_without_a_ledger(shell: Shell) -> None:
+    """Asking for runs makes no ledger."""
+    done = shell.run("runs", exit_code=None)
+    assert done.returncode in {0, 4}
+    assert not (shell.directory / "ledger.db").exists()
+
+
+def test_ledger_is_private(shell: Shell, plan: str) -> None:
+    """Nobody else on the machine may read the ledger."""
+    shell.run("run", plan, "--sandbox", "-q")
+    assert (shell.directory / "ledger.db").stat().st_mode & 0o777 == 0o600
+
+
+def test_help_documents_the_exit_codes(shell: Shell) -> None:
+    """The codes users script against are in --help."""
+    text = shell.run("--help").stdout
+    for code in ("0", "1", "2", "3", "4", "75", "130"):
+        assert f"\n  {code} " in text or f"\n    {code} " in text
+
+
+def test_password_is_not_in_the_process_list_or_output(shell: Shell, plan: str) -> None:
+    """The log at its most talkative has neither password nor token."""
+    done = shell.run("run", plan, "--sandbox", "-v")
+    assert "X-Auth-Token" not in done.stderr
+    assert "password" not in done.stderr
