@@ -12,6 +12,7 @@ import click
 from bulkshare.cli.output import console
 from bulkshare.cli.places import open_ledger
 from bulkshare.errors import UsageError
+from bulkshare.model import Result
 from bulkshare.report import (
     NOT_AS_PLANNED,
     SETTLED_BADLY,
@@ -56,11 +57,12 @@ def show_run(where: str | None, key: str | None, *, failed: bool, limit: int) ->
         out.print(f"As {account.user} of project {account.project}, cloud {account.cloud} {account.region}".rstrip())
         out.print(f"At {account.endpoint}\n")
         out.print(render_summary(summary_of(run, causes)))
-        rows = ledger.outcomes(run.id, results=NOT_AS_PLANNED if failed else None)
-        out.print(render_outcomes(islice(rows, limit or None)))
-        wanted = NOT_AS_PLANNED if failed else frozenset(run.totals)
-        more = sum(run.totals.get(result, 0) for result in wanted) - limit if limit else 0
-        if more > 0:
+        wanted = NOT_AS_PLANNED if failed else frozenset(Result)
+        count = sum(run.totals[result] for result in wanted)
+        if count:
+            out.print(render_outcomes(islice(ledger.outcomes(run.id, results=wanted), limit or None)))
+        if 0 < limit < count:
+            more = count - limit
             out.print(f"... and {more:,} more: --limit 0 prints all, `bulkshare export {run.key}` writes them out")
 
 

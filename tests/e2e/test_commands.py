@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bulkshare.sandbox import Cloud
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -26,13 +28,9 @@ def plan(shell: Shell) -> str:
     return shell.plan(IMAGES, PROJECTS, name="nightly", more="limits: {rate: 1000}\n")
 
 
-def sandbox_images(shell: Shell) -> list[str]:
-    """Return the IDs of the images that the shell's sandbox server has."""
-    import openstack  # noqa: PLC0415  # takes a second that most tests here don't need
-
-    config = openstack.config.OpenStackConfig(config_files=[shell.env["OS_CLIENT_CONFIG_FILE"]], load_envvars=False)
-    with openstack.connection.Connection(config=config.get_one("sandbox")) as connection:
-        return sorted(str(image.id) for image in connection.image.images())
+def sandbox_images(images: int = 3) -> list[str]:
+    """Return the IDs of the images that `bulkshare sandbox --images N` has; they are the same on every start."""
+    return list(Cloud.sample(images, 0).images)
 
 
 def wait_for_rows(shell: Shell, count: int) -> None:
@@ -111,7 +109,7 @@ def test_json_log_has_the_run_on_every_line(shell: Shell, plan: str) -> None:
 def test_interrupted_and_continued(shell: Shell, number: signal.Signals) -> None:
     """A signal ends the run in good order with exit 130; the same command does the rest, and nothing twice."""
     shell.start_sandbox("--images", "4", "--latency", "20ms", "--quota", "-1")
-    plan = shell.plan(sandbox_images(shell), PROJECTS, more="limits: {concurrency: 2, rate: 1000}\n")
+    plan = shell.plan(sandbox_images(4), PROJECTS, more="limits: {concurrency: 2, rate: 1000}\n")
     process = shell.start("run", plan, "--os-cloud", "sandbox", "--json")
     wait_for_rows(shell, 10)
     code, out, err = shell.interrupt(process, number)
@@ -131,7 +129,7 @@ def test_interrupted_and_continued(shell: Shell, number: signal.Signals) -> None
 def test_a_killed_run_is_continued(shell: Shell) -> None:
     """After kill -9 the same command finishes the same run; what the ledger missed is found by listing."""
     shell.start_sandbox("--images", "4", "--latency", "20ms", "--quota", "-1")
-    plan = shell.plan(sandbox_images(shell), PROJECTS, more="limits: {concurrency: 2, rate: 1000}\n")
+    plan = shell.plan(sandbox_images(4), PROJECTS, more="limits: {concurrency: 2, rate: 1000}\n")
     process = shell.start("run", plan, "--os-cloud", "sandbox")
     wait_for_rows(shell, 10)
     process.kill()
@@ -143,7 +141,7 @@ def test_a_killed_run_is_continued(shell: Shell) -> None:
 def test_two_runs_of_a_plan_at_once(shell: Shell) -> None:
     """The second one leaves with 75 and says who holds the lock; another plan may use the same ledger."""
     shell.start_sandbox("--latency", "50ms")
-    images = sandbox_images(shell)
+    images = sandbox_images()
     plan = shell.plan(images, PROJECTS, more="limits: {concurrency: 1, rate: 1000}\n")
     other = shell.plan(images, ["one", "two"], name="other")
     first = shell.start("run", plan, "--os-cloud", "sandbox")
@@ -165,7 +163,7 @@ def test_faults_are_retried(shell: Shell) -> None:
         "POST members 500-after 10%",
     )
     plan = shell.plan(
-        sandbox_images(shell), PROJECTS, more="limits: {rate: 1000}\nretry: {attempts: 12, base: 10ms, cap: 50ms}\n"
+        sandbox_images(), PROJECTS, more="limits: {rate: 1000}\nretry: {attempts: 12, base: 10ms, cap: 50ms}\n"
     )
     summary = shell.run_json("run", plan, "--os-cloud", "sandbox")
     assert summary["shared"] + summary["already"] == 90
@@ -217,7 +215,7 @@ def test_runs_show_and_export(shell: Shell, plan: str, tmp_path: Path) -> None:
     shown = shell.run("show", key[:-2], "-n", "3").stdout
     assert "117 more" in shown
     assert "image-0" in shown
-    assert "120" not in shell.run("show", "--failed").stdout.split("meaning")[-1].split("\n\n")[-1]
+    assert "image-0" not in shell.run("show", "--failed").stdout
 
     rows = shell.rows(key)
     assert list(rows[0]) == [

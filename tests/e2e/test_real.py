@@ -12,7 +12,11 @@ if TYPE_CHECKING:
     from tests.e2e.conftest import Shell
     from tests.realcloud.cloud import RealCloud
 
-pytestmark = pytest.mark.real
+pytestmark = [
+    pytest.mark.real,
+    # openstacksdk warns of its own inside
+    pytest.mark.filterwarnings("ignore::PendingDeprecationWarning"),
+]
 
 
 @pytest.fixture
