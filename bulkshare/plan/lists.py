@@ -29,6 +29,8 @@ def id_trouble(text: str) -> str | None:
         return f"an ID of {len(text)} characters: none has more than {LONGEST_ID}"
     if not text.isprintable():
         return f"{clean(text)!r} has a character in it that can't be seen; no ID has one"
+    if not text.isascii():  # Glance takes such a member and then can't be asked for it: it reads the path as Latin-1
+        return f"{clean(text)!r} has a character outside of ASCII in it; no ID has"
     found = NOT_IN_AN_ID.search(text)
     if found:
         what = "white space" if found[0].isspace() else repr(found[0])
