@@ -226,23 +226,23 @@ def render_outcomes(outcomes: Iterable[Outcome]) -> RenderableType:
 
 
 def render_runs(runs: Iterable[Run]) -> RenderableType:
-    """Return a table of runs, with a column for every result that occurs."""
+    """Return a table of runs, with a column for every result that occurs; a run's name has when it began, in UTC."""
     listed = list(runs)
     results = [result for result in Result if any(run.totals.get(result) for run in listed)]
     table = Table(box=box.SIMPLE, pad_edge=False, header_style="bold")
-    for name in ("run", "state", "cloud", "started (UTC)"):
-        table.add_column(name, overflow="fold")
+    table.add_column("run", no_wrap=True)
+    table.add_column("state", no_wrap=True)
     for name in ("took", "planned", *results):
         table.add_column(name, justify="right")
+    table.add_column("cloud", overflow="fold")
     for run in listed:
         table.add_row(
             Text(run.key),
             Text(run.state.value),
-            Text(" ".join(part for part in (run.account.cloud, run.account.region) if part)),
-            Text(f"{run.started_at:%Y-%m-%d %H:%M:%S}"),
             Text(_duration(run.seconds)),
             Text(f"{sum(run.totals.values()):,}"),
             *(Text(f"{run.totals.get(result, 0):,}", style=STYLES[result]) for result in results),
+            Text(" ".join(part for part in (run.account.cloud, run.account.region) if part)),
         )
     return table
 

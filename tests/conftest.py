@@ -14,9 +14,11 @@ import pytest
 from tests.outside import Outside
 from tests.realcloud.cloud import RealCloud
 from tests.realcloud.workshop import Workshop, open_workshop
+from tests.shell import Shell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 # The machine's speed is no property of the code.
 hypothesis.settings.register_profile("bulkshare", deadline=None)
@@ -67,3 +69,14 @@ def real_cloud(workshop: Workshop, outside: Outside, tmp_path_factory: pytest.Te
     """Run a real Keystone and a real Glance for the session."""
     with RealCloud(workshop, tmp_path_factory.mktemp("realcloud"), environ=outside.without_foreign()) as cloud:
         yield cloud
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Iterator[Shell]:
+    """Return a shell in an empty directory, with a ledger of its own."""
+    shell = Shell(tmp_path)
+    shell.env["BULKSHARE_LEDGER"] = str(tmp_path / "ledger.db")
+    try:
+        yield shell
+    finally:
+        shell.close()

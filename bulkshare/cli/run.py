@@ -116,7 +116,8 @@ async def _run(plan: Plan, options: RunOptions, ledger: SqlLedger, voice: Voice)
         if error is not None:
             raise error
         if engine.interrupted:
-            raise InterruptedRunError("interrupted; the same command goes on where it was")
+            how = "the sandbox has ended with it" if options.sandbox else "the same command goes on where it was"
+            raise InterruptedRunError(f"interrupted; {how}")
         return 0 if options.dry_run or summary.as_planned else 1
 
 

@@ -16,7 +16,7 @@ from bulkshare.sandbox import Cloud
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.e2e.conftest import Shell
+    from tests.shell import Shell
 
 IMAGES = [f"image-{number}" for number in range(4)]
 PROJECTS = [f"project-{number:03}" for number in range(30)]

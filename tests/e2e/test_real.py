@@ -9,8 +9,8 @@ import openstack
 import pytest
 
 if TYPE_CHECKING:
-    from tests.e2e.conftest import Shell
     from tests.realcloud.cloud import RealCloud
+    from tests.shell import Shell
 
 pytestmark = [
     pytest.mark.real,

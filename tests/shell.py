@@ -11,10 +11,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 COMMAND = Path(sys.executable).with_name("bulkshare")
 
@@ -104,14 +102,3 @@ class Shell:
     def close(self) -> None:
         """End what still runs."""
         self._processes.close()
-
-
-@pytest.fixture
-def shell(tmp_path: Path) -> Iterator[Shell]:
-    """Return a shell in an empty directory, with a ledger of its own."""
-    shell = Shell(tmp_path)
-    shell.env["BULKSHARE_LEDGER"] = str(tmp_path / "ledger.db")
-    try:
-        yield shell
-    finally:
-        shell.close()
