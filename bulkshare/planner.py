@@ -1,20 +1,27 @@
-"""From a plan to its pairs: plain set arithmetic on the lists, never on their product.
+"""From a plan to its pairs: plain set arithmetic on the lists, never holding their product.
 
-An image's members are the union, over the entries that name it, of their projects less what each leaves out. Images
-that stand in the same entries have the same members, so that one sequence serves them all: 2,000 images with 500
-projects are 2,500 strings and no million of anything.
+The unit is the audience: the projects of an entry, less what it leaves out. An image's members are the union of the
+audiences of the entries that name it, so that images with the same audiences have the same members: 2,000 images with
+500 projects are 2,500 strings and no million of anything. Must not know where IDs come from and what a cloud says.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from functools import lru_cache
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from bulkshare.model import Entry, Plan
+
+    Audiences = tuple[int, ...]  # numbers of audiences, in the order in which the plan mentions them
+
+# Unions kept at hand. To make one again costs no more than to go through it once, so that few are enough.
+UNIONS_KEPT = 16
 
 
 class Counts(NamedTuple):
@@ -31,40 +38,24 @@ def expand(plan: Plan) -> Iterator[tuple[str, Sequence[str]]]:
 
     The sequences are shared between images: don't change them.
     """
-    named_in: dict[str, list[int]] = {}
-    for number, entry in enumerate(plan.entries):
-        for image_id in dict.fromkeys(entry.images):
-            named_in.setdefault(image_id, []).append(number)
-    members: dict[tuple[int, ...], tuple[str, ...]] = {}
-    for image_id, numbers in named_in.items():
-        signature = tuple(numbers)
-        if signature not in members:
-            members[signature] = _union([plan.entries[number] for number in numbers])
-        if members[signature]:
-            yield image_id, members[signature]
-
-
-def _union(entries: list[Entry]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(project for entry in entries for project in _shared_with(entry)))
-
-
-def _shared_with(entry: Entry) -> list[str]:
-    return [project for project in entry.projects if project not in entry.excluded]
+    layout = _Layout(plan)
+    members_of = lru_cache(UNIONS_KEPT)(layout.members)
+    for image_id, audiences in layout.images.items():
+        if members := members_of(audiences):
+            yield image_id, members
 
 
 def count(plan: Plan) -> Counts:
     """Count without expanding the product."""
-    sizes: Counter[int] = Counter()
+    layout = _Layout(plan)
+    images = pairs = 0
     projects: set[str] = set()
-    seen: dict[int, int] = {}
-    for _, members in expand(plan):
-        if id(members) not in seen:
-            seen[id(members)] = len(members)
-            projects.update(members)
-        sizes[id(members)] += 1
-    pairs = sum(seen[key] * images for key, images in sizes.items())
-    named = sum(len(entry.images) * len(_shared_with(entry)) for entry in plan.entries)
-    return Counts(images=sizes.total(), projects=len(projects), pairs=pairs, duplicates=named - pairs)
+    for audiences, alike in Counter(layout.images.values()).items():
+        members = layout.members(audiences)
+        images += alike if members else 0
+        pairs += alike * len(members)
+        projects.update(members)
+    return Counts(images, len(projects), pairs, duplicates=layout.mentions - pairs)
 
 
 def fingerprint(plan: Plan) -> str:
@@ -72,13 +63,50 @@ def fingerprint(plan: Plan) -> str:
 
     It does not depend on order, comments, groups or files, nor on limits.
     """
-    digests: dict[int, bytes] = {}
+    layout = _Layout(plan)
+    digests: dict[Audiences, bytes | None] = {}
     whole = hashlib.sha256()
-    for image_id, members in sorted(expand(plan)):
-        if id(members) not in digests:
-            digests[id(members)] = _digest(sorted(members))
-        whole.update(_digest([image_id]) + digests[id(members)])
+    for image_id in sorted(layout.images):
+        audiences = layout.images[image_id]
+        if audiences not in digests:
+            members = layout.members(audiences)
+            digests[audiences] = _digest(sorted(members)) if members else None
+        if digest := digests[audiences]:
+            whole.update(_digest([image_id]) + digest)
     return whole.hexdigest()
+
+
+class _Layout:
+    """Which audiences each image has. `mentions` counts the pairs with every repeat."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.images: dict[str, Audiences] = {}
+        self.mentions = 0
+        self._audiences: list[Entry] = []
+        # Entries with the same single group or file share its tuple: its identity tells that the audience is the same.
+        numbers: dict[tuple[int, frozenset[str]], int] = {}
+        sizes: list[int] = []
+        for entry in plan.entries:
+            number = numbers.setdefault((id(entry.projects), entry.excluded), len(numbers))
+            if number == len(sizes):
+                self._audiences.append(entry)
+                sizes.append(sum(1 for _ in _audience(entry)))
+            self.mentions += len(entry.images) * sizes[number]
+            for image_id in entry.images:
+                known = self.images.get(image_id, ())
+                if number not in known:
+                    self.images[image_id] = (*known, number)
+
+    def members(self, audiences: Audiences) -> tuple[str, ...]:
+        """Return the union of audiences, in order of first mention."""
+        return tuple(dict.fromkeys(chain.from_iterable(_audience(self._audiences[number]) for number in audiences)))
+
+
+def _audience(entry: Entry) -> Iterator[str]:
+    """Go through the projects of an entry, repeats included."""
+    if not entry.excluded:
+        return iter(entry.projects)
+    return (project_id for project_id in entry.projects if project_id not in entry.excluded)
 
 
 def _digest(texts: list[str]) -> bytes:
