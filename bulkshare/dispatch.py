@@ -47,6 +47,8 @@ class Dispatch:
         self._lanes: dict[str, Lane] = {}
         self._turn: deque[Lane] = deque()
         self._deferred: list[tuple[float, int, Case]] = []
+        self._parked: deque[Case] = deque()
+        self._in_flight = 0
         self._order = 0  # ties in the heap are served first come, first served
 
     def __len__(self) -> int:
@@ -92,6 +94,7 @@ class Dispatch:
             if lane.ready:  # closing a lane empties it where it stands
                 case = lane.ready.popleft()
                 lane.in_flight += 1
+                self._in_flight += 1
                 self._queue(lane)
                 return case
         return None
@@ -102,12 +105,38 @@ class Dispatch:
 
     def defer(self, case: Case, until: float) -> None:
         """Put a case that was in flight back, to be sent at `until` or later."""
+        self._put_back(case)
+        self._push(case, until)
+
+    def park(self, case: Case) -> None:
+        """Put a case that was in flight back, to be sent when `unpark` says so."""
+        self._put_back(case)
+        self._parked.append(case)
+
+    def unpark(self, until: float) -> None:
+        """Let the case that was parked first be sent at `until` or later."""
+        self._push(self._parked.popleft(), until)
+
+    @property
+    def parked(self) -> int:
+        """How many cases are parked."""
+        return len(self._parked)
+
+    @property
+    def stalled(self) -> bool:
+        """Nothing will happen any more unless a parked case is sent."""
+        return bool(self._parked) and not (self._deferred or self._turn or self._in_flight)
+
+    def _put_back(self, case: Case) -> None:
         lane = self._lanes[case.job.image_id]
         lane.in_flight -= 1
+        self._in_flight -= 1
         lane.deferred += 1
+        self._queue(lane)
+
+    def _push(self, case: Case, until: float) -> None:
         heapq.heappush(self._deferred, (until, self._order, case))
         self._order += 1
-        self._queue(lane)
 
     def lane(self, image_id: str) -> Lane:
         """Return an open lane."""
@@ -116,6 +145,7 @@ class Dispatch:
     def done(self, lane: Lane) -> bool:
         """Account for a case of the lane that was in flight and is settled; return whether the lane is drained."""
         lane.in_flight -= 1
+        self._in_flight -= 1
         self._queue(lane)
         return self._remove_if_drained(lane)
 

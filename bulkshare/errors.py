@@ -53,6 +53,12 @@ class LedgerError(BulkshareError):
     exit_code = 4
 
 
+class StoppedEarlyError(BulkshareError):
+    """The run ended before its time: the endpoint was down for too long, or a limit that the user set was reached."""
+
+    exit_code = 5
+
+
 class LockHeldError(BulkshareError):
     """Another run of this plan is at work on this ledger (sysexits.h EX_TEMPFAIL: try again later)."""
 

@@ -15,8 +15,8 @@ any other 2xx                          UNCLEAR     a proxy's page, a cut body: n
 3xx                                    REJECTED    following it would hand the token to somebody else
 400 with a throttling code             THROTTLED   API gateways say "too fast" with 400
 429, 503 with Retry-After              THROTTLED
-408, time-out, connection lost         LOST        the server may still be at work on it
-500, 502, 503, 504, other 5xx          TRANSIENT   but 501 and 505, which will not change
+408, 502, 504, time-out, cut off       LOST        the server, or one behind it, may still be at work on it
+500, 503, other 5xx                    TRANSIENT   but 501 and 505, which will not change
 not sent at all                        TRANSIENT
 anything else                          REJECTED    reaching the whole image, unless it names the member
 =====================================  ==========  =======================================================
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 # Codes with which Huawei Cloud's and Open Telekom Cloud's gateways say "too many requests" under status 400:
 # IMG.0060 is the image service's flow control, APIG.0308 and APIGW.0308 the gateway's.
 THROTTLING_CODE = re.compile(rb"IMG\.0060|APIGW?\.0308")
+# Request time-out, and a gateway that lost sight of the server behind it or waited for it in vain.
+STILL_AT_WORK = frozenset({408, 502, 504})
 NEVER_TRANSIENT = frozenset({501, 505})  # not implemented, HTTP version not supported: asking again can't help
 LONGEST_RETRY_AFTER_SECONDS = 600.0  # a server that says "tomorrow" is asked again after ten minutes
 TAG = re.compile(r"<(?:script|style)\b.*?</(?:script|style)>|<[^>]*>", re.DOTALL | re.IGNORECASE)
@@ -102,7 +104,7 @@ def _interpret_refusal(step: Step, member_id: str, response: Response, now: date
         return Verdict(Kind.THROTTLED, retry_after=retry_after, **seen)
     if status == 400 and THROTTLING_CODE.search(response.body[:BODY_SEEN]):
         return Verdict(Kind.THROTTLED, retry_after=retry_after, **seen)
-    if status == 408:
+    if status in STILL_AT_WORK:
         return Verdict(Kind.LOST, maybe_done=True, **seen)
     if status >= 500 and status not in NEVER_TRANSIENT:
         return Verdict(Kind.TRANSIENT, retry_after=retry_after, maybe_done=True, **seen)

@@ -139,13 +139,15 @@ class Verdict:
 class Case:
     """One pair on its way: the request to send next, and what is known of it so far.
 
-    `posts` and `asks` count the requests answered (asks: since the last POST). `lost` is an answer after which the
-    server may have added the member; `over_quota` the 413 that made us ask.
+    `posts` and `asks` count the requests answered (asks: since the last POST); `spared` those POSTs whose failure was
+    not this pair's. `lost` is an answer after which the server may have added the member; `over_quota` the 413 that
+    made us ask.
     """
 
     job: Job
     step: Step = Step.ADD
     posts: int = 0
+    spared: int = 0
     asks: int = 0
     lost: Verdict | None = None
     over_quota: Verdict | None = None

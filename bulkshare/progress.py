@@ -110,8 +110,11 @@ class Display:
     Reads a `Tracker` a few times a second from a thread of its own, so that the work pays nothing for it.
     """
 
-    def __init__(self, tracker: Tracker, console: Console, *, allowed_rate: float) -> None:
+    def __init__(
+        self, tracker: Tracker, console: Console, *, allowed_rate: float, pace: Callable[[], str] = str
+    ) -> None:
         self._tracker = tracker
+        self._pace = pace
         self._allowed_rate = allowed_rate
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -148,7 +151,7 @@ class Display:
         counts = Text("  ")
         for text, style in _counts(tracker):
             counts.append(text, style=style).append("  ")
-        counts.append(f"{tracker.rate():.1f}/s of {self._allowed_rate:g}/s  {phase}", style="dim")
+        counts.append(f"{tracker.rate():.1f}/s of {self._allowed_rate:g}/s  {self._pace()}  {phase}", style="dim")
         return Group(self._bar, counts)
 
 
@@ -174,8 +177,15 @@ def clock_face(seconds: float) -> str:
 class Log:
     """Writes what happens to the log: phases and a line now and then at info, trouble at warning, all at debug."""
 
-    def __init__(self, tracker: Tracker, log: FilteringBoundLogger, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        tracker: Tracker,
+        log: FilteringBoundLogger,
+        clock: Callable[[], float],
+        pace: Callable[[], str] = str,
+    ) -> None:
         self._tracker = tracker
+        self._pace = pace
         self._log = log
         self._clock = clock
         self._last_line = clock()
@@ -233,6 +243,7 @@ class Log:
                 **{result.value: tracker.totals[result] for result in Result if tracker.totals[result]},
                 retries=tracker.retries,
                 per_second=round(tracker.rate(), 1),
+                pace=self._pace(),
                 seconds_left=None if left is None else round(left),
             )
 

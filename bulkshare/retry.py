@@ -50,9 +50,21 @@ def backoff_seconds(policy: RetryPolicy, failures: int, verdict: Verdict, jitter
 
 def decide(policy: RetryPolicy, case: Case, verdict: Verdict, jitter: float) -> Decision:
     """Say what follows from `verdict`, the answer to the request that `case` asked for."""
-    if case.step is Step.ADD:
+    adding = case.step is Step.ADD
+    if verdict.kind is Kind.THROTTLED:
+        # The endpoint's pace, not the pair's fault: it costs no attempt.
+        again = replace(case, posts=case.posts + 1, spared=case.spared + 1, asks=0) if adding else case
+        return Send(again, backoff_seconds(policy, max(again.posts, 1), verdict, jitter))
+    if adding:
         return _after_add(policy, replace(case, posts=case.posts + 1, asks=0), verdict, jitter)
     return _after_ask(policy, replace(case, asks=case.asks + 1), verdict, jitter)
+
+
+def spare(policy: RetryPolicy, failed: Settle, jitter: float) -> Send:
+    """Return what to do in place of settling as failed, where the endpoint failed and not the pair: try again later."""
+    case = failed.case
+    step = Step.ADD if case.lost is None else Step.ASK
+    return Send(replace(case, step=step, spared=case.posts, asks=0), jitter * policy.cap_seconds)
 
 
 def _after_add(policy: RetryPolicy, case: Case, verdict: Verdict, jitter: float) -> Decision:
@@ -70,7 +82,7 @@ def _after_add(policy: RetryPolicy, case: Case, verdict: Verdict, jitter: float)
             # The first request may still be at work: wait, then ask. A blind second POST can leave two rows.
             delay = backoff_seconds(policy, case.posts, verdict, jitter)
             return Send(replace(case, step=Step.ASK, lost=verdict), delay)
-        case Kind.TRANSIENT | Kind.THROTTLED:
+        case Kind.TRANSIENT:
             known = replace(case, lost=verdict) if verdict.maybe_done else case
             return _add_again(policy, known, verdict, backoff_seconds(policy, case.posts, verdict, jitter))
         case _:
@@ -84,7 +96,7 @@ def _after_ask(policy: RetryPolicy, case: Case, verdict: Verdict, jitter: float)
             return Settle(case, Result.SHARED, verdict, why)
         case Kind.PRESENT:
             return Settle(case, Result.ALREADY, verdict)
-        case Kind.TRANSIENT | Kind.THROTTLED | Kind.LOST | Kind.UNCLEAR if case.asks < policy.attempts:
+        case Kind.TRANSIENT | Kind.LOST | Kind.UNCLEAR if case.asks < policy.attempts:
             return Send(case, backoff_seconds(policy, case.asks, verdict, jitter))
     if case.over_quota is not None:
         quota = case.over_quota
@@ -100,8 +112,32 @@ def _after_ask(policy: RetryPolicy, case: Case, verdict: Verdict, jitter: float)
 
 def _add_again(policy: RetryPolicy, case: Case, verdict: Verdict, delay_seconds: float) -> Decision:
     """POST once more, or, with the attempts used up, ask a last time where an attempt may have added the member."""
-    if case.posts < policy.attempts:
+    if case.posts - case.spared < policy.attempts:
         return Send(replace(case, step=Step.ADD), delay_seconds)
     if case.lost is not None and case.asks == 0:
         return Send(replace(case, step=Step.ASK), delay_seconds)
     return Settle(case, Result.FAILED, verdict, f"gave up after {case.posts} attempts: {verdict.reason}")
+
+
+class RetryBudget:
+    """How many retries there may be: a share of the first tries, and a few to begin with.
+
+    The scheme is Finagle's (`RetryBudget`): without it, an endpoint in trouble gets several times its usual load.
+    """
+
+    SHARE = 0.2
+    AT_FIRST = 10.0
+
+    def __init__(self) -> None:
+        self._tokens = self.AT_FIRST
+
+    def deposit(self) -> None:
+        """Account for a first try."""
+        self._tokens += self.SHARE
+
+    def withdraw(self) -> bool:
+        """Take one retry out of the budget; False where there is none left."""
+        if self._tokens < 1.0:
+            return False
+        self._tokens -= 1.0
+        return True

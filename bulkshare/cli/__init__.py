@@ -5,6 +5,7 @@ Importing this module is cheap, so that `--help` and shell completion answer at 
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ Exit codes:
   2    bad usage or plan; nothing was sent
   3    credentials or endpoint refused
   4    ledger unusable
+  5    stopped early (endpoint down, --deadline, --max-failures); the rest is pending
   75   another run of this plan holds the lock
   130  interrupted; the rest is pending
 """
@@ -33,6 +35,39 @@ LEDGER = click.option(
     show_envvar=True,
     help="Where the ledger is. Default: ledger.db in the user's state directory.",
 )
+
+
+class Duration(click.ParamType[float]):
+    """A duration such as 20ms or 2h, in seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return seconds."""
+        import durationpy
+
+        if value == "inf":
+            return math.inf
+        try:
+            seconds = float(durationpy.from_str(value).total_seconds())
+        except (durationpy.DurationError, OverflowError, ValueError):
+            seconds = -1.0
+        if seconds < 0:
+            self.fail(f"{value!r} is no duration; write e.g. 20ms, 30s, 15m or 2h", param, ctx)
+        return seconds
+
+
+class Share(click.ParamType[str]):
+    """A number, or a percentage."""
+
+    name = "share"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the text once it is known to be one of the two."""
+        number = str(value).removesuffix("%")
+        if not number.isdecimal() or (value.endswith("%") and int(number) > 100):
+            self.fail(f"{value!r} is neither a number of pairs nor a percentage of them", param, ctx)
+        return str(value)
 
 
 class Commands(click.Group):
@@ -95,6 +130,18 @@ def schema() -> None:
 )
 @click.option(
     "--rate", type=click.FloatRange(0, 1e6, min_open=True), metavar="R", help="Requests a second. Default: the plan's."
+)
+@click.option(
+    "--max-failures", "failures", metavar="N|P%", type=Share(), help="Stop when more pairs are refused or fail."
+)
+@click.option("--deadline", metavar="DURATION", type=Duration(), default="inf", help="Stop after so long, e.g. 2h.")
+@click.option(
+    "--give-up-after",
+    metavar="DURATION",
+    type=Duration(),
+    default="15m",
+    show_default=True,
+    help="Stop when the endpoint has been down for so long.",
 )
 @click.option("--no-preflight", is_flag=True, help="Don't list the images' members first.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object on stdout.")
@@ -164,8 +211,8 @@ def export(run: str | None, form: str, output: Path | None, ledger: str | None) 
     metavar="RULE",
     help="Make requests fail, e.g. 'POST members 503 10%'. May be given several times.",
 )
-@click.option("--latency", default="0s", metavar="DURATION", help="How long each answer takes, e.g. 20ms.")
-def sandbox(port: int, images: int, projects: int, quota: int, faults: tuple[str, ...], latency: str) -> None:
+@click.option("--latency", type=Duration(), default="0s", metavar="DURATION", help="How long answers take, e.g. 20ms.")
+def sandbox(port: int, images: int, projects: int, quota: int, faults: tuple[str, ...], latency: float) -> None:
     """Serve the embedded cloud until interrupted, and print a clouds.yaml that uses it."""
     from bulkshare.cli.sandbox import serve_sandbox
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from keystoneauth1.identity.v3 import Password
 
+from bulkshare.cli.places import utc_now
 from bulkshare.errors import UsageError
 from bulkshare.identity import CloudEntry, CloudIdentity, Identified
-from bulkshare.pacing import Gcra, Paced
+from bulkshare.pacing import Paced
 from bulkshare.planner import expand
 from bulkshare.sandbox import Cloud, Sandbox
 from bulkshare.transport import HttpTransport
@@ -18,7 +19,10 @@ from bulkshare.transport import HttpTransport
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from bulkshare.model import Plan
+    import anyio
+
+    from bulkshare.model import Limits, Plan
+    from bulkshare.pacing import Breaker
 
 UNLIMITED = -1  # members an image of the run's own sandbox may have
 
@@ -39,11 +43,12 @@ async def sign_in(plan: Plan, *, os_cloud: str | None, sandbox: bool) -> AsyncIt
 
 
 @asynccontextmanager
-async def transport_for(identity: CloudIdentity, plan: Plan) -> AsyncIterator[tuple[Identified, Paced]]:
+async def transport_for(
+    identity: CloudIdentity, limits: Limits, breaker: Breaker, stopping: anyio.Event
+) -> AsyncIterator[tuple[Identified, Paced]]:
     """Open the way to the image endpoint: the transport, and the layer of it that paces and counts."""
-    http = HttpTransport(identity.connection, connections=plan.limits.concurrency)
-    async with http:
-        paced = Paced(http, Gcra(plan.limits.rate))
+    async with HttpTransport(identity.connection, connections=limits.concurrency) as http:
+        paced = Paced(http, limits, breaker=breaker, stopping=stopping, wall=utc_now)
         yield Identified(paced, identity), paced
 
 

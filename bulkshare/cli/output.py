@@ -17,7 +17,7 @@ from bulkshare.progress import Display, Log, Observers
 from bulkshare.report import render_dry_run, render_summary, summary_document
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from structlog.typing import FilteringBoundLogger, Processor
 
@@ -63,12 +63,14 @@ class Voice:
             )
 
     @contextmanager
-    def following(self, tracker: Tracker, *others: object, allowed_rate: float) -> Iterator[Observers]:
+    def following(
+        self, tracker: Tracker, *others: object, allowed_rate: float, pace: Callable[[], str]
+    ) -> Iterator[Observers]:
         """Show or log what goes on while the context lasts; `others` are told, too."""
         with ExitStack() as stack:
             if self._live:
-                stack.enter_context(Display(tracker, console(stderr=True), allowed_rate=allowed_rate))
-            yield Observers(tracker, Log(tracker, self._log, time.monotonic), *others)
+                stack.enter_context(Display(tracker, console(stderr=True), allowed_rate=allowed_rate, pace=pace))
+            yield Observers(tracker, Log(tracker, self._log, time.monotonic, pace), *others)
 
     def conclude(self, summary: Summary, *, listed: Listed | None) -> None:
         """Say how it ended; `listed` makes it a dry run's. Nothing where all is well and nobody wants to hear it."""

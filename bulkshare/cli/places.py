@@ -1,8 +1,9 @@
-"""Where things are kept when nobody says otherwise."""
+"""Where things are kept when nobody says otherwise, and what time it is."""
 
 from __future__ import annotations
 
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from platformdirs import user_state_path
@@ -26,3 +27,8 @@ def open_ledger(where: str | None, *, create: bool) -> Iterator[SqlLedger]:
         yield ledger
     finally:
         ledger.close()
+
+
+def utc_now() -> datetime:
+    """Return the time of day, aware and UTC."""
+    return datetime.now(UTC)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import random
 import signal
 import tempfile
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -21,10 +21,11 @@ import anyio.to_thread
 from bulkshare.cli.cloud import sign_in, transport_for
 from bulkshare.cli.history import CAUSES_SEEN
 from bulkshare.cli.output import Voice
-from bulkshare.cli.places import default_ledger, open_ledger
+from bulkshare.cli.places import default_ledger, open_ledger, utc_now
 from bulkshare.engine import Engine, Preflight
-from bulkshare.errors import BulkshareError, InterruptedRunError, LedgerError, UsageError
+from bulkshare.errors import BulkshareError, InterruptedRunError, LedgerError, StoppedEarlyError, UsageError
 from bulkshare.ledger import RunLock
+from bulkshare.pacing import Breaker
 from bulkshare.plan import load_plan
 from bulkshare.planner import expand, fingerprint
 from bulkshare.progress import Listings, Tracker
@@ -54,6 +55,17 @@ class RunOptions:
     quiet: bool
     verbose: bool
     log_format: str
+    failures: str | None  # "N" or "P%"
+    deadline: float  # seconds
+    give_up_after: float  # seconds
+
+    def max_failures(self, planned: int) -> float:
+        """Return how many of `planned` pairs may be rejected or failed before the run stops."""
+        if self.failures is None:
+            return math.inf
+        if self.failures.endswith("%"):
+            return planned * float(self.failures[:-1]) / 100
+        return float(self.failures)
 
 
 def run_plan(options: RunOptions) -> int:
@@ -85,8 +97,10 @@ async def _run(plan: Plan, options: RunOptions, ledger: SqlLedger, voice: Voice)
         tracker, listings = Tracker(plan.name, ledger.totals(run.id), time.monotonic), Listings()
         error: BulkshareError | None = None
         began = time.monotonic()
-        async with transport_for(identity, plan) as (transport, paced):
-            with voice.following(tracker, listings, allowed_rate=plan.limits.rate) as observer:
+        stopping = anyio.Event()
+        breaker = Breaker(give_up_after_seconds=options.give_up_after)
+        async with transport_for(identity, plan.limits, breaker, stopping) as (transport, paced):
+            with voice.following(tracker, listings, allowed_rate=plan.limits.rate, pace=paced.state) as observer:
                 engine = Engine(
                     run_id=run.id,
                     transport=transport,
@@ -94,19 +108,25 @@ async def _run(plan: Plan, options: RunOptions, ledger: SqlLedger, voice: Voice)
                     observer=observer,
                     limits=plan.limits,
                     policy=plan.retry,
-                    wall=_utc_now,
+                    wall=utc_now,
                     jitter=random.random,
+                    stopping=stopping,
+                    answered_at=lambda: paced.answered_at,
+                    max_failures=options.max_failures(tracker.planned),
                 )
                 try:
                     await engine.run(
-                        preflight=_preflight(options), share=not options.dry_run, stop_signals=STOP_SIGNALS
+                        preflight=_preflight(options),
+                        share=not options.dry_run,
+                        deadline_seconds=options.deadline,
+                        stop_signals=STOP_SIGNALS,
                     )
                 except LedgerError:
                     raise  # there is nothing to conclude from
                 except BulkshareError as stopped:
                     error = stopped
         run = ledger.finish(
-            run.id, now=_utc_now(), requests=paced.sent, retries=engine.retries, seconds=time.monotonic() - began
+            run.id, now=utc_now(), requests=paced.sent, retries=engine.retries, seconds=time.monotonic() - began
         )
         causes = causes_of(islice(ledger.outcomes(run.id, results=SETTLED_BADLY), CAUSES_SEEN))
         seconds = time.monotonic() - began
@@ -115,9 +135,10 @@ async def _run(plan: Plan, options: RunOptions, ledger: SqlLedger, voice: Voice)
         voice.conclude(summary, listed=Listed(dict(to_send), listings.refused) if options.dry_run else None)
         if error is not None:
             raise error
+        if engine.stopped_because:
+            raise StoppedEarlyError(f"{engine.stopped_because}; {_how_to_go_on(options)}")
         if engine.interrupted:
-            how = "the sandbox has ended with it" if options.sandbox else "the same command goes on where it was"
-            raise InterruptedRunError(f"interrupted; {how}")
+            raise InterruptedRunError(f"interrupted; {_how_to_go_on(options)}")
         return 0 if options.dry_run or summary.as_planned else 1
 
 
@@ -135,7 +156,7 @@ def _begin(plan: Plan, ledger: SqlLedger, account: Account) -> tuple[Run, bool]:
     unfinished = ledger.unfinished(plan=plan.name, fingerprint=fingerprint(plan), account=account)
     if unfinished is not None:
         return ledger.reopen(unfinished.id), True
-    return ledger.begin(plan=plan.name, fingerprint=fingerprint(plan), account=account, now=_utc_now()), False
+    return ledger.begin(plan=plan.name, fingerprint=fingerprint(plan), account=account, now=utc_now()), False
 
 
 def _preflight(options: RunOptions) -> Preflight:
@@ -144,5 +165,5 @@ def _preflight(options: RunOptions) -> Preflight:
     return Preflight.NEVER if options.no_preflight else Preflight.AUTO
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
+def _how_to_go_on(options: RunOptions) -> str:
+    return "the sandbox has ended with it" if options.sandbox else "the same command goes on where it was"

@@ -7,6 +7,7 @@ else. Outcomes pass through one writer, which commits them in groups and only th
 
 from __future__ import annotations
 
+import math
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -42,7 +43,10 @@ class Preflight(Enum):
 class Engine:
     """Settles the pending pairs of one run in the ledger. An engine runs once.
 
-    `wall` gives aware UTC times for the record; `jitter` gives uniform numbers in [0, 1).
+    `wall` gives aware UTC times for the record; `jitter` gives uniform numbers in [0, 1). `stopping` is set when the
+    engine begins to stop, for those who wait on its behalf. `answered_at` tells when the endpoint last answered, on the
+    event loop's clock: until it has answered somebody, no pair fails. With more than `max_failures` pairs rejected or
+    failed, the engine stops.
     """
 
     def __init__(
@@ -56,8 +60,13 @@ class Engine:
         policy: RetryPolicy,
         wall: Callable[[], datetime],
         jitter: Callable[[], float],
+        stopping: anyio.Event | None = None,
+        answered_at: Callable[[], float] = lambda: math.inf,
+        max_failures: float = math.inf,
     ) -> None:
-        self._stopping = anyio.Event()
+        self._stopping = anyio.Event() if stopping is None else stopping
+        self._failures_left = max_failures
+        self.stopped_because = ""
         self._work_scope = anyio.CancelScope()
         self._caller = Caller(
             transport=transport,
@@ -66,10 +75,11 @@ class Engine:
             wall=wall,
             jitter=jitter,
             stopping=self._stopping,
+            answered_at=answered_at,
         )
         self._recorder = Recorder(run_id, ledger, observer, wall)
         self._listing = Listing(self._caller, self._recorder, limits, wall)
-        self._sharing = Sharing(self._caller, self._recorder, limits, wall)
+        self._sharing = Sharing(self._caller, self._recorder, limits, wall, self._count_failure)
 
     @property
     def retries(self) -> int:
@@ -81,11 +91,17 @@ class Engine:
         """Whether a stop came before the work was done."""
         return self._stopping.is_set()
 
+    def _count_failure(self) -> None:
+        self._failures_left -= 1
+        if self._failures_left < 0:
+            self.stop("too many pairs were rejected or failed")
+
     async def run(
         self,
         *,
         preflight: Preflight = Preflight.AUTO,
         share: bool = True,
+        deadline_seconds: float = math.inf,
         stop_signals: tuple[signal.Signals, ...] = (),
     ) -> None:
         """Settle every pending pair, or as many as there is time for before a stop.
@@ -98,6 +114,8 @@ class Engine:
             async with anyio.create_task_group() as watchers:
                 if stop_signals:
                     watchers.start_soon(self._watch, stop_signals)
+                if deadline_seconds != math.inf:
+                    watchers.start_soon(self._keep_deadline, deadline_seconds)
                 async with self._recorder:
                     with self._work_scope:
                         await self._work(preflight, share=share)
@@ -105,11 +123,13 @@ class Engine:
         except BaseExceptionGroup as group:
             raise _leading(group) from group
 
-    def stop(self) -> None:
+    def stop(self, because: str = "") -> None:
         """Send nothing more, and give what is in flight ten seconds to end. Called again: give it none."""
         if self._stopping.is_set():
-            self._work_scope.cancel()
+            if not because:
+                self._work_scope.cancel()
             return
+        self.stopped_because = because
         self._stopping.set()
         self._work_scope.deadline = anyio.current_time() + GRACE_SECONDS
         self._sharing.wake_all()
@@ -118,6 +138,10 @@ class Engine:
         with anyio.open_signal_receiver(*signals) as received:
             async for _ in received:
                 self.stop()
+
+    async def _keep_deadline(self, seconds: float) -> None:
+        await anyio.sleep(seconds)
+        self.stop("the deadline has passed")
 
     async def _work(self, preflight: Preflight, *, share: bool) -> None:
         trusted: frozenset[str] = frozenset()

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import anyio
 
 from bulkshare.glance import interpret, request_for
-from bulkshare.model import Kind, Step
-from bulkshare.retry import Send, backoff_seconds, decide
+from bulkshare.model import Kind, Result, Step
+from bulkshare.retry import Send, Settle, backoff_seconds, decide, spare
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,19 +31,26 @@ class Caller:
         wall: Callable[[], datetime],
         jitter: Callable[[], float],
         stopping: anyio.Event,
+        answered_at: Callable[[], float],
     ) -> None:
         self._transport = transport
         self._observer = observer
         self._policy = policy
         self._wall = wall
         self._jitter = jitter
+        self._answered_at = answered_at
         self.stopping = stopping
         self.retries = 0
 
-    async def advance(self, case: Case) -> Decision:
-        """Send what the case asks for, once, and decide what follows."""
+    async def advance(self, case: Case, *, since: float) -> Decision:
+        """Send what the case asks for, once, and decide what follows; `since` is when its first request left.
+
+        A pair does not fail while the endpoint answers nobody: its attempts say nothing about it then.
+        """
         verdict = await self._call(case.step, case.job.image_id, case.job.member_id)
         decision = decide(self._policy, case, verdict, self._jitter())
+        if isinstance(decision, Settle) and decision.result is Result.FAILED and self._answered_at() < since:
+            decision = spare(self._policy, decision, self._jitter())
         if isinstance(decision, Send) and (decision.case.step is Step.ADD or case.step is Step.ASK):
             self._count_retry(case.job, verdict, decision.delay_seconds)
         return decision

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import anyio
 
 from bulkshare.dispatch import Dispatch
 from bulkshare.engine.outcomes import settled
 from bulkshare.engine.recorder import PAGE, Rest
-from bulkshare.model import Case, Job, Result, Scope
-from bulkshare.retry import Send
+from bulkshare.model import Case, Job, Result, Scope, Step
+from bulkshare.retry import RetryBudget, Send
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,10 +27,27 @@ if TYPE_CHECKING:
 LOW_WATER = PAGE // 4  # pairs ready for an image below which its next page is read
 
 
-class Sharing:
-    """A feeder that keeps the window on the ledger filled, and workers that empty it."""
+class Began(NamedTuple):
+    """When a pair's first request left, by the calendar and by the event loop's clock."""
 
-    def __init__(self, caller: Caller, recorder: Recorder, limits: Limits, wall: Callable[[], datetime]) -> None:
+    wall: datetime
+    clock: float
+
+
+class Sharing:
+    """A feeder that keeps the window on the ledger filled, and workers that empty it.
+
+    `bad_luck` is called for every pair that is rejected or failed.
+    """
+
+    def __init__(
+        self,
+        caller: Caller,
+        recorder: Recorder,
+        limits: Limits,
+        wall: Callable[[], datetime],
+        bad_luck: Callable[[], None],
+    ) -> None:
         self._caller = caller
         self._recorder = recorder
         self._limits = limits
@@ -41,7 +58,9 @@ class Sharing:
         self._all_read = False
         self._idle: deque[anyio.Event] = deque()
         self._hungry = anyio.Event()
-        self._began: dict[Job, datetime] = {}  # of pairs that wait to be sent again
+        self._began: dict[Job, Began] = {}  # of pairs that wait to be sent again
+        self._budget = RetryBudget()
+        self._bad_luck = bad_luck
 
     async def settle_pending(self, trusted: frozenset[str]) -> None:
         """Work through the ledger's pending pairs; images in `trusted` need not show first that they take members."""
@@ -85,19 +104,33 @@ class Sharing:
 
     async def _work(self) -> None:
         while (case := await self._next()) is not None:
-            began = self._began.pop(case.job, None) or self._wall()
-            decision = await self._caller.advance(case)
+            began = self._began.pop(case.job, None) or Began(self._wall(), anyio.current_time())
+            decision = await self._caller.advance(case, since=began.clock)
+            if case.posts == 0:
+                self._budget.deposit()
             if isinstance(decision, Send):
                 self._began[case.job] = began
-                self._dispatch.defer(decision.case, anyio.current_time() + decision.delay_seconds)
-                self._wake(1)  # somebody has to know the new time
+                self._put_back(decision)
             else:
-                self._recorder.put(settled(decision, began, self._wall()))
+                self._recorder.put(settled(decision, began.wall, self._wall()))
                 self._finish(decision)
                 await self._recorder.room()
 
+    def _put_back(self, send: Send) -> None:
+        """Let a pair be sent again later: at its time, or, with the budget for retries used up, as answers come in."""
+        if send.case.step is Step.ASK or self._budget.withdraw():
+            self._dispatch.defer(send.case, anyio.current_time() + send.delay_seconds)
+        else:
+            self._dispatch.park(send.case)
+        self._wake(1)  # somebody has to know the new time
+
     def _finish(self, settle: Settle) -> None:
-        """Account for a settled pair in its lane, and for what it says about the image."""
+        """Account for a settled pair in its lane, and for what it says about the image and the endpoint."""
+        if settle.result in {Result.REJECTED, Result.FAILED}:
+            self._bad_luck()
+        if settle.result is not Result.FAILED:
+            while self._dispatch.parked and self._budget.withdraw():
+                self._dispatch.unpark(anyio.current_time())
         lane = self._dispatch.lane(settle.case.job.image_id)
         if settle.scope is Scope.IMAGE:
             self._dispatch.close(lane, settle.reason)
@@ -119,6 +152,9 @@ class Sharing:
             if self._all_read and not self._dispatch:
                 self._wake(len(self._idle))
                 return None
+            if self._dispatch.stalled:
+                self._dispatch.unpark(now)
+                continue
             due = self._dispatch.due()
             awake = anyio.Event()
             self._idle.append(awake)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import itertools
+from typing import TYPE_CHECKING
 
 import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkshare.model import Reply, Request
-from bulkshare.pacing import Gcra, Paced
-from tests.engine.fakes import response
+from bulkshare.errors import StoppedEarlyError
+from bulkshare.model import Fault, FaultKind, Limits, Reply, Request
+from bulkshare.pacing import PROBE_PATH, Breaker, Gcra, Paced, Window
+from tests.engine.fakes import NOW, response
 from tests.engine.virtual import run_virtual
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @given(st.floats(0.1, 5000), st.lists(st.floats(0, 3), min_size=2, max_size=60))
@@ -37,23 +42,206 @@ def test_too_early_is_refused() -> None:
         gcra.take(5.05)
 
 
-def test_paced_sends_in_order_and_at_the_rate() -> None:
-    """A hundred tasks at once leave one by one, first come first served, at exactly the rate."""
-    left: list[tuple[float, str]] = []
+class Inner:
+    """A Transport that takes `latency_seconds` and answers as `script` says; it remembers when requests came."""
 
-    class Inner:
-        async def send(self, request: Request) -> Reply:
-            left.append((anyio.current_time(), request.path))
-            return response(200)
+    def __init__(
+        self, script: Callable[[float], Reply] = lambda _now: response(200), latency_seconds: float = 0.1
+    ) -> None:
+        self.script = script
+        self.latency_seconds = latency_seconds
+        self.came: list[tuple[float, str]] = []
+        self.in_flight = 0
+        self.most_in_flight = 0
+
+    async def send(self, request: Request) -> Reply:
+        """Answer."""
+        self.came.append((anyio.current_time(), request.path))
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        await anyio.sleep(self.latency_seconds)
+        self.in_flight -= 1
+        return self.script(anyio.current_time())
+
+
+def paced(
+    inner: Inner,
+    *,
+    rate: float = 1000,
+    concurrency: int = 16,
+    breaker: Breaker | None = None,
+    stopping: anyio.Event | None = None,
+) -> Paced:
+    """Return a Paced transport around `inner`."""
+    return Paced(
+        inner,
+        Limits(concurrency=concurrency, rate=rate),
+        breaker=breaker or Breaker(),
+        stopping=stopping or anyio.Event(),
+        wall=lambda: NOW,
+    )
+
+
+def send_all(transport: Paced, count: int) -> list[Reply]:
+    """Send requests, all at once, in virtual time; return the replies."""
+    replies: list[Reply] = []
+
+    async def one(number: int) -> None:
+        replies.append(await transport.send(Request("GET", str(number))))
 
     async def main() -> None:
-        paced = Paced(Inner(), Gcra(20))
         async with anyio.create_task_group() as tasks:
-            for number in range(100):
-                tasks.start_soon(paced.send, Request("GET", str(number)))
+            for number in range(count):
+                tasks.start_soon(one, number)
 
     run_virtual(main())
-    assert [path for _, path in left] == [str(number) for number in range(100)]
-    gaps = [later[0] - earlier[0] for earlier, later in itertools.pairwise(left)]
+    return replies
+
+
+def test_paced_sends_in_order_and_at_the_rate() -> None:
+    """A hundred tasks at once leave one by one, first come first served, at exactly the rate."""
+    inner = Inner()
+    send_all(paced(inner, rate=20), 100)
+    assert [path for _, path in inner.came] == [str(number) for number in range(100)]
+    gaps = [later[0] - earlier[0] for earlier, later in itertools.pairwise(inner.came)]
     assert min(gaps) >= 0.05 - 1e-9
     assert sum(gaps) == pytest.approx(99 / 20, rel=0.01)
+
+
+def test_window_opens_to_the_limit_and_not_beyond() -> None:
+    """Without trouble the window doubles in a round trip, up to what the user allows."""
+    inner = Inner()
+    transport = paced(inner, concurrency=12)
+    send_all(transport, 200)
+    assert inner.most_in_flight == 12
+    assert transport.allowed == 12
+    assert transport.sent == 200
+
+
+def test_trouble_halves_the_window_once_in_a_round_trip() -> None:
+    """A burst of 503s is one piece of news."""
+    window = Window(16)
+    for _ in range(12):
+        window.succeeded(window.size)
+    assert window.size == 16
+    decreased = [window.troubled(sent_at=1.0, now=2.0 + n / 10) for n in range(8)]
+    assert decreased == [True] + [False] * 7
+    assert window.size == 8
+    window.succeeded(8)
+    assert window.size == 8, "after trouble the window grows by one in a round trip"
+    for _ in range(8):
+        window.succeeded(8)
+    assert window.size == 9
+
+
+@given(st.lists(st.tuples(st.booleans(), st.floats(0, 10)), max_size=200), st.integers(1, 64))
+def test_window_stays_between_one_and_the_limit(events: list[tuple[bool, float]], most: int) -> None:
+    """Whatever comes, at least one request may be in flight and never more than allowed."""
+    window, now = Window(most), 0.0
+    for good, seconds in events:
+        now += seconds
+        if good:
+            window.succeeded(window.size)
+        else:
+            window.troubled(now, now)
+        assert 1 <= window.size <= most
+
+
+def test_retry_after_cools_everybody_down() -> None:
+    """After one 429 with Retry-After nobody sends before its time, and then a few begin."""
+    replies = iter([response(429, retry_after="30")])
+    inner = Inner(lambda _now: next(replies, response(200)))
+    send_all(paced(inner, concurrency=16, rate=100), 100)
+    first = inner.came[0][0]
+    assert not [at for at, _ in inner.came if first + 0.2 < at < first + 30]
+    after = [at for at, _ in inner.came if first + 30 <= at < first + 30.15]
+    assert 0 < len(after) <= 4, "gently"
+
+
+def test_breaker_sends_probes_only_while_the_endpoint_is_down() -> None:
+    """In an outage of five minutes few requests go out; when it ends, all goes on."""
+    began, ended = 1005.0, 1305.0
+    inner = Inner(lambda now: response(500) if began <= now <= ended else response(200))
+    transport = paced(inner, rate=10)
+
+    async def client() -> None:
+        for _ in range(25):
+            while not _is_success(await transport.send(Request("POST", "/v2/images/i/members", b"{}"))):
+                await anyio.sleep(1)
+
+    async def main() -> None:
+        async with anyio.create_task_group() as tasks:
+            for _ in range(8):
+                tasks.start_soon(client)
+
+    run_virtual(main())
+    in_outage = [path for at, path in inner.came if began + 11 < at < ended]
+    assert set(in_outage) == {PROBE_PATH}
+    assert 8 <= len(in_outage) <= 16
+    assert sum(path != PROBE_PATH for _, path in inner.came) < 200 + 150
+
+
+def _is_success(reply: Reply) -> bool:
+    return not isinstance(reply, Fault) and reply.status == 200
+
+
+def test_gives_up_on_an_endpoint_that_stays_down() -> None:
+    """After the time the user gave it the run ends."""
+    inner = Inner(lambda _now: Fault(FaultKind.UNSENT, "refused"))
+    transport = paced(inner, breaker=Breaker(give_up_after_seconds=100))
+
+    async def main() -> None:
+        while anyio.current_time() < 5000:
+            await transport.send(Request("GET", "x"))
+
+    with pytest.raises(StoppedEarlyError):
+        run_virtual(main())
+    assert 100 <= inner.came[-1][0] - inner.came[0][0] <= 135
+
+
+def test_a_stop_ends_every_wait() -> None:
+    """Requests that wait for a cool-down come back unsent when the run is stopped."""
+    inner = Inner(lambda _now: response(429, retry_after="500"))
+    stopping = anyio.Event()
+    transport = paced(inner, stopping=stopping)
+    replies: list[Reply] = []
+
+    async def one() -> None:
+        replies.append(await transport.send(Request("GET", "x")))
+
+    async def main() -> None:
+        async with anyio.create_task_group() as tasks:
+            for _ in range(20):
+                tasks.start_soon(one)
+            await anyio.sleep(5)
+            stopping.set()
+        assert anyio.current_time() < 1010
+
+    run_virtual(main())
+    assert sum(isinstance(reply, Fault) for reply in replies) == 20 - len(inner.came)
+
+
+def test_a_cancelled_wait_gives_its_place_back() -> None:
+    """Waiting for a place and being cancelled loses no place."""
+    inner = Inner(latency_seconds=1.0)
+    transport = paced(inner, concurrency=1)
+
+    async def main() -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(transport.send, Request("GET", "1"))
+            await anyio.sleep(0.1)
+            with anyio.move_on_after(0.1):
+                await transport.send(Request("GET", "2"))
+            await transport.send(Request("GET", "3"))
+
+    run_virtual(main())
+    assert [path for _, path in inner.came] == ["1", "3"]
+
+
+def test_refusals_are_no_trouble() -> None:
+    """403, 404, 409, 413 and 401 say nothing against the endpoint."""
+    statuses = iter([403, 404, 409, 413, 401] * 20)
+    inner = Inner(lambda _now: response(next(statuses)))
+    transport = paced(inner)
+    send_all(transport, 100)
+    assert transport.allowed == 16

@@ -1,0 +1,168 @@
+"""The pace of requests: arithmetic first (`rate`, `window`, `breaker`), waiting second (`Paced`).
+
+Knows what an answer says about the endpoint as a whole; knows nothing of pairs.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+import anyio
+
+from bulkshare.errors import StoppedEarlyError
+from bulkshare.glance import interpret
+from bulkshare.model import Fault, FaultKind, Kind, Request, Step
+from bulkshare.pacing.breaker import Breaker
+from bulkshare.pacing.rate import Gcra
+from bulkshare.pacing.window import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from bulkshare.model import Limits, Reply, Verdict
+    from bulkshare.ports import Transport
+
+__all__ = ["Breaker", "Gcra", "Paced", "Window"]
+
+# An event loop wakes up to about a millisecond late (epoll's resolution). The last stretch of a wait for the rate is
+# therefore spent yielding to the other tasks instead of sleeping.
+COARSE_SECONDS = 0.0015
+THROTTLED_PAUSE_SECONDS = 1.0  # how long all requests wait after a "too fast" that does not say how long
+TROUBLE = frozenset({Kind.TRANSIENT, Kind.THROTTLED, Kind.LOST})
+PROBE_PATH = "/v2/images?limit=1"  # cheap, and harmless to repeat
+
+
+class Paced:
+    """A Transport that lets requests through as fast as the limits and the endpoint allow, first come first served.
+
+    `wall` gives aware UTC times, for Retry-After. Once `stopping` is set, requests that still wait come back as Fault
+    UNSENT. Raises `StoppedEarlyError` when the endpoint has been silent for too long.
+    """
+
+    def __init__(
+        self,
+        inner: Transport,
+        limits: Limits,
+        *,
+        breaker: Breaker,
+        stopping: anyio.Event,
+        wall: Callable[[], datetime],
+    ) -> None:
+        self._inner = inner
+        self._gcra = Gcra(limits.rate)
+        self._window = Window(limits.concurrency)
+        self._breaker = breaker
+        self._stopping = stopping
+        self._wall = wall
+        self._turn = anyio.Lock(fast_acquire=True)
+        self._probing = anyio.Lock(fast_acquire=True)
+        self._waiting: deque[anyio.Event] = deque()
+        self._in_flight = 0
+        self.sent = 0  # requests let through, those that an outer layer repeats and probes included
+
+    @property
+    def allowed(self) -> int:
+        """How many requests may be in flight now."""
+        return self._window.size
+
+    @property
+    def answered_at(self) -> float:
+        """When the endpoint last gave an answer that is one, on the event loop's clock."""
+        return self._breaker.answered_at
+
+    def state(self) -> str:
+        """Describe the pace in a few words."""
+        if self._breaker.is_open:
+            return f"endpoint down, next probe in {max(self._breaker.probe_at - anyio.current_time(), 0):.0f} s"
+        pause = self._gcra.earliest() - anyio.current_time()
+        if pause > THROTTLED_PAUSE_SECONDS / 2 and pause > 2 / self._gcra.per_second:
+            return f"cooling down, {pause:.0f} s"
+        return f"{self._in_flight} of {self.allowed} in flight"
+
+    async def send(self, request: Request) -> Reply:
+        """Wait for the request's turn and send it."""
+        await self._take_place()
+        try:
+            while self._breaker.is_open and not self._stopping.is_set():
+                await self._probe(request)
+            if await self._stopped_while_waiting():
+                return Fault(FaultKind.UNSENT, "not sent: the run was stopped")
+            sent_at = anyio.current_time()
+            reply = await self._inner.send(request)
+            self._learn(reply, sent_at)
+            return reply
+        finally:
+            self._in_flight -= 1
+            self._give_places()
+
+    async def _take_place(self) -> None:
+        """Wait for a place in the window, first come first served."""
+        if not self._waiting and self._in_flight < self._window.size:
+            self._in_flight += 1
+            return
+        place = anyio.Event()
+        self._waiting.append(place)
+        try:
+            await place.wait()
+        except BaseException:
+            if place.is_set():  # given and not taken: somebody else's
+                self._in_flight -= 1
+                self._give_places()
+            else:
+                self._waiting.remove(place)
+            raise
+
+    def _give_places(self) -> None:
+        while self._waiting and self._in_flight < self._window.size:
+            self._waiting.popleft().set()
+            self._in_flight += 1
+
+    async def _stopped_while_waiting(self) -> bool:
+        """Wait for the rate's turn; return whether the run was stopped meanwhile."""
+        async with self._turn:
+            while (wait := self._gcra.earliest() - anyio.current_time()) > 0 and not self._stopping.is_set():
+                with anyio.move_on_after(max(wait - COARSE_SECONDS, 0.0)):
+                    await self._stopping.wait()
+            if self._stopping.is_set():
+                return True
+            self._gcra.take(anyio.current_time())
+        self.sent += 1
+        return False
+
+    async def _probe(self, request: Request) -> None:
+        """Ask the endpoint whether it is back, when it is time to; those who come meanwhile wait for the answer."""
+        async with self._probing:
+            if not self._breaker.is_open:
+                return
+            with anyio.move_on_after(self._breaker.probe_at - anyio.current_time()):
+                await self._stopping.wait()
+            if await self._stopped_while_waiting():
+                return
+            sent_at = anyio.current_time()
+            reply = await self._inner.send(Request("GET", PROBE_PATH, token=request.token))
+            self._learn(reply, sent_at)
+
+    def _learn(self, reply: Reply, sent_at: float) -> None:
+        now = anyio.current_time()
+        verdict = self._trouble_in(reply)
+        if verdict is None:
+            self._breaker.succeeded(now)
+            self._window.succeeded(self._in_flight)
+            self._give_places()
+            return
+        self._window.troubled(sent_at, now)
+        if verdict.kind is Kind.THROTTLED:
+            pause = THROTTLED_PAUSE_SECONDS if verdict.retry_after is None else verdict.retry_after
+            self._gcra.pause(now + pause)
+            self._window.restart()
+        self._breaker.troubled(now)
+        if self._breaker.gave_up(now):
+            raise StoppedEarlyError("the endpoint has not answered for too long")
+
+    def _trouble_in(self, reply: Reply) -> Verdict | None:
+        if not isinstance(reply, Fault) and (reply.status < 400 or reply.status == 401):
+            return None  # a token that has ended is no trouble of the endpoint's
+        verdict = interpret(Step.ASK, "", "", reply, self._wall())
+        return verdict if verdict.kind in TROUBLE else None
