@@ -1,7 +1,7 @@
 """Plan files: YAML text -> `Plan`, or every problem with its place.
 
-`document` reads the YAML and knows where everything stands; `schema` says what a plan looks like; `lists` reads lists
-of IDs; `resolve` puts them together. Must not know the cloud: all of this is offline.
+`files` reads text; `document` reads the YAML and knows where everything stands; `schema` says what a plan looks like;
+`lists` reads lists of IDs; `resolve` puts them together. Must not know the cloud: all of this is offline.
 """
 
 from __future__ import annotations
@@ -30,8 +30,18 @@ def load_plan(path: Path) -> Plan:
     if document is None:
         raise PlanError(problems)
     file = validate(document, problems)
-    plan = resolve(file, document, path.parent, problems) if file is not None else None
+    plan = resolve(file, document, path.parent, problems)
     if plan is None or problems:
-        problems.sort(key=lambda problem: (problem.file != name, problem.line or 0, problem.column or 0))
-        raise PlanError(problems)
+        raise PlanError(_in_order(problems, name))
     return plan
+
+
+def _in_order(problems: list[Problem], name: str) -> list[Problem]:
+    """Put the plan's own problems first, by place, then those of its lists as they were found; each of them once."""
+    once = dict.fromkeys(problems)
+    own = sorted((problem for problem in once if problem.file == name), key=_place)
+    return [*own, *(problem for problem in once if problem.file != name)]
+
+
+def _place(problem: Problem) -> tuple[int, int]:
+    return problem.line or 0, problem.column or 0

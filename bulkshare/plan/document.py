@@ -1,18 +1,20 @@
 """YAML text -> plain data in which every scalar is the text that was written, and where each piece of it stands.
 
 YAML 1.1 would make a number of the ID 0123 and a date of 2026-01-01, and would take the last of two equal keys. Here a
-scalar stays text (only an empty one, `~` and `null` are None), and equal keys, tags, other documents in the file, and
-aliases that blow up are problems.
+scalar stays text (only an empty one, `~` and `null` are None), and equal keys, merge keys, tags, other documents in
+the file, and aliases that blow up are problems. Must not know what a plan looks like.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from bulkshare.model import Problem
+from bulkshare.plan.files import UnreadableError, place_of, read_text
 from bulkshare.text import clean
 
 if TYPE_CHECKING:
@@ -24,12 +26,35 @@ if TYPE_CHECKING:
     Location = Sequence[str | int]
 
 DEEPEST = 50  # a plan has six levels; libyaml would overflow the stack at some ten thousand
-MOST_NODES = 20_000_000  # after aliases are expanded: beyond any plan, and well below what memory holds
+MOST_NODES = 5_000_000  # after aliases are expanded: beyond any plan, and well below what memory holds
+MOST_CHARACTERS_TOLD = 20  # that can't stand in YAML; a binary file is full of them
 NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 DEFAULT_TAGS = frozenset(
     {yaml.resolver.BaseResolver.DEFAULT_SCALAR_TAG, "tag:yaml.org,2002:seq", "tag:yaml.org,2002:map"}
 )
+# YAML 1.1, 5.1 "Character Set", less the line ends that no editor shows.
+NOT_IN_YAML = re.compile("[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+# What PyYAML says, by a part of it that libyaml and pure Python have in common -> what to do about it.
+ADVICE = (
+    ("tab character", "indent with spaces"),
+    ("cannot start any token", "put a text that begins so into quotes, and indent with spaces, not tabs"),
+    ("mapping values are not allowed", "check the indentation, and put a text with `: ` in it into quotes"),
+    ("sequence entries are not allowed", "begin the list on a line of its own"),
+    ("',' or ']'", "a comma is missing, or the [ is not closed"),
+    ("',' or '}'", "a comma is missing, or the { is not closed"),
+    ("end of stream", "a quote is not closed"),
+    ("expected ':'", "a key needs `: ` after it"),
+    ("undefined alias", "put a text that begins with * into quotes"),
+    ("another document", "a plan is one document: take the --- away"),
+    ("escape", "in double quotes a backslash begins an escape; take single quotes"),
+    ("duplicate anchor", "give each anchor a name of its own"),
+    ("expected", "check the indentation of this line and of the one above"),
+)
 _FastLoader: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # libyaml's: ten times as fast, where PyYAML has it
+
+
+class _TooDeepError(yaml.MarkedYAMLError):
+    """Good YAML that would overflow the stack."""
 
 
 class _Loader(_FastLoader):  # type: ignore[misc]  # a choice of two classes
@@ -43,7 +68,7 @@ class _Loader(_FastLoader):  # type: ignore[misc]  # a choice of two classes
         self.depth += 1
         if self.depth > DEEPEST:
             mark = current_node.start_mark if current_node is not None else None
-            raise yaml.MarkedYAMLError(problem=f"nested more than {DEEPEST} levels deep", problem_mark=mark)
+            raise _TooDeepError(problem_mark=mark)
 
     def ascend_resolver(self) -> None:
         """Count a level back; PyYAML calls this on the way up."""
@@ -52,7 +77,7 @@ class _Loader(_FastLoader):  # type: ignore[misc]  # a choice of two classes
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A plan's text as data. `file` is the name to show."""
+    """A plan's text as data: dicts, lists, text and None. `file` is the name to show."""
 
     file: str
     data: Any
@@ -67,23 +92,31 @@ class Document:
         node, key = self.root, self.root
         for part in location:
             if isinstance(node, yaml.MappingNode):
-                for key_node, value_node in node.value:
-                    if key_node.value == part:
-                        node, key = value_node, key_node
+                found = next((pair for pair in node.value if pair[0].value == part), None)
+                if found is None:
+                    break
+                key, node = found
             elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
                 node = key = node.value[part]
+            else:
+                break
         return key if at_key else node
 
 
 def read_document(path: Path, name: str, problems: list[Problem]) -> Document | None:
     """Read a file; None where it can't be understood at all. Problems are added to `problems`."""
-    text = read_text(path, name, problems)
-    if text is None:
+    try:
+        text = read_text(path)
+    except UnreadableError as error:
+        problems.append(Problem(name, error.line, error.column, str(error)))
+        return None
+    if odd := _odd_characters(name, text):
+        problems.extend(odd)
         return None
     try:
         root = yaml.compose(text, Loader=_Loader)
     except yaml.YAMLError as error:
-        problems.append(_syntax_problem(name, error, text))
+        problems.append(_syntax_problem(name, error))
         return None
     if root is None:
         problems.append(Problem(name, 1, 1, "the file is empty; a plan begins with `version: 1`"))
@@ -93,37 +126,26 @@ def read_document(path: Path, name: str, problems: list[Problem]) -> Document | 
     return None if builder.given_up else Document(name, data, root)
 
 
-def read_text(path: Path, name: str, problems: list[Problem]) -> str | None:
-    """Return a file's text, or None where there is none to be had."""
-    try:
-        raw = path.read_bytes()
-    except IsADirectoryError:
-        problems.append(Problem(name, None, None, "is a directory, not a file"))
-    except FileNotFoundError:
-        problems.append(Problem(name, None, None, "there is no such file"))
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        problems.append(Problem(name, None, None, f"can't be read: {getattr(error, 'strerror', error)}"))
-    else:
-        try:
-            return raw.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            before = raw[: error.start]
-            line, column = before.count(b"\n") + 1, error.start - (before.rfind(b"\n") + 1) + 1
-            message = f"byte 0x{raw[error.start]:02x} is not UTF-8; save the file as UTF-8"
-            problems.append(Problem(name, line, column, message))
-    return None
+def _odd_characters(name: str, text: str) -> list[Problem]:
+    problems = []
+    for found in NOT_IN_YAML.finditer(text):
+        message = f"the character U+{ord(found[0]):04X}, which can't be seen, has no place in YAML; take it away"
+        problems.append(Problem(name, *place_of(text, found.start()), message))
+        if len(problems) == MOST_CHARACTERS_TOLD:
+            break
+    return problems
 
 
-def _syntax_problem(name: str, error: yaml.YAMLError, text: str) -> Problem:
+def _syntax_problem(name: str, error: yaml.YAMLError) -> Problem:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-    if isinstance(error, yaml.reader.ReaderError):
-        before = text[: error.position]
-        line, column = before.count("\n") + 1, error.position - (before.rfind("\n") + 1) + 1
-        return Problem(name, line, column, "a control character; YAML allows none")
-    if mark is None:
-        return Problem(name, None, None, clean(f"is no valid YAML: {error}"))
-    what = ", ".join(filter(None, (getattr(error, "context", None), getattr(error, "problem", None))))
-    return Problem(name, mark.line + 1, mark.column + 1, clean(f"is no valid YAML: {what}"))
+    line, column = (mark.line + 1, mark.column + 1) if mark is not None else (None, None)
+    if isinstance(error, _TooDeepError):
+        return Problem(name, line, column, f"is nested more than {DEEPEST} levels deep; a plan has six")
+    said = ", ".join(filter(None, (getattr(error, "context", None), getattr(error, "problem", None)))) or str(error)
+    begun = getattr(error, "context_mark", None)
+    since = f" (begun on line {begun.line + 1})" if begun is not None and begun.line + 1 != line else ""
+    advice = next((f"; {advice}" for part, advice in ADVICE if part in said), "")
+    return Problem(name, line, column, clean(f"is no valid YAML: {said}{since}{advice}"))
 
 
 class _Builder:
@@ -144,14 +166,14 @@ class _Builder:
         if known is not None:
             return known
         if id(node) in self._open:
-            self._give_up(node, "an alias to what it stands in; write the list out")
+            self._give_up(node, "holds an alias of itself; write the list out")
             return None, 1
         self._open.add(id(node))
         self._check_tag(node)
         data, size = self._sequence(node) if isinstance(node, yaml.SequenceNode) else self._mapping(node)
         self._open.discard(id(node))
         if size > MOST_NODES:
-            self._give_up(node, f"comes to more than {MOST_NODES:,} values when its aliases are expanded")
+            self._give_up(node, f"comes to more than {MOST_NODES:,} values when its aliases are expanded; use groups")
             size = 1  # said once is enough
         self._built[id(node)] = data, size
         return data, size
@@ -176,21 +198,27 @@ class _Builder:
             value, count = self.build(value_node)
             size += count
             if not isinstance(key_node, yaml.ScalarNode):
-                self._problem(key_node, "a key has to be a word, not a list or a mapping")
-            elif key_node.value in data:
-                first = places[key_node.value]
                 self._problem(
-                    key_node, f"key {clean(key_node.value)!r} stands here again; it is on line {first} already"
+                    key_node, "a key has to be a word, not a list or a mapping; put a text with braces into quotes"
                 )
-            else:
-                data[str(key_node.value)] = value
-                places[str(key_node.value)] = key_node.start_mark.line + 1
+                continue
+            self._check_tag(key_node)
+            key = str(key_node.value)
+            if key in data:
+                again = f"key {clean(key, 60)!r} stands here again; it is on line {places[key]} already"
+                self._problem(key_node, f"{again}. Keep one")
+                continue
+            if key == "<<" and not key_node.style:
+                self._problem(key_node, "merge keys (<<) are not supported; write the keys out, or use groups")
+                continue
+            data[key] = value
+            places[key] = key_node.start_mark.line + 1
         return data, size
 
     def _check_tag(self, node: Node) -> None:
         if node.tag not in DEFAULT_TAGS:
             tag = node.tag.replace("tag:yaml.org,2002:", "!!")
-            self._problem(node, f"tags are not supported: take {clean(tag)!r} away; IDs are text in any case")
+            self._problem(node, f"tags are not supported: take {clean(tag, 60)!r} away; IDs are text in any case")
 
     def _give_up(self, node: Node, message: str) -> None:
         self._problem(node, message)

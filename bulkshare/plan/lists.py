@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
-from typing import TYPE_CHECKING
+import sys
+import unicodedata
+from itertools import chain
+from typing import TYPE_CHECKING, NamedTuple
 
 from bulkshare.model import Problem
-from bulkshare.plan.document import read_text
+from bulkshare.plan.files import UnreadableError, read_text
 from bulkshare.text import clean
 
 if TYPE_CHECKING:
@@ -15,77 +19,138 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LONGEST_ID = 255  # characters; Glance's column for a member is no wider
-NOT_IN_AN_ID = re.compile(r"[\s/\\?#%]")
-ID_PATTERN = r"^[^\s/\\?#%]{1,255}$"  # the same for the JSON Schema, which can't say "printable"
+ID_PATTERN = r"""^[^\s/\\?#%,;"']{1,255}$"""  # nearly the same for the JSON Schema, which can't say "printable ASCII"
+NOT_IN_AN_ID = re.compile(
+    r"""[^!-~]|[/\\?#%,;"']"""
+)  # from ! to ~ is what ASCII has to see; , ; and quotes are a table read as something else
 LOOKS_LIKE_AN_ID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+WHITE_SPACE = " \t\r\n"
 MOST_PROBLEMS = 20  # of one file; nobody reads the thousandth
 
 
-def id_trouble(text: str) -> str | None:
+class Trouble(NamedTuple):
+    """What is wrong with a text as an ID, and at which of its characters, from 0."""
+
+    offset: int
+    message: str
+
+
+def id_trouble(text: str) -> Trouble | None:
     """Say what is wrong with `text` as an ID, or None."""
     if not text:
-        return "an ID can't be empty"
-    if len(text) > LONGEST_ID:
-        return f"an ID of {len(text)} characters: none has more than {LONGEST_ID}"
-    if not text.isprintable():
-        return f"{clean(text)!r} has a character in it that can't be seen; no ID has one"
-    if not text.isascii():  # Glance takes such a member and then can't be asked for it: it reads the path as Latin-1
-        return f"{clean(text)!r} has a character outside of ASCII in it; no ID has"
+        return Trouble(0, "an ID can't be empty")
     found = NOT_IN_AN_ID.search(text)
-    if found:
-        what = "white space" if found[0].isspace() else repr(found[0])
-        return f"{clean(text)!r} has {what} in it; no ID has"
+    if found is not None:
+        advice = ": give each ID an item or a line of its own" if found[0] in WHITE_SPACE else ""
+        return Trouble(found.start(), f"{clean(text, 60)!r} has {_describe(found[0])} in it; no ID has{advice}")
+    if len(text) > LONGEST_ID:
+        return Trouble(0, f"an ID of {len(text)} characters; none has more than {LONGEST_ID}")
     return None
 
 
-def read_ids(path: Path, name: str, column: str, problems: list[Problem]) -> tuple[str, ...] | None:
+def _describe(character: str) -> str:
+    if character in WHITE_SPACE:
+        return "white space"
+    if not character.isprintable():
+        return f"the character U+{ord(character):04X} {unicodedata.name(character, '(a control character)')}"
+    # Glance takes a member outside of ASCII and then can't be asked for it: it reads the path as Latin-1.
+    return repr(character)
+
+
+class _Row(NamedTuple):
+    """A text that stands for an ID in a list file, and where."""
+
+    line: int
+    column: int
+    text: str
+
+
+class _NotAListError(Exception):
+    """The file as a whole can't be taken for a list of IDs; `str()` says why."""
+
+    def __init__(self, line: int, message: str) -> None:
+        super().__init__(message)
+        self.line = line
+
+
+def read_ids(path: Path, name: str, column: str, problems: list[Problem]) -> tuple[str, ...]:
     """Read a list: one ID a line, or of a .csv file the column `column`, or else the first one.
 
-    `name` is the file's name to show. Returns None where the file can't be read as a whole, which is for the caller to
-    place; problems of single lines are added to `problems`, in the file itself.
+    `name` is the file's name to show; the problems of its lines are added to `problems`. Raises `UnreadableError`
+    where there is no text, or no ID in it.
     """
-    trouble: list[Problem] = []
-    text = read_text(path, name, trouble)
-    if text is None:
-        problems.extend(trouble)
-        return None
+    try:
+        text = read_text(path)
+    except UnreadableError as error:
+        if error.line is None:
+            raise
+        problems.append(Problem(name, error.line, error.column, str(error)))
+        return ()
     rows = _csv_rows(text, column) if path.suffix.lower() == ".csv" else _lines(text)
+    trouble: list[Problem] = []
     ids: list[str] = []
     try:
-        for line, found in rows:
-            wrong = id_trouble(found)
+        for row in rows:
+            wrong = id_trouble(row.text)
             if wrong is None:
-                ids.append(found)
+                ids.append(sys.intern(row.text))
             else:
-                trouble.append(Problem(name, line, None, wrong))
-    except csv.Error as error:
-        trouble.append(Problem(name, None, None, f"is no CSV that can be read: {error}"))
+                trouble.append(Problem(name, row.line, row.column + wrong.offset, wrong.message))
+    except _NotAListError as error:
+        trouble.append(Problem(name, error.line, 1, str(error)))
     if not ids and not trouble:
-        trouble.append(Problem(name, None, None, "has no ID in it"))
+        raise UnreadableError("has no ID in it; fill it, or take it out of the plan")
     problems.extend(trouble[:MOST_PROBLEMS])
     if len(trouble) > MOST_PROBLEMS:
-        problems.append(Problem(name, None, None, f"... and {len(trouble) - MOST_PROBLEMS:,} more bad lines"))
+        more = len(trouble) - MOST_PROBLEMS
+        lines = "line" if more == 1 else "lines"
+        problems.append(Problem(name, trouble[MOST_PROBLEMS].line, None, f"{more:,} more bad {lines} from here on"))
     return tuple(ids)
 
 
-def _lines(text: str) -> Iterator[tuple[int, str]]:
-    for number, line in enumerate(text.split("\n"), 1):
-        found = line.partition("#")[0].strip(" \t\r")
+def _lines(text: str) -> Iterator[_Row]:
+    for number, line in enumerate(io.StringIO(text, newline=None), 1):
+        found = line.partition("#")[0].strip()
         if found:
-            yield number, found
+            yield _Row(number, line.index(found) + 1, found)
 
 
-def _csv_rows(text: str, column: str) -> Iterator[tuple[int, str]]:
-    """Yield the column's cells. The first row is the header, unless its first cell already looks like an ID."""
-    reader = csv.reader(text.splitlines(keepends=True), strict=True)
-    header = next(reader, None)
-    if header is None:
+def _csv_rows(text: str, column: str) -> Iterator[_Row]:
+    """Yield the cells of `column`, or else of the first one.
+
+    The first row is a heading where it names `column`, or where the second row begins with what looks like an ID and
+    the first does not; it holds an ID where it looks like one. Anything else would be a guess: a heading taken for an
+    ID is shared with nobody, and an ID taken for a heading is left out, and neither would be noticed.
+    """
+    lines = io.StringIO(text, newline=None).readlines()
+    rows = _cells(lines)
+    first = next(rows, None)
+    if first is None:
         return
-    names = [name.strip().lower() for name in header]
+    names = [cell.lower() for cell in first[1]]
     index = names.index(column) if column in names else 0
-    if column not in names and names and LOOKS_LIKE_AN_ID.fullmatch(names[0]):
-        yield 1, header[0].strip()
-    for row in reader:
-        cell = row[index].strip() if index < len(row) else ""
-        if cell or any(field.strip() for field in row):
-            yield reader.line_num, cell
+    if column not in names:
+        second = [row for row in (next(rows, None),) if row is not None]
+        if LOOKS_LIKE_AN_ID.fullmatch(names[0]):
+            rows = chain([first], second, rows)
+        elif second and LOOKS_LIKE_AN_ID.fullmatch(second[0][1][0]):
+            rows = chain(second, rows)
+        else:
+            raise _NotAListError(
+                first[0], f"no telling whether this row is a heading; add a heading that names the column {column}"
+            )
+    for number, cells in rows:
+        cell = cells[index] if index < len(cells) else ""
+        yield _Row(number, max(lines[number - 1].find(cell), 0) + 1, cell)
+
+
+def _cells(lines: list[str]) -> Iterator[tuple[int, list[str]]]:
+    """Yield the number and the cells of each row that is not blank."""
+    reader = csv.reader(lines, strict=True)
+    try:
+        for row in reader:
+            cells = [cell.strip() for cell in row]
+            if any(cells):
+                yield reader.line_num, cells
+    except csv.Error as error:
+        raise _NotAListError(reader.line_num, f"is no CSV: {error}") from None

@@ -6,6 +6,8 @@ Every value arrives as text (see `document`). pydantic's findings are put into s
 from __future__ import annotations
 
 import difflib
+import re
+from math import inf
 from typing import TYPE_CHECKING, Annotated, Any
 
 import durationpy
@@ -32,9 +34,14 @@ if TYPE_CHECKING:
     from bulkshare.model import Problem
     from bulkshare.plan.document import Document
 
+    Location = tuple[str | int, ...]
+
 VERSION = 1
+DURATION_PATTERN = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"  # durationpy takes more: mm is a month
+LONGEST_SECONDS = 86_400.0
 LIMITS, RETRY = Limits(), RetryPolicy()
-ID, GROUP, FILE = "<id>", "<group>", "<file>"  # no key of a plan is spelled like these
+ID, GROUP, FILE = "<id>", "<group>", "<file>"  # the kinds of items, as pydantic is to tell them apart
+KIND_AT = 4  # where pydantic puts the kind into a location: share, 0, images, 0, KIND, or groups, images, name, 0, KIND
 
 
 class _Strict(BaseModel):
@@ -44,28 +51,33 @@ class _Strict(BaseModel):
 def _seconds(text: object) -> float:
     if not isinstance(text, str):
         raise ValueError(f"expected a duration such as 0.5s, found {_kind(text)}")  # noqa: TRY004  # pydantic wants it
+    if not re.fullmatch(DURATION_PATTERN, text):
+        raise ValueError(f"{clean(text, 60)!r} is no duration; write e.g. 500ms, 0.5s or 2m")
     try:
         seconds = float(durationpy.from_str(text).total_seconds())
-    except (durationpy.DurationError, OverflowError, ValueError):
-        raise ValueError(f"{clean(text)!r} is no duration; write e.g. 500ms, 0.5s or 2m") from None
+    except (OverflowError, ValueError):  # its DurationError is a ValueError
+        seconds = inf
     if seconds <= 0:
-        raise ValueError(f"{clean(text)!r} is no time at all; write e.g. 500ms, 0.5s or 2m")
+        raise ValueError(f"{clean(text, 60)!r} is no time at all; write e.g. 500ms, 0.5s or 2m")
+    if seconds > LONGEST_SECONDS:
+        raise ValueError(f"{clean(text, 60)!r} is more than a day; write e.g. 500ms, 0.5s or 2m")
     return seconds
 
 
 def _version(text: object) -> int:
-    if not isinstance(text, str) or not text.isdecimal():
+    if not isinstance(text, str) or not text.isascii() or not text.isdecimal():
         raise ValueError(f"expected the plan format's version, which is {VERSION}")
-    if int(text[:9]) > VERSION:
+    number = int(text.lstrip("0")[:9] or "0")  # nine digits are enough to tell
+    if number > VERSION:
         raise ValueError(f"version {clean(text, 20)} is for a newer bulkshare; this one reads version {VERSION}")
-    if int(text) < VERSION:
-        raise ValueError(f"there is no version {text}; the first is {VERSION}")
+    if number < VERSION:
+        raise ValueError(f"there is no version 0; the first is {VERSION}")
     return VERSION
 
 
 def _name(text: str) -> str:
     if not text or not text.isascii() or not all(c.islower() or c.isdigit() or c == "-" for c in text):
-        raise ValueError(f"{clean(text)!r} is no name for a plan; use a-z, 0-9 and -")
+        raise ValueError(f"{clean(text, 60)!r} is no name for a plan; use a-z, 0-9 and -")
     if len(text) > 100:
         raise ValueError("a plan's name has at most 100 characters")
     return text
@@ -77,22 +89,27 @@ def _item_kind(value: object) -> str:
     return ID
 
 
-Duration = Annotated[float, BeforeValidator(_seconds), WithJsonSchema({"type": "string", "examples": ["0.5s", "2m"]})]
+Duration = Annotated[
+    float,
+    BeforeValidator(_seconds),
+    WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN, "examples": ["0.5s", "2m"]}),
+]
 Id = Annotated[str, WithJsonSchema({"type": "string", "pattern": ID_PATTERN, "maxLength": LONGEST_ID})]
 
 
 class GroupItem(_Strict):
     """Everything in a group."""
 
-    group: str = Field(description="The name of a group of the same kind.")
+    group: str = Field(min_length=1, description="The name of a group of the same kind.")
 
 
 class FileItem(_Strict):
     """Every ID in a file."""
 
     file: str = Field(
+        min_length=1,
         description="A file beside the plan: one ID a line, # begins a comment; or a .csv with a column project_id "
-        "(or image_id), else its first column is taken."
+        "(or image_id), else its first column is taken.",
     )
 
 
@@ -107,7 +124,9 @@ class LimitsSection(_Strict):
     """How hard the cloud may be worked."""
 
     concurrency: int = Field(default=LIMITS.concurrency, ge=1, le=1000, description="Requests in flight.")
-    rate: float = Field(default=LIMITS.rate, gt=0, le=1_000_000, allow_inf_nan=False, description="Requests a second.")
+    rate: float = Field(
+        default=LIMITS.rate, ge=0.001, le=1_000_000, allow_inf_nan=False, description="Requests a second."
+    )
     per_image: int = Field(default=LIMITS.per_image, ge=1, le=1000, description="Requests in flight for one image.")
 
 
@@ -115,15 +134,13 @@ class RetrySection(_Strict):
     """How often a pair is tried, and how long the waits in between may be."""
 
     attempts: int = Field(default=RETRY.attempts, ge=1, le=100, description="How often a pair is sent at most.")
-    base: Duration = Field(
-        default=RETRY.base_seconds, description="The longest first wait; it doubles each time."
-    )
+    base: Duration = Field(default=RETRY.base_seconds, description="The longest first wait; it doubles each time.")
     cap: Duration = Field(default=RETRY.cap_seconds, description="The longest wait of all.")
 
     @model_validator(mode="after")
     def _base_below_cap(self) -> RetrySection:
         if self.base > self.cap:
-            raise ValueError(f"base ({self.base:g}s) is longer than cap ({self.cap:g}s)")
+            raise ValueError(f"base ({self.base:g}s) is longer than cap ({self.cap:g}s); mend one of the two")
         return self
 
 
@@ -139,7 +156,7 @@ class EntrySection(_Strict):
 
     images: Items = Field(description="Image IDs, groups or files.")
     projects: Items = Field(description="Project IDs, groups or files.")
-    excluded: Items | None = Field(default=None, alias="except", description="Projects to leave out of this entry.")
+    excluded: Items = Field(default_factory=list, alias="except", description="Projects to leave out of this entry.")
 
 
 class PlanFile(_Strict):
@@ -152,8 +169,9 @@ class PlanFile(_Strict):
         WithJsonSchema({"type": "string", "pattern": "^[a-z0-9-]+$", "maxLength": 100}),
         Field(description="Names the plan's runs and its lock."),
     ]
-    cloud: str | None = Field(default=None, min_length=1, description="An entry of clouds.yaml.")
-    region: str | None = Field(default=None, min_length=1, description="The region, where the cloud has several.")
+    # A factory, so that the schema doesn't offer "" as a default: these two may be left out, and not left empty.
+    cloud: str = Field(default_factory=str, min_length=1, description="An entry of clouds.yaml.")
+    region: str = Field(default_factory=str, min_length=1, description="The region, where the cloud has several.")
     limits: LimitsSection = LimitsSection()
     retry: RetrySection = RetrySection()
     groups: GroupsSection = Field(default_factory=GroupsSection)
@@ -176,40 +194,55 @@ def validate(document: Document, problems: list[Problem]) -> PlanFile | None:
         return PlanFile.model_validate(document.data)
     except ValidationError as error:
         errors = error.errors(include_url=False)
-    unknown = [found["loc"][:-1] for found in errors if found["type"] == "extra_forbidden"]
+    meant: set[tuple[str | int, ...]] = set()  # the keys that are there, misspelled
     for found in errors:
         location = found["loc"]
-        kind = found["type"]
-        if kind == "missing":
-            parent = location[:-1]
-            if parent in unknown and parent[-1:] in {(GROUP,), (FILE,)}:
-                continue  # the unknown key is what is meant, and has been told
-            problems.append(document.problem(_plain(parent), f"`{location[-1]}` is missing here"))
-        elif kind == "extra_forbidden":
-            message = _unknown_key(str(location[-1]), location)
+        if found["type"] == "extra_forbidden":
+            message, near = _unknown_key(location)
+            meant.update((*location[:-1], key) for key in near)
             problems.append(document.problem(_plain(location), message, at_key=True))
-        else:
-            problems.append(document.problem(_plain(location), _sentence(found)))
+    for found in errors:
+        location = found["loc"]
+        plain = _plain(location)
+        if found["type"] == "missing":
+            if location not in meant:
+                what = "`group` or `file`" if _in_item(location) else f"`{location[-1]}`"
+                problems.append(document.problem(plain[:-1], f"{what} is missing; add it here"))
+        elif found["type"] != "extra_forbidden":
+            if location == ("retry",) and isinstance(found["input"], dict):  # base against cap: put it at one of them
+                plain = ("retry", "base" if "base" in found["input"] else "cap")
+            problems.append(document.problem(plain, _sentence(found)))
     return None
 
 
-def _plain(location: tuple[str | int, ...]) -> tuple[str | int, ...]:
-    """Return a location without the tags of unions, which are not in the file."""
-    return tuple(part for part in location if part not in (ID, GROUP, FILE))
+def _in_item(location: Location) -> bool:
+    """Say whether a location is that of a key in an item that is a mapping."""
+    return len(location) == KIND_AT + 2 and location[KIND_AT] in (GROUP, FILE)
 
 
-def _unknown_key(key: str, location: tuple[str | int, ...]) -> str:
-    known = _keys_at(location[:-1])
+def _plain(location: Location) -> Location:
+    """Return a location without the kind of an item, which is not in the file."""
+    return (*location[:KIND_AT], *location[KIND_AT + 1 :])
+
+
+def _unknown_key(location: Location) -> tuple[str, list[str]]:
+    """Return the sentence about an unknown key, and the keys that may be meant by it."""
+    key = str(location[-1])
+    if _in_item(location):
+        known = ["group", "file"]
+        if key in known:
+            return "an item is either a group or a file; make two items of it", []
+    else:
+        known = _keys_at(location[:-1])
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
-    return f"unknown key {clean(key)!r}; {hint}"
+    # An item with one key, and that a wrong one, is not short of another.
+    return f"unknown key {clean(key, 60)!r}; {hint}", known if _in_item(location) else near
 
 
-def _keys_at(location: tuple[str | int, ...]) -> list[str]:
-    """Return the keys that the mapping at a location may have."""
-    if location[-1:] == (GROUP,) or location[-1:] == (FILE,):
-        return ["group", "file"]
-    sections: dict[tuple[str | int, ...], type[BaseModel]] = {
+def _keys_at(location: Location) -> list[str]:
+    """Return the keys that the section at a location may have."""
+    sections: dict[Location, type[BaseModel]] = {
         (): PlanFile,
         ("limits",): LimitsSection,
         ("retry",): RetrySection,
@@ -234,7 +267,6 @@ SENTENCES = {
     "float_parsing": "expected a number, found {found}",
     "float_type": "expected a number, found {found}",
     "finite_number": "expected a number, found {found}",
-    "greater_than": "has to be more than {gt:g}, found {found}",
     "greater_than_equal": "has to be {ge:g} or more, found {found}",
     "less_than_equal": "has to be {le:,.0f} or less, found {found}",
     "value_error": "{error}",

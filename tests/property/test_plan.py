@@ -1,0 +1,148 @@
+"""Whatever stands in a plan or in its lists, reading it ends in a plan or in problems that can be shown."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from bulkshare.errors import PlanError
+from bulkshare.model import Plan
+from bulkshare.plan import load_plan
+from bulkshare.planner import count, expand, fingerprint
+
+GOOD = """\
+version: 1
+name: nightly
+cloud: prod
+region: eu-de
+limits: {concurrency: 16, rate: 50, per_image: 4}
+retry: {attempts: 6, base: 0.5s, cap: 30s}
+groups:
+  images: {golden: [i1, i2]}
+  projects:
+    tenants: &tenants [p1, {file: list.txt}, {file: list.csv}]
+    some: [{group: tenants}, p9]
+share:
+  - images: [{group: golden}, i3]
+    projects: [{group: some}]
+    except: [p2]
+  - {images: [i4], projects: *tenants}
+"""
+LIST = "p2\n\np3  # the third\n"
+TABLE = "name,project_id\nfour,p4\n"
+# What has a meaning in YAML or in a plan; pasted at random it makes plans that are almost right.
+PIECES = ["version", "share", "groups", "images", "group", "file", "except", "golden", "tenants", "limits", "rate", "0"]
+SIGNS = ["\n", "\n  ", "- ", ": ", "{", "}", "[", "]", "&a ", "*a", "!!int ", "<<: ", "? ", "~", "'", '"', "#", "---\n"]
+ODD = ["\t", "\0", "\ufeff", "\u2028", "\u202e", "é", "\x7f", "9" * 400, "x" * 300, "list.txt", "list.csv", ".", ""]
+
+
+def read(plan: bytes, *, listed: bytes = LIST.encode(), table: bytes = TABLE.encode()) -> Plan | PlanError:
+    """Read a plan that names a list.txt and a list.csv."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "plan.yaml").write_bytes(plan)
+        (folder / "list.txt").write_bytes(listed)
+        (folder / "list.csv").write_bytes(table)
+        try:
+            return load_plan(folder / "plan.yaml")
+        except PlanError as error:
+            return error
+
+
+def check(read: Plan | PlanError) -> None:
+    """Check that a plan is of use, and that problems are lines for people, in order, each of them told once."""
+    if isinstance(read, Plan):
+        counts = count(read)
+        assert counts.pairs == sum(len(members) for _, members in expand(read)) > 0
+        assert len(fingerprint(read)) == 64
+        return
+    assert read.problems
+    assert len(set(read.problems)) == len(read.problems)
+    for problem in read.problems:
+        assert str(problem).isprintable()
+        assert problem.message.strip() == problem.message != ""
+        assert problem.line is None or problem.line >= 1
+        assert problem.column is None or problem.column >= 1
+    own = [(p.line or 0, p.column or 0) for p in read.problems if p.file.endswith("plan.yaml")]
+    assert own == sorted(own)
+
+
+def test_the_plan_that_is_changed_is_good() -> None:
+    """The mutations below start from a plan that can be read."""
+    assert isinstance(read(GOOD.encode()), Plan)
+
+
+@given(st.binary(max_size=300))
+@example(b"")
+@example(b"\xef\xbb\xbf")
+@example(b"\xff\xfev\x00")
+@example(b"[" * 100_000)
+def test_any_bytes(plan: bytes) -> None:
+    """A plan of any bytes."""
+    check(read(plan))
+
+
+@given(st.text(max_size=200))
+def test_any_text(plan: str) -> None:
+    """A plan of any text that UTF-8 can hold."""
+    check(read(plan.encode("utf-8", "surrogatepass")))
+
+
+@given(st.lists(st.sampled_from(PIECES + SIGNS + ODD), max_size=40))
+def test_any_signs(pieces: list[str]) -> None:
+    """A plan of any signs and words that have a meaning."""
+    check(read("".join(pieces).encode()))
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, len(GOOD)), st.integers(0, 12), st.sampled_from(PIECES + SIGNS + ODD) | st.text(max_size=5)
+        ),
+        max_size=4,
+    )
+)
+def test_almost_good_plans(changes: list[tuple[int, int, str]]) -> None:
+    """A good plan in which something was cut out and something put in, in a few places."""
+    text = GOOD
+    for start, length, put_in in changes:
+        text = text[:start] + put_in + text[start + length :]
+    check(read(text.encode("utf-8", "surrogatepass")))
+
+
+# What YAML can hold, put where a plan has something else.
+VALUES = st.recursive(
+    st.sampled_from(["", "~", "7", "-1", "nan", "1s", "x y", "'é'", "golden", "tenants"]),
+    lambda inner: (
+        st.lists(inner, max_size=3).map(lambda items: f"[{', '.join(items)}]")
+        | st.dictionaries(st.sampled_from(PIECES), inner, max_size=3).map(
+            lambda pairs: "{" + ", ".join(f"{key}: {value}" for key, value in pairs.items()) + "}"
+        )
+    ),
+    max_leaves=6,
+)
+
+
+@given(st.dictionaries(st.sampled_from(["limits", "retry", "groups", "share", "cloud", "name", "version"]), VALUES))
+def test_any_values(sections: dict[str, str]) -> None:
+    """A plan that is good YAML, with anything in any section."""
+    whole = {"version": "1", "name": "n", "share": "[{images: [i], projects: [p]}]"} | sections
+    check(read("".join(f"{key}: {value}\n" for key, value in whole.items()).encode()))
+
+
+@given(st.binary(max_size=100), st.binary(max_size=100))
+def test_any_lists(listed: bytes, table: bytes) -> None:
+    """Lists of any bytes."""
+    check(read(GOOD.encode(), listed=listed, table=table))
+
+
+@given(
+    st.text("ab,;\"'\n\r\t #/\u2028\0", max_size=60),
+    st.text("ab,;\"'\n\r\t #/\u2028\0", max_size=60).map("a,b\n".__add__),
+)
+def test_almost_good_lists(listed: str, table: str) -> None:
+    """Lists of the signs that lists are made of."""
+    check(read(GOOD.encode(), listed=listed.encode(), table=table.encode()))

@@ -1,0 +1,193 @@
+"""Good plans: what a plan file comes to. Bad ones are in test_plan.py."""
+
+from __future__ import annotations
+
+import codecs
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bulkshare.model import Entry, Limits, Plan, RetryPolicy
+from bulkshare.plan import load_plan
+from bulkshare.planner import Counts, count
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HEAD = "version: 1\nname: nightly\n"
+UUID = "d164b5df-1bc3-4c3f-893e-3e471fd16e64"
+HEX = "edc89b490d7d4392898e19b2deb34797"
+OTHER_HEX = "1f5c0d7a9b3e4c62b8a7d6e5f4c3b2a1"
+
+
+def load(folder: Path, text: str) -> Plan:
+    """Read a plan of this text, in this folder."""
+    path = folder / "plan.yaml"
+    path.write_bytes(text.encode())
+    return load_plan(path)
+
+
+def projects_of(folder: Path, items: str) -> tuple[str, ...]:
+    """Return the projects of the one entry of a plan in which these items stand."""
+    return load(folder, f"{HEAD}share:\n- images: [i]\n  projects: {items}\n").entries[0].projects
+
+
+def test_defaults(tmp_path: Path) -> None:
+    """A plan of a version, a name and one pair is whole."""
+    plan = load(tmp_path, HEAD + "share: [{images: [i], projects: [p]}]\n")
+    assert plan == Plan("nightly", (Entry(("i",), ("p",), frozenset()),), None, None, Limits(), RetryPolicy())
+
+
+def test_everything(tmp_path: Path) -> None:
+    """All that a plan can say arrives, with units."""
+    text = f"""\
+{HEAD}cloud: prod
+region: eu-de
+limits: {{concurrency: 3, rate: 2.5, per_image: 1}}
+retry: {{attempts: 9, base: 250ms, cap: 1m30s}}
+groups:
+  images: {{golden: [i, j]}}
+  projects: {{tenants: [p, q]}}
+share:
+  - images: [{{group: golden}}, k]
+    projects: [{{group: tenants}}, r]
+    except: [q]
+  - {{images: [l], projects: [p]}}
+"""
+    assert load(tmp_path, text) == Plan(
+        name="nightly",
+        entries=(
+            Entry(("i", "j", "k"), ("p", "q", "r"), frozenset({"q"})),
+            Entry(("l",), ("p",)),
+        ),
+        cloud="prod",
+        region="eu-de",
+        limits=Limits(concurrency=3, rate=2.5, per_image=1),
+        retry=RetryPolicy(attempts=9, base_seconds=0.25, cap_seconds=90.0),
+    )
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["0123", "0x1F", "1e5", "1_000", "12:30:45", "2026-01-01", "yes", "off", "true", ".inf", "3.10", "=", UUID, HEX],
+)
+def test_ids_are_text(tmp_path: Path, written: str) -> None:
+    """What YAML would take for a number, a date or a truth value stays as it was written."""
+    assert projects_of(tmp_path, f"[{written}, '{written}']") == (written, written)
+
+
+def test_ids_in_quotes(tmp_path: Path) -> None:
+    """In quotes even null is an ID."""
+    assert projects_of(tmp_path, "['null', \"~\"]") == ("null", "~")
+
+
+def test_longest_id(tmp_path: Path) -> None:
+    """An ID may have 255 characters."""
+    assert projects_of(tmp_path, f"[{'x' * 255}]") == ("x" * 255,)
+
+
+def test_groups_in_groups(tmp_path: Path) -> None:
+    """Groups hold groups, defined before or after, and named as numbers are; images and projects don't mix."""
+    text = f"""\
+{HEAD}groups:
+  images: {{7: [i]}}
+  projects: {{all: [{{group: some}}, {{group: 7}}, {{group: some}}], some: [p, {{group: 7}}], 7: [q]}}
+share: [{{images: [{{group: 7}}], projects: [{{group: all}}]}}]
+"""
+    assert load(tmp_path, text).entries == (Entry(("i",), ("p", "q", "q", "p", "q")),)
+
+
+def test_a_group_used_only_to_leave_projects_out_is_used(tmp_path: Path) -> None:
+    """`except` takes groups and files, too."""
+    (tmp_path / "gone.txt").write_text("q\n")
+    text = f"""\
+{HEAD}groups: {{projects: {{former: [{{file: gone.txt}}]}}}}
+share: [{{images: [i], projects: [p, q], except: [{{group: former}}]}}]
+"""
+    assert load(tmp_path, text).entries == (Entry(("i",), ("p", "q"), frozenset({"q"})),)
+
+
+def test_files_are_relative_to_the_plan(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder in which the command runs does not matter."""
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists" / "a.txt").write_text("p\n")
+    outside = tmp_path_factory.mktemp("outside")
+    (outside / "b.txt").write_text("q\n")
+    monkeypatch.chdir(outside)
+    assert projects_of(tmp_path, f"[{{file: lists/a.txt}}, {{file: {outside / 'b.txt'}}}]") == ("p", "q")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "p\nq\n",
+        "p\nq",
+        "p\r\nq\r\n",
+        "# all of them\n\np   # the first\n \t \n\tq#the second\n",
+        "\ufeffp\nq\n",
+    ],
+)
+def test_text_lists(tmp_path: Path, text: str) -> None:
+    """One ID a line; blank lines, comments, any line ends and a byte order mark."""
+    (tmp_path / "list.txt").write_bytes(text.encode())
+    assert projects_of(tmp_path, "[{file: list.txt}]") == ("p", "q")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"name,project_id\nacme,{HEX}\ninitech,{OTHER_HEX}\n",
+        f"Name, Project_ID \r\nacme, {HEX} \r\n\r\n,\r\ninitech,{OTHER_HEX}",
+        f"{HEX},acme\n{OTHER_HEX},initech\n",
+        f"{HEX}\n{OTHER_HEX}\n",
+        f"id,name\n{HEX},acme\n{OTHER_HEX},initech\n",
+        f'\ufeffname,project_id\n"acme, and\nsons",{HEX}\n"a ""b""","{OTHER_HEX}"\n',
+    ],
+)
+def test_csv_lists(tmp_path: Path, text: str) -> None:
+    """The column project_id wherever it stands, else the first one, with a heading or without."""
+    (tmp_path / "list.CSV").write_bytes(text.encode())
+    assert projects_of(tmp_path, "[{file: list.CSV}]") == (HEX, OTHER_HEX)
+
+
+def test_csv_column_of_images(tmp_path: Path) -> None:
+    """One table can serve for both: images come from image_id, projects from project_id."""
+    (tmp_path / "both.csv").write_text(f"project_id,image_id\n{HEX},{UUID}\n")
+    text = HEAD + "share: [{images: [{file: both.csv}], projects: [{file: both.csv}]}]\n"
+    assert load(tmp_path, text).entries == (Entry((UUID,), (HEX,)),)
+
+
+def test_aliases(tmp_path: Path) -> None:
+    """Anchors and aliases are a way to write something twice."""
+    text = f"{HEAD}share:\n- &one {{images: [i], projects: &p [&x p, *x]}}\n- {{images: [j], projects: *p}}\n- *one\n"
+    one, other = Entry(("i",), ("p", "p")), Entry(("j",), ("p", "p"))
+    assert load(tmp_path, text).entries == (one, other, one)
+
+
+def test_the_same_pair_twice(tmp_path: Path) -> None:
+    """It is no problem, and `check` tells of it."""
+    plan = load(tmp_path, HEAD + "share: [{images: [i, i], projects: [p]}, {images: [i], projects: [p, q]}]\n")
+    assert count(plan) == Counts(images=1, projects=2, pairs=2, duplicates=2)
+
+
+def test_entries_with_one_group_share_its_ids(tmp_path: Path) -> None:
+    """A thousand entries with the group of all tenants hold its IDs once."""
+    text = HEAD + "groups: {projects: {all: [p, q]}}\nshare:\n" + "- {images: [i], projects: [{group: all}]}\n" * 3
+    first, second, third = load(tmp_path, text).entries
+    assert first.projects is second.projects is third.projects
+
+
+@pytest.mark.parametrize("mark", [b"", codecs.BOM_UTF8], ids=["plain", "byte order mark"])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"], ids=["LF", "CRLF"])
+def test_line_ends_and_byte_order_mark(tmp_path: Path, mark: bytes, line_end: str) -> None:
+    """Plans from Windows editors are plans."""
+    text = (HEAD + "share:\n- images: [i]\n  projects:\n  - p # é\n").replace("\n", line_end)
+    (tmp_path / "plan.yaml").write_bytes(mark + text.encode())
+    assert load_plan(tmp_path / "plan.yaml").entries == (Entry(("i",), ("p",)),)
+
+
+def test_a_document_may_have_its_marks(tmp_path: Path) -> None:
+    """One document between --- and ... is a plan, too."""
+    assert load(tmp_path, f"---\n{HEAD}share: [{{images: [i], projects: [p]}}]\n...\n").name == "nightly"
