@@ -109,7 +109,7 @@ class _Lists:
                     self._tell((*at, number), trouble.message)
             if len(found) > self._room:
                 if self._room:
-                    self._tell((*at, number), f"the {self._kind} come to more than {MOST_IDS:,} IDs here")
+                    self._tell((*at, number), f"the {self._kind} come to more than {MOST_IDS:,} IDs here; name fewer")
                 self._room = 0
                 return ()
         self._room -= len(found)

@@ -1,0 +1,593 @@
+"""Bad plans: what is wrong with each, where, and in which order. Good ones are in test_plan_good.py.
+
+What is wrong with the text and with its form.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bulkshare.errors import PlanError
+from bulkshare.plan import load_plan
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HEAD = "version: 1\nname: n\n"
+PAIR = "share:\n- images: [a]\n  projects: [b]\n"
+
+TEXT = [
+    pytest.param(
+        "version: 1\nname: [n\nshare: 3\n",
+        [
+            (
+                "3:6: is no valid YAML: while parsing a flow sequence, did not find expected ',' or ']' (begun "
+                "on line 2); a comma is missing, or the [ is not closed"
+            )
+        ],
+        id="a list that is not closed",
+    ),
+    pytest.param(
+        "version: 1\n\tname: n\n",
+        [
+            (
+                "2:1: is no valid YAML: while scanning a plain scalar, found a tab character that violates "
+                "indentation (begun on line 1); indent with spaces"
+            )
+        ],
+        id="a tab",
+    ),
+    pytest.param(
+        "version: 1\nname: a: b\n",
+        [
+            (
+                "2:8: is no valid YAML: mapping values are not allowed in this context; check the indentation, "
+                "and put a text with `: ` in it into quotes"
+            )
+        ],
+        id="a colon in text",
+    ),
+    pytest.param(
+        HEAD + "share:\n- images: [a]\n projects: [b]\n",
+        [
+            (
+                "5:2: is no valid YAML: while parsing a block mapping, did not find expected key (begun on "
+                "line 1); check the indentation of this line and of the one above"
+            )
+        ],
+        id="indentation",
+    ),
+    pytest.param(
+        'version: 1\nname: "abc\n',
+        [
+            (
+                "3:1: is no valid YAML: while scanning a quoted scalar, found unexpected end of stream (begun "
+                "on line 2); a quote is not closed"
+            )
+        ],
+        id="a quote that is not closed",
+    ),
+    pytest.param(
+        "version: 1\nshare: {a: b\n",
+        [
+            (
+                "3:1: is no valid YAML: while parsing a flow mapping, did not find expected ',' or '}' (begun "
+                "on line 2); a comma is missing, or the { is not closed"
+            )
+        ],
+        id="a mapping that is not closed",
+    ),
+    pytest.param(
+        "version: 1\nname: @foo\n",
+        [
+            (
+                "2:7: is no valid YAML: while scanning for the next token, found character that cannot start "
+                "any token; put a text that begins so into quotes, and indent with spaces, not tabs"
+            )
+        ],
+        id="an at sign",
+    ),
+    pytest.param(
+        HEAD + "share:\n- images: [*a]\n  projects: [b]\n",
+        ["4:12: is no valid YAML: found undefined alias; put a text that begins with * into quotes"],
+        id="an unknown alias",
+    ),
+    pytest.param(
+        HEAD + "x: &a 1\ny: &a 2\n" + PAIR,
+        [
+            (
+                "4:4: is no valid YAML: found duplicate anchor; first occurrence, second occurrence (begun on "
+                "line 3); give each anchor a name of its own"
+            )
+        ],
+        id="an anchor twice",
+    ),
+    pytest.param(
+        "version: 1\nname: \x01\n",
+        ["2:7: the character U+0001, which can't be seen, has no place in YAML; take it away"],
+        id="a control character",
+    ),
+    pytest.param(
+        "version: 1\nname: n\u2028m\n" + PAIR,
+        ["2:8: the character U+2028, which can't be seen, has no place in YAML; take it away"],
+        id="a line separator",
+    ),
+    pytest.param(
+        HEAD + PAIR + "---\nversion: 1\nname: n\n" + PAIR,
+        [
+            (
+                "6:1: is no valid YAML: expected a single document in the stream, but found another document "
+                "(begun on line 1); a plan is one document: take the --- away"
+            )
+        ],
+        id="two documents",
+    ),
+    pytest.param("", ["1:1: the file is empty; a plan begins with `version: 1`"], id="nothing"),
+    pytest.param("# x\n", ["1:1: the file is empty; a plan begins with `version: 1`"], id="a comment only"),
+    pytest.param("~\n", ["1:1: a plan is a mapping that begins with `version: 1`, not nothing"], id="null"),
+    pytest.param("- a\n", ["1:1: a plan is a mapping that begins with `version: 1`, not a list"], id="a list"),
+    pytest.param("foo\n", ["1:1: a plan is a mapping that begins with `version: 1`, not text"], id="a text"),
+    pytest.param(
+        HEAD + "share: " + "[" * 60 + "]" * 60,
+        ["3:56: is nested more than 50 levels deep; a plan has six"],
+        id="deep lists",
+    ),
+    pytest.param(
+        "{a: " * 60 + "}" * 60, ["1:197: is nested more than 50 levels deep; a plan has six"], id="deep mappings"
+    ),
+    pytest.param(
+        (
+            "version: !!int 1\nname: !foo n\nshare: !!set\n- images: !!python/object/apply:os.system [a]\n"
+            "  projects: [! b, !!str 12]\n"
+        ),
+        [
+            "1:10: tags are not supported: take '!!int' away; IDs are text in any case",
+            "2:7: tags are not supported: take '!foo' away; IDs are text in any case",
+            "3:8: tags are not supported: take '!!set' away; IDs are text in any case",
+            ("4:11: tags are not supported: take '!!python/object/apply:os.system' away; IDs are text in any case"),
+        ],
+        id="tags",
+    ),
+    pytest.param(
+        HEAD + "x: &x {images: [a]}\nshare:\n- <<: *x\n  projects: [b]\n",
+        [
+            "3:1: unknown key 'x'; known here: version, name, cloud, region, limits, retry, groups, share",
+            "5:3: merge keys (<<) are not supported; write the keys out, or use groups",
+            "5:3: `images` is missing; add it here",
+        ],
+        id="merge keys",
+    ),
+    pytest.param(
+        "? [a, b]\n: c\nversion: 1\nname: n\n" + PAIR,
+        ["1:3: a key has to be a word, not a list or a mapping; put a text with braces into quotes"],
+        id="a key that is a list",
+    ),
+    pytest.param(
+        HEAD + PAIR + "name: m\n" + PAIR,
+        [
+            "6:1: key 'name' stands here again; it is on line 2 already. Keep one",
+            "7:1: key 'share' stands here again; it is on line 3 already. Keep one",
+        ],
+        id="keys twice",
+    ),
+    pytest.param(
+        HEAD + "share:\n- images: [a]\n  images: [b]\n  projects: [b]\n",
+        ["5:3: key 'images' stands here again; it is on line 4 already. Keep one"],
+        id="a key twice in an entry",
+    ),
+    pytest.param(
+        HEAD
+        + "a: &a ["
+        + "x, " * 60
+        + "]\n"
+        + "".join(f"{b}: &{b} [" + f"*{a}, " * 60 + "]\n" for a, b in pairwise("abcde"))
+        + PAIR,
+        ["6:4: comes to more than 5,000,000 values when its aliases are expanded; use groups"],
+        id="an alias bomb",
+    ),
+    pytest.param(
+        HEAD + "share: &s\n- images: [a]\n  projects: *s\n",
+        ["3:8: holds an alias of itself; write the list out"],
+        id="an alias of itself",
+    ),
+    pytest.param(
+        HEAD + "groups: &g {images: *g}\n" + PAIR,
+        ["3:9: holds an alias of itself; write the list out"],
+        id="a mapping in itself",
+    ),
+]
+FORM = [
+    pytest.param(
+        "{}\n",
+        [
+            "1:1: `version` is missing; add it here",
+            "1:1: `name` is missing; add it here",
+            "1:1: `share` is missing; add it here",
+        ],
+        id="an empty mapping",
+    ),
+    pytest.param(
+        HEAD + PAIR + "shares: 3\n", ["6:1: unknown key 'shares'; did you mean 'share'?"], id="an unknown key"
+    ),
+    pytest.param(
+        HEAD + PAIR + "zzzzzz: 3\n",
+        [("6:1: unknown key 'zzzzzz'; known here: version, name, cloud, region, limits, retry, groups, share")],
+        id="a key like no other",
+    ),
+    pytest.param(
+        HEAD + PAIR + "limits: {concurency: 3, per-image: 3, zzz: 4}\n",
+        [
+            "6:10: unknown key 'concurency'; did you mean 'concurrency'?",
+            "6:25: unknown key 'per-image'; did you mean 'per_image'?",
+            "6:39: unknown key 'zzz'; known here: concurrency, rate, per_image",
+        ],
+        id="unknown limits",
+    ),
+    pytest.param(
+        HEAD + PAIR + "retry: {attempt: 3, bas: 4}\n",
+        ["6:9: unknown key 'attempt'; did you mean 'attempts'?", "6:21: unknown key 'bas'; did you mean 'base'?"],
+        id="unknown in retry",
+    ),
+    pytest.param(
+        HEAD + PAIR + "groups: {image: {}, project: {a: [b]}}\n",
+        ["6:10: unknown key 'image'; did you mean 'images'?", "6:21: unknown key 'project'; did you mean 'projects'?"],
+        id="unknown kinds of groups",
+    ),
+    pytest.param(
+        HEAD + "share:\n- image: [a]\n  projects: [b]\n  exept: [c]\n",
+        ["4:3: unknown key 'image'; did you mean 'images'?", "6:3: unknown key 'exept'; did you mean 'except'?"],
+        id="unknown in an entry",
+    ),
+    pytest.param(
+        HEAD
+        + (
+            "share:\n- images: [{grop: a}]\n"
+            "  projects: [{fiel: b}, {file: x, grop: b}, {group: x, file: y}, {}, {zzz: 1}]\n"
+        ),
+        [
+            "4:13: unknown key 'grop'; did you mean 'group'?",
+            "5:15: unknown key 'fiel'; did you mean 'file'?",
+            "5:32: x: there is no such file",
+            "5:35: unknown key 'grop'; did you mean 'group'?",
+            "5:46: an item is either a group or a file; make two items of it",
+            ("5:53: there is no group 'x' of projects; there are none; define it in `groups: {projects: ...}`"),
+            "5:62: y: there is no such file",
+            "5:66: `group` or `file` is missing; add it here",
+            "5:71: unknown key 'zzz'; known here: group, file",
+        ],
+        id="unknown in items",
+    ),
+    pytest.param(
+        HEAD + "share:\n- images: [{<id>: a}]\n  projects: [b]\n<group>: 3\n<file>: {<id>: 3}\n",
+        [
+            "4:13: unknown key '<id>'; known here: group, file",
+            "6:1: unknown key '<group>'; did you mean 'groups'?",
+            ("7:1: unknown key '<file>'; known here: version, name, cloud, region, limits, retry, groups, share"),
+        ],
+        id="keys spelled like our own marks",
+    ),
+    pytest.param(
+        HEAD + PAIR + "groups: {images: {<id>: [], <group>: [{<file>: 3}]}}\n",
+        [
+            "6:25: the list is empty; name at least one, or take it away",
+            "6:40: unknown key '<file>'; did you mean 'file'?",
+        ],
+        id="groups spelled like our own marks",
+    ),
+    pytest.param(
+        HEAD + "share: 3\nlimits: 3\nretry: []\ngroups: foo\n",
+        [
+            "3:8: expected a list, found '3'",
+            "4:9: expected a mapping, found '3'",
+            "5:8: expected a mapping, found a list",
+            "6:9: expected a mapping, found 'foo'",
+        ],
+        id="sections of a wrong type",
+    ),
+    pytest.param(
+        HEAD + "share: {images: [a], projects: [b]}\n",
+        ["3:8: expected a list, found a mapping"],
+        id="share is a mapping",
+    ),
+    pytest.param(
+        HEAD + "share: [foo, null, [a], {images: a, projects: {file: x}}]\n",
+        [
+            "3:9: expected a mapping, found 'foo'",
+            "3:14: expected a mapping, found nothing",
+            "3:20: expected a mapping, found a list",
+            "3:34: expected a list, found 'a'",
+            "3:47: expected a list, found a mapping",
+        ],
+        id="entries of a wrong type",
+    ),
+    pytest.param(
+        HEAD
+        + (
+            "share:\n- images: [null, [a], '', {group: null}, {file: [a]}, {file: }]\n  projects: [b]\n  except: null\n"
+        ),
+        [
+            "4:12: expected text, found nothing",
+            "4:18: expected text, found a list",
+            "4:23: an ID can't be empty",
+            "4:35: expected text, found nothing",
+            "4:49: expected text, found a list",
+            "4:62: expected text, found nothing",
+            "6:11: expected a list, found nothing",
+        ],
+        id="items of a wrong type",
+    ),
+    pytest.param(
+        "version: [1]\nname: {a: b}\ncloud: [a]\nregion: {}\n" + PAIR,
+        [
+            "1:10: expected the plan format's version, which is 1",
+            "2:7: expected text, found a mapping",
+            "3:8: expected text, found a list",
+            "4:9: expected text, found a mapping",
+        ],
+        id="header of a wrong type",
+    ),
+    pytest.param(
+        "version: 1\nname:\ncloud:\nregion: ''\n" + PAIR,
+        ["2:6: expected text, found nothing", "3:7: expected text, found nothing", "4:9: expected text, found nothing"],
+        id="header empty",
+    ),
+    pytest.param(
+        HEAD + PAIR + "limits:\nretry:\ngroups:\n",
+        [
+            "6:8: expected a mapping, found nothing",
+            "7:7: expected a mapping, found nothing",
+            "8:8: expected a mapping, found nothing",
+        ],
+        id="sections empty",
+    ),
+    pytest.param(
+        HEAD + PAIR + "limits: {rate: }\nretry: {base: }\ngroups: {images: , projects: {a: }}\n",
+        [
+            "6:16: expected a number, found nothing",
+            "7:15: expected a duration such as 0.5s, found nothing",
+            "8:18: expected a mapping, found nothing",
+            "8:34: expected a list, found nothing",
+        ],
+        id="values empty",
+    ),
+    pytest.param(HEAD + "share:\n", ["3:7: expected a list, found nothing"], id="share empty"),
+    pytest.param(
+        HEAD + "share: []\ngroups: {images: {a: []}}\n",
+        [
+            "3:8: the list is empty; name at least one, or take it away",
+            "4:22: the list is empty; name at least one, or take it away",
+        ],
+        id="empty list of entries",
+    ),
+    pytest.param(
+        HEAD + "share:\n- images: []\n  projects: []\n  except: []\n",
+        [
+            "4:11: the list is empty; name at least one, or take it away",
+            "5:13: the list is empty; name at least one, or take it away",
+            "6:11: the list is empty; name at least one, or take it away",
+        ],
+        id="empty lists",
+    ),
+    pytest.param(
+        HEAD + "share:\n- images: abc\n  projects: {group: a}\n",
+        ["4:11: expected a list, found 'abc'", "5:13: expected a list, found a mapping"],
+        id="bare items",
+    ),
+    pytest.param(
+        "version: 2\nname: n\n" + PAIR,
+        ["1:10: version 2 is for a newer bulkshare; this one reads version 1"],
+        id="a later version",
+    ),
+    pytest.param("version: 0\nname: n\n" + PAIR, ["1:10: there is no version 0; the first is 1"], id="version 0"),
+    pytest.param(
+        "version: 1.0\nname: n\n" + PAIR, ["1:10: expected the plan format's version, which is 1"], id="version 1.0"
+    ),
+    pytest.param(
+        "version:\nname: n\n" + PAIR, ["1:9: expected the plan format's version, which is 1"], id="version empty"
+    ),
+    pytest.param(
+        "version: 99999999999999999999999999\nname: n\n" + PAIR,
+        ["1:10: version 9999999999999999999… is for a newer bulkshare; this one reads version 1"],
+        id="version huge",
+    ),
+    pytest.param(
+        "version: ٢\nname: n\n" + PAIR,
+        ["1:10: expected the plan format's version, which is 1"],
+        id="version in other digits",
+    ),
+    pytest.param("name: n\n" + PAIR, ["1:1: `version` is missing; add it here"], id="version missing"),
+    pytest.param(
+        "version: 1\nname: Foo Bar\n" + PAIR,
+        ["2:7: 'Foo Bar' is no name for a plan; use a-z, 0-9 and -"],
+        id="a bad name",
+    ),
+    pytest.param(
+        "version: 1\nname: " + "a" * 101 + "\n" + PAIR,
+        ["2:7: a plan's name has at most 100 characters"],
+        id="a long name",
+    ),
+    pytest.param(
+        HEAD + PAIR + "limits: {concurrency: 0, rate: 0, per_image: -1}\n",
+        [
+            "6:23: has to be 1 or more, found '0'",
+            "6:32: has to be 0.001 or more, found '0'",
+            "6:46: has to be 1 or more, found '-1'",
+        ],
+        id="limits too low",
+    ),
+    pytest.param(
+        HEAD + PAIR + "limits: {concurrency: 1.5, rate: nan, per_image: many}\n",
+        [
+            "6:23: expected a whole number, found '1.5'",
+            "6:34: expected a number, found 'nan'",
+            "6:50: expected a whole number, found 'many'",
+        ],
+        id="limits that are no numbers",
+    ),
+    pytest.param(
+        HEAD + PAIR + "limits: {concurrency: 1001, rate: inf, per_image: 1_0}\n",
+        ["6:23: has to be 1,000 or less, found '1001'", "6:35: expected a number, found 'inf'"],
+        id="limits too high",
+    ),
+    pytest.param(
+        HEAD + PAIR + "limits: {concurrency: [1], rate: .inf, per_image: 1e2}\n",
+        [
+            "6:23: expected a whole number, found a list",
+            "6:34: expected a number, found '.inf'",
+            "6:51: expected a whole number, found '1e2'",
+        ],
+        id="limits of wrong types",
+    ),
+    pytest.param(
+        HEAD + PAIR + "limits: {concurrency: 99999999999999999999999999, rate: -.nan, per_image: true}\n",
+        [
+            "6:23: has to be 1,000 or less, found '99999999999999999999999999'",
+            "6:57: expected a number, found '-.nan'",
+            "6:75: expected a whole number, found 'true'",
+        ],
+        id="limits beyond any",
+    ),
+    pytest.param(
+        HEAD + PAIR + "retry: {attempts: 0, base: 10, cap: 0s}\n",
+        [
+            "6:19: has to be 1 or more, found '0'",
+            "6:28: '10' is no duration; write e.g. 500ms, 0.5s or 2m",
+            "6:37: '0s' is no time at all; write e.g. 500ms, 0.5s or 2m",
+        ],
+        id="durations missing units",
+    ),
+    pytest.param(
+        HEAD + PAIR + "retry: {base: 60s, cap: 30s}\n",
+        ["6:15: base (60s) is longer than cap (30s); mend one of the two"],
+        id="base above cap",
+    ),
+    pytest.param(
+        HEAD + PAIR + "retry: {base: 31s}\n",
+        ["6:15: base (31s) is longer than cap (30s); mend one of the two"],
+        id="base above the cap that is not there",
+    ),
+    pytest.param(
+        HEAD + PAIR + "retry: {cap: 100ms}\n",
+        ["6:14: base (0.5s) is longer than cap (0.1s); mend one of the two"],
+        id="cap below the base that is not there",
+    ),
+    pytest.param(
+        HEAD + PAIR + "retry: {base: foo, cap: -3s}\n",
+        [
+            "6:15: 'foo' is no duration; write e.g. 500ms, 0.5s or 2m",
+            "6:25: '-3s' is no duration; write e.g. 500ms, 0.5s or 2m",
+        ],
+        id="bad durations",
+    ),
+    pytest.param(
+        HEAD + PAIR + "retry: {base: 99999999999999999999999h, cap: 1}\n",
+        [
+            "6:15: '99999999999999999999999h' is more than a day; write e.g. 500ms, 0.5s or 2m",
+            "6:46: '1' is no duration; write e.g. 500ms, 0.5s or 2m",
+        ],
+        id="durations beyond any",
+    ),
+    pytest.param(
+        HEAD + PAIR + "retry: {base: 0.0000001ns, cap: 1y}\n",
+        [
+            "6:15: '0.0000001ns' is no duration; write e.g. 500ms, 0.5s or 2m",
+            "6:33: '1y' is no duration; write e.g. 500ms, 0.5s or 2m",
+        ],
+        id="durations in other units",
+    ),
+    pytest.param(
+        HEAD + PAIR + "retry: {base: [], cap: {}}\n",
+        [
+            "6:15: expected a duration such as 0.5s, found a list",
+            "6:24: expected a duration such as 0.5s, found a mapping",
+        ],
+        id="durations of a wrong type",
+    ),
+    pytest.param(
+        (
+            "version: 2\nname: A B\nlimit: {rate: 3}\nlimits: {rate: 0}\nshare:\n- images: []\n"
+            "  projects: [{group: x}]\n  exept: [a]\n- foo\n"
+        ),
+        [
+            "1:10: version 2 is for a newer bulkshare; this one reads version 1",
+            "2:7: 'A B' is no name for a plan; use a-z, 0-9 and -",
+            "3:1: unknown key 'limit'; did you mean 'limits'?",
+            "4:16: has to be 0.001 or more, found '0'",
+            "6:11: the list is empty; name at least one, or take it away",
+            ("7:22: there is no group 'x' of projects; there are none; define it in `groups: {projects: ...}`"),
+            "8:3: unknown key 'exept'; did you mean 'except'?",
+            "9:3: expected a mapping, found 'foo'",
+        ],
+        id="several problems",
+    ),
+    pytest.param(
+        HEAD + "name: n\nfoo: 3\nlimits: {rate: 1, rate: 0}\nshare: []\n",
+        [
+            "3:1: key 'name' stands here again; it is on line 2 already. Keep one",
+            "4:1: unknown key 'foo'; known here: version, name, cloud, region, limits, retry, groups, share",
+            "5:19: key 'rate' stands here again; it is on line 5 already. Keep one",
+            "6:8: the list is empty; name at least one, or take it away",
+        ],
+        id="problems of all kinds",
+    ),
+    pytest.param(
+        "version: 1\r\nname: n\r\nshare:\r\n- images: [a b]\r\n  projects: [b]\r\nfoo: 3\r\n",
+        [
+            "4:12: 'a b' has white space in it; no ID has: give each ID an item or a line of its own",
+            "6:1: unknown key 'foo'; known here: version, name, cloud, region, limits, retry, groups, share",
+        ],
+        id="CRLF",
+    ),
+    pytest.param(
+        "\ufeffverzion: 1\nname: n\n" + PAIR,
+        ["1:1: unknown key 'verzion'; did you mean 'version'?"],
+        id="a byte order mark",
+    ),
+    pytest.param(
+        HEAD + "share:\n- &e\n  images: [a]\n  projectz: [b]\n- *e\n",
+        ["6:3: unknown key 'projectz'; did you mean 'projects'?"],
+        id="in what an alias repeats",
+    ),
+]
+
+
+def problems_of(path: Path) -> list[str]:
+    """Return what is wrong with a plan, in order; the plan's own problems without the file's name."""
+    with pytest.raises(PlanError) as caught:
+        load_plan(path)
+    shown = [str(problem) for problem in caught.value.problems]
+    return [line.removeprefix(f"{path}:").replace(f"{path.parent}/", "") for line in shown]
+
+
+@pytest.mark.parametrize(("text", "problems"), TEXT)
+def test_text(tmp_path: Path, text: str, problems: list[str]) -> None:
+    """What is no YAML, and YAML that no plan is written in."""
+    path = tmp_path / "plan.yaml"
+    path.write_bytes(text.encode())
+    assert problems_of(path) == problems
+
+
+@pytest.mark.parametrize(("text", "problems"), FORM)
+def test_form(tmp_path: Path, text: str, problems: list[str]) -> None:
+    """Keys and values that a plan does not have."""
+    path = tmp_path / "plan.yaml"
+    path.write_bytes(text.encode())
+    assert problems_of(path) == problems
+
+
+def test_no_text(tmp_path: Path) -> None:
+    """A plan that is not there, a folder, and bytes that are no UTF-8, with the place of the first of them."""
+    path = tmp_path / "plan.yaml"
+    with pytest.raises(PlanError) as missing:
+        load_plan(path)
+    assert str(missing.value) == f"{path}: there is no such file"
+    with pytest.raises(PlanError) as folder:
+        load_plan(tmp_path)
+    assert str(folder.value) == f"{tmp_path}: is a directory, not a file"
+    path.write_bytes("\ufeffversion: 1\nname: é".encode() + b"\xfc\n")
+    assert problems_of(path) == ["2:8: byte 0xfc is not UTF-8; save the file as UTF-8"]
+    path.write_bytes("version: 1\n".encode("utf-16"))
+    assert problems_of(path) == ["1:1: is UTF-16; save the file as UTF-8"]

@@ -1,0 +1,294 @@
+"""Bad plans: what is wrong with each, where, and in which order. Good ones are in test_plan_good.py.
+
+What is wrong with groups, IDs and the lists in files of their own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bulkshare.errors import PlanError
+from bulkshare.plan import load_plan
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HEAD = "version: 1\nname: n\n"
+PAIR = "share:\n- images: [a]\n  projects: [b]\n"
+
+GROUPS = [
+    pytest.param(
+        HEAD
+        + (
+            "groups: {images: {gold: [a]}, projects: {tenants: [b]}}\nshare:\n- images: [{group: golden}]\n"
+            "  projects: [{group: zzzz}]\n  except: [{group: gold}]\n"
+        ),
+        [
+            "3:42: group 'tenants' is not used; use it, or take it away",
+            "5:20: there is no group 'golden' of images; did you mean 'gold'?",
+            "6:22: there is no group 'zzzz' of projects; there are: tenants",
+            "7:20: there is no group 'gold' of projects; there are: tenants",
+        ],
+        id="undefined groups",
+    ),
+    pytest.param(
+        HEAD + "share:\n- images: [{group: golden}]\n  projects: [{group: zzzz}]\n",
+        [
+            ("4:20: there is no group 'golden' of images; there are none; define it in `groups: {images: ...}`"),
+            ("5:22: there is no group 'zzzz' of projects; there are none; define it in `groups: {projects: ...}`"),
+        ],
+        id="no groups at all",
+    ),
+    pytest.param(
+        HEAD + PAIR + "groups:\n  images: {gold: [a]}\n  projects: {a: [{group: b}], b: [x], 7: [y]}\n",
+        [
+            "7:12: group 'gold' is not used; use it, or take it away",
+            "8:14: group 'a' is not used; use it, or take it away",
+            "8:39: group '7' is not used; use it, or take it away",
+        ],
+        id="unused groups",
+    ),
+    pytest.param(
+        HEAD
+        + (
+            "groups:\n  projects:\n    a: [{group: b}]\n    b: [{group: c}, x]\n    c: [{group: a}]\n"
+            "share:\n- images: [a]\n  projects: [{group: a}]\n- images: [b]\n  projects: [{group: b}]\n"
+        ),
+        ["7:17: groups go round in a circle, take this one out: a -> b -> c -> a"],
+        id="a circle",
+    ),
+    pytest.param(
+        HEAD + PAIR + "groups:\n  projects:\n    a: [{group: a}]\n    b: [{group: c}]\n    c: [{group: b}]\n",
+        [
+            "8:5: group 'a' is not used; use it, or take it away",
+            "8:17: groups go round in a circle, take this one out: a -> a",
+            "9:5: group 'b' is not used; use it, or take it away",
+            "10:17: groups go round in a circle, take this one out: b -> c -> b",
+        ],
+        id="circles that nothing uses",
+    ),
+    pytest.param(
+        HEAD + PAIR + "groups:\n  projects:\n    a: [{group: zz}, 'x y', {file: nope}]\n",
+        [
+            "8:5: group 'a' is not used; use it, or take it away",
+            "8:17: there is no group 'zz' of projects; there are: a",
+            "8:22: 'x y' has white space in it; no ID has: give each ID an item or a line of its own",
+            "8:36: nope: there is no such file",
+        ],
+        id="trouble in a group that nothing uses",
+    ),
+    pytest.param(
+        HEAD + "share:\n- images: [a]\n  projects: [a b]\n  except: [c/d]\n",
+        [
+            "5:14: 'a b' has white space in it; no ID has: give each ID an item or a line of its own",
+            "6:12: 'c/d' has '/' in it; no ID has",
+        ],
+        id="bad IDs",
+    ),
+    pytest.param(
+        HEAD + "share:\n- images: [a]\n  projects: [b, c, b]\n  except: [c, b, d]\n",
+        ["6:11: leaves no project over; take the entry away"],
+        id="nobody left",
+    ),
+    pytest.param(
+        HEAD
+        + (
+            "groups:\n  projects:\n    a: &a ['x y']\n    b: *a\nshare:\n- images: [a]\n"
+            "  projects: [{group: a}, {group: b}]\n"
+        ),
+        ["5:12: 'x y' has white space in it; no ID has: give each ID an item or a line of its own"],
+        id="in a group that an alias repeats",
+    ),
+    pytest.param(
+        HEAD + 'share:\n- images: ["a\u202eb"]\n  projects: [b]\n',
+        ["4:12: 'a b' has the character U+202E RIGHT-TO-LEFT OVERRIDE in it; no ID has"],
+        id="a character that nobody sees",
+    ),
+    pytest.param(
+        HEAD + 'share:\n- images: [a]\n  projects: [{file: "a\\0b"}]\n',
+        ["5:21: a b: can't be read: embedded null byte"],
+        id="NUL in a file's name",
+    ),
+]
+IDS = [
+    pytest.param("''", "an ID can't be empty", id="''"),
+    pytest.param("a b", "'a b' has white space in it; no ID has: give each ID an item or a line of its own", id="a b"),
+    pytest.param("' a'", "'a' has white space in it; no ID has: give each ID an item or a line of its own", id="' a'"),
+    pytest.param("a/b", "'a/b' has '/' in it; no ID has", id="a/b"),
+    pytest.param("a\\b", "'a\\\\b' has '\\\\' in it; no ID has", id="a\\b"),
+    pytest.param("a?b", "'a?b' has '?' in it; no ID has", id="a?b"),
+    pytest.param("a#b", "'a#b' has '#' in it; no ID has", id="a#b"),
+    pytest.param("a%b", "'a%b' has '%' in it; no ID has", id="a%b"),
+    pytest.param("'a,b'", "'a,b' has ',' in it; no ID has", id="'a,b'"),
+    pytest.param("a;b", "'a;b' has ';' in it; no ID has", id="a;b"),
+    pytest.param('"a\'b"', '"a\'b" has "\'" in it; no ID has', id='"a\'b"'),
+    pytest.param(
+        '"a\\tb"', "'a b' has white space in it; no ID has: give each ID an item or a line of its own", id='"a\\tb"'
+    ),
+    pytest.param('"a\\0b"', "'a b' has the character U+0000 (a control character) in it; no ID has", id='"a\\0b"'),
+    pytest.param(
+        '"a\\e[2Jb"', "'a [2Jb' has the character U+001B (a control character) in it; no ID has", id='"a\\e[2Jb"'
+    ),
+    pytest.param("é", "'é' has 'é' in it; no ID has", id="\\xe9"),
+    pytest.param("x" * 256, "an ID of 256 characters; none has more than 255", id="too long"),
+]
+LISTS = [
+    pytest.param("no.txt", None, ["5:21: no.txt: there is no such file"], id="a missing file"),
+    pytest.param(".", None, ["5:21: FOLDER: is a directory, not a file"], id="a folder"),
+    pytest.param("plan.yaml/x", None, ["5:21: plan.yaml/x: can't be read: Not a directory"], id="a file in a file"),
+    pytest.param("loop", None, ["5:21: loop: can't be read: Too many levels of symbolic links"], id="a link to itself"),
+    pytest.param(
+        "l.txt", b"", ["5:21: l.txt: has no ID in it; fill it, or take it out of the plan"], id="an empty list"
+    ),
+    pytest.param(
+        "l.txt", b"# a\n\n", ["5:21: l.txt: has no ID in it; fill it, or take it out of the plan"], id="only comments"
+    ),
+    pytest.param(
+        "l.csv",
+        b"project_id\n",
+        ["5:21: l.csv: has no ID in it; fill it, or take it out of the plan"],
+        id="only a heading",
+    ),
+    pytest.param(
+        "l.txt",
+        b"a b\r\nok\r\n\r\n  x/y # c\r\n\x01\r\n\xc3\xa9\r\n",
+        [
+            "l.txt:1:2: 'a b' has white space in it; no ID has: give each ID an item or a line of its own",
+            "l.txt:4:4: 'x/y' has '/' in it; no ID has",
+            "l.txt:5:1: '' has the character U+0001 (a control character) in it; no ID has",
+            "l.txt:6:1: 'é' has 'é' in it; no ID has",
+        ],
+        id="bad lines",
+    ),
+    pytest.param("l.txt", b"a,b\n", ["l.txt:1:2: 'a,b' has ',' in it; no ID has"], id="a table as text"),
+    pytest.param(
+        "l.txt",
+        b"\xef\xbb\xbfok\n\xc3\xa9\xfc\n",
+        ["l.txt:2:2: byte 0xfc is not UTF-8; save the file as UTF-8"],
+        id="not UTF-8",
+    ),
+    pytest.param("l.txt", b"\xff\xfea\x00\n\x00", ["l.txt:1:1: is UTF-16; save the file as UTF-8"], id="UTF-16"),
+    pytest.param(
+        "l.txt",
+        b"\x7fELF\x02\x00\xff\xfe",
+        ["l.txt:1:7: byte 0xff is not UTF-8; save the file as UTF-8"],
+        id="a binary file",
+    ),
+    pytest.param(
+        "l.csv",
+        b"project_id\na\x00b\n",
+        ["l.csv:2:2: 'a b' has the character U+0000 (a control character) in it; no ID has"],
+        id="NUL",
+    ),
+    pytest.param(
+        "l.csv",
+        b'name,project_id\nfoo,a b\nbar\n,\n\nbaz,\n"multi\nline",q/q\n',
+        [
+            "l.csv:2:6: 'a b' has white space in it; no ID has: give each ID an item or a line of its own",
+            "l.csv:3:1: an ID can't be empty",
+            "l.csv:6:1: an ID can't be empty",
+            "l.csv:8:8: 'q/q' has '/' in it; no ID has",
+        ],
+        id="bad cells",
+    ),
+    pytest.param(
+        "l.csv",
+        b'project_id\nok\n"abc\ndef\n',
+        ["l.csv:4:1: is no CSV: unexpected end of data"],
+        id="a quote that is not closed in a table",
+    ),
+    pytest.param(
+        "l.csv", b'project_id\n"abc"d\n', ["l.csv:2:1: is no CSV: ',' expected after '\"'"], id="text after a quote"
+    ),
+    pytest.param(
+        "l.csv",
+        b"name;project_id\nfoo;abc\n",
+        [("l.csv:1:1: no telling whether this row is a heading; add a heading that names the column project_id")],
+        id="semicolons",
+    ),
+    pytest.param(
+        "l.csv",
+        b"tenant-a\ntenant-b\n",
+        [("l.csv:1:1: no telling whether this row is a heading; add a heading that names the column project_id")],
+        id="no heading that says",
+    ),
+    pytest.param(
+        "l.txt",
+        b"a/b\n" * 21,
+        [
+            *(f"l.txt:{n}:2: 'a/b' has '/' in it; no ID has" for n in range(1, 21)),
+            "l.txt:21: 1 more bad line from here on",
+        ],
+        id="one bad line too many",
+    ),
+    pytest.param(
+        "l.txt",
+        b"ok\n" + b"a/b\n" * 1022,
+        [
+            *(f"l.txt:{n}:2: 'a/b' has '/' in it; no ID has" for n in range(2, 22)),
+            "l.txt:22: 1,002 more bad lines from here on",
+        ],
+        id="many bad lines",
+    ),
+]
+
+
+def problems_of(path: Path) -> list[str]:
+    """Return what is wrong with a plan, in order; the plan's own problems without the file's name."""
+    with pytest.raises(PlanError) as caught:
+        load_plan(path)
+    shown = [str(problem) for problem in caught.value.problems]
+    return [line.removeprefix(f"{path}:").replace(f"{path.parent}/", "") for line in shown]
+
+
+@pytest.mark.parametrize(("text", "problems"), GROUPS)
+def test_groups(tmp_path: Path, text: str, problems: list[str]) -> None:
+    """Groups that are not there, not used, or in themselves, and what is wrong inside of them."""
+    path = tmp_path / "plan.yaml"
+    path.write_bytes(text.encode())
+    assert problems_of(path) == problems
+
+
+@pytest.mark.parametrize(("written", "problem"), IDS)
+def test_ids(tmp_path: Path, written: str, problem: str) -> None:
+    """What no ID has in it, wherever in a plan the ID stands."""
+    path = tmp_path / "plan.yaml"
+    path.write_bytes(f"{HEAD}share:\n- images: [{written}]\n  projects: [p]\n  except: [{written}]\n".encode())
+    assert problems_of(path) == [f"4:12: {problem}", f"6:12: {problem}"]
+
+
+@pytest.mark.parametrize(("name", "content", "problems"), LISTS)
+def test_lists(tmp_path: Path, name: str, content: bytes | None, problems: list[str]) -> None:
+    """What is wrong with a list as a whole stands where the plan names it, the rest in the list."""
+    path = tmp_path / "plan.yaml"
+    path.write_bytes(f"{HEAD}share:\n- images: [a]\n  projects: [{{file: {name}}}]\n".encode())
+    (tmp_path / "loop").symlink_to("loop")
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    assert [line.replace(str(tmp_path), "FOLDER") for line in problems_of(path)] == problems
+
+
+def test_a_list_in_several_places(tmp_path: Path) -> None:
+    """Its bad lines are told once; that there is no list is told at each place that names it."""
+    path = tmp_path / "plan.yaml"
+    (tmp_path / "l.txt").write_text("a/b\n")
+    both = "[{file: l.txt}, {file: ./l.txt}, {file: no.txt}]"
+    path.write_text(f"{HEAD}share:\n- images: {both}\n  projects: {both}\n")
+    assert problems_of(path) == [
+        "4:51: no.txt: there is no such file",
+        "5:53: no.txt: there is no such file",
+        "l.txt:1:2: 'a/b' has '/' in it; no ID has",
+    ]
+
+
+def test_groups_that_grow_like_aliases_of_aliases(tmp_path: Path) -> None:
+    """Twelve groups of ten times the one before are not held in memory."""
+    path = tmp_path / "plan.yaml"
+    groups = "".join(f"    g{n}: [{f'{{group: g{n - 1}}}, ' * 10}]\n" for n in range(1, 13))
+    path.write_text(
+        f"{HEAD}groups:\n  projects:\n    g0: [p]\n{groups}share:\n- images: [i]\n  projects: [{{group: g12}}]\n"
+    )
+    (problem,) = problems_of(path)
+    assert problem.endswith("the projects come to more than 20,000,000 IDs here; name fewer")
