@@ -47,7 +47,7 @@ class Dispatch:
         self._lanes: dict[str, Lane] = {}
         self._turn: deque[Lane] = deque()
         self._deferred: list[tuple[float, int, Case]] = []
-        self._parked: deque[Case] = deque()
+        self._parked: deque[tuple[Case, float]] = deque()  # with the seconds that each would wait by itself
         self._in_flight = 0
         self._order = 0  # ties in the heap are served first come, first served
 
@@ -108,24 +108,25 @@ class Dispatch:
         self._put_back(case)
         self._push(case, until)
 
-    def park(self, case: Case) -> None:
-        """Put a case that was in flight back, to be sent when `unpark` says so."""
+    def park(self, case: Case, delay_seconds: float) -> None:
+        """Put a case that was in flight back, to be sent once `unpark` or `unpark_stalled` says so."""
         self._put_back(case)
-        self._parked.append(case)
+        self._parked.append((case, delay_seconds))
 
-    def unpark(self, until: float) -> None:
-        """Let the case that was parked first be sent at `until` or later."""
-        self._push(self._parked.popleft(), until)
+    def unpark(self, now: float) -> None:
+        """Let the case that was parked first be sent at once."""
+        self._push(self._parked.popleft()[0], now)
+
+    def unpark_stalled(self, now: float) -> None:
+        """Where nothing will happen any more unless a parked case is sent: let the first one be sent after its wait."""
+        if self._parked and not (self._deferred or self._turn or self._in_flight):
+            case, delay_seconds = self._parked.popleft()
+            self._push(case, now + delay_seconds)
 
     @property
     def parked(self) -> int:
         """How many cases are parked."""
         return len(self._parked)
-
-    @property
-    def stalled(self) -> bool:
-        """Nothing will happen any more unless a parked case is sent."""
-        return bool(self._parked) and not (self._deferred or self._turn or self._in_flight)
 
     def _put_back(self, case: Case) -> None:
         lane = self._lanes[case.job.image_id]

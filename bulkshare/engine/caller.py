@@ -43,9 +43,10 @@ class Caller:
         self.retries = 0
 
     async def advance(self, case: Case, *, since: float) -> Decision:
-        """Send what the case asks for, once, and decide what follows; `since` is when its first request left.
+        """Send what the case asks for, once, and decide what follows.
 
-        A pair does not fail while the endpoint answers nobody: its attempts say nothing about it then.
+        A pair does not fail where the endpoint has answered nobody since `since`, when this pair was last tried: its
+        attempts say nothing about it then.
         """
         verdict = await self._call(case.step, case.job.image_id, case.job.member_id)
         decision = decide(self._policy, case, verdict, self._jitter())

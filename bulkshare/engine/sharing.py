@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 LOW_WATER = PAGE // 4  # pairs ready for an image below which its next page is read
 
 
-class Began(NamedTuple):
-    """When a pair's first request left, by the calendar and by the event loop's clock."""
+class Tried(NamedTuple):
+    """When a pair's first request left, and when its last answer came (or, before that, its request left)."""
 
-    wall: datetime
-    clock: float
+    began: datetime
+    last: float  # on the event loop's clock
 
 
 class Sharing:
@@ -58,7 +58,7 @@ class Sharing:
         self._all_read = False
         self._idle: deque[anyio.Event] = deque()
         self._hungry = anyio.Event()
-        self._began: dict[Job, Began] = {}  # of pairs that wait to be sent again
+        self._tried: dict[Job, Tried] = {}  # pairs that wait to be sent again
         self._budget = RetryBudget()
         self._bad_luck = bad_luck
 
@@ -104,15 +104,15 @@ class Sharing:
 
     async def _work(self) -> None:
         while (case := await self._next()) is not None:
-            began = self._began.pop(case.job, None) or Began(self._wall(), anyio.current_time())
-            decision = await self._caller.advance(case, since=began.clock)
+            tried = self._tried.pop(case.job, None) or Tried(self._wall(), anyio.current_time())
+            decision = await self._caller.advance(case, since=tried.last)
             if case.posts == 0:
                 self._budget.deposit()
             if isinstance(decision, Send):
-                self._began[case.job] = began
+                self._tried[case.job] = Tried(tried.began, anyio.current_time())
                 self._put_back(decision)
             else:
-                self._recorder.put(settled(decision, began.wall, self._wall()))
+                self._recorder.put(settled(decision, tried.began, self._wall()))
                 self._finish(decision)
                 await self._recorder.room()
 
@@ -121,7 +121,7 @@ class Sharing:
         if send.case.step is Step.ASK or self._budget.withdraw():
             self._dispatch.defer(send.case, anyio.current_time() + send.delay_seconds)
         else:
-            self._dispatch.park(send.case)
+            self._dispatch.park(send.case, send.delay_seconds)
         self._wake(1)  # somebody has to know the new time
 
     def _finish(self, settle: Settle) -> None:
@@ -152,9 +152,7 @@ class Sharing:
             if self._all_read and not self._dispatch:
                 self._wake(len(self._idle))
                 return None
-            if self._dispatch.stalled:
-                self._dispatch.unpark(now)
-                continue
+            self._dispatch.unpark_stalled(now)
             due = self._dispatch.due()
             awake = anyio.Event()
             self._idle.append(awake)

@@ -60,7 +60,7 @@ class FakeCloud:
     async def send(self, request: Request) -> Reply:
         """Answer as Glance would."""
         self.sent.append((anyio.current_time(), request))
-        image_id = request.path.split("/")[3]
+        image_id = (*request.path.split("/"), "")[3]  # a probe names no image
         keys = ["all", image_id, f"{request.path} {request.body!r}"]
         for key in keys:
             self.in_flight[key] += 1
@@ -80,6 +80,8 @@ class FakeCloud:
             self.members.add((image_id, member_id))
             return response(200, member_document(image_id, member_id))
         *_, last = request.path.split("/")
+        if not image_id:
+            return response(200, {"images": []})
         if last == "members":
             listed = [member_document(image_id, member) for image, member in sorted(self.members) if image == image_id]
             return response(200, {"members": listed})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import pytest
 from bulkshare.engine import Engine, Preflight
 from bulkshare.errors import CredentialsRefusedError, LedgerError
 from bulkshare.model import Fault, FaultKind, Limits, Reply, Request, Result, RetryPolicy
+from bulkshare.pacing import Breaker, Paced
 from tests.engine.fakes import NOW, FakeCloud, MemoryLedger, Recording, response
 from tests.engine.virtual import run_virtual
 
@@ -28,6 +30,9 @@ class Bench:
     observer: Recording = field(default_factory=Recording)
     limits: Limits = field(default_factory=lambda: Limits(concurrency=8, per_image=4))
     policy: RetryPolicy = field(default_factory=lambda: RetryPolicy(attempts=4, base_seconds=1.0, cap_seconds=8.0))
+    through_pace: bool = False
+    max_failures: float = math.inf
+    deadline_seconds: float = math.inf
     engine: Engine = field(init=False)
 
     def plan(self, images: int, projects: int) -> None:
@@ -44,18 +49,23 @@ class Bench:
         """Run an engine to its end, with a task beside it."""
 
         async def main() -> None:
+            stopping = anyio.Event()
+            paced = Paced(self.cloud, self.limits, breaker=Breaker(), stopping=stopping, wall=lambda: NOW)
             engine = self.engine = Engine(
                 run_id=1,
-                transport=self.cloud,
+                transport=paced if self.through_pace else self.cloud,
                 ledger=self.ledger,  # type: ignore[arg-type]  # the part of it that an engine uses
                 observer=self.observer,
                 limits=self.limits,
                 policy=self.policy,
                 wall=lambda: NOW,
-                jitter=random.Random(7).random,  # noqa: S311  no secret
+                jitter=random.Random(7).random,
+                stopping=stopping,
+                answered_at=(lambda: paced.answered_at) if self.through_pace else (lambda: math.inf),
+                max_failures=self.max_failures,
             )
             if beside is None:
-                await engine.run(preflight=preflight, share=share)
+                await engine.run(preflight=preflight, share=share, deadline_seconds=self.deadline_seconds)
                 return
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(beside, engine)
@@ -330,3 +340,83 @@ def test_only_what_is_in_the_ledger_is_shown() -> None:
     with pytest.raises(LedgerError):
         bench.run()
     assert len(bench.observer.shown) == sum(bench.ledger.commits)
+
+
+def test_no_pair_fails_while_the_endpoint_is_down() -> None:
+    """In an outage longer than all the attempts of a pair, nothing fails; when it ends, everything is shared."""
+    bench = Bench(policy=RetryPolicy(attempts=2, base_seconds=0.1, cap_seconds=1.0))
+    bench.plan(2, 30)
+    bench.through_pace = True
+
+    def outage(_request: Request, _count: int) -> Reply | None:
+        return Fault(FaultKind.UNSENT, "refused") if 1001.0 < anyio.current_time() < 1201.0 else None
+
+    bench.cloud.script = outage
+    bench.run()
+    assert bench.totals() == {Result.SHARED: 60}
+
+
+def test_a_pair_that_fails_alone_fails_beside_others_that_do_not() -> None:
+    """The endpoint answers others, so that this pair's attempts are its own."""
+    bench = Bench(policy=RetryPolicy(attempts=2, base_seconds=0.1, cap_seconds=1.0))
+    bench.plan(2, 30)
+    bench.through_pace = True
+    bench.cloud.script = on_post(lambda _i, body: response(500) if "p007" in body else None)
+    bench.run()
+    assert bench.totals() == {Result.SHARED: 58, Result.FAILED: 2}
+
+
+def test_a_single_pair_that_fails_for_ever_ends() -> None:
+    """With nobody else to ask, the breaker's probe shows that it is the pair's own trouble."""
+    bench = Bench(policy=RetryPolicy(attempts=3, base_seconds=0.1, cap_seconds=1.0))
+    bench.plan(1, 1)
+    bench.through_pace = True
+    bench.cloud.script = on_post(lambda _i, _b: response(500))
+    bench.run()
+    assert bench.totals() == {Result.FAILED: 1}
+
+
+def test_retries_stay_within_their_budget() -> None:
+    """When everything fails at first, the retries are a fifth of the first tries and ten until answers come in."""
+    bench = Bench(policy=RetryPolicy(attempts=100, base_seconds=0.01, cap_seconds=0.02))
+    bench.plan(10, 50)
+    first_tries: list[str] = []
+    retries_then: list[int] = []
+
+    def broken_at_first(image: str, body: str) -> Reply | None:
+        if image + body not in first_tries:
+            first_tries.append(image + body)
+            retries_then.append(bench.cloud.count("POST") - len(first_tries))
+        return response(503) if len(first_tries) < 250 else None
+
+    bench.cloud.script = on_post(broken_at_first)
+    bench.run()
+    assert bench.totals() == {Result.SHARED: 500}
+    for tries, retries in zip(range(1, 250), retries_then, strict=False):
+        assert retries <= 10 + 0.2 * tries + bench.limits.concurrency  # first tries in flight count among them
+
+
+def test_too_many_failures_stop_the_run() -> None:
+    """With --max-failures the rest stays pending."""
+    bench = Bench()
+    bench.plan(1, 100)
+    bench.max_failures = 5
+    bench.cloud.script = on_post(lambda _i, _b: response(400, {"message": "no"}))
+    bench.run()
+    totals = bench.totals()
+    assert 6 <= totals[Result.REJECTED] <= 6 + bench.limits.concurrency
+    assert totals[Result.PENDING] == 100 - totals[Result.REJECTED]
+    assert "too many" in bench.engine.stopped_because
+
+
+def test_a_deadline_stops_the_run() -> None:
+    """When the time is over, what is in flight ends and the rest stays pending."""
+    bench = Bench()
+    bench.plan(2, 100)
+    bench.cloud.latency_seconds = 1.0
+    bench.deadline_seconds = 10.0
+    bench.run()
+    totals = bench.totals()
+    assert totals[Result.SHARED] == len(bench.cloud.members)
+    assert totals[Result.PENDING] > 100
+    assert "deadline" in bench.engine.stopped_because

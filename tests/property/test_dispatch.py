@@ -56,6 +56,22 @@ class Window(RuleBasedStateMachine):
         self.deferred[case.job] = self.now + seconds
 
     @precondition(lambda self: self.flying)
+    @rule(data=st.data())
+    def park(self, data: st.DataObject) -> None:
+        """Put a case in flight aside."""
+        case = self.flying.pop(data.draw(st.integers(0, len(self.flying) - 1)))
+        self.dispatch.park(Case(case.job, posts=case.posts + 1), 1.0)
+
+    @precondition(lambda self: self.dispatch.parked)
+    @rule(stalled=st.booleans())
+    def unpark(self, stalled: bool) -> None:  # noqa: FBT001  drawn by hypothesis
+        """Take a case up again, at once or because nothing else is left."""
+        if stalled:
+            self.dispatch.unpark_stalled(self.now)
+        else:
+            self.dispatch.unpark(self.now)
+
+    @precondition(lambda self: self.flying)
     @rule(data=st.data(), trust=st.booleans(), close=st.booleans())
     def settle(self, data: st.DataObject, trust: bool, close: bool) -> None:  # noqa: FBT001  drawn by hypothesis
         """Settle a case in flight, which may speak for its image."""
@@ -82,6 +98,7 @@ class Window(RuleBasedStateMachine):
                 self.dispatch.done(self.dispatch.lane(case.job.image_id))
                 self.ended.append(case.job)
             self.flying = []
+            self.dispatch.unpark_stalled(self.now)
             case_or_none = self.dispatch.next(float("inf"))
             if case_or_none is None:
                 break
