@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import re
-import sys
 import unicodedata
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
@@ -23,6 +22,7 @@ ID_PATTERN = r"""^[^\s/\\?#%,;"']{1,255}$"""  # nearly the same for the JSON Sch
 NOT_IN_AN_ID = re.compile(
     r"""[^!-~]|[/\\?#%,;"']"""
 )  # from ! to ~ is what ASCII has to see; , ; and quotes are a table read as something else
+PLAIN_LIST = re.compile(r"(?:[A-Za-z0-9._-]{1,255}\r?\n)+")
 LOOKS_LIKE_AN_ID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 WHITE_SPACE = " \t\r\n"
 MOST_PROBLEMS = 20  # of one file; nobody reads the thousandth
@@ -86,6 +86,8 @@ def read_ids(path: Path, name: str, column: str, problems: list[Problem]) -> tup
             raise
         problems.append(Problem(name, error.line, error.column, str(error)))
         return ()
+    if path.suffix.lower() != ".csv" and PLAIN_LIST.fullmatch(text):  # most are, and a million lines take a moment
+        return tuple(text.split())
     rows = _csv_rows(text, column) if path.suffix.lower() == ".csv" else _lines(text)
     trouble: list[Problem] = []
     ids: list[str] = []
@@ -93,7 +95,7 @@ def read_ids(path: Path, name: str, column: str, problems: list[Problem]) -> tup
         for row in rows:
             wrong = id_trouble(row.text)
             if wrong is None:
-                ids.append(sys.intern(row.text))
+                ids.append(row.text)
             else:
                 trouble.append(Problem(name, row.line, row.column + wrong.offset, wrong.message))
     except _NotAListError as error:
@@ -147,10 +149,12 @@ def _csv_rows(text: str, column: str) -> Iterator[_Row]:
 def _cells(lines: list[str]) -> Iterator[tuple[int, list[str]]]:
     """Yield the number and the cells of each row that is not blank."""
     reader = csv.reader(lines, strict=True)
+    ended = 0  # the line on which the last good row ended
     try:
         for row in reader:
+            ended = reader.line_num
             cells = [cell.strip() for cell in row]
             if any(cells):
                 yield reader.line_num, cells
     except csv.Error as error:
-        raise _NotAListError(reader.line_num, f"is no CSV: {error}") from None
+        raise _NotAListError(ended + 1, f"is no CSV: {error}") from None

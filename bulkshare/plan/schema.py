@@ -83,12 +83,21 @@ def _name(text: str) -> str:
     return text
 
 
+def _visible(text: str) -> str:
+    if text != text.strip() or not text.isprintable():
+        raise ValueError(
+            f"{clean(text, 60)!r} has white space around it or characters that can't be seen; take them away"
+        )
+    return text
+
+
 def _item_kind(value: object) -> str:
     if isinstance(value, dict):
         return FILE if "file" in value else GROUP
     return ID
 
 
+Visible = Annotated[str, AfterValidator(_visible)]
 Duration = Annotated[
     float,
     BeforeValidator(_seconds),
@@ -170,8 +179,8 @@ class PlanFile(_Strict):
         Field(description="Names the plan's runs and its lock."),
     ]
     # A factory, so that the schema doesn't offer "" as a default: these two may be left out, and not left empty.
-    cloud: str = Field(default_factory=str, min_length=1, description="An entry of clouds.yaml.")
-    region: str = Field(default_factory=str, min_length=1, description="The region, where the cloud has several.")
+    cloud: Visible = Field(default_factory=str, min_length=1, description="An entry of clouds.yaml.")
+    region: Visible = Field(default_factory=str, min_length=1, description="The region, where the cloud has several.")
     limits: LimitsSection = LimitsSection()
     retry: RetrySection = RetrySection()
     groups: GroupsSection = Field(default_factory=GroupsSection)

@@ -201,6 +201,14 @@ TEXT = [
 ]
 FORM = [
     pytest.param(
+        HEAD + 'cloud: "a\\nb"\nregion: " a"\n' + PAIR,
+        [
+            "3:8: 'a b' has white space around it or characters that can't be seen; take them away",
+            "4:9: 'a' has white space around it or characters that can't be seen; take them away",
+        ],
+        id="names with characters that can't be seen",
+    ),
+    pytest.param(
         "{}\n",
         [
             "1:1: `version` is missing; add it here",

@@ -196,7 +196,7 @@ LISTS = [
     pytest.param(
         "l.csv",
         b'project_id\nok\n"abc\ndef\n',
-        ["l.csv:4:1: is no CSV: unexpected end of data"],
+        ["l.csv:3:1: is no CSV: unexpected end of data"],
         id="a quote that is not closed in a table",
     ),
     pytest.param(
