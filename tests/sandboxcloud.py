@@ -44,6 +44,10 @@ class SandboxCloud(CloudUnderTest):
         self._end.set_result(None)
         self._thread.join()
 
+    def issued_tokens(self) -> list[str]:
+        """Return every token that was issued and not revoked."""
+        return list(self._cloud.tokens)
+
     def create_project(self, name: str) -> str:
         """Create a project and return its ID."""
         return self._cloud.add_project(name).id

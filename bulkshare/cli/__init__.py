@@ -129,7 +129,7 @@ def schema() -> None:
     "--concurrency", type=click.IntRange(1, 1000), metavar="N", help="Requests in flight. Default: the plan's."
 )
 @click.option(
-    "--rate", type=click.FloatRange(0, 1e6, min_open=True), metavar="R", help="Requests a second. Default: the plan's."
+    "--rate", type=click.FloatRange(0.001, 1e6), metavar="R", help="Requests a second. Default: the plan's."
 )
 @click.option(
     "--max-failures", "failures", metavar="N|P%", type=Share(), help="Stop when more pairs are refused or fail."

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar, TypeVarTuple, Unpack
 import anyio
 import anyio.to_thread
 
+from bulkshare.errors import LedgerError
 from bulkshare.model import Outcome, Result
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 GROUP = 512  # outcomes in one commit; larger groups gain nothing measurable
 GROUP_WAIT_SECONDS = 0.05  # how long the first outcome of a group waits for company
 LONGEST_QUEUE = 16 * GROUP  # outcomes in memory, beyond which those who add them wait
+MOST_NAMED = 20  # pairs in an error
 PAGE = 256  # pairs read at a time: some seconds of work for one image
 IMAGES_PAGE = 1000
 
@@ -36,6 +38,18 @@ class Rest:
 
     image_id: str
     reason: str
+
+
+def _lost_to_the_record(records: list[Outcome | Rest]) -> str:
+    """Name the pairs whose outcomes the ledger may lack."""
+    pairs = [f"{r.image_id} {r.member_id} {r.result}" for r in records if isinstance(r, Outcome) and r.attempts]
+    if not pairs:
+        return ""
+    more = f" and {len(pairs) - MOST_NAMED:,} more" if len(pairs) > MOST_NAMED else ""
+    return (
+        f"; not recorded, but answered by the cloud: {', '.join(pairs[:MOST_NAMED])}{more}; "
+        "the next run finds them by listing the images' members"
+    )
 
 
 class Recorder:
@@ -131,7 +145,10 @@ class Recorder:
                 group, self._queue = self._queue, []
                 self._arrived, self._full = anyio.Event(), anyio.Event()
                 self._busy = True
-                await self._commit(group)
+                try:
+                    await self._commit(group)
+                except LedgerError as error:
+                    raise LedgerError(f"{error}{_lost_to_the_record([*group, *self._queue])}") from error
                 self._busy = False
                 self._written.set()
                 self._written = anyio.Event()

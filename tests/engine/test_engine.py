@@ -328,7 +328,7 @@ def test_a_broken_ledger_stops_the_run() -> None:
     """When outcomes can't be written, sending ends with LedgerError."""
     bench = Bench(ledger=MemoryLedger(break_after=2))
     bench.plan(2, 500)
-    with pytest.raises(LedgerError):
+    with pytest.raises(LedgerError, match=r"disk full; not recorded, but answered by the cloud: i0\d p\d+ shared"):
         bench.run()
     assert bench.cloud.count("POST") < 900
 

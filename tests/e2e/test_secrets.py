@@ -1,0 +1,128 @@
+"""What must not get out: tokens and passwords. What must not get in: text that moves a terminal or forges a line."""
+
+from __future__ import annotations
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.cloud import ADMIN
+from tests.sandboxcloud import SandboxCloud
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.shell import Shell
+
+ESCAPES = "\x1b[2J\x1b]0;owned\x07\u202eevil\u2066 \r\nforged=line\x9b31m\u200b"
+PAGE = f"<html><title>{ESCAPES}</title><body>{'x' * 1_000_000}</body></html>".encode()
+# What a terminal must never get from a server: ESC and CSI, bell, bidi marks, invisible ones.
+DANGEROUS = ("\x1b", "\x9b", "\x07", "\u202e", "\u2066", "\u200b")
+
+
+@pytest.fixture
+def cloud() -> Iterator[SandboxCloud]:
+    """Run a sandbox whose tokens the test can see."""
+    with SandboxCloud() as cloud:
+        yield cloud
+
+
+def test_no_secret_in_any_output(shell: Shell, cloud: SandboxCloud) -> None:
+    """Logs at their most talkative, the ledger's file, exports, tables and the process list have none."""
+    shell.env["OS_CLIENT_CONFIG_FILE"] = str(cloud.write_clouds_yaml(shell.directory / "clouds.yaml"))
+    good, private = cloud.create_image(), cloud.create_image(visibility="private")
+    plan = shell.plan([good, private, "unknown"], [f"p{n}" for n in range(30)], more="limits: {rate: 30}\n")
+
+    process = shell.start("run", plan, "--os-cloud", "admin", "-v", "--log-format", "json")
+    assert process.stderr is not None
+    first_line = process.stderr.readline()
+    command_line = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+    environment = Path(f"/proc/{process.pid}/environ").read_bytes()
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 1
+
+    seen = [first_line, out, err, command_line.decode(), environment.decode()]
+    for args in (["show", "-n", "0"], ["show", "--failed"], ["runs"], ["export"], ["export", "--format", "csv"]):
+        done = shell.run(*args)
+        seen += [done.stdout, done.stderr]
+    again = shell.run("run", plan, "--os-cloud", "admin", "-v", exit_code=1)
+    seen += [again.stdout, again.stderr]
+    seen += [path.read_bytes().decode("latin-1") for path in shell.directory.glob("ledger.db*")]
+    assert len(cloud.issued_tokens()) >= 2
+    for secret in (*cloud.issued_tokens(), ADMIN.password):
+        assert not [text for text in seen if secret in text]
+
+
+def test_no_secret_in_errors(shell: Shell, cloud: SandboxCloud) -> None:
+    """A refused log-in and a crash in the middle tell neither the password nor a token."""
+    config = cloud.write_clouds_yaml(shell.directory / "clouds.yaml")
+    shell.env["OS_CLIENT_CONFIG_FILE"] = str(config)
+    config.write_text(config.read_text("utf-8").replace(ADMIN.password, "open-sesame-9"), "utf-8")
+    done = shell.run("run", shell.plan(["i"], ["p"]), "--os-cloud", "admin", "-v", exit_code=3)
+    assert "open-sesame-9" not in done.stdout + done.stderr
+
+
+class Hostile(BaseHTTPRequestHandler):
+    """An image service whose every answer is meant to do harm."""
+
+    def _answer(self) -> None:
+        body = PAGE
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        status = 403
+        if self.command == "GET":
+            status = 404
+            body = json.dumps({"message": ESCAPES * 100, "code": ESCAPES}).encode()
+        self.send_response(status, "No")
+        self.send_header("X-Openstack-Request-Id", "req-\x1b[31mred")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_GET = do_POST = _answer  # noqa: N815  # names that http.server looks for
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def hostile_endpoint() -> Iterator[str]:
+    """Serve the hostile image service."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hostile)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.mark.parametrize("form", ["console", "json"])
+def test_hostile_text_stays_text(shell: Shell, cloud: SandboxCloud, hostile_endpoint: str, form: str) -> None:
+    """Escape sequences, bidi marks, line ends and a megabyte of text reach neither terminal, log nor export."""
+    config = cloud.write_clouds_yaml(shell.directory / "clouds.yaml")
+    entry = config.read_text("utf-8").replace(
+        "    region_name:", f"    image_endpoint_override: {hostile_endpoint}\n    region_name:"
+    )
+    config.write_text(entry, "utf-8")
+    shell.env["OS_CLIENT_CONFIG_FILE"] = str(config)
+    plan = shell.plan(["image-1", "image-2"], ["p1", "p2"])
+    done = shell.run("run", plan, "--os-cloud", "admin", "-v", "--log-format", form, exit_code=1)
+    shown = shell.run("show")
+    table = shell.run("export", "--format", "csv")
+    for text in (
+        done.stdout,
+        done.stderr,
+        shown.stdout,
+        shell.run("export").stdout,
+        table.stdout.replace("\r\n", "\n"),
+    ):
+        assert not [character for character in DANGEROUS if character in text]
+        assert not [line for line in text.splitlines() if line.startswith("forged")]
+        assert len(text) < 60_000
+    assert "forged=line" in shown.stdout, "the words themselves are kept"
