@@ -12,7 +12,7 @@ from bulkshare.sandbox.faults import Effect, Faults
 
 def chance(seed: int = 0) -> Random:
     """Return chance that is the same every time."""
-    return Random(seed)  # noqa: S311  # repeatable on purpose, and guards nothing
+    return Random(seed)  # repeatable on purpose, and guards nothing
 
 
 @pytest.mark.parametrize(
