@@ -123,7 +123,10 @@ class Paced:
         """Wait for the rate's turn; return whether the run was stopped meanwhile."""
         async with self._turn:
             while (wait := self._gcra.earliest() - anyio.current_time()) > 0 and not self._stopping.is_set():
-                with anyio.move_on_after(max(wait - COARSE_SECONDS, 0.0)):
+                if wait <= COARSE_SECONDS:
+                    await anyio.sleep(0)
+                    continue
+                with anyio.move_on_after(wait - COARSE_SECONDS):
                     await self._stopping.wait()
             if self._stopping.is_set():
                 return True
