@@ -9,6 +9,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 import anyio
+import anyio.lowlevel
 
 from bulkshare.errors import StoppedEarlyError
 from bulkshare.glance import interpret
@@ -124,7 +125,7 @@ class Paced:
         async with self._turn:
             while (wait := self._gcra.earliest() - anyio.current_time()) > 0 and not self._stopping.is_set():
                 if wait <= COARSE_SECONDS:
-                    await anyio.sleep(0)
+                    await anyio.lowlevel.checkpoint()
                     continue
                 with anyio.move_on_after(wait - COARSE_SECONDS):
                     await self._stopping.wait()
