@@ -131,6 +131,7 @@ class Sharing:
         if settle.result is not Result.FAILED:
             while self._dispatch.parked and self._budget.withdraw():
                 self._dispatch.unpark(anyio.current_time())
+                self._wake(1)
         lane = self._dispatch.lane(settle.case.job.image_id)
         if settle.scope is Scope.IMAGE:
             self._dispatch.close(lane, settle.reason)
