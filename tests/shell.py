@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,6 +99,16 @@ class Shell:
     def rows(self, *args: str) -> list[dict[str, Any]]:
         """Return the exported rows of a run."""
         return [json.loads(line) for line in self.run("export", *args).stdout.splitlines()]
+
+    def wait_for_rows(self, count: int) -> None:
+        """Wait until the last run has settled that many pairs."""
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            done = self.run("export", exit_code=None)
+            rows = [json.loads(line) for line in done.stdout.splitlines()] if done.returncode == 0 else []
+            if sum(row["result"] != "pending" for row in rows) >= count:
+                return
+        raise TimeoutError("the run did not get that far")
 
     def close(self) -> None:
         """End what still runs."""

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import signal
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -31,17 +30,6 @@ def plan(shell: Shell) -> str:
 def sandbox_images(images: int = 3) -> list[str]:
     """Return the IDs of the images that `bulkshare sandbox --images N` has; they are the same on every start."""
     return list(Cloud.sample(images, 0).images)
-
-
-def wait_for_rows(shell: Shell, count: int) -> None:
-    """Wait until the ledger has settled that many pairs."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        done = shell.run("export", exit_code=None)
-        rows = [json.loads(line) for line in done.stdout.splitlines()] if done.returncode == 0 else []
-        if sum(row["result"] != "pending" for row in rows) >= count:
-            return
-    pytest.fail("the run did not get that far")
 
 
 def test_run_on_the_sandbox(shell: Shell, plan: str) -> None:
@@ -111,7 +99,7 @@ def test_interrupted_and_continued(shell: Shell, number: signal.Signals) -> None
     shell.start_sandbox("--images", "4", "--latency", "20ms", "--quota", "-1")
     plan = shell.plan(sandbox_images(4), PROJECTS, more="limits: {concurrency: 2, rate: 1000}\n")
     process = shell.start("run", plan, "--os-cloud", "sandbox", "--json")
-    wait_for_rows(shell, 10)
+    shell.wait_for_rows(10)
     code, out, err = shell.interrupt(process, number)
     assert code == 130, err
     first = json.loads(out)
@@ -131,7 +119,7 @@ def test_a_killed_run_is_continued(shell: Shell) -> None:
     shell.start_sandbox("--images", "4", "--latency", "20ms", "--quota", "-1")
     plan = shell.plan(sandbox_images(4), PROJECTS, more="limits: {concurrency: 2, rate: 1000}\n")
     process = shell.start("run", plan, "--os-cloud", "sandbox")
-    wait_for_rows(shell, 10)
+    shell.wait_for_rows(10)
     process.kill()
     process.communicate()
     summary = shell.run_json("run", plan, "--os-cloud", "sandbox")
@@ -145,7 +133,7 @@ def test_two_runs_of_a_plan_at_once(shell: Shell) -> None:
     plan = shell.plan(images, PROJECTS, more="limits: {concurrency: 1, rate: 1000}\n")
     other = shell.plan(images, ["one", "two"], name="other")
     first = shell.start("run", plan, "--os-cloud", "sandbox")
-    wait_for_rows(shell, 1)
+    shell.wait_for_rows(1)
     second = shell.run("run", plan, "--os-cloud", "sandbox", exit_code=75)
     assert str(first.pid) in second.stderr
     shell.run("run", other, "--os-cloud", "sandbox")

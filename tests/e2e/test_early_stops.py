@@ -1,0 +1,71 @@
+"""Runs that end before their time, with exit code 5 and the rest pending, and what finishes them."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+from bulkshare.sandbox import Cloud
+
+if TYPE_CHECKING:
+    import subprocess
+
+    from tests.shell import Shell
+
+PROJECTS = [f"project-{number:03}" for number in range(40)]
+IMAGES = list(Cloud.sample(3, 0).images)
+
+
+def port_of(shell: Shell) -> str:
+    """Return the port of the shell's sandbox."""
+    found = re.search(r"127\.0\.0\.1:(\d+)", (shell.directory / "clouds.yaml").read_text("utf-8"))
+    assert found is not None
+    return found[1]
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    """End a process the hard way."""
+    process.kill()
+    process.communicate()
+
+
+def test_too_many_failures(shell: Shell) -> None:
+    """More refusals than allowed end the run; a percentage is of the planned pairs."""
+    shell.start_sandbox("--fault", "POST members 400 100%")
+    for name, share in (("number", "3"), ("percentage", "3%")):
+        plan = shell.plan(IMAGES, PROJECTS, name=name, more="limits: {concurrency: 2, rate: 1000}\n")
+        summary = shell.run_json("run", plan, "--os-cloud", "sandbox", "--max-failures", share, exit_code=5)
+        assert 3 < summary["rejected"] <= 3 + 1 + 2
+        assert summary["pending"] == 120 - summary["rejected"]
+
+
+def test_deadline(shell: Shell) -> None:
+    """When the time is over the rest stays pending, and the same command goes on."""
+    shell.start_sandbox("--latency", "50ms")
+    plan = shell.plan(IMAGES, PROJECTS, more="limits: {concurrency: 1, rate: 1000}\n")
+    done = shell.run("run", plan, "--os-cloud", "sandbox", "--deadline", "1s", "--json", exit_code=5)
+    first = json.loads(done.stdout)
+    assert first["pending"] > 0
+    assert "the deadline has passed" in done.stderr
+    second = shell.run_json("run", plan, "--os-cloud", "sandbox", "--concurrency", "16")
+    assert (second["run"], second["pending"], second["failed"]) == (first["run"], 0, 0)
+
+
+def test_a_cloud_that_goes_away_and_comes_back(shell: Shell) -> None:
+    """With nobody there the run gives up, fails no pair, and is finished when the cloud is back."""
+    cloud = shell.start_sandbox("--latency", "20ms")
+    port = port_of(shell)
+    plan = shell.plan(IMAGES, PROJECTS, more="limits: {concurrency: 4, rate: 1000}\nretry: {base: 50ms, cap: 200ms}\n")
+    process = shell.start("run", plan, "--os-cloud", "sandbox", "--give-up-after", "4s", "--json")
+    shell.wait_for_rows(10)
+    kill(cloud)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 5, err
+    first = json.loads(out)
+    assert first["pending"] > 0
+    assert (first["failed"], first["rejected"], first["skipped"]) == (0, 0, 0)
+
+    shell.start_sandbox("--port", port)
+    second = shell.run_json("run", plan, "--os-cloud", "sandbox")
+    assert (second["run"], second["shared"], second["pending"]) == (first["run"], 120, 0)
