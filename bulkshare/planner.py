@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from dataclasses import replace
 from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+from bulkshare.model import Entry
 
-    from bulkshare.model import Entry, Plan
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterator, Mapping, Sequence
+
+    from bulkshare.model import Plan
 
     Audiences = tuple[int, ...]  # numbers of audiences, in the order in which the plan mentions them
 
@@ -74,6 +77,16 @@ def fingerprint(plan: Plan) -> str:
         if digest := digests[audiences]:
             whole.update(_digest([image_id]) + digest)
     return whole.hexdigest()
+
+
+def narrow(plan: Plan, wanted: Mapping[str, Container[str]]) -> Plan:
+    """Return the plan with only those of its pairs whose image ID and member ID `wanted` has."""
+    entries = []
+    for image_id, members in expand(plan):
+        among = wanted.get(image_id, ())
+        if kept := tuple(member_id for member_id in members if member_id in among):
+            entries.append(Entry((image_id,), kept))
+    return replace(plan, entries=tuple(entries))
 
 
 class _Layout:

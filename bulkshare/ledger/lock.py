@@ -10,6 +10,7 @@ from bulkshare.errors import LedgerError, LockHeldError
 from bulkshare.model import RunState
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
     from typing import Self
 
@@ -17,26 +18,53 @@ if TYPE_CHECKING:
 
 
 class RunLock:
-    """A lock beside the ledger's file, as a context manager. Raises `LockHeldError`, which says who holds it."""
+    """A lock beside the ledger's file, as a context manager. Raises `LockHeldError`, which says who holds it.
 
-    def __init__(self, ledger: SqlLedger, plan: str) -> None:
+    It waits `wait_seconds` for the lock to become free; before it does, `waiting` is told who holds it.
+    """
+
+    def __init__(
+        self,
+        ledger: SqlLedger,
+        plan: str,
+        *,
+        wait_seconds: float = 0,
+        waiting: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self._ledger = ledger
         self._plan = plan
+        self._wait_seconds = wait_seconds
+        self._waiting = waiting
         self._lock = FileLock(f"{ledger.path}.{plan}.lock", timeout=0, mode=0o600)
 
     def __enter__(self) -> Self:
         try:
-            self._lock.acquire()
+            if not self._acquired_at_once():
+                self._waiting(self._held())
+                self._lock.acquire(timeout=self._wait_seconds)
         except Timeout:
-            raise LockHeldError(f"another run of plan {self._plan} is at work: {self._holder()}") from None
+            raise LockHeldError(self._held()) from None
         except OSError as error:
             raise LedgerError(f"can't lock {self._lock.lock_file}: {error.strerror}") from error
         return self
+
+    def _acquired_at_once(self) -> bool:
+        """Return whether the lock was free; raise `Timeout` where there is no time to wait for it."""
+        try:
+            self._lock.acquire()
+        except Timeout:
+            if self._wait_seconds <= 0:
+                raise
+            return False
+        return True
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._lock.release()
+
+    def _held(self) -> str:
+        return f"another run of plan {self._plan} is at work: {self._holder()}"
 
     def _holder(self) -> str:
         run = self._ledger.newest_run(self._plan)

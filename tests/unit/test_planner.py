@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bulkshare.model import Entry, Plan
-from bulkshare.planner import Counts, count, expand, fingerprint
+from bulkshare.planner import Counts, count, expand, fingerprint, narrow
 
 
 def plan_of(*entries: Entry) -> Plan:
@@ -100,3 +100,12 @@ def test_fingerprint_tells_plans_apart() -> None:
     ]
     assert len({fingerprint(plan) for plan in plans}) == len(plans)
     assert all(len(fingerprint(plan)) == 64 for plan in plans)
+
+
+def test_narrowed_to_some_pairs() -> None:
+    """Only pairs that are both planned and wanted stay; all else of the plan is as it was."""
+    plan = Plan("n", (Entry(("i", "j"), ("p", "q", "r"), frozenset("r")), Entry(("k",), ("p",))), cloud="prod")
+    narrowed = narrow(plan, {"i": {"q", "r", "z"}, "k": {"p"}, "no-longer-planned": {"p"}, "j": set()})
+    assert list(expand(narrowed)) == [("i", ("q",)), ("k", ("p",))]
+    assert narrowed.cloud == "prod"
+    assert narrow(plan, {}).entries == ()

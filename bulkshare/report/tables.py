@@ -1,14 +1,8 @@
-"""From outcomes to what people and programs read: the summary, causes of failure, rows for export. Pure."""
+"""What people read: tables of results, pairs and runs. Pure."""
 
 from __future__ import annotations
 
-import csv
-import json
-import re
-from collections import Counter
-from dataclasses import dataclass
-from io import StringIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Group
@@ -18,33 +12,13 @@ from rich.text import Text
 from bulkshare.model import AS_PLANNED, Result
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-    from datetime import datetime
+    from collections.abc import Iterable
 
     from rich.console import RenderableType
 
     from bulkshare.model import Outcome, Run
+    from bulkshare.report.summary import Cause, Listed, Summary
 
-NOT_AS_PLANNED = frozenset(Result) - AS_PLANNED
-SETTLED_BADLY = NOT_AS_PLANNED - {Result.PENDING}
-UUID_LIKE = re.compile(r"\b[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}\b", re.IGNORECASE)
-FORMULA_START = ("=", "+", "-", "@")  # what spreadsheets take for the beginning of a formula (OWASP, CSV injection)
-COLUMNS = (
-    "run",
-    "image_id",
-    "member_id",
-    "result",
-    "http_status",
-    "status",
-    "created_at",
-    "updated_at",
-    "schema",
-    "attempts",
-    "request_id",
-    "reason",
-    "started_at",
-    "settled_at",
-)
 STYLES = {
     Result.SHARED: "green",
     Result.ALREADY: "green",
@@ -61,88 +35,6 @@ MEANINGS = {
     Result.SKIPPED: "not tried",
     Result.PENDING: "not finished",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Cause:
-    """A reason why pairs are not as planned, with the IDs taken out of it, and the first pair it befell."""
-
-    result: Result
-    reason: str
-    count: int
-    image_id: str
-    member_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """What one invocation did for a run. The counts are of all the run's pairs, the effort is this invocation's."""
-
-    run: str | None  # None for a dry run, which the ledger does not keep
-    plan: str
-    totals: Mapping[Result, int]
-    requests: int
-    retries: int
-    seconds: float
-    causes: tuple[Cause, ...] = ()
-
-    @property
-    def planned(self) -> int:
-        """How many pairs the run has."""
-        return sum(self.totals.values())
-
-    @property
-    def as_planned(self) -> bool:
-        """Whether every pair is what the plan says."""
-        return not any(self.totals.get(result) for result in NOT_AS_PLANNED)
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """What a dry run learned: pairs that would be sent, by image, and images whose members could not be listed."""
-
-    to_send: Mapping[str, int]
-    refused: Mapping[str, str]
-
-
-def summary_of(run: Run, causes: tuple[Cause, ...] = ()) -> Summary:
-    """Return the summary of a run as the ledger has it, with the effort of all its invocations."""
-    return Summary(run.key, run.plan, run.totals, run.requests, run.retries, run.seconds, causes)
-
-
-def summary_document(summary: Summary) -> dict[str, Any]:
-    """Return the summary as one JSON object: names as in the documentation of --json, seconds to the millisecond."""
-    return {
-        "run": summary.run,
-        "plan": summary.plan,
-        "planned": summary.planned,
-        **{result.value: summary.totals.get(result, 0) for result in Result},
-        "requests": summary.requests,
-        "retries": summary.retries,
-        "seconds": round(summary.seconds, 3),
-    }
-
-
-def causes_of(outcomes: Iterable[Outcome]) -> tuple[Cause, ...]:
-    """Group outcomes by result and reason, the most frequent first; IDs in reasons don't keep them apart."""
-    counts: Counter[tuple[Result, str]] = Counter()
-    first: dict[tuple[Result, str], Outcome] = {}
-    for outcome in outcomes:
-        key = outcome.result, _without_ids(outcome)
-        counts[key] += 1
-        first.setdefault(key, outcome)
-    return tuple(
-        Cause(result, reason, count, first[result, reason].image_id, first[result, reason].member_id)
-        for (result, reason), count in counts.most_common()
-    )
-
-
-def _without_ids(outcome: Outcome) -> str:
-    reason = outcome.reason
-    for word, instead in ((outcome.member_id, "<project>"), (outcome.image_id, "<image>")):
-        if word in reason:
-            reason = re.sub(rf"(?<!\w){re.escape(word)}(?!\w)", instead, reason)
-    return UUID_LIKE.sub("<id>", reason)
 
 
 def render_summary(summary: Summary, *, most_causes: int = 10) -> RenderableType:
@@ -245,54 +137,3 @@ def render_runs(runs: Iterable[Run]) -> RenderableType:
             Text(" ".join(part for part in (run.account.cloud, run.account.region) if part)),
         )
     return table
-
-
-def row_of(run_key: str, outcome: Outcome) -> dict[str, Any]:
-    """Return a pair as a row with `COLUMNS` as keys; times are ISO 8601 in UTC, unknown values None."""
-    values = (
-        run_key,
-        outcome.image_id,
-        outcome.member_id,
-        outcome.result.value,
-        outcome.http_status,
-        outcome.status,
-        _iso(outcome.created_at),
-        _iso(outcome.updated_at),
-        outcome.schema,
-        outcome.attempts,
-        outcome.request_id,
-        outcome.reason,
-        _iso(outcome.started_at, milliseconds=True),
-        _iso(outcome.settled_at, milliseconds=True),
-    )
-    return dict(zip(COLUMNS, values, strict=True))
-
-
-def _iso(time: datetime | None, *, milliseconds: bool = False) -> str | None:
-    """Return the form the Image API uses, "2026-01-02T03:04:05Z"; our own times with milliseconds."""
-    if time is None:
-        return None
-    return time.isoformat(timespec="milliseconds" if milliseconds else "seconds").replace("+00:00", "Z")
-
-
-def export_jsonl(run_key: str, outcomes: Iterable[Outcome]) -> Iterator[str]:
-    """Yield one JSON object a line for each pair."""
-    for outcome in outcomes:
-        yield json.dumps(row_of(run_key, outcome)) + "\n"
-
-
-def export_csv(run_key: str, outcomes: Iterable[Outcome]) -> Iterator[str]:
-    """Yield CSV (RFC 4180) lines with a header, safe to open in a spreadsheet."""
-    buffer = StringIO()
-    writer = csv.writer(buffer)
-    writer.writerow(COLUMNS)
-    for outcome in outcomes:
-        writer.writerow(_harmless(value) for value in row_of(run_key, outcome).values())
-        yield buffer.getvalue()
-        buffer.seek(0)
-        buffer.truncate()
-    yield buffer.getvalue()
-
-
-def _harmless(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_START) else value
