@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+import sqlite3
+import time
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,16 +14,27 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from bulkshare.errors import LedgerError
-from bulkshare.ledger.schema import migrate
+from bulkshare.ledger.schema import is_current, migrate
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterator
 
     from sqlalchemy import Connection
 
 BUSY_SECONDS = 30.0  # how long to wait for another process that writes
+POLL_SECONDS = 0.02
 WRITING = "bulkshare_writing"  # an execution option: the transaction takes the write lock when it begins
+SUPPORTED = "give a path, or sqlite:////absolute/path"
+ELSEWHERE = "name another with --ledger"
+ADVICE = {  # by the beginning of SQLite's name for the error
+    "SQLITE_BUSY": f"another process has been writing for {BUSY_SECONDS:g} s; try again when it is done",
+    "SQLITE_NOTADB": f"it is no ledger; {ELSEWHERE}",
+    "SQLITE_CORRUPT": f"it is damaged; put back a copy, or move it away and run the plan anew, or {ELSEWHERE}",
+    "SQLITE_READONLY": f"give this user the right to write it and its directory, or {ELSEWHERE}",
+    "SQLITE_CANTOPEN": f"give this user the right to write its directory, or {ELSEWHERE}",
+    "SQLITE_FULL": "make room on the disk, then run the plan again: it goes on where it was",
+    "SQLITE_IOERR": "see to the disk, then run the plan again: it goes on where it was",
+}
 
 
 class Store:
@@ -31,8 +44,16 @@ class Store:
         self.path = _path_of(where)
         _prepare_file(self.path, create=create)
         self._engine = _engine_for(self.path)
-        with self.writing() as connection:
-            migrate(connection)
+        try:
+            with self.reading() as connection:
+                current = is_current(connection)
+            if not current:
+                self._log_ahead()
+                with self.writing() as connection:
+                    migrate(connection)
+        except LedgerError:
+            self.close()
+            raise
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -54,39 +75,69 @@ class Store:
         """Close the file."""
         self._engine.dispose()
 
+    def _log_ahead(self) -> None:
+        """Let readers and a writer not wait for each other (WAL), from now on and for every process."""
+        deadline = time.monotonic() + BUSY_SECONDS
+        with self._telling("write"), closing(self._engine.raw_connection()) as raw:
+            while True:
+                try:
+                    raw.cursor().execute("PRAGMA journal_mode=WAL")
+                except sqlite3.OperationalError as error:
+                    # Here SQLite itself does not wait for others who open the new file at the same time.
+                    if not error.sqlite_errorname.startswith("SQLITE_BUSY") or time.monotonic() > deadline:
+                        raise
+                    time.sleep(POLL_SECONDS)
+                else:
+                    return
+
     @contextmanager
     def _telling(self, what: str) -> Iterator[None]:
         try:
             yield
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, sqlite3.Error) as error:
             cause = getattr(error, "orig", None) or error
             raise LedgerError(f"can't {what} the ledger {self.path}: {cause}{_advice(cause)}") from error
         except LedgerError as error:
-            raise LedgerError(f"{self.path}: {error}") from error
+            raise LedgerError(f"can't use the ledger {self.path}: {error}") from error
 
 
 def _path_of(where: str) -> Path:
-    if "://" not in where:
-        return Path(where).expanduser().absolute()
+    try:
+        return Path(where).expanduser().absolute() if "://" not in where else _path_in(where)
+    except (ValueError, RuntimeError) as error:  # of the URL's port, of a user that has no home
+        raise LedgerError(f"the ledger's place can't be read: {error}; {SUPPORTED}") from error
+
+
+def _path_in(where: str) -> Path:
+    # No message has the URL in it: it may hold a password.
     try:
         url = make_url(where)
     except ArgumentError:
-        raise LedgerError("the ledger is given as a URL that can't be read; sqlite:////absolute/path works") from None
-    if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":
-        # Not the whole URL: it may have a password in it.
-        raise LedgerError(f"a ledger in {url.get_backend_name()} is not supported; give a path or sqlite:////path")
+        raise LedgerError(f"the ledger is given as a URL that can't be read; {SUPPORTED}") from None
+    if url.drivername not in {"sqlite", "sqlite+pysqlite"}:
+        raise LedgerError(f"a ledger in {url.get_backend_name()} is not supported; {SUPPORTED}")
+    if not url.database or url.database == ":memory:" or url.host or url.query:
+        raise LedgerError(f"the ledger's sqlite URL has to name a file and nothing else; {SUPPORTED}")
     return Path(url.database).absolute()
 
 
 def _prepare_file(path: Path, *, create: bool) -> None:
     """See to it that the file is there and, when it is new, readable by its owner alone from the first byte."""
     try:
-        if not create and not path.exists():
-            raise LedgerError(f"there is no ledger {path}; the first run makes it")
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        if create:
+            _make_directory(path.parent)
+        os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0), 0o600))
+    except FileNotFoundError as error:
+        raise LedgerError(f"there is no ledger {path}; the first run makes it, --ledger names another") from error
     except OSError as error:
-        raise LedgerError(f"can't open the ledger {path}: {error.strerror}; --ledger names another place") from error
+        raise LedgerError(f"can't open the ledger {path}: {error.strerror}; {ELSEWHERE}") from error
+
+
+def _make_directory(path: Path) -> None:
+    """Make a directory and those above it that are missing, each for its owner alone."""
+    for directory in reversed([path, *path.parents]):
+        if not directory.exists():
+            directory.mkdir(mode=0o700, exist_ok=True)
 
 
 def _engine_for(path: Path) -> Engine:
@@ -98,9 +149,7 @@ def _engine_for(path: Path) -> Engine:
     @event.listens_for(engine, "connect")
     def _configure(raw: sqlite3.Connection, _record: Any) -> None:
         raw.isolation_level = None  # SQLAlchemy's events below begin transactions, not the driver
-        # WAL lets `show` read while a run writes; FULL makes a commit survive a power cut.
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-            raw.execute(f"PRAGMA {pragma}").close()
+        raw.execute("PRAGMA synchronous=FULL").close()  # a commit survives a power cut
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
@@ -112,13 +161,5 @@ def _engine_for(path: Path) -> Engine:
 
 
 def _advice(cause: BaseException) -> str:
-    text = str(cause)
-    if "locked" in text:
-        return f"; another process has been writing for {BUSY_SECONDS:g} s"
-    if "not a database" in text or "malformed" in text:
-        return "; it is no ledger, or it is damaged: move it away, or name another with --ledger"
-    if "readonly" in text:
-        return "; give this user the right to write it, or name another with --ledger"
-    if "full" in text:
-        return "; make room, then run the plan again: it goes on where it was"
-    return ""
+    name = getattr(cause, "sqlite_errorname", "")
+    return next((f"; {advice}" for beginning, advice in ADVICE.items() if name.startswith(beginning)), "")

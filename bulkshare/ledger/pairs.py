@@ -1,0 +1,152 @@
+"""The rows of pairs: the statements that write them, and `Outcome`s as rows and back."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import bindparam, insert, select, update
+
+from bulkshare.ledger.schema import PAIRS
+from bulkshare.ledger.values import (
+    RESULT_CODES,
+    RESULTS,
+    pack_request_id,
+    pack_time,
+    unpack_request_id,
+    unpack_time,
+)
+from bulkshare.model import Outcome, Result
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from sqlalchemy import Connection, Row, Select, UpdateBase
+
+    from bulkshare.ledger.names import Names
+    from bulkshare.model import Member
+
+Block = tuple[str, "Sequence[str]"]  # an image ID and member IDs
+
+KEY = ("run_id", "image", "member")
+DESCRIBED = ("status", "created_at", "updated_at", "schema")
+SETTLED = ("result", "http_status", *DESCRIBED, "attempts", "request_id", "reason", "started_at", "settled_at")
+
+
+def _parameters(names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: bindparam(f"new_{name}") for name in names}
+
+
+_THIS_PAIR = [PAIRS.c[name] == bindparam(f"at_{name}") for name in KEY]
+# The rows that `execute_many` takes for these: the columns in the order above; for the updates the key comes last.
+ENQUEUE = insert(PAIRS).prefix_with("OR IGNORE", dialect="sqlite").values(_parameters(KEY))
+SETTLE = update(PAIRS).where(*_THIS_PAIR).values(_parameters(SETTLED))
+DESCRIBE = update(PAIRS).where(*_THIS_PAIR, PAIRS.c.result.is_not(None)).values(_parameters(DESCRIBED))
+
+
+def execute_many(connection: Connection, statement: UpdateBase, rows: list[tuple[Any, ...]]) -> int:
+    """Execute a statement once per row of plain values, in the order of its parameters; return how many rows changed.
+
+    SQLAlchemy's own way goes over a dict per row, which takes longer than what SQLite then does with it.
+    """
+    return connection.exec_driver_sql(str(statement.compile(dialect=connection.dialect)), rows).rowcount
+
+
+def batches(blocks: Iterable[Block], pairs: int) -> Iterator[list[Block]]:
+    """Group blocks so that each batch has about that many pairs and never twice as many, cutting larger ones."""
+    batch: list[Block] = []
+    size = 0
+    for image_id, member_ids in blocks:
+        members = iter(member_ids)
+        while part := list(islice(members, pairs)):
+            batch.append((image_id, part))
+            size += len(part)
+            if size >= pairs:
+                yield batch
+                batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def texts_of_blocks(blocks: list[Block]) -> dict[str, None]:
+    """Return the texts that enqueueing needs numbers for, each once, in the order in which they come."""
+    texts = dict.fromkeys(image_id for image_id, _ in blocks)
+    for _, member_ids in blocks:
+        texts.update(dict.fromkeys(member_ids))
+    return texts
+
+
+def texts_of(records: Sequence[Outcome] | Sequence[Member]) -> set[str]:
+    """Return the texts that writing these needs numbers for."""
+    texts: set[str | None] = set()
+    for record in records:
+        texts.update((record.image_id, record.member_id, record.status, record.schema))
+        if isinstance(record, Outcome):
+            texts.add(record.reason or None)
+    return {text for text in texts if text is not None}
+
+
+def settled_row(run_id: int, outcome: Outcome, numbers: dict[str, int]) -> tuple[Any, ...]:
+    """Return a row for `SETTLE`."""
+    return (
+        RESULT_CODES.get(outcome.result),
+        outcome.http_status,
+        None if outcome.status is None else numbers[outcome.status],
+        pack_time(outcome.created_at),
+        pack_time(outcome.updated_at),
+        None if outcome.schema is None else numbers[outcome.schema],
+        outcome.attempts,
+        pack_request_id(outcome.request_id),
+        numbers[outcome.reason] if outcome.reason else None,
+        pack_time(outcome.started_at),
+        pack_time(outcome.settled_at),
+        run_id,
+        numbers[outcome.image_id],
+        numbers[outcome.member_id],
+    )
+
+
+def described_row(run_id: int, member: Member, numbers: dict[str, int]) -> tuple[Any, ...]:
+    """Return a row for `DESCRIBE`."""
+    return (
+        None if member.status is None else numbers[member.status],
+        pack_time(member.created_at),
+        pack_time(member.updated_at),
+        None if member.schema is None else numbers[member.schema],
+        run_id,
+        numbers[member.image_id],
+        numbers[member.member_id],
+    )
+
+
+def select_outcomes(run_id: int, results: frozenset[Result] | None) -> Select[Any]:
+    """Return the query whose rows `read_outcomes` takes: all of the run's pairs, or those with one of `results`."""
+    columns = [PAIRS.c[name] for name in (*KEY[1:], *SETTLED)]
+    query = select(*columns).where(PAIRS.c.run_id == run_id).order_by(PAIRS.c.image, PAIRS.c.member)
+    if results is None:
+        return query
+    settled = PAIRS.c.result.in_([RESULT_CODES[result] for result in results - {Result.PENDING}])
+    return query.where(settled | PAIRS.c.result.is_(None) if Result.PENDING in results else settled)
+
+
+def read_outcomes(connection: Connection, rows: Sequence[Row[Any]], names: Names) -> Iterator[Outcome]:
+    """Yield rows of `select_outcomes` as what they were made of. Column by column: quicker than row by row."""
+    images, members, results, http_statuses, statuses, created, updated, schemas, tries, requests, reasons, *when = zip(
+        *rows, strict=True
+    )
+    texts = names.texts(connection, set().union(images, members, statuses, schemas, reasons))
+    return map(
+        Outcome,
+        map(texts.__getitem__, images),
+        map(texts.__getitem__, members),
+        map(RESULTS.__getitem__, results),
+        http_statuses,
+        map(texts.get, statuses),
+        map(unpack_time, created),
+        map(unpack_time, updated),
+        map(texts.get, schemas),
+        (number or 0 for number in tries),
+        map(unpack_request_id, requests),
+        (texts.get(number, "") for number in reasons),
+        *(map(unpack_time, times) for times in when),
+    )

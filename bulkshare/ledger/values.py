@@ -1,0 +1,48 @@
+"""How single values are kept: times as milliseconds since 1970, results as small numbers, request IDs as bytes."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+
+from bulkshare.model import Result
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MILLISECOND = timedelta(milliseconds=1)
+
+# What oslo.middleware makes; other servers and proxies make others.
+USUAL_REQUEST_ID = re.compile(r"req-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+AS_TEXT, AS_UUID = b"\0", b"\1"  # the first byte tells what follows
+
+# The numbers are in files of users: append, never renumber. A pair without one is pending.
+RESULT_CODES = {Result.SHARED: 1, Result.ALREADY: 2, Result.REJECTED: 3, Result.FAILED: 4, Result.SKIPPED: 5}
+RESULTS: dict[int | None, Result] = {code: result for result, code in RESULT_CODES.items()} | {None: Result.PENDING}
+
+
+def pack_time(value: datetime | None) -> int | None:
+    """Return an aware datetime as milliseconds since 1970, rounded down."""
+    return None if value is None else (value - EPOCH) // MILLISECOND
+
+
+def unpack_time(kept: int | None) -> datetime | None:
+    """Return the aware UTC datetime that `pack_time` was given, without its microseconds."""
+    return None if kept is None else EPOCH + kept * MILLISECOND
+
+
+def pack_request_id(value: str | None) -> bytes | None:
+    """Return a request ID in 17 bytes where it is "req-" and a UUID in lower case, else as its text."""
+    if value is None:
+        return None
+    if USUAL_REQUEST_ID.fullmatch(value):
+        return AS_UUID + bytes.fromhex(value[4:].replace("-", ""))
+    return AS_TEXT + value.encode()
+
+
+def unpack_request_id(kept: bytes | None) -> str | None:
+    """Return what `pack_request_id` was given."""
+    if kept is None:
+        return None
+    if kept[:1] == AS_TEXT:
+        return kept[1:].decode()
+    digits = kept[1:].hex()
+    return f"req-{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
