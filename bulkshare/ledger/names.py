@@ -60,10 +60,10 @@ class Names:
         missing = [number for number in numbers if number is not None and number not in self._texts]
         for start in range(0, len(missing), CHUNK):
             query = select(NAMES.c.id, NAMES.c.text).where(NAMES.c.id.in_(missing[start : start + CHUNK]))
-            self._texts.update(connection.execute(query).tuples().all())
+            self._texts.update({row.id: row.text for row in connection.execute(query)})
         return self._texts
 
 
 def _look_up(connection: Connection, texts: list[str]) -> dict[str, int]:
     query = select(NAMES.c.text, NAMES.c.id).where(NAMES.c.text.in_(texts))
-    return dict(connection.execute(query).tuples().all())
+    return {row.text: row.id for row in connection.execute(query)}
