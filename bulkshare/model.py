@@ -214,38 +214,6 @@ class Connection:
     proxy: str | None = field(default=None, repr=False)  # a URL that may hold a password
 
 
-class RunState(StrEnum):
-    """Where a run stands. A killed run stays RUNNING: its lock is free, so the next one can tell."""
-
-    RUNNING = "running"
-    INTERRUPTED = "interrupted"  # stopped early in good order; the rest is pending
-    FINISHED = "finished"  # no pair is pending
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One run of a plan, as the ledger keeps it.
-
-    `key` is the name users see. `fingerprint` is the plan's set of pairs as a hash: a run may be continued only by
-    the same plan against the same account. `requests`, `retries` and `seconds` sum over its continuations.
-    """
-
-    id: int
-    key: str
-    plan: str
-    fingerprint: str
-    account: Account
-    state: RunState
-    started_at: datetime
-    finished_at: datetime | None = None
-    host: str = ""
-    pid: int = 0
-    requests: int = 0
-    retries: int = 0
-    seconds: float = 0.0
-    totals: Mapping[Result, int] = field(default_factory=dict)
-
-
 @dataclass(frozen=True, slots=True)
 class Limits:
     """How hard the cloud may be worked: requests in flight, requests per second, in flight per image."""
@@ -262,6 +230,52 @@ class RetryPolicy:
     attempts: int = 6
     base_seconds: float = 0.5
     cap_seconds: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a run was told to work: what it takes to go on with it where its plan is not at hand."""
+
+    cloud: str | None = None  # the clouds.yaml entry as configured; None: the OS_* variables
+    region: str | None = None  # as the plan names it
+    sandbox: bool = False  # on a cloud that ended with the run
+    limits: Limits = field(default_factory=Limits)
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+
+
+class RunState(StrEnum):
+    """Where a run stands. A killed run stays RUNNING: its lock is free, so the next one can tell."""
+
+    RUNNING = "running"
+    INTERRUPTED = "interrupted"  # stopped early in good order; the rest is pending
+    FINISHED = "finished"  # no pair is pending
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of a plan, as the ledger keeps it.
+
+    `key` is the name users see. `fingerprint` is the plan's set of pairs as a hash: a run may be continued only by
+    the same plan against the same account. `requests`, `retries` and `seconds` sum over its continuations. `enqueued`
+    says that all its pairs are in the ledger: without that only its plan knows what they are.
+    """
+
+    id: int
+    key: str
+    plan: str
+    fingerprint: str
+    account: Account
+    state: RunState
+    started_at: datetime
+    finished_at: datetime | None = None
+    host: str = ""
+    pid: int = 0
+    requests: int = 0
+    retries: int = 0
+    seconds: float = 0.0
+    totals: Mapping[Result, int] = field(default_factory=dict)
+    settings: Settings = field(default_factory=Settings)
+    enqueued: bool = False
 
 
 @dataclass(frozen=True, slots=True)

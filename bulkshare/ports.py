@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         Request,
         Result,
         Run,
+        Settings,
         Step,
         Verdict,
     )
@@ -56,7 +57,9 @@ class Ledger(Protocol):
     Every method raises `LedgerError` when the store can't be read or written.
     """
 
-    def begin(self, *, plan: str, fingerprint: str, account: Account, now: datetime) -> Run:
+    def begin(
+        self, *, plan: str, fingerprint: str, account: Account, now: datetime, settings: Settings | None = None
+    ) -> Run:
         """Write down a new run in state RUNNING, of this process and host, and return it."""
         ...
 
@@ -64,12 +67,16 @@ class Ledger(Protocol):
         """Return the newest run of `plan` if it is not FINISHED, and of this fingerprint, endpoint and project."""
         ...
 
-    def reopen(self, run_id: int) -> Run:
-        """Set an unfinished run to RUNNING again, of this process and host."""
+    def reopen(self, run_id: int, settings: Settings | None = None) -> Run:
+        """Set an unfinished run to RUNNING again, of this process and host, with other settings where given."""
         ...
 
     def enqueue(self, run_id: int, blocks: Iterable[tuple[str, Sequence[str]]]) -> int:
         """Insert (image ID, member IDs) blocks as pending pairs unless they are there; return how many are new."""
+        ...
+
+    def mark_enqueued(self, run_id: int) -> None:
+        """Write down that all the run's pairs have been enqueued."""
         ...
 
     def pending_images(self, run_id: int, *, after: str | None, limit: int) -> list[tuple[str, int]]:
@@ -106,6 +113,17 @@ class Ledger(Protocol):
 
     def runs(self, *, limit: int | None = None) -> list[Run]:
         """Return the runs with their totals, newest first."""
+        ...
+
+    def last_enqueued(self, *, plan: str, account: Account) -> Run | None:
+        """Return the newest run of `plan` at this endpoint and for this project whose pairs were all enqueued."""
+        ...
+
+    def prune(self, run_ids: Sequence[int], *, names: bool) -> None:
+        """Delete runs and their pairs. With `names`, texts that no pair uses are deleted, and the file shrinks.
+
+        Other processes remember the numbers of names: `names` only while no other run is at work on the ledger.
+        """
         ...
 
     def find_run(self, key: str | None = None) -> Run | None:

@@ -5,69 +5,28 @@ Importing this module is cheap, so that `--help` and shell completion answer at 
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
 import click
 
 from bulkshare import __version__
-from bulkshare.errors import BulkshareError, PlanError
-
-EXIT_CODES = """
-\b
-Exit codes:
-  0    every pair is as planned
-  1    finished, but some pairs are not
-  2    bad usage or plan; nothing was sent
-  3    credentials or endpoint refused
-  4    ledger unusable
-  5    stopped early (endpoint down, --deadline, --max-failures); the rest is pending
-  75   another run of this plan holds the lock
-  130  interrupted; the rest is pending
-"""
-PLAN = click.argument("plan", type=click.Path(path_type=Path))
-RUN = click.argument("run", required=False)
-LEDGER = click.option(
-    "--ledger",
-    envvar="BULKSHARE_LEDGER",
-    metavar="PATH|URL",
-    show_envvar=True,
-    help="Where the ledger is. Default: ledger.db in the user's state directory.",
+from bulkshare.cli.options import (
+    AS_JSON,
+    EXIT_CODES,
+    LEDGER,
+    LIMITS,
+    OS_CLOUD,
+    OUTPUT,
+    PLAN,
+    QUIET,
+    RUN,
+    SANDBOX,
+    STOPS,
+    WAIT_LOCK,
+    Duration,
 )
-
-
-class Duration(click.ParamType[float]):
-    """A duration such as 20ms or 2h, in seconds."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return seconds."""
-        import durationpy
-
-        if value == "inf":
-            return math.inf
-        try:
-            seconds = float(durationpy.from_str(value).total_seconds())
-        except (durationpy.DurationError, OverflowError, ValueError):
-            seconds = -1.0
-        if seconds < 0:
-            self.fail(f"{value!r} is no duration; write e.g. 20ms, 30s, 15m or 2h", param, ctx)
-        return seconds
-
-
-class Share(click.ParamType[str]):
-    """A number, or a percentage."""
-
-    name = "share"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the text once it is known to be one of the two."""
-        number = str(value).removesuffix("%")
-        if not number.isdecimal() or (value.endswith("%") and int(number) > 100):
-            self.fail(f"{value!r} is neither a number of pairs nor a percentage of them", param, ctx)
-        return str(value)
+from bulkshare.errors import BulkshareError, PlanError
 
 
 class Commands(click.Group):
@@ -122,34 +81,16 @@ def schema() -> None:
 @main.command(epilog=EXIT_CODES)
 @PLAN
 @click.option("--dry-run", is_flag=True, help="Ask the cloud who is a member, print what would be sent, send no write.")
+@click.option("--retry-failed", is_flag=True, help="Only the pairs that the plan's last run did not bring about.")
+@click.option("--verify", is_flag=True, help="Compare the plan with the cloud's members at the end.")
 @LEDGER
-@click.option("--os-cloud", metavar="NAME", help="The clouds.yaml entry to use, where the plan names none.")
-@click.option("--sandbox", is_flag=True, help="Run against an embedded cloud that has the plan's images: no account.")
-@click.option(
-    "--concurrency", type=click.IntRange(1, 1000), metavar="N", help="Requests in flight. Default: the plan's."
-)
-@click.option(
-    "--rate", type=click.FloatRange(0.001, 1e6), metavar="R", help="Requests a second. Default: the plan's."
-)
-@click.option(
-    "--max-failures", "failures", metavar="N|P%", type=Share(), help="Stop when more pairs are refused or fail."
-)
-@click.option("--deadline", metavar="DURATION", type=Duration(), default="inf", help="Stop after so long, e.g. 2h.")
-@click.option(
-    "--give-up-after",
-    metavar="DURATION",
-    type=Duration(),
-    default="15m",
-    show_default=True,
-    help="Stop when the endpoint has been down for so long.",
-)
+@WAIT_LOCK
+@OS_CLOUD
+@SANDBOX
+@LIMITS
+@STOPS
 @click.option("--no-preflight", is_flag=True, help="Don't list the images' members first.")
-@click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object on stdout.")
-@click.option("-q", "--quiet", is_flag=True, help="Print nothing when every pair is as planned.")
-@click.option("-v", "--verbose", is_flag=True, help="Log every answer.")
-@click.option(
-    "--log-format", type=click.Choice(["console", "json"]), default="console", help="The log's form, on stderr."
-)
+@OUTPUT
 @click.pass_context
 def run(ctx: click.Context, /, **options: Any) -> None:
     """Make the cloud agree with a plan: share every image in it with every project in it.
@@ -159,6 +100,43 @@ def run(ctx: click.Context, /, **options: Any) -> None:
     from bulkshare.cli.run import RunOptions, run_plan
 
     ctx.exit(run_plan(RunOptions(**options)))
+
+
+@main.command(epilog=EXIT_CODES)
+@RUN
+@LEDGER
+@WAIT_LOCK
+@click.option("--os-cloud", metavar="NAME", help="The clouds.yaml entry to use. Default: the one the run had.")
+@LIMITS
+@STOPS
+@OUTPUT
+@click.pass_context
+def resume(ctx: click.Context, /, **options: Any) -> None:
+    """Finish a run that has pending pairs, without its plan. RUN as for `show`.
+
+    Cloud, limits and retries are the run's own; endpoint and project have to be what they were.
+    """
+    from bulkshare.cli.resume import ResumeOptions, resume_run
+
+    ctx.exit(resume_run(ResumeOptions(**options)))
+
+
+@main.command()
+@PLAN
+@OS_CLOUD
+@SANDBOX
+@LIMITS
+@AS_JSON
+@QUIET
+@click.pass_context
+def verify(ctx: click.Context, /, **options: Any) -> None:
+    """List the members of the plan's images and compare, sending no write: what is missing, what is extra.
+
+    Exit code 0 where nothing is missing, else 1.
+    """
+    from bulkshare.cli.verify import VerifyOptions, verify_plan
+
+    ctx.exit(verify_plan(VerifyOptions(**options)))
 
 
 @main.command()
@@ -195,6 +173,25 @@ def export(run: str | None, form: str, output: Path | None, ledger: str | None) 
     from bulkshare.cli.history import export_run
 
     export_run(ledger, run, form=form, output=output)
+
+
+@main.group()
+def ledger() -> None:
+    """Look after the ledger."""
+
+
+@ledger.command()
+@click.option("--keep", metavar="DURATION", type=Duration(), required=True, help="How old runs may be, e.g. 90d.")
+@click.option("--dry-run", is_flag=True, help="Print what would be deleted, delete nothing.")
+@LEDGER
+def prune(keep: float, dry_run: bool, ledger: str | None) -> None:
+    """Delete the runs that began longer ago, with their pairs.
+
+    The last run of a plan stays while it is unfinished.
+    """
+    from bulkshare.cli.pruning import prune_ledger
+
+    prune_ledger(ledger, keep_seconds=keep, dry_run=dry_run)
 
 
 @main.command()

@@ -49,7 +49,7 @@ def list_runs(where: str | None, limit: int) -> None:
 def show_run(where: str | None, key: str | None, *, failed: bool, limit: int) -> None:
     """Print a run and its pairs; `limit` 0 prints all of them. Raises `UsageError` where there is no such run."""
     with open_ledger(where, create=False) as ledger:
-        run = _find(ledger, key)
+        run = find_run(ledger, key)
         account = run.account
         causes = causes_of(islice(ledger.outcomes(run.id, results=SETTLED_BADLY), CAUSES_SEEN))
         out = console()
@@ -69,13 +69,14 @@ def show_run(where: str | None, key: str | None, *, failed: bool, limit: int) ->
 def export_run(where: str | None, key: str | None, *, form: str, output: Path | None) -> None:
     """Write all pairs of a run. Raises `UsageError` where there is no such run, or the file can't be written."""
     with open_ledger(where, create=False) as ledger:
-        run = _find(ledger, key)
+        run = find_run(ledger, key)
         lines = (export_csv if form == "csv" else export_jsonl)(run.key, ledger.outcomes(run.id))
         with _replacing(output) as file:
             file.writelines(lines)
 
 
-def _find(ledger: Ledger, key: str | None) -> Run:
+def find_run(ledger: Ledger, key: str | None) -> Run:
+    """Return a run by its name or the beginning of it; the last one where `key` is None. Raises `UsageError`."""
     run = ledger.find_run(key)
     if run is None:
         raise UsageError(

@@ -14,7 +14,13 @@ import structlog
 from rich.console import Console
 
 from bulkshare.progress import Display, Log, Observers
-from bulkshare.report import render_dry_run, render_summary, summary_document
+from bulkshare.report import (
+    comparison_document,
+    render_comparison,
+    render_dry_run,
+    render_summary,
+    summary_document,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,7 +29,7 @@ if TYPE_CHECKING:
 
     from bulkshare.model import Account
     from bulkshare.progress import Tracker
-    from bulkshare.report import Listed, Summary
+    from bulkshare.report import Comparison, Listed, Summary
 
 WIDTH_WITHOUT_TERMINAL = 200  # a pipe or a file has no width of its own; IDs are not to be cut
 
@@ -45,21 +51,28 @@ class Voice:
         level = logging.DEBUG if verbose else logging.ERROR if quiet or self._live else logging.INFO
         self._log = _logger(level, log_format)
 
-    def acting_as(self, account: Account, *, run: str | None, plan: str, continued: bool) -> None:
-        """Say who is about to do what, and bind it to every line of the log."""
+    def note(self, message: str) -> None:
+        """Say something on stderr, unless nothing is to be heard while all is well."""
+        if self._live:
+            console(stderr=True).print(message)
+        else:
+            self._log.info(message)
+
+    def acting_as(self, account: Account, doing: str, what: str, *, plan: str, run: str | None) -> None:
+        """Say who is about to do what, and bind plan, cloud and run to every line of the log."""
         self._log = self._log.bind(plan=plan, cloud=account.cloud, **({"run": run} if run else {}))
         self._log.info(
-            "continuing" if continued else "starting",
+            doing,
             user=account.user,
             project=account.project,
             region=account.region,
             endpoint=account.endpoint,
         )
         if self._live:
-            what = f"Continuing run {run}" if continued else f"Run {run}" if run else f"Dry run of {plan}"
             where = f"{account.cloud} {account.region}".strip()
             console(stderr=True).print(
-                f"{what}\nAs user {account.user} of project {account.project}, cloud {where}, at {account.endpoint}"
+                f"{doing.capitalize()} {what}\n"
+                f"As user {account.user} of project {account.project}, cloud {where}, at {account.endpoint}"
             )
 
     @contextmanager
@@ -72,15 +85,33 @@ class Voice:
                 stack.enter_context(Display(tracker, console(stderr=True), allowed_rate=allowed_rate, pace=pace))
             yield Observers(tracker, Log(tracker, self._log, time.monotonic, pace), *others)
 
-    def conclude(self, summary: Summary, *, listed: Listed | None) -> None:
-        """Say how it ended; `listed` makes it a dry run's. Nothing where all is well and nobody wants to hear it."""
+    def conclude(self, summary: Summary, *, listed: Listed | None = None, comparison: Comparison | None = None) -> None:
+        """Say how it ended; `listed` makes it a dry run's, `comparison` is what was found on the cloud afterwards.
+
+        Nothing where all is well and nobody wants to hear it.
+        """
         document = summary_document(summary)
         self._log.info("ended", **{key: document[key] for key in document if key not in {"run", "plan"}})
         if self._as_json:
-            click.echo(json.dumps(document))
-        elif not self._quiet or not summary.as_planned:
+            compared = {"verify": comparison_document(comparison)} if comparison is not None else {}
+            click.echo(json.dumps(document | compared))
+            return
+        if not self._quiet or not summary.as_planned:
             rendered = render_summary(summary) if listed is None else render_dry_run(summary, listed)
             console(stderr=self._quiet).print(rendered)
+        if comparison is not None:
+            self._print_comparison(comparison)
+
+    def conclude_comparison(self, comparison: Comparison) -> None:
+        """Say how the cloud differs from a plan. Nothing where nothing is missing and nobody wants to hear it."""
+        if self._as_json:
+            click.echo(json.dumps(comparison_document(comparison)))
+        else:
+            self._print_comparison(comparison)
+
+    def _print_comparison(self, comparison: Comparison) -> None:
+        if not self._quiet or not comparison.complete:
+            console(stderr=self._quiet).print(render_comparison(comparison))
 
 
 def _logger(level: int, form: str) -> FilteringBoundLogger:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from platformdirs import user_state_path
@@ -27,6 +29,16 @@ def open_ledger(where: str | None, *, create: bool) -> Iterator[SqlLedger]:
         yield ledger
     finally:
         ledger.close()
+
+
+@contextmanager
+def throwaway_ledger() -> Iterator[SqlLedger]:
+    """Open a ledger that is gone afterwards."""
+    with (
+        tempfile.TemporaryDirectory(prefix="bulkshare-") as folder,
+        open_ledger(str(Path(folder) / "ledger.db"), create=True) as ledger,
+    ):
+        yield ledger
 
 
 def utc_now() -> datetime:

@@ -20,7 +20,8 @@ CHUNK = 500  # texts in one look-up: the oldest SQLite takes 999 parameters
 class Names:
     """The `names` table, with a memory of what was looked up.
 
-    Only rows that are committed are remembered, and none is ever deleted: other processes remember them too.
+    Only rows that are committed are remembered. Other processes remember them too: rows are deleted only while no run
+    is at work (`pruning`).
     """
 
     def __init__(self) -> None:

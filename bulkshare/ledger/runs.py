@@ -10,6 +10,7 @@ from sqlalchemy import func, insert, select, update
 
 from bulkshare.errors import UsageError
 from bulkshare.ledger.schema import PAIRS, RUNS
+from bulkshare.ledger.settings import pack_settings, unpack_settings
 from bulkshare.ledger.values import RESULTS, pack_time, unpack_time
 from bulkshare.model import Account, Result, Run, RunState
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Row, Select
 
+    from bulkshare.model import Settings
 
 MATCHES_SHOWN = 5
 
@@ -49,7 +51,15 @@ def find(connection: Connection, key: str) -> Run | None:
     return _one(connection, RUNS.c.key == keys[0]) if keys else None
 
 
-def add(connection: Connection, *, plan: str, fingerprint: str, account: Account, now: datetime) -> Run:
+def last_enqueued(connection: Connection, *, plan: str, endpoint: str, project_id: str) -> Run | None:
+    """Return the newest run of a plan at an endpoint and for a project, of those that know all their pairs."""
+    same = RUNS.c.plan == plan, RUNS.c.endpoint == endpoint, RUNS.c.project_id == project_id, RUNS.c.enqueued
+    return next(iter(_read(connection, _newest_first().where(*same).limit(1))), None)
+
+
+def add(
+    connection: Connection, *, plan: str, fingerprint: str, account: Account, now: datetime, settings: Settings
+) -> Run:
     """Add a run that is at work from now on, under a key of its own."""
     key = _free_key(connection, f"{plan}-{now:%Y%m%dT%H%M%SZ}")
     row = {
@@ -63,17 +73,25 @@ def add(connection: Connection, *, plan: str, fingerprint: str, account: Account
         "project": account.project,
         "project_id": account.project_id,
         "started_at": pack_time(now),
+        "settings": pack_settings(settings),
         **_at_work(),
     }
     connection.execute(insert(RUNS), row)
     return _one(connection, RUNS.c.key == key)
 
 
-def set_to_work(connection: Connection, run_id: int) -> Run:
+def set_to_work(connection: Connection, run_id: int, settings: Settings | None) -> Run:
     """Let a run be at work again, by this process."""
     values = {**_at_work(), "finished_at": None, "totals": None}
+    if settings is not None:
+        values["settings"] = pack_settings(settings)
     connection.execute(update(RUNS).where(RUNS.c.id == run_id).values(values))
     return _one(connection, RUNS.c.id == run_id)
+
+
+def mark_enqueued(connection: Connection, run_id: int) -> None:
+    """Write down that all the run's pairs are in the ledger."""
+    connection.execute(update(RUNS).where(RUNS.c.id == run_id).values(enqueued=True))
 
 
 def set_to_rest(
@@ -136,4 +154,6 @@ def _run(connection: Connection, row: Row[Any]) -> Run:
         retries=row.retries,
         seconds=row.seconds,
         totals=count_pairs(connection, row.id) if kept is None else {result: kept[result.value] for result in Result},
+        settings=unpack_settings(row.settings),
+        enqueued=row.enqueued,
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
     Float,
     Integer,
@@ -63,6 +64,8 @@ RUNS = Table(
     Column("requests", BigInteger, nullable=False, default=0),
     Column("retries", BigInteger, nullable=False, default=0),
     Column("seconds", Float, nullable=False, default=0.0),
+    Column("settings", JSON, nullable=False),  # `settings.pack_settings`
+    Column("enqueued", Boolean, nullable=False, default=False),  # whether all its pairs are here
     Column("totals", JSON),  # of a run that is not running, so that old runs are listed without counting their pairs
 )
 PAIRS = Table(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from sqlalchemy import func, select, update
 
-from bulkshare.ledger import runs
+from bulkshare.ledger import pruning, runs
 from bulkshare.ledger.names import Names
 from bulkshare.ledger.pairs import (
     DESCRIBE,
@@ -24,7 +24,7 @@ from bulkshare.ledger.pairs import (
 from bulkshare.ledger.schema import PAIRS
 from bulkshare.ledger.store import Store
 from bulkshare.ledger.values import RESULT_CODES, pack_time
-from bulkshare.model import Account, Outcome, Result, Run, RunState
+from bulkshare.model import Account, Outcome, Result, Run, RunState, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -57,7 +57,9 @@ class SqlLedger:
 
     # --- runs ----------------------------------------------------------------------------------------------------
 
-    def begin(self, *, plan: str, fingerprint: str, account: Account, now: datetime) -> Run:
+    def begin(
+        self, *, plan: str, fingerprint: str, account: Account, now: datetime, settings: Settings | None = None
+    ) -> Run:
         """See `ports.Ledger`."""
         with self._store.writing() as connection:
             return runs.add(
@@ -66,6 +68,7 @@ class SqlLedger:
                 fingerprint=fingerprint,
                 account=account,
                 now=now,
+                settings=settings or Settings(),
             )
 
     def unfinished(self, *, plan: str, fingerprint: str, account: Account) -> Run | None:
@@ -81,10 +84,10 @@ class SqlLedger:
         with self._store.reading() as connection:
             return next(iter(runs.newest_runs(connection, plan=plan, limit=1)), None)
 
-    def reopen(self, run_id: int) -> Run:
+    def reopen(self, run_id: int, settings: Settings | None = None) -> Run:
         """See `ports.Ledger`."""
         with self._store.writing() as connection:
-            return runs.set_to_work(connection, run_id)
+            return runs.set_to_work(connection, run_id, settings)
 
     def finish(self, run_id: int, *, now: datetime, requests: int, retries: int, seconds: float) -> Run:
         """See `ports.Ledger`."""
@@ -95,6 +98,22 @@ class SqlLedger:
         """See `ports.Ledger`."""
         with self._store.reading() as connection:
             return runs.newest_runs(connection, limit=limit)
+
+    def last_enqueued(self, *, plan: str, account: Account) -> Run | None:
+        """See `ports.Ledger`."""
+        with self._store.reading() as connection:
+            return runs.last_enqueued(connection, plan=plan, endpoint=account.endpoint, project_id=account.project_id)
+
+    def prune(self, run_ids: Sequence[int], *, names: bool) -> None:
+        """See `ports.Ledger`. A transaction for each run: others get to write in between."""
+        for run_id in run_ids:
+            with self._store.writing() as connection:
+                pruning.delete_run(connection, run_id)
+        if names:
+            with self._store.writing() as connection:
+                pruning.delete_unused_names(connection)
+            self._names = Names()
+            self._store.shrink()
 
     def find_run(self, key: str | None = None) -> Run | None:
         """See `ports.Ledger`. Raises `UsageError` where several runs begin with `key`."""
@@ -118,6 +137,11 @@ class SqlLedger:
                 added += execute_many(connection, ENQUEUE, rows)
             self._names.remember(numbers)
         return added
+
+    def mark_enqueued(self, run_id: int) -> None:
+        """See `ports.Ledger`."""
+        with self._store.writing() as connection:
+            runs.mark_enqueued(connection, run_id)
 
     def pending_images(self, run_id: int, *, after: str | None, limit: int) -> list[tuple[str, int]]:
         """See `ports.Ledger`."""

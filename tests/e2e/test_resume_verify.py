@@ -1,0 +1,254 @@
+"""Going on with a run, trying again what failed, comparing with the cloud, leaving at once: as a user does it."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bulkshare.sandbox import Cloud
+
+if TYPE_CHECKING:
+    from tests.shell import Shell
+
+IMAGES = list(Cloud.sample(3, 0).images)
+PROJECTS = [f"project-{number:03}" for number in range(40)]
+QUICK = "limits: {concurrency: 4, rate: 1000}\nretry: {attempts: 3, base: 10ms, cap: 50ms}\n"
+LEAVING_SECONDS = 5  # well below the 10 s that requests in flight get, and the 600 s of a cool-down
+ON_SANDBOX = ("--os-cloud", "sandbox")
+
+
+def port_of(shell: Shell) -> str:
+    """Return the port of the shell's sandbox."""
+    found = re.search(r"127\.0\.0\.1:(\d+)", (shell.directory / "clouds.yaml").read_text("utf-8"))
+    assert found is not None
+    return found[1]
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    """End a process the hard way."""
+    process.kill()
+    process.communicate()
+
+
+def stopped_run(shell: Shell, *, name: str = "plan", more: str = QUICK) -> str:
+    """Stop a run of 120 pairs while most are pending, and return the run's name."""
+    plan = shell.plan(IMAGES, PROJECTS, name=name, more=more)
+    done = shell.run("run", plan, *ON_SANDBOX, "--deadline", "0s", "--json", exit_code=5)
+    summary = json.loads(done.stdout)
+    assert summary["pending"] > 0
+    assert f"bulkshare resume {summary['run']}" in done.stderr
+    return str(summary["run"])
+
+
+def wait_for_line(process: subprocess.Popen[str], text: str) -> None:
+    """Read the process's log until a line has the text."""
+    assert process.stderr is not None
+    for line in process.stderr:
+        if text in line:
+            return
+    pytest.fail(f"the log never said {text!r}")
+
+
+def test_resume_without_the_plan(shell: Shell) -> None:
+    """The ledger has all it takes: the pairs, the cloud's name, limits and retries."""
+    shell.start_sandbox()
+    key = stopped_run(shell, more=f"cloud: sandbox\n{QUICK}")
+    (shell.directory / "plan.yaml").unlink()
+    summary = shell.run_json("resume")
+    assert (summary["run"], summary["plan"], summary["shared"], summary["pending"]) == (key, "plan", 120, 0)
+    assert all(row["attempts"] == 1 for row in shell.rows(key))
+
+
+def test_resume_goes_on_until_it_is_done(shell: Shell) -> None:
+    """A killed run that is stopped again is still one run; a run may be named by the beginning of its name."""
+    shell.start_sandbox("--latency", "20ms")
+    plan = shell.plan(IMAGES, PROJECTS, more="limits: {concurrency: 2, rate: 1000}\n")
+    process = shell.start("run", plan, *ON_SANDBOX, "-v", "--log-format", "json")
+    wait_for_line(process, '"step": "add"')
+    end(process)
+    stopped = shell.run("resume", "plan-", "--deadline", "200ms", "--json", exit_code=5)
+    first = json.loads(stopped.stdout)
+    second = shell.run_json("resume", first["run"], "--concurrency", "16")
+    assert (second["run"], second["planned"], second["pending"]) == (first["run"], 120, 0)
+    assert second["shared"] + second["already"] == 120
+
+
+def test_resume_of_a_finished_run(shell: Shell) -> None:
+    """It says so, sends nothing, and leaves with the run's result."""
+    shell.start_sandbox()
+    shell.run("run", shell.plan(IMAGES, ["p"]), *ON_SANDBOX)
+    done = shell.run("resume", "--json")
+    assert "is finished" in done.stderr
+    assert json.loads(done.stdout)["requests"] == 0
+    shell.run("run", shell.plan(["unknown"], ["p"], name="bad"), *ON_SANDBOX, exit_code=1)
+    assert "is finished" in shell.run("resume", exit_code=1).stderr
+
+
+def test_resume_elsewhere_is_refused(shell: Shell) -> None:
+    """Another endpoint, another project, an unknown entry, a run on a sandbox of its own: exit 2, and why."""
+    first = shell.start_sandbox()
+    stopped_run(shell)
+    end(first)
+    shell.start_sandbox()
+    assert "a run is finished where it began" in shell.run("resume", exit_code=2).stderr
+    assert "nowhere" in shell.run("resume", "--os-cloud", "nowhere", exit_code=2).stderr
+    plan = shell.plan(IMAGES, PROJECTS, name="embedded", more=QUICK)
+    shell.run("run", plan, "--sandbox", "--deadline", "0s", exit_code=5)
+    assert "sandbox" in shell.run("resume", exit_code=2).stderr
+    assert "no-such-run" in shell.run("resume", "no-such-run", exit_code=2).stderr
+
+
+def test_retry_failed(shell: Shell) -> None:
+    """Only what the last run left and the plan still names is tried, as a run of its own, until nothing is left."""
+    shell.start_sandbox("--fault", "POST members 400 100% times=5")
+    plan = shell.plan(IMAGES, PROJECTS, more=QUICK)
+    first = shell.run_json("run", plan, *ON_SANDBOX, exit_code=1)
+    assert first["rejected"] + first["skipped"] == 5
+    left = [row["member_id"] for row in shell.rows() if row["result"] in {"rejected", "skipped"}]
+    kept = [project for project in PROJECTS if project != left[0]]
+    shell.plan(IMAGES, kept, more=QUICK)
+    gone = sum(project == left[0] for project in left)
+
+    looked = shell.run_json("run", plan, *ON_SANDBOX, "--retry-failed", "--dry-run")
+    assert (looked["planned"], looked["pending"]) == (5 - gone, 5 - gone)
+    second = shell.run_json("run", plan, *ON_SANDBOX, "--retry-failed")
+    assert second["run"] != first["run"]
+    assert (second["planned"], second["shared"]) == (5 - gone, 5 - gone)
+    third = shell.run("run", plan, *ON_SANDBOX, "--retry-failed", "--json")
+    assert "nothing to retry" in third.stderr
+    assert (json.loads(third.stdout)["run"], json.loads(third.stdout)["planned"]) == (None, 0)
+
+
+def test_retry_failed_takes_the_pending_too(shell: Shell) -> None:
+    """A run that was stopped left its pending pairs; without an earlier run there is nothing to go by."""
+    shell.start_sandbox()
+    key = stopped_run(shell)
+    summary = shell.run_json("run", "plan.yaml", *ON_SANDBOX, "--retry-failed")
+    assert summary["run"] != key
+    assert (summary["shared"], summary["pending"]) == (summary["planned"], 0)
+    other = shell.plan(IMAGES, ["p"], name="other")
+    assert "no run of plan other" in shell.run("run", other, *ON_SANDBOX, "--retry-failed", exit_code=2).stderr
+
+
+@pytest.mark.parametrize("args", [("--dry-run", "--verify"), ("--sandbox", "--retry-failed")])
+def test_options_that_exclude_each_other(shell: Shell, args: tuple[str, ...]) -> None:
+    """Both are named."""
+    done = shell.run("run", shell.plan(["i"], ["p"]), *args, exit_code=2)
+    assert all(option in done.stderr for option in args)
+
+
+def test_wait_for_the_lock(shell: Shell) -> None:
+    """Who waits says once who is at work, and begins when that one has ended; who doesn't leaves with 75."""
+    shell.start_sandbox("--latency", "50ms")
+    plan = shell.plan(IMAGES, PROJECTS, more="limits: {concurrency: 1, rate: 1000}\n")
+    first = shell.start("run", plan, *ON_SANDBOX, "-v", "--log-format", "json")
+    wait_for_line(first, '"step": "add"')
+    assert str(first.pid) in shell.run("resume", exit_code=75).stderr
+    shell.run("run", plan, *ON_SANDBOX, "--wait-lock", "1ms", exit_code=75)
+    waiting = shell.start("run", plan, *ON_SANDBOX, "--wait-lock", "10m", "--concurrency", "16", "--json")
+    wait_for_line(waiting, str(first.pid))
+    assert shell.interrupt(first)[0] == 130
+    out, err = waiting.communicate(timeout=60)
+    assert waiting.returncode == 0, err
+    assert json.loads(out)["pending"] == 0
+    assert "is at work" not in err
+
+
+def test_verify(shell: Shell) -> None:
+    """It tells what is missing, extra and unlisted, as text and as one object, and sends no write."""
+    shell.start_sandbox()
+    shell.run("run", shell.plan(IMAGES[:2], ["p1", "p2", "p3"]), *ON_SANDBOX, "-q")
+    assert "missing" in shell.run("verify", "plan.yaml", *ON_SANDBOX).stdout
+    quiet = shell.run("verify", "plan.yaml", *ON_SANDBOX, "-q")
+    assert (quiet.stdout, quiet.stderr) == ("", "")
+
+    plan = shell.plan([*IMAGES[:2], "unknown"], ["p1", "p2", "p4"], name="other")
+    for _ in range(2):  # asking changes nothing
+        document = shell.run_json("verify", plan, *ON_SANDBOX, exit_code=1)
+        assert list(document) == ["plan", "planned", "present", "missing", "extra", "by_status", "unlisted"]
+        assert (document["plan"], document["planned"], document["present"]) == ("other", 9, 4)
+        assert document["missing"] == {IMAGES[0]: ["p4"], IMAGES[1]: ["p4"], "unknown": ["p1", "p2", "p4"]}
+        assert document["extra"] == {IMAGES[0]: ["p3"], IMAGES[1]: ["p3"]}
+        assert document["by_status"] == {"pending": 4}
+        assert "404" in document["unlisted"]["unknown"]
+    text = shell.run("verify", plan, *ON_SANDBOX, "-q", exit_code=1).stderr
+    assert f"missing: image {IMAGES[0]}, project p4" in text
+    assert "404" in text
+    assert len(shell.run("runs").stdout.splitlines()) == len(shell.run("runs", "-n", "1").stdout.splitlines())
+
+
+def test_verify_at_the_end_of_a_run(shell: Shell) -> None:
+    """With --json it is part of the object; what is missing makes exit 1."""
+    shell.start_sandbox()
+    plan = shell.plan(IMAGES, ["p1", "p2"], more=QUICK)
+    document = shell.run_json("run", plan, *ON_SANDBOX, "--verify")
+    assert (document["shared"], document["verify"]["present"], document["verify"]["missing"]) == (6, 6, {})
+    assert "6 pending" in shell.run("run", plan, *ON_SANDBOX, "--verify").stdout
+    bad = shell.plan([IMAGES[0], "unknown"], ["p1"], name="bad")
+    assert "can't be listed" in shell.run("run", bad, *ON_SANDBOX, "--verify", exit_code=1).stdout
+    shell.run("run", plan, "--sandbox", "--verify")
+
+
+def test_prune(shell: Shell) -> None:
+    """Old finished runs go with their pairs, what can be resumed stays; --dry-run deletes nothing."""
+    shell.start_sandbox()
+    finished = shell.run_json("run", shell.plan(IMAGES, ["p1", "p2"], name="finished"), *ON_SANDBOX)["run"]
+    stopped = stopped_run(shell)
+    would = shell.run("ledger", "prune", "--keep", "0s", "--dry-run").stdout
+    assert finished in would
+    assert stopped not in would
+    assert "Would delete 1 run with 6 pairs" in would
+    assert "nothing is deleted" in shell.run("ledger", "prune", "--keep", "90d").stdout
+    assert len(shell.rows(finished)) == 6
+    assert "Deleted 1 run with 6 pairs" in shell.run("ledger", "prune", "--keep", "0s").stdout
+    assert finished not in shell.run("runs").stdout
+    shell.run("show", finished, exit_code=2)
+    assert shell.run_json("resume", stopped)["pending"] == 0
+    assert {row["member_id"] for row in shell.rows(stopped)} == set(PROJECTS)
+
+
+def test_prune_while_a_run_is_at_work(shell: Shell) -> None:
+    """The run is not disturbed: its rows stay, and its texts do."""
+    shell.start_sandbox("--latency", "20ms")
+    old = shell.run_json("run", shell.plan(IMAGES, PROJECTS[:3], name="old"), *ON_SANDBOX)["run"]
+    plan = shell.plan(IMAGES, PROJECTS, more="limits: {concurrency: 2, rate: 1000}\n")
+    process = shell.start("run", plan, *ON_SANDBOX, "-v", "--log-format", "json")
+    wait_for_line(process, '"step": "add"')
+    assert "a run is at work" in shell.run("ledger", "prune", "--keep", "0s").stdout
+    process.communicate()
+    assert process.returncode == 0
+    assert old not in shell.run("runs").stdout
+    assert len(shell.rows()) == 120
+
+
+def test_a_second_interrupt_leaves_at_once(shell: Shell) -> None:
+    """The first one waits for what is in flight, the second does not; the rest is pending."""
+    faults = ("POST members 400 100% times=1", "POST members hang 100%")
+    shell.start_sandbox("--latency", "200ms", *(word for fault in faults for word in ("--fault", fault)))
+    plan = shell.plan(IMAGES, PROJECTS, more=QUICK)
+    process = shell.start("run", plan, *ON_SANDBOX, "-v", "--log-format", "json")
+    wait_for_line(process, "400")  # the other images' first requests hang by now
+    process.send_signal(signal.SIGINT)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(timeout=1)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=LEAVING_SECONDS)
+    assert process.returncode == 130
+    assert [row["result"] for row in shell.rows()].count("pending") == 119
+
+
+def test_a_signal_during_a_cool_down(shell: Shell) -> None:
+    """Nobody waits for the ten minutes that the endpoint asked for."""
+    shell.start_sandbox("--fault", "POST members 429 100% retry-after=600")
+    plan = shell.plan(IMAGES, PROJECTS, more=QUICK)
+    process = shell.start("run", plan, *ON_SANDBOX, "-v", "--log-format", "json")
+    wait_for_line(process, "429")
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=LEAVING_SECONDS)
+    assert process.returncode == 130
+    assert {row["result"] for row in shell.rows()} == {"pending"}
