@@ -1,0 +1,84 @@
+"""What the tests of the ledger share: an account, a time, pairs and their outcomes, and work for other processes."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from bulkshare.errors import LedgerError
+from bulkshare.ledger import RunLock, SqlLedger
+from bulkshare.model import Account, Outcome, Result
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from multiprocessing.synchronize import Barrier
+
+    from bulkshare.model import Run
+    from bulkshare.ports import Ledger
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
+ACCOUNT = Account("prod", "eu-de", "https://images.example", "alice", "golden", "0123456789abcdef0123456789abcdef")
+FINGERPRINT = "f" * 64
+SETTLED = (Result.SHARED, Result.ALREADY, Result.REJECTED, Result.FAILED, Result.SKIPPED)
+
+
+def begin(ledger: Ledger, plan: str = "nightly", account: Account = ACCOUNT, now: datetime = NOW) -> Run:
+    """Begin a run of a plan."""
+    return ledger.begin(plan=plan, fingerprint=FINGERPRINT, account=account, now=now)
+
+
+def finish(ledger: Ledger, run_id: int) -> Run:
+    """Finish a run that took 5 requests, 2 of them retries, and 1.5 seconds."""
+    return ledger.finish(run_id, now=NOW, requests=5, retries=2, seconds=1.5)
+
+
+def outcome(image_id: str, member_id: str, result: Result = Result.SHARED, **fields: Any) -> Outcome:
+    """Return an outcome that has all its fields, as a POST that was answered gives it; `fields` are put in."""
+    full = Outcome(
+        image_id,
+        member_id,
+        result,
+        http_status=200,
+        status="pending",
+        created_at=NOW.replace(microsecond=0),
+        updated_at=NOW.replace(microsecond=0),
+        schema="/v2/schemas/member",
+        attempts=1,
+        request_id="req-01234567-89ab-cdef-0123-456789abcdef",
+        reason="as asked",
+        started_at=NOW,
+        settled_at=NOW,
+    )
+    return replace(full, **fields)
+
+
+def by_pair(outcomes: Iterable[Outcome]) -> dict[tuple[str, str], Outcome]:
+    """Return outcomes by their pairs, each of which is there once."""
+    listed = list(outcomes)
+    found = {(row.image_id, row.member_id): row for row in listed}
+    assert len(found) == len(listed)
+    return found
+
+
+def open_at_once(barrier: Barrier, places: list[str]) -> None:
+    """Open each new ledger and begin a run in it, in step with other processes; leave with 1 where that fails."""
+    for place in places:
+        barrier.wait()
+        try:
+            ledger = SqlLedger.open(place)
+            begin(ledger)
+            ledger.close()
+        except LedgerError as error:
+            barrier.abort()
+            sys.exit(str(error))  # on stderr, and the exit code is 1
+
+
+def hold_lock(place: str, plan: str) -> None:
+    """Hold the lock of a plan until standard input ends."""
+    ledger = SqlLedger.open(place)
+    with RunLock(ledger, plan):
+        run = begin(ledger, plan)
+        print(run.key, flush=True)  # noqa: T201  tells the test that the lock is held
+        sys.stdin.read()
