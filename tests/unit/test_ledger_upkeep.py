@@ -1,0 +1,93 @@
+"""What the ledger keeps to go on with a run, and how it forgets one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bulkshare.ledger import SqlLedger
+from bulkshare.model import Account, Limits, Outcome, Result, RetryPolicy, Run, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+ACCOUNT = Account("prod", "eu-de", "https://glance.example.com", "user", "project", "project-id")
+SETTINGS = Settings("prod", "eu-de", limits=Limits(3, 4.5, 2), retry=RetryPolicy(9, 0.25, 60.0))
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[SqlLedger]:
+    """Return an empty ledger."""
+    ledger = SqlLedger.open(str(tmp_path / "ledger.db"))
+    yield ledger
+    ledger.close()
+
+
+def begin(ledger: SqlLedger, *, account: Account = ACCOUNT, settings: Settings | None = None) -> Run:
+    """Begin a run."""
+    return ledger.begin(plan="plan", fingerprint="f", account=account, now=NOW, settings=settings)
+
+
+def settle(ledger: SqlLedger, run: Run, image_id: str, reason: str) -> None:
+    """Enqueue a pair and settle it."""
+    ledger.enqueue(run.id, [(image_id, ["member"])])
+    ledger.settle(run.id, [Outcome(image_id, "member", Result.FAILED, reason=reason, attempts=1)])
+
+
+def test_settings_are_kept(ledger: SqlLedger) -> None:
+    """They come back as they were given, and change when a run is taken up with others."""
+    run = begin(ledger, settings=SETTINGS)
+    assert run.settings == SETTINGS
+    other = replace(SETTINGS, cloud=None, sandbox=True)
+    assert ledger.reopen(run.id, other).settings == other
+    assert ledger.reopen(run.id).settings == other
+    assert begin(ledger).settings == Settings()
+
+
+def test_last_enqueued(ledger: SqlLedger) -> None:
+    """It is of the same place, and has all its pairs."""
+    first, second = begin(ledger), begin(ledger)
+    begin(ledger)
+    elsewhere = replace(ACCOUNT, endpoint="https://elsewhere.example.com")
+    assert ledger.last_enqueued(plan="plan", account=ACCOUNT) is None
+    for run in (
+        first,
+        second,
+        begin(ledger, account=elsewhere),
+        begin(ledger, account=replace(ACCOUNT, project_id="x")),
+    ):
+        ledger.mark_enqueued(run.id)
+    last = ledger.last_enqueued(plan="plan", account=ACCOUNT)
+    assert last is not None
+    assert (last.id, last.enqueued) == (second.id, True)
+    assert ledger.last_enqueued(plan="other", account=ACCOUNT) is None
+
+
+@pytest.mark.parametrize("names", [False, True])
+def test_prune(ledger: SqlLedger, *, names: bool) -> None:
+    """A run goes with its pairs; other runs keep theirs with all their texts, and new ones can be made."""
+    gone, kept = begin(ledger), begin(ledger)
+    settle(ledger, gone, "old-image", "old reason")
+    settle(ledger, kept, "image", "reason")
+    ledger.prune([gone.id], names=names)
+    assert [run.id for run in ledger.runs()] == [kept.id]
+    assert list(ledger.outcomes(gone.id)) == []
+    assert [(row.image_id, row.reason) for row in ledger.outcomes(kept.id)] == [("image", "reason")]
+    again = begin(ledger)
+    settle(ledger, again, "old-image", "another reason")
+    assert [(row.image_id, row.reason) for row in ledger.outcomes(again.id)] == [("old-image", "another reason")]
+
+
+def test_prune_gives_back_room(ledger: SqlLedger) -> None:
+    """With the names nobody uses the file shrinks."""
+    run = begin(ledger)
+    ledger.enqueue(run.id, [(f"image-{number}", [f"{number}-{n:032}" for n in range(500)]) for number in range(20)])
+    ledger.close()  # what was written goes from the log into the file
+    with_pairs = ledger.path.stat().st_size
+    ledger.prune([run.id], names=True)
+    assert ledger.path.stat().st_size < with_pairs / 4
