@@ -1,0 +1,352 @@
+"""The ledger's file: what is wrong with it, who may read it, and several processes at once."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sqlite3
+import stat
+import tempfile
+from contextlib import closing
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy import event
+
+from bulkshare.errors import LedgerError
+from bulkshare.ledger import RunLock, SqlLedger
+from bulkshare.model import Outcome, Result
+from tests.ledgers import NOW, begin, finish, open_at_once, outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NOBODY = 65534
+PROCESSES = 8
+NEW_FILES = 10
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """Return where a ledger is to be."""
+    return tmp_path / "ledger.db"
+
+
+@pytest.fixture
+def ledger(place: Path) -> Iterator[SqlLedger]:
+    """Return a new ledger."""
+    opened = SqlLedger.open(str(place))
+    yield opened
+    opened.close()
+
+
+def fails(where: Path | str, *, create: bool = True) -> str:
+    """Return what is said of a ledger that can't be opened."""
+    with pytest.raises(LedgerError) as caught:
+        SqlLedger.open(str(where), create=create)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def on_connect(ledger: SqlLedger, statement: str) -> None:
+    """Let connections that the ledger opens from now on execute a statement first."""
+    engine = ledger._store._engine
+    engine.dispose()
+
+    @event.listens_for(engine, "connect")
+    def _execute(raw: sqlite3.Connection, _record: Any) -> None:
+        raw.execute(statement).close()
+
+
+# --- opening ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_directory_is_no_ledger(tmp_path: Path) -> None:
+    """A directory in the file's place is named, with what to do."""
+    message = fails(tmp_path)
+    assert str(tmp_path) in message
+    assert "directory" in message
+    assert "--ledger" in message
+
+
+def test_missing_directories_are_made_for_their_owner(tmp_path: Path) -> None:
+    """The first run makes the state directory, for nobody else to look into."""
+    place = tmp_path / "state" / "bulkshare" / "ledger.db"
+    previous = os.umask(0)
+    try:
+        SqlLedger.open(str(place)).close()
+    finally:
+        os.umask(previous)
+    assert [stat.S_IMODE(directory.stat().st_mode) for directory in (place.parent, place.parent.parent)] == [0o700] * 2
+
+
+def test_a_file_in_a_directorys_place(tmp_path: Path) -> None:
+    """A path that goes through a file can't be made."""
+    (tmp_path / "file").write_text("")
+    place = tmp_path / "file" / "ledger.db"
+    message = fails(place)
+    assert str(place) in message
+    assert "--ledger" in message
+
+
+@pytest.mark.parametrize("name", ["ledger.db", "no/such/ledger.db"])
+def test_no_ledger_is_made_where_none_is_wanted(tmp_path: Path, name: str) -> None:
+    """With create=False a missing file is an error, and stays missing."""
+    message = fails(tmp_path / name, create=False)
+    assert str(tmp_path / name) in message
+    assert "the first run makes it" in message
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_existing_ledger_is_opened_without_making(place: Path) -> None:
+    """With create=False what is there is used."""
+    first = SqlLedger.open(str(place))
+    run = begin(first)
+    first.close()
+    second = SqlLedger.open(str(place), create=False)
+    assert [found.key for found in second.runs()] == [run.key]
+    second.close()
+
+
+def test_a_file_that_is_no_database(place: Path) -> None:
+    """A file of something else is named and left as it is."""
+    place.write_bytes(b"no database " * 1000)
+    message = fails(place)
+    assert str(place) in message
+    assert "it is no ledger" in message
+    assert "--ledger" in message
+    assert place.read_bytes() == b"no database " * 1000
+
+
+def test_a_database_of_another_program(place: Path) -> None:
+    """Tables that are not ours are not added to."""
+    with closing(sqlite3.connect(place)) as raw:
+        raw.execute("CREATE TABLE names (x)")
+    before = place.read_bytes()
+    message = fails(place)
+    assert str(place) in message
+    assert "some other program" in message
+    assert place.read_bytes() == before
+
+
+def test_a_ledger_from_the_future(place: Path) -> None:
+    """A version that this bulkshare does not know is refused, and untouched."""
+    SqlLedger.open(str(place)).close()
+    with closing(sqlite3.connect(place)) as raw:
+        raw.execute("INSERT INTO bulkshare_version VALUES (99)")
+        raw.commit()
+    before = place.read_bytes()
+    message = fails(place)
+    assert str(place) in message
+    assert "version 99" in message
+    assert "update bulkshare" in message
+    assert place.read_bytes() == before
+
+
+def test_a_damaged_ledger(place: Path) -> None:
+    """Pages overwritten by something else are told when they are read, with what to do."""
+    ledger = SqlLedger.open(str(place))
+    run = begin(ledger)
+    ledger.enqueue(run.id, [(f"i{n}", [f"p{m}" for m in range(100)]) for n in range(100)])
+    ledger.close()
+    size = place.stat().st_size
+    with place.open("r+b") as file:
+        file.seek(8192)
+        file.write(b"\xff" * (size - 8192))
+    again = SqlLedger.open(str(place))
+    with pytest.raises(LedgerError, match="it is damaged; put back a copy") as caught:
+        list(again.outcomes(run.id))
+    assert str(place) in str(caught.value)
+    again.close()
+
+
+# --- writing ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_ledger_that_may_only_be_read(ledger: SqlLedger, place: Path) -> None:
+    """What SQLite may read and not write can be shown; writing says what right is missing."""
+    begin(ledger)
+    on_connect(ledger, "PRAGMA query_only=ON")
+    with pytest.raises(LedgerError, match="the right to write it") as caught:
+        begin(ledger)
+    assert str(place) in str(caught.value)
+    assert len(ledger.runs()) == 1
+
+
+@pytest.fixture
+def foreign() -> Iterator[Path]:
+    """Become somebody without rights, and return a directory of another user's that all may read."""
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        SqlLedger.open(str(directory / "ledger.db")).close()
+        (directory / "ledger.db").chmod(0o444)
+        directory.chmod(0o555)
+        me = os.geteuid()
+        if me == 0:
+            os.seteuid(NOBODY)  # root could write whatever the modes say
+        try:
+            yield directory
+        finally:
+            os.seteuid(me)
+            directory.chmod(0o700)
+
+
+def test_a_ledger_of_somebody_else(foreign: Path) -> None:
+    """A file without the right to write it is named, with what to do."""
+    message = fails(foreign / "ledger.db")
+    assert str(foreign / "ledger.db") in message
+    assert "Permission denied" in message
+    assert "--ledger" in message
+
+
+def test_a_directory_of_somebody_else(foreign: Path) -> None:
+    """So is a new file in a directory without the right to write it."""
+    message = fails(foreign / "new.db")
+    assert str(foreign / "new.db") in message
+    assert "Permission denied" in message
+
+
+def test_a_lock_in_a_directory_of_somebody_else(ledger: SqlLedger, foreign: Path) -> None:
+    """A lock file that can't be made is a LedgerError that names it."""
+    ledger.path = foreign / "ledger.db"
+    with pytest.raises(LedgerError, match=r"can't lock .*ledger\.db\.nightly\.lock: Permission denied"):
+        RunLock(ledger, "nightly").__enter__()
+
+
+def test_a_full_disk(ledger: SqlLedger, place: Path) -> None:
+    """Nothing is half written, the message says what to do, and with room again all goes on."""
+    run = begin(ledger)
+    ledger.enqueue(run.id, [("i1", ["p1", "p2"])])
+    on_connect(ledger, f"PRAGMA max_page_count={place.stat().st_size // 4096}")
+    reason = "long " * 10_000
+    with pytest.raises(LedgerError, match="make room on the disk") as caught:
+        ledger.settle(run.id, [outcome("i1", "p1", reason=reason), outcome("i1", "p2")])
+    assert str(place) in str(caught.value)
+    assert ledger.totals(run.id)[Result.PENDING] == 2
+    on_connect(ledger, "PRAGMA max_page_count=1000000")
+    ledger.settle(run.id, [outcome("i1", "p1", reason=reason), outcome("i1", "p2")])
+    assert {row.reason for row in ledger.outcomes(run.id)} == {reason, "as asked"}
+
+
+def test_an_interrupted_write_leaves_nothing_behind(ledger: SqlLedger) -> None:
+    """Ctrl-C in the middle of a transaction undoes it; neither this ledger nor another one has to wait."""
+    run = begin(ledger)
+    ledger.enqueue(run.id, [("i1", ["p1", "p2"])])
+    engine = ledger._store._engine
+
+    def interrupt(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith("UPDATE pairs"):
+            raise KeyboardInterrupt
+
+    event.listen(engine, "after_cursor_execute", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        ledger.settle(run.id, [outcome("i1", "p1", reason="never kept"), outcome("i1", "p2")])
+    event.remove(engine, "after_cursor_execute", interrupt)
+    assert {row.result for row in ledger.outcomes(run.id)} == {Result.PENDING}
+    ledger.settle(run.id, [outcome("i1", "p1", reason="kept"), outcome("i1", "p2", reason="never kept")])
+    assert [row.reason for row in ledger.outcomes(run.id)] == ["kept", "never kept"]
+    assert finish(ledger, run.id).totals[Result.SHARED] == 2
+
+
+# --- the place -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://alice:s3cret@db.example/ledger",
+        "mysql+pymysql://alice:s3cret@db.example/ledger",
+        "postgresql://alice:s3cret@db.example:port/ledger",
+        "nonsense://alice:s3cret@/x",
+        "sqlite://alice:s3cret@host/x.db",
+        "sqlite:///x.db?password=s3cret",
+        "://alice:s3cret@x",
+        "sqlite://",
+        "sqlite:///:memory:",
+    ],
+)
+def test_urls_that_are_not_supported(url: str) -> None:
+    """What can be given is said, and no password is shown."""
+    message = fails(url)
+    assert "give a path, or sqlite:////absolute/path" in message
+    assert "s3cret" not in message
+
+
+def test_an_sqlite_url_is_a_path(tmp_path: Path) -> None:
+    """A ledger may be named by the URL of its file."""
+    ledger = SqlLedger.open(f"sqlite:///{tmp_path}/ledger.db")
+    assert ledger.path == tmp_path / "ledger.db"
+    assert ledger.path.exists()
+    ledger.close()
+
+
+@pytest.mark.parametrize("umask", [0, 0o022, 0o077])
+def test_files_are_their_owners_alone(place: Path, umask: int) -> None:
+    """The file, SQLite's two beside it and the lock are 0600, however permissive the umask."""
+    previous = os.umask(umask)
+    try:
+        ledger = SqlLedger.open(str(place))
+        with RunLock(ledger, "nightly"):
+            begin(ledger)
+            modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in place.parent.iterdir()}
+        ledger.close()
+    finally:
+        os.umask(previous)
+    names = ["ledger.db", "ledger.db-wal", "ledger.db-shm", "ledger.db.nightly.lock"]
+    assert modes == dict.fromkeys(names, 0o600)
+
+
+# --- several at once -------------------------------------------------------------------------------------------------
+
+
+def test_processes_open_a_new_ledger_at_once(tmp_path: Path) -> None:
+    """Each of eight processes gets a working ledger of the same new file, and none of their runs is lost."""
+    places = [str(tmp_path / f"{number}.db") for number in range(NEW_FILES)]
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.ledgers"])
+    barrier = context.Barrier(PROCESSES)
+    processes = [context.Process(target=open_at_once, args=(barrier, places)) for _ in range(PROCESSES)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * PROCESSES
+    for place in places:
+        ledger = SqlLedger.open(place, create=False)
+        assert len(ledger.runs()) == PROCESSES
+        ledger.close()
+
+
+def test_reading_does_not_wait_for_a_writer(ledger: SqlLedger, place: Path) -> None:
+    """While a transaction holds the write lock, others open the ledger and read it as it was."""
+    run = begin(ledger)
+    ledger.enqueue(run.id, [("i1", ["p1"])])
+    with closing(sqlite3.connect(place, isolation_level=None)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        writer.execute("UPDATE pairs SET result = 4")
+        reader = SqlLedger.open(str(place), create=False)
+        assert list(reader.outcomes(run.id)) == [Outcome("i1", "p1", Result.PENDING)]
+        assert [found.key for found in reader.runs()] == [run.key]
+        reader.close()
+        writer.execute("ROLLBACK")
+
+
+def test_a_reading_left_half_way_does_not_hold_the_log(ledger: SqlLedger, place: Path) -> None:
+    """The write-ahead log can be emptied once the generator of a half-read export is closed, and not before."""
+    run = begin(ledger)
+    ledger.enqueue(run.id, [("i1", [f"p{number}" for number in range(12_000)])])
+
+    def checkpoint() -> bool:
+        with closing(sqlite3.connect(place, timeout=0)) as raw:
+            busy, _, _ = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        return not busy
+
+    rows = ledger.outcomes(run.id)
+    assert len(list(islice(rows, 10))) == 10
+    ledger.settle_rest(run.id, "i1", result=Result.SKIPPED, reason="why", now=NOW)
+    assert not checkpoint()
+    rows.close()  # type: ignore[attr-defined]  # it is a generator
+    assert checkpoint()
+    assert Path(f"{place}-wal").stat().st_size == 0
