@@ -1,0 +1,226 @@
+"""The runs: how they begin, end, go on and are found, and several ledgers on one database."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import replace
+from datetime import timedelta
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bulkshare.errors import UsageError
+from bulkshare.model import Account, Outcome, Result, RunState
+from tests.ledgers import ACCOUNT, FINGERPRINT, NOW, begin, finish, outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bulkshare.ledger import SqlLedger
+    from bulkshare.ports import Ledger
+
+NONE_YET = dict.fromkeys(Result, 0)
+
+
+def unfinished(
+    ledger: Ledger, plan: str = "nightly", fingerprint: str = FINGERPRINT, account: Account = ACCOUNT
+) -> str:
+    """Return the key of the plan's unfinished run, or an empty text."""
+    run = ledger.unfinished(plan=plan, fingerprint=fingerprint, account=account)
+    return run.key if run else ""
+
+
+# --- beginning and ending --------------------------------------------------------------------------------------------
+
+
+def test_a_new_run(ledger: Ledger) -> None:
+    """It is at work, by this process on this host, and has no pairs and no effort yet."""
+    run = begin(ledger)
+    assert run.key == "nightly-20260102T030405Z"
+    assert (run.plan, run.fingerprint, run.account) == ("nightly", FINGERPRINT, ACCOUNT)
+    assert (run.state, run.started_at, run.finished_at) == (RunState.RUNNING, NOW, None)
+    assert (run.host, run.pid) == (socket.gethostname(), os.getpid())
+    assert (run.requests, run.retries, run.seconds) == (0, 0, 0)
+    assert run.totals == NONE_YET
+    assert ledger.runs() == [run]
+
+
+def test_runs_of_one_second_have_keys_of_their_own(ledger: Ledger) -> None:
+    """Keys are unique, and each finds its run although one is the beginning of others."""
+    runs = [begin(ledger) for _ in range(4)]
+    assert len({run.key for run in runs}) == 4
+    assert [ledger.find_run(run.key) for run in runs] == runs
+
+
+def test_a_run_with_nothing_pending_is_finished(ledger: Ledger) -> None:
+    """It has the time of its end, its effort and its totals."""
+    run = begin(ledger)
+    ledger.enqueue(run.id, [("i1", ["p1", "p2"])])
+    ledger.settle(run.id, [outcome("i1", "p1"), outcome("i1", "p2", Result.FAILED)])
+    later = NOW + timedelta(minutes=1)
+    ended = ledger.finish(run.id, now=later, requests=5, retries=2, seconds=1.5)
+    totals = NONE_YET | {Result.SHARED: 1, Result.FAILED: 1}
+    took = replace(run, requests=5, retries=2, seconds=1.5)
+    assert ended == replace(took, state=RunState.FINISHED, finished_at=later, totals=totals)
+    assert ledger.find_run(run.key) == ended
+
+
+def test_a_run_with_pairs_left_is_interrupted(ledger: Ledger) -> None:
+    """One pending pair is enough."""
+    run = begin(ledger)
+    ledger.enqueue(run.id, [("i1", ["p1", "p2"])])
+    ledger.settle(run.id, [outcome("i1", "p1")])
+    ended = finish(ledger, run.id)
+    assert ended.state is RunState.INTERRUPTED
+    assert ended.totals == NONE_YET | {Result.SHARED: 1, Result.PENDING: 1}
+
+
+def test_a_reopened_run_goes_on(ledger: Ledger) -> None:
+    """It is running and not ended, its pairs are as they were, and its effort is summed up over both."""
+    run = begin(ledger)
+    ledger.enqueue(run.id, [("i1", ["p1", "p2"])])
+    ledger.settle(run.id, [outcome("i1", "p1")])
+    ended = finish(ledger, run.id)
+    again = ledger.reopen(run.id)
+    assert again == replace(ended, state=RunState.RUNNING, finished_at=None)
+    ledger.settle(run.id, [outcome("i1", "p2")])
+    assert ledger.runs()[0].totals == NONE_YET | {Result.SHARED: 2}  # not those of the interruption
+    ended = finish(ledger, run.id)
+    assert (ended.state, ended.totals[Result.SHARED]) == (RunState.FINISHED, 2)
+    assert (ended.requests, ended.retries, ended.seconds) == (10, 4, 3.0)
+
+
+# --- finding the run to go on with -----------------------------------------------------------------------------------
+
+
+def test_nothing_is_unfinished_at_first(ledger: Ledger) -> None:
+    """An empty ledger has no run to go on with."""
+    assert unfinished(ledger) == ""
+
+
+def test_a_killed_run_is_unfinished(ledger: Ledger) -> None:
+    """A run that nobody ended stays running and can be gone on with."""
+    key = begin(ledger).key
+    assert unfinished(ledger) == key
+
+
+def test_an_interrupted_run_is_unfinished_and_a_finished_one_is_not(ledger: Ledger) -> None:
+    """The state decides."""
+    run = begin(ledger)
+    ledger.enqueue(run.id, [("i1", ["p1"])])
+    finish(ledger, run.id)
+    assert unfinished(ledger) == run.key
+    ledger.settle(run.id, [outcome("i1", "p1")])
+    finish(ledger, run.id)
+    assert unfinished(ledger) == ""
+
+
+def test_only_the_newest_run_of_the_plan_is_gone_on_with(ledger: Ledger) -> None:
+    """An older unfinished run is history once the plan has run again; runs of other plans don't matter."""
+    begin(ledger)
+    newer = begin(ledger)
+    begin(ledger, "other")
+    assert unfinished(ledger) == newer.key
+    finish(ledger, newer.id)
+    assert unfinished(ledger) == ""
+
+
+def test_only_the_same_work_is_gone_on_with(ledger: Ledger) -> None:
+    """Another plan's name, set of pairs, endpoint or project is other work; another user is not."""
+    key = begin(ledger).key
+    assert unfinished(ledger, plan="nightl") == ""
+    assert unfinished(ledger, fingerprint="e" * 64) == ""
+    assert unfinished(ledger, account=replace(ACCOUNT, endpoint="https://other.example")) == ""
+    assert unfinished(ledger, account=replace(ACCOUNT, project_id="other")) == ""
+    assert unfinished(ledger, account=replace(ACCOUNT, user="bob", cloud="staging", region="", project="x")) == key
+
+
+# --- finding runs by name --------------------------------------------------------------------------------------------
+
+
+def test_runs_are_listed_newest_first(ledger: Ledger) -> None:
+    """All of them, or so many; the clock does not matter, the order in which they began does."""
+    runs = [begin(ledger, now=NOW - timedelta(days=day)) for day in range(3)]
+    ledger.enqueue(runs[1].id, [("i1", ["p1"])])
+    listed = ledger.runs()
+    assert [run.id for run in listed] == [run.id for run in reversed(runs)]
+    assert [run.totals[Result.PENDING] for run in listed] == [0, 1, 0]
+    assert ledger.runs(limit=2) == listed[:2]
+    assert ledger.runs(limit=0) == []
+
+
+def test_find_run_without_a_key(ledger: Ledger) -> None:
+    """It is the newest, or None."""
+    assert ledger.find_run() is None
+    begin(ledger)
+    newest = begin(ledger, "other")
+    assert ledger.find_run() == newest
+
+
+def test_find_run_by_a_unique_beginning(ledger: Ledger) -> None:
+    """The whole key or as much of it as tells it from others; no match is None."""
+    one, two = begin(ledger, "alpha"), begin(ledger, "beta")
+    assert [ledger.find_run(key) for key in (one.key, "alpha-2026", "a")] == [one] * 3
+    assert ledger.find_run("b") == two
+    assert ledger.find_run("nightly") is None
+    assert ledger.find_run("lpha") is None
+
+
+def test_find_run_by_an_ambiguous_beginning(ledger: Ledger) -> None:
+    """The runs that could be meant are named, newest first, the first few of them."""
+    runs = [begin(ledger, now=NOW + timedelta(days=day)) for day in range(7)]
+    with pytest.raises(UsageError, match=f"7 runs begin with 'nightly': {runs[6].key}, .* and 2 more"):
+        ledger.find_run("nightly")
+
+
+@pytest.mark.parametrize("key", ["%", "_ightly", "nightly%", "n%y", "nightl_", "night/ly", "night\\ly", "'"])
+def test_find_run_takes_keys_literally(ledger: Ledger, key: str) -> None:
+    """No character stands for others."""
+    begin(ledger)
+    assert ledger.find_run(key) is None
+
+
+# --- two on one database ---------------------------------------------------------------------------------------------
+
+
+def test_two_plans_at_once(open_ledger: Callable[[], SqlLedger]) -> None:
+    """Two ledgers write by turns, of the same IDs and new ones, and each finds all its own."""
+    ledgers = [open_ledger(), open_ledger()]
+    runs = [begin(ledger, plan) for ledger, plan in zip(ledgers, ("one", "two"), strict=True)]
+    for number in range(20):
+        for ledger, run in zip(ledgers, runs, strict=True):
+            ledger.enqueue(run.id, [(f"i{number}", ["p1", f"{run.plan}-{number}"])])
+            ledger.settle(run.id, [outcome(f"i{number}", "p1", reason=f"{run.plan} {number}")])
+    for ledger, run in zip(reversed(ledgers), runs, strict=True):
+        rows = list(ledger.outcomes(run.id))
+        assert {row.reason for row in rows if row.member_id == "p1"} == {f"{run.plan} {n}" for n in range(20)}
+        assert {row.member_id for row in rows} == {"p1", *(f"{run.plan}-{n}" for n in range(20))}
+        assert ledger.totals(run.id) == NONE_YET | {Result.SHARED: 20, Result.PENDING: 20}
+
+
+def test_reading_while_another_writes(open_ledger: Callable[[], SqlLedger]) -> None:
+    """A reader sees the state of its beginning to the end, and the writer does not wait for it."""
+    writer, reader = open_ledger(), open_ledger()
+    run = begin(writer)
+    writer.enqueue(run.id, [("i1", [f"p{number}" for number in range(6_001)])])
+    rows = reader.outcomes(run.id)
+    read = list(islice(rows, 5))
+    writer.settle(run.id, [outcome("i1", f"p{number}", reason=f"new {number}") for number in range(6_001)])
+    assert finish(writer, run.id).state is RunState.FINISHED
+    assert [*read, *rows] == [Outcome("i1", f"p{number}", Result.PENDING) for number in range(6_001)]
+    assert {row.reason for row in reader.outcomes(run.id)} == {f"new {number}" for number in range(6_001)}
+
+
+def test_what_one_began_another_ends(open_ledger: Callable[[], SqlLedger]) -> None:
+    """A run belongs to the database, not to who began it: a killed process's run is taken up by the next."""
+    first, second = open_ledger(), open_ledger()
+    run = begin(first)
+    first.enqueue(run.id, [("i1", ["p1", "p2"])])
+    first.settle(run.id, [outcome("i1", "p1")])
+    assert second.unfinished(plan="nightly", fingerprint=FINGERPRINT, account=ACCOUNT) == first.runs()[0]
+    second.reopen(run.id)
+    assert second.pending_members(run.id, "i1", after=None, limit=10) == ["p2"]
+    second.settle(run.id, [outcome("i1", "p2")])
+    assert finish(second, run.id) == first.find_run(run.key)
