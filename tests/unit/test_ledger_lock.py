@@ -1,0 +1,139 @@
+"""The lock: one run of a plan at a time on a ledger, for as long as its process lives."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bulkshare.errors import LockHeldError, PlanError
+from bulkshare.ledger import RunLock, SqlLedger
+from bulkshare.plan import load_plan
+from tests.ledgers import begin, finish
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+HOLD = "import sys; from tests.ledgers import hold_lock; hold_lock(*sys.argv[1:])"
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """Return where the ledger is."""
+    return tmp_path / "ledger.db"
+
+
+@pytest.fixture
+def ledger(place: Path) -> Iterator[SqlLedger]:
+    """Return a new ledger."""
+    opened = SqlLedger.open(str(place))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def holder(ledger: SqlLedger) -> Iterator[subprocess.Popen[str]]:
+    """Return a process that holds the lock of plan nightly."""
+    command = [sys.executable, "-c", HOLD, str(ledger.path), "nightly"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("nightly-")
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_the_second_holder_is_told_who_is_first(ledger: SqlLedger, holder: subprocess.Popen[str]) -> None:
+    """The message has the run's name and its process; nothing was changed."""
+    run = ledger.runs()[0]
+    with pytest.raises(
+        LockHeldError, match=f"another run of plan nightly is at work: run {run.key}, process {holder.pid} "
+    ):
+        RunLock(ledger, "nightly").__enter__()
+    assert ledger.runs() == [run]
+
+
+def test_a_killed_process_leaves_no_lock(ledger: SqlLedger, holder: subprocess.Popen[str], place: Path) -> None:
+    """SIGKILL lets the process tidy nothing; its lock file stays and is no obstacle."""
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    assert place.with_name("ledger.db.nightly.lock").exists()
+    with RunLock(ledger, "nightly"):
+        assert len(ledger.runs()) == 1
+
+
+def test_waiting_for_a_killed_process(ledger: SqlLedger, holder: subprocess.Popen[str]) -> None:
+    """Who may wait is told whom for, and has the lock when the other is gone."""
+    told: list[str] = []
+
+    def waiting(who: str) -> None:
+        told.append(who)
+        holder.kill()
+
+    with RunLock(ledger, "nightly", wait_seconds=60, waiting=waiting):
+        holder.wait()
+    assert len(told) == 1
+    assert f"process {holder.pid} " in told[0]
+
+
+def test_waiting_in_vain(ledger: SqlLedger) -> None:
+    """When the time is over the error is the same as without waiting."""
+    told: list[str] = []
+    with RunLock(ledger, "nightly"):
+        begin(ledger)
+        with pytest.raises(LockHeldError) as caught:
+            RunLock(ledger, "nightly", wait_seconds=0.01, waiting=told.append).__enter__()
+    assert told == [str(caught.value)]
+
+
+def test_a_stale_lock_file_is_no_obstacle(ledger: SqlLedger, place: Path) -> None:
+    """A file with anything in it, left by anybody, can be locked."""
+    place.with_name("ledger.db.nightly.lock").write_text("4711")
+    with RunLock(ledger, "nightly"):
+        pass
+
+
+def test_a_holder_without_a_run(ledger: SqlLedger) -> None:
+    """Between the lock and the run's first row there is no run to name; an ended one is not named."""
+    finish(ledger, begin(ledger).id)
+    with RunLock(ledger, "nightly"), pytest.raises(LockHeldError, match="it has not written its run down yet"):
+        RunLock(ledger, "nightly").__enter__()
+
+
+def test_a_lock_is_released_by_an_error(ledger: SqlLedger) -> None:
+    """However the run ends, the next one can begin."""
+    with pytest.raises(KeyboardInterrupt), RunLock(ledger, "nightly"):
+        raise KeyboardInterrupt
+    with RunLock(ledger, "nightly"):
+        pass
+
+
+def test_plans_do_not_hinder_each_other(ledger: SqlLedger, place: Path, tmp_path: Path) -> None:
+    """Other plans on the ledger, with names that begin alike too, and the same plan on another ledger are free."""
+    other = SqlLedger.open(str(tmp_path / "other.db"))
+    with ExitStack() as locks:
+        for plan in ("nightly", "nightly-2", "night"):
+            locks.enter_context(RunLock(ledger, plan))
+        locks.enter_context(RunLock(other, "nightly"))
+        with pytest.raises(LockHeldError):
+            RunLock(SqlLedger.open(str(place)), "night").__enter__()
+    other.close()
+
+
+@pytest.mark.parametrize("name", ["../nightly", "a/b", "/etc/nightly", "..", "nightly\\n", "Nightly", "a b"])
+def test_a_plan_name_does_not_leave_the_ledgers_directory(ledger: SqlLedger, tmp_path: Path, name: str) -> None:
+    """No plan has a name that would put the lock elsewhere; those it may have put it beside the ledger."""
+    file = tmp_path / "plan.yaml"
+    share = "share: [{images: [i1], projects: [p1]}]"
+    file.write_text(f'version: 1\nname: "{name}"\n{share}\n')
+    with pytest.raises(PlanError, match="name"):
+        load_plan(file)
+    file.write_text(f"version: 1\nname: night-ly-0\n{share}\n")
+    with RunLock(ledger, load_plan(file).name):
+        assert {path.name for path in tmp_path.glob("*.lock")} == {"ledger.db.night-ly-0.lock"}
