@@ -144,7 +144,7 @@ def test_options_that_exclude_each_other(shell: Shell, args: tuple[str, ...]) ->
 
 def test_wait_for_the_lock(shell: Shell) -> None:
     """Who waits says once who is at work, and begins when that one has ended; who doesn't leaves with 75."""
-    shell.start_sandbox("--latency", "50ms")
+    shell.start_sandbox("--latency", "200ms")
     plan = shell.plan(IMAGES, PROJECTS, more="limits: {concurrency: 1, rate: 1000}\n")
     first = shell.start("run", plan, *ON_SANDBOX, "-v", "--log-format", "json")
     wait_for_line(first, '"step": "add"')
@@ -214,9 +214,9 @@ def test_prune(shell: Shell) -> None:
 
 def test_prune_while_a_run_is_at_work(shell: Shell) -> None:
     """The run is not disturbed: its rows stay, and its texts do."""
-    shell.start_sandbox("--latency", "20ms")
+    shell.start_sandbox("--latency", "200ms")
     old = shell.run_json("run", shell.plan(IMAGES, PROJECTS[:3], name="old"), *ON_SANDBOX)["run"]
-    plan = shell.plan(IMAGES, PROJECTS, more="limits: {concurrency: 2, rate: 1000}\n")
+    plan = shell.plan(IMAGES, PROJECTS, more="limits: {concurrency: 4, rate: 1000}\n")
     process = shell.start("run", plan, *ON_SANDBOX, "-v", "--log-format", "json")
     wait_for_line(process, '"step": "add"')
     assert "a run is at work" in shell.run("ledger", "prune", "--keep", "0s").stdout
