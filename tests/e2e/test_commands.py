@@ -128,7 +128,7 @@ def test_a_killed_run_is_continued(shell: Shell) -> None:
 
 def test_two_runs_of_a_plan_at_once(shell: Shell) -> None:
     """The second one leaves with 75 and says who holds the lock; another plan may use the same ledger."""
-    shell.start_sandbox("--latency", "50ms")
+    shell.start_sandbox("--latency", "200ms")
     images = sandbox_images()
     plan = shell.plan(images, PROJECTS, more="limits: {concurrency: 1, rate: 1000}\n")
     other = shell.plan(images, ["one", "two"], name="other")
