@@ -230,7 +230,7 @@ def test_totals_name_every_result(ledger: Ledger) -> None:
     assert ledger.totals(run.id) == expected
 
 
-@pytest.mark.parametrize("results", [{result} for result in Result] + [set(), set(SETTLED), set(Result)], ids=str)
+@pytest.mark.parametrize("results", [{result} for result in Result] + [set(), set(SETTLED), set(Result)])
 def test_outcomes_of_some_results(ledger: Ledger, results: set[Result]) -> None:
     """Only rows with one of the results come; none for no result."""
     run = begin(ledger)
