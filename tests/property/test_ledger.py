@@ -1,0 +1,193 @@
+"""The ledger against a dict: two handles on one file, used in turn and opened anew, tell what a dict would."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from bulkshare.ledger import SqlLedger
+from bulkshare.model import Account, Job, Member, Outcome, Result, RunState
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+ACCOUNT = Account("prod", "eu-de", "https://images.example", "alice", "golden", "p1")
+RUNS = 2
+IMAGES = ["i1", "i2", "m1"]  # an image may have the ID of a project
+MEMBERS = ["m1", "m2", "m3", "m4", "M1"]
+JOBS = [Job(image_id, member_id) for image_id in IMAGES for member_id in MEMBERS]
+DONE = sorted(set(Result) - {Result.PENDING})
+
+handles = st.integers(0, 1)
+runs = st.integers(0, RUNS - 1)
+images = st.sampled_from(IMAGES)
+jobs = st.sampled_from(JOBS)
+times = st.none() | st.integers(-(10**12), 10**13).map(lambda number: NOW + timedelta(milliseconds=number))
+texts = st.none() | st.sampled_from(["pending", "accepted", ""]) | st.text(max_size=20)
+request_ids = st.none() | st.text() | st.uuids().map("req-{}".format) | st.uuids().map("REQ-{}".format)
+blocks = st.lists(st.tuples(images, st.lists(st.sampled_from(MEMBERS), max_size=6)), max_size=4)
+outcomes = st.builds(
+    Outcome,
+    image_id=images,
+    member_id=st.sampled_from(MEMBERS),
+    result=st.sampled_from(DONE),
+    http_status=st.none() | st.integers(100, 599),
+    status=texts,
+    created_at=times,
+    updated_at=times,
+    schema=texts,
+    attempts=st.integers(0, 1000),
+    request_id=request_ids,
+    reason=st.just("") | st.text(max_size=20),
+    started_at=times,
+    settled_at=times,
+)
+members = st.builds(
+    Member,
+    image_id=images,
+    member_id=st.sampled_from(MEMBERS),
+    status=texts,
+    created_at=times,
+    updated_at=times,
+    schema=texts,
+)
+
+
+class LedgerLikeADict(RuleBasedStateMachine):
+    """Two runs with the same IDs in one file."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = tempfile.TemporaryDirectory()
+        self.place = str(Path(self.folder.name) / "ledger.db")
+        self.handles = [SqlLedger.open(self.place), SqlLedger.open(self.place)]
+        self.run_ids = [
+            self.handles[0].begin(plan=f"plan-{number}", fingerprint="f", account=ACCOUNT, now=NOW).id
+            for number in range(RUNS)
+        ]
+        self.states = [RunState.RUNNING] * RUNS
+        self.rows: list[dict[Job, Outcome]] = [{} for _ in range(RUNS)]
+
+    def teardown(self) -> None:
+        """Close the file and remove it."""
+        for ledger in self.handles:
+            ledger.close()
+        self.folder.cleanup()
+
+    @rule(handle=handles, run=runs, blocks=blocks)
+    def enqueue(self, handle: int, run: int, blocks: list[tuple[str, list[str]]]) -> None:
+        """What is there already stays as it is."""
+        wanted = {Job(image_id, member_id) for image_id, member_ids in blocks for member_id in member_ids}
+        new = wanted - set(self.rows[run])
+        self.rows[run] |= {job: Outcome(job.image_id, job.member_id, Result.PENDING) for job in new}
+        assert self.handles[handle].enqueue(self.run_ids[run], blocks) == len(new)
+
+    @rule(handle=handles, run=runs, batch=st.lists(outcomes, max_size=6))
+    def settle(self, handle: int, run: int, batch: list[Outcome]) -> None:
+        """The last word counts, and only for pairs that were enqueued."""
+        for outcome in batch:
+            job = Job(outcome.image_id, outcome.member_id)
+            if job in self.rows[run]:
+                self.rows[run][job] = outcome
+        self.handles[handle].settle(self.run_ids[run], batch)
+
+    @rule(handle=handles, run=runs, image_id=images, result=st.sampled_from(DONE), reason=st.text(max_size=5))
+    def settle_rest(self, handle: int, run: int, image_id: str, result: Result, reason: str) -> None:
+        """Only pairs that are pending are settled."""
+        rest = [row for row in self._pending(run) if row.image_id == image_id]
+        for row in rest:
+            job = Job(row.image_id, row.member_id)
+            self.rows[run][job] = replace(row, result=result, reason=reason, settled_at=NOW)
+        count = self.handles[handle].settle_rest(self.run_ids[run], image_id, result=result, reason=reason, now=NOW)
+        assert count == len(rest)
+
+    @rule(handle=handles, run=runs, batch=st.lists(members, max_size=4))
+    def describe(self, handle: int, run: int, batch: list[Member]) -> None:
+        """The cloud's fields change, of settled pairs only; all else stays."""
+        for member in batch:
+            job = Job(member.image_id, member.member_id)
+            row = self.rows[run].get(job)
+            if row is not None and row.result is not Result.PENDING:
+                self.rows[run][job] = replace(
+                    row,
+                    status=member.status,
+                    created_at=member.created_at,
+                    updated_at=member.updated_at,
+                    schema=member.schema,
+                )
+        self.handles[handle].describe(self.run_ids[run], batch)
+
+    @rule(handle=handles, run=runs)
+    def finish_and_reopen(self, handle: int, run: int) -> None:
+        """A run has ended when nothing of it is pending; one that goes on is running again."""
+        ledger, run_id = self.handles[handle], self.run_ids[run]
+        ended = ledger.finish(run_id, now=NOW, requests=0, retries=0, seconds=0.0)
+        assert ended.state is (RunState.INTERRUPTED if self._pending(run) else RunState.FINISHED)
+        assert ended.totals == ledger.totals(run_id)
+        assert ledger.reopen(run_id).state is RunState.RUNNING
+
+    @rule(handle=handles)
+    def open_again(self, handle: int) -> None:
+        """Close one handle on the file and open another."""
+        self.handles[handle].close()
+        self.handles[handle] = SqlLedger.open(self.place)
+
+    @rule(handle=handles, run=runs, limit=st.integers(1, 4))
+    def read_what_is_pending(self, handle: int, run: int, limit: int) -> None:
+        """The pages together have every pair that is pending once, in the order in which `outcomes` has them."""
+        ledger, run_id = self.handles[handle], self.run_ids[run]
+        found: list[Job] = []
+        after_image: str | None = None
+        while page := ledger.pending_images(run_id, after=after_image, limit=limit):
+            assert len(page) <= limit
+            for image_id, count in page:
+                before, after = len(found), None
+                while part := ledger.pending_members(run_id, image_id, after=after, limit=limit):
+                    assert len(part) <= limit
+                    found += [Job(image_id, member_id) for member_id in part]
+                    after = part[-1]
+                assert len(found) - before == count
+            after_image = page[-1][0]
+        told = [Job(row.image_id, row.member_id) for row in ledger.outcomes(run_id) if row.result is Result.PENDING]
+        assert found == told
+
+    @rule(handle=handles, run=runs, results=st.frozensets(st.sampled_from(sorted(Result))))
+    def read_some_results(self, handle: int, run: int, results: frozenset[Result]) -> None:
+        """Only rows with those results are told."""
+        told = list(self.handles[handle].outcomes(self.run_ids[run], results=results))
+        rows = self.rows[run].items()
+        assert {Job(row.image_id, row.member_id): row for row in told} == {
+            job: row for job, row in rows if row.result in results
+        }
+
+    @rule(handle=handles, run=runs)
+    def read_what_is_undescribed(self, handle: int, run: int) -> None:
+        """Pairs that are `already` there, without a status."""
+        told = self.handles[handle].undescribed(self.run_ids[run])
+        found = [Job(image_id, member_id) for image_id, member_ids in told for member_id in member_ids]
+        wanted = {job for job, row in self.rows[run].items() if row.result is Result.ALREADY and row.status is None}
+        assert len({image_id for image_id, _ in told}) == len(told)
+        assert len(found) == len(set(found))
+        assert set(found) == wanted
+
+    @invariant()
+    def tells_the_same(self) -> None:
+        """Both handles tell every pair of both runs as the dict has it, and count them right."""
+        for ledger in self.handles:
+            for run_id, rows in zip(self.run_ids, self.rows, strict=True):
+                told = list(ledger.outcomes(run_id))
+                assert len(told) == len(rows)
+                assert {Job(row.image_id, row.member_id): row for row in told} == rows
+                totals = ledger.totals(run_id)
+                assert totals == {result: sum(row.result is result for row in rows.values()) for result in Result}
+
+    def _pending(self, run: int) -> list[Outcome]:
+        return [row for row in self.rows[run].values() if row.result is Result.PENDING]
+
+
+TestLedgerLikeADict = LedgerLikeADict.TestCase
+TestLedgerLikeADict.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
