@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sqlalchemy import Connection
+    from sqlalchemy.engine import ExceptionContext
 
 BUSY_SECONDS = 30.0  # how long to wait for another process that writes
 POLL_SECONDS = 0.02
@@ -164,6 +165,11 @@ def _engine_for(path: Path) -> Engine:
         # A transaction that reads first and writes later would fail at once where another process wrote in between.
         writing = connection.get_execution_options().get(WRITING)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+    @event.listens_for(engine, "handle_error")
+    def _roll_back(context: ExceptionContext) -> None:
+        # Ctrl-C would drop the connection instead, and while a traceback holds its cursor SQLite keeps the write lock.
+        context.is_disconnect = False
 
     return engine
 

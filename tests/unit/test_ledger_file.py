@@ -241,13 +241,14 @@ def test_an_interrupted_write_leaves_nothing_behind(ledger: SqlLedger) -> None:
             raise KeyboardInterrupt
 
     event.listen(engine, "after_cursor_execute", interrupt)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt) as caught:
         ledger.settle(run.id, [outcome("i1", "p1", reason="never kept"), outcome("i1", "p2")])
     event.remove(engine, "after_cursor_execute", interrupt)
     assert {row.result for row in ledger.outcomes(run.id)} == {Result.PENDING}
     ledger.settle(run.id, [outcome("i1", "p1", reason="kept"), outcome("i1", "p2", reason="never kept")])
     assert [row.reason for row in ledger.outcomes(run.id)] == ["kept", "never kept"]
     assert finish(ledger, run.id).totals[Result.SHARED] == 2
+    assert caught.tb is not None  # whoever still holds the traceback, and the cursor in it, holds no lock
 
 
 # --- the place -------------------------------------------------------------------------------------------------------
