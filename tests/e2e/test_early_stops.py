@@ -54,9 +54,9 @@ def test_deadline(shell: Shell) -> None:
 
 def test_a_cloud_that_goes_away_and_comes_back(shell: Shell) -> None:
     """With nobody there the run gives up, fails no pair, and is finished when the cloud is back."""
-    cloud = shell.start_sandbox("--latency", "20ms")
+    cloud = shell.start_sandbox("--latency", "200ms")
     port = port_of(shell)
-    plan = shell.plan(IMAGES, PROJECTS, more="limits: {concurrency: 4, rate: 1000}\nretry: {base: 50ms, cap: 200ms}\n")
+    plan = shell.plan(IMAGES, PROJECTS, more="limits: {concurrency: 2, rate: 1000}\nretry: {base: 50ms, cap: 200ms}\n")
     process = shell.start("run", plan, "--os-cloud", "sandbox", "--give-up-after", "4s", "--json")
     shell.wait_for_rows(10)
     kill(cloud)
