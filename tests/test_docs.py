@@ -98,3 +98,11 @@ def test_the_guide_from_plan_to_ledger(shell: Shell) -> None:
     for args in typed:
         shell.run(*args)
     assert "shared" in (shell.directory / "golden.csv").read_text("utf-8")
+
+
+def test_promises_name_tests_that_exist() -> None:
+    """Every file that the table of promises names is there."""
+    named = re.findall(r"`(tests/[\w/.]+)`", README)
+    assert len(named) > 20
+    for path in named:
+        assert (ROOT / path).exists(), path
