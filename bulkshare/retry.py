@@ -35,6 +35,10 @@ class Settle:
 
 Decision = Send | Settle
 
+# For how many bases (2 s by default) a server may be at work on a request whose answer was lost, before the member is
+# asked for and, where it is absent, added again. Without a floor full jitter asks at once, and two rows are left.
+AT_WORK_BASES = 4.0
+
 
 def backoff_seconds(policy: RetryPolicy, failures: int, verdict: Verdict, jitter: float) -> float:
     """Return the wait after the `failures`-th failure in a row; `jitter` is uniform in [0, 1).
@@ -80,7 +84,7 @@ def _after_add(policy: RetryPolicy, case: Case, verdict: Verdict, jitter: float)
             return Send(replace(case, step=Step.ASK, lost=verdict), 0.0)
         case Kind.LOST:
             # The first request may still be at work: wait, then ask. A blind second POST can leave two rows.
-            delay = backoff_seconds(policy, case.posts, verdict, jitter)
+            delay = AT_WORK_BASES * policy.base_seconds + backoff_seconds(policy, case.posts, verdict, jitter)
             return Send(replace(case, step=Step.ASK, lost=verdict), delay)
         case Kind.TRANSIENT:
             known = replace(case, lost=verdict) if verdict.maybe_done else case
@@ -102,8 +106,8 @@ def _after_ask(policy: RetryPolicy, case: Case, verdict: Verdict, jitter: float)
         quota = case.over_quota
         return Settle(case, Result.REJECTED, quota, quota.reason, Scope.IMAGE)
     if verdict.kind is Kind.ABSENT:
-        # Settled as absent: the next attempt starts with a clean record.
-        return _add_again(policy, replace(case, lost=None), case.lost or verdict, 0.0)
+        # What was lost stays on record: it may be added yet, and then the next POST is answered 409.
+        return _add_again(policy, case, case.lost or verdict, 0.0)
     if verdict.kind is Kind.REJECTED:
         return _add_again(policy, replace(case, asks=policy.attempts), verdict, 0.0)
     why = f"not known whether it was added: {case.lost.reason if case.lost else ''}; asking: {verdict.reason}"

@@ -61,7 +61,7 @@ class Caller:
         attempt = 1
         while True:
             verdict = await self._call(Step.LIST, image_id, "")
-            passing = verdict.kind in (Kind.TRANSIENT, Kind.THROTTLED, Kind.LOST)
+            passing = verdict.kind in (Kind.TRANSIENT, Kind.THROTTLED, Kind.LOST, Kind.UNCLEAR)
             if not passing or attempt >= self._policy.attempts or self.stopping.is_set():
                 break
             delay_seconds = backoff_seconds(self._policy, attempt, verdict, self._jitter())
