@@ -1,0 +1,129 @@
+"""One run of a plan through bad weather: the real layers from the transport to the ledger, and what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from random import Random
+from typing import TYPE_CHECKING, NamedTuple
+
+import anyio
+
+from bulkshare.engine import Engine
+from bulkshare.identity import Identified
+from bulkshare.ledger import SqlLedger
+from bulkshare.model import Account, Connection, Limits, Outcome, Reply, Request, RetryPolicy
+from bulkshare.pacing import Breaker, Paced
+from bulkshare.transport import HttpTransport
+from tests.chaos.clock import run_over_sockets, wall
+from tests.chaos.server import FaultyCloud, Pair, Seen, Weather
+from tests.engine.fakes import Recording
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from pathlib import Path
+
+    from bulkshare.ports import Transport
+
+IMAGES, MEMBERS = 10, 50
+PLAN: dict[str, list[str]] = {
+    f"image-{image:02}": [f"member-{member:03}" for member in range(MEMBERS)] for image in range(IMAGES)
+}
+PAIRS: frozenset[Pair] = frozenset((image, member) for image, members in PLAN.items() for member in members)
+DEFAULT_LIMITS = Limits(rate=1000.0)
+# More tries than a user gets: with so many seeds one in a million happens, and a pair that fails is no false report.
+POLICY = RetryPolicy(attempts=20)
+
+
+@dataclass
+class Departures:
+    """A Transport that notes when each request leaves."""
+
+    inner: Transport
+    times: list[float] = field(default_factory=list)
+
+    async def send(self, request: Request) -> Reply:
+        """Send it on."""
+        self.times.append(asyncio.get_running_loop().time())
+        return await self.inner.send(request)
+
+
+class Tokens:
+    """An Identity whose tokens the faulty cloud issues, one renewal for all who ask at once."""
+
+    def __init__(self, cloud: FaultyCloud) -> None:
+        self._cloud = cloud
+        self._token = cloud.token
+        self._lock = anyio.Lock()
+        self.account = Account("chaos", "RegionOne", cloud.endpoint, "user", "project", "0" * 32)
+
+    async def token(self) -> str:
+        """Return the token."""
+        return self._token
+
+    async def renew(self, refused: str) -> str:
+        """Return a token other than `refused`."""
+        async with self._lock:
+            if refused == self._token:
+                await asyncio.sleep(0.3)  # what a log-in costs a Keystone
+                self._token = self._cloud.issue()
+            return self._token
+
+
+class Voyage(NamedTuple):
+    """What came of one run."""
+
+    rows: dict[Pair, list[str]]  # on the server: per pair its status, once per row
+    outcomes: list[Outcome]
+    seen: list[Seen]
+    left: list[float]  # when each request left
+    present: frozenset[Pair]  # before the run
+    injected: Counter[str]
+    virtual_seconds: float
+    cpu_seconds: float
+
+
+def sail(
+    folder: Path, seed: int, weather: Weather, limits: Limits = DEFAULT_LIMITS, policy: RetryPolicy = POLICY
+) -> Voyage:
+    """Run the plan once, in virtual time."""
+    began = time.process_time()
+    voyage = run_over_sockets(_sail(folder, seed, weather, limits, policy))
+    return voyage._replace(cpu_seconds=time.process_time() - began)
+
+
+async def _sail(folder: Path, seed: int, weather: Weather, limits: Limits, policy: RetryPolicy) -> Voyage:
+    random = Random(seed)
+    present = frozenset(random.sample(sorted(PAIRS), random.choice((0, 0, 50, 250))))
+    ledger = SqlLedger.open(str(folder / f"{seed}.db"))
+    stopping = anyio.Event()
+    async with FaultyCloud(weather, seed, present) as cloud:
+        tokens = Tokens(cloud)
+        run = ledger.begin(plan="chaos", fingerprint="f" * 64, account=tokens.account, now=wall())
+        ledger.enqueue(run.id, PLAN.items())
+        http = HttpTransport(
+            Connection(cloud.endpoint), connections=limits.concurrency, total_seconds=weather.client_seconds
+        )
+        async with http:
+            departures = Departures(http)
+            breaker = Breaker(patience_seconds=random.choice((1.0, 10.0)))
+            paced = Paced(departures, limits, breaker=breaker, stopping=stopping, wall=wall)
+            engine = Engine(
+                run_id=run.id,
+                transport=Identified(paced, tokens),
+                ledger=ledger,
+                observer=Recording(),
+                limits=limits,
+                policy=policy,
+                wall=wall,
+                jitter=random.random,
+                stopping=stopping,
+                answered_at=lambda: paced.answered_at,
+            )
+            await engine.run()
+            took = asyncio.get_running_loop().time()
+            await cloud.finish()
+    outcomes = list(ledger.outcomes(run.id))
+    ledger.close()
+    return Voyage(cloud.table.rows, outcomes, cloud.seen, departures.times, present, cloud.injected, took, 0.0)
