@@ -111,6 +111,7 @@ class Weather:
     latency_seconds: float = 0.02
     late_seconds: float = 2.0
     client_seconds: float = 10.0
+    host: str = HOST  # the name under which the client looks for it
 
 
 @dataclass(slots=True)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
 
-from bulkshare.model import AS_PLANNED, Limits, Result
+from bulkshare.model import Limits
+from tests.chaos.checks import check_definite_answers, check_members, check_rate
 from tests.chaos.server import FAULTS, Weather
 from tests.chaos.voyage import DEFAULT_LIMITS, PAIRS, Voyage, sail
 
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 SEEDS = int(os.environ.get("BULKSHARE_CHAOS_SEEDS", "200"))
 GROUP = 10
 MOST_REQUESTS_PER_JOB = 1.25
-EXACT = 1e-9  # seconds: what adding floats costs
-ON_THE_WAY_SECONDS = 0.01  # between leaving and arriving, a new connection included
 OUTAGES = ("refused", "silent", "503")
 
 
@@ -43,44 +41,6 @@ def conditions(seed: int) -> tuple[Weather, Limits]:
             return Weather(), Limits(rate=50.0)  # so low that it binds
         case _:
             return Weather(), DEFAULT_LIMITS
-
-
-def check_members(voyage: Voyage) -> None:
-    """The server has the plan, each pair once, and the ledger says so of each, with the server's own fields."""
-    assert set(voyage.rows) == PAIRS
-    doubled = {pair for pair, rows in voyage.rows.items() if len(rows) != 1}
-    assert not doubled, f"rows that are there twice: {doubled}"
-    assert {(row.image_id, row.member_id) for row in voyage.outcomes} == PAIRS
-    assert len(voyage.outcomes) == len(PAIRS)
-    for row in voyage.outcomes:
-        pair = row.image_id, row.member_id
-        assert row.result in AS_PLANNED, row
-        assert (row.status, row.schema) == (voyage.rows[pair][0], "/v2/schemas/member"), row
-        assert None not in (row.created_at, row.updated_at, row.settled_at, row.http_status), row
-        # Who added it can be unknown where the image's members could not be listed; then the reason says so.
-        exact = Result.ALREADY if pair in voyage.present else Result.SHARED
-        assert row.result is exact or row.reason, f"not {exact}, and no reason told: {row}"
-
-
-def check_definite_answers(voyage: Voyage) -> None:
-    """Once the server has said of a pair, without any fault, that it is there, no POST of it comes."""
-    settled = set()
-    for seen in voyage.seen:
-        assert seen.method != "POST" or seen.pair not in settled, f"POSTed again after a definite answer: {seen}"
-        if seen.pair is not None and (seen.answer == 200 or (seen.method == "POST" and seen.answer == 409)):
-            settled.add(seen.pair)
-
-
-def check_rate(voyage: Voyage, rate: float) -> None:
-    """No window of t seconds has more than rate x t + 1 requests, where they leave and where they arrive."""
-    gaps = [after - before for before, after in pairwise(voyage.left)]
-    assert min(gaps) >= 1 / rate - EXACT  # which is the same as the claim about windows
-    latest, ahead = float("-inf"), 0.0
-    for number, seen in enumerate(voyage.seen):
-        behind = seen.at - number / rate
-        latest = max(latest, behind)
-        ahead = max(ahead, latest - behind)  # how much too early the last of the fullest window that ends here came
-    assert ahead <= ON_THE_WAY_SECONDS
 
 
 @pytest.mark.parametrize("group", range(-(-SEEDS // GROUP)))

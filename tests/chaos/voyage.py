@@ -17,11 +17,13 @@ from bulkshare.model import Account, Connection, Limits, Outcome, Reply, Request
 from bulkshare.pacing import Breaker, Paced
 from bulkshare.transport import HttpTransport
 from tests.chaos.clock import run_over_sockets, wall
-from tests.chaos.server import FaultyCloud, Pair, Seen, Weather
+from tests.chaos.server import HOST, FaultyCloud, Pair, Seen, Weather
 from tests.engine.fakes import Recording
 
 if TYPE_CHECKING:
     from collections import Counter
+    from collections.abc import Callable
+    from datetime import datetime
     from pathlib import Path
 
     from bulkshare.ports import Transport
@@ -85,38 +87,53 @@ class Voyage(NamedTuple):
 
 
 def sail(
-    folder: Path, seed: int, weather: Weather, limits: Limits = DEFAULT_LIMITS, policy: RetryPolicy = POLICY
+    folder: Path,
+    seed: int,
+    weather: Weather,
+    limits: Limits = DEFAULT_LIMITS,
+    *,
+    clock: Callable[[], datetime] = wall,
+    layer: Callable[[Transport], Transport] = lambda transport: transport,
 ) -> Voyage:
-    """Run the plan once, in virtual time."""
+    """Run the plan once, in virtual time. `layer` may come between the pace and the network."""
     began = time.process_time()
-    voyage = run_over_sockets(_sail(folder, seed, weather, limits, policy))
+    voyage = run_over_sockets(_sail(folder, seed, weather, limits, clock, layer))
     return voyage._replace(cpu_seconds=time.process_time() - began)
 
 
-async def _sail(folder: Path, seed: int, weather: Weather, limits: Limits, policy: RetryPolicy) -> Voyage:
+async def _sail(
+    folder: Path,
+    seed: int,
+    weather: Weather,
+    limits: Limits,
+    clock: Callable[[], datetime],
+    layer: Callable[[Transport], Transport],
+) -> Voyage:
     random = Random(seed)
     present = frozenset(random.sample(sorted(PAIRS), random.choice((0, 0, 50, 250))))
     ledger = SqlLedger.open(str(folder / f"{seed}.db"))
     stopping = anyio.Event()
     async with FaultyCloud(weather, seed, present) as cloud:
         tokens = Tokens(cloud)
-        run = ledger.begin(plan="chaos", fingerprint="f" * 64, account=tokens.account, now=wall())
+        run = ledger.begin(plan="chaos", fingerprint="f" * 64, account=tokens.account, now=clock())
         ledger.enqueue(run.id, PLAN.items())
         http = HttpTransport(
-            Connection(cloud.endpoint), connections=limits.concurrency, total_seconds=weather.client_seconds
+            Connection(cloud.endpoint.replace(HOST, weather.host)),
+            connections=limits.concurrency,
+            total_seconds=weather.client_seconds,
         )
         async with http:
-            departures = Departures(http)
+            departures = Departures(layer(http))
             breaker = Breaker(patience_seconds=random.choice((1.0, 10.0)))
-            paced = Paced(departures, limits, breaker=breaker, stopping=stopping, wall=wall)
+            paced = Paced(departures, limits, breaker=breaker, stopping=stopping, wall=clock)
             engine = Engine(
                 run_id=run.id,
                 transport=Identified(paced, tokens),
                 ledger=ledger,
                 observer=Recording(),
                 limits=limits,
-                policy=policy,
-                wall=wall,
+                policy=POLICY,
+                wall=clock,
                 jitter=random.random,
                 stopping=stopping,
                 answered_at=lambda: paced.answered_at,

@@ -1,0 +1,79 @@
+"""A sandbox in a thread of the test's process: its requests can be counted, and no kill of a client reaches it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Self
+
+from bulkshare.sandbox import Cloud, Sandbox
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from tests.shell import Shell
+
+START_SECONDS = 30
+UNLIMITED = -1
+
+
+class ServedSandbox:
+    """A sandbox with `images` images and no quota, as a context manager.
+
+    A POST is at work for `latency_seconds` between looking and inserting, whether or not its client still lives.
+    """
+
+    def __init__(self, images: int, *, latency_seconds: float) -> None:
+        self.cloud = Cloud.sample(images, 0, member_quota=UNLIMITED)
+        self.held = threading.Event()  # while it is set, nothing below /image is answered
+        self._latency_seconds = latency_seconds
+        self._started: Future[Sandbox] = Future()
+        self._end: Future[None] = Future()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._started.result(START_SECONDS)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end.set_result(None)
+        self._thread.join()
+
+    @property
+    def images(self) -> list[str]:
+        """The images' IDs."""
+        return list(self.cloud.images)
+
+    @property
+    def posts(self) -> int:
+        """How many POSTs of members have arrived."""
+        return self._started.result().requests["POST members"]
+
+    def rows(self) -> dict[tuple[str, str], int]:
+        """Return how many rows each pair has."""
+        images = self.cloud.images.values()
+        return {(image.id, row.member_id): row.copies for image in images for row in image.rows.values()}
+
+    def serve_to(self, shell: Shell) -> None:
+        """Let the shell's commands use it as cloud `sandbox`."""
+        shell.write("clouds.yaml", self._started.result().clouds_yaml())
+        shell.env["OS_CLIENT_CONFIG_FILE"] = str(shell.directory / "clouds.yaml")
+
+    async def _pause(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        while self.held.is_set():
+            await asyncio.sleep(0.01)
+
+    async def _serve(self) -> None:
+        try:
+            async with Sandbox(self.cloud, latency_seconds=self._latency_seconds, sleep=self._pause) as sandbox:
+                self._started.set_result(sandbox)
+                await asyncio.wrap_future(self._end)
+        except BaseException as error:
+            if not self._started.done():
+                self._started.set_exception(error)
+            raise
