@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,13 @@ def settled(path: Path) -> dict[tuple[str, str], Outcome]:
     return outcomes
 
 
+def decided(outcomes: dict[tuple[str, str], Outcome]) -> dict[tuple[str, str], Outcome]:
+    """Return the outcomes without the member's fields, which after a 409 are filled in later."""
+    return {
+        pair: replace(row, status=None, created_at=None, updated_at=None, schema=None) for pair, row in outcomes.items()
+    }
+
+
 @pytest.mark.parametrize("seed", range(-(-KILLS // KILLS_PER_PLAN)))
 def test_kill(shell: Shell, seed: int) -> None:
     """2,000 pairs, five kills: no pair is lost, none is there twice, no outcome changes, few are sent twice."""
@@ -75,7 +83,7 @@ def test_kill(shell: Shell, seed: int) -> None:
             process.communicate()
             before, known = known, settled(ledger)
             moments.append(len(known))
-            assert before.items() <= known.items(), "an outcome that was recorded changed"
+            assert decided(before).items() <= decided(known).items(), "an outcome that was recorded changed"
             if len(known) == IMAGES * MEMBERS:
                 shell.run("resume", "-q")  # it was faster, and the same command would begin another run
                 break
@@ -84,7 +92,7 @@ def test_kill(shell: Shell, seed: int) -> None:
         final, rows, posts = settled(ledger), sandbox.rows(), sandbox.posts
 
     pairs = {(image, project) for image in sandbox.images for project in projects}
-    assert known.items() <= final.items(), "an outcome that was recorded changed"
+    assert decided(known).items() <= decided(final).items(), "an outcome that was recorded changed"
     assert set(final) == pairs
     assert {row.result for row in final.values()} <= AS_PLANNED
     assert all(row.status == "pending" and row.created_at and row.updated_at and row.schema for row in final.values())
