@@ -88,8 +88,13 @@ def find_run(ledger: Ledger, key: str | None) -> Run:
 @contextmanager
 def _replacing(path: Path | None) -> Iterator[TextIO]:
     """Open a file that takes the place of `path` only once it is complete; stdout where there is no path."""
-    if path is None:
+    if path is None or str(path) == "-":
         yield sys.stdout
+        return
+    path = path.resolve()
+    if path.exists() and not path.is_file():  # a device or a pipe is written to, never replaced
+        with path.open("w", encoding="utf-8", newline="") as file:
+            yield file
         return
     part = path.with_name(f".{path.name}.part")
     try:

@@ -81,5 +81,7 @@ class Caller:
         return verdict
 
     def _count_retry(self, what: Job | str, verdict: Verdict, delay_seconds: float) -> None:
+        if self.stopping.is_set():
+            return  # a stop sends nothing again
         self.retries += 1
         self._observer.retrying(what, verdict, delay_seconds)

@@ -5,6 +5,7 @@ Knows what an answer says about the endpoint as a whole; knows nothing of pairs.
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -74,10 +75,11 @@ class Paced:
         return self._breaker.answered_at
 
     def state(self) -> str:
-        """Describe the pace in a few words."""
+        """Describe the pace in a few words. May be called from any thread: a display has one of its own."""
+        now = time.monotonic()  # what an event loop's clock is, where there is no event loop to ask
         if self._breaker.is_open:
-            return f"endpoint down, next probe in {max(self._breaker.probe_at - anyio.current_time(), 0):.0f} s"
-        pause = self._gcra.earliest() - anyio.current_time()
+            return f"endpoint down, next probe in {max(self._breaker.probe_at - now, 0):.0f} s"
+        pause = self._gcra.earliest() - now
         if pause > THROTTLED_PAUSE_SECONDS / 2 and pause > 2 / self._gcra.per_second:
             return f"cooling down, {pause:.0f} s"
         return f"{self._in_flight} of {self.allowed} in flight"

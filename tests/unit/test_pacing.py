@@ -245,3 +245,13 @@ def test_refusals_are_no_trouble() -> None:
     transport = paced(inner)
     send_all(transport, 100)
     assert transport.allowed == 16
+
+
+def test_state_can_be_asked_for_from_any_thread() -> None:
+    """The display has a thread of its own, where no event loop runs."""
+    breaker = Breaker(patience_seconds=0.0)
+    transport = paced(Inner(), breaker=breaker)
+    assert "0 of 4 in flight" in transport.state()
+    for _ in range(5):
+        breaker.troubled(0.0)
+    assert "endpoint down" in transport.state()
