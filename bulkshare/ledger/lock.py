@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from bulkshare.ledger.sql import SqlLedger
+    from bulkshare.model import Run
 
 
 class RunLock:
@@ -43,7 +46,7 @@ class RunLock:
                 self._waiting(self._held())
                 self._lock.acquire(timeout=self._wait_seconds)
         except Timeout:
-            raise LockHeldError(self._held()) from None
+            raise LockHeldError(f"{self._held()}; try again when it has ended, or wait with --wait-lock") from None
         except OSError as error:
             raise LedgerError(f"can't lock {self._lock.lock_file}: {error.strerror}") from error
         return self
@@ -68,6 +71,19 @@ class RunLock:
 
     def _holder(self) -> str:
         run = self._ledger.newest_run(self._plan)
-        if run is None or run.state is not RunState.RUNNING:
+        if run is None or run.state is not RunState.RUNNING or _is_dead(run):
             return "it has not written its run down yet"
         return f"run {run.key}, process {run.pid} on {run.host}, since {run.started_at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _is_dead(run: Run) -> bool:
+    """Tell whether the run's process is known to have ended: it was killed, and somebody else holds the lock."""
+    if run.host != socket.gethostname():
+        return False
+    try:
+        os.kill(run.pid, 0)  # sends nothing
+    except ProcessLookupError:
+        return True
+    except PermissionError:  # it lives, and is another user's
+        return False
+    return False

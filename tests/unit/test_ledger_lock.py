@@ -83,13 +83,13 @@ def test_waiting_for_a_killed_process(ledger: SqlLedger, holder: subprocess.Pope
 
 
 def test_waiting_in_vain(ledger: SqlLedger) -> None:
-    """When the time is over the error is the same as without waiting."""
+    """When the time is over the error says who it was, and what to do."""
     told: list[str] = []
     with RunLock(ledger, "nightly"):
         begin(ledger)
         with pytest.raises(LockHeldError) as caught:
             RunLock(ledger, "nightly", wait_seconds=0.01, waiting=told.append).__enter__()
-    assert told == [str(caught.value)]
+    assert str(caught.value) == f"{told[0]}; try again when it has ended, or wait with --wait-lock"
 
 
 def test_a_stale_lock_file_is_no_obstacle(ledger: SqlLedger, place: Path) -> None:
@@ -103,6 +103,24 @@ def test_a_holder_without_a_run(ledger: SqlLedger) -> None:
     """Between the lock and the run's first row there is no run to name; an ended one is not named."""
     finish(ledger, begin(ledger).id)
     with RunLock(ledger, "nightly"), pytest.raises(LockHeldError, match="it has not written its run down yet"):
+        RunLock(ledger, "nightly").__enter__()
+
+
+def test_a_holder_is_not_taken_for_the_killed_one_before(ledger: SqlLedger, holder: subprocess.Popen[str]) -> None:
+    """The run that is RUNNING in the ledger may be that of a process that was killed; it is not the one to look for."""
+    holder.kill()
+    holder.wait()
+    with RunLock(ledger, "nightly"), pytest.raises(LockHeldError, match="it has not written its run down yet"):
+        RunLock(ledger, "nightly").__enter__()
+
+
+def test_a_holder_on_another_host(ledger: SqlLedger, holder: subprocess.Popen[str]) -> None:
+    """Whether a process on another host still lives is not known here: it is named."""
+    holder.kill()
+    holder.wait()
+    with ledger._store.writing() as connection:
+        connection.exec_driver_sql("UPDATE runs SET host = 'elsewhere'")
+    with RunLock(ledger, "nightly"), pytest.raises(LockHeldError, match=f"process {holder.pid} on elsewhere, since"):
         RunLock(ledger, "nightly").__enter__()
 
 
