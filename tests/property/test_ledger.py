@@ -28,7 +28,8 @@ images = st.sampled_from(IMAGES)
 jobs = st.sampled_from(JOBS)
 times = st.none() | st.integers(-(10**12), 10**13).map(lambda number: NOW + timedelta(milliseconds=number))
 texts = st.none() | st.sampled_from(["pending", "accepted", ""]) | st.text(max_size=20)
-request_ids = st.none() | st.text() | st.uuids().map("req-{}".format) | st.uuids().map("REQ-{}".format)
+usual_request_ids = st.uuids().map("req-{}".format)
+request_ids = st.none() | st.text() | usual_request_ids | st.just("req-ABCDEF01-2345-6789-0123-456789012345")
 blocks = st.lists(st.tuples(images, st.lists(st.sampled_from(MEMBERS), max_size=6)), max_size=4)
 outcomes = st.builds(
     Outcome,

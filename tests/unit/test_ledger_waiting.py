@@ -1,0 +1,106 @@
+"""What a ledger does about others who hold its file, what makes a commit stay, and what it keeps in mind."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bulkshare.errors import LedgerError
+from bulkshare.ledger import SqlLedger, names, store
+from bulkshare.model import Result
+from tests.ledgers import begin, finish, outcome
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """Return where a ledger is to be."""
+    return tmp_path / "ledger.db"
+
+
+def test_a_commit_waits_for_the_disk(place: Path) -> None:
+    """Each connection has SQLite log ahead and wait for the disk at every commit, in an older file too."""
+    for _ in range(2):
+        ledger = SqlLedger.open(str(place))
+        with ledger._store.reading() as connection:
+            assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+            assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2  # FULL
+        ledger.close()
+
+
+def test_a_writer_that_does_not_end_is_told(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the time is over, the message says that another process writes; the next try works."""
+    monkeypatch.setattr(store, "BUSY_SECONDS", 0.01)
+    ledger = SqlLedger.open(str(place))
+    with closing(sqlite3.connect(place, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(LedgerError, match="another process has been writing") as caught:
+            begin(ledger)
+    assert str(place) in str(caught.value)
+    assert ledger.find_run(begin(ledger).key) is not None
+    ledger.close()
+
+
+def test_a_new_ledger_waits_for_others_who_make_it(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite refuses at once to log ahead while somebody else has the new file: it is asked again."""
+    with closing(sqlite3.connect(place, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        waits: list[float] = []
+
+        def sleep(seconds: float) -> None:
+            waits.append(seconds)
+            other.execute("ROLLBACK")
+
+        monkeypatch.setattr(time, "sleep", sleep)
+        ledger = SqlLedger.open(str(place))
+        assert begin(ledger).key == ledger.runs()[0].key
+        ledger.close()
+    assert len(waits) == 1
+
+
+def test_a_new_ledger_does_not_wait_for_ever(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the time is over, the message is that of any other wait."""
+    monkeypatch.setattr(store, "BUSY_SECONDS", 0.0)
+    with closing(sqlite3.connect(place, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(LedgerError, match="another process has been writing"):
+            SqlLedger.open(str(place))
+
+
+def test_more_texts_than_are_remembered(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Texts that were forgotten are looked up again, and who is in the middle of a reading keeps what it needs."""
+    monkeypatch.setattr(names, "LARGEST_CACHE", 3)
+    ledger = SqlLedger.open(str(place))
+    run, other = begin(ledger), begin(ledger)
+    jobs = [(image_id, f"p{number}") for image_id in ("i1", "i2", "i3") for number in range(5)]
+    for image_id, member_id in jobs:
+        ledger.enqueue(run.id, [(image_id, [member_id])])
+        ledger.settle(run.id, [outcome(image_id, member_id, reason=f"{image_id} {member_id}")])
+        ledger.enqueue(other.id, [(f"other {image_id}", [f"other {member_id}"])])
+    found = []
+    for row in ledger.outcomes(run.id):
+        assert len(list(ledger.outcomes(other.id))) == len(jobs)
+        found.append((row.image_id, row.member_id, row.reason))
+    assert found == [(image_id, member_id, f"{image_id} {member_id}") for image_id, member_id in jobs]
+    assert len(ledger._names._numbers) < 10
+    ledger.close()
+
+
+def test_runs_that_have_ended_are_not_counted_again(place: Path) -> None:
+    """The totals of an ended run are kept with it, so that a list of runs does not read all their pairs."""
+    ledger = SqlLedger.open(str(place))
+    run = begin(ledger)
+    ledger.enqueue(run.id, [("i1", ["p1", "p2"])])
+    ended = finish(ledger, run.id)
+    with closing(sqlite3.connect(place, isolation_level=None)) as raw:
+        raw.execute("DELETE FROM pairs")
+    assert ledger.runs() == [ended]
+    assert ledger.totals(run.id)[Result.PENDING] == 0
+    assert ledger.reopen(run.id).totals[Result.PENDING] == 0
+    ledger.close()
