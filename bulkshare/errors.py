@@ -47,6 +47,16 @@ class EndpointRefusedError(BulkshareError):
     exit_code = 3
 
 
+class NoRoleError(CredentialsRefusedError):
+    """Our user gets no token for a project, because it has no role there. It says nothing about the run."""
+
+
+class DirectoryError(BulkshareError):
+    """The identity service does not tell which projects there are: it may not be asked, or does not answer."""
+
+    exit_code = 3
+
+
 class LedgerError(BulkshareError):
     """The ledger can't be opened, read or written. Without it nothing may be sent."""
 

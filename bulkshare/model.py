@@ -6,11 +6,11 @@ Plan -> `Job` -> `Request` -> `Reply` -> `Verdict` -> `Outcome`. Nothing here kn
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum, StrEnum
+from enum import Enum, IntFlag, StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Mapping, Sequence
     from datetime import datetime
 
 
@@ -27,11 +27,48 @@ class Problem(NamedTuple):
         return f"{place}: {self.message}"
 
 
+class Want(IntFlag):
+    """What is to become of a pair, and on which way. The numbers are in ledgers of users: append, never renumber."""
+
+    MEMBER = 0  # the project is to be a member of the image
+    ACCEPTED = 1  # and the membership is to be accepted, so that the image shows in the project's lists
+    FORCED = 2  # also where the project has rejected it
+    AS_PROJECT = 4  # acceptance is declared with a token of the member project, not with our own
+    OPENED = 8  # a private image is made `shared` first
+    GONE = 16  # the project is not to be a member any more
+    LISTED = 32  # a listing found the project to be a member: only its acceptance is left to do
+
+
 class Job(NamedTuple):
-    """One pair to bring about: this project shall be a member of this image. The pair is its identity."""
+    """One pair to bring about. Image and member are its identity; there is one want for a pair."""
 
     image_id: str
     member_id: str
+    want: Want = Want.MEMBER
+
+
+class Block(NamedTuple):
+    """Pairs of one image that want the same: how jobs are handed over in bulk."""
+
+    image_id: str
+    member_ids: Sequence[str]
+    want: Want = Want.MEMBER
+
+
+class Backlog(NamedTuple):
+    """An image with pending pairs: how many, and all that any of them wants."""
+
+    image_id: str
+    pairs: int
+    want: Want = Want.MEMBER
+
+
+class Orders(NamedTuple):
+    """What a plan says about an image as a whole; see `Entry`. `kept` are the members that pruning leaves alone."""
+
+    prune: bool = False
+    fill: bool = False
+    kept: Container[str] = frozenset()
 
 
 class Member(NamedTuple):
@@ -45,17 +82,44 @@ class Member(NamedTuple):
     schema: str | None = None
 
 
+class Image(NamedTuple):
+    """An image as the cloud tells it; a field the cloud left out or garbled is None. `properties` has all its texts."""
+
+    id: str
+    name: str | None = None
+    status: str | None = None
+    visibility: str | None = None
+    owner: str | None = None
+    created_at: datetime | None = None
+    tags: frozenset[str] = frozenset()
+    properties: Mapping[str, str] = {}
+
+
+class Project(NamedTuple):
+    """A project as the identity service tells it."""
+
+    id: str
+    name: str
+    domain_id: str = ""
+    parent_id: str = ""
+    enabled: bool = True
+    tags: frozenset[str] = frozenset()
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """An HTTP request below the image endpoint; `path` starts with /v2/ and is quoted already.
 
-    Of the answer's body at most `body_bound` bytes are read. `token` is put on by the identity layer and never shown.
+    Of the answer's body at most `body_bound` bytes are read. With `project`, the request is made as our user in that
+    project, else in the run's own. `token` is put on by the identity layer and never shown.
     """
 
     method: str
     path: str
     body: bytes | None = None
     body_bound: int = 1 << 20
+    content_type: str = "application/json"
+    project: str | None = None
     token: str | None = field(default=None, repr=False)
 
 
@@ -89,11 +153,15 @@ Reply = Response | Fault
 
 
 class Step(Enum):
-    """What is asked of the cloud: ADD the member (POST), ASK for it (GET one), LIST the image's members (GET all)."""
+    """What is asked of the cloud."""
 
-    ADD = "add"
-    ASK = "ask"
-    LIST = "list"
+    ADD = "add"  # POST the member
+    ASK = "ask"  # GET it
+    LIST = "list"  # GET all of an image's members
+    ACCEPT = "accept"  # PUT the member's status
+    REMOVE = "remove"  # DELETE the member
+    OPEN = "open"  # PATCH the image's visibility to `shared`
+    FIND = "find"  # GET images
 
 
 class Kind(Enum):
@@ -101,6 +169,10 @@ class Kind(Enum):
 
     SHARED = "shared"  # the member was added by this very request
     PRESENT = "present"  # the member is there (a GET found it, or 409 said so)
+    ACCEPTED = "accepted"  # the membership is accepted
+    REMOVED = "removed"  # the member was removed by this very request
+    OPENED = "opened"  # the image is `shared` now
+    FOUND = "found"  # a page of images
     ABSENT = "absent"  # a GET did not find it
     LISTED = "listed"  # the image's members were listed
     REJECTED = "rejected"  # a definite no
@@ -122,7 +194,8 @@ class Scope(Enum):
 class Verdict:
     """The meaning of one reply.
 
-    `reason` is one clean line for the user. `retry_after` is in seconds. `members` has what a GET or POST told.
+    `reason` is one clean line for the user. `retry_after` is in seconds. `members` and `images` have what the answer
+    told; `next_path` is the path of the following page of images, None where this was the last.
     """
 
     kind: Kind
@@ -131,6 +204,8 @@ class Verdict:
     retry_after: float | None = None
     maybe_done: bool = False
     members: tuple[Member, ...] = ()
+    images: tuple[Image, ...] = ()
+    next_path: str | None = None
     http_status: int | None = None
     request_id: str | None = None
 
@@ -162,9 +237,11 @@ class Result(StrEnum):
     FAILED = "failed"  # attempts used up
     SKIPPED = "skipped"  # not tried
     PENDING = "pending"  # not finished
+    REMOVED = "removed"  # this run removed it
+    ABSENT = "absent"  # to be removed, and it was no member
 
 
-AS_PLANNED = frozenset({Result.SHARED, Result.ALREADY})
+AS_PLANNED = frozenset({Result.SHARED, Result.ALREADY, Result.REMOVED, Result.ABSENT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +265,7 @@ class Outcome:
     reason: str = ""
     started_at: datetime | None = None
     settled_at: datetime | None = None
+    want: Want = Want.MEMBER
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +278,7 @@ class Account:
     user: str
     project: str
     project_id: str
+    admin: bool = False  # whether the token has the role `admin`; the ledger does not keep it
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,11 +295,12 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How hard the cloud may be worked: requests in flight, requests per second, in flight per image."""
+    """How hard the cloud may be worked: requests in flight, a second, in flight for an image; members of an image."""
 
     concurrency: int = 16
     rate: float = 50.0
     per_image: int = 4
+    members_per_image: int = 128  # Glance's image_member_quota; 0: no quota
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,21 +359,98 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One entry of a plan's `share`: all its images with all its projects, less `excluded`. IDs may repeat."""
+class Telemetry:
+    """How one invocation of a run went over time, in intervals of equal length since `began_at`.
 
-    images: tuple[str, ...]
-    projects: tuple[str, ...]
-    excluded: frozenset[str] = frozenset()
+    The tuples are of one length: requests answered, those of them that were trouble (throttled, 5xx, no answer), and
+    how many requests the pace allowed in flight at the end of the interval. `latency` counts answers by the upper
+    bound of their time in seconds (inf: beyond the last), `statuses` by HTTP status, or the kind of fault.
+    """
+
+    began_at: datetime
+    interval_seconds: float
+    requests: tuple[int, ...] = ()
+    troubled: tuple[int, ...] = ()
+    allowed: tuple[int, ...] = ()
+    latency: Mapping[float, int] = field(default_factory=dict)
+    statuses: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSelector:
+    """Images that are meant by what they are. None and empty: of no matter.
+
+    `name` may be a glob (* ? [...]). `owner` is "self" (our project), "any" or a project ID. `latest` keeps the newest
+    so many, for each value of the property `per` where that is given. `place` is where it stands: file:line:column.
+    """
+
+    name: str | None = None
+    tags: frozenset[str] = frozenset()
+    properties: tuple[tuple[str, str], ...] = ()
+    owner: str = "self"
+    status: str = "active"
+    newer_than_seconds: float | None = None
+    latest: int | None = None
+    per: str | None = None
+    allow_empty: bool = False
+    place: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectSelector:
+    """Projects that are meant by what they are. None and empty: of no matter.
+
+    `name` may be a glob; one that is not has to fit one project alone. `domain` is a name or an ID, `parent` an ID.
+    """
+
+    name: str | None = None
+    domain: str | None = None
+    tags: frozenset[str] = frozenset()
+    enabled: bool | None = True
+    parent: str | None = None
+    allow_empty: bool = False
+    place: str = field(default="", compare=False)
+
+
+class CheckProjects(StrEnum):
+    """Whether project IDs are looked up at the identity service before anything is sent."""
+
+    AUTO = "auto"  # where the credentials may
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of a plan's `share`: all its images with all its projects, less `excluded`. IDs may repeat.
+
+    Selectors stand among the IDs until the cloud has been asked (`selection.resolved`). With `prune`, members of its
+    images that the plan does not name are removed, but for those in `keep`. With `fill`, as many members are added as
+    the image's quota has room for; without it none where not all fit. `cloud` limits the entry to one of the plan's.
+    """
+
+    images: tuple[str | ImageSelector, ...]
+    projects: tuple[str | ProjectSelector, ...]
+    excluded: frozenset[str | ProjectSelector] = frozenset()
+    want: Want = Want.MEMBER
+    accept_as_project: bool | None = None  # None: only where our own token has no admin role
+    prune: bool = False
+    keep: frozenset[str | ProjectSelector] = frozenset()
+    fill: bool = False
+    cloud: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A plan with its groups and files resolved to IDs. `cloud` and `region` are None where it names none."""
+    """A plan with its groups and files resolved. `clouds` is empty and `region` None where it names none.
+
+    Each cloud is a clouds.yaml entry, and gets the entries that name it or none.
+    """
 
     name: str
     entries: tuple[Entry, ...]
-    cloud: str | None = None
+    clouds: tuple[str, ...] = ()
     region: str | None = None
     limits: Limits = field(default_factory=Limits)
     retry: RetryPolicy = field(default_factory=RetryPolicy)
+    check_projects: CheckProjects = CheckProjects.AUTO

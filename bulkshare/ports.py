@@ -5,20 +5,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from bulkshare.model import (
         Account,
+        Backlog,
+        Block,
+        Image,
         Job,
         Member,
         Outcome,
+        Project,
+        ProjectSelector,
         Reply,
         Request,
         Result,
         Run,
         Settings,
         Step,
+        Telemetry,
         Verdict,
     )
 
@@ -42,12 +48,27 @@ class Identity(Protocol):
         """As whom and where the run acts; known after the first log-in."""
         ...
 
-    async def token(self) -> str:
-        """Return the current token, logging in when there is none. Raises `CredentialsRefusedError`."""
+    async def token(self, project: str | None = None) -> str:
+        """Return the current token, logging in when there is none; one for `project` where that is given.
+
+        Raises `CredentialsRefusedError`, and `NoRoleError` where our user has no role in `project`.
+        """
         ...
 
-    async def renew(self, refused: str) -> str:
+    async def renew(self, refused: str, project: str | None = None) -> str:
         """Return a token other than `refused`; one log-in serves all who ask at once. Raises as `token`."""
+        ...
+
+
+class Directory(Protocol):
+    """The projects that the identity service knows. Raises `DirectoryError` where it can't or may not be asked."""
+
+    async def projects(self, selector: ProjectSelector) -> list[Project]:
+        """Return the projects that the service's own filters leave of a selector; globs and tags may still miss."""
+        ...
+
+    async def known(self, project_ids: Collection[str]) -> frozenset[str]:
+        """Return which of the IDs are projects."""
         ...
 
 
@@ -71,27 +92,37 @@ class Ledger(Protocol):
         """Set an unfinished run to RUNNING again, of this process and host, with other settings where given."""
         ...
 
-    def enqueue(self, run_id: int, blocks: Iterable[tuple[str, Sequence[str]]]) -> int:
-        """Insert (image ID, member IDs) blocks as pending pairs unless they are there; return how many are new."""
+    def enqueue(self, run_id: int, blocks: Iterable[Block]) -> int:
+        """Insert the blocks' pairs as pending unless they are there; return how many are new."""
         ...
 
     def mark_enqueued(self, run_id: int) -> None:
         """Write down that all the run's pairs have been enqueued."""
         ...
 
-    def pending_images(self, run_id: int, *, after: str | None, limit: int) -> list[tuple[str, int]]:
-        """Return up to `limit` (image ID, number of pending pairs), in a stable order, after image `after`."""
+    # `gone` limits what follows to pending pairs that want the member gone (True), or to all others (False).
+
+    def pending_images(self, run_id: int, *, after: str | None, limit: int, gone: bool | None = None) -> list[Backlog]:
+        """Return up to `limit` images with pending pairs, in a stable order, after image `after`."""
         ...
 
-    def pending_members(self, run_id: int, image_id: str, *, after: str | None, limit: int) -> list[str]:
-        """Return up to `limit` member IDs pending for the image, in a stable order, after member `after`."""
+    def pending_jobs(
+        self, run_id: int, image_id: str, *, after: str | None, limit: int, gone: bool | None = None
+    ) -> list[Job]:
+        """Return up to `limit` pending pairs of the image, in a stable order, after member `after`."""
+        ...
+
+    def mark_listed(self, run_id: int, image_id: str, member_ids: Sequence[str]) -> None:
+        """Add `Want.LISTED` to pending pairs."""
         ...
 
     def settle(self, run_id: int, outcomes: Sequence[Outcome]) -> None:
         """Record outcomes in one durable transaction."""
         ...
 
-    def settle_rest(self, run_id: int, image_id: str, *, result: Result, reason: str, now: datetime) -> int:
+    def settle_rest(
+        self, run_id: int, image_id: str, *, result: Result, reason: str, now: datetime, gone: bool | None = None
+    ) -> int:
         """Settle all pairs of the image that are still pending alike; return how many."""
         ...
 
@@ -119,10 +150,32 @@ class Ledger(Protocol):
         """Return the newest run of `plan` at this endpoint and for this project whose pairs were all enqueued."""
         ...
 
-    def prune(self, run_ids: Sequence[int], *, names: bool) -> None:
-        """Delete runs and their pairs. With `names`, texts that no pair uses are deleted, and the file shrinks.
+    def run_before(self, run: Run) -> Run | None:
+        """Return the run of the same plan, endpoint and project that was begun before, of those fully enqueued."""
+        ...
 
-        Other processes remember the numbers of names: `names` only while no other run is at work on the ledger.
+    def record_telemetry(self, run_id: int, telemetry: Telemetry) -> None:
+        """Keep how an invocation went."""
+        ...
+
+    def telemetry(self, run_id: int) -> list[Telemetry]:
+        """Return how the run's invocations went, in their order."""
+        ...
+
+    def label(self, labels: Mapping[str, str]) -> None:
+        """Keep names of images and projects by their IDs; the last name of an ID stands."""
+        ...
+
+    def labels(self, run_id: int) -> dict[str, str]:
+        """Return the names that are known of the run's images and projects, by their IDs."""
+        ...
+
+    def prune(self, run_ids: Sequence[int], *, names_unless_after: int | None) -> bool:
+        """Delete runs and their pairs; return whether the file shrank, too.
+
+        Other processes remember the numbers of texts: texts that no pair uses are deleted, and the file shrinks, only
+        where no run is newer than `names_unless_after`, the newest that the caller knows not to be at work; None: in
+        no case.
         """
         ...
 
@@ -139,7 +192,10 @@ class Observer(Protocol):
     """Is told what happens, after it is true: outcomes only once the ledger holds them. Must not block or raise."""
 
     def phase(self, name: str, total: int) -> None:
-        """A phase begins: "listing" (total: images), "sharing" (total: pairs), "describing" (total: images)."""
+        """A phase begins. Of "sharing" and "removing" the total is pairs; of all others it is images.
+
+        In their order: "listing", "inspecting", "opening", "removing", "sharing", "describing"; not all in each run.
+        """
         ...
 
     def answered(self, step: Step, image_id: str, member_id: str | None, verdict: Verdict, seconds: float) -> None:
@@ -160,4 +216,20 @@ class Observer(Protocol):
 
     def listed(self, image_id: str, verdict: Verdict) -> None:
         """An image's members were listed, or could not be (the verdict's kind tells)."""
+        ...
+
+    def inspected(self, image: Image) -> None:
+        """The cloud told what an image is."""
+        ...
+
+    def extra(self, image_id: str, member_ids: Sequence[str]) -> None:
+        """Members of an image that the plan does not name are going to be removed."""
+        ...
+
+    def opened(self, image_id: str, verdict: Verdict) -> None:
+        """A private image was made `shared`, or could not be (the verdict's kind tells)."""
+        ...
+
+    def progressed(self, count: int) -> None:
+        """So many more of the phase's images are done, where nothing else tells so."""
         ...

@@ -210,7 +210,7 @@ class Log:
 
     def retrying(self, job: Job | str, verdict: Verdict, delay_seconds: float) -> None:
         """See `ports.Observer`."""
-        image_id, member_id = job if isinstance(job, Job) else (job, None)
+        image_id, member_id = (job.image_id, job.member_id) if isinstance(job, Job) else (job, None)
         self._log.info(
             "retry",
             image_id=image_id,

@@ -11,10 +11,11 @@ PACKAGE = Path(bulkshare.__file__).parent
 
 FLOORS: list[set[str]] = [
     {"model", "errors", "text"},
-    {"plan", "planner", "glance", "retry", "dispatch", "report"},
+    {"plan", "planner", "selection", "preflight", "glance", "retry", "dispatch", "report"},
     {"ports"},
-    {"transport", "identity", "pacing", "ledger", "progress", "sandbox"},
+    {"transport", "identity", "pacing", "ledger", "progress", "telemetry", "metrics", "sandbox"},
     {"engine"},
+    {"app"},
     {"cli"},
     {"__main__"},
 ]

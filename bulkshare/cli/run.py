@@ -61,7 +61,7 @@ def run_plan(options: RunOptions) -> int:
     _check(options)
     plan = load_plan(options.plan)
     settings = Settings(
-        cloud=None if options.sandbox else cloud_name(plan.cloud, options.os_cloud),
+        cloud=None if options.sandbox else cloud_name(plan.clouds[0] if plan.clouds else None, options.os_cloud),
         region=plan.region,
         sandbox=options.sandbox,
         limits=options.limits(plan.limits),

@@ -38,7 +38,7 @@ def verify_plan(options: VerifyOptions) -> int:
     """Compare a plan with its cloud; return 0 where nothing is missing, else 1. Raises `BulkshareError`."""
     plan = load_plan(options.plan)
     settings = Settings(
-        cloud=None if options.sandbox else cloud_name(plan.cloud, options.os_cloud),
+        cloud=None if options.sandbox else cloud_name(plan.clouds[0] if plan.clouds else None, options.os_cloud),
         region=plan.region,
         sandbox=options.sandbox,
         limits=options.limits(plan.limits),

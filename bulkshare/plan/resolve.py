@@ -57,7 +57,7 @@ def resolve(file: PlanFile | None, document: Document, folder: Path, problems: l
     return Plan(
         name=file.name,
         entries=tuple(entries),
-        cloud=file.cloud or None,
+        clouds=(file.cloud,) if file.cloud else (),
         region=file.region or None,
         limits=Limits(file.limits.concurrency, file.limits.rate, file.limits.per_image),
         retry=RetryPolicy(file.retry.attempts, file.retry.base, file.retry.cap),
