@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bulkshare.app.causes import causes_in
+from bulkshare.app.places import open_ledger
 from bulkshare.cli.output import console
-from bulkshare.cli.places import open_ledger
 from bulkshare.errors import UsageError
 from bulkshare.model import Result
 from bulkshare.report import (
     NOT_AS_PLANNED,
-    SETTLED_BADLY,
-    causes_of,
     export_csv,
     export_jsonl,
     render_outcomes,
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
 
     from bulkshare.model import Run
     from bulkshare.ports import Ledger
-
-CAUSES_SEEN = 100_000  # pairs looked at for causes: beyond that a few more change nothing
 
 
 def list_runs(where: str | None, limit: int) -> None:
@@ -51,7 +48,7 @@ def show_run(where: str | None, key: str | None, *, failed: bool, limit: int) ->
     with open_ledger(where, create=False) as ledger:
         run = find_run(ledger, key)
         account = run.account
-        causes = causes_of(islice(ledger.outcomes(run.id, results=SETTLED_BADLY), CAUSES_SEEN))
+        causes = causes_in(ledger, run.id)
         out = console()
         out.print(f"Run {run.key}, {run.state.value}, started {run.started_at:%Y-%m-%d %H:%M:%S} UTC")
         out.print(f"As {account.user} of project {account.project}, cloud {account.cloud} {account.region}".rstrip())

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bulkshare.app.places import open_ledger, utc_now
 from bulkshare.cli.output import console
-from bulkshare.cli.places import open_ledger, utc_now
 from bulkshare.errors import LockHeldError
 from bulkshare.ledger import RunLock
 from bulkshare.model import RunState

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from bulkshare.cli.cloud import open_line, sign_in
+from bulkshare.app.clouds import open_line, sign_in
+from bulkshare.app.places import open_ledger
+from bulkshare.app.work import WorkOptions, run_async, summary_with, work_on
 from bulkshare.cli.history import find_run
 from bulkshare.cli.output import Voice
-from bulkshare.cli.places import open_ledger
-from bulkshare.cli.work import WorkOptions, run_async, summary_with, work_on
 from bulkshare.errors import UsageError
 from bulkshare.ledger import RunLock
 from bulkshare.model import RunState

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import anyio.to_thread
 
-from bulkshare.cli.cloud import cloud_name, open_line, sign_in
+from bulkshare.app.clouds import cloud_name, open_line, sign_in
+from bulkshare.app.places import open_ledger, throwaway_ledger, utc_now
+from bulkshare.app.work import WorkOptions, run_async, work_on
 from bulkshare.cli.output import Voice
-from bulkshare.cli.places import open_ledger, throwaway_ledger, utc_now
 from bulkshare.cli.verify import compare
-from bulkshare.cli.work import WorkOptions, run_async, work_on
 from bulkshare.engine import Preflight
 from bulkshare.errors import BulkshareError, UsageError
 from bulkshare.ledger import RunLock
@@ -27,8 +27,8 @@ from bulkshare.report import NOT_AS_PLANNED, Listed, Summary
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bulkshare.cli.cloud import Line
-    from bulkshare.cli.work import Ending
+    from bulkshare.app.clouds import Line
+    from bulkshare.app.work import Ending
     from bulkshare.ledger import SqlLedger
     from bulkshare.model import Account, Plan, Run
 

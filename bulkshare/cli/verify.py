@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import anyio.to_thread
 
-from bulkshare.cli.cloud import cloud_name, open_line, sign_in
+from bulkshare.app.clouds import cloud_name, open_line, sign_in
+from bulkshare.app.places import throwaway_ledger, utc_now
+from bulkshare.app.work import WorkOptions, run_async, work_on
 from bulkshare.cli.output import Voice
-from bulkshare.cli.places import throwaway_ledger, utc_now
-from bulkshare.cli.work import WorkOptions, run_async, work_on
 from bulkshare.engine import Preflight
 from bulkshare.model import Settings
 from bulkshare.plan import load_plan
@@ -21,7 +21,7 @@ from bulkshare.report import Comparer
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bulkshare.cli.cloud import Line
+    from bulkshare.app.clouds import Line
     from bulkshare.model import Account, Plan
     from bulkshare.report import Comparison
 

@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from bulkshare.model import AS_PLANNED, Result
+from bulkshare.model import Result
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,6 +26,8 @@ STYLES = {
     Result.FAILED: "red",
     Result.SKIPPED: "yellow",
     Result.PENDING: "yellow",
+    Result.REMOVED: "green",
+    Result.ABSENT: "green",
 }
 MEANINGS = {
     Result.SHARED: "added by this run",
@@ -34,6 +36,8 @@ MEANINGS = {
     Result.FAILED: "attempts used up",
     Result.SKIPPED: "not tried",
     Result.PENDING: "not finished",
+    Result.REMOVED: "removed by this run",
+    Result.ABSENT: "was no member",
 }
 
 
@@ -45,7 +49,7 @@ def render_summary(summary: Summary, *, most_causes: int = 10) -> RenderableType
     table.add_column("meaning", footer=_effort(summary))
     for result in Result:
         count = summary.totals.get(result, 0)
-        if count or result in AS_PLANNED:
+        if count or result in {Result.SHARED, Result.ALREADY}:
             style = STYLES[result] if count else "dim"
             table.add_row(Text(result.value, style=style), Text(f"{count:,}", style=style), Text(MEANINGS[result]))
     parts: list[RenderableType] = [Text(summary.run or summary.plan, style="bold"), table]

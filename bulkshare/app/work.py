@@ -9,23 +9,22 @@ import signal
 import time
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.to_thread
 
-from bulkshare.cli.history import CAUSES_SEEN
-from bulkshare.cli.places import utc_now
+from bulkshare.app.causes import causes_in
+from bulkshare.app.places import utc_now
 from bulkshare.engine import Engine, Preflight
 from bulkshare.errors import BulkshareError, InterruptedRunError, LedgerError, StoppedEarlyError
 from bulkshare.progress import Tracker
-from bulkshare.report import SETTLED_BADLY, Summary, causes_of
+from bulkshare.report import Summary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from bulkshare.cli.cloud import Line
+    from bulkshare.app.clouds import Line
     from bulkshare.cli.output import Voice
     from bulkshare.ledger import SqlLedger
     from bulkshare.model import Limits, Run, Settings
@@ -137,5 +136,4 @@ async def work_on(
 
 def summary_with(ledger: SqlLedger, run: Run, requests: int, retries: int, seconds: float) -> Summary:
     """Return the summary of a run with the effort of one invocation."""
-    causes = causes_of(islice(ledger.outcomes(run.id, results=SETTLED_BADLY), CAUSES_SEEN))
-    return Summary(run.key, run.plan, run.totals, requests, retries, seconds, causes)
+    return Summary(run.key, run.plan, run.totals, requests, retries, seconds, causes_in(ledger, run.id))

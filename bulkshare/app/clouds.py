@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import anyio
 from keystoneauth1.identity.v3 import Password
 
-from bulkshare.cli.places import utc_now
+from bulkshare.app.places import utc_now
 from bulkshare.errors import UsageError
 from bulkshare.identity import CloudEntry, CloudIdentity, Identified
 from bulkshare.pacing import Breaker, Paced
