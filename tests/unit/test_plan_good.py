@@ -35,7 +35,7 @@ def projects_of(folder: Path, items: str) -> tuple[str, ...]:
 def test_defaults(tmp_path: Path) -> None:
     """A plan of a version, a name and one pair is whole."""
     plan = load(tmp_path, HEAD + "share: [{images: [i], projects: [p]}]\n")
-    assert plan == Plan("nightly", (Entry(("i",), ("p",), frozenset()),), None, None, Limits(), RetryPolicy())
+    assert plan == Plan("nightly", (Entry(("i",), ("p",), frozenset()),), (), None, Limits(), RetryPolicy())
 
 
 def test_everything(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ share:
             Entry(("i", "j", "k"), ("p", "q", "r"), frozenset({"q"})),
             Entry(("l",), ("p",)),
         ),
-        cloud="prod",
+        clouds=("prod",),
         region="eu-de",
         limits=Limits(concurrency=3, rate=2.5, per_image=1),
         retry=RetryPolicy(attempts=9, base_seconds=0.25, cap_seconds=90.0),

@@ -82,7 +82,7 @@ def test_fingerprint_is_of_the_pairs() -> None:
         plan_of(Entry(("i",), ("p", "q")), Entry(("j",), ("q", "p"))),
         plan_of(Entry(("i", "j"), ("p",)), Entry(("i", "j"), ("q",))),
         plan_of(Entry(("i", "j"), ("p", "q", "r"), frozenset("r")), Entry(("k",), ("p",), frozenset("p"))),
-        Plan("other", plan.entries, cloud="prod", region="eu-de"),
+        Plan("other", plan.entries, clouds=("prod",), region="eu-de"),
     ]
     assert {fingerprint(other) for other in same} == {fingerprint(plan)}
 
@@ -104,8 +104,8 @@ def test_fingerprint_tells_plans_apart() -> None:
 
 def test_narrowed_to_some_pairs() -> None:
     """Only pairs that are both planned and wanted stay; all else of the plan is as it was."""
-    plan = Plan("n", (Entry(("i", "j"), ("p", "q", "r"), frozenset("r")), Entry(("k",), ("p",))), cloud="prod")
+    plan = Plan("n", (Entry(("i", "j"), ("p", "q", "r"), frozenset("r")), Entry(("k",), ("p",))), clouds=("prod",))
     narrowed = narrow(plan, {"i": {"q", "r", "z"}, "k": {"p"}, "no-longer-planned": {"p"}, "j": set()})
     assert list(expand(narrowed)) == [("i", ("q",)), ("k", ("p",))]
-    assert narrowed.cloud == "prod"
+    assert narrowed.clouds == ("prod",)
     assert narrow(plan, {}).entries == ()
