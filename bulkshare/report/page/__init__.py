@@ -1,0 +1,137 @@
+"""A run as one self-contained HTML page: no request to anywhere, and no text of a server is more than text. Pure.
+
+Imports Jinja2, so it is imported only by the command that writes the page.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from dataclasses import dataclass, field
+from functools import partial
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from bulkshare.model import AS_PLANNED
+from bulkshare.report.hints import hint_for
+from bulkshare.report.layout import counted, duration
+from bulkshare.report.page.changes import ORDER, Change, Former
+from bulkshare.report.page.charts import HEIGHT, WIDTH, latency_of, shares_of, statuses_of, timeline_of
+from bulkshare.report.page.matrix import matrix_of
+from bulkshare.report.page.survey import Survey
+from bulkshare.report.page.table import CHANGES, Dictionary, Table
+from bulkshare.report.page.words import moment, number, verdict
+from bulkshare.report.tables import MEANINGS
+from bulkshare.text import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from bulkshare.model import Outcome, Run, Telemetry
+    from bulkshare.report.summary import Cause
+
+MOST_CAUSES = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """What the page is made of. `before` is the run of the plan before this one, None where there was none.
+
+    Outcomes come image by image, as a ledger yields them; those of `before` are read first. `labels` has names of
+    images and projects by their IDs.
+    """
+
+    run: Run
+    outcomes: Iterable[Outcome]
+    made_at: datetime
+    before: Run | None = None
+    outcomes_before: Iterable[Outcome] = ()
+    causes: Sequence[Cause] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    telemetry: Sequence[Telemetry] = ()
+
+
+def render_page(page: Page) -> Iterator[str]:
+    """Yield the page's HTML in pieces."""
+    dictionary = Dictionary(page.labels)
+    table = Table(page.run.totals, page.run.started_at, dictionary)
+    former = None if page.before is None else Former(page.outcomes_before)
+    survey = Survey(page.outcomes, table, former)
+    matrix = matrix_of(survey, dictionary, partial(_name, page.labels))
+    document = {
+        "results": [[result.value, result in AS_PLANNED] for result in ORDER],
+        "changes": [change.value for change in CHANGES],
+        "table": table.document(),
+        "matrix": None if matrix is None else matrix.document,
+        "dictionary": dictionary.document(),
+    }
+    style, script = _own("style.css"), _own("page.js")
+    yield from _template().generate(
+        style=Markup(style),  # noqa: S704  our own file
+        script=Markup(script),  # noqa: S704  our own file
+        style_hash=_hash(style),
+        script_hash=_hash(script),
+        data=_json(document),
+        run=page.run,
+        before=page.before,
+        made_at=page.made_at,
+        planned=sum(page.run.totals.values()),
+        shares=shares_of(page.run.totals),
+        results=[(result, page.run.totals[result]) for result in ORDER if page.run.totals.get(result)],
+        order=ORDER,
+        as_planned=AS_PLANNED,
+        meanings=MEANINGS,
+        statuses=survey.statuses.most_common(),
+        changes=survey.changes,
+        Change=Change,
+        causes=page.causes[:MOST_CAUSES],
+        more_causes=max(0, len(page.causes) - MOST_CAUSES),
+        matrix=matrix,
+        timeline=timeline_of(page.telemetry),
+        latency=latency_of(page.telemetry),
+        answers=statuses_of(page.telemetry),
+        chart_width=WIDTH,
+        chart_height=HEIGHT,
+        table=table,
+        name=partial(_name, page.labels),
+    )
+
+
+def _template() -> Any:
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {
+        "clean": clean,
+        "counted": counted,
+        "duration": duration,
+        "hint": hint_for,
+        "moment": moment,
+        "number": number,
+        "verdict": verdict,
+    }
+    return environment.from_string(_own("page.html.jinja"))
+
+
+def _own(name: str) -> str:
+    return files(__package__).joinpath(name).read_text("utf-8")
+
+
+def _name(labels: Mapping[str, str], text: str) -> str:
+    return clean(labels.get(text) or text)
+
+
+def _hash(text: str) -> str:
+    """Return how a Content-Security-Policy names an inline style or script."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _json(document: dict[str, Any]) -> Markup:
+    """Return JSON that can stand in a script element: nothing in it ends the element or begins a comment."""
+    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)  # noqa: S704  as the docstring says

@@ -1,0 +1,150 @@
+"""Images x projects as a picture: a cell for each pair, or for a block of pairs where there are many. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bulkshare.report.page.changes import ORDER
+from bulkshare.text import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from bulkshare.model import Result
+    from bulkshare.report.page.survey import Survey
+    from bulkshare.report.page.table import Dictionary
+
+MOST_ROWS, BLOCK_ROWS = 100, 40  # up to so many images have a row each; more than that share so many rows
+MOST_COLUMNS, BLOCK_COLUMNS = 128, 96
+MOST_NAMED_ROWS, MOST_NAMED_COLUMNS = 40, 24
+# The width of a column, in pixels, for up to so many columns; all that fit the page.
+WIDTHS = ((MOST_NAMED_COLUMNS, 26), (48, 16), (80, 10), (MOST_COLUMNS, 7))
+HEIGHTS = ((MOST_NAMED_ROWS, 18), (MOST_ROWS, 8))
+CHARACTER_PIXELS = 6.4  # of the font that names rows and columns, 11 pixels high
+LONGEST_NAME = 26
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """What one side of the matrix shows: `count` things in `cells` blocks of `per_cell`, the last may have fewer."""
+
+    count: int
+    per_cell: int
+    cells: int
+    step: int  # pixels
+    names: tuple[str, ...]  # of each cell, or none
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A text at a point of the picture."""
+
+    x: float
+    y: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """A picture of `width` x `height` pixels; the cells begin at (`left`, `top`). `paths` has the cells by result."""
+
+    images: Axis
+    projects: Axis
+    left: int
+    top: int
+    width: int
+    height: int
+    paths: tuple[tuple[Result, str], ...]
+    row_labels: tuple[Label, ...]
+    column_labels: tuple[Label, ...]
+    document: dict[str, Any]
+
+    @property
+    def blocks(self) -> bool:
+        """Whether a cell may have several pairs."""
+        return self.images.per_cell > 1 or self.projects.per_cell > 1
+
+
+def matrix_of(survey: Survey, dictionary: Dictionary, name_of: Callable[[str], str]) -> Matrix | None:
+    """Return the picture of a run's pairs, None where it has none. `name_of` names an image or a project by its ID."""
+    image_ids = [image_id for image_id, _, _ in survey.spans]
+    if not image_ids:
+        return None
+    rows = _axis(image_ids, name_of, (MOST_ROWS, BLOCK_ROWS), HEIGHTS, MOST_NAMED_ROWS)
+    columns = _axis(survey.projects, name_of, (MOST_COLUMNS, BLOCK_COLUMNS), WIDTHS, MOST_NAMED_COLUMNS)
+    left = round(max((len(name) for name in rows.names), default=0) * CHARACTER_PIXELS) + 8 if rows.names else 1
+    slope = max((len(name) for name in columns.names), default=0) * CHARACTER_PIXELS
+    top = round(slope * 0.87) + 14 if columns.names else 1
+    overhang = round(slope * 0.5) if columns.names else 0  # of the last column's sloping name
+    cells = _count(survey, rows.per_cell, columns.per_cell)
+    mixes: dict[tuple[int, ...], int] = {}
+    numbers = [[-1] * columns.cells for _ in range(rows.cells)]
+    paths: dict[int, list[str]] = {}
+    for (row, column), counts in sorted(cells.items()):
+        mix = tuple(number for code in sorted(counts) for number in (code, counts[code]))
+        numbers[row][column] = mixes.setdefault(mix, len(mixes))
+        box = f"M{left + column * columns.step} {top + row * rows.step}h{columns.step - 1}v{rows.step - 1}"
+        paths.setdefault(mix[0], []).append(f"{box}h-{columns.step - 1}z")
+    return Matrix(
+        images=rows,
+        projects=columns,
+        left=left,
+        top=top,
+        width=left + columns.cells * columns.step + overhang,
+        height=top + rows.cells * rows.step,
+        paths=tuple((ORDER[code], "".join(paths[code])) for code in sorted(paths)),
+        row_labels=tuple(Label(left - 7, top + (i + 0.5) * rows.step + 3, name) for i, name in enumerate(rows.names)),
+        column_labels=tuple(
+            Label(left + (i + 0.5) * columns.step, top - 6, name) for i, name in enumerate(columns.names)
+        ),
+        document={
+            "left": left,
+            "top": top,
+            "step": [columns.step, rows.step],
+            "images": [len(image_ids), rows.per_cell, _edges(image_ids, rows, dictionary)],
+            "projects": [len(survey.projects), columns.per_cell, _edges(survey.projects, columns, dictionary)],
+            "cells": numbers,
+            "mixes": list(mixes),
+        },
+    )
+
+
+def _axis(
+    ids: Sequence[str],
+    name_of: Callable[[str], str],
+    most: tuple[int, int],
+    steps: tuple[tuple[int, int], ...],
+    most_named: int,
+) -> Axis:
+    count = len(ids)
+    per_cell = 1 if count <= most[0] else -(-count // most[1])
+    cells = -(-count // per_cell)
+    names: tuple[str, ...] = ()
+    if cells <= most_named and per_cell == 1:
+        names = tuple(clean(name_of(text), LONGEST_NAME) for text in ids)
+    elif cells <= most_named:
+        names = tuple(f"{i * per_cell + 1:,}–{min((i + 1) * per_cell, count):,}" for i in range(cells))  # noqa: RUF001  a range
+    return Axis(count, per_cell, cells, next(step for up_to, step in steps if cells <= up_to), names)
+
+
+def _count(survey: Survey, per_row: int, per_column: int) -> dict[tuple[int, int], dict[int, int]]:
+    """Return the pairs of each cell that has any, counted by the code of their result."""
+    column_of = [project // per_column for project in range(len(survey.projects))]
+    cells: dict[tuple[int, int], dict[int, int]] = {}
+    for image, (_, start, end) in enumerate(survey.spans):
+        columns = map(column_of.__getitem__, survey.members[start:end])
+        of_image = Counter(zip(columns, survey.codes[start:end], strict=True))
+        for (column, code), count in of_image.items():
+            counts = cells.setdefault((image // per_row, column), {})
+            counts[code] = counts.get(code, 0) + count
+    return cells
+
+
+def _edges(ids: Sequence[str], axis: Axis, dictionary: Dictionary) -> list[list[int]]:
+    """Return the dictionary's numbers of the first and the last ID of each cell."""
+    ends = range(axis.per_cell, axis.per_cell * axis.cells + 1, axis.per_cell)
+    return [
+        [dictionary.number(ids[end - axis.per_cell]), dictionary.number(ids[min(end, axis.count) - 1])] for end in ends
+    ]

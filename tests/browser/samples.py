@@ -1,0 +1,159 @@
+"""Runs of several kinds as pages: what the tests render, and what the eye may look at."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from bulkshare.model import Account, Outcome, Result, Run, RunState, Telemetry
+from bulkshare.report import SETTLED_BADLY, causes_of
+from bulkshare.report.page import Page
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+BEGAN = datetime(2026, 1, 2, 3, 15, 0, tzinfo=UTC)
+ACCOUNT = Account("prod", "eu-de", "https://images.example/v2", "alice", "golden", "0123456789abcdef0123456789abcdef")
+HOSTILE = (
+    "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"><!-- \u202egpj.exe"
+)
+
+
+def uuid(number: int) -> str:
+    """Return an ID as images have it."""
+    return f"{number:08x}-1bc3-4c3f-893e-{number:012x}"
+
+
+def project_id(number: int) -> str:
+    """Return an ID as projects have it."""
+    return f"{number:032x}"
+
+
+def pair(image: int, project: int, result: Result, second: float = 0.0) -> Outcome:
+    """Return a pair as a run leaves it."""
+    settled = result is not Result.PENDING
+    reason = {
+        Result.REJECTED: f"404: No image found with ID {uuid(image)}",
+        Result.FAILED: "503: Service Unavailable, after 6 attempts",
+        Result.SKIPPED: f"409: image {uuid(image)} has reached its quota of 128 members",
+    }.get(result, "")
+    status = {Result.SHARED: "pending", Result.ALREADY: "accepted"}.get(result)
+    http = {Result.SHARED: 200, Result.REJECTED: 404, Result.FAILED: 503, Result.ALREADY: 200, Result.REMOVED: 204}
+    return Outcome(
+        uuid(image),
+        project_id(project),
+        result,
+        http_status=http.get(result),
+        status=status,
+        attempts={Result.SHARED: 1, Result.REJECTED: 1, Result.FAILED: 6, Result.REMOVED: 1}.get(result, 0),
+        request_id=f"req-{uuid(image * 1000 + project)}" if result in http else None,
+        reason=reason,
+        settled_at=BEGAN + timedelta(seconds=second) if settled else None,
+    )
+
+
+def pairs(images: int, projects: int, results: Sequence[Result], weights: Sequence[float]) -> list[Outcome]:
+    """Return all pairs of so many images and projects, with results drawn by weight, the same each time."""
+    draw = random.Random(7)
+    count = images * projects
+    drawn = draw.choices(results, weights, k=count)
+    return [pair(i // projects, i % projects, drawn[i], i / 40) for i in range(count)]
+
+
+def run_of(outcomes: Iterable[Outcome], key: str = "golden-nightly-20260102-0315-1") -> Run:
+    """Return the run that has these outcomes."""
+    totals = Counter(outcome.result for outcome in outcomes)
+    state = RunState.INTERRUPTED if totals[Result.PENDING] else RunState.FINISHED
+    return Run(
+        id=1,
+        key=key,
+        plan="golden-nightly",
+        fingerprint="f" * 64,
+        account=ACCOUNT,
+        state=state,
+        started_at=BEGAN,
+        finished_at=BEGAN + timedelta(minutes=4),
+        host="mgmt-1",
+        requests=sum(totals.values()) + 7,
+        retries=3,
+        seconds=240.5,
+        totals={result: totals[result] for result in Result},
+        enqueued=True,
+    )
+
+
+def telemetry(seconds: int, began_at: datetime = BEGAN) -> Telemetry:
+    """Return how an invocation of so many seconds went: it speeds up, is throttled once, and recovers."""
+    requests, troubled, allowed = [], [], []
+    window = 4.0
+    for second in range(seconds):
+        trouble = seconds // 3 < second < seconds // 3 + 4
+        window = max(2.0, window / 2) if trouble else min(16.0, window + 1)
+        requests.append(round(window * 3 + 4 * math.sin(second)))
+        troubled.append(requests[-1] // 2 if trouble else 0)
+        allowed.append(int(window))
+    total = sum(requests)
+    shares = {0.032: 0.08, 0.064: 0.5, 0.128: 0.3, 0.256: 0.09, 1.024: 0.02, 65.536: 0.01}
+    latency = {bound: round(total * share) for bound, share in shares.items()}
+    statuses = {"200": total - sum(troubled), "429": sum(troubled), "no answer": 2}
+    return Telemetry(began_at, 1.0, tuple(requests), tuple(troubled), tuple(allowed), latency, statuses)
+
+
+def labels(images: int, projects: int) -> dict[str, str]:
+    """Return names for so many images and most of so many projects."""
+    names = {uuid(number): f"ubuntu-24.04-build{number:03}" for number in range(images)}
+    return names | {project_id(number): f"team-{number:03}" for number in range(projects) if number % 7}
+
+
+def page_of(outcomes: Sequence[Outcome], before: Sequence[Outcome] | None = None) -> Page:
+    """Return the page of a run with these outcomes, without names and telemetry."""
+    earlier = None
+    if before is not None:
+        earlier = replace(run_of(before, "golden-nightly-20260101-0315-1"), id=0, started_at=BEGAN - timedelta(days=1))
+    return Page(
+        run=run_of(outcomes),
+        outcomes=outcomes,
+        before=earlier,
+        outcomes_before=before or (),
+        causes=causes_of(outcome for outcome in outcomes if outcome.result in SETTLED_BADLY),
+        made_at=BEGAN + timedelta(hours=1),
+    )
+
+
+def small() -> Page:
+    """Return three images with twelve projects, with some trouble, and a run before."""
+    results = (Result.ALREADY, Result.SHARED, Result.FAILED, Result.REJECTED, Result.SKIPPED, Result.REMOVED)
+    now = pairs(3, 12, results, (10, 12, 2, 2, 2, 2))
+    before = pairs(4, 12, (Result.SHARED, Result.FAILED), (9, 2))
+    later = BEGAN + timedelta(minutes=3)
+    return replace(page_of(now, before), labels=labels(3, 12), telemetry=(telemetry(90), telemetry(40, later)))
+
+
+def large(images: int = 500, projects: int = 200) -> Page:
+    """Return very many pairs, nearly all as planned."""
+    now = pairs(images, projects, (Result.ALREADY, Result.SHARED, Result.FAILED, Result.REJECTED), (900, 90, 2, 1))
+    before = pairs(images, projects, (Result.SHARED, Result.FAILED), (300, 1))
+    return replace(page_of(now, before), labels=labels(images, projects), telemetry=(telemetry(600),))
+
+
+def failed() -> Page:
+    """Return a run in which nothing went well."""
+    return replace(page_of(pairs(40, 60, (Result.FAILED, Result.REJECTED, Result.SKIPPED), (5, 1, 1))), telemetry=())
+
+
+def hostile() -> Page:
+    """Return a run in which every text of a server and of a user tries to be more than a text."""
+    outcomes = [
+        replace(pair(0, 0, Result.FAILED), reason=HOSTILE, status=HOSTILE, request_id=HOSTILE),
+        Outcome(HOSTILE, HOSTILE, Result.SHARED, status=HOSTILE),
+    ]
+    page = page_of(outcomes)
+    account = Account(HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE)
+    names = {text: f"{HOSTILE} {text}" for text in (uuid(0), project_id(0), HOSTILE)}
+    trouble = replace(telemetry(3), statuses={HOSTILE: 3})
+    run = replace(page.run, plan=HOSTILE, key=HOSTILE, host=HOSTILE, account=account)
+    return replace(page, run=run, labels=names, telemetry=(trouble,))

@@ -1,0 +1,175 @@
+"""The HTML page of a run in a browser."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bulkshare.model import AS_PLANNED, Result
+from tests.browser import samples
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page as Tab
+
+    from tests.browser.conftest import Watched
+
+pytestmark = pytest.mark.xdist_group("browser")  # one browser for all
+
+IMAGE, PROJECT, RESULT, STATUS = 1, 2, 3, 5  # columns of the table
+
+
+def column(tab: Tab, number: int) -> list[str]:
+    """Return a column of the table's page that is shown."""
+    return [text.strip() for text in tab.locator(f"#table tbody td:nth-child({number})").all_inner_texts()]
+
+
+def shown(tab: Tab) -> str:
+    """Return how many pairs the table has after its filters."""
+    return tab.locator("#shown").inner_text()
+
+
+def filtered(tab: Tab, text: str, pairs: str) -> None:
+    """Filter by a text, and wait for the table to say how many pairs it has then."""
+    tab.locator("#text").fill(text)
+    tab.locator("#shown").get_by_text(pairs, exact=True).wait_for()
+
+
+def test_a_small_run_opens(watched: Watched) -> None:
+    """Headline, counts, changes, matrix, causes, charts and table are there; the worst results come first."""
+    tab = watched.open(samples.small())
+    assert tab.locator("h1").inner_text() == "golden-nightly"
+    assert tab.locator(".verdict").inner_text() == "33 of 36 pairs are as planned; 3 rejected."
+    assert tab.locator(".changes > li").count() == 4
+    assert tab.locator("#matrix-picture path").count() == 8
+    assert tab.locator(".causes li").count() == 1
+    assert tab.locator(".chart").count() == 3
+    assert shown(tab) == "36 pairs"
+    assert column(tab, RESULT)[:6] == ["rejected"] * 3 + ["removed"] * 2 + ["shared"]
+
+
+def test_filters_work_together(watched: Watched) -> None:
+    """Text, result and change narrow the table; what they leave is counted."""
+    tab = watched.open(samples.small())
+    filtered(tab, "BUILD001 team-01", "2 of 36 pairs")
+    assert set(column(tab, IMAGE)) == {f"ubuntu-24.04-build001\n{samples.uuid(1)}"}
+    filtered(tab, "no image found", "3 of 36 pairs")
+    filtered(tab, "nothing has this", "0 of 36 pairs")
+    filtered(tab, "", "36 pairs")
+    tab.locator("#result").select_option(label="not as planned (3)")
+    assert set(column(tab, RESULT)) == {"rejected"}
+    tab.locator("#change").select_option(label="newly failing (1)")
+    assert shown(tab) == "1 of 36 pairs"
+    tab.locator("#result").select_option(label="any")
+    tab.locator("#change").select_option(label="removed (2)")
+    assert column(tab, RESULT) == ["removed"] * 2
+
+
+def test_columns_sort_both_ways(watched: Watched) -> None:
+    """A click sorts by a column, another one turns it around, and the header says which way."""
+    tab = watched.open(samples.small())
+    header = tab.get_by_role("columnheader", name="project")
+    header.get_by_role("button").click()
+    first = column(tab, PROJECT)
+    assert first[-3:] == [f"team-011\n{samples.project_id(11)}"] * 3
+    assert header.get_attribute("aria-sort") == "ascending"
+    header.get_by_role("button").click()
+    assert header.get_attribute("aria-sort") == "descending"
+    assert column(tab, PROJECT)[:3] == first[-3:]
+    for name in ("image", "HTTP", "status", "tries", "settled", "reason"):
+        tab.get_by_role("columnheader", name=name).get_by_role("button").click()
+    assert column(tab, IMAGE).count("") == 0
+
+
+def test_the_keyboard_is_enough(watched: Watched) -> None:
+    """All that a pointer can do has its place in the order of focus, and the arrow keys read the matrix."""
+    tab = watched.open(samples.small())
+    matrix = tab.get_by_role("group", name="Matrix of images and projects")
+    matrix.focus()
+    tab.keyboard.press("ArrowDown")
+    cell = tab.locator("#cell")
+    assert cell.inner_text().startswith(f"ubuntu-24.04-build000 with {samples.project_id(0)}: ")
+    tab.keyboard.press("End")
+    tab.keyboard.press("PageDown")
+    assert cell.inner_text() == "ubuntu-24.04-build002 with team-011: already"
+    reached = set()
+    for _ in range(20):
+        tab.keyboard.press("Tab")
+        reached.add(tab.evaluate("document.activeElement.id || document.activeElement.textContent.trim()"))
+    assert {"text", "result", "change", "image", "reason"} <= reached
+    tab.get_by_role("columnheader", name="tries").get_by_role("button").press("Enter")
+    assert tab.get_by_role("columnheader", name="tries").get_attribute("aria-sort") == "ascending"
+    tab.locator("summary").first.press("Enter")
+    assert tab.locator("details").first.get_attribute("open") is not None
+
+
+def test_the_pointer_reads_the_matrix(watched: Watched) -> None:
+    """The cell below the pointer is told with its names."""
+    tab = watched.open(samples.small())
+    picture = tab.locator("#matrix-picture")
+    size = picture.bounding_box()
+    assert size is not None
+    left, top = tab.evaluate("(({matrix}) => [matrix.left, matrix.top])(JSON.parse(data.textContent))")
+    picture.hover(position={"x": left + 26 * 1.5, "y": top + 18 * 1.5})
+    assert tab.locator("#cell").inner_text() == "ubuntu-24.04-build001 with team-001: rejected"
+
+
+def test_100_000_pairs_open(watched: Watched) -> None:
+    """The page is small enough, the matrix is one of blocks, and the table turns its pages."""
+    tab = watched.open(samples.large())
+    assert watched.file.stat().st_size < 5_000_000
+    assert shown(tab) == "100,000 pairs"
+    tab.get_by_role("group", name="Matrix of images and projects").press("ArrowRight")
+    assert "images 1 to 13 (ubuntu-24.04-build000 to ubuntu-24.04-build012)" in tab.locator("#cell").inner_text()
+    assert tab.locator("#table tbody tr").count() == 100
+    tab.get_by_role("button", name="Last").click()
+    assert tab.locator("#place").inner_text() == "Page 1,000 of 1,000"
+    tab.get_by_role("button", name="Previous").click()
+    assert tab.locator("#place").inner_text() == "Page 999 of 1,000"
+    filtered(tab, "build499 team-199", "1 of 100,000 pairs")
+
+
+def test_a_run_in_which_all_failed_opens(watched: Watched) -> None:
+    """Nothing is as planned, and nothing is known of earlier runs or of the requests."""
+    tab = watched.open(samples.failed())
+    assert tab.locator(".verdict").inner_text().startswith("None of 2,400 pairs are as planned;")
+    assert tab.locator("#change").count() == 0
+    assert not set(column(tab, RESULT)) & {result.value for result in AS_PLANNED}
+    assert "has reached its quota" in tab.locator(".causes").inner_text()
+
+
+def test_an_empty_run_opens(watched: Watched) -> None:
+    """A run without pairs has no matrix, and a table without rows."""
+    tab = watched.open(samples.page_of([]))
+    assert tab.locator("#matrix").count() == 0
+    assert shown(tab) == "0 pairs"
+
+
+def test_hostile_texts_do_nothing(watched: Watched) -> None:
+    """Texts of servers and users are shown as they are, but for marks that would turn the line around."""
+    tab = watched.open(samples.hostile())
+    assert tab.title().endswith("1 of 2 pairs is as planned; 1 failed.")
+    assert column(tab, STATUS)[0] == samples.HOSTILE.replace("\u202e", "")
+    assert tab.locator("img").count() == 0
+    matrix = tab.get_by_role("group", name="Matrix of images and projects")
+    matrix.press("ArrowRight")
+    assert "<img src=x" in tab.locator("#cell").inner_text()
+
+
+@pytest.mark.parametrize("width", [400, 1200])
+def test_the_page_is_never_wider_than_the_window(watched: Watched, width: int) -> None:
+    """Only what is wide by nature scrolls sideways, within its own frame."""
+    watched.tab.set_viewport_size({"width": width, "height": 800})
+    for page in (samples.small(), samples.hostile(), samples.failed()):
+        tab = watched.open(page)
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_it_prints(watched: Watched) -> None:
+    """On paper there are no controls, and what was folded is open."""
+    tab = watched.open(samples.page_of([samples.pair(0, 0, Result.FAILED)], []))
+    tab.evaluate("dispatchEvent(new Event('beforeprint'))")
+    tab.emulate_media(media="print")
+    assert not tab.locator("#filters").is_visible()
+    assert tab.locator("#table").is_visible()
+    assert tab.locator("details").count() == tab.locator("details[open]").count() == 1
