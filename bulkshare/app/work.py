@@ -136,4 +136,6 @@ async def work_on(
 
 def summary_with(ledger: SqlLedger, run: Run, requests: int, retries: int, seconds: float) -> Summary:
     """Return the summary of a run with the effort of one invocation."""
-    return Summary(run.key, run.plan, run.totals, requests, retries, seconds, causes_in(ledger, run.id))
+    return Summary(
+        run.key, run.plan, run.totals, requests, retries, seconds, causes_in(ledger, run.id), run.account.cloud
+    )

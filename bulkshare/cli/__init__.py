@@ -26,6 +26,7 @@ from bulkshare.cli.options import (
     WAIT_LOCK,
     Duration,
 )
+from bulkshare.cli.stdout import guarded_stdout
 from bulkshare.errors import BulkshareError, PlanError
 
 
@@ -40,7 +41,8 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; what stops it is told on stderr in a sentence, without a traceback."""
         try:
-            return super().invoke(ctx)
+            with guarded_stdout():
+                return super().invoke(ctx)
         except PlanError as error:
             for problem in error.problems:
                 click.echo(str(problem), err=True)
@@ -142,23 +144,29 @@ def verify(ctx: click.Context, /, **options: Any) -> None:
 @main.command()
 @LEDGER
 @click.option("-n", "--limit", type=click.IntRange(1), default=20, show_default=True, help="How many runs.")
-def runs(ledger: str | None, limit: int) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a run, a line each.")
+def runs(ledger: str | None, limit: int, as_json: bool) -> None:
     """List the runs in the ledger, newest first."""
     from bulkshare.cli.history import list_runs
 
-    list_runs(ledger, limit)
+    list_runs(ledger, limit, as_json=as_json)
 
 
 @main.command()
 @RUN
 @click.option("--failed", is_flag=True, help="Only the pairs that are not as planned.")
 @click.option("-n", "--limit", type=click.IntRange(0), default=50, show_default=True, help="How many pairs; 0 for all.")
+@click.option("--json", "as_json", is_flag=True, help="Print the run, without its pairs, as one JSON object.")
 @LEDGER
-def show(run: str | None, failed: bool, limit: int, ledger: str | None) -> None:
-    """Show a run and its pairs. RUN is a run's name or the beginning of one; default: the last run."""
+def show(run: str | None, failed: bool, limit: int, as_json: bool, ledger: str | None) -> None:
+    """Show a run and its pairs.
+
+    RUN is a run's name or the beginning of one, or a plan's name for its last run. Default: the last run, one on a
+    sandbox only where there is no other.
+    """
     from bulkshare.cli.history import show_run
 
-    show_run(ledger, run, failed=failed, limit=limit)
+    show_run(ledger, run, failed=failed, limit=limit, as_json=as_json)
 
 
 @main.command()
@@ -173,6 +181,24 @@ def export(run: str | None, form: str, output: Path | None, ledger: str | None) 
     from bulkshare.cli.history import export_run
 
     export_run(ledger, run, form=form, output=output)
+
+
+@main.command()
+@RUN
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default="report.html",
+    show_default=True,
+    help="The file to write; - for stdout.",
+)
+@LEDGER
+def report(run: str | None, output: Path, ledger: str | None) -> None:
+    """Write a run as one HTML page, which needs nothing else. RUN as for `show`."""
+    from bulkshare.cli.report import write_report
+
+    write_report(ledger, run, output)
 
 
 @main.group()

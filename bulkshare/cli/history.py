@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from contextlib import contextmanager
+from difflib import get_close_matches
 from itertools import islice
 from typing import TYPE_CHECKING
 
 import click
 
 from bulkshare.app.causes import causes_in
-from bulkshare.app.places import open_ledger
-from bulkshare.cli.output import console
+from bulkshare.app.places import open_ledger, utc_now
+from bulkshare.cli.output import print_whole
 from bulkshare.errors import UsageError
-from bulkshare.model import Result
+from bulkshare.ledger.lock import is_dead
+from bulkshare.model import Result, RunState
 from bulkshare.report import (
     NOT_AS_PLANNED,
     export_csv,
     export_jsonl,
     render_outcomes,
+    render_run,
     render_runs,
-    render_summary,
-    summary_of,
+    run_document,
+    show_document,
+    standing_of,
 )
 
 if TYPE_CHECKING:
@@ -29,38 +34,52 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import TextIO
 
+    from bulkshare.ledger import SqlLedger
     from bulkshare.model import Run
-    from bulkshare.ports import Ledger
+    from bulkshare.report import Standing
+
+LOOKED_BACK = 100  # runs: beyond that nobody means "the last run", or has mistyped the name
 
 
-def list_runs(where: str | None, limit: int) -> None:
-    """Print the newest runs."""
+def list_runs(where: str | None, limit: int, *, as_json: bool = False) -> None:
+    """Print the newest runs; as JSON, an object a line."""
     with open_ledger(where, create=False) as ledger:
-        runs = ledger.runs(limit=limit)
-    if runs:
-        console().print(render_runs(runs))
+        runs = [_standing(run) for run in ledger.runs(limit=limit)]
+    if as_json:
+        for run in runs:
+            click.echo(json.dumps(run_document(run)))
+    elif runs:
+        print_whole(render_runs(runs))
     else:
         click.echo("The ledger has no runs yet.", err=True)
 
 
-def show_run(where: str | None, key: str | None, *, failed: bool, limit: int) -> None:
-    """Print a run and its pairs; `limit` 0 prints all of them. Raises `UsageError` where there is no such run."""
+def show_run(where: str | None, key: str | None, *, failed: bool, limit: int, as_json: bool = False) -> None:
+    """Print a run and its pairs; `limit` 0 prints all of them. As JSON it is the run without its pairs.
+
+    Raises `UsageError` where there is no such run.
+    """
     with open_ledger(where, create=False) as ledger:
         run = find_run(ledger, key)
-        account = run.account
         causes = causes_in(ledger, run.id)
-        out = console()
-        out.print(f"Run {run.key}, {run.state.value}, started {run.started_at:%Y-%m-%d %H:%M:%S} UTC")
-        out.print(f"As {account.user} of project {account.project}, cloud {account.cloud} {account.region}".rstrip())
-        out.print(f"At {account.endpoint}\n")
-        out.print(render_summary(summary_of(run, causes)))
-        wanted = NOT_AS_PLANNED if failed else frozenset(Result)
-        count = sum(run.totals[result] for result in wanted)
-        if count:
-            out.print(render_outcomes(islice(ledger.outcomes(run.id, results=wanted), limit or None)))
+        if as_json:
+            click.echo(json.dumps(show_document(_standing(run), causes)))
+            return
+        print_whole(render_run(_standing(run), causes))
+        wanted = NOT_AS_PLANNED if failed else None
+        count = sum(run.totals.get(result, 0) for result in (wanted or Result))
+        shown = islice(ledger.outcomes(run.id, results=wanted), limit or None)
+        for number, image in enumerate(render_outcomes(shown)):
+            if not number:
+                click.echo()
+            print_whole(image)
         if 0 < limit < count:
             more = count - limit
-            out.print(f"... and {more:,} more: --limit 0 prints all, `bulkshare export {run.key}` writes them out")
+            click.echo(f"... and {more:,} more: --limit 0 prints all, `bulkshare export {run.key}` writes them out")
+
+
+def _standing(run: Run) -> Standing:
+    return standing_of(run, dead=run.state is RunState.RUNNING and is_dead(run), now=utc_now())
 
 
 def export_run(where: str | None, key: str | None, *, form: str, output: Path | None) -> None:
@@ -68,33 +87,53 @@ def export_run(where: str | None, key: str | None, *, form: str, output: Path | 
     with open_ledger(where, create=False) as ledger:
         run = find_run(ledger, key)
         lines = (export_csv if form == "csv" else export_jsonl)(run.key, ledger.outcomes(run.id))
-        with _replacing(output) as file:
+        with replacing(output) as file:
             file.writelines(lines)
 
 
-def find_run(ledger: Ledger, key: str | None) -> Run:
-    """Return a run by its name or the beginning of it; the last one where `key` is None. Raises `UsageError`."""
-    run = ledger.find_run(key)
+def find_run(ledger: SqlLedger, key: str | None) -> Run:
+    """Return a run by its name, the last one of a plan by the plan's, or one by the beginning of its name.
+
+    Where `key` is None it is the last run, one on a sandbox only where there is no other. Raises `UsageError`.
+    """
+    if key is None:
+        return _last_run(ledger)
+    run = ledger.newest_run(key) or ledger.find_run(key)
     if run is None:
-        raise UsageError(
-            f"there is no run {key!r}; `bulkshare runs` lists them" if key else "the ledger has no runs yet"
-        )
+        known = [name for run in ledger.runs(limit=LOOKED_BACK) for name in (run.key, run.plan)]
+        close = get_close_matches(key, list(dict.fromkeys(known)), n=3)
+        instead = f"did you mean {' or '.join(close)}?" if close else "`bulkshare runs` lists them"
+        raise UsageError(f"there is no run or plan {key!r}; {instead}")
     return run
 
 
+def _last_run(ledger: SqlLedger) -> Run:
+    newest = ledger.find_run()
+    if newest is None:
+        raise UsageError("the ledger has no runs yet")
+    if not newest.settings.sandbox:
+        return newest
+    other = next((run for run in ledger.runs(limit=LOOKED_BACK) if not run.settings.sandbox), None)
+    if other is not None:
+        click.echo(f"Run {newest.key} is later, on the sandbox: name it if you mean it.", err=True)
+    return other or newest
+
+
 @contextmanager
-def _replacing(path: Path | None) -> Iterator[TextIO]:
+def replacing(path: Path | None) -> Iterator[TextIO]:
     """Open a file that takes the place of `path` only once it is complete; stdout where there is no path."""
     if path is None or str(path) == "-":
+        if sys.stdout is None:
+            raise UsageError("can't write to stdout: it is closed")
         yield sys.stdout
         return
     path = path.resolve()
-    if path.exists() and not path.is_file():  # a device or a pipe is written to, never replaced
-        with path.open("w", encoding="utf-8", newline="") as file:
-            yield file
-        return
     part = path.with_name(f".{path.name}.part")
     try:
+        if path.exists() and not path.is_file():  # a device or a pipe is written to, never replaced
+            with path.open("w", encoding="utf-8", newline="") as file:
+                yield file
+            return
         with part.open("w", encoding="utf-8", newline="") as file:
             yield file
         part.replace(path)

@@ -6,39 +6,63 @@ import json
 import logging
 import sys
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, cast
 
 import click
 import structlog
 from rich.console import Console
+from rich.text import Text
 
-from bulkshare.progress import Display, Log, Observers
+from bulkshare.progress import Display, Log, Observers, View
 from bulkshare.report import (
+    changes_document,
     comparison_document,
+    render_changes,
     render_comparison,
-    render_dry_run,
     render_summary,
     summary_document,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from typing import NoReturn, TextIO
 
+    from rich.console import RenderableType
     from structlog.typing import FilteringBoundLogger, Processor
 
     from bulkshare.model import Account
     from bulkshare.progress import Tracker
-    from bulkshare.report import Comparison, Listed, Summary
+    from bulkshare.report import Changes, Comparison, Summary
 
-WIDTH_WITHOUT_TERMINAL = 200  # a pipe or a file has no width of its own; IDs are not to be cut
+WIDTH_WITHOUT_TERMINAL = 4000  # a pipe or a file has no width of its own: no line of ours is wrapped there
+
+
+class Paper(Console):
+    """A console that takes text as it is: no markup, no emoji, nothing highlighted. A pipe that is closed raises."""
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        width = None if is_terminal(sys.stderr if stderr else sys.stdout) else WIDTH_WITHOUT_TERMINAL
+        super().__init__(stderr=stderr, markup=False, emoji=False, highlight=False, width=width)
+
+    def on_broken_pipe(self) -> NoReturn:
+        """Let the error through, which rich would turn into exit code 1."""
+        raise  # noqa: PLE0704  rich calls this where it handles the error
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Tell whether a stream is a terminal; one that was closed before we began is None."""
+    return stream is not None and stream.isatty()
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return a console that takes text as it is: no markup, no emoji, nothing highlighted."""
-    terminal = (sys.stderr if stderr else sys.stdout).isatty()
-    width = None if terminal else WIDTH_WITHOUT_TERMINAL
-    return Console(stderr=stderr, markup=False, emoji=False, highlight=False, width=width)
+    """Return a console for people."""
+    return Paper(stderr=stderr)
+
+
+def print_whole(what: RenderableType, *, stderr: bool = False) -> None:
+    """Print something whose long lines are for the terminal to break: an ID is there as a whole, to be copied."""
+    console(stderr=stderr).print(what, crop=False)
 
 
 class Voice:
@@ -47,7 +71,8 @@ class Voice:
     def __init__(self, *, quiet: bool, verbose: bool, as_json: bool, log_format: str) -> None:
         self._quiet = quiet
         self._as_json = as_json
-        self._live = sys.stderr.isatty() and not quiet and log_format != "json"
+        able = is_terminal(sys.stderr) and not console(stderr=True).is_dumb_terminal  # to move its cursor
+        self._live = able and not quiet and log_format != "json"
         level = logging.DEBUG if verbose else logging.ERROR if quiet or self._live else logging.INFO
         self._log = _logger(level, log_format)
 
@@ -76,31 +101,57 @@ class Voice:
             )
 
     @contextmanager
+    def waiting(self, text: str) -> Iterator[None]:
+        """Show on a live terminal that something takes its time, such as signing in; say nothing elsewhere."""
+        if not self._live:
+            yield
+            return
+        with console(stderr=True).status(Text(text), spinner="line"):
+            yield
+
+    @contextmanager
     def following(
         self, tracker: Tracker, *others: object, allowed_rate: float, pace: Callable[[], str]
     ) -> Iterator[Observers]:
         """Show or log what goes on while the context lasts; `others` are told, too."""
+        with self.following_all([View(tracker, allowed_rate, pace)]) as (observers,):
+            yield Observers(observers, *others)
+
+    @contextmanager
+    def following_all(self, views: Sequence[View]) -> Iterator[list[Observers]]:
+        """Show or log what goes on at several clouds at once; the observers are in the order of the views."""
         with ExitStack() as stack:
             if self._live:
-                stack.enter_context(Display(tracker, console(stderr=True), allowed_rate=allowed_rate, pace=pace))
-            yield Observers(tracker, Log(tracker, self._log, time.monotonic, pace), *others)
+                stack.enter_context(Display(views, console(stderr=True)))
+            yield [Observers(view.tracker, self._log_of(view)) for view in views]
 
-    def conclude(self, summary: Summary, *, listed: Listed | None = None, comparison: Comparison | None = None) -> None:
-        """Say how it ended; `listed` makes it a dry run's, `comparison` is what was found on the cloud afterwards.
+    def _log_of(self, view: View) -> Log:
+        return Log(view.tracker, self._log.bind(**view.bound), time.monotonic, view.pace)
+
+    def conclude(self, summary: Summary, *, comparison: Comparison | None = None) -> None:
+        """Say how it ended; `comparison` is what was found on the cloud afterwards.
 
         Nothing where all is well and nobody wants to hear it.
         """
         document = summary_document(summary)
-        self._log.info("ended", **{key: document[key] for key in document if key not in {"run", "plan"}})
+        self._log.info("ended", **{key: value for key, value in document.items() if value not in {None, ""}})
         if self._as_json:
             compared = {"verify": comparison_document(comparison)} if comparison is not None else {}
             click.echo(json.dumps(document | compared))
             return
         if not self._quiet or not summary.as_planned:
-            rendered = render_summary(summary) if listed is None else render_dry_run(summary, listed)
-            console(stderr=self._quiet).print(rendered)
+            print_whole(render_summary(summary), stderr=self._quiet)
         if comparison is not None:
             self._print_comparison(comparison)
+
+    def conclude_changes(self, changes: Changes, labels: Mapping[str, str], *, everything: bool = False) -> None:
+        """Say what a run would do; see `render_changes`. Nothing where it is nothing and nobody wants to hear that."""
+        document = changes_document(changes, labels)
+        self._log.info("would do", **{key: value for key, value in document.items() if isinstance(value, int)})
+        if self._as_json:
+            click.echo(json.dumps(document))
+        elif not self._quiet or changes.images:
+            print_whole(render_changes(changes, labels, everything=everything))
 
     def conclude_comparison(self, comparison: Comparison) -> None:
         """Say how the cloud differs from a plan. Nothing where nothing is missing and nobody wants to hear it."""
@@ -111,12 +162,12 @@ class Voice:
 
     def _print_comparison(self, comparison: Comparison) -> None:
         if not self._quiet or not comparison.complete:
-            console(stderr=self._quiet).print(render_comparison(comparison))
+            print_whole(render_comparison(comparison), stderr=self._quiet)
 
 
 def _logger(level: int, form: str) -> FilteringBoundLogger:
     """Return a logger that writes lines of `form` ("console" or "json") to stderr, from `level` on."""
-    colors = sys.stderr.isatty()
+    colors = is_terminal(sys.stderr) and not console(stderr=True).is_dumb_terminal
     renderer: Processor = (
         structlog.processors.JSONRenderer() if form == "json" else structlog.dev.ConsoleRenderer(colors=colors)
     )
@@ -136,7 +187,10 @@ class _CurrentStderr:
     """Writes to whatever `sys.stderr` is at the moment: a live display puts itself in its place for a while."""
 
     def write(self, text: str) -> int:
-        return sys.stderr.write(text)
+        with suppress(OSError):  # a log that nobody takes any more is no reason to end a run
+            return sys.stderr.write(text)
+        return len(text)
 
     def flush(self) -> None:
-        sys.stderr.flush()
+        with suppress(OSError):
+            sys.stderr.flush()

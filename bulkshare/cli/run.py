@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -18,11 +18,11 @@ from bulkshare.cli.verify import compare
 from bulkshare.engine import Preflight
 from bulkshare.errors import BulkshareError, UsageError
 from bulkshare.ledger import RunLock
-from bulkshare.model import Settings
+from bulkshare.model import AS_PLANNED, Settings
 from bulkshare.plan import load_plan
 from bulkshare.planner import expand, fingerprint, narrow
 from bulkshare.progress import Listings
-from bulkshare.report import NOT_AS_PLANNED, Listed, Summary
+from bulkshare.report import NOT_AS_PLANNED, Summary, changes_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from bulkshare.app.work import Ending
     from bulkshare.ledger import SqlLedger
     from bulkshare.model import Account, Plan, Run
-
-ALL = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,8 +123,15 @@ async def _run(plan: Plan, settings: Settings, options: RunOptions, ledger: SqlL
 
 
 def _conclude_dry_run(ending: Ending, ledger: SqlLedger, listings: Listings, voice: Voice) -> int:
-    to_send = ledger.pending_images(ending.run.id, after=None, limit=ALL)
-    voice.conclude(replace(ending.summary, run=None), listed=Listed(dict(to_send), listings.refused))
+    changes = changes_of(
+        ending.run.plan,
+        ledger.outcomes(ending.run.id, results=NOT_AS_PLANNED),
+        unlisted=listings.refused,
+        private=listings.private,
+        as_planned=sum(ending.run.totals.get(result, 0) for result in AS_PLANNED),
+        cloud=ending.run.account.cloud,
+    )
+    voice.conclude_changes(changes, listings.names)
     if ending.error is not None:
         raise ending.error
     return 0

@@ -71,12 +71,12 @@ class RunLock:
 
     def _holder(self) -> str:
         run = self._ledger.newest_run(self._plan)
-        if run is None or run.state is not RunState.RUNNING or _is_dead(run):
+        if run is None or run.state is not RunState.RUNNING or is_dead(run):
             return "it has not written its run down yet"
         return f"run {run.key}, process {run.pid} on {run.host}, since {run.started_at:%Y-%m-%d %H:%M:%S} UTC"
 
 
-def _is_dead(run: Run) -> bool:
+def is_dead(run: Run) -> bool:
     """Tell whether the run's process is known to have ended: it was killed, and somebody else holds the lock."""
     if run.host != socket.gethostname():
         return False

@@ -1,38 +1,49 @@
 """From outcomes to what people and programs read: the summary, causes of failure, tables, rows for export. Pure."""
 
+from bulkshare.report.changes import Changes, ImageChanges, changes_document, changes_of, render_changes
 from bulkshare.report.comparison import Comparer, Comparison, comparison_document, render_comparison
 from bulkshare.report.rows import COLUMNS, export_csv, export_jsonl, row_of
+from bulkshare.report.runs import Standing, render_run, render_runs, run_document, show_document, standing_of
 from bulkshare.report.summary import (
     NOT_AS_PLANNED,
     SETTLED_BADLY,
     Cause,
-    Listed,
     Summary,
+    cause_document,
     causes_of,
     summary_document,
     summary_of,
 )
-from bulkshare.report.tables import render_dry_run, render_outcomes, render_runs, render_summary
+from bulkshare.report.tables import render_outcomes, render_summary
 
 __all__ = [
     "COLUMNS",
     "NOT_AS_PLANNED",
     "SETTLED_BADLY",
     "Cause",
+    "Changes",
     "Comparer",
     "Comparison",
-    "Listed",
+    "ImageChanges",
+    "Standing",
     "Summary",
+    "cause_document",
     "causes_of",
+    "changes_document",
+    "changes_of",
     "comparison_document",
     "export_csv",
     "export_jsonl",
+    "render_changes",
     "render_comparison",
-    "render_dry_run",
     "render_outcomes",
+    "render_run",
     "render_runs",
     "render_summary",
     "row_of",
+    "run_document",
+    "show_document",
+    "standing_of",
     "summary_document",
     "summary_of",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,13 +21,26 @@ UUID_LIKE = re.compile(r"\b[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}\b", re.
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """A reason why pairs are not as planned, with the IDs taken out of it, and the first pair it befell."""
+    """A reason why pairs are not as planned, with the IDs taken out of it, and the first pair it befell.
 
-    result: Result
+    `results` and `images` count its pairs: by what became of them, and by image, in the order of the ledger.
+    """
+
     reason: str
-    count: int
+    results: Mapping[Result, int]
+    images: Mapping[str, int]
     image_id: str
     member_id: str
+
+    @property
+    def count(self) -> int:
+        """How many pairs it befell."""
+        return sum(self.results.values())
+
+    @property
+    def result(self) -> Result:
+        """What became of them, the worst where they differ: `rejected` of an image, and `skipped` its other pairs."""
+        return next(result for result in Result if result in self.results)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +54,7 @@ class Summary:
     retries: int
     seconds: float
     causes: tuple[Cause, ...] = ()
+    cloud: str = ""
 
     @property
     def planned(self) -> int:
@@ -53,17 +67,9 @@ class Summary:
         return not any(self.totals.get(result) for result in NOT_AS_PLANNED)
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """What a dry run learned: pairs that would be sent, by image, and images whose members could not be listed."""
-
-    to_send: Mapping[str, int]
-    refused: Mapping[str, str]
-
-
 def summary_of(run: Run, causes: tuple[Cause, ...] = ()) -> Summary:
     """Return the summary of a run as the ledger has it, with the effort of all its invocations."""
-    return Summary(run.key, run.plan, run.totals, run.requests, run.retries, run.seconds, causes)
+    return Summary(run.key, run.plan, run.totals, run.requests, run.retries, run.seconds, causes, run.account.cloud)
 
 
 def summary_document(summary: Summary) -> dict[str, Any]:
@@ -71,6 +77,7 @@ def summary_document(summary: Summary) -> dict[str, Any]:
     return {
         "run": summary.run,
         "plan": summary.plan,
+        "cloud": summary.cloud,
         "planned": summary.planned,
         **{result.value: summary.totals.get(result, 0) for result in Result},
         "requests": summary.requests,
@@ -79,18 +86,31 @@ def summary_document(summary: Summary) -> dict[str, Any]:
     }
 
 
+def cause_document(cause: Cause) -> dict[str, Any]:
+    """Return a cause as one JSON object; `results` and `images` count pairs."""
+    return {
+        "reason": cause.reason,
+        "pairs": cause.count,
+        "results": {result.value: count for result, count in cause.results.items()},
+        "images": dict(cause.images),
+    }
+
+
 def causes_of(outcomes: Iterable[Outcome]) -> tuple[Cause, ...]:
-    """Group outcomes by result and reason, the most frequent first; IDs in reasons don't keep them apart."""
-    counts: Counter[tuple[Result, str]] = Counter()
-    first: dict[tuple[Result, str], Outcome] = {}
+    """Group outcomes by reason, the most frequent first; IDs in reasons don't keep them apart.
+
+    Results do not either: of an image that takes no members one pair is rejected, and the others are skipped.
+    """
+    causes: dict[str, Cause] = {}
+    results: defaultdict[str, Counter[Result]] = defaultdict(Counter)
+    images: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for outcome in outcomes:
-        key = outcome.result, _without_ids(outcome)
-        counts[key] += 1
-        first.setdefault(key, outcome)
-    return tuple(
-        Cause(result, reason, count, first[result, reason].image_id, first[result, reason].member_id)
-        for (result, reason), count in counts.most_common()
-    )
+        reason = _without_ids(outcome)
+        results[reason][outcome.result] += 1
+        images[reason][outcome.image_id] += 1
+        if reason not in causes:
+            causes[reason] = Cause(reason, results[reason], images[reason], outcome.image_id, outcome.member_id)
+    return tuple(sorted(causes.values(), key=lambda cause: -cause.count))
 
 
 def _without_ids(outcome: Outcome) -> str:

@@ -1,23 +1,24 @@
-"""What people read: tables of results, pairs and runs. Pure."""
+"""What people read of a run at its end and afterwards: its results, causes and pairs. Pure."""
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING
 
-from rich import box
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
 from bulkshare.model import Result
+from bulkshare.report.hints import hint_for
+from bulkshare.report.layout import Prose, aligned, counted, duration, whole
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from rich.console import RenderableType
 
-    from bulkshare.model import Outcome, Run
-    from bulkshare.report.summary import Cause, Listed, Summary
+    from bulkshare.model import Outcome
+    from bulkshare.report.summary import Cause, Summary
 
 STYLES = {
     Result.SHARED: "green",
@@ -31,113 +32,123 @@ STYLES = {
 }
 MEANINGS = {
     Result.SHARED: "added by this run",
-    Result.ALREADY: "was a member before",
+    Result.ALREADY: "was a member already",
     Result.REJECTED: "the cloud said no",
     Result.FAILED: "attempts used up",
     Result.SKIPPED: "not tried",
     Result.PENDING: "not finished",
     Result.REMOVED: "removed by this run",
-    Result.ABSENT: "was no member",
+    Result.ABSENT: "was no member already",
 }
+ALWAYS_SHOWN = frozenset({Result.SHARED, Result.ALREADY})
+MOST_CAUSES = 10
+MOST_IMAGES = 5  # of a cause
 
 
-def render_summary(summary: Summary, *, most_causes: int = 10) -> RenderableType:
-    """Return the final table: pairs by result, then the causes of what went wrong, then where to read on."""
-    table = Table(box=box.SIMPLE, show_header=False, pad_edge=False, show_footer=True)
-    table.add_column("result", footer="planned")
-    table.add_column("pairs", justify="right", footer=f"{summary.planned:,}")
-    table.add_column("meaning", footer=_effort(summary))
-    for result in Result:
-        count = summary.totals.get(result, 0)
-        if count or result in {Result.SHARED, Result.ALREADY}:
-            style = STYLES[result] if count else "dim"
-            table.add_row(Text(result.value, style=style), Text(f"{count:,}", style=style), Text(MEANINGS[result]))
-    parts: list[RenderableType] = [Text(summary.run or summary.plan, style="bold"), table]
-    parts += [_render_cause(cause) for cause in summary.causes[:most_causes]]
-    if len(summary.causes) > most_causes:
-        parts.append(Text(f"... and {len(summary.causes) - most_causes} other causes"))
+def render_summary(summary: Summary) -> RenderableType:
+    """Return the pairs by result, then the causes of what went wrong, then where to read on."""
+    parts: list[RenderableType] = [
+        whole(Text.assemble((summary.run or summary.plan, "bold"), f"  on {summary.cloud}" if summary.cloud else ""))
+    ]
+    parts += render_results(summary.totals, effort(summary.requests, summary.retries, summary.seconds))
+    parts += render_causes(summary.causes)
     if summary.run and not summary.as_planned:
-        parts.append(Text(f"See each pair: bulkshare show {summary.run} --failed"))
+        parts.append(whole(Text(f"See each pair: bulkshare show {summary.run} --failed")))
     return Group(*parts)
 
 
-def render_dry_run(summary: Summary, listed: Listed, *, most_images: int = 50) -> RenderableType:
-    """Return what a run would send: a row for each image that has something to do, or trouble ahead."""
-    table = Table(box=box.SIMPLE, pad_edge=False, header_style="bold")
-    table.add_column("image", overflow="fold")
-    table.add_column("to share", justify="right")
-    table.add_column("note", overflow="fold")
-    images = list(dict.fromkeys([*listed.refused, *listed.to_send]))  # trouble first
-    for image_id in images[:most_images]:
-        reason = listed.refused.get(image_id)
-        note = Text(f"members can't be listed: {reason}", style="red") if reason else Text()
-        table.add_row(Text(image_id), Text(f"{listed.to_send.get(image_id, 0):,}"), note)
-    parts: list[RenderableType] = [table] if images else []
-    if len(images) > most_images:
-        parts.append(Text(f"... and {len(images) - most_images:,} more images"))
-    to_send, already = (summary.totals.get(result, 0) for result in (Result.PENDING, Result.ALREADY))
-    parts.append(
-        Text(f"Dry run: would share {to_send:,} pairs, {already:,} are members already; nothing was sent.", "bold")
+def render_results(totals: Mapping[Result, int], effort: str) -> list[Text]:
+    """Return a line for each result that occurs, and one for all pairs."""
+    rows = [
+        (Text(result.value, style), Text(f"{count:,}", style), Text(MEANINGS[result], "" if count else "dim"))
+        for result in Result
+        if (count := totals.get(result, 0)) or result in ALWAYS_SHOWN
+        for style in (STYLES[result] if count else "dim",)
+    ]
+    rows.append((Text("planned"), Text(f"{sum(totals.values()):,}"), Text(effort)))
+    return aligned(rows, right={1}, indent=2)
+
+
+def render_causes(causes: Sequence[Cause]) -> list[RenderableType]:
+    """Return the first causes, each with the images it befell and what may help."""
+    parts: list[RenderableType] = [_render_cause(cause) for cause in causes[:MOST_CAUSES]]
+    if (more := len(causes) - MOST_CAUSES) > 0:
+        parts.append(Text(f"... and {counted(more, 'other cause')}"))
+    return parts
+
+
+def effort(requests: int | None, retries: int | None, seconds: float | None) -> str:
+    """Return how many requests something took, and how long, as far as it is known."""
+    told = []
+    if requests is not None:
+        told.append(counted(requests, "request"))
+        if retries:
+            told.append("1 of them a retry" if retries == 1 else f"{retries:,} of them retries")
+    if seconds is not None:
+        told.append(duration(seconds))
+    return ", ".join(told)
+
+
+def _render_cause(cause: Cause) -> RenderableType:
+    line = Text()
+    for number, result in enumerate(result for result in Result if result in cause.results):
+        line.append(", " if number else "").append(f"{cause.results[result]:,} {result.value}", STYLES[result])
+    line.append(f": {cause.reason or MEANINGS[cause.result]}")
+    parts: list[RenderableType] = [Prose(line, hanging=4)]
+    if cause.count == 1:
+        parts += [
+            whole(Text(f"    image {cause.image_id}", "dim")),
+            whole(Text(f"    project {cause.member_id}", "dim")),
+        ]
+    else:
+        parts += [
+            whole(Text(f"    image {image_id}, {counted(pairs, 'pair')}", "dim"))
+            for image_id, pairs in list(cause.images.items())[:MOST_IMAGES]
+        ]
+        if (more := len(cause.images) - MOST_IMAGES) > 0:
+            parts.append(Text(f"    ... and {counted(more, 'more image')}", "dim"))
+    if hint := hint_for(cause.reason):
+        parts.append(Prose(Text(f"-> {hint}"), indent=4, hanging=3))
+    return Group(*parts)
+
+
+def render_outcomes(outcomes: Iterable[Outcome], labels: Mapping[str, str] | None = None) -> Iterator[RenderableType]:
+    """Yield, image by image as the outcomes come, the image and below it its pairs, with each reason above its pairs.
+
+    `labels` are names of images and projects by ID, where they are known.
+    """
+    names = labels or {}
+    for image_id, of_image in groupby(outcomes, key=lambda outcome: outcome.image_id):
+        by_reason: dict[str, list[Outcome]] = {}
+        for outcome in of_image:
+            by_reason.setdefault(outcome.reason, []).append(outcome)
+        yield labelled("image", image_id, names)
+        for reason in sorted(by_reason, key=bool):  # those that need no words come first
+            if reason:
+                yield Prose(reason, indent=2, hanging=2)
+            yield Group(*_pairs(by_reason[reason], names, indent=4 if reason else 2))
+
+
+def _pairs(outcomes: Sequence[Outcome], names: Mapping[str, str], *, indent: int) -> list[Text]:
+    return aligned(
+        (
+            (
+                Text(outcome.member_id),
+                Text(outcome.result.value, STYLES[outcome.result]),
+                Text(str(outcome.http_status or "")),
+                Text(f"member status {outcome.status}" if outcome.status else ""),
+                Text(counted(outcome.attempts, "attempt") if outcome.attempts > 1 else ""),
+                Text(names.get(outcome.member_id, ""), "dim"),
+            )
+            for outcome in outcomes
+        ),
+        indent=indent,
     )
-    return Group(*parts)
 
 
-def _effort(summary: Summary) -> str:
-    effort = f"{summary.requests:,} requests"
-    if summary.retries:
-        effort += f", {summary.retries:,} of them retries"
-    return f"{effort}, {_duration(summary.seconds)}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
-
-
-def _render_cause(cause: Cause) -> Text:
-    line = Text(f"{cause.count:,} {cause.result.value}", style=STYLES[cause.result])
-    line.append(f": {cause.reason or MEANINGS[cause.result]}", style="default")
-    line.append(f"\n    first: image {cause.image_id}, project {cause.member_id}", style="dim")
-    return line
-
-
-def render_outcomes(outcomes: Iterable[Outcome]) -> RenderableType:
-    """Return a table of pairs."""
-    table = Table(box=box.SIMPLE, pad_edge=False, header_style="bold")
-    for name in ("image", "project", "result", "http", "status", "attempts", "reason"):
-        table.add_column(name, no_wrap=name in {"image", "project"}, overflow="fold")
-    for outcome in outcomes:
-        table.add_row(
-            Text(outcome.image_id),
-            Text(outcome.member_id),
-            Text(outcome.result.value, style=STYLES[outcome.result]),
-            Text(str(outcome.http_status or "")),
-            Text(outcome.status or ""),
-            Text(str(outcome.attempts)),
-            Text(outcome.reason),
-        )
-    return table
-
-
-def render_runs(runs: Iterable[Run]) -> RenderableType:
-    """Return a table of runs, with a column for every result that occurs; a run's name has when it began, in UTC."""
-    listed = list(runs)
-    results = [result for result in Result if any(run.totals.get(result) for run in listed)]
-    table = Table(box=box.SIMPLE, pad_edge=False, header_style="bold")
-    table.add_column("run", no_wrap=True)
-    table.add_column("state", no_wrap=True)
-    for name in ("took", "planned", *results):
-        table.add_column(name, justify="right")
-    table.add_column("cloud", overflow="fold")
-    for run in listed:
-        table.add_row(
-            Text(run.key),
-            Text(run.state.value),
-            Text(_duration(run.seconds)),
-            Text(f"{sum(run.totals.values()):,}"),
-            *(Text(f"{run.totals.get(result, 0):,}", style=STYLES[result]) for result in results),
-            Text(" ".join(part for part in (run.account.cloud, run.account.region) if part)),
-        )
-    return table
+def labelled(what: str, known_id: str, names: Mapping[str, str]) -> Text:
+    """Return a heading: "image ID", and its name where it is known."""
+    line = Text.assemble(f"{what} ", (known_id, "bold"))
+    if name := names.get(known_id):
+        line.append(f"  {name}", "dim")
+    return whole(line)

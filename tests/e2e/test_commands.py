@@ -47,6 +47,7 @@ def test_json_is_one_object_with_the_documented_keys(shell: Shell, plan: str) ->
     assert list(summary) == [
         "run",
         "plan",
+        "cloud",
         "planned",
         "shared",
         "already",
@@ -54,6 +55,8 @@ def test_json_is_one_object_with_the_documented_keys(shell: Shell, plan: str) ->
         "failed",
         "skipped",
         "pending",
+        "removed",
+        "absent",
         "requests",
         "retries",
         "seconds",
@@ -79,7 +82,8 @@ def test_quiet_tells_what_went_wrong(shell: Shell) -> None:
 def test_dry_run_leaves_no_trace(shell: Shell, plan: str) -> None:
     """It tells what it would send and makes no ledger."""
     done = shell.run("run", plan, "--sandbox", "--dry-run")
-    assert "would share 120 pairs" in done.stdout
+    assert done.stdout.splitlines()[:2] == ["image image-0", "  + project-000"]
+    assert done.stdout.endswith("  + ... and 20 more\nPlan: 120 to add.\n")
     assert not (shell.directory / "ledger.db").exists()
 
 

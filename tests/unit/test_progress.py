@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 
 from bulkshare.model import Job, Kind, Outcome, Result, Step, Verdict
-from bulkshare.progress import Display, Listings, Log, Observers, Tracker, clock_face
+from bulkshare.progress import Display, Listings, Log, Observers, Tracker, View, clock_face
 
 
 class Clock:
@@ -77,17 +77,18 @@ def test_display_shows_counts_rate_and_phase() -> None:
     """All that the display promises is in what it draws, also on a narrow terminal."""
     clock = Clock()
     tracked = tracker(clock)
-    display = Display(tracked, Console(), allowed_rate=50)
+    display = Display([View(tracked, 50)], Console())
     tracked.phase("sharing", 100)
     tracked.settled(outcomes(30))
     tracked.settled_rest("i", 7, Result.SKIPPED, "why")
     tracked.retrying(Job("i", "m"), Verdict(Kind.TRANSIENT), 1.0)
+    tracked.answered(Step.ADD, "i", "m", Verdict(Kind.TRANSIENT), 0.1)
     clock.now += 10
     console = Console(width=80)
     with console.capture() as capture:
         console.print(display._render())
     text = capture.get()
-    for part in ("nightly", "37/100", "30 shared", "0 already", "7 skipped", "1 retries", "of 50/s", "sharing", "left"):
+    for part in ("nightly", "37/100", "30 shared", "0 already", "7 skipped", "1 retry", "of 50/s", "sharing", "left"):
         assert part in text, text
     assert all(len(line) <= 80 for line in text.splitlines())
 

@@ -6,22 +6,24 @@ import csv
 import json
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from rich.console import Console
 
 from bulkshare.model import Outcome, Result
 from bulkshare.report import (
     COLUMNS,
-    Listed,
     Summary,
+    cause_document,
     causes_of,
     export_csv,
     export_jsonl,
-    render_dry_run,
     render_outcomes,
     render_summary,
     row_of,
     summary_document,
 )
+from bulkshare.report.hints import hint_for
+from bulkshare.report.layout import counted
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 OUTCOME = Outcome(
@@ -40,11 +42,11 @@ OUTCOME = Outcome(
 )
 
 
-def printed(renderable: object) -> str:
+def printed(renderable: object, width: int = 200) -> str:
     """Return what a console without a terminal prints."""
-    console = Console(width=200, markup=False)
+    console = Console(width=width, markup=False)
     with console.capture() as capture:
-        console.print(renderable)
+        console.print(renderable, crop=False)
     return capture.get()
 
 
@@ -59,6 +61,7 @@ def test_document_has_every_result() -> None:
     assert document == {
         "run": "nightly-1",
         "plan": "nightly",
+        "cloud": "",
         "planned": 4,
         "shared": 3,
         "already": 0,
@@ -66,60 +69,159 @@ def test_document_has_every_result() -> None:
         "failed": 1,
         "skipped": 0,
         "pending": 0,
+        "removed": 0,
+        "absent": 0,
         "requests": 1234,
         "retries": 5,
         "seconds": 61.26,
     }
 
 
-def test_as_planned_means_shared_or_already() -> None:
-    """Any other result, pending included, is not as planned."""
-    assert summary(shared=3, already=4).as_planned
+def test_as_planned_is_what_the_plan_says() -> None:
+    """Shared, already, removed and absent are; any other result, pending included, is not."""
+    assert summary(shared=3, already=4, removed=1, absent=1).as_planned
     assert all(
-        not summary(shared=3, **{result: 1}).as_planned for result in Result if result not in ("shared", "already")
+        not summary(shared=3, **{result: 1}).as_planned for result in ("rejected", "failed", "skipped", "pending")
     )
 
 
 def test_causes_are_grouped_without_their_ids() -> None:
-    """The same refusal of three images is one cause, with the first pair as its example."""
+    """The same refusal of three images is one cause, with all the images and the first pair as its example."""
     outcomes = [
         Outcome(f"image-{n}", f"member-{n}", Result.REJECTED, reason=f"404: Image image-{n} not found.")
         for n in range(3)
     ]
     outcomes.append(Outcome("i", "m", Result.FAILED, reason="gave up on 6f1c0000-0000-4000-8000-000000000000"))
     causes = causes_of(outcomes)
-    assert [(cause.count, cause.reason) for cause in causes] == [
-        (3, "404: Image <image> not found."),
-        (1, "gave up on <id>"),
+    assert [(cause.count, cause.result, cause.reason) for cause in causes] == [
+        (3, Result.REJECTED, "404: Image <image> not found."),
+        (1, Result.FAILED, "gave up on <id>"),
     ]
     assert (causes[0].image_id, causes[0].member_id) == ("image-0", "member-0")
+    assert cause_document(causes[0]) == {
+        "reason": "404: Image <image> not found.",
+        "pairs": 3,
+        "results": {"rejected": 3},
+        "images": {"image-0": 1, "image-1": 1, "image-2": 1},
+    }
 
 
-def test_summary_table() -> None:
-    """Counts, effort, causes and the way to read on."""
-    causes = causes_of([Outcome("i", "m", Result.FAILED, reason="gave up after 6 attempts: 503")])
-    text = printed(
-        render_summary(Summary("nightly-1", "nightly", {Result.SHARED: 2999, Result.FAILED: 1}, 3010, 5, 61.26, causes))
+def test_rejected_and_skipped_of_one_reason_are_one_cause() -> None:
+    """Of an image that takes no members one pair is rejected, the others are skipped: that is one thing to mend."""
+    outcomes = [Outcome("i", f"m{n}", Result.SKIPPED, reason="403: no") for n in range(2)]
+    (cause,) = causes_of([*outcomes, Outcome("i", "m", Result.REJECTED, reason="403: no")])
+    assert (cause.count, cause.result, dict(cause.results)) == (
+        3,
+        Result.REJECTED,
+        {Result.SKIPPED: 2, Result.REJECTED: 1},
     )
-    assert "2,999" in text
-    assert "3,010 requests, 5 of them retries, 0:01:01" in text
-    assert "1 failed: gave up after 6 attempts: 503" in text
-    assert "bulkshare show nightly-1 --failed" in text
+
+
+def test_summary_where_all_is_well() -> None:
+    """Results that don't occur are left out, but for the two that everybody looks for; no blank lines or ends."""
+    done = Summary("nightly-1", "nightly", {Result.SHARED: 2999, Result.REMOVED: 1}, 3010, 1, 61.26, cloud="prod")
+    assert printed(render_summary(done)) == (
+        "nightly-1  on prod\n"
+        "  shared   2,999  added by this run\n"
+        "  already      0  was a member already\n"
+        "  removed      1  removed by this run\n"
+        "  planned  3,000  3,010 requests, 1 of them a retry, 0:01:01\n"
+    )
+
+
+def test_summary_names_causes_images_and_what_to_do() -> None:
+    """One line for a cause, then its images, then a hint; long prose is wrapped, an ID never."""
+    private = [
+        Outcome(f"image-{n}", f"m{m}", Result.SKIPPED if m else Result.REJECTED, reason="403: Not allowed to create")
+        for n in range(7)
+        for m in range(2)
+    ]
+    failed = Outcome("i", "m", Result.FAILED, reason="gave up after 6 attempts: 503")
+    causes = causes_of([*private, failed])
+    totals = {Result.SHARED: 1, Result.REJECTED: 7, Result.SKIPPED: 7, Result.FAILED: 1}
+    text = printed(render_summary(Summary("nightly-1", "nightly", totals, 10, 0, 1.0, causes)), width=60)
+    assert text == (
+        "nightly-1\n"
+        "  shared     1  added by this run\n"
+        "  already    0  was a member already\n"
+        "  rejected   7  the cloud said no\n"
+        "  failed     1  attempts used up\n"
+        "  skipped    7  not tried\n"
+        "  planned   16  10 requests, 1.0 s\n"
+        "7 rejected, 7 skipped: 403: Not allowed to create\n"
+        "    image image-0, 2 pairs\n"
+        "    image image-1, 2 pairs\n"
+        "    image image-2, 2 pairs\n"
+        "    image image-3, 2 pairs\n"
+        "    image image-4, 2 pairs\n"
+        "    ... and 2 more images\n"
+        "    -> the account has to own the image, or be an admin\n"
+        "1 failed: gave up after 6 attempts: 503\n"
+        "    image i\n"
+        "    project m\n"
+        "    -> the cloud was in trouble: try again later, with\n"
+        "       `bulkshare run PLAN --retry-failed`\n"
+        "See each pair: bulkshare show nightly-1 --failed\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("reason", "hint"),
+    [
+        ("403: Not allowed to list members for image <image>: Only shared images have members.", "make_shared: true"),
+        ("403: Not allowed to create members for image <image>.", "openstack image set --shared IMAGE"),
+        ("403: You are not authorized to complete add_member action.", "own the image"),
+        ("404: Image <image> not found.", "this account can't see it"),
+        ("413: Image member limit exceeded for image <image>", "on_quota: fill"),
+        ("needs 140, has 126 of 128", "on_quota: fill"),
+        ("shared, but not accepted: 403: You are not authorized", "accept_as: project"),
+        ("is the image's owner", "except"),
+        ("gave up after 6 attempts: 503", "--retry-failed"),
+        ("418: short and stout", ""),
+    ],
+)
+def test_hints(reason: str, hint: str) -> None:
+    """A reason that people meet says what to do; one that nobody knows says nothing."""
+    assert hint in hint_for(reason)
+    assert bool(hint) == bool(hint_for(reason))
+
+
+PAIRS = [
+    Outcome("i" * 36, "a" * 32, Result.SHARED, http_status=200, status="accepted", attempts=2),
+    Outcome("i" * 36, "b" * 32, Result.REJECTED, http_status=404, attempts=1, reason="404: " + "long " * 12),
+    Outcome("i" * 36, "c" * 32, Result.SKIPPED, reason="404: " + "long " * 12),
+    Outcome("j" * 36, "a" * 32, Result.PENDING),
+]
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 130, 200])
+def test_pairs_are_grouped_by_image_at_any_width(width: int) -> None:
+    """No column is dropped and no ID broken; a reason stands once above its pairs, wrapped where it has to be."""
+    images = list(render_outcomes(PAIRS, {"j" * 36: "ubuntu"}))
+    lines = "".join(printed(image, width=width) for image in images).splitlines()
+    assert [line for line in lines if "long" not in line] == [
+        f"image {'i' * 36}",
+        f"  {'a' * 32}  shared  200  member status accepted  2 attempts",
+        f"    {'b' * 32}  rejected  404",
+        f"    {'c' * 32}  skipped",
+        f"image {'j' * 36}  ubuntu",
+        f"  {'a' * 32}  pending",
+    ]
+    assert sum(line.count("long") for line in lines) == 12
+    assert lines[2].startswith("  404: long")
+    assert all(len(line) <= width for line in lines if "long" in line)
 
 
 def test_server_text_is_no_markup() -> None:
     """A reason that looks like rich markup is shown as it is."""
-    text = printed(render_outcomes([Outcome("i", "m", Result.REJECTED, reason="[red]no[/red] [link=x]")]))
+    text = "".join(map(printed, render_outcomes([Outcome("i", "m", Result.REJECTED, reason="[red]no[/red] [link=x]")])))
     assert "[red]no[/red] [link=x]" in text
 
 
-def test_dry_run_shows_trouble_first_and_few_images() -> None:
-    """Images that can't be listed come first; a long list is cut."""
-    listed = Listed({f"image-{n:03}": 2 for n in range(80)}, {"image-079": "404: not found"})
-    text = printed(render_dry_run(summary(pending=160, already=7), listed))
-    assert "image-079" in text.splitlines()[3]
-    assert "... and 30 more images" in text
-    assert "would share 160 pairs, 7 are members already; nothing was sent" in text
+def test_counted() -> None:
+    """One pair, two pairs, a thousand with a comma."""
+    assert [counted(n, "pair") for n in (0, 1, 1234)] == ["0 pairs", "1 pair", "1,234 pairs"]
+    assert counted(2, "retry", "retries") == "2 retries"
 
 
 def test_rows_and_exports_have_the_documented_columns() -> None:

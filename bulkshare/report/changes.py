@@ -1,0 +1,268 @@
+"""What a run would do to the cloud, before it does: for `diff` and `run --dry-run`. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group
+from rich.text import Text
+
+from bulkshare.model import Result, Want
+from bulkshare.report.hints import hint_for
+from bulkshare.report.layout import Prose, aligned, counted, whole
+from bulkshare.report.tables import labelled
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
+    from rich.console import RenderableType
+
+    from bulkshare.model import Outcome
+
+ADDED, ACCEPTED, REMOVED, REFUSED = "+", "~", "-", "!"
+MOST_PAIRS = 10  # shown of an image, of each kind
+MOST_REFUSED = 3  # shown of an image, of each reason
+MOST_IMAGES = 20
+
+
+@dataclass(slots=True)
+class ImageChanges:
+    """What is to be done to one image; the lists have project IDs, in the order of the ledger.
+
+    Each list is of one kind of request, so that a project may be in `add` and in `accept`. `refused` has the projects
+    for which nothing can be done, by reason. With `unlisted`, the reason why the image's members can't be listed,
+    `unknown` has the projects of which nobody knows what there is to do.
+    """
+
+    image_id: str
+    make_shared: bool = False
+    add: list[str] = field(default_factory=list)
+    accept: list[str] = field(default_factory=list)
+    remove: list[str] = field(default_factory=list)
+    refused: dict[str, list[str]] = field(default_factory=dict)
+    unlisted: str = ""
+    unknown: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """All that a run of a plan would do on one cloud. Images without any change or trouble are left out.
+
+    `as_planned` counts the pairs that need nothing.
+    """
+
+    plan: str
+    images: tuple[ImageChanges, ...]
+    as_planned: int = 0
+    cloud: str = ""
+
+    @property
+    def add(self) -> int:
+        """How many members would be added."""
+        return sum(len(image.add) for image in self.images)
+
+    @property
+    def accept(self) -> int:
+        """How many memberships would be accepted, those of added members included."""
+        return sum(len(image.accept) for image in self.images)
+
+    @property
+    def remove(self) -> int:
+        """How many members would be removed."""
+        return sum(len(image.remove) for image in self.images)
+
+    @property
+    def make_shared(self) -> int:
+        """How many images would be made `shared`."""
+        return sum(image.make_shared for image in self.images)
+
+    @property
+    def refused(self) -> int:
+        """How many pairs can't be done."""
+        return sum(len(members) for image in self.images for members in image.refused.values())
+
+    @property
+    def unknown(self) -> int:
+        """How many pairs nobody knows about, because their image can't be listed."""
+        return sum(len(image.unknown) for image in self.images)
+
+    @property
+    def any(self) -> bool:
+        """Whether a run would change anything, as far as is known."""
+        return bool(self.add or self.accept or self.remove or self.make_shared)
+
+
+def changes_of(
+    plan: str,
+    outcomes: Iterable[Outcome],
+    *,
+    unlisted: Mapping[str, str],
+    private: Collection[str] = (),
+    as_planned: int = 0,
+    cloud: str = "",
+) -> Changes:
+    """Make out of the pairs of a run that stopped before its writes what it would have written.
+
+    `outcomes` are those that are pending or not as planned, with their `want`; `unlisted` has the images whose members
+    can't be listed, and why; `private` those that are private: where a pair wants it, the image is made `shared`
+    first, and then it has no members yet.
+    """
+    images: dict[str, ImageChanges] = {}
+    for outcome in outcomes:
+        image_id, member_id, want = outcome.image_id, outcome.member_id, outcome.want
+        image = images.setdefault(image_id, ImageChanges(image_id))
+        opened = image_id in private and want & Want.OPENED
+        if outcome.result is not Result.PENDING:
+            image.refused.setdefault(outcome.reason, []).append(member_id)
+        elif want & Want.GONE:
+            image.remove.append(member_id)
+        elif image_id in unlisted and not opened:
+            image.unlisted = unlisted[image_id]
+            image.unknown.append(member_id)
+        else:
+            image.make_shared = image.make_shared or bool(opened)
+            if not want & Want.LISTED:
+                image.add.append(member_id)
+            if want & Want.ACCEPTED:
+                image.accept.append(member_id)
+    return Changes(plan, tuple(images.values()), as_planned, cloud)
+
+
+def changes_document(changes: Changes, labels: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Return the changes as one JSON object, as documented for `diff --json`; `names` has the names that are known."""
+    names = labels or {}
+    ids = {
+        known
+        for image in changes.images
+        for group in ([image.image_id], image.add, image.accept, image.remove, image.unknown, *image.refused.values())
+        for known in group
+    }
+    return {
+        "plan": changes.plan,
+        "cloud": changes.cloud,
+        "changes": changes.any,
+        "add": changes.add,
+        "accept": changes.accept,
+        "remove": changes.remove,
+        "make_shared": changes.make_shared,
+        "refused": changes.refused,
+        "unknown": changes.unknown,
+        "as_planned": changes.as_planned,
+        "images": [
+            {
+                "image_id": image.image_id,
+                "make_shared": image.make_shared,
+                "add": image.add,
+                "accept": image.accept,
+                "remove": image.remove,
+                "refused": image.refused,
+                "unlisted": image.unlisted or None,
+                "unknown": image.unknown,
+            }
+            for image in changes.images
+        ],
+        "names": {known: names[known] for known in sorted(ids) if known in names},
+    }
+
+
+def render_changes(
+    changes: Changes, labels: Mapping[str, str] | None = None, *, everything: bool = False
+) -> RenderableType:
+    """Return the changes image by image, then what can't be done, then one line that sums up.
+
+    Long lists are cut with a count of what is left out, unless `everything` is asked for.
+    """
+    names = labels or {}
+    parts: list[RenderableType] = []
+    for title, render in (("", _render_doable), ("Can't be done:", _render_refused), ("Not known:", _render_unknown)):
+        rendered = [lines for image in changes.images if (lines := render(image, names, everything=everything))]
+        shown = rendered if everything else rendered[:MOST_IMAGES]
+        if title and shown:
+            parts.append(Text(title, style="bold"))
+        parts += [line for lines in shown for line in lines]
+        if more := len(rendered) - len(shown):
+            parts.append(Text(f"... and {counted(more, 'more image')}"))
+    return Group(*parts, Prose(Text(closing_line(changes), style="bold"), hanging=2))
+
+
+def closing_line(changes: Changes) -> str:
+    """Return what it all comes to, in one line."""
+    told = [f"{count:,} to {verb}" for verb in ("add", "accept", "remove") if (count := getattr(changes, verb))]
+    if changes.make_shared:
+        told.append(f"{counted(changes.make_shared, 'image')} to be made shared")
+    trouble = []
+    if changes.refused:
+        trouble.append(f"{counted(changes.refused, 'pair')} can't be done")
+    if changes.unknown:
+        images = sum(bool(image.unknown) for image in changes.images)
+        trouble.append(
+            f"{counted(changes.unknown, 'pair')} not known, because {counted(images, 'image')} can't be listed"
+        )
+    if told:
+        return f"Plan: {', '.join([*told, *trouble])}."
+    if trouble:
+        return f"Nothing to do as far as is known: {', '.join(trouble)}."
+    return "No changes: the cloud agrees with the plan."
+
+
+def _render_doable(image: ImageChanges, names: Mapping[str, str], *, everything: bool) -> list[RenderableType]:
+    if not (image.add or image.accept or image.remove or image.make_shared):
+        return []
+    lines: list[RenderableType] = [labelled("image", image.image_id, names)]
+    if image.make_shared:
+        lines.append(whole(Text("  ~ private, is made shared", "yellow")))
+    accepted, added = set(image.accept), set(image.add)
+    notes = dict.fromkeys(accepted & added, "and accept")
+    lines += _shortened(image.add, ADDED, "green", names, notes, None if everything else MOST_PAIRS)
+    present = [member for member in image.accept if member not in added]
+    notes = dict.fromkeys(present, "accept")
+    lines += _shortened(present, ACCEPTED, "yellow", names, notes, None if everything else MOST_PAIRS)
+    lines += _shortened(image.remove, REMOVED, "red", names, {}, None if everything else MOST_PAIRS)
+    return lines
+
+
+def _render_refused(image: ImageChanges, names: Mapping[str, str], *, everything: bool) -> list[RenderableType]:
+    if not image.refused:
+        return []
+    lines: list[RenderableType] = [labelled("image", image.image_id, names)]
+    for reason, members in image.refused.items():
+        lines += _because(reason, len(members))
+        lines += _shortened(members, REFUSED, "red", names, {}, None if everything else MOST_REFUSED, indent=4)
+    return lines
+
+
+def _render_unknown(image: ImageChanges, names: Mapping[str, str], *, everything: bool) -> list[RenderableType]:
+    del everything
+    if not image.unknown:
+        return []
+    return [labelled("image", image.image_id, names), *_because(image.unlisted, len(image.unknown))]
+
+
+def _because(reason: str, pairs: int) -> list[RenderableType]:
+    lines: list[RenderableType] = [Prose(Text(f"{counted(pairs, 'pair')}: {reason}", "red"), indent=2, hanging=2)]
+    if hint := hint_for(reason):
+        lines.append(Prose(f"-> {hint}", indent=2, hanging=3))
+    return lines
+
+
+def _shortened(
+    members: Sequence[str],
+    sign: str,
+    style: str,
+    names: Mapping[str, str],
+    notes: Mapping[str, str],
+    most: int | None,
+    *,
+    indent: int = 2,
+) -> list[Text]:
+    """Return a line for each project, or for the first `most`; `notes` say more about some."""
+    rows = [
+        (Text(f"{sign} {member}", style), Text(notes.get(member, "")), Text(names.get(member, ""), "dim"))
+        for member in islice(members, most)
+    ]
+    lines = aligned(rows, indent=indent)
+    if more := len(members) - len(rows):
+        lines.append(Text(f"{' ' * indent}{sign} ... and {more:,} more", style))
+    return lines

@@ -1,0 +1,138 @@
+"""What a run would do, told before it does."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from rich.console import Console
+
+from bulkshare.model import Outcome, Result, Want
+from bulkshare.report import Changes, changes_document, changes_of, render_changes
+
+ACCEPT = Want.ACCEPTED
+OUTCOMES = [
+    Outcome("golden", "new", Result.PENDING),
+    Outcome("golden", "new-accepted", Result.PENDING, want=ACCEPT),
+    Outcome("golden", "waiting", Result.PENDING, want=ACCEPT | Want.LISTED),
+    Outcome("golden", "gone", Result.PENDING, want=Want.GONE),
+    Outcome("golden", "owner", Result.SKIPPED, reason="is the image's owner"),
+    Outcome("closed", "new", Result.PENDING, want=Want.OPENED),
+    Outcome("away", "p1", Result.PENDING, want=Want.OPENED),
+    Outcome("away", "p2", Result.PENDING),
+]
+
+
+def changes() -> Changes:
+    """Return changes of every kind."""
+    return changes_of(
+        "nightly",
+        OUTCOMES,
+        unlisted={"away": "gave up after 6 attempts: 503", "closed": "403: Only shared images have members."},
+        private={"closed"},
+        as_planned=7,
+        cloud="prod",
+    )
+
+
+def printed(what: Changes, labels: dict[str, str] | None = None, *, everything: bool = False, width: int = 200) -> str:
+    """Return what a console without a terminal prints."""
+    console = Console(width=width, markup=False)
+    with console.capture() as capture:
+        console.print(render_changes(what, labels, everything=everything), crop=False)
+    return capture.get()
+
+
+SHOWN = """\
+image golden  ubuntu-24.04
+  + new                       team-a
+  + new-accepted  and accept
+  ~ waiting  accept
+  - gone
+image closed
+  ~ private, is made shared
+  + new  team-a
+Can't be done:
+image golden  ubuntu-24.04
+  1 pair: is the image's owner
+  -> a project has its own images anyway: leave it out with `except`
+    ! owner
+Not known:
+image away
+  2 pairs: gave up after 6 attempts: 503
+  -> the cloud was in trouble: try again later, with `bulkshare run PLAN --retry-failed`
+Plan: 3 to add, 2 to accept, 1 to remove, 1 image to be made shared, 1 pair can't be done, \
+2 pairs not known, because 1 image can't be listed.
+"""
+
+
+def test_changes_are_grouped_by_image() -> None:
+    """Signs as Terraform's, trouble after what can be done, one line that sums up."""
+    assert printed(changes(), {"golden": "ubuntu-24.04", "new": "team-a"}) == SHOWN
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_narrow_terminals_get_all_of_it(width: int) -> None:
+    """Prose is wrapped, and nothing is left out or padded."""
+    text = printed(changes(), {"golden": "ubuntu-24.04", "new": "team-a"}, width=width)
+    assert text.split() == SHOWN.split()
+    assert all(len(line) <= width and line == line.rstrip() for line in text.splitlines())
+
+
+def test_document() -> None:
+    """Each list is of one kind of request; names stand for the IDs that occur."""
+    document = changes_document(changes(), {"golden": "ubuntu-24.04", "not-in-it": "other"})
+    json.dumps(document)
+    images = document.pop("images")
+    assert document == {
+        "plan": "nightly",
+        "cloud": "prod",
+        "changes": True,
+        "add": 3,
+        "accept": 2,
+        "remove": 1,
+        "make_shared": 1,
+        "refused": 1,
+        "unknown": 2,
+        "as_planned": 7,
+        "names": {"golden": "ubuntu-24.04"},
+    }
+    assert images[0] == {
+        "image_id": "golden",
+        "make_shared": False,
+        "add": ["new", "new-accepted"],
+        "accept": ["new-accepted", "waiting"],
+        "remove": ["gone"],
+        "refused": {"is the image's owner": ["owner"]},
+        "unlisted": None,
+        "unknown": [],
+    }
+    assert (images[1]["make_shared"], images[1]["add"], images[1]["unlisted"]) == (True, ["new"], None)
+    assert (images[2]["add"], images[2]["unknown"]) == ([], ["p1", "p2"])
+
+
+def test_no_changes() -> None:
+    """Nothing to do is one line."""
+    nothing = changes_of("nightly", [], unlisted={})
+    assert not nothing.any
+    assert printed(nothing) == "No changes: the cloud agrees with the plan.\n"
+
+
+def test_trouble_alone_is_no_agreement() -> None:
+    """Where images can't be listed nobody says that the cloud agrees."""
+    away = changes_of("nightly", OUTCOMES[-1:], unlisted={"away": "503"})
+    assert not away.any
+    assert printed(away).splitlines()[-1] == (
+        "Nothing to do as far as is known: 1 pair not known, because 1 image can't be listed."
+    )
+
+
+def test_long_lists_are_cut_with_a_count() -> None:
+    """Of pairs and of images; all of them where that is asked for."""
+    many = changes_of(
+        "nightly", [Outcome(f"i{i}", f"p{p}", Result.PENDING) for i in range(30) for p in range(290)], unlisted={}
+    )
+    text = printed(many)
+    assert "  + ... and 280 more\n" in text
+    assert "... and 10 more images\nPlan: 8,700 to add.\n" in text
+    assert len(printed(many, everything=True).splitlines()) == 30 * 291 + 1
