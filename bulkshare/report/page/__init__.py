@@ -62,7 +62,7 @@ def render_page(page: Page) -> Iterator[str]:
     table = Table(page.run.totals, page.run.started_at, dictionary)
     former = None if page.before is None else Former(page.outcomes_before)
     survey = Survey(page.outcomes, table, former)
-    matrix = matrix_of(survey, dictionary, partial(_name, page.labels))
+    matrix = matrix_of(survey, dictionary, page.labels)
     document = {
         "results": [[result.value, result in AS_PLANNED] for result in ORDER],
         "changes": [change.value for change in CHANGES],

@@ -10,7 +10,7 @@ from bulkshare.report.page.changes import ORDER
 from bulkshare.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Mapping, Sequence
 
     from bulkshare.model import Result
     from bulkshare.report.page.survey import Survey
@@ -23,7 +23,7 @@ MOST_NAMED_ROWS, MOST_NAMED_COLUMNS = 40, 24
 WIDTHS = ((MOST_NAMED_COLUMNS, 26), (48, 16), (80, 10), (MOST_COLUMNS, 7))
 HEIGHTS = ((MOST_NAMED_ROWS, 18), (MOST_ROWS, 8))
 CHARACTER_PIXELS = 6.4  # of the font that names rows and columns, 11 pixels high
-LONGEST_NAME = 26
+LONGEST_NAME, LONGEST_ID = 26, 12  # characters; an ID in place of a name tells little more by its end
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +67,13 @@ class Matrix:
         return self.images.per_cell > 1 or self.projects.per_cell > 1
 
 
-def matrix_of(survey: Survey, dictionary: Dictionary, name_of: Callable[[str], str]) -> Matrix | None:
-    """Return the picture of a run's pairs, None where it has none. `name_of` names an image or a project by its ID."""
+def matrix_of(survey: Survey, dictionary: Dictionary, labels: Mapping[str, str]) -> Matrix | None:
+    """Return the picture of a run's pairs, None where it has none. `labels` has names of images and projects by ID."""
     image_ids = [image_id for image_id, _, _ in survey.spans]
     if not image_ids:
         return None
-    rows = _axis(image_ids, name_of, (MOST_ROWS, BLOCK_ROWS), HEIGHTS, MOST_NAMED_ROWS)
-    columns = _axis(survey.projects, name_of, (MOST_COLUMNS, BLOCK_COLUMNS), WIDTHS, MOST_NAMED_COLUMNS)
+    rows = _axis(image_ids, labels, (MOST_ROWS, BLOCK_ROWS), HEIGHTS, MOST_NAMED_ROWS)
+    columns = _axis(survey.projects, labels, (MOST_COLUMNS, BLOCK_COLUMNS), WIDTHS, MOST_NAMED_COLUMNS)
     left = round(max((len(name) for name in rows.names), default=0) * CHARACTER_PIXELS) + 8 if rows.names else 1
     slope = max((len(name) for name in columns.names), default=0) * CHARACTER_PIXELS
     top = round(slope * 0.87) + 14 if columns.names else 1
@@ -113,7 +113,7 @@ def matrix_of(survey: Survey, dictionary: Dictionary, name_of: Callable[[str], s
 
 def _axis(
     ids: Sequence[str],
-    name_of: Callable[[str], str],
+    labels: Mapping[str, str],
     most: tuple[int, int],
     steps: tuple[tuple[int, int], ...],
     most_named: int,
@@ -123,7 +123,9 @@ def _axis(
     cells = -(-count // per_cell)
     names: tuple[str, ...] = ()
     if cells <= most_named and per_cell == 1:
-        names = tuple(clean(name_of(text), LONGEST_NAME) for text in ids)
+        names = tuple(
+            clean(labels[text], LONGEST_NAME) if labels.get(text) else clean(text, LONGEST_ID) for text in ids
+        )
     elif cells <= most_named:
         names = tuple(f"{i * per_cell + 1:,}–{min((i + 1) * per_cell, count):,}" for i in range(cells))  # noqa: RUF001  a range
     return Axis(count, per_cell, cells, next(step for up_to, step in steps if cells <= up_to), names)
