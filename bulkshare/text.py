@@ -1,4 +1,4 @@
-"""Makes text from outside safe to show: one line, printable, bounded."""
+"""Makes text fit to show: that from outside one line, printable and bounded; a number with its noun."""
 
 from __future__ import annotations
 
@@ -14,3 +14,8 @@ def clean(text: str, longest: int = LONGEST) -> str:
     head = text[: longest * 8]  # enough to survive the folding of white space; bounds the work on 1 MB of text
     line = " ".join("".join(c if c.isprintable() else " " for c in head).split())
     return line if len(line) <= longest else line[: longest - 1] + "…"
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """Return "1 pair" or "1,234 pairs"; `many` where it is not `one` with an s."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"

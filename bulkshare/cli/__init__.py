@@ -28,6 +28,7 @@ from bulkshare.cli.options import (
 )
 from bulkshare.cli.stdout import guarded_stdout
 from bulkshare.errors import BulkshareError, PlanError
+from bulkshare.text import counted
 
 
 class Commands(click.Group):
@@ -46,8 +47,7 @@ class Commands(click.Group):
         except PlanError as error:
             for problem in error.problems:
                 click.echo(str(problem), err=True)
-            count = len(error.problems)
-            click.echo(f"{count} problem{'s' if count != 1 else ''}; nothing was sent", err=True)
+            click.echo(f"{counted(len(error.problems), 'problem')}; nothing was sent", err=True)
             ctx.exit(error.exit_code)
         except BulkshareError as error:
             click.echo(f"bulkshare: {error}", err=True)

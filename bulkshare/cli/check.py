@@ -3,25 +3,42 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 from typing import TYPE_CHECKING
 
 import click
 
+from bulkshare.cli.stdout import is_terminal
 from bulkshare.plan import load_plan, plan_schema
 from bulkshare.planner import count
+from bulkshare.text import counted
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from bulkshare.model import Plan
+
 
 def check_plan(path: Path) -> None:
-    """Print what a plan comes to. Raises `PlanError`."""
+    """Print what a plan comes to, and to a person what to do next. Raises `PlanError`."""
     plan = load_plan(path)
+    click.echo(f"{plan.name}: {_told(plan)}")
+    if is_terminal(sys.stdout):
+        click.echo(f"Next: `bulkshare run {shlex.quote(str(path))} --dry-run` tells what a run would change.")
+
+
+def _told(plan: Plan) -> str:
     counts = count(plan)
-    click.echo(f"{plan.name}: {counts.pairs:,} pairs of {counts.images:,} images and {counts.projects:,} projects")
+    images, projects = counted(counts.images, "image"), counted(counts.projects, "project")
+    told = f"{counted(counts.pairs, 'pair')} of {images} and {projects}"
     if counts.duplicates:
-        times = "once" if counts.duplicates == 1 else f"{counts.duplicates:,} times"
-        click.echo(f"A pair is named again {times}; it is one job all the same.")
+        repeated = "1 pair is" if counts.duplicates == 1 else f"{counts.duplicates:,} pairs are"
+        told += f"; {repeated} named again, and one job all the same"
+    if counts.selectors:
+        selectors = counted(counts.selectors, "selector")
+        told = f"{f'{told}, and ' if counts.pairs else ''}{selectors} that only the cloud can resolve"
+    return told
 
 
 def print_schema() -> None:

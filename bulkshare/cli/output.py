@@ -14,6 +14,7 @@ import structlog
 from rich.console import Console
 from rich.text import Text
 
+from bulkshare.cli.stdout import is_terminal
 from bulkshare.progress import Display, Log, Observers, View
 from bulkshare.report import (
     changes_document,
@@ -26,7 +27,7 @@ from bulkshare.report import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from typing import NoReturn, TextIO
+    from typing import NoReturn
 
     from rich.console import RenderableType
     from structlog.typing import FilteringBoundLogger, Processor
@@ -48,11 +49,6 @@ class Paper(Console):
     def on_broken_pipe(self) -> NoReturn:
         """Let the error through, which rich would turn into exit code 1."""
         raise  # noqa: PLE0704  rich calls this where it handles the error
-
-
-def is_terminal(stream: TextIO | None) -> bool:
-    """Tell whether a stream is a terminal; one that was closed before we began is None."""
-    return stream is not None and stream.isatty()
 
 
 def console(*, stderr: bool = False) -> Console:

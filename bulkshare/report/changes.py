@@ -10,9 +10,9 @@ from rich.console import Group
 from rich.text import Text
 
 from bulkshare.model import Result, Want
-from bulkshare.report.hints import hint_for
-from bulkshare.report.layout import Prose, aligned, counted, whole
-from bulkshare.report.tables import labelled
+from bulkshare.report.layout import Prose, aligned, whole
+from bulkshare.report.tables import because, labelled
+from bulkshare.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -228,7 +228,7 @@ def _render_refused(image: ImageChanges, names: Mapping[str, str], *, everything
         return []
     lines: list[RenderableType] = [labelled("image", image.image_id, names)]
     for reason, members in image.refused.items():
-        lines += _because(reason, len(members))
+        lines += because(reason, len(members))
         lines += _shortened(members, REFUSED, "red", names, {}, None if everything else MOST_REFUSED, indent=4)
     return lines
 
@@ -237,14 +237,7 @@ def _render_unknown(image: ImageChanges, names: Mapping[str, str], *, everything
     del everything
     if not image.unknown:
         return []
-    return [labelled("image", image.image_id, names), *_because(image.unlisted, len(image.unknown))]
-
-
-def _because(reason: str, pairs: int) -> list[RenderableType]:
-    lines: list[RenderableType] = [Prose(Text(f"{counted(pairs, 'pair')}: {reason}", "red"), indent=2, hanging=2)]
-    if hint := hint_for(reason):
-        lines.append(Prose(f"-> {hint}", indent=2, hanging=3))
-    return lines
+    return [labelled("image", image.image_id, names), *because(image.unlisted, len(image.unknown))]
 
 
 def _shortened(

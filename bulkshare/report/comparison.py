@@ -7,19 +7,20 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from rich import box
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
 from bulkshare.model import Kind
+from bulkshare.report.layout import aligned
+from bulkshare.report.tables import because, labelled
+from bulkshare.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from rich.console import RenderableType
 
-    from bulkshare.model import Verdict
+    from bulkshare.model import Block, Verdict
 
 NOT_ASKED = "not asked: stopped before"
 NO_STATUS = "unknown"  # of a member whose status the cloud left out
@@ -50,12 +51,15 @@ class Comparison:
 class Comparer:
     """Compares image by image, as an observer of the engine's listings.
 
-    `pairs` are (image ID, member IDs), each image once. An image that is not heard of counts as unlisted.
+    An image that is not heard of counts as unlisted.
     """
 
-    def __init__(self, plan: str, pairs: Iterable[tuple[str, Sequence[str]]]) -> None:
+    def __init__(self, plan: str, blocks: Iterable[Block]) -> None:
         self._plan = plan
-        self._todo = dict(pairs)
+        self._todo: dict[str, Sequence[str]] = {}
+        for image_id, member_ids, _ in blocks:
+            known = self._todo.get(image_id)
+            self._todo[image_id] = member_ids if known is None else (*known, *member_ids)
         self._planned = sum(len(members) for members in self._todo.values())
         self._present = 0
         self._missing: dict[str, Sequence[str]] = {}
@@ -107,31 +111,42 @@ def comparison_document(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def render_comparison(comparison: Comparison, *, most: int = 20) -> RenderableType:
-    """Return the counts, the images that can't be listed, and the first missing pairs."""
+def render_comparison(
+    comparison: Comparison, labels: Mapping[str, str] | None = None, *, most: int = 20
+) -> RenderableType:
+    """Return the counts, the images that can't be listed, and the first missing pairs, grouped by image."""
+    names = labels or {}
     missing = sum(map(len, comparison.missing.values()))
     extra = sum(map(len, comparison.extra.values()))
-    table = Table(box=box.SIMPLE, show_header=False, pad_edge=False, show_footer=True)
-    table.add_column("what", footer="planned")
-    table.add_column("pairs", justify="right", footer=f"{comparison.planned:,}")
-    table.add_column("meaning")
     statuses = ", ".join(f"{count:,} {status}" for status, count in comparison.by_status.items())
-    for name, count, style, meaning in (
-        ("present", comparison.present, "green", f"on the cloud: {statuses}" if statuses else "on the cloud"),
-        ("missing", missing, "red", "in the plan, not on the cloud"),
-        ("extra", extra, "yellow", "members of the plan's images that the plan does not name"),
-    ):
-        shown = style if count else "dim"
-        table.add_row(Text(name, style=shown), Text(f"{count:,}", style=shown), Text(meaning))
-    parts: list[RenderableType] = [Text(f"{comparison.plan} on the cloud", style="bold"), table]
+    rows = [
+        (Text(name, style if count else "dim"), Text(f"{count:,}", style if count else "dim"), Text(meaning))
+        for name, count, style, meaning in (
+            ("present", comparison.present, "green", f"on the cloud: {statuses}" if statuses else "on the cloud"),
+            ("missing", missing, "red", "in the plan, not on the cloud"),
+            ("extra", extra, "yellow", "members that the plan does not name"),
+        )
+    ]
+    rows.append((Text("planned"), Text(f"{comparison.planned:,}"), Text()))
+    parts: list[RenderableType] = [Text(f"{comparison.plan} on the cloud", style="bold")]
+    parts += aligned(rows, right={1}, indent=2)
+    if comparison.unlisted:
+        parts.append(Text("Can't be listed:", style="bold"))
     for image_id, reason in islice(comparison.unlisted.items(), most):
-        count = len(comparison.missing[image_id])
-        parts.append(Text(f"image {image_id} can't be listed, {count:,} pairs: {reason}", style="red"))
-    if len(comparison.unlisted) > most:
-        parts.append(Text(f"... and {len(comparison.unlisted) - most:,} more images that can't be listed"))
+        parts.append(labelled("image", image_id, names))
+        parts += because(reason, len(comparison.missing[image_id]))
+    if (more := len(comparison.unlisted) - most) > 0:
+        parts.append(Text(f"... and {counted(more, 'more image')}"))
     listed = {i: members for i, members in comparison.missing.items() if i not in comparison.unlisted}
-    pairs = ((image_id, member_id) for image_id, members in listed.items() for member_id in members)
-    parts += [Text(f"missing: image {image_id}, project {member_id}") for image_id, member_id in islice(pairs, most)]
+    if listed:
+        parts.append(Text("Missing:", style="bold"))
+    room = most
+    for image_id, members in listed.items():
+        if room > 0:
+            parts.append(labelled("image", image_id, names))
+            shown = members[:room]
+            parts += aligned([(member_id, names.get(member_id, "")) for member_id in shown], indent=4)
+            room -= len(shown)
     if (more := sum(map(len, listed.values())) - most) > 0:
         parts.append(Text(f"... and {more:,} more; --json has all of them"))
     return Group(*parts)

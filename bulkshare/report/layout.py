@@ -21,11 +21,6 @@ GAP = "  "
 NARROWEST = 20  # columns that prose gets at least, whatever its indentation
 
 
-def counted(count: int, one: str, many: str = "") -> str:
-    """Return "1 pair" or "1,234 pairs"; `many` where it is not `one` with an s."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
-
-
 def duration(seconds: float) -> str:
     """Return "1.5 s" below a minute, else h:mm:ss."""
     if seconds < 60:

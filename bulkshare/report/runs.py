@@ -9,9 +9,10 @@ from rich.console import Group
 from rich.text import Text
 
 from bulkshare.model import Result, RunState
-from bulkshare.report.layout import Prose, Roomy, aligned, counted, duration, whole
+from bulkshare.report.layout import Prose, Roomy, aligned, duration, whole
 from bulkshare.report.summary import cause_document
 from bulkshare.report.tables import STYLES, effort, render_causes, render_results
+from bulkshare.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -93,9 +94,14 @@ def render_run(standing: Standing, causes: Sequence[Cause]) -> RenderableType:
         whole(Text(f"  started {run.started_at:%Y-%m-%d %H:%M:%S} UTC")),
         Prose(f"as {account.user} of project {account.project}, cloud {_cloud(run)}", indent=2, hanging=2),
         whole(Text(f"  at {account.endpoint}")),
-        *render_results(run.totals, effort(standing.requests, standing.retries, standing.seconds)),
+        *render_results(run.totals, _effort(standing)),
         *render_causes(causes),
     )
+
+
+def _effort(standing: Standing) -> str:
+    told = effort(standing.requests, standing.retries, standing.seconds) or UNKNOWN
+    return f"{told} so far" if standing.state == RunState.RUNNING and standing.seconds is not None else told
 
 
 def render_runs(runs: Iterable[Run | Standing]) -> RenderableType:

@@ -10,7 +10,8 @@ from rich.text import Text
 
 from bulkshare.model import Result
 from bulkshare.report.hints import hint_for
-from bulkshare.report.layout import Prose, aligned, counted, duration, whole
+from bulkshare.report.layout import Prose, aligned, duration, whole
+from bulkshare.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -152,3 +153,11 @@ def labelled(what: str, known_id: str, names: Mapping[str, str]) -> Text:
     if name := names.get(known_id):
         line.append(f"  {name}", "dim")
     return whole(line)
+
+
+def because(reason: str, pairs: int) -> list[RenderableType]:
+    """Return below an image why so many of its pairs are not to be had, and what may help."""
+    lines: list[RenderableType] = [Prose(Text(f"{counted(pairs, 'pair')}: {reason}", "red"), indent=2, hanging=2)]
+    if hint := hint_for(reason):
+        lines.append(Prose(f"-> {hint}", indent=2, hanging=3))
+    return lines

@@ -177,7 +177,7 @@ def test_verify(shell: Shell) -> None:
         assert document["by_status"] == {"pending": 4}
         assert "404" in document["unlisted"]["unknown"]
     text = shell.run("verify", plan, *ON_SANDBOX, "-q", exit_code=1).stderr
-    assert f"missing: image {IMAGES[0]}, project p4" in text
+    assert f"image {IMAGES[0]}\n    p4\n" in text
     assert "404" in text
     assert len(shell.run("runs").stdout.splitlines()) == len(shell.run("runs", "-n", "1").stdout.splitlines())
 
@@ -190,7 +190,7 @@ def test_verify_at_the_end_of_a_run(shell: Shell) -> None:
     assert (document["shared"], document["verify"]["present"], document["verify"]["missing"]) == (6, 6, {})
     assert "6 pending" in shell.run("run", plan, *ON_SANDBOX, "--verify").stdout
     bad = shell.plan([IMAGES[0], "unknown"], ["p1"], name="bad")
-    assert "can't be listed" in shell.run("run", bad, *ON_SANDBOX, "--verify", exit_code=1).stdout
+    assert "Can't be listed" in shell.run("run", bad, *ON_SANDBOX, "--verify", exit_code=1).stdout
     shell.run("run", plan, "--sandbox", "--verify")
 
 

@@ -6,7 +6,7 @@ import json
 
 from rich.console import Console
 
-from bulkshare.model import Kind, Member, Verdict
+from bulkshare.model import Block, Kind, Member, Verdict, Want
 from bulkshare.report import Comparer, Comparison, comparison_document, render_comparison
 
 
@@ -15,9 +15,14 @@ def members(image_id: str, **statuses: str | None) -> Verdict:
     return Verdict(Kind.LISTED, members=tuple(Member(image_id, name, status) for name, status in statuses.items()))
 
 
+def blocks(**members: str) -> list[Block]:
+    """Return the pairs of images whose members have names of one letter."""
+    return [Block(image_id, tuple(names)) for image_id, names in members.items()]
+
+
 def compared() -> Comparison:
     """Return the comparison of a plan of 8 pairs with a cloud that has 4 of them."""
-    comparer = Comparer("nightly", [("i", ("a", "b", "c")), ("j", ("a", "b")), ("k", ("a", "b")), ("l", ("a",))])
+    comparer = Comparer("nightly", [*blocks(i="ab", j="ab", k="ab", l="a"), Block("i", ("c",), Want.ACCEPTED)])
     comparer.listed("i", members("i", a="accepted", z="pending", b=None))
     comparer.listed("j", members("j", a="pending", b="accepted"))
     comparer.listed("k", Verdict(Kind.REJECTED, reason="404: no such image"))
@@ -42,22 +47,55 @@ def test_missing_extra_and_status() -> None:
 def test_complete_only_where_nothing_is_missing() -> None:
     """Extra members and pending ones don't make a plan incomplete."""
     assert not compared().complete
-    comparer = Comparer("nightly", [("i", ("a",))])
+    comparer = Comparer("nightly", blocks(i="a"))
     comparer.listed("i", members("i", a="pending", b="accepted"))
     assert comparer.comparison().complete
 
 
+def printed(comparison: Comparison, *, most: int = 20, width: int = 200) -> str:
+    """Return what a console without a terminal prints."""
+    console = Console(width=width, markup=False)
+    with console.capture() as capture:
+        console.print(render_comparison(comparison, {"c": "team-c"}, most=most), crop=False)
+    return capture.get()
+
+
+SHOWN = """\
+nightly on the cloud
+  present  4  on the cloud: 2 accepted, 1 pending, 1 unknown
+  missing  4  in the plan, not on the cloud
+  extra    1  members that the plan does not name
+  planned  8
+Can't be listed:
+image k
+  2 pairs: 404: no such image
+  -> no such image, or this account can't see it: look at its ID, and at whose image it is
+image l
+  1 pair: not asked: stopped before
+Missing:
+image i
+    c  team-c
+"""
+
+
 def test_text_names_the_first_missing_pairs() -> None:
-    """The pairs of an image that can't be listed are told by its one reason; the rest is cut with a count."""
-    console = Console(width=200, markup=False)
-    with console.capture() as capture:
-        console.print(render_comparison(compared(), most=20))
-    text = capture.get()
-    assert "missing: image i, project c" in text
-    assert "image k can't be listed, 2 pairs: 404: no such image" in text
-    assert "project a" not in text
-    many = Comparer("nightly", [("i", tuple("abcdef"))])
+    """The pairs of an image that can't be listed are told by its one reason; the others by image."""
+    assert printed(compared()) == SHOWN
+    narrow = printed(compared(), width=60)
+    assert narrow.split() == SHOWN.split()
+    assert all(len(line) <= 60 for line in narrow.splitlines())
+
+
+def test_a_long_text_is_cut_with_counts() -> None:
+    """Of missing pairs and of images that can't be listed."""
+    many = Comparer("nightly", blocks(i="abcdef", j="a"))
     many.listed("i", members("i"))
-    with console.capture() as capture:
-        console.print(render_comparison(many.comparison(), most=2))
-    assert "and 4 more" in capture.get()
+    many.listed("j", members("j"))
+    assert printed(many.comparison(), most=2).splitlines()[-4:] == [
+        "image i",
+        "    a",
+        "    b",
+        "... and 5 more; --json has all of them",
+    ]
+    away = Comparer("nightly", blocks(i="a", j="a", k="a"))
+    assert printed(away.comparison(), most=2).splitlines()[-1] == "... and 1 more image"

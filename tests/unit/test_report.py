@@ -23,7 +23,7 @@ from bulkshare.report import (
     summary_document,
 )
 from bulkshare.report.hints import hint_for
-from bulkshare.report.layout import counted
+from bulkshare.text import counted
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 OUTCOME = Outcome(

@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from bulkshare.model import AS_PLANNED
 from bulkshare.report.hints import hint_for
-from bulkshare.report.layout import counted, duration
+from bulkshare.report.layout import duration
 from bulkshare.report.page.changes import ORDER, Change, Former
 from bulkshare.report.page.charts import HEIGHT, WIDTH, latency_of, shares_of, statuses_of, timeline_of
 from bulkshare.report.page.matrix import matrix_of
@@ -26,7 +26,7 @@ from bulkshare.report.page.survey import Survey
 from bulkshare.report.page.table import CHANGES, Dictionary, Table
 from bulkshare.report.page.words import moment, number, verdict
 from bulkshare.report.tables import MEANINGS
-from bulkshare.text import clean
+from bulkshare.text import clean, counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bulkshare.model import AS_PLANNED, Result, RunState
-from bulkshare.report.layout import counted
 from bulkshare.report.page.changes import ORDER
+from bulkshare.text import counted
 
 if TYPE_CHECKING:
     from datetime import datetime

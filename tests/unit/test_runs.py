@@ -1,0 +1,129 @@
+"""The runs of a ledger, as people and programs read them."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from rich.console import Console
+
+from bulkshare.model import Account, Outcome, Result, Run, RunState
+from bulkshare.report import Standing, causes_of, render_run, render_runs, run_document, show_document, standing_of
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+ACCOUNT = Account("prod", "eu-de", "https://image.example.com", "alice", "golden", "p" * 32)
+LATER = NOW + timedelta(seconds=90)
+
+
+def run(state: RunState = RunState.FINISHED, *, requests: int = 0, seconds: float = 0.0, **totals: int) -> Run:
+    """Return a run with these counts."""
+    return Run(
+        7,
+        "golden-nightly-20260102T030405Z",
+        "golden-nightly",
+        "f",
+        ACCOUNT,
+        state,
+        NOW,
+        requests=requests,
+        seconds=seconds,
+        totals={Result(name): count for name, count in totals.items()},
+    )
+
+
+def printed(what: object, width: int = 200) -> str:
+    """Return what a console without a terminal prints."""
+    console = Console(width=width, markup=False)
+    with console.capture() as capture:
+        console.print(what, crop=False)
+    return capture.get()
+
+
+DONE = standing_of(run(requests=33, seconds=1.25, shared=29, already=0, failed=1))
+AT_WORK = standing_of(run(RunState.RUNNING, pending=1), now=LATER)
+KILLED = standing_of(run(RunState.RUNNING, pending=30), dead=True, now=LATER)
+
+
+def test_runs_on_a_line_each() -> None:
+    """Results that don't occur take no room, and what is not known yet is no zero."""
+    assert printed(render_runs([DONE, AT_WORK, KILLED])) == (
+        "run                              state        took  pairs  results              cloud\n"
+        "golden-nightly-20260102T030405Z  finished    1.2 s     30  29 shared, 1 failed  prod eu-de\n"
+        "golden-nightly-20260102T030405Z  running   0:01:30      1  1 pending            prod eu-de\n"
+        "golden-nightly-20260102T030405Z  killed          -     30  30 pending           prod eu-de\n"
+    )
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_runs_on_two_lines_each_where_it_is_narrow(width: int) -> None:
+    """The name stays whole."""
+    text = printed(render_runs([DONE, AT_WORK]), width=width)
+    assert text == (
+        "golden-nightly-20260102T030405Z  finished    1.2 s\n"
+        "    30 pairs: 29 shared, 1 failed; cloud prod eu-de\n"
+        "golden-nightly-20260102T030405Z  running   0:01:30\n"
+        "    1 pair: 1 pending; cloud prod eu-de\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("standing", "known"),
+    [
+        (DONE, ("finished", 1.25, 33)),
+        (AT_WORK, ("running", 90.0, None)),
+        (KILLED, ("killed", None, None)),
+        (standing_of(run(RunState.RUNNING, requests=5, seconds=2.0), now=LATER), ("running", 2.0, 5)),
+        (standing_of(run(RunState.INTERRUPTED, requests=5, seconds=2.0), dead=True), ("interrupted", 2.0, 5)),
+    ],
+)
+def test_where_a_run_stands(standing: Standing, known: tuple[str, float | None, int | None]) -> None:
+    """A first invocation at work has no effort but its time; a dead process says nothing of a run that has ended."""
+    assert (standing.state, standing.seconds, standing.requests) == known
+
+
+def test_documents() -> None:
+    """Names as documented; None where nobody knows."""
+    document = run_document(KILLED)
+    assert document == {
+        "run": "golden-nightly-20260102T030405Z",
+        "plan": "golden-nightly",
+        "state": "killed",
+        "cloud": "prod",
+        "region": "eu-de",
+        "endpoint": "https://image.example.com",
+        "user": "alice",
+        "project": "golden",
+        "project_id": "p" * 32,
+        "started_at": "2026-01-02T03:04:05Z",
+        "finished_at": None,
+        "planned": 30,
+        "shared": 0,
+        "already": 0,
+        "rejected": 0,
+        "failed": 0,
+        "skipped": 0,
+        "pending": 30,
+        "removed": 0,
+        "absent": 0,
+        "requests": None,
+        "retries": None,
+        "seconds": None,
+    }
+    shown = show_document(DONE, causes_of([Outcome("i", "m", Result.FAILED, reason="gave up")]))
+    assert shown["causes"] == [{"reason": "gave up", "pairs": 1, "results": {"failed": 1}, "images": {"i": 1}}]
+    json.dumps(shown)
+
+
+def test_show_tells_the_name_once() -> None:
+    """Who acted and where, then the results; a run at work has no requests yet."""
+    assert printed(render_run(AT_WORK, ()), width=60) == (
+        "run golden-nightly-20260102T030405Z  running\n"
+        "  started 2026-01-02 03:04:05 UTC\n"
+        "  as alice of project golden, cloud prod eu-de\n"
+        "  at https://image.example.com\n"
+        "  shared   0  added by this run\n"
+        "  already  0  was a member already\n"
+        "  pending  1  not finished\n"
+        "  planned  1  0:01:30 so far\n"
+    )
