@@ -73,9 +73,9 @@ def cloud_name(planned: str | None, os_cloud: str | None) -> str | None:
 async def _sandbox_of(plan: Plan) -> AsyncIterator[CloudIdentity]:
     images: list[str] = []
     projects: dict[str, None] = {}
-    for image_id, member_ids in expand(plan):
-        images.append(image_id)
-        projects.update(dict.fromkeys(member_ids))
+    for block in expand(plan):
+        images.append(block.image_id)
+        projects.update(dict.fromkeys(block.member_ids))
     async with Sandbox(Cloud.seeded(images, projects, member_quota=UNLIMITED)) as sandbox:
         admin, project = sandbox.cloud.admin, sandbox.cloud.admin_project
         plugin = Password(

@@ -56,7 +56,7 @@ def batches(blocks: Iterable[Block], pairs: int) -> Iterator[list[Block]]:
     """Group blocks so that each batch has about that many pairs and never twice as many, cutting larger ones."""
     batch: list[Block] = []
     size = 0
-    for image_id, member_ids in blocks:
+    for image_id, member_ids, *_ in blocks:
         members = iter(member_ids)
         while part := list(islice(members, pairs)):
             batch.append((image_id, part))

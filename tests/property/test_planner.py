@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkshare.model import Entry, Plan
-from bulkshare.planner import count, expand, fingerprint
+from bulkshare.model import Entry, Orders, Plan, Want
+from bulkshare.planner import count, expand, fingerprint, narrow, orders
 
 if TYPE_CHECKING:
     import random
 
 IMAGES = st.lists(st.sampled_from("uvwxyz"), max_size=6).map(tuple)
 PROJECTS = st.lists(st.sampled_from("abcdef"), max_size=6).map(tuple)
+SETS = st.frozensets(st.sampled_from("abcdef"), max_size=3)
+WANTS = st.sampled_from([Want.MEMBER, Want.MEMBER, Want.ACCEPTED, Want.ACCEPTED | Want.FORCED, Want.OPENED])
 
 
 @st.composite
@@ -23,49 +25,112 @@ def plans(draw: st.DrawFn) -> Plan:
     """Draw entries that overlap, repeat, leave out, and share lists as entries with the same group do."""
     lists = draw(st.lists(PROJECTS, min_size=1, max_size=3))
     entry = st.builds(
-        Entry, IMAGES, st.one_of(st.sampled_from(lists), PROJECTS), st.frozensets(st.sampled_from("abcdef"), max_size=3)
+        Entry,
+        IMAGES,
+        st.one_of(st.sampled_from(lists), PROJECTS),
+        SETS,
+        WANTS,
+        prune=st.booleans(),
+        keep=SETS,
+        fill=st.booleans(),
     )
     return Plan(name="n", entries=tuple(draw(st.lists(entry, max_size=6))))
 
 
-def mentions_of(plan: Plan) -> list[tuple[str, str]]:
+def mentions_of(plan: Plan) -> list[tuple[str, str, Want]]:
     """Return every pair as often as the plan names it, by the definition: the product of each entry, less except."""
     return [
-        (image_id, project_id)
+        (str(image_id), str(project_id), entry.want)
         for entry in plan.entries
         for image_id, project_id in product(entry.images, entry.projects)
         if project_id not in entry.excluded
     ]
 
 
+def pairs_of(plan: Plan) -> dict[tuple[str, str], Want]:
+    """Return each pair with all that is wanted of it, in the order of first mention."""
+    pairs: dict[tuple[str, str], Want] = {}
+    for image_id, member_id, want in mentions_of(plan):
+        pairs[image_id, member_id] = pairs.get((image_id, member_id), want) | want
+    return pairs
+
+
+def orders_of(plan: Plan, *, prune_all: bool = False) -> dict[str, Orders]:
+    """Return the orders by the definition, image by image."""
+    found = {}
+    for image_id in {image_id for entry in plan.entries for image_id in entry.images}:
+        entries = [entry for entry in plan.entries if image_id in entry.images]
+        prune, fill = prune_all or any(entry.prune for entry in entries), any(entry.fill for entry in entries)
+        kept = {member_id for pair_image_id, member_id in pairs_of(plan) if pair_image_id == image_id}
+        kept.update(str(member_id) for entry in entries for member_id in entry.keep)
+        if prune or fill:
+            found[str(image_id)] = Orders(prune, fill, frozenset(kept) if prune else frozenset())
+    return found
+
+
 @given(plans())
 def test_expansion_is_set_arithmetic(plan: Plan) -> None:
-    """Each pair comes exactly once, images and each image's members in the order of first mention."""
-    expected: dict[str, dict[str, None]] = {}
-    for entry in plan.entries:  # an image's place is that of its first mention, even where that gives it no member
-        for image_id in entry.images:
-            expected.setdefault(image_id, {})
-    for image_id, project_id in mentions_of(plan):
-        expected[image_id][project_id] = None
-    expanded = [(image_id, list(members)) for image_id, members in expand(plan)]
-    assert expanded == [(image_id, list(members)) for image_id, members in expected.items() if members]
+    """Each pair comes exactly once, with all its wants; each image's blocks follow one another."""
+    blocks = list(expand(plan))
+    expanded = [(block.image_id, member_id, block.want) for block in blocks for member_id in block.member_ids]
+    assert sorted(expanded) == sorted((*pair, want) for pair, want in pairs_of(plan).items())
+    assert all(block.member_ids for block in blocks)
+    assert len({(block.image_id, block.want) for block in blocks}) == len(blocks)
+    # An image's place is that of its first mention, even where that gives it no member.
+    mentioned = list(dict.fromkeys(image_id for entry in plan.entries for image_id in entry.images))
+    places = [mentioned.index(block.image_id) for block in blocks]
+    assert places == sorted(places)
+
+
+@given(plans())
+def test_members_come_in_the_order_of_first_mention(plan: Plan) -> None:
+    """Within a block the members stand as the plan names them."""
+    order = list(pairs_of(plan))
+    for block in expand(plan):
+        places = [order.index((block.image_id, member_id)) for member_id in block.member_ids]
+        assert places == sorted(places)
 
 
 @given(plans())
 def test_count_agrees_with_the_expansion(plan: Plan) -> None:
     """The counts are those of the expansion, and duplicates are the mentions beyond the first."""
-    pairs = [(image_id, member_id) for image_id, members in expand(plan) for member_id in members]
+    pairs = pairs_of(plan)
     counts = count(plan)
-    assert counts.pairs == len(pairs) == len(set(pairs))
+    assert counts.pairs == len(pairs)
     assert counts.images == len({image_id for image_id, _ in pairs})
     assert counts.projects == len({member_id for _, member_id in pairs})
     assert counts.duplicates == len(mentions_of(plan)) - len(pairs)
+    assert counts.selectors == 0
+
+
+@given(plans(), st.booleans())
+def test_orders_are_set_arithmetic(plan: Plan, prune_all: bool) -> None:  # noqa: FBT001  # hypothesis passes by name
+    """An image is pruned or filled where any entry says so, and all that any of them names or keeps stays."""
+    assert orders(plan, prune_all=prune_all) == orders_of(plan, prune_all=prune_all)
 
 
 @given(plans(), plans(), st.randoms(use_true_random=False))
-def test_fingerprint_is_equal_where_the_pairs_are(one: Plan, other: Plan, chance: random.Random) -> None:
-    """Two plans have the same fingerprint exactly where they share the same; in any order of entries."""
-    assert (fingerprint(one) == fingerprint(other)) == (set(mentions_of(one)) == set(mentions_of(other)))
+def test_fingerprint_is_equal_where_the_plans_are(one: Plan, other: Plan, chance: random.Random) -> None:
+    """Two plans have the same fingerprint exactly where they ask for the same; in any order of entries."""
+
+    def asked(plan: Plan) -> object:
+        everywhere = orders_of(plan, prune_all=True)
+        kept = {image_id: order.kept for image_id, order in everywhere.items() if order.kept != frozenset()}
+        flags = {image_id: (order.prune, order.fill) for image_id, order in orders_of(plan).items()}
+        return pairs_of(plan), kept, flags
+
+    assert (fingerprint(one) == fingerprint(other)) == (asked(one) == asked(other))
     shuffled = list(one.entries)
     chance.shuffle(shuffled)
     assert fingerprint(Plan(name="n", entries=tuple(shuffled))) == fingerprint(one)
+
+
+@given(plans(), st.dictionaries(st.sampled_from("uvwxyz"), SETS))
+def test_a_narrowed_plan_has_what_both_have(plan: Plan, wanted: dict[str, frozenset[str]]) -> None:
+    """Its pairs are those of the plan that are wanted, with the same wants; none of its images is pruned."""
+    expected = {pair: want for pair, want in pairs_of(plan).items() if pair[1] in wanted.get(pair[0], ())}
+    narrowed = narrow(plan, wanted)
+    assert pairs_of(narrowed) == expected
+    filled = {image_id for image_id, order in orders_of(plan).items() if order.fill}
+    named = {image_id for image_id, _ in expected}
+    assert orders(narrowed) == {image_id: Orders(fill=True) for image_id in filled & named}

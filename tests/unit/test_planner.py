@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
 import pytest
 
-from bulkshare.model import Entry, Plan
-from bulkshare.planner import Counts, count, expand, fingerprint, narrow
+from bulkshare.model import Block, Entry, ImageSelector, Orders, Plan, ProjectSelector, Want
+from bulkshare.planner import Counts, count, expand, fingerprint, narrow, orders
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def plan_of(*entries: Entry) -> Plan:
@@ -15,7 +21,7 @@ def plan_of(*entries: Entry) -> Plan:
 
 def expansion(*entries: Entry) -> list[tuple[str, list[str]]]:
     """Return what the plan of these entries expands to, as lists."""
-    return [(image_id, list(members)) for image_id, members in expand(plan_of(*entries))]
+    return [(block.image_id, list(block.member_ids)) for block in expand(plan_of(*entries))]
 
 
 @pytest.mark.parametrize(
@@ -62,7 +68,7 @@ def test_images_of_one_audience_share_one_sequence() -> None:
     """2,000 images with 500 projects are 500 references, not a million, however many entries name them."""
     projects = tuple(f"p{n}" for n in range(500))
     entries = [Entry((f"i{n}",), projects) for n in range(2000)]
-    assert len({id(members) for _, members in expand(plan_of(*entries))}) == 1
+    assert len({id(block.member_ids) for block in expand(plan_of(*entries))}) == 1
     assert count(plan_of(*entries)) == Counts(2000, 500, 1_000_000, 0)
 
 
@@ -70,7 +76,7 @@ def test_expansion_streams() -> None:
     """Only a few of the distinct unions are alive at a time."""
     entries = [Entry((f"i{n}",), (f"p{n}", "q")) for n in range(500)]
     shown = iter(expand(plan_of(*entries)))
-    assert next(shown) == ("i0", ("p0", "q"))
+    assert next(shown) == Block("i0", ("p0", "q"))
     assert sum(1 for _ in shown) == 499
 
 
@@ -83,6 +89,7 @@ def test_fingerprint_is_of_the_pairs() -> None:
         plan_of(Entry(("i", "j"), ("p",)), Entry(("i", "j"), ("q",))),
         plan_of(Entry(("i", "j"), ("p", "q", "r"), frozenset("r")), Entry(("k",), ("p",), frozenset("p"))),
         Plan("other", plan.entries, clouds=("prod",), region="eu-de"),
+        plan_of(Entry(("i",), ("p", "q")), Entry(("j",), ("p", "q"), cloud="prod", accept_as_project=True)),
     ]
     assert {fingerprint(other) for other in same} == {fingerprint(plan)}
 
@@ -98,14 +105,125 @@ def test_fingerprint_tells_plans_apart() -> None:
         plan_of(Entry(("i",), ("p",)), Entry(("j",), ("q",))),
         plan_of(Entry(("i",), ("q",)), Entry(("j",), ("p",))),
     ]
+    share = Entry(("i", "j"), ("p", "q"))
+    plans += [
+        plan_of(share),
+        plan_of(replace(share, want=Want.ACCEPTED)),
+        plan_of(replace(share, want=Want.ACCEPTED | Want.FORCED)),
+        plan_of(replace(share, images=("i",), want=Want.ACCEPTED), replace(share, images=("j",))),
+        plan_of(replace(share, prune=True)),
+        plan_of(replace(share, fill=True)),
+        plan_of(replace(share, prune=True, keep=frozenset("r"))),
+        plan_of(replace(share, prune=True, keep=frozenset("rs"))),
+        plan_of(replace(share, projects=(), prune=True)),
+    ]
     assert len({fingerprint(plan) for plan in plans}) == len(plans)
     assert all(len(fingerprint(plan)) == 64 for plan in plans)
+
+
+def test_the_fingerprint_of_a_plan_that_only_shares_stays() -> None:
+    """Runs in the ledgers of users can be continued by a later version."""
+    assert fingerprint(plan_of(Entry(("i", "j"), ("p", "q")))) == (
+        "8e5e33508c8b405e8e5432a88c0e5172e80dc6d0a4668de5a4049e8aade02974"
+    )
+
+
+def test_keeping_a_member_is_keeping_nobody_else() -> None:
+    """Who is in the plan stays in any case."""
+    share = Entry(("i",), ("p", "q"), prune=True)
+    assert fingerprint(plan_of(replace(share, keep=frozenset("p")))) == fingerprint(plan_of(share))
+
+
+def test_what_is_wanted_of_a_pair_adds_up() -> None:
+    """A pair that several entries name gets the wants of all; each pair comes once, in blocks of one want."""
+    entries = [
+        Entry(("i", "j"), ("p", "q", "r"), frozenset("r")),
+        Entry(("i",), ("q", "s"), want=Want.ACCEPTED),
+        Entry(("i",), ("q", "t"), want=Want.OPENED),
+        Entry(("j",), ("p", "q"), want=Want.ACCEPTED),
+    ]
+    assert list(expand(plan_of(*entries))) == [
+        Block("i", ("p",)),
+        Block("i", ("q",), Want.ACCEPTED | Want.OPENED),
+        Block("i", ("s",), Want.ACCEPTED),
+        Block("i", ("t",), Want.OPENED),
+        Block("j", ("p", "q"), Want.ACCEPTED),
+    ]
+    assert count(plan_of(*entries)) == Counts(2, 4, 6, 4)
+
+
+def test_orders() -> None:
+    """What one entry says of an image holds for it; all its members and what its entries keep are kept."""
+    entries = [
+        Entry(("i", "j"), ("p", "q"), prune=True, keep=frozenset("x")),
+        Entry(("i", "k"), ("r",), fill=True, keep=frozenset("y")),
+        Entry(("l",), ("p",), keep=frozenset("z")),
+    ]
+    assert orders(plan_of(*entries)) == {
+        "i": Orders(prune=True, fill=True, kept=frozenset("pqrxy")),
+        "j": Orders(prune=True, kept=frozenset("pqx")),
+        "k": Orders(fill=True),
+    }
+    assert orders(plan_of(*entries), prune_all=True) == {
+        "i": Orders(prune=True, fill=True, kept=frozenset("pqrxy")),
+        "j": Orders(prune=True, kept=frozenset("pqx")),
+        "k": Orders(prune=True, fill=True, kept=frozenset("ry")),
+        "l": Orders(prune=True, kept=frozenset("pz")),
+    }
+
+
+def test_images_of_one_audience_share_what_is_kept() -> None:
+    """2,000 images that are pruned hold one set."""
+    projects = tuple(f"p{n}" for n in range(500))
+    entries = [Entry((f"i{n}",), projects, prune=True, keep=frozenset({"legacy"})) for n in range(2000)]
+    found = orders(plan_of(*entries))
+    assert len(found) == 2000
+    assert len({id(order.kept) for order in found.values()}) == 1
+
+
+def test_an_image_without_members_may_be_pruned() -> None:
+    """An entry whose projects are all gone has no pairs, and still says what is to become of the others."""
+    plan = plan_of(Entry(("i",), (), prune=True, keep=frozenset("x")))
+    assert list(expand(plan)) == []
+    assert orders(plan) == {"i": Orders(prune=True, kept=frozenset("x"))}
+
+
+SELECTING = plan_of(
+    Entry(("i", ImageSelector(name="a*")), ("p", "q", ProjectSelector(name="b*")), frozenset({ProjectSelector()})),
+    Entry((ImageSelector(name="a*", place="elsewhere"), "j"), ("p",), keep=frozenset({ProjectSelector(domain="d")})),
+)
+
+
+@pytest.mark.parametrize("use", [lambda plan: list(expand(plan)), orders, fingerprint, lambda plan: narrow(plan, {})])
+def test_selectors_have_to_be_resolved_first(use: Callable[[Plan], object]) -> None:
+    """What a plan with selectors asks for is not known without a cloud."""
+    with pytest.raises(ValueError, match="4 selectors of the plan have not been resolved"):
+        use(SELECTING)
+
+
+def test_counting_what_is_known() -> None:
+    """A selector is counted once, and what it may select is in no other number."""
+    assert count(SELECTING) == Counts(images=2, projects=2, pairs=3, duplicates=0, selectors=4)
 
 
 def test_narrowed_to_some_pairs() -> None:
     """Only pairs that are both planned and wanted stay; all else of the plan is as it was."""
     plan = Plan("n", (Entry(("i", "j"), ("p", "q", "r"), frozenset("r")), Entry(("k",), ("p",))), clouds=("prod",))
     narrowed = narrow(plan, {"i": {"q", "r", "z"}, "k": {"p"}, "no-longer-planned": {"p"}, "j": set()})
-    assert list(expand(narrowed)) == [("i", ("q",)), ("k", ("p",))]
+    assert list(expand(narrowed)) == [Block("i", ("q",)), Block("k", ("p",))]
     assert narrowed.clouds == ("prod",)
     assert narrow(plan, {}).entries == ()
+
+
+def test_nothing_is_pruned_in_a_narrowed_plan() -> None:
+    """It names only some of those who are to stay. What is wanted of its pairs stays, and so does filling."""
+    plan = plan_of(
+        Entry(("i",), ("p", "q"), want=Want.ACCEPTED, prune=True, fill=True, keep=frozenset("x")),
+        Entry(("i",), ("p",), want=Want.OPENED),
+    )
+    narrowed = narrow(plan, {"i": {"p", "q"}})
+    assert list(expand(narrowed)) == [
+        Block("i", ("p",), Want.ACCEPTED | Want.OPENED),
+        Block("i", ("q",), Want.ACCEPTED),
+    ]
+    assert orders(narrowed) == {"i": Orders(fill=True)}
