@@ -28,6 +28,7 @@ from bulkshare.report import (
     show_document,
     standing_of,
 )
+from bulkshare.report.layout import Prose
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,7 +76,8 @@ def show_run(where: str | None, key: str | None, *, failed: bool, limit: int, as
             print_whole(image)
         if 0 < limit < count:
             more = count - limit
-            click.echo(f"... and {more:,} more: --limit 0 prints all, `bulkshare export {run.key}` writes them out")
+            told = f"... and {more:,} more: --limit 0 prints all, `bulkshare export {run.key}` writes them out"
+            print_whole(Prose(told, hanging=4))
 
 
 def _standing(run: Run) -> Standing:

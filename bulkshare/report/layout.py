@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
 
 GAP = "  "
+WORD = re.compile(r"\s*\S+\s*")
+CELL = re.compile(r"\s*\S+(?: \S+)*\s*")
 NARROWEST = 20  # columns that prose gets at least, whatever its indentation
 
 
@@ -57,9 +59,13 @@ def aligned(rows: Iterable[Sequence[Text | str]], *, right: Collection[int] = ()
 
 
 class Prose:
-    """Text wrapped at the console's width, all of it indented; `hanging` indents all but its first line more."""
+    """Text wrapped at the console's width, all of it indented; `hanging` indents all but its first line more.
 
-    def __init__(self, text: Text | str, *, indent: int = 0, hanging: int = 0) -> None:
+    With `cells` it is broken only between what `aligned` put into columns.
+    """
+
+    def __init__(self, text: Text | str, *, indent: int = 0, hanging: int = 0, cells: bool = False) -> None:
+        self._unit = CELL if cells else WORD
         self._text = Text(text) if isinstance(text, str) else text
         self._indent = indent
         self._hanging = hanging
@@ -67,16 +73,16 @@ class Prose:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         del console
         width = max(options.max_width - self._indent - self._hanging, NARROWEST)
-        for number, line in enumerate(self._text.divide(_breaks(self._text.plain, width))):
+        for number, line in enumerate(self._text.divide(_breaks(self._text.plain, width, self._unit))):
             line.rstrip()
             yield whole(Text.assemble(" " * (self._indent + (self._hanging if number else 0)), line))
 
 
-def _breaks(plain: str, width: int) -> list[int]:
-    """Return where to break a text into lines of at most `width` cells: between words, never in a word or an ID."""
+def _breaks(plain: str, width: int, unit: re.Pattern[str]) -> list[int]:
+    """Return where to break a text into lines of `width` or less: between units, never in one, so never in an ID."""
     breaks: list[int] = []
     used = 0
-    for word in re.finditer(r"\S+\s*", plain):
+    for word in unit.finditer(plain):
         if used and used + cell_len(word[0].rstrip()) > width:
             breaks.append(word.start())
             used = 0

@@ -130,21 +130,19 @@ def render_outcomes(outcomes: Iterable[Outcome], labels: Mapping[str, str] | Non
             yield Group(*_pairs(by_reason[reason], names, indent=4 if reason else 2))
 
 
-def _pairs(outcomes: Sequence[Outcome], names: Mapping[str, str], *, indent: int) -> list[Text]:
-    return aligned(
+def _pairs(outcomes: Sequence[Outcome], names: Mapping[str, str], *, indent: int) -> list[Prose]:
+    lines = aligned(
         (
-            (
-                Text(outcome.member_id),
-                Text(outcome.result.value, STYLES[outcome.result]),
-                Text(str(outcome.http_status or "")),
-                Text(f"member status {outcome.status}" if outcome.status else ""),
-                Text(counted(outcome.attempts, "attempt") if outcome.attempts > 1 else ""),
-                Text(names.get(outcome.member_id, ""), "dim"),
-            )
-            for outcome in outcomes
-        ),
-        indent=indent,
+            Text(outcome.member_id),
+            Text(outcome.result.value, STYLES[outcome.result]),
+            Text(str(outcome.http_status or "")),
+            Text(f"member status {outcome.status}" if outcome.status else ""),
+            Text(counted(outcome.attempts, "attempt") if outcome.attempts > 1 else ""),
+            Text(names.get(outcome.member_id, ""), "dim"),
+        )
+        for outcome in outcomes
     )
+    return [Prose(line, indent=indent, hanging=4, cells=True) for line in lines]
 
 
 def labelled(what: str, known_id: str, names: Mapping[str, str]) -> Text:

@@ -199,6 +199,9 @@ def test_pairs_are_grouped_by_image_at_any_width(width: int) -> None:
     """No column is dropped and no ID broken; a reason stands once above its pairs, wrapped where it has to be."""
     images = list(render_outcomes(PAIRS, {"j" * 36: "ubuntu"}))
     lines = "".join(printed(image, width=width) for image in images).splitlines()
+    assert all(len(line) <= width for line in lines)
+    if "accepted" not in lines[1] or "attempts" not in lines[1]:
+        lines[1:3] = [f"{lines[1]}  {lines[2].strip()}"]
     assert [line for line in lines if "long" not in line] == [
         f"image {'i' * 36}",
         f"  {'a' * 32}  shared  200  member status accepted  2 attempts",
@@ -209,7 +212,6 @@ def test_pairs_are_grouped_by_image_at_any_width(width: int) -> None:
     ]
     assert sum(line.count("long") for line in lines) == 12
     assert lines[2].startswith("  404: long")
-    assert all(len(line) <= width for line in lines if "long" in line)
 
 
 def test_server_text_is_no_markup() -> None:

@@ -1,0 +1,133 @@
+"""`runs`, `show` and `export`: which run is meant, where it stands, and what becomes of output that nobody takes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bulkshare.sandbox import Cloud
+from tests.shell import COMMAND
+
+if TYPE_CHECKING:
+    from tests.shell import Shell
+
+PROJECTS = [f"project-{number:03}" for number in range(30)]
+ON_SANDBOX = ("--os-cloud", "sandbox")
+
+
+@pytest.fixture
+def images(shell: Shell) -> list[str]:
+    """Start a sandbox and return its images."""
+    shell.start_sandbox("--latency", "20ms")
+    return list(Cloud.sample(3, 0).images)
+
+
+def test_a_run_by_its_plan(shell: Shell, images: list[str]) -> None:
+    """A plan's name is its last run; a mistyped one gets a hint; a run's name by its beginning still works."""
+    first = shell.run_json("run", shell.plan(images, ["p1"], name="golden"), *ON_SANDBOX)["run"]
+    second = shell.run_json("run", shell.plan(images, ["p1", "p2"], name="golden"), *ON_SANDBOX)["run"]
+    shell.run("run", shell.plan(images, ["p3"], name="silver"), *ON_SANDBOX)
+    assert shell.run_json("show", "golden")["run"] == second
+    assert shell.run_json("show", first)["run"] == first
+    assert "did you mean golden" in shell.run("show", "goldne", exit_code=2).stderr
+
+
+def test_a_run_on_a_sandbox_is_not_the_last_one(shell: Shell, images: list[str]) -> None:
+    """To try something out does not hide what the cloud has; it is told, and can be named."""
+    tried = shell.plan(images, ["p1"], name="tried")
+    alone = shell.run_json("run", tried, "--sandbox")["run"]
+    assert shell.run_json("show")["run"] == alone
+    real = shell.run_json("run", shell.plan(images, ["p1"], name="real"), *ON_SANDBOX)["run"]
+    later = shell.run_json("run", tried, "--sandbox")["run"]
+    shown = shell.run("show", "--json")
+    assert json.loads(shown.stdout)["run"] == real
+    assert later in shown.stderr
+    assert shell.run_json("show", "tried")["run"] == later
+
+
+def test_a_run_at_work_and_a_killed_one(shell: Shell, images: list[str]) -> None:
+    """Its time so far is known, its requests are not yet; after a kill it is no longer called running."""
+    plan = shell.plan(images, PROJECTS, more="limits: {concurrency: 1, rate: 1000}\n")
+    process = shell.start("run", plan, *ON_SANDBOX)
+    shell.wait_for_rows(3)
+    document = shell.run_json("show")
+    assert (document["state"], document["requests"]) == ("running", None)
+    assert document["seconds"] > 0
+    assert " so far" in shell.run("show").stdout
+    process.kill()
+    process.communicate()
+    (document,) = [json.loads(line) for line in shell.run("runs", "--json").stdout.splitlines()]
+    assert (document["state"], document["seconds"], document["requests"]) == ("killed", None, None)
+    assert "  killed" in shell.run("show").stdout
+    assert "  killed" in shell.run("runs").stdout
+
+
+def test_no_blanks_in_pipes(shell: Shell, images: list[str]) -> None:
+    """No line ends with blanks, and no ID is cut."""
+    run = shell.run_json("run", shell.plan([*images, "unknown"], PROJECTS[:3]), *ON_SANDBOX, exit_code=1)["run"]
+    for args in (["runs"], ["show"], ["show", "--failed"]):
+        lines = shell.run(*args).stdout.splitlines()
+        assert not [line for line in lines if line != line.rstrip()]
+        assert lines[0].strip()
+        assert sum(run in line for line in lines) == 1
+
+
+@pytest.mark.parametrize("command", ["export", "show -n 0", "runs"])
+def test_a_pipe_that_is_closed(shell: Shell, images: list[str], command: str) -> None:
+    """`| head` ends a command as it ends any other: quietly, by the exit code of SIGPIPE, or after all was written."""
+    shell.run("run", shell.plan(images, PROJECTS), *ON_SANDBOX)
+    piped = subprocess.run(
+        ["bash", "-c", f"'{COMMAND}' {command} | true; exit ${{PIPESTATUS[0]}}"],
+        cwd=shell.directory,
+        env={**os.environ, **shell.env},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (piped.returncode in {0, 141}, piped.stderr) == (True, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
+@pytest.mark.parametrize("command", ["export", "show", "runs", "show --json", "export -o /dev/full"])
+def test_a_full_disk(shell: Shell, images: list[str], command: str) -> None:
+    """What can't be written is an error, told in a sentence."""
+    shell.run("run", shell.plan(images, PROJECTS[:2]), *ON_SANDBOX)
+    done = subprocess.run(
+        ["bash", "-c", f"'{COMMAND}' {command} > /dev/full"],
+        cwd=shell.directory,
+        env={**os.environ, **shell.env},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "can't write" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_closed_stdout(shell: Shell, images: list[str]) -> None:
+    """A command that was started without a stdout tells so, or has nothing to say; it does not crash."""
+    shell.run("run", shell.plan(images, PROJECTS[:2]), *ON_SANDBOX)
+    for command in ("export", "show", "runs"):
+        done = subprocess.run(
+            ["bash", "-c", f"'{COMMAND}' {command} >&-"],
+            cwd=shell.directory,
+            env={**os.environ, **shell.env},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert "Traceback" not in done.stderr
+        assert done.returncode in {0, 2}
+
+
+def test_check_counts(shell: Shell) -> None:
+    """One line where nothing is wrong, in good grammar."""
+    assert shell.run("check", shell.plan(["i"], ["p"])).stdout == "plan: 1 pair of 1 image and 1 project\n"
+    repeated = shell.run("check", shell.plan(["i", "j"], ["p", "q", "p"])).stdout
+    assert repeated == "plan: 4 pairs of 2 images and 2 projects; 2 pairs are named again, and one job all the same\n"

@@ -1,0 +1,140 @@
+"""What people see: on a terminal of any width, on one that can't move its cursor, and after Ctrl-C."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import signal
+import struct
+import subprocess
+import termios
+import threading
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bulkshare.sandbox import Cloud
+from tests.shell import COMMAND
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.shell import Shell
+
+PROJECTS = [f"{number:032x}" for number in range(30)]
+LEAVING_SECONDS = 60
+
+
+class Terminal:
+    """A command on a terminal of its own; `seen` is all that it wrote."""
+
+    def __init__(self, process: subprocess.Popen[bytes], leader: int) -> None:
+        self.process = process
+        self._seen = bytearray()
+        self._news = threading.Condition()
+        self._leader = leader
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        while True:
+            try:
+                data = os.read(self._leader, 65536)
+            except OSError:  # Linux says EIO where the other end is closed
+                data = b""
+            with self._news:
+                self._seen += data
+                self._news.notify_all()
+            if not data:
+                return
+
+    def wait_for(self, text: str) -> None:
+        """Wait until the command has written `text`."""
+        with self._news:
+            assert self._news.wait_for(lambda: text.encode() in self._seen, timeout=LEAVING_SECONDS), self._seen
+
+    def end(self) -> tuple[int, str]:
+        """Wait for the command's end; return its exit code and all that it wrote."""
+        code = self.process.wait(LEAVING_SECONDS)
+        self._reader.join(LEAVING_SECONDS)
+        return code, self._seen.decode()
+
+
+@contextmanager
+def terminal(shell: Shell, *args: str, columns: int = 80, **env: str) -> Iterator[Terminal]:
+    """Run a command whose stdin, stdout and stderr are a terminal."""
+    leader, follower = pty.openpty()
+    with ExitStack() as stack:
+        stack.callback(os.close, leader)
+        fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        process = stack.enter_context(
+            subprocess.Popen(
+                [COMMAND, *args],
+                cwd=shell.directory,
+                env={**os.environ, **shell.env, "TERM": "xterm", **env},
+                stdin=follower,
+                stdout=follower,
+                stderr=follower,
+            )
+        )
+        os.close(follower)
+        stack.callback(process.kill)
+        yield Terminal(process, leader)
+
+
+@pytest.fixture
+def plan(shell: Shell) -> str:
+    """Return a plan of 90 pairs on a sandbox that takes a while over each."""
+    shell.start_sandbox("--latency", "20ms", "--fault", "POST members 503 10%")
+    return shell.plan(list(Cloud.sample(3, 0).images), PROJECTS, more="limits: {concurrency: 2, rate: 1000}\n")
+
+
+def test_a_display_while_it_works(shell: Shell, plan: str) -> None:
+    """A bar and counts, then the table; no log lines and no traceback."""
+    with terminal(shell, "run", plan, "--os-cloud", "sandbox") as screen:
+        code, seen = screen.end()
+    assert code == 0
+    assert "sharing" in seen
+    assert "of 1000/s" in seen
+    assert "added by this run" in seen
+    assert "[info" not in seen
+    assert "Traceback" not in seen
+
+
+def test_ctrl_c_on_a_terminal(shell: Shell, plan: str) -> None:
+    """The display goes, what is done is told, and no traceback."""
+    with terminal(shell, "run", plan, "--os-cloud", "sandbox") as screen:
+        screen.wait_for("sharing")
+        screen.process.send_signal(signal.SIGINT)
+        code, seen = screen.end()
+    assert code == 130
+    assert "not finished" in seen
+    assert "goes on where it was" in seen
+    assert "Traceback" not in seen
+
+
+def test_a_dumb_terminal_gets_the_log(shell: Shell, plan: str) -> None:
+    """Where the cursor can't be moved there are log lines, and nothing that moves it."""
+    with terminal(shell, "run", plan, "--os-cloud", "sandbox", TERM="dumb") as screen:
+        code, seen = screen.end()
+    assert code == 0
+    assert "sharing" in seen
+    assert "[info" in seen
+    assert "\x1b" not in seen
+
+
+@pytest.mark.parametrize("columns", [60, 80, 100, 130, 200])
+def test_nothing_is_lost_on_a_narrow_terminal(shell: Shell, columns: int) -> None:
+    """IDs are whole, and so is the run's name."""
+    shell.start_sandbox()
+    unknown = "aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee"
+    plan = shell.plan([unknown], PROJECTS[:2])
+    run = shell.run_json("run", plan, "--os-cloud", "sandbox", exit_code=1)["run"]
+    for args in (["runs"], ["show"], ["show", "--failed"], ["run", plan, "--os-cloud", "sandbox", "--dry-run"]):
+        with terminal(shell, *args, columns=columns) as screen:
+            code, seen = screen.end()
+        assert code == 0, seen
+        expected = [unknown] if "--dry-run" in args else [run] if args == ["runs"] else [run, unknown, *PROJECTS[:2]]
+        assert not [name for name in expected if name not in seen], seen
