@@ -140,14 +140,16 @@ class Voice:
         if comparison is not None:
             self._print_comparison(comparison)
 
-    def conclude_changes(self, changes: Changes, labels: Mapping[str, str], *, everything: bool = False) -> None:
+    def conclude_changes(
+        self, changes: Changes, labels: Mapping[str, str], *, everything: bool = False, heading: bool = False
+    ) -> None:
         """Say what a run would do; see `render_changes`. Nothing where it is nothing and nobody wants to hear that."""
         document = changes_document(changes, labels)
         self._log.info("would do", **{key: value for key, value in document.items() if isinstance(value, int)})
         if self._as_json:
             click.echo(json.dumps(document))
         elif not self._quiet or changes.images:
-            print_whole(render_changes(changes, labels, everything=everything))
+            print_whole(render_changes(changes, labels, everything=everything, heading=heading))
 
     def conclude_comparison(self, comparison: Comparison) -> None:
         """Say how the cloud differs from a plan. Nothing where nothing is missing and nobody wants to hear it."""

@@ -168,14 +168,14 @@ def changes_document(changes: Changes, labels: Mapping[str, str] | None = None) 
 
 
 def render_changes(
-    changes: Changes, labels: Mapping[str, str] | None = None, *, everything: bool = False
+    changes: Changes, labels: Mapping[str, str] | None = None, *, everything: bool = False, heading: bool = False
 ) -> RenderableType:
     """Return the changes image by image, then what can't be done, then one line that sums up.
 
-    Long lists are cut with a count of what is left out, unless `everything` is asked for.
+    `heading` tells the plan and the cloud first, for where there are several. Long lists are cut with a count of what is left out, unless `everything` is asked for.
     """
     names = labels or {}
-    parts: list[RenderableType] = []
+    parts: list[RenderableType] = [Text(f"{changes.plan} on {changes.cloud}", style="bold")] if heading else []
     for title, render in (("", _render_doable), ("Can't be done:", _render_refused), ("Not known:", _render_unknown)):
         rendered = [lines for image in changes.images if (lines := render(image, names, everything=everything))]
         shown = rendered if everything else rendered[:MOST_IMAGES]

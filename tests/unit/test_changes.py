@@ -118,6 +118,14 @@ def test_no_changes() -> None:
     assert printed(nothing) == "No changes: the cloud agrees with the plan.\n"
 
 
+def test_heading_for_one_cloud_of_several() -> None:
+    """Plan and cloud come first where that is asked for."""
+    console = Console(width=80, markup=False)
+    with console.capture() as capture:
+        console.print(render_changes(changes_of("nightly", [], unlisted={}, cloud="eu-de"), heading=True))
+    assert capture.get().splitlines()[0] == "nightly on eu-de"
+
+
 def test_trouble_alone_is_no_agreement() -> None:
     """Where images can't be listed nobody says that the cloud agrees."""
     away = changes_of("nightly", OUTCOMES[-1:], unlisted={"away": "503"})

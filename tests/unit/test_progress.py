@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from rich.console import Console
 
-from bulkshare.model import Job, Kind, Outcome, Result, Step, Verdict
+from bulkshare.model import Image, Job, Kind, Outcome, Result, Step, Verdict
 from bulkshare.progress import Display, Listings, Log, Observers, Tracker, View, clock_face
 
 
@@ -73,6 +74,72 @@ def test_time_left_follows_the_pace_of_this_phase() -> None:
     assert tracked.seconds_left() == 10
 
 
+def test_no_time_left_while_nothing_settles() -> None:
+    """In an outage the estimate would grow without bound; with the first pair after it, it is there again."""
+    clock = Clock()
+    tracked = tracker(clock, pending=200)
+    tracked.phase("sharing", 200)
+    clock.now += 10
+    tracked.settled(outcomes(50))
+    clock.now += 11
+    assert tracked.seconds_left() is None
+    tracked.settled(outcomes(1))
+    assert tracked.seconds_left() is not None
+
+
+def test_a_retry_counts_when_it_is_sent() -> None:
+    """One that waits when the run ends was none; another pair's answer is none either."""
+    tracked = tracker(Clock())
+    trouble = Verdict(Kind.TRANSIENT)
+    tracked.retrying(Job("i", "m"), trouble, 1.0)
+    tracked.retrying("j", trouble, 1.0)
+    tracked.answered(Step.ADD, "i", "other", trouble, 0.1)
+    assert tracked.retries == 0
+    tracked.answered(Step.ASK, "i", "m", trouble, 0.1)
+    tracked.answered(Step.LIST, "j", None, trouble, 0.1)
+    tracked.answered(Step.ADD, "i", "m", trouble, 0.1)
+    assert tracked.retries == 2
+
+
+def test_extra_members_add_to_the_work() -> None:
+    """What is to be removed is found by listing, after the run has begun."""
+    tracked = tracker(Clock(), pending=10)
+    tracked.phase("removing", 3)
+    tracked.extra("i", ["a", "b", "c"])
+    tracked.settled(outcomes(3, Result.REMOVED))
+    assert (tracked.planned, tracked.done, tracked.counts_images) == (13, 3, False)
+
+
+@pytest.mark.parametrize("phase", ["listing", "inspecting", "opening", "describing"])
+def test_phases_of_images(phase: str) -> None:
+    """Their total is images, and so is what is done of it."""
+    tracked = tracker(Clock())
+    tracked.phase(phase, 9)
+    tracked.listed("i", Verdict(Kind.LISTED))
+    tracked.opened("j", Verdict(Kind.OPENED))
+    tracked.progressed(3)
+    assert (tracked.phase_done, tracked.counts_images) == (5, True)
+
+
+@pytest.mark.parametrize("width", [60, 80, 130])
+def test_display_of_several_clouds(width: int) -> None:
+    """A bar and a line for each, by the cloud's name."""
+    clock = Clock()
+    one, two = tracker(clock), tracker(clock, pending=7)
+    display = Display([View(one, 50, label="eu-de"), View(two, 20, lambda: "cooling", label="eu-nl")], Console())
+    one.phase("listing", 4)
+    two.phase("removing", 2)
+    two.settled(outcomes(2, Result.REMOVED))
+    console = Console(width=width)
+    with console.capture() as capture:
+        console.print(display._render())
+    text = capture.get()
+    for part in ("0/100", "2/7", "2 removed", "cooling", "0/4 images", "of 20/s"):
+        assert part in " ".join(text.split()), text
+    assert text.count("eu-de") == text.count("eu-nl") == 2
+    assert all(len(line) <= width for line in text.splitlines())
+
+
 def test_display_shows_counts_rate_and_phase() -> None:
     """All that the display promises is in what it draws, also on a narrow terminal."""
     clock = Clock()
@@ -111,6 +178,36 @@ def test_log_has_trouble_at_warning_and_progress_now_and_then() -> None:
         ("info", "progress"),
     ]
     assert lines.lines[-1][2]["done"] == 2
+
+
+def test_log_has_no_empty_fields() -> None:
+    """A field that has nothing to say is left out; what will be removed and what was opened is told."""
+    lines = Lines()
+    log = Log(tracker(Clock()), lines, Clock())
+    log.answered(Step.LIST, "i", None, Verdict(Kind.LISTED, http_status=200), 0.12345)
+    log.extra("i", ["a", "b"])
+    log.opened("i", Verdict(Kind.OPENED))
+    log.opened("j", Verdict(Kind.REJECTED, "403: no"))
+    assert lines.lines == [
+        (
+            "debug",
+            "answer",
+            {"step": "list", "image_id": "i", "verdict": "listed", "http_status": 200, "seconds": 0.1235},
+        ),
+        ("info", "to be removed", {"image_id": "i", "pairs": 2}),
+        ("debug", "to be removed", {"image_id": "i", "member_id": "a"}),
+        ("debug", "to be removed", {"image_id": "i", "member_id": "b"}),
+        ("info", "made shared", {"image_id": "i"}),
+        ("warning", "not made shared", {"image_id": "j", "reason": "403: no"}),
+    ]
+
+
+def test_listings_remember_what_images_are() -> None:
+    """Private ones, and names."""
+    listings = Listings()
+    listings.inspected(Image("i", name="ubuntu", visibility="private"))
+    listings.inspected(Image("j", visibility="shared"))
+    assert (listings.private, listings.names) == ({"i"}, {"i": "ubuntu"})
 
 
 def test_listings_remember_refusals() -> None:
