@@ -172,7 +172,8 @@ def render_changes(
 ) -> RenderableType:
     """Return the changes image by image, then what can't be done, then one line that sums up.
 
-    `heading` tells the plan and the cloud first, for where there are several. Long lists are cut with a count of what is left out, unless `everything` is asked for.
+    `heading` tells the plan and the cloud first, for where there are several. Long lists are cut with a count of what
+    is left out, unless `everything` is asked for.
     """
     names = labels or {}
     parts: list[RenderableType] = [Text(f"{changes.plan} on {changes.cloud}", style="bold")] if heading else []

@@ -115,7 +115,7 @@ def test_retry_failed(shell: Shell) -> None:
     gone = sum(project == left[0] for project in left)
 
     looked = shell.run_json("run", plan, *ON_SANDBOX, "--retry-failed", "--dry-run")
-    assert (looked["planned"], looked["pending"]) == (5 - gone, 5 - gone)
+    assert (looked["add"], looked["as_planned"]) == (5 - gone, 0)
     second = shell.run_json("run", plan, *ON_SANDBOX, "--retry-failed")
     assert second["run"] != first["run"]
     assert (second["planned"], second["shared"]) == (5 - gone, 5 - gone)

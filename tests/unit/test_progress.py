@@ -184,16 +184,13 @@ def test_log_has_no_empty_fields() -> None:
     """A field that has nothing to say is left out; what will be removed and what was opened is told."""
     lines = Lines()
     log = Log(tracker(Clock()), lines, Clock())
-    log.answered(Step.LIST, "i", None, Verdict(Kind.LISTED, http_status=200), 0.12345)
+    log.answered(Step.LIST, "i", None, Verdict(Kind.LISTED, http_status=200), 0.5)
     log.extra("i", ["a", "b"])
     log.opened("i", Verdict(Kind.OPENED))
     log.opened("j", Verdict(Kind.REJECTED, "403: no"))
+    answer = {"step": "list", "image_id": "i", "verdict": "listed", "http_status": 200, "seconds": 0.5}
     assert lines.lines == [
-        (
-            "debug",
-            "answer",
-            {"step": "list", "image_id": "i", "verdict": "listed", "http_status": 200, "seconds": 0.1235},
-        ),
+        ("debug", "answer", answer),
         ("info", "to be removed", {"image_id": "i", "pairs": 2}),
         ("debug", "to be removed", {"image_id": "i", "member_id": "a"}),
         ("debug", "to be removed", {"image_id": "i", "member_id": "b"}),
