@@ -1,7 +1,8 @@
 """Plan files: YAML text -> `Plan`, or every problem with its place.
 
-`files` reads text; `document` reads the YAML and knows where everything stands; `schema` says what a plan looks like;
-`lists` reads lists of IDs; `resolve` puts them together. Must not know the cloud: all of this is offline.
+`files` reads text; `document` reads the YAML and knows where everything stands; `values` and `sections` say what a plan
+looks like, and `sentences` what is wrong with one; `lists` reads lists of IDs, `groups` what items come to, `clouds`
+which clouds are meant; `resolve` puts them together. Must not know the cloud: all of this is offline.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING
 from bulkshare.errors import PlanError
 from bulkshare.plan.document import read_document
 from bulkshare.plan.resolve import resolve
-from bulkshare.plan.schema import plan_schema, validate
+from bulkshare.plan.sections import plan_schema
+from bulkshare.plan.sentences import validate
 from bulkshare.text import clean
 
 if TYPE_CHECKING:

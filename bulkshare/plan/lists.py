@@ -18,13 +18,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LONGEST_ID = 255  # characters; Glance's column for a member is no wider
-ID_PATTERN = r"""^[^\s/\\?#%,;"']{1,255}$"""  # nearly the same for the JSON Schema, which can't say "printable ASCII"
+ID_PATTERN = (
+    r"""^[^\s/\\?*#%,;"'\[\]]{1,255}$"""  # nearly the same for the JSON Schema, which can't say "printable ASCII"
+)
 NOT_IN_AN_ID = re.compile(
-    r"""[^!-~]|[/\\?#%,;"']"""
-)  # from ! to ~ is what ASCII has to see; , ; and quotes are a table read as something else
+    r"""[^!-~]|[/\\?*#%,;"'\[\]]"""
+)  # from ! to ~ is what ASCII has to see; , ; and quotes are a table read as something else, * [ ] a pattern of names
 PLAIN_LIST = re.compile(r"(?:[A-Za-z0-9._-]{1,255}\r?\n)+")
 LOOKS_LIKE_AN_ID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 WHITE_SPACE = " \t\r\n"
+ADVICE = (
+    (WHITE_SPACE, "give each ID an item or a line of its own"),
+    ("*?[]", "to select by name, write {name: ...} in the plan"),
+)
 MOST_PROBLEMS = 20  # of one file; nobody reads the thousandth
 
 
@@ -41,7 +47,7 @@ def id_trouble(text: str) -> Trouble | None:
         return Trouble(0, "an ID can't be empty")
     found = NOT_IN_AN_ID.search(text)
     if found is not None:
-        advice = ": give each ID an item or a line of its own" if found[0] in WHITE_SPACE else ""
+        advice = next((f": {advice}" for characters, advice in ADVICE if found[0] in characters), "")
         return Trouble(found.start(), f"{clean(text, 60)!r} has {_describe(found[0])} in it; no ID has{advice}")
     if len(text) > LONGEST_ID:
         return Trouble(0, f"an ID of {len(text)} characters; none has more than {LONGEST_ID}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -18,7 +19,8 @@ version: 1
 name: nightly
 cloud: prod
 region: eu-de
-limits: {concurrency: 16, rate: 50, per_image: 4}
+check_projects: auto
+limits: {concurrency: 16, rate: 50, per_image: 4, members_per_image: 128}
 retry: {attempts: 6, base: 0.5s, cap: 30s}
 groups:
   images: {golden: [i1, i2]}
@@ -29,12 +31,29 @@ share:
   - images: [{group: golden}, i3]
     projects: [{group: some}]
     except: [p2]
-  - {images: [i4], projects: *tenants}
+    accept: true
+    accept_as: project
+    prune: true
+    keep: [p7, {group: some}]
+  - {images: [i4], projects: *tenants, on_quota: fill, make_shared: true, cloud: prod}
+"""
+SELECTING = """\
+version: 1
+name: nightly
+clouds: [eu-de, eu-nl]
+share:
+  - images: [{name: 'ubuntu-*', tag: [golden], property: {os_distro: ubuntu}, owner: self, status: active}]
+    projects: [{name: team-*, domain: customers, tag: gold, enabled: any, parent: p0}, p1]
+    except: [{name: team-x, allow_empty: true}]
+    accept: force
+  - {images: [i1, {newer_than: 30d, latest: 2, per: os_version}], projects: [{tag: [gold]}], cloud: eu-nl}
 """
 LIST = "p2\n\np3  # the third\n"
 TABLE = "name,project_id\nfour,p4\n"
 # What has a meaning in YAML or in a plan; pasted at random it makes plans that are almost right.
 PIECES = ["version", "share", "groups", "images", "group", "file", "except", "golden", "tenants", "limits", "rate", "0"]
+PIECES += ["name", "tag", "property", "owner", "latest", "per", "newer_than", "30d", "enabled", "any", "allow_empty"]
+PIECES += ["cloud", "clouds", "accept", "accept_as", "force", "true", "prune", "keep", "on_quota", "check_projects"]
 SIGNS = ["\n", "\n  ", "- ", ": ", "{", "}", "[", "]", "&a ", "*a", "!!int ", "<<: ", "? ", "~", "'", '"', "#", "---\n"]
 ODD = ["\t", "\0", "\ufeff", "\u2028", "\u202e", "é", "\x7f", "9" * 400, "x" * 300, "list.txt", "list.csv", ".", ""]
 
@@ -56,8 +75,10 @@ def check(read: Plan | PlanError) -> None:
     """Check that a plan is of use, and that problems are lines for people, in order, each of them told once."""
     if isinstance(read, Plan):
         counts = count(read)
-        assert counts.pairs == sum(len(members) for _, members in expand(read)) > 0
-        assert len(fingerprint(read)) == 64
+        assert counts.pairs + counts.selectors > 0
+        if not counts.selectors:
+            assert counts.pairs == sum(len(block.member_ids) for block in expand(read))
+            assert len(fingerprint(read)) == 64
         return
     assert read.problems
     assert len(set(read.problems)) == len(read.problems)
@@ -70,9 +91,10 @@ def check(read: Plan | PlanError) -> None:
     assert own == sorted(own)
 
 
-def test_the_plan_that_is_changed_is_good() -> None:
-    """The mutations below start from a plan that can be read."""
-    assert isinstance(read(GOOD.encode()), Plan)
+@pytest.mark.parametrize("text", [GOOD, SELECTING])
+def test_the_plan_that_is_changed_is_good(text: str) -> None:
+    """The mutations below start from plans that can be read."""
+    assert isinstance(read(text.encode()), Plan)
 
 
 @given(st.binary(max_size=300))
@@ -98,16 +120,16 @@ def test_any_signs(pieces: list[str]) -> None:
 
 
 @given(
+    st.sampled_from([GOOD, SELECTING]),
     st.lists(
         st.tuples(
             st.integers(0, len(GOOD)), st.integers(0, 12), st.sampled_from(PIECES + SIGNS + ODD) | st.text(max_size=5)
         ),
         max_size=4,
-    )
+    ),
 )
-def test_almost_good_plans(changes: list[tuple[int, int, str]]) -> None:
+def test_almost_good_plans(text: str, changes: list[tuple[int, int, str]]) -> None:
     """A good plan in which something was cut out and something put in, in a few places."""
-    text = GOOD
     for start, length, put_in in changes:
         text = text[:start] + put_in + text[start + length :]
     check(read(text.encode("utf-8", "surrogatepass")))
@@ -126,11 +148,34 @@ VALUES = st.recursive(
 )
 
 
-@given(st.dictionaries(st.sampled_from(["limits", "retry", "groups", "share", "cloud", "name", "version"]), VALUES))
+SECTIONS = ["limits", "retry", "groups", "share", "cloud", "clouds", "check_projects", "name", "version"]
+
+
+@given(st.dictionaries(st.sampled_from(SECTIONS), VALUES))
 def test_any_values(sections: dict[str, str]) -> None:
     """A plan that is good YAML, with anything in any section."""
     whole = {"version": "1", "name": "n", "share": "[{images: [i], projects: [p]}]"} | sections
     check(read("".join(f"{key}: {value}\n" for key, value in whole.items()).encode()))
+
+
+ENTRY = ["except", "accept", "accept_as", "make_shared", "prune", "keep", "on_quota", "cloud"]
+IMAGE = ["name", "tag", "property", "owner", "status", "newer_than", "latest", "per", "allow_empty"]
+PROJECT = ["name", "domain", "tag", "enabled", "parent", "allow_empty"]
+
+
+@given(
+    st.dictionaries(st.sampled_from(ENTRY), VALUES, max_size=3),
+    st.dictionaries(st.sampled_from(IMAGE), VALUES, min_size=1, max_size=3),
+    st.dictionaries(st.sampled_from(PROJECT), VALUES, min_size=1, max_size=3),
+)
+def test_any_selectors(entry: dict[str, str], image: dict[str, str], project: dict[str, str]) -> None:
+    """A plan with anything in any key of an entry and of its selectors."""
+
+    def mapping(values: dict[str, str]) -> str:
+        return "{" + ", ".join(f"{key}: {value}" for key, value in values.items()) + "}"
+
+    share = mapping({"images": f"[{mapping(image)}]", "projects": f"[{mapping(project)}]"} | entry)
+    check(read(f"version: 1\nname: n\nshare: [{share}]\n".encode()))
 
 
 @given(st.binary(max_size=100), st.binary(max_size=100))

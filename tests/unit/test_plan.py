@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 HEAD = "version: 1\nname: n\n"
 PAIR = "share:\n- images: [a]\n  projects: [b]\n"
 
+KEYS = "known here: version, name, cloud, clouds, region, check_projects, limits, retry, groups, share"
+IMAGE_KEYS = "known here: group, file, name, tag, property, owner, status, newer_than, latest, per, allow_empty"
+PROJECT_KEYS = "known here: group, file, name, domain, tag, enabled, parent, allow_empty"
 TEXT = [
     pytest.param(
         "version: 1\nname: [n\nshare: 3\n",
@@ -154,7 +157,7 @@ TEXT = [
     pytest.param(
         HEAD + "x: &x {images: [a]}\nshare:\n- <<: *x\n  projects: [b]\n",
         [
-            "3:1: unknown key 'x'; known here: version, name, cloud, region, limits, retry, groups, share",
+            f"3:1: unknown key 'x'; {KEYS}",
             "5:3: merge keys (<<) are not supported; write the keys out, or use groups",
             "5:3: `images` is missing; add it here",
         ],
@@ -222,7 +225,7 @@ FORM = [
     ),
     pytest.param(
         HEAD + PAIR + "zzzzzz: 3\n",
-        [("6:1: unknown key 'zzzzzz'; known here: version, name, cloud, region, limits, retry, groups, share")],
+        [(f"6:1: unknown key 'zzzzzz'; {KEYS}")],
         id="a key like no other",
     ),
     pytest.param(
@@ -230,7 +233,7 @@ FORM = [
         [
             "6:10: unknown key 'concurency'; did you mean 'concurrency'?",
             "6:25: unknown key 'per-image'; did you mean 'per_image'?",
-            "6:39: unknown key 'zzz'; known here: concurrency, rate, per_image",
+            "6:39: unknown key 'zzz'; known here: concurrency, rate, per_image, members_per_image",
         ],
         id="unknown limits",
     ),
@@ -260,20 +263,20 @@ FORM = [
             "5:15: unknown key 'fiel'; did you mean 'file'?",
             "5:32: x: there is no such file",
             "5:35: unknown key 'grop'; did you mean 'group'?",
-            "5:46: an item is either a group or a file; make two items of it",
+            "5:46: an item is a group, a file or a selector; make two items of it",
             ("5:53: there is no group 'x' of projects; there are none; define it in `groups: {projects: ...}`"),
             "5:62: y: there is no such file",
-            "5:66: `group` or `file` is missing; add it here",
-            "5:71: unknown key 'zzz'; known here: group, file",
+            "5:66: selects nothing; add `group`, `file`, or what to select by: name, domain, tag, enabled, parent",
+            f"5:71: unknown key 'zzz'; {PROJECT_KEYS}",
         ],
         id="unknown in items",
     ),
     pytest.param(
         HEAD + "share:\n- images: [{<id>: a}]\n  projects: [b]\n<group>: 3\n<file>: {<id>: 3}\n",
         [
-            "4:13: unknown key '<id>'; known here: group, file",
+            (f"4:13: unknown key '<id>'; {IMAGE_KEYS}"),
             "6:1: unknown key '<group>'; did you mean 'groups'?",
-            ("7:1: unknown key '<file>'; known here: version, name, cloud, region, limits, retry, groups, share"),
+            (f"7:1: unknown key '<file>'; {KEYS}"),
         ],
         id="keys spelled like our own marks",
     ),
@@ -355,7 +358,7 @@ FORM = [
         HEAD + PAIR + "limits: {rate: }\nretry: {base: }\ngroups: {images: , projects: {a: }}\n",
         [
             "6:16: expected a number, found nothing",
-            "7:15: expected a duration such as 0.5s, found nothing",
+            "7:15: expected a duration such as 500ms, found nothing",
             "8:18: expected a mapping, found nothing",
             "8:34: expected a list, found nothing",
         ],
@@ -509,8 +512,8 @@ FORM = [
     pytest.param(
         HEAD + PAIR + "retry: {base: [], cap: {}}\n",
         [
-            "6:15: expected a duration such as 0.5s, found a list",
-            "6:24: expected a duration such as 0.5s, found a mapping",
+            "6:15: expected a duration such as 500ms, found a list",
+            "6:24: expected a duration such as 500ms, found a mapping",
         ],
         id="durations of a wrong type",
     ),
@@ -535,7 +538,7 @@ FORM = [
         HEAD + "name: n\nfoo: 3\nlimits: {rate: 1, rate: 0}\nshare: []\n",
         [
             "3:1: key 'name' stands here again; it is on line 2 already. Keep one",
-            "4:1: unknown key 'foo'; known here: version, name, cloud, region, limits, retry, groups, share",
+            f"4:1: unknown key 'foo'; {KEYS}",
             "5:19: key 'rate' stands here again; it is on line 5 already. Keep one",
             "6:8: the list is empty; name at least one, or take it away",
         ],
@@ -545,7 +548,7 @@ FORM = [
         "version: 1\r\nname: n\r\nshare:\r\n- images: [a b]\r\n  projects: [b]\r\nfoo: 3\r\n",
         [
             "4:12: 'a b' has white space in it; no ID has: give each ID an item or a line of its own",
-            "6:1: unknown key 'foo'; known here: version, name, cloud, region, limits, retry, groups, share",
+            f"6:1: unknown key 'foo'; {KEYS}",
         ],
         id="CRLF",
     ),

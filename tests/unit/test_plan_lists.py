@@ -118,7 +118,15 @@ IDS = [
     pytest.param("' a'", "'a' has white space in it; no ID has: give each ID an item or a line of its own", id="' a'"),
     pytest.param("a/b", "'a/b' has '/' in it; no ID has", id="a/b"),
     pytest.param("a\\b", "'a\\\\b' has '\\\\' in it; no ID has", id="a\\b"),
-    pytest.param("a?b", "'a?b' has '?' in it; no ID has", id="a?b"),
+    pytest.param(
+        "a?b", "'a?b' has '?' in it; no ID has: to select by name, write {name: ...} in the plan", id="a pattern"
+    ),
+    pytest.param(
+        "ubuntu-*", "'ubuntu-*' has '*' in it; no ID has: to select by name, write {name: ...} in the plan", id="a glob"
+    ),
+    pytest.param(
+        "'a[12]'", "'a[12]' has '[' in it; no ID has: to select by name, write {name: ...} in the plan", id="a choice"
+    ),
     pytest.param("a#b", "'a#b' has '#' in it; no ID has", id="a#b"),
     pytest.param("a%b", "'a%b' has '%' in it; no ID has", id="a%b"),
     pytest.param("'a,b'", "'a,b' has ',' in it; no ID has", id="'a,b'"),
