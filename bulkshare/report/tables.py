@@ -53,8 +53,8 @@ def render_summary(summary: Summary) -> RenderableType:
     ]
     parts += render_results(summary.totals, effort(summary.requests, summary.retries, summary.seconds))
     parts += render_causes(summary.causes)
-    if summary.run and not summary.as_planned:
-        parts.append(whole(Text(f"See each pair: bulkshare show {summary.run} --failed")))
+    if summary.run and summary.causes:
+        parts.append(Prose(f"See each pair: bulkshare show {summary.run} --failed", hanging=4))
     return Group(*parts)
 
 

@@ -129,6 +129,18 @@ def test_summary_where_all_is_well() -> None:
     )
 
 
+def test_an_interrupted_run_has_no_failures_to_see() -> None:
+    """Pairs that are only pending are no news to look at."""
+    left = printed(render_summary(Summary("nightly-1", "nightly", {Result.PENDING: 2}, 1, 0, 0.5)))
+    assert left == (
+        "nightly-1\n"
+        "  shared   0  added by this run\n"
+        "  already  0  was a member already\n"
+        "  pending  2  not finished\n"
+        "  planned  2  1 request, 0.5 s\n"
+    )
+
+
 def test_summary_names_causes_images_and_what_to_do() -> None:
     """One line for a cause, then its images, then a hint; long prose is wrapped, an ID never."""
     private = [
