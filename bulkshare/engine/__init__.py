@@ -66,7 +66,8 @@ class Engine:
     ) -> None:
         self._stopping = anyio.Event() if stopping is None else stopping
         self._failures_left = max_failures
-        self.stopped_because = ""
+        self._because = ""
+        self._nothing_left = False
         self._work_scope = anyio.CancelScope()
         self._caller = Caller(
             transport=transport,
@@ -88,8 +89,13 @@ class Engine:
 
     @property
     def interrupted(self) -> bool:
-        """Whether a stop came before the work was done."""
-        return self._stopping.is_set()
+        """Whether a stop came before the work was done; a stop that found nothing left to do did not."""
+        return self._stopping.is_set() and not self._nothing_left
+
+    @property
+    def stopped_because(self) -> str:
+        """Why the work was interrupted, where `stop` was told."""
+        return self._because if self.interrupted else ""
 
     def _count_failure(self) -> None:
         self._failures_left -= 1
@@ -119,6 +125,8 @@ class Engine:
                 async with self._recorder:
                     with self._work_scope:
                         await self._work(preflight, share=share)
+                    await self._recorder.flush()
+                    self._nothing_left = await self._recorder.pending_total() == 0
                 watchers.cancel_scope.cancel()
         except BaseExceptionGroup as group:
             raise _leading(group) from group
@@ -129,7 +137,7 @@ class Engine:
             if not because:
                 self._work_scope.cancel()
             return
-        self.stopped_because = because
+        self._because = because
         self._stopping.set()
         self._work_scope.deadline = anyio.current_time() + GRACE_SECONDS
         self._sharing.wake_all()

@@ -129,6 +129,8 @@ class Sharing:
         if settle.result in {Result.REJECTED, Result.FAILED}:
             self._bad_luck()
         if settle.result is not Result.FAILED:
+            if settle.case.posts > 1:
+                self._budget.give_back()
             while self._dispatch.parked and self._budget.withdraw():
                 self._dispatch.unpark(anyio.current_time())
                 self._wake(1)

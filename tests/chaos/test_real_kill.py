@@ -99,11 +99,11 @@ class Known:
         self.account = Account("real", "RegionOne", cloud.endpoint, "alice", "tenant-01", cloud.project_id("alice"))
         self._token = cloud.token("alice")
 
-    async def token(self) -> str:
+    async def token(self, _project: str | None = None) -> str:
         """Return the token."""
         return self._token
 
-    async def renew(self, refused: str) -> str:
+    async def renew(self, refused: str, _project: str | None = None) -> str:
         """Refuse: the token is good for an hour."""
         raise AssertionError(f"refused after {len(refused)} characters")
 

@@ -60,11 +60,11 @@ class Tokens:
         self._lock = anyio.Lock()
         self.account = Account("chaos", "RegionOne", cloud.endpoint, "user", "project", "0" * 32)
 
-    async def token(self) -> str:
+    async def token(self, _project: str | None = None) -> str:
         """Return the token."""
         return self._token
 
-    async def renew(self, refused: str) -> str:
+    async def renew(self, refused: str, _project: str | None = None) -> str:
         """Return a token other than `refused`."""
         async with self._lock:
             if refused == self._token:

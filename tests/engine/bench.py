@@ -1,0 +1,89 @@
+"""An engine with everything around it, and scripts for its cloud."""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from bulkshare.engine import Engine, Preflight
+from bulkshare.model import Limits, Reply, Request, Result, RetryPolicy
+from bulkshare.pacing import Breaker, Paced
+from tests.engine.fakes import NOW, FakeCloud, MemoryLedger, Recording
+from tests.engine.virtual import run_virtual
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+
+@dataclass
+class Bench:
+    """One engine with everything around it."""
+
+    cloud: FakeCloud = field(default_factory=FakeCloud)
+    ledger: MemoryLedger = field(default_factory=MemoryLedger)
+    observer: Recording = field(default_factory=Recording)
+    limits: Limits = field(default_factory=lambda: Limits(concurrency=8, per_image=4))
+    policy: RetryPolicy = field(default_factory=lambda: RetryPolicy(attempts=4, base_seconds=1.0, cap_seconds=8.0))
+    through_pace: bool = False
+    max_failures: float = math.inf
+    deadline_seconds: float = math.inf
+    jitter: Callable[[], float] = field(default_factory=lambda: random.Random(7).random)
+    engine: Engine = field(init=False)
+
+    def plan(self, images: int, projects: int) -> None:
+        """Enqueue a product of images and projects."""
+        self.ledger.enqueue_all([(f"i{i:02}", f"p{p:03}") for i in range(images) for p in range(projects)])
+
+    def run(
+        self,
+        preflight: Preflight = Preflight.AUTO,
+        *,
+        share: bool = True,
+        beside: Callable[[Engine], Coroutine[Any, Any, None]] | None = None,
+    ) -> None:
+        """Run an engine to its end, with a task beside it."""
+
+        async def main() -> None:
+            stopping = anyio.Event()
+            paced = Paced(self.cloud, self.limits, breaker=Breaker(), stopping=stopping, wall=lambda: NOW)
+            engine = self.engine = Engine(
+                run_id=1,
+                transport=paced if self.through_pace else self.cloud,
+                ledger=self.ledger,  # type: ignore[arg-type]  # the part of it that an engine uses
+                observer=self.observer,
+                limits=self.limits,
+                policy=self.policy,
+                wall=lambda: NOW,
+                jitter=self.jitter,
+                stopping=stopping,
+                answered_at=(lambda: paced.answered_at) if self.through_pace else (lambda: math.inf),
+                max_failures=self.max_failures,
+            )
+            if beside is None:
+                await engine.run(preflight=preflight, share=share, deadline_seconds=self.deadline_seconds)
+                return
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(beside, engine)
+                await engine.run(preflight=preflight, share=share)
+                tasks.cancel_scope.cancel()
+
+        run_virtual(main())
+
+    def totals(self) -> dict[Result, int]:
+        """Return the counts that are not zero."""
+        return {result: count for result, count in self.ledger.totals(1).items() if count}
+
+
+def on_post(reply_of: Callable[[str, str], Reply | None]) -> Callable[[Request, int], Reply | None]:
+    """Make a script that answers POSTs by image and body."""
+
+    def script(request: Request, _count: int) -> Reply | None:
+        if request.method != "POST":
+            return None
+        return reply_of(request.path.split("/")[3], (request.body or b"").decode())
+
+    return script

@@ -1,0 +1,194 @@
+"""Answers that do not come, or say no for now: retries, questions and outages, in virtual time."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+
+from bulkshare.model import Fault, FaultKind, Limits, Reply, Request, Result, RetryPolicy
+from tests.engine.bench import Bench, on_post
+from tests.engine.fakes import response
+
+
+def test_transient_errors_are_retried_until_they_pass() -> None:
+    """Each pair's first POST answers 503; the second one shares it."""
+    bench = Bench()
+    bench.plan(2, 20)
+    seen: set[tuple[str, str]] = set()
+
+    def first_fails(image: str, body: str) -> Reply | None:
+        new = (image, body) not in seen
+        seen.add((image, body))
+        return response(503) if new else None
+
+    bench.cloud.script = on_post(first_fails)
+    bench.run()
+    assert bench.totals() == {Result.SHARED: 40}
+    assert bench.engine.retries == 40
+    assert {row.attempts for row in bench.ledger.rows.values()} == {2}
+
+
+def test_attempts_used_up_is_failed_with_the_last_reason() -> None:
+    """A pair that answers 500 for ever is asked for a last time and then failed."""
+    bench = Bench()
+    bench.plan(1, 3)
+    bench.cloud.script = on_post(lambda _i, body: response(500, {"message": "boom"}) if "p001" in body else None)
+    bench.run()
+    row = bench.ledger.rows["i00", "p001"]
+    assert (row.result, row.attempts) == (Result.FAILED, 4)
+    assert "gave up after 4 attempts: 500: boom" in row.reason
+    assert bench.totals() == {Result.SHARED: 2, Result.FAILED: 1}
+
+
+def test_a_share_whose_answer_is_lost_is_found_by_asking() -> None:
+    """The row was committed and the connection cut: a GET finds the member; there is no second POST."""
+    bench = Bench()
+    bench.plan(1, 10)
+
+    def commit_and_cut(request: Request, _count: int) -> Reply | None:
+        if request.method == "POST":
+            bench.cloud._answer(request, "i00")
+            return Fault(FaultKind.LOST, "connection reset")
+        return None
+
+    bench.cloud.script = commit_and_cut
+    bench.run()
+    assert bench.totals() == {Result.SHARED: 10}
+    assert bench.cloud.count("POST") == 10
+    assert "answer to the request was lost" in bench.ledger.rows["i00", "p000"].reason
+
+
+def test_retry_after_is_waited_for() -> None:
+    """A 429 with Retry-After 30 keeps the pair from being sent for 30 seconds."""
+    bench = Bench()
+    bench.plan(1, 1)
+    bench.cloud.script = lambda _r, count: response(429, retry_after="30") if count == 1 else None
+    bench.run()
+    times = [at for at, _ in bench.cloud.sent]
+    assert times[1] - times[0] >= 30
+    assert bench.totals() == {Result.SHARED: 1}
+
+
+def test_a_waiting_retry_holds_no_worker() -> None:
+    """With one worker, a pair told to wait an hour does not delay the others."""
+    bench = Bench(limits=Limits(concurrency=1, per_image=1))
+    bench.plan(1, 50)
+    bench.cloud.script = on_post(
+        lambda _i, body: response(429, retry_after="600") if "p000" in body and bench.cloud.count("POST") == 1 else None
+    )
+    bench.run()
+    order = [request.body for _, request in bench.cloud.sent if request.method == "POST"]
+    assert order[-1] is not None
+    assert b"p000" in order[-1]
+    assert bench.totals() == {Result.SHARED: 50}
+
+
+def test_no_pair_fails_while_the_endpoint_is_down() -> None:
+    """In an outage longer than all the attempts of a pair, nothing fails; when it ends, everything is shared."""
+    bench = Bench(policy=RetryPolicy(attempts=2, base_seconds=0.1, cap_seconds=1.0))
+    bench.plan(2, 30)
+    bench.through_pace = True
+
+    def outage(_request: Request, _count: int) -> Reply | None:
+        return Fault(FaultKind.UNSENT, "refused") if 1001.0 < anyio.current_time() < 1201.0 else None
+
+    bench.cloud.script = outage
+    bench.run()
+    assert bench.totals() == {Result.SHARED: 60}
+
+
+def test_a_pair_that_fails_alone_fails_beside_others_that_do_not() -> None:
+    """The endpoint answers others, so that this pair's attempts are its own."""
+    bench = Bench(policy=RetryPolicy(attempts=2, base_seconds=0.1, cap_seconds=1.0))
+    bench.plan(2, 30)
+    bench.through_pace = True
+    bench.cloud.script = on_post(lambda _i, body: response(500) if "p007" in body else None)
+    bench.run()
+    assert bench.totals() == {Result.SHARED: 58, Result.FAILED: 2}
+
+
+def test_a_single_pair_that_fails_for_ever_ends() -> None:
+    """With nobody else to ask, the breaker's probe shows that it is the pair's own trouble."""
+    bench = Bench(policy=RetryPolicy(attempts=3, base_seconds=0.1, cap_seconds=1.0))
+    bench.plan(1, 1)
+    bench.through_pace = True
+    bench.cloud.script = on_post(lambda _i, _b: response(500))
+    bench.run()
+    assert bench.totals() == {Result.FAILED: 1}
+
+
+def test_retries_stay_within_their_budget() -> None:
+    """When everything fails at first, the retries are a fifth of the first tries and ten until answers come in."""
+    bench = Bench(policy=RetryPolicy(attempts=100, base_seconds=0.01, cap_seconds=0.02))
+    bench.plan(10, 50)
+    first_tries: list[str] = []
+    retries_then: list[int] = []
+
+    def broken_at_first(image: str, body: str) -> Reply | None:
+        if image + body not in first_tries:
+            first_tries.append(image + body)
+            retries_then.append(bench.cloud.count("POST") - len(first_tries))
+        return response(503) if len(first_tries) < 250 else None
+
+    bench.cloud.script = on_post(broken_at_first)
+    bench.run()
+    assert bench.totals() == {Result.SHARED: 500}
+    for tries, retries in zip(range(1, 250), retries_then, strict=False):
+        assert retries <= 10 + 0.2 * tries + bench.limits.concurrency  # first tries in flight count among them
+
+
+@pytest.mark.parametrize("down", [Fault(FaultKind.UNSENT, "refused"), Fault(FaultKind.TIMEOUT, "60 s"), response(503)])
+def test_what_an_outage_leaves_behind_is_soon_done(down: Reply) -> None:
+    """Pairs that were parked come back as fast as the endpoint answers, also when no first tries are left."""
+    bench = Bench(limits=Limits(concurrency=16, rate=1000.0), policy=RetryPolicy())
+    bench.plan(10, 50)
+    bench.through_pace = True
+    bench.cloud.latency_seconds = 0.02
+    outage = 1000.5, 1008.5
+    bench.cloud.script = lambda _request, _count: down if outage[0] < anyio.current_time() < outage[1] else None
+    bench.run()
+    assert bench.totals() == {Result.SHARED: 500}
+    assert sum(at > outage[1] for at, _ in bench.cloud.sent) > 100, "the outage left nothing behind"
+    assert bench.cloud.sent[-1][0] - outage[1] < 10
+
+
+def test_a_lost_answer_is_asked_about_after_a_while() -> None:
+    """However the jitter falls, a server gets time to end what it may be at work on: four bases before the GET."""
+    bench = Bench(jitter=lambda: 0.0)
+    bench.plan(1, 1)
+    bench.cloud.script = lambda _request, count: Fault(FaultKind.TIMEOUT, "60 s") if count == 1 else None
+    bench.run()
+    (posted, _), (asked, question) = bench.cloud.sent[:2]
+    assert question.method == "GET"
+    assert asked - posted >= 4 * bench.policy.base_seconds
+
+
+def test_what_was_lost_is_told_when_it_shows_up_later() -> None:
+    """Lost, not found when asked for, then 409: the reason says that the first attempt may have done it."""
+    bench = Bench()
+    bench.plan(1, 1)
+
+    def script(request: Request, count: int) -> Reply | None:
+        if count == 1:
+            return Fault(FaultKind.LOST, "connection reset")
+        if request.method == "GET" and bench.cloud.count("POST") == 1:
+            bench.cloud.members.add(("i00", "p000"))  # the first POST ends only now
+            return response(404)
+        return None
+
+    bench.cloud.script = script
+    bench.run()
+    row = bench.ledger.rows["i00", "p000"]
+    assert (row.result, row.attempts) == (Result.ALREADY, 2)
+    assert "connection reset" in row.reason
+
+
+def test_a_listing_that_can_not_be_believed_is_asked_for_again() -> None:
+    """A 200 that is no list of members is no list: the next answer counts."""
+    bench = Bench()
+    bench.plan(1, 10)
+    bench.cloud.members = set(bench.ledger.rows)
+    bench.cloud.script = lambda _request, count: response(200, {"page": "welcome"}) if count == 1 else None
+    bench.run()
+    assert bench.totals() == {Result.ALREADY: 10}
+    assert (bench.cloud.count("GET"), bench.cloud.count("POST")) == (2, 0)
