@@ -1,6 +1,6 @@
-"""The identity of a run: one account, a token that is renewed ahead of its end, and one log-in for all who ask.
+"""The identity of a run: one account, and its tokens for one project and the other.
 
-Knows tasks and time; how to log in, and why it failed, is known by the modules beside it.
+Knows tasks; how to log in, and why it failed, is known by the modules beside it.
 """
 
 from __future__ import annotations
@@ -11,29 +11,31 @@ from typing import TYPE_CHECKING
 import anyio
 from anyio import to_thread
 
-from bulkshare.errors import BulkshareError, CredentialsRefusedError, EndpointRefusedError
+from bulkshare.errors import BulkshareError, CredentialsRefusedError, EndpointRefusedError, NoRoleError
 from bulkshare.identity.catalog import connection_to, find_endpoint
+from bulkshare.identity.directory import KeystoneDirectory
 from bulkshare.identity.entry import read_entry
-from bulkshare.identity.keystone import Keystone
-from bulkshare.identity.trouble import Trouble, explain
+from bulkshare.identity.keystone import log_in
+from bulkshare.identity.patience import Patience, Tries, UnansweredError
+from bulkshare.identity.rescope import plugin_for
+from bulkshare.identity.tokens import ScopedToken
+from bulkshare.identity.trouble import Cause, explain
 from bulkshare.model import Account
 from bulkshare.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable, Mapping
     from typing import Self
+
+    from keystoneauth1.plugin import BaseAuthPlugin
 
     from bulkshare.identity.entry import CloudEntry
     from bulkshare.identity.keystone import Grant
+    from bulkshare.identity.trouble import Trouble
     from bulkshare.model import Connection
 
-MARGIN_SECONDS = 120.0  # a token is renewed this long before its end ...
-MARGIN_SHARE = 0.2  # ... or, where it is short-lived, at this share of its life
-POSTPONED_SECONDS = 15.0  # how long to go on with a good token after a renewal got no answer
-
-
-class UnansweredError(CredentialsRefusedError):
-    """The identity service did not answer, for as long as we were ready to wait."""
+MOST_PROJECTS = 1000  # whose tokens are kept
+MOST_LOG_INS = 4  # at the same time: each costs the identity service a third of a second of its CPU
 
 
 class CloudIdentity:
@@ -52,16 +54,15 @@ class CloudIdentity:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._entry = entry
-        self._keystone = Keystone(entry)
-        self._patience_seconds = patience_seconds
-        self._backoff_seconds = backoff_seconds
-        self._clock = clock
-        self._lock = anyio.Lock()
-        self._token = ""
-        self._renew_at = self._ends_at = float("-inf")
+        self._patience = Patience(patience_seconds, backoff_seconds, clock)
+        self._limiter = anyio.CapacityLimiter(MOST_LOG_INS)
         self._account: Account | None = None
         self._connection: Connection | None = None
-        self._refusal: str | None = None
+        self._domains: Mapping[str, str] = {}
+        no_other = f"the cloud refuses the token, and auth_type {entry.auth_type} gets no other"
+        self._own = ScopedToken(self._log_in, clock=clock, same_again=CredentialsRefusedError(no_other))
+        self._others: dict[str, ScopedToken] = {}  # the one used last is the last
+        self._without_role: dict[str, str] = {}  # why, by project
 
     @classmethod
     def from_config(cls, *, cloud: str | None, region: str | None) -> Self:
@@ -82,47 +83,62 @@ class CloudIdentity:
             raise RuntimeError("the connection is known after the first log-in")
         return self._connection
 
-    async def token(self) -> str:
-        """Return the current token, logging in where there is none or it is about to end.
+    def directory(self) -> KeystoneDirectory:
+        """Return the projects that this identity may see. Only after the first log-in."""
+        return KeystoneDirectory(self._entry, self, domains=self._domains, patience=self._patience)
 
-        While somebody renews a token that is still good, the others go on with it. Raises `CredentialsRefusedError`,
-        `EndpointRefusedError`, and `UsageError` where the catalog does not have what the user asked for.
+    async def token(self, project: str | None = None) -> str:
+        """Return the current token of our user for the run's own project, or for `project`.
+
+        Raises `CredentialsRefusedError`, `EndpointRefusedError`, and `UsageError` where the catalog does not have what
+        the user asked for; for another project `NoRoleError`, and `UnansweredError` where the identity service does
+        not answer, both of which say nothing about the run.
         """
-        now = self._clock()
-        if now < self._renew_at or (now < self._ends_at and self._lock.locked()):
-            return self._token
-        async with self._lock:
-            if self._clock() >= self._renew_at:
-                await self._renew_ahead()
-            return self._token
+        if project is None or self._is_own(project):
+            return await self._own.get()
+        return await self._asking(project, lambda scoped: scoped.get())
 
-    async def renew(self, refused: str) -> str:
+    async def renew(self, refused: str, project: str | None = None) -> str:
         """Return a token other than `refused`; one log-in serves all who ask at once. Raises as `token`."""
-        async with self._lock:
-            if self._token in {"", refused}:
-                self._renew_at = self._ends_at = float("-inf")  # nobody else is to try his luck with it
-                await self._log_in()
-            if self._token == refused:
-                raise self._final(f"the cloud refuses the token, and auth_type {self._entry.auth_type} gets no other")
-            return self._token
+        if project is None or self._is_own(project):
+            return await self._own.renew(refused)
+        return await self._asking(project, lambda scoped: scoped.renew(refused))
 
-    async def _renew_ahead(self) -> None:
+    def _is_own(self, project: str) -> bool:
+        return self._account is not None and project == self._account.project_id
+
+    async def _asking(self, project: str, ask: Callable[[ScopedToken], Awaitable[str]]) -> str:
+        """Ask the token of `project`, which is made where there is none, and remember it if there can be none."""
+        if self._account is None:
+            await self._own.get()
+        if project in self._without_role:
+            raise NoRoleError(self._without_role[project])
+        scoped = self._others.pop(project, None) or self._scoped_to(project)
+        self._others[project] = scoped
+        if len(self._others) > MOST_PROJECTS:
+            del self._others[next(iter(self._others))]
         try:
-            await self._log_in()
-        except UnansweredError:
-            if self._clock() >= self._ends_at:
-                raise
-            self._renew_at = min(self._clock() + POSTPONED_SECONDS, self._ends_at)
+            return await ask(scoped)
+        except NoRoleError as refusal:
+            self._without_role[project] = str(refusal)
+            self._others.pop(project, None)
+            raise
 
-    async def _log_in(self) -> None:
-        """Get a token, and with the first one the account. Only with the lock held."""
-        if self._refusal is not None:  # asking again with what was refused may lock the user out
-            raise CredentialsRefusedError(self._refusal)
-        began = self._clock()
-        grant = await self._ask(began)
+    def _scoped_to(self, project: str) -> ScopedToken:
+        async def log_in_there() -> Grant:
+            plugin = plugin_for(self._entry, project, await self._own.get())
+            return await self._ask(plugin, project)
+
+        refused = f"the cloud refuses the token of user {self.account.user} for project {clean(project)}"
+        return ScopedToken(log_in_there, clock=self._patience.clock, same_again=NoRoleError(refused))
+
+    async def _log_in(self) -> Grant:
+        """Get a token of the run's own project, and with the first one the account."""
+        grant = await self._ask(self._entry.plugin, None)
         if self._account is None:
             endpoint, region = find_endpoint(self._entry, grant.catalog)
             self._connection = connection_to(endpoint, self._entry)
+            self._domains = grant.domains
             self._account = Account(
                 cloud=clean(self._entry.name),
                 region=region,
@@ -130,48 +146,46 @@ class CloudIdentity:
                 user=grant.user,
                 project=grant.project,
                 project_id=grant.project_id,
+                admin=grant.admin,
             )
-        self._token = grant.token
-        self._renew_at = self._ends_at = float("inf")
-        if grant.lifetime_seconds is not None and grant.lifetime_seconds > 0:
-            self._ends_at = began + grant.lifetime_seconds
-            self._renew_at = self._ends_at - min(MARGIN_SECONDS, grant.lifetime_seconds * MARGIN_SHARE)
+        return grant
 
-    async def _ask(self, began: float) -> Grant:
+    async def _ask(self, plugin: BaseAuthPlugin, project: str | None) -> Grant:
         """Log in, again where that may help. A log-in is left to itself in its thread when the run is cancelled."""
-        tries, pause = 0, self._backoff_seconds
+        tries = Tries(self._patience)
         while True:
-            tries += 1
             try:
-                return await to_thread.run_sync(self._keystone.log_in, abandon_on_cancel=True)
+                return await to_thread.run_sync(
+                    log_in, self._entry, plugin, abandon_on_cancel=True, limiter=self._limiter
+                )
             except Exception as error:  # noqa: BLE001  # auth plugins are anybody's, and raise what they like
                 trouble = explain(error)
-                if not trouble.transient:
-                    raise self._refused(trouble) from None  # its text may hold secrets
-                pause = max(pause, trouble.retry_after_seconds)
-                if self._clock() - began + pause > self._patience_seconds:
-                    raise self._unanswered(trouble, tries, self._clock() - began) from None
+                # We have logged in there before: what is no identity service now is something on the way to it.
+                elsewhere = project is not None and trouble.cause is Cause.MISDIRECTED
+                if trouble.cause is not Cause.PASSING and not elsewhere:
+                    raise self._refused(trouble, project) from None  # its text may hold secrets
+                pause = tries.pause_after(trouble)
+                if pause is None:
+                    raise self._unanswered(trouble, tries, project) from None
             await anyio.sleep(pause)
-            pause *= 2
 
-    def _refused(self, trouble: Trouble) -> BulkshareError:
-        where = self._where()
-        if trouble.untrusted:
-            return EndpointRefusedError(f"the identity service {where} can't be trusted: {self._scrub(trouble.text)}")
+    def _refused(self, trouble: Trouble, project: str | None) -> BulkshareError:
+        text = self._scrub(trouble.text)
+        if trouble.cause is Cause.UNTRUSTED:
+            return EndpointRefusedError(f"the identity service {self._where()} can't be trusted: {text}")
+        if trouble.cause is Cause.MISDIRECTED:
+            return CredentialsRefusedError(f"there is no identity service (Keystone, API v3) {self._where()}: {text}")
+        if project is not None:
+            return NoRoleError(_no_role(self.account.user, clean(project), trouble.status, text))
         hint = ""
         if self._entry.auth_type.endswith("token"):
             hint = "; a token that has expired gets no new one: use a password or an application credential"
-        return self._final(f"the identity service {where} refuses the log-in: {self._scrub(trouble.text)}{hint}")
+        return CredentialsRefusedError(f"the identity service {self._where()} refuses the log-in: {text}{hint}")
 
-    def _unanswered(self, trouble: Trouble, tries: int, seconds: float) -> UnansweredError:
-        tried = f"tried {tries} time{'s' if tries > 1 else ''} in {seconds:.0f} s"
-        return UnansweredError(
-            f"no token from the identity service {self._where()} ({tried}): {self._scrub(trouble.text)}"
-        )
-
-    def _final(self, refusal: str) -> CredentialsRefusedError:
-        self._refusal = refusal
-        return CredentialsRefusedError(refusal)
+    def _unanswered(self, trouble: Trouble, tries: Tries, project: str | None) -> UnansweredError:
+        wanted = "" if project is None else f" for project {clean(project)}"
+        text = self._scrub(trouble.text)
+        return UnansweredError(f"no token{wanted} from the identity service {self._where()} ({tries}): {text}")
 
     def _where(self) -> str:
         url = self._entry.auth_url
@@ -181,3 +195,11 @@ class CloudIdentity:
         for secret in self._entry.secrets:
             text = text.replace(secret, "***")
         return text
+
+
+def _no_role(user: str, project: str, status: int | None, text: str) -> str:
+    if status == 401:  # Keystone's words for it are that authentication is required
+        return f"user {user} has no role in project {project}, or the project is unknown or disabled"
+    if status in {403, 404}:
+        return f"user {user} has no role in project {project}: {text}"
+    return f"user {user} gets no token for project {project}: {text}"

@@ -1,7 +1,8 @@
 """Reads one cloud's entry from clouds.yaml and secure.yaml, or the OS_* variables, as openstacksdk understands them.
 
 Knows no network. openstacksdk's objects stay in here, because its ways need care: it passes over files it can't read,
-lets OS_* variables change an entry that was asked for by name, and warns where we had better stop.
+lets OS_* variables change an entry that was asked for by name, and warns where we had better stop. `files` finds what
+it reads.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ from urllib.parse import urlsplit
 
 import requests.utils
 from keystoneauth1.exceptions import ClientException
-from openstack.config import OpenStackConfig, loader
+from openstack.config import OpenStackConfig
 from openstack.exceptions import SDKException
 from openstack.warnings import ConfigurationWarning
 
 from bulkshare.errors import UsageError
+from bulkshare.identity.files import find_files, require_readable
 from bulkshare.text import clean
 
 if TYPE_CHECKING:
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
     from keystoneauth1.plugin import BaseAuthPlugin
     from openstack.config.cloud_region import CloudRegion
+
+    from bulkshare.identity.files import Files
 
     Read = TypeVar("Read")
 
@@ -38,6 +42,23 @@ THREE_WAYS = (
     "variables (OS_AUTH_URL, OS_USERNAME, OS_PASSWORD, OS_PROJECT_NAME, ...)"
 )
 SECRET = re.compile("pass|secret|token|code|key")  # in the names of auth plugins' options
+# What an account can't do without; of the names in a row one is enough. keystoneauth finds out only at the log-in, or
+# trips over it.
+URL, USER = ("auth_url",), ("username", "user_id", "user_name")
+NEEDED: dict[str, tuple[tuple[str, ...], ...]] = {
+    "password": (URL, USER, ("password",)),
+    "v3password": (URL, USER, ("password",)),
+    "v3oidcpassword": (URL, ("password",)),
+    "v3applicationcredential": (
+        URL,
+        ("application_credential_id", "application_credential_name"),
+        ("application_credential_secret",),
+    ),
+    "token": (URL, ("token",)),
+    "v3token": (URL, ("token",)),
+    "admin_token": (("token",),),
+}
+V2 = re.compile(r"/v2(\.0)?/?$")
 FALSE_WORDS = frozenset({"false", "no", "off", "0"})
 TRUE_WORDS = frozenset({"true", "yes", "on", "1", ""})
 
@@ -63,6 +84,46 @@ class CloudEntry:
     timeout_seconds: float | None = None
 
 
+class CheckedConfig(OpenStackConfig):
+    """openstacksdk's configuration, which looks for missing keys before an auth plugin is made of what is there."""
+
+    def __init__(self, name: str, files: Files, *, from_variables: bool) -> None:
+        self._name = name
+        self._files = files
+        self._from_variables = from_variables
+        super().__init__(config_files=list(files.clouds), secure_files=list(files.secure), load_envvars=from_variables)
+
+    def auth_config_hook(self, config: dict[str, Any]) -> dict[str, Any]:
+        """Return `config` as it is. Raises `UsageError` where it can't be an account."""
+        auth_type, auth = str(config.get("auth_type")), config.get("auth") or {}
+        given = {
+            name for part in (config, auth) for name, value in part.items() if value
+        }  # it takes both as the auth's
+        who = f"cloud {clean(self._name)}"
+        if auth_type.startswith("v2"):
+            raise UsageError(f"{who}: auth_type {clean(auth_type)} is of Identity API v2, and only v3 will do")
+        if auth_type == "password" and any(name.startswith("application_credential") for name in given):
+            raise UsageError(
+                f"{who}: set auth_type to v3applicationcredential, since there is an application credential"
+            )
+        missing = [names for names in NEEDED.get(auth_type, ()) if given.isdisjoint(names)]
+        if missing:
+            raise UsageError(f"{who} has {self._lacks(missing)}{_passed_over(self._files)}")
+        return config
+
+    def _lacks(self, missing: list[tuple[str, ...]]) -> str:
+        if self._from_variables:
+            wanted = [" or ".join(f"OS_{name.upper()}" for name in names[:2]) for names in missing]
+            return f"no {' and no '.join(wanted)}; {THREE_WAYS}"
+        wanted = [" or ".join(f"`{name}`" for name in names[:2]) for names in missing]
+        read = [str(path) for path in (self.config_filename, self.secure_config_filename) if path]
+        said = f"no {' and no '.join(wanted)} below `auth` in {' or '.join(read)}"
+        if any(SECRET.search(names[0]) for names in missing):
+            place = self.secure_config_filename or Path(str(self.config_filename)).with_name("secure.yaml")
+            said += f"; a good place for a secret is {place}, below the same keys and readable by you alone"
+        return said
+
+
 def read_entry(cloud: str | None, region: str | None) -> CloudEntry:
     """Return the entry named `cloud`, or what the OS_* variables say where `cloud` is None.
 
@@ -70,12 +131,8 @@ def read_entry(cloud: str | None, region: str | None) -> CloudEntry:
     OS_CLIENT_SECURE_FILE say where the files are in any case. Raises `UsageError`.
     """
     name = ENVIRONMENT if cloud is None else cloud
-    files = _places("OS_CLIENT_CONFIG_FILE", loader.CONFIG_FILES)
-    secure_files = _places("OS_CLIENT_SECURE_FILE", loader.SECURE_FILES)
-    config = _reading(
-        "the cloud configuration",
-        lambda: OpenStackConfig(config_files=files, secure_files=secure_files, load_envvars=cloud is None),
-    )
+    files = find_files()
+    config = _reading("the cloud configuration", lambda: CheckedConfig(name, files, from_variables=cloud is None))
     key = config.envvar_key if cloud is None else cloud
     clouds = config.cloud_config["clouds"]
     if key not in clouds:
@@ -109,38 +166,23 @@ def _reading(what: str, read: Callable[[], Read], hint: str = "") -> Read:
         raise UsageError(f"{what}: openstacksdk can't make sense of it ({type(error).__name__})") from error
 
 
-def _places(variable: str, usual: list[str]) -> list[str]:
-    """Return the files to look for in order, first the one that `variable` names, which has to be there."""
-    named = os.environ.get(variable)
-    if not named:
-        return list(usual)
-    _require_readable(named, variable)
-    return [named, *usual]
-
-
-def _require_readable(path: str, what: str) -> None:
-    try:
-        if not Path(path).is_dir():
-            Path(path).open("rb").close()
-    except OSError as error:
-        raise UsageError(f"{what} names {clean(path)}, which can't be read: {error.strerror}") from error
-
-
-def _unknown(cloud: str | None, config: OpenStackConfig, files: list[str]) -> str:
+def _unknown(cloud: str | None, config: OpenStackConfig, files: Files) -> str:
     """Say that the cloud is not there, which ones are, and where that was looked up."""
     found = config.config_filename
-    names = [str(name) for name in config.cloud_config["clouds"] if config.default_cloud != "defaults"]
-    passed_over = [path for path in files[: files.index(found) if found else None] if Path(path).exists()]
+    names = sorted(str(name) for name in config.cloud_config["clouds"] if config.default_cloud != "defaults")
     said = f"there is no cloud {clean(cloud)!r}" if cloud is not None else f"no cloud is given: {THREE_WAYS}"
     if found:
-        nearest = difflib.get_close_matches(cloud or "", names, n=len(names), cutoff=0.5)
-        known = [*nearest, *sorted(name for name in names if name not in nearest)]
-        said += f"; {found} has {', '.join(map(clean, known)) or 'none'}"
+        nearest = difflib.get_close_matches(cloud or "", names, n=1)
+        said += f"; did you mean {clean(nearest[0])!r}?" if nearest else ""
+        said += f"{'' if nearest else ';'} {found} has {', '.join(map(clean, names)) or 'none'}"
     else:
-        said += f"; there is no clouds.yaml, looked for {', '.join(path for path in files if path.endswith('.yaml'))}"
-    if passed_over:
-        said += f"; passed over, because it can't be read: {', '.join(passed_over)}"
-    return said
+        places = [path for path in files.clouds if path.endswith(".yaml")]
+        said += f"; there is no clouds.yaml, looked for {', '.join(places)}"
+    return said + _passed_over(files)
+
+
+def _passed_over(files: Files) -> str:
+    return f"; passed over, because it can't be read: {', '.join(files.passed_over)}" if files.passed_over else ""
 
 
 def _understand(name: str, region: str | None, cloud: CloudRegion) -> CloudEntry:
@@ -170,12 +212,15 @@ def _understand(name: str, region: str | None, cloud: CloudRegion) -> CloudEntry
 
 
 def _checked_auth_url(name: str, url: str) -> str:
-    """Return `url` ("" where there is none) if it is one that may be shown."""
+    """Return `url` ("" where there is none) if it is one that may be shown, and can be an identity service's."""
     parts = urlsplit(url)  # a ValueError is told like any other of the entry's
     if url and (parts.scheme not in {"http", "https"} or not parts.hostname or not url.isprintable()):
         raise UsageError(f"cloud {clean(name)}: `auth_url` is no http or https URL")
     if "@" in parts.netloc or parts.query:
         raise UsageError(f"cloud {clean(name)}: `auth_url` has a user or a query in it; they belong under `auth`")
+    if V2.search(parts.path):
+        right = f"{parts.scheme}://{parts.netloc}{V2.sub('', parts.path)}/v3"
+        raise UsageError(f"cloud {clean(name)}: `auth_url` is {url}, and only Identity API v3 will do; try {right}")
     return url
 
 
@@ -197,5 +242,5 @@ def _expanded(path: str | None, what: str) -> str | None:
     if not path:
         return None
     expanded = str(Path(path).expanduser())
-    _require_readable(expanded, what)
+    require_readable(expanded, what)
     return expanded

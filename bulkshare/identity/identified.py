@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from bulkshare.errors import CredentialsRefusedError
+from bulkshare.errors import CredentialsRefusedError, NoRoleError
 from bulkshare.glance import interpret
-from bulkshare.model import Response, Step
+from bulkshare.identity.patience import UnansweredError
+from bulkshare.model import Fault, FaultKind, Response, Step
+from bulkshare.text import clean
 
 if TYPE_CHECKING:
     from bulkshare.model import Reply, Request
@@ -23,17 +26,34 @@ class Identified:
         self._identity = identity
 
     async def send(self, request: Request) -> Reply:
-        """Send `request` with a token. Raises `CredentialsRefusedError` where a new token is refused as well."""
-        token = await self._identity.token()
+        """Send `request` with a token. Raises `CredentialsRefusedError` where a new token is refused as well.
+
+        That no token of the request's project can be had, or that it is refused twice, is no matter of the run: it is
+        answered with a 403 that says so, or with a fault where the identity service does not answer.
+        """
+        if request.project is None:
+            return await self._send(request)
+        try:
+            return await self._send(request)
+        except NoRoleError as error:
+            return Response(403, {"content-type": "application/json"}, json.dumps({"message": str(error)}).encode())
+        except UnansweredError as error:
+            return Fault(FaultKind.UNSENT, str(error))
+
+    async def _send(self, request: Request) -> Reply:
+        token = await self._identity.token(request.project)
         reply = await self._inner.send(replace(request, token=token))
         if not _is_refused(reply):
             return reply
-        token = await self._identity.renew(token)
+        token = await self._identity.renew(token, request.project)
         reply = await self._inner.send(replace(request, token=token))
         if isinstance(reply, Response) and _is_refused(reply):
             said = interpret(Step.ASK, "", "", reply, datetime.now(UTC)).reason.replace(token, "***")
             where = self._identity.account.endpoint
-            raise CredentialsRefusedError(f"the image service at {where} refuses a token that was just issued: {said}")
+            refusal = f"the image service at {where} refuses a token that was just issued"
+            if request.project is not None:
+                raise NoRoleError(f"{refusal} for project {clean(request.project)}: {said}")
+            raise CredentialsRefusedError(f"{refusal}: {said}")
         return reply
 
 

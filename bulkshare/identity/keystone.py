@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import warnings
 from dataclasses import dataclass, field
@@ -18,8 +19,11 @@ from bulkshare.identity.catalog import is_loopback
 from bulkshare.text import clean
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from keystoneauth1.access import AccessInfo
     from keystoneauth1.access.service_catalog import ServiceCatalog
+    from keystoneauth1.plugin import BaseAuthPlugin
 
     from bulkshare.identity.entry import CloudEntry
 
@@ -27,11 +31,12 @@ if TYPE_CHECKING:
 logging.getLogger("keystoneauth").addHandler(logging.NullHandler())
 
 TIMEOUT_SECONDS = 10.0  # for an answer; keystoneauth's own default is to wait for ever
+ADMIN = "admin"  # the role that Glance's and Keystone's default policies ask for; they compare without regard to case
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a log-in gives. `lifetime_seconds` is None where the cloud does not tell."""
+    """What a log-in gives. `lifetime_seconds` is None where the cloud does not tell; `domains` are names by ID."""
 
     token: str = field(repr=False)
     lifetime_seconds: float | None
@@ -39,38 +44,43 @@ class Grant:
     project: str
     project_id: str
     catalog: ServiceCatalog | None
+    admin: bool = False
+    domains: Mapping[str, str] = field(default_factory=dict)
 
 
-class Keystone:
-    """The identity service of one cloud."""
+@contextlib.contextmanager
+def open_session(entry: CloudEntry) -> Iterator[Session]:
+    """Open a session with the entry's TLS settings.
 
-    def __init__(self, entry: CloudEntry) -> None:
-        if not entry.verify:  # the user said so; a warning at every log-in tells nothing new
-            warnings.filterwarnings("ignore", category=InsecureRequestWarning)
-        self._plugin = entry.plugin
-        cert = (entry.cert, entry.key) if entry.cert and entry.key else entry.cert
-        self._session = Session(
-            auth=entry.plugin,
-            verify=entry.cacert if entry.verify and entry.cacert else entry.verify,
-            cert=cert,
-            timeout=entry.timeout_seconds or TIMEOUT_SECONDS,
-            app_name="bulkshare",
-            app_version=__version__,
-        )
-        if is_loopback(entry.auth_url):
-            self._session.session.trust_env = False  # which is where requests gets its proxies from
+    It has no auth plugin, because a plugin that looks for its version and is answered 401 would ask the session's
+    plugin, which is itself, for a token, and wait for its own lock for ever.
+    """
+    if not entry.verify:  # the user said so; a warning at every log-in tells nothing new
+        warnings.filterwarnings("ignore", category=InsecureRequestWarning)
+    session = Session(
+        verify=entry.cacert if entry.verify and entry.cacert else entry.verify,
+        cert=(entry.cert, entry.key) if entry.cert and entry.key else entry.cert,
+        timeout=entry.timeout_seconds or TIMEOUT_SECONDS,
+        app_name="bulkshare",
+        app_version=__version__,
+    )
+    if is_loopback(entry.auth_url):
+        session.session.trust_env = False  # which is where requests gets its proxies from
+    try:
+        yield session
+    finally:
+        session.session.close()
 
-    def log_in(self) -> Grant:
-        """Get a new token. Raises whatever the auth plugin raises; `trouble.explain` knows what it means."""
-        self._plugin.invalidate()
-        try:
-            if isinstance(self._plugin, BaseIdentityPlugin):
-                return _grant(self._plugin.get_access(self._session))
-            token = _checked(self._plugin.get_token(self._session))
-            user, project = self._plugin.get_user_id(self._session), self._plugin.get_project_id(self._session)
-            return Grant(token, None, user or "unknown", project or "", project or "", None)
-        finally:
-            self._session.session.close()  # the next log-in is an hour away
+
+def log_in(entry: CloudEntry, plugin: BaseAuthPlugin) -> Grant:
+    """Get a new token. Raises whatever the auth plugin raises; `trouble.explain` knows what it means."""
+    with open_session(entry) as session:
+        plugin.invalidate()
+        if isinstance(plugin, BaseIdentityPlugin):
+            return _grant(plugin.get_access(session))
+        token = _checked(plugin.get_token(session))
+        user, project = plugin.get_user_id(session), plugin.get_project_id(session)
+        return Grant(token, None, user or "unknown", project or "", project or "", None)
 
 
 def _grant(access: AccessInfo) -> Grant:
@@ -81,7 +91,25 @@ def _grant(access: AccessInfo) -> Grant:
         project=clean(access.project_name or ""),
         project_id=clean(access.project_id or ""),
         catalog=access.service_catalog,
+        admin=_is_admin(access),
+        domains=_domains(access),
     )
+
+
+def _is_admin(access: AccessInfo) -> bool:
+    try:
+        return ADMIN in {str(role).lower() for role in access.role_names or ()}
+    except (KeyError, TypeError):  # roles without names
+        return False
+
+
+def _domains(access: AccessInfo) -> dict[str, str]:
+    """Return the domains of the user and of the project, as far as the token tells them."""
+    found = {}
+    for key, name in (("user_domain_id", "user_domain_name"), ("project_domain_id", "project_domain_name")):
+        with contextlib.suppress(KeyError, TypeError):
+            found[str(getattr(access, key) or "")] = str(getattr(access, name) or "")
+    return {key: name for key, name in found.items() if key}
 
 
 def _checked(token: str | None) -> str:

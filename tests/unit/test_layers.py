@@ -42,11 +42,11 @@ class Tokens:
         self.number = 1
         self.log_ins = 0
 
-    async def token(self) -> str:
+    async def token(self, _project: str | None = None) -> str:
         """Return the current token."""
         return f"token-{self.number}"
 
-    async def renew(self, refused: str) -> str:
+    async def renew(self, refused: str, _project: str | None = None) -> str:
         """Return the next token, once for all who had the same one refused."""
         await anyio.lowlevel.checkpoint()
         if refused == f"token-{self.number}":

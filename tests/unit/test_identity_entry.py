@@ -1,0 +1,255 @@
+from __future__ import annotations
+
+import errno
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from openstack.config import loader
+
+from bulkshare.errors import UsageError
+from bulkshare.identity import CloudIdentity
+from bulkshare.identity.entry import read_entry
+from bulkshare.identity.files import find_files
+from bulkshare.model import Account
+from tests.keystone import GLANCE, FakeKeystone, auth, said
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.usefixtures("own_configuration")
+
+
+async def test_a_named_entry_is_not_touched_by_stray_variables(
+    keystone: FakeKeystone, write: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OS_* variables of another shell session must not make the run somebody else."""
+    write({"prod": {"auth": auth(keystone.url), "region_name": "eu-de"}})
+    for name in ("USERNAME", "PASSWORD", "PROJECT_NAME", "AUTH_URL", "REGION_NAME", "TOKEN", "AUTH_TYPE", "CLOUD"):
+        monkeypatch.setenv(f"OS_{name}", "stray")
+    identity = CloudIdentity.from_config(cloud="prod", region=None)
+    assert await identity.token() == "token-1"
+    assert identity.account == Account("prod", "eu-de", GLANCE, "ann", "demo", "p1")
+    sent = keystone.bodies[0]["auth"]
+    assert sent["identity"]["password"]["user"]["name"] == "ann"
+    assert sent["scope"]["project"]["name"] == "demo"
+
+
+async def test_the_environment_is_an_account(keystone: FakeKeystone, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a name the OS_* variables say who we are."""
+    for name, value in auth(keystone.url).items():
+        monkeypatch.setenv(f"OS_{name.upper()}", value)
+    monkeypatch.setenv("OS_REGION_NAME", "nowhere")
+    identity = CloudIdentity.from_config(cloud=None, region="eu-de")
+    await identity.token()
+    assert identity.account == Account("environment", "eu-de", GLANCE, "ann", "demo", "p1")
+
+
+def test_files_named_by_variables_are_read(write: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OS_CLIENT_CONFIG_FILE and OS_CLIENT_SECURE_FILE come first, for a named cloud too."""
+    write({"prod": {"auth": auth(username="usual")}})
+    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(write({"prod": {"auth": auth(password="")}}, "mine.yaml")))
+    monkeypatch.setenv("OS_CLIENT_SECURE_FILE", str(write({"prod": {"auth": {"password": "safe"}}}, "safe.yaml")))
+    entry = read_entry("prod", None)
+    assert entry.secrets == ("safe",)
+    assert "safe" not in repr(entry)
+
+
+def test_a_vendor_profile_is_followed(write: Any) -> None:
+    """The SDK knows the public clouds; a profile it does not know would leave half of the entry out."""
+    write(
+        {"t": {"profile": "otc", "auth": {"username": "u", "password": "p"}}, "x": {"profile": "otcc", "auth": auth()}}
+    )
+    assert read_entry("t", None).auth_url.startswith("https://iam.")
+    with pytest.raises(UsageError, match="otcc"):
+        read_entry("x", None)
+
+
+def test_an_unknown_cloud_is_told_with_the_nearest_first(write: Any) -> None:
+    """The user sees what there is, and in which file."""
+    path = write({"stage": {}, "prod-eu": {}, "alpha": {}})
+    with pytest.raises(UsageError) as error:
+        read_entry("prod_eu", None)
+    known = f"{path} has alpha, prod-eu, stage"
+    assert said(error) == f"there is no cloud 'prod_eu'; did you mean 'prod-eu'? {known}"
+    with pytest.raises(UsageError) as error:
+        read_entry("zzz", None)
+    assert said(error) == f"there is no cloud 'zzz'; {known}"
+
+
+def test_nothing_configured_is_told_with_the_ways_to_do_it(tmp_path: Path) -> None:
+    """Neither a name nor OS_* variables nor a file."""
+    with pytest.raises(UsageError) as error:
+        read_entry(None, None)
+    for way in ("`cloud:`", "--os-cloud", "OS_CLOUD", "OS_AUTH_URL", str(tmp_path / "clouds.yaml")):
+        assert way in said(error)
+
+
+def test_half_of_the_variables_are_told_with_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """OS_USERNAME alone is no account."""
+    monkeypatch.setenv("OS_USERNAME", "ann")
+    with pytest.raises(UsageError, match="no OS_AUTH_URL and no OS_PASSWORD") as error:
+        read_entry(None, None)
+    assert "--os-cloud" in said(error)
+
+
+def test_a_file_named_by_a_variable_has_to_be_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It is not passed over for another."""
+    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(tmp_path / "elsewhere.yaml"))
+    with pytest.raises(UsageError, match=r"OS_CLIENT_CONFIG_FILE names .*elsewhere\.yaml"):
+        read_entry("prod", None)
+
+
+@pytest.mark.parametrize("name", ["clouds.yaml", "secure.yaml"])
+@pytest.mark.parametrize(
+    ("text", "place", "words"),
+    [
+        ("clouds:\n\tprod: hush", ":2:1: ", "this is no YAML: a tab; YAML indents with spaces"),
+        ("clouds: {prod: [hush", ":1:21: ", "this is no YAML: expected ',' or ']', but got '<stream end>'"),
+        ("clouds:\n  password: *hush", ":2:13: ", "this is no YAML: found undefined alias"),
+        (
+            "clouds:\n  password: !hush it's",
+            ":2:13: ",
+            "this is no YAML: could not determine a constructor for the tag",
+        ),
+        ("clouds:\n  password: @hush", ":2:13: ", "'@' that cannot start any token; a value that begins with such"),
+        ("clouds: {a: 'hush", ":1:18: ", "this is no YAML: found unexpected end of stream"),
+        ("clouds: hush\x00", ": ", "this is no YAML, or has control characters in it"),
+        ("clouds:\n  a: \udcffhush", ":2:", "this is no UTF-8 text"),
+    ],
+)
+def test_a_broken_file_is_told_with_the_place(
+    tmp_path: Path, write: Any, name: str, text: str, place: str, words: str
+) -> None:
+    """The SDK would pass over it, and take half of the account for the whole. No word of its content is told."""
+    write({"prod": {"auth": auth()}})
+    path = tmp_path / name
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(UsageError) as error:
+        read_entry("prod", None)
+    assert said(error).startswith(f"{path}{place}")
+    assert words in said(error)
+
+
+def test_a_broken_json_is_told_with_the_place(write: Any) -> None:
+    """clouds.json is read where there is no clouds.yaml."""
+    path = write('{"clouds":\n hush}', "clouds.json")
+    with pytest.raises(UsageError, match=re.escape(f"{path}:2:2: this is no JSON: Expecting value")):
+        read_entry("prod", None)
+
+
+def test_a_file_of_somebody_else_is_passed_over(write: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As the SDK does; where something lacks then, it is told."""
+    write({"prod": {"auth": auth(password="")}})
+    secret = write({"prod": {"auth": {"password": "hush"}}}, "secure.yaml")
+    read_bytes = type(secret).read_bytes
+
+    def refuse(path: Path) -> bytes:
+        if path == secret:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return bytes(read_bytes(path))
+
+    monkeypatch.setattr(type(secret), "read_bytes", refuse)
+    monkeypatch.setattr(loader, "SECURE_FILES", [str(secret)])
+    files = find_files()
+    assert files.passed_over == (str(secret),)
+    assert str(tmp_path / "clouds.yaml") in files.clouds
+
+
+@pytest.mark.parametrize(
+    ("entry", "missing"),
+    [
+        ({"auth": auth(password="")}, "`password`"),
+        ({"auth": auth(password=None, username=None)}, "`username` or `user_id` and no `password`"),
+        ({"auth": auth(), "auth_type": "v3applicationcredential"}, "`application_credential_id` or "),
+        (
+            {"auth": auth(application_credential_id="a"), "auth_type": "v3applicationcredential"},
+            "`application_credential_secret`",
+        ),
+        ({"auth": auth(), "auth_type": "token"}, "`token`"),
+        ({"auth": auth(auth_url="")}, "`auth_url`"),
+    ],
+)
+def test_what_is_missing_is_told_with_the_place_for_it(entry: object, missing: str, write: Any) -> None:
+    """Without asking the network; the secrets belong into secure.yaml."""
+    path = write({"x": entry})
+    with pytest.raises(UsageError, match=f"cloud x has no {missing}.* below `auth` in {re.escape(str(path))}") as error:
+        read_entry("x", None)
+    assert ("secure.yaml, below the same keys" in said(error)) == ("`auth_url`" not in missing)
+
+
+def test_a_secret_beside_auth_counts(write: Any) -> None:
+    """The SDK looks there, too."""
+    write({"x": {"auth": auth(password=""), "password": "beside"}})
+    assert read_entry("x", None).secrets == ("beside",)
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ([], "mappings"),
+        ({"auth": "hush"}, "mappings"),
+        ({"auth": auth("http://ann:hush@127.0.0.1/v3")}, "`auth_url` has a user"),
+        ({"auth": auth("identity.example.org")}, "`auth_url` is no http"),
+        ({"auth": auth("http://[::1/v3")}, "make sense"),
+        ({"auth": auth("{region}")}, "make sense"),
+        ({"auth": {"username": "ann"}}, "`auth_url` and no `password`"),
+        ({"auth": auth("http://127.0.0.1:5000/v2.0/")}, r"only Identity API v3 will do; try http://127.0.0.1:5000/v3"),
+        ({"auth": auth(), "auth_type": "v2password"}, "v2password is of Identity API v2"),
+        ({"auth": auth(password="", application_credential_id="a")}, "set auth_type to v3applicationcredential"),
+        ({"auth": auth(), "auth_type": "carrier-pigeon"}, "carrier-pigeon"),
+        ({"auth": {"endpoint": GLANCE}, "auth_type": "none"}, "gives no token"),
+        ({"auth": auth(), "cacert": "/nowhere/ca.pem"}, "`cacert` of cloud x names /nowhere/ca.pem"),
+        ({"auth": auth(), "cert": "/nowhere/me.pem"}, "`cert` of cloud x names /nowhere/me.pem"),
+        ({"auth": auth(), "regions": ["eu-nl"]}, "eu-nl"),
+        ({"auth": auth(), "api_timeout": "soon"}, "make sense"),
+    ],
+)
+def test_a_malformed_entry_is_the_users_to_mend(entry: object, message: str, write: Any) -> None:
+    """Whatever stands in the file, the message says which cloud, and never the password."""
+    write({"x": entry})
+    with pytest.raises(UsageError, match=message) as error:
+        read_entry("x", "eu-de")
+    assert "cloud x" in said(error)
+
+
+@pytest.mark.parametrize("text", ["clouds:\n", "- a\n", "clouds: [a]\n"])
+def test_a_malformed_file_is_the_users_to_mend(text: str, write: Any) -> None:
+    """A clouds.yaml without a mapping of clouds."""
+    write(text)
+    with pytest.raises(UsageError, match="cloud"):
+        read_entry("x", None)
+
+
+def test_a_region_of_the_plan_wins(write: Any) -> None:
+    """The entry's own region_name is no list of what is allowed; the catalog is."""
+    write({"x": {"auth": auth(), "region_name": "eu-de"}, "y": {"auth": auth(), "regions": ["eu-de", "eu-nl"]}})
+    assert read_entry("x", None).region == "eu-de"
+    assert read_entry("x", "eu-nl").region == read_entry("y", "eu-nl").region == "eu-nl"
+
+
+def test_tls_settings(write: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """`verify`, `insecure`, `cacert`, `cert` and `key` mean what they mean to `requests`."""
+    for name in ("ca", "cert", "key", "bundle"):
+        (tmp_path / f"{name}.pem").write_text("")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write(
+        {
+            "plain": {"auth": auth()},
+            "mine": {"auth": auth(), "cacert": "~/ca.pem", "cert": "~/cert.pem", "key": "~/key.pem"},
+            "off": {"auth": auth(), "verify": False, "cacert": "~/ca.pem"},
+            "off-word": {"auth": auth(), "verify": "False"},
+            "insecure": {"auth": auth(), "insecure": True},
+            "path": {"auth": auth(), "verify": "~/ca.pem"},
+        }
+    )
+    mine = read_entry("mine", None)
+    assert (mine.verify, mine.cacert) == (True, str(tmp_path / "ca.pem"))
+    assert (mine.cert, mine.key) == (str(tmp_path / "cert.pem"), str(tmp_path / "key.pem"))
+    for name in ("off", "off-word", "insecure"):
+        entry = read_entry(name, None)
+        assert (entry.verify, entry.cacert) == (False, None)
+    assert read_entry("path", None).cacert == str(tmp_path / "ca.pem")
+    assert read_entry("plain", None).cacert is not None
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "bundle.pem"))
+    assert read_entry("plain", None).cacert == str(tmp_path / "bundle.pem")

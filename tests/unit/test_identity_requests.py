@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from bulkshare.errors import CredentialsRefusedError, NoRoleError
+from bulkshare.glance import interpret
+from bulkshare.identity import Identified
+from bulkshare.identity.patience import UnansweredError
+from bulkshare.model import Account, Fault, FaultKind, Reply, Request, Response, Step
+from tests.keystone import GLANCE, said
+
+ADD = Request("POST", "/v2/images/i/members", b"{}")
+ACCEPT = Request("PUT", "/v2/images/i/members/q", b"{}", project="q")
+
+
+class FakeIdentity:
+    """Gives the tokens t0, t1, ..., for a project q0, q1, ..., and counts. `trouble` is raised for a project."""
+
+    account = Account("x", "r", GLANCE, "u", "p", "p")
+
+    def __init__(self, trouble: CredentialsRefusedError | None = None) -> None:
+        self.renewals = 0
+        self._trouble = trouble
+
+    async def token(self, project: str | None = None) -> str:
+        """Return the current one."""
+        if project is not None and self._trouble is not None:
+            raise self._trouble
+        return f"{project or 't'}{self.renewals}"
+
+    async def renew(self, refused: str, project: str | None = None) -> str:
+        """Go on to the next one."""
+        if refused == f"{project or 't'}{self.renewals}":
+            self.renewals += 1
+        return f"{project or 't'}{self.renewals}"
+
+
+class FakeTransport:
+    """Gives `replies` in turn, or refuses all tokens but `good`."""
+
+    def __init__(self, replies: list[Reply] | None = None, good: str = "") -> None:
+        self._replies, self._good = replies, good
+        self.sent: list[Request] = []
+
+    async def send(self, request: Request) -> Reply:
+        """Keep the request, and reply."""
+        self.sent.append(request)
+        await asyncio.sleep(0)
+        if self._replies is not None:
+            return self._replies.pop(0)
+        return Response(200 if request.token == self._good else 401, {}, b"")
+
+
+async def test_requests_carry_the_token() -> None:
+    """And nothing else of them is changed; faults and other refusals pass through."""
+    replies: list[Reply] = [Response(403, {}, b""), Fault(FaultKind.LOST, "x")]
+    transport = FakeTransport(list(replies))
+    identified = Identified(transport, FakeIdentity())
+    assert [await identified.send(ADD), await identified.send(ADD)] == replies
+    assert transport.sent == [replace(ADD, token="t0")] * 2
+    assert "t0" not in repr(transport.sent)
+
+
+async def test_a_storm_of_401_costs_one_renewal() -> None:
+    """Every request of it is sent once more."""
+    transport, identity = FakeTransport(good="t1"), FakeIdentity()
+    identified = Identified(transport, identity)
+    replies = await asyncio.gather(*[identified.send(ADD) for _ in range(50)])
+    assert {reply.status for reply in replies if isinstance(reply, Response)} == {200}
+    assert identity.renewals == 1
+    assert len(transport.sent) == 100
+
+
+async def test_a_fresh_token_that_is_refused_ends_the_run() -> None:
+    """The message is the cloud's, cleaned and without the token."""
+    refusal = Response(401, {}, b'{"message": "no t1\\u001b<br/> here", "code": "401 Unauthorized"}')
+    identified = Identified(FakeTransport([Response(401, {}, b""), refusal]), FakeIdentity())
+    with pytest.raises(CredentialsRefusedError, match=r"just issued: 401: no \*\*\* here") as error:
+        await identified.send(ADD)
+    assert said(error)
+
+
+async def test_a_fault_after_a_renewal_is_a_fault() -> None:
+    """The second try may end like any request."""
+    lost = Fault(FaultKind.LOST, "x")
+    identified = Identified(FakeTransport([Response(401, {}, b""), lost]), FakeIdentity())
+    assert await identified.send(ADD) == lost
+
+
+async def test_a_request_for_a_project_carries_its_token() -> None:
+    """Also the one that is sent again after a 401."""
+    transport = FakeTransport(good="q1")
+    reply = await Identified(transport, FakeIdentity()).send(ACCEPT)
+    assert isinstance(reply, Response)
+    assert reply.status == 200
+    assert [request.token for request in transport.sent] == ["q0", "q1"]
+
+
+async def test_no_role_in_a_project_is_an_answer() -> None:
+    """It is read like a refusal of the image service, and sends nothing."""
+    transport = FakeTransport()
+    identified = Identified(transport, FakeIdentity(NoRoleError('user u has no role in project "q"')))
+    reply = await identified.send(ACCEPT)
+    assert isinstance(reply, Response)
+    assert reply.status == 403
+    verdict = interpret(Step.ASK, "i", "q", reply, datetime.now(UTC))
+    assert verdict.reason == '403: user u has no role in project "q"'
+    assert not transport.sent
+
+
+async def test_a_fresh_token_of_a_project_that_is_refused_is_an_answer() -> None:
+    """It ends no run."""
+    reply = await Identified(FakeTransport(good="none"), FakeIdentity()).send(ACCEPT)
+    assert isinstance(reply, Response)
+    assert reply.status == 403
+    assert b"just issued for project q: 401" in reply.body
+
+
+async def test_no_answer_about_a_project_is_a_fault() -> None:
+    """The image service saw nothing, so that the request may be sent again later."""
+    identified = Identified(FakeTransport(), FakeIdentity(UnansweredError("no token for project q")))
+    assert await identified.send(ACCEPT) == Fault(FaultKind.UNSENT, "no token for project q")
+
+
+async def test_credentials_that_are_refused_end_the_run_for_a_project_too() -> None:
+    """Who can't log in at all has no other project either."""
+    identified = Identified(FakeTransport(), FakeIdentity(CredentialsRefusedError("expired")))
+    with pytest.raises(CredentialsRefusedError, match="expired"):
+        await identified.send(ACCEPT)
