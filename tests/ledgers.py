@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
 ACCOUNT = Account("prod", "eu-de", "https://images.example", "alice", "golden", "0123456789abcdef0123456789abcdef")
 FINGERPRINT = "f" * 64
-SETTLED = (Result.SHARED, Result.ALREADY, Result.REJECTED, Result.FAILED, Result.SKIPPED)
+SETTLED = tuple(result for result in Result if result is not Result.PENDING)
 
 
 def begin(ledger: Ledger, plan: str = "nightly", account: Account = ACCOUNT, now: datetime = NOW) -> Run:

@@ -113,14 +113,15 @@ class Recorder:
         while True:
             page = await self.ledger(partial(self._ledger.pending_images, self._run_id, after=after, limit=IMAGES_PAGE))
             for item in page:
-                yield item
+                yield item[0], item[1]
             if len(page) < IMAGES_PAGE:
                 return
             after = page[-1][0]
 
     async def pending_members(self, image_id: str, after: str | None) -> list[str]:
         """Return the next page of an image's pending member IDs; shorter than `PAGE` when it is the last."""
-        return await self.ledger(lambda: self._ledger.pending_members(self._run_id, image_id, after=after, limit=PAGE))
+        jobs = await self.ledger(partial(self._ledger.pending_jobs, self._run_id, image_id, after=after, limit=PAGE))
+        return [job.member_id for job in jobs]
 
     async def pending_total(self) -> int:
         """Count the pairs that are pending."""

@@ -5,28 +5,27 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, func, insert, literal_column, select, update
 
 from bulkshare.ledger.schema import PAIRS
 from bulkshare.ledger.values import (
     RESULT_CODES,
     RESULTS,
+    WANTS,
     pack_request_id,
     pack_time,
     unpack_request_id,
     unpack_time,
 )
-from bulkshare.model import Outcome, Result
+from bulkshare.model import Block, Outcome, Result, Want
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from sqlalchemy import Connection, Row, Select, UpdateBase
+    from sqlalchemy import ColumnElement, Connection, Row, Select, UpdateBase
 
     from bulkshare.ledger.names import Names
     from bulkshare.model import Member
-
-Block = tuple[str, "Sequence[str]"]  # an image ID and member IDs
 
 KEY = ("run_id", "image", "member")
 DESCRIBED = ("status", "created_at", "updated_at", "schema")
@@ -37,9 +36,22 @@ def _parameters(names: tuple[str, ...]) -> dict[str, Any]:
     return {name: bindparam(f"new_{name}") for name in names}
 
 
+def _bits(want: Want) -> ColumnElement[int]:
+    return PAIRS.c.want.bitwise_and(literal_column(str(want.value)))
+
+
 _THIS_PAIR = [PAIRS.c[name] == bindparam(f"at_{name}") for name in KEY]
+_PENDING = PAIRS.c.result.is_(None)
+_NEW_WANT = bindparam("new_want", type_=PAIRS.c.want.type).bitwise_or(_bits(Want.LISTED))
 # The rows that `execute_many` takes for these: the columns in the order above; for the updates the key comes last.
-ENQUEUE = insert(PAIRS).prefix_with("OR IGNORE", dialect="sqlite").values(_parameters(KEY))
+ENQUEUE = insert(PAIRS).prefix_with("OR IGNORE", dialect="sqlite").values(_parameters((*KEY, "want")))
+# Row: the want, the key, the want again. What a listing found is not forgotten.
+WANT = update(PAIRS).where(*_THIS_PAIR, _PENDING, PAIRS.c.want != _NEW_WANT).values(want=_NEW_WANT)
+MARK_LISTED = (
+    update(PAIRS)
+    .where(*_THIS_PAIR, _PENDING)
+    .values(want=PAIRS.c.want.bitwise_or(literal_column(str(Want.LISTED.value))))
+)
 SETTLE = update(PAIRS).where(*_THIS_PAIR).values(_parameters(SETTLED))
 DESCRIBE = update(PAIRS).where(*_THIS_PAIR, PAIRS.c.result.is_not(None)).values(_parameters(DESCRIBED))
 
@@ -56,10 +68,10 @@ def batches(blocks: Iterable[Block], pairs: int) -> Iterator[list[Block]]:
     """Group blocks so that each batch has about that many pairs and never twice as many, cutting larger ones."""
     batch: list[Block] = []
     size = 0
-    for image_id, member_ids, *_ in blocks:
+    for image_id, member_ids, want in blocks:
         members = iter(member_ids)
         while part := list(islice(members, pairs)):
-            batch.append((image_id, part))
+            batch.append(Block(image_id, part, want))
             size += len(part)
             if size >= pairs:
                 yield batch
@@ -70,10 +82,35 @@ def batches(blocks: Iterable[Block], pairs: int) -> Iterator[list[Block]]:
 
 def texts_of_blocks(blocks: list[Block]) -> dict[str, None]:
     """Return the texts that enqueueing needs numbers for, each once, in the order in which they come."""
-    texts = dict.fromkeys(image_id for image_id, _ in blocks)
-    for _, member_ids in blocks:
-        texts.update(dict.fromkeys(member_ids))
+    texts = dict.fromkeys(block.image_id for block in blocks)
+    for block in blocks:
+        texts.update(dict.fromkeys(block.member_ids))
     return texts
+
+
+def enqueue(connection: Connection, run_id: int, blocks: list[Block], numbers: dict[str, int]) -> int:
+    """Insert pairs as pending, and let those that are pending already want what is wanted now; count the new ones."""
+    rows: list[tuple[Any, ...]] = []
+    for image_id, member_ids, want in blocks:
+        image, wanted = numbers[image_id], int(want)
+        rows += [(run_id, image, numbers[member_id], wanted) for member_id in member_ids]
+    added = execute_many(connection, ENQUEUE, rows)
+    if added < len(rows):
+        execute_many(connection, WANT, [(want, *key, want) for *key, want in rows])
+    return added
+
+
+def pending(run_id: int, gone: bool | None) -> list[ColumnElement[bool]]:  # noqa: FBT001  a condition, passed on
+    """Return what is true of the run's pending pairs, of those that want the member gone, or of all others."""
+    conditions = [PAIRS.c.run_id == run_id, _PENDING]
+    if gone is not None:
+        conditions.append(_bits(Want.GONE) == (Want.GONE.value if gone else 0))
+    return conditions
+
+
+def all_wants() -> ColumnElement[int]:
+    """Return the union of the wants of a group of pairs, for which SQLite has no function of its own."""
+    return sum((func.max(_bits(want)) for want in Want), start=literal_column("0"))
 
 
 def texts_of(records: Sequence[Outcome] | Sequence[Member]) -> set[str]:
@@ -121,7 +158,7 @@ def described_row(run_id: int, member: Member, numbers: dict[str, int]) -> tuple
 
 def select_outcomes(run_id: int, results: frozenset[Result] | None) -> Select[Any]:
     """Return the query whose rows `read_outcomes` takes: all of the run's pairs, or those with one of `results`."""
-    columns = [PAIRS.c[name] for name in (*KEY[1:], *SETTLED)]
+    columns = [PAIRS.c[name] for name in (*KEY[1:], "want", *SETTLED)]
     query = select(*columns).where(PAIRS.c.run_id == run_id).order_by(PAIRS.c.image, PAIRS.c.member)
     if results is None:
         return query
@@ -131,9 +168,8 @@ def select_outcomes(run_id: int, results: frozenset[Result] | None) -> Select[An
 
 def read_outcomes(connection: Connection, rows: Sequence[Row[Any]], names: Names) -> Iterator[Outcome]:
     """Yield rows of `select_outcomes` as what they were made of. Column by column: quicker than row by row."""
-    images, members, results, http_statuses, statuses, created, updated, schemas, tries, requests, reasons, *when = zip(
-        *rows, strict=True
-    )
+    images, members, wants, results, http_statuses, statuses, created, updated, schemas, *more = zip(*rows, strict=True)
+    tries, requests, reasons, *when = more
     texts = names.texts(connection, set().union(images, members, statuses, schemas, reasons))
     return map(
         Outcome,
@@ -149,4 +185,5 @@ def read_outcomes(connection: Connection, rows: Sequence[Row[Any]], names: Names
         map(unpack_request_id, requests),
         (texts.get(number, "") for number in reasons),
         *(map(unpack_time, times) for times in when),
+        map(WANTS.__getitem__, wants),
     )

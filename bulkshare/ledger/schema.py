@@ -42,6 +42,13 @@ NAMES = Table(
     Column("id", Integer, primary_key=True),
     Column("text", String(512), nullable=False),
     UniqueConstraint("text"),
+    sqlite_autoincrement=True,  # no number is given twice: who remembers one that is gone reads no other's text
+)
+LABELS = Table(  # the names that people gave to images and projects, by their IDs
+    "labels",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=False),  # names.id
+    Column("label", Text, nullable=False),
 )
 RUNS = Table(
     "runs",
@@ -67,6 +74,14 @@ RUNS = Table(
     Column("settings", JSON, nullable=False),  # `settings.pack_settings`
     Column("enqueued", Boolean, nullable=False, default=False),  # whether all its pairs are here
     Column("totals", JSON),  # of a run that is not running, so that old runs are listed without counting their pairs
+    sqlite_autoincrement=True,  # a run begun later has a larger number, whatever was pruned: `pruning` relies on it
+)
+TELEMETRY = Table(
+    "telemetry",
+    METADATA,
+    Column("run_id", Integer, primary_key=True, autoincrement=False),
+    Column("number", Integer, primary_key=True, autoincrement=False),  # of the invocation, from 1 on
+    Column("body", JSON, nullable=False),  # `telemetry.pack_telemetry`
 )
 PAIRS = Table(
     "pairs",
@@ -74,6 +89,7 @@ PAIRS = Table(
     Column("run_id", Integer, primary_key=True, autoincrement=False),
     Column("image", Integer, primary_key=True, autoincrement=False),  # this and the next: names.id
     Column("member", Integer, primary_key=True, autoincrement=False),
+    Column("want", SmallInteger, nullable=False),  # model.Want
     Column("result", SmallInteger),  # values.RESULT_CODES; NULL is pending
     Column("http_status", SmallInteger),
     Column("status", Integer),  # names.id

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from sqlalchemy import func, select, update
 
@@ -10,11 +10,14 @@ from bulkshare.ledger import pruning, runs
 from bulkshare.ledger.names import Names
 from bulkshare.ledger.pairs import (
     DESCRIBE,
-    ENQUEUE,
+    MARK_LISTED,
     SETTLE,
+    all_wants,
     batches,
     described_row,
+    enqueue,
     execute_many,
+    pending,
     read_outcomes,
     select_outcomes,
     settled_row,
@@ -23,8 +26,8 @@ from bulkshare.ledger.pairs import (
 )
 from bulkshare.ledger.schema import PAIRS
 from bulkshare.ledger.store import Store
-from bulkshare.ledger.values import RESULT_CODES, pack_time
-from bulkshare.model import Account, Outcome, Result, Run, RunState, Settings
+from bulkshare.ledger.values import RESULT_CODES, WANTS, pack_time
+from bulkshare.model import Account, Backlog, Job, Outcome, Result, Run, RunState, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from bulkshare.model import Member
+    from bulkshare.model import Block, Member
 
 ENQUEUED_AT_ONCE = 20_000  # pairs in one transaction: others get to write in between
 READ_AT_ONCE = 5_000  # rows
@@ -124,17 +127,16 @@ class SqlLedger:
 
     # --- the work list -------------------------------------------------------------------------------------------
 
-    def enqueue(self, run_id: int, blocks: Iterable[tuple[str, Sequence[str]]]) -> int:
-        """See `ports.Ledger`. Commits as it goes: called again after a kill, it adds what is missing."""
+    def enqueue(self, run_id: int, blocks: Iterable[Block]) -> int:
+        """See `ports.Ledger`. Commits as it goes: called again after a kill, it adds what is missing.
+
+        A pending pair that wanted something else wants what it is given here; that it is LISTED stays.
+        """
         added = 0
         for batch in batches(blocks, ENQUEUED_AT_ONCE):
             with self._store.writing() as connection:
                 numbers = self._names.numbers(connection, texts_of_blocks(batch))
-                rows: list[tuple[Any, ...]] = []
-                for image_id, member_ids in batch:
-                    image = numbers[image_id]
-                    rows += [(run_id, image, numbers[member_id]) for member_id in member_ids]
-                added += execute_many(connection, ENQUEUE, rows)
+                added += enqueue(connection, run_id, batch, numbers)
             self._names.remember(numbers)
         return added
 
@@ -143,11 +145,11 @@ class SqlLedger:
         with self._store.writing() as connection:
             runs.mark_enqueued(connection, run_id)
 
-    def pending_images(self, run_id: int, *, after: str | None, limit: int) -> list[tuple[str, int]]:
+    def pending_images(self, run_id: int, *, after: str | None, limit: int, gone: bool | None = None) -> list[Backlog]:
         """See `ports.Ledger`."""
         query = (
-            select(PAIRS.c.image, func.count())
-            .where(PAIRS.c.run_id == run_id, PAIRS.c.result.is_(None))
+            select(PAIRS.c.image, func.count(), all_wants())
+            .where(*pending(run_id, gone))
             .group_by(PAIRS.c.image)
             .order_by(PAIRS.c.image)
             .limit(limit)
@@ -155,21 +157,33 @@ class SqlLedger:
         with self._store.reading() as connection:
             rows = connection.execute(query.where(PAIRS.c.image > self._number(connection, after))).all()
             texts = self._names.texts(connection, [row[0] for row in rows])
-            return [(texts[image], count) for image, count in rows]
+            return [Backlog(texts[image], count, WANTS[want]) for image, count, want in rows]
 
-    def pending_members(self, run_id: int, image_id: str, *, after: str | None, limit: int) -> list[str]:
+    def pending_jobs(
+        self, run_id: int, image_id: str, *, after: str | None, limit: int, gone: bool | None = None
+    ) -> list[Job]:
         """See `ports.Ledger`."""
-        query = select(PAIRS.c.member).order_by(PAIRS.c.member).limit(limit)
+        query = select(PAIRS.c.member, PAIRS.c.want).where(*pending(run_id, gone)).order_by(PAIRS.c.member).limit(limit)
         with self._store.reading() as connection:
-            pending = self._pending(connection, run_id, image_id)
-            members = connection.scalars(query.where(*pending, PAIRS.c.member > self._number(connection, after))).all()
-            texts = self._names.texts(connection, members)
-            return [texts[member] for member in members]
+            here = PAIRS.c.image == self._number(connection, image_id)
+            rows = connection.execute(query.where(here, PAIRS.c.member > self._number(connection, after))).all()
+            texts = self._names.texts(connection, [row[0] for row in rows])
+            return [Job(image_id, texts[member], WANTS[want]) for member, want in rows]
+
+    def mark_listed(self, run_id: int, image_id: str, member_ids: Sequence[str]) -> None:
+        """See `ports.Ledger`."""
+        if not member_ids:
+            return
+        with self._store.writing() as connection:
+            numbers = self._names.numbers(connection, {image_id, *member_ids})
+            image = numbers[image_id]
+            execute_many(connection, MARK_LISTED, [(run_id, image, numbers[member]) for member in member_ids])
+        self._names.remember(numbers)
 
     # --- the record ----------------------------------------------------------------------------------------------
 
     def settle(self, run_id: int, outcomes: Sequence[Outcome]) -> None:
-        """See `ports.Ledger`."""
+        """See `ports.Ledger`. What a pair wants stays as it was enqueued, whatever the outcome's `want`."""
         if not outcomes:
             return
         with self._store.writing() as connection:
@@ -177,13 +191,15 @@ class SqlLedger:
             execute_many(connection, SETTLE, [settled_row(run_id, outcome, numbers) for outcome in outcomes])
         self._names.remember(numbers)
 
-    def settle_rest(self, run_id: int, image_id: str, *, result: Result, reason: str, now: datetime) -> int:
+    def settle_rest(
+        self, run_id: int, image_id: str, *, result: Result, reason: str, now: datetime, gone: bool | None = None
+    ) -> int:
         """See `ports.Ledger`."""
         with self._store.writing() as connection:
             numbers = self._names.numbers(connection, {reason} - {""})
             settled = connection.execute(
                 update(PAIRS)
-                .where(*self._pending(connection, run_id, image_id))
+                .where(*pending(run_id, gone), PAIRS.c.image == self._number(connection, image_id))
                 .values(result=RESULT_CODES[result], reason=numbers.get(reason), attempts=0, settled_at=pack_time(now))
             )
             count = settled.rowcount
@@ -227,10 +243,6 @@ class SqlLedger:
             rows = connection.execution_options(yield_per=READ_AT_ONCE).execute(query)
             for part in rows.partitions():
                 yield from read_outcomes(connection, part, self._names)
-
-    def _pending(self, connection: Connection, run_id: int, image_id: str) -> tuple[Any, ...]:
-        image = self._number(connection, image_id)
-        return PAIRS.c.run_id == run_id, PAIRS.c.image == image, PAIRS.c.result.is_(None)
 
     def _number(self, connection: Connection, text: str | None) -> int:
         """Return the number of a name, or 0, which comes before all and is nobody's."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 
-from bulkshare.model import Result
+from bulkshare.model import Result, Want
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
@@ -15,8 +15,17 @@ USUAL_REQUEST_ID = re.compile(r"req-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]
 AS_TEXT, AS_UUID = b"\0", b"\1"  # the first byte tells what follows
 
 # The numbers are in files of users: append, never renumber. A pair without one is pending.
-RESULT_CODES = {Result.SHARED: 1, Result.ALREADY: 2, Result.REJECTED: 3, Result.FAILED: 4, Result.SKIPPED: 5}
+RESULT_CODES = {
+    Result.SHARED: 1,
+    Result.ALREADY: 2,
+    Result.REJECTED: 3,
+    Result.FAILED: 4,
+    Result.SKIPPED: 5,
+    Result.REMOVED: 6,
+    Result.ABSENT: 7,
+}
 RESULTS: dict[int | None, Result] = {code: result for result, code in RESULT_CODES.items()} | {None: Result.PENDING}
+WANTS = tuple(map(Want, range(2 * max(Want))))  # by their numbers: to make a flag anew for each pair takes long
 
 
 def pack_time(value: datetime | None) -> int | None:

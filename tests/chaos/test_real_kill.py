@@ -13,7 +13,7 @@ import pytest
 from bulkshare.engine import Engine
 from bulkshare.identity import Identified
 from bulkshare.ledger import SqlLedger
-from bulkshare.model import AS_PLANNED, Account, Connection, Limits, RetryPolicy
+from bulkshare.model import AS_PLANNED, Account, Block, Connection, Limits, RetryPolicy
 from bulkshare.pacing import Breaker, Paced
 from bulkshare.transport import HttpTransport
 from tests.engine.fakes import Recording
@@ -113,7 +113,7 @@ async def run_impatiently(cloud: RealCloud, images: list[str], place: Path, *, t
     limits, stopping = Limits(CONCURRENCY, 500.0, 4), anyio.Event()
     identity, ledger = Known(cloud), SqlLedger.open(str(place))
     run = ledger.begin(plan="impatient", fingerprint="f" * 64, account=identity.account, now=datetime.now(UTC))
-    ledger.enqueue(run.id, ((image, PROJECTS) for image in images))
+    ledger.enqueue(run.id, (Block(image, PROJECTS) for image in images))
     http = HttpTransport(Connection(cloud.endpoint), connections=CONCURRENCY, total_seconds=total_seconds)
     async with http:
         paced = Paced(http, limits, breaker=Breaker(), stopping=stopping, wall=lambda: datetime.now(UTC))

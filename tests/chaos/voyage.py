@@ -13,7 +13,7 @@ import anyio
 from bulkshare.engine import Engine
 from bulkshare.identity import Identified
 from bulkshare.ledger import SqlLedger
-from bulkshare.model import Account, Connection, Limits, Outcome, Reply, Request, RetryPolicy
+from bulkshare.model import Account, Block, Connection, Limits, Outcome, Reply, Request, RetryPolicy
 from bulkshare.pacing import Breaker, Paced
 from bulkshare.transport import HttpTransport
 from tests.chaos.clock import run_over_sockets, wall
@@ -116,7 +116,7 @@ async def _sail(
     async with FaultyCloud(weather, seed, present) as cloud:
         tokens = Tokens(cloud)
         run = ledger.begin(plan="chaos", fingerprint="f" * 64, account=tokens.account, now=clock())
-        ledger.enqueue(run.id, PLAN.items())
+        ledger.enqueue(run.id, (Block(image_id, member_ids) for image_id, member_ids in PLAN.items()))
         http = HttpTransport(
             Connection(cloud.endpoint.replace(HOST, weather.host)),
             connections=limits.concurrency,

@@ -113,11 +113,11 @@ class MemoryLedger:
         ordered = sorted(counts.items())
         return [item for item in ordered if after is None or item[0] > after][:limit]
 
-    def pending_members(self, run_id: int, image_id: str, *, after: str | None, limit: int) -> list[str]:
+    def pending_jobs(self, run_id: int, image_id: str, *, after: str | None, limit: int) -> list[Job]:
         """See the port."""
         del run_id
         pending = sorted(m for (i, m), row in self.rows.items() if i == image_id and row.result is Result.PENDING)
-        return [member for member in pending if after is None or member > after][:limit]
+        return [Job(image_id, member) for member in pending if after is None or member > after][:limit]
 
     def settle(self, run_id: int, outcomes: Sequence[Outcome]) -> None:
         """See the port."""
@@ -133,8 +133,8 @@ class MemoryLedger:
 
     def settle_rest(self, run_id: int, image_id: str, *, result: Result, reason: str, now: datetime) -> int:
         """See the port."""
-        rest = self.pending_members(run_id, image_id, after=None, limit=10**9)
-        for member in rest:
+        rest = self.pending_jobs(run_id, image_id, after=None, limit=10**9)
+        for _, member, _ in rest:
             self.rows[image_id, member] = Outcome(image_id, member, result, reason=reason, settled_at=now)
         return len(rest)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import tempfile
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import reduce
+from operator import or_
 from pathlib import Path
 
 from hypothesis import settings
@@ -12,25 +14,27 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from bulkshare.ledger import SqlLedger
-from bulkshare.model import Account, Job, Member, Outcome, Result, RunState
+from bulkshare.model import Account, Backlog, Block, Job, Member, Outcome, Result, RunState, Want
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 ACCOUNT = Account("prod", "eu-de", "https://images.example", "alice", "golden", "p1")
 RUNS = 2
 IMAGES = ["i1", "i2", "m1"]  # an image may have the ID of a project
 MEMBERS = ["m1", "m2", "m3", "m4", "M1"]
-JOBS = [Job(image_id, member_id) for image_id in IMAGES for member_id in MEMBERS]
+Pair = tuple[str, str]
 DONE = sorted(set(Result) - {Result.PENDING})
 
 handles = st.integers(0, 1)
 runs = st.integers(0, RUNS - 1)
 images = st.sampled_from(IMAGES)
-jobs = st.sampled_from(JOBS)
 times = st.none() | st.integers(-(10**12), 10**13).map(lambda number: NOW + timedelta(milliseconds=number))
 texts = st.none() | st.sampled_from(["pending", "accepted", ""]) | st.text(max_size=20)
 usual_request_ids = st.uuids().map("req-{}".format)
 request_ids = st.none() | st.text() | usual_request_ids | st.just("req-ABCDEF01-2345-6789-0123-456789012345")
-blocks = st.lists(st.tuples(images, st.lists(st.sampled_from(MEMBERS), max_size=6)), max_size=4)
+wants = st.integers(0, 2 * max(Want) - 1).map(Want) | st.sampled_from([Want.MEMBER, Want.GONE])
+some_members = st.lists(st.sampled_from(MEMBERS), max_size=6)
+blocks = st.lists(st.builds(Block, images, some_members, wants), max_size=4)
+gone = st.sampled_from([None, False, True])
 outcomes = st.builds(
     Outcome,
     image_id=images,
@@ -46,6 +50,7 @@ outcomes = st.builds(
     reason=st.just("") | st.text(max_size=20),
     started_at=times,
     settled_at=times,
+    want=wants,
 )
 members = st.builds(
     Member,
@@ -56,6 +61,11 @@ members = st.builds(
     updated_at=times,
     schema=texts,
 )
+
+
+def pair_of(row: Outcome | Member) -> Pair:
+    """Return what the row is about."""
+    return row.image_id, row.member_id
 
 
 class LedgerLikeADict(RuleBasedStateMachine):
@@ -71,7 +81,7 @@ class LedgerLikeADict(RuleBasedStateMachine):
             for number in range(RUNS)
         ]
         self.states = [RunState.RUNNING] * RUNS
-        self.rows: list[dict[Job, Outcome]] = [{} for _ in range(RUNS)]
+        self.rows: list[dict[Pair, Outcome]] = [{} for _ in range(RUNS)]
 
     def teardown(self) -> None:
         """Close the file and remove it."""
@@ -80,40 +90,64 @@ class LedgerLikeADict(RuleBasedStateMachine):
         self.folder.cleanup()
 
     @rule(handle=handles, run=runs, blocks=blocks)
-    def enqueue(self, handle: int, run: int, blocks: list[tuple[str, list[str]]]) -> None:
-        """What is there already stays as it is."""
-        wanted = {Job(image_id, member_id) for image_id, member_ids in blocks for member_id in member_ids}
-        new = wanted - set(self.rows[run])
-        self.rows[run] |= {job: Outcome(job.image_id, job.member_id, Result.PENDING) for job in new}
-        assert self.handles[handle].enqueue(self.run_ids[run], blocks) == len(new)
+    def enqueue(self, handle: int, run: int, blocks: list[Block]) -> None:
+        """What is there stays as it is, but for what a pending pair wants: that is what was said last, or LISTED."""
+        rows = self.rows[run]
+        before = len(rows)
+        for image_id, member_ids, want in blocks:
+            for pair in ((image_id, member_id) for member_id in member_ids):
+                row = rows.get(pair)
+                if row is None:
+                    rows[pair] = Outcome(*pair, Result.PENDING, want=want)
+                elif row.result is Result.PENDING:
+                    rows[pair] = replace(row, want=want | row.want & Want.LISTED)
+        assert self.handles[handle].enqueue(self.run_ids[run], blocks) == len(rows) - before
+
+    @rule(handle=handles, run=runs, image_id=images, member_ids=some_members)
+    def mark_listed(self, handle: int, run: int, image_id: str, member_ids: list[str]) -> None:
+        """Only pending pairs are marked, however often."""
+        for pair in ((image_id, member_id) for member_id in member_ids):
+            row = self.rows[run].get(pair)
+            if row is not None and row.result is Result.PENDING:
+                self.rows[run][pair] = replace(row, want=row.want | Want.LISTED)
+        self.handles[handle].mark_listed(self.run_ids[run], image_id, member_ids)
 
     @rule(handle=handles, run=runs, batch=st.lists(outcomes, max_size=6))
     def settle(self, handle: int, run: int, batch: list[Outcome]) -> None:
-        """The last word counts, and only for pairs that were enqueued."""
+        """The last word counts, but for what is wanted, and only for pairs that were enqueued."""
         for outcome in batch:
-            job = Job(outcome.image_id, outcome.member_id)
-            if job in self.rows[run]:
-                self.rows[run][job] = outcome
+            row = self.rows[run].get(pair_of(outcome))
+            if row is not None:
+                self.rows[run][pair_of(outcome)] = replace(outcome, want=row.want)
         self.handles[handle].settle(self.run_ids[run], batch)
 
-    @rule(handle=handles, run=runs, image_id=images, result=st.sampled_from(DONE), reason=st.text(max_size=5))
-    def settle_rest(self, handle: int, run: int, image_id: str, result: Result, reason: str) -> None:
+    @rule(
+        handle=handles,
+        run=runs,
+        image_id=images,
+        result=st.sampled_from(DONE),
+        reason=st.text(max_size=5),
+        gone=gone,
+    )
+    def settle_rest(
+        self, handle: int, run: int, image_id: str, result: Result, reason: str, *, gone: bool | None
+    ) -> None:
         """Only pairs that are pending are settled."""
-        rest = [row for row in self._pending(run) if row.image_id == image_id]
+        rest = [row for row in self._pending(run, gone=gone) if row.image_id == image_id]
         for row in rest:
-            job = Job(row.image_id, row.member_id)
-            self.rows[run][job] = replace(row, result=result, reason=reason, settled_at=NOW)
-        count = self.handles[handle].settle_rest(self.run_ids[run], image_id, result=result, reason=reason, now=NOW)
+            self.rows[run][pair_of(row)] = replace(row, result=result, reason=reason, settled_at=NOW)
+        count = self.handles[handle].settle_rest(
+            self.run_ids[run], image_id, result=result, reason=reason, now=NOW, gone=gone
+        )
         assert count == len(rest)
 
     @rule(handle=handles, run=runs, batch=st.lists(members, max_size=4))
     def describe(self, handle: int, run: int, batch: list[Member]) -> None:
         """The cloud's fields change, of settled pairs only; all else stays."""
         for member in batch:
-            job = Job(member.image_id, member.member_id)
-            row = self.rows[run].get(job)
+            row = self.rows[run].get(pair_of(member))
             if row is not None and row.result is not Result.PENDING:
-                self.rows[run][job] = replace(
+                self.rows[run][pair_of(member)] = replace(
                     row,
                     status=member.status,
                     created_at=member.created_at,
@@ -137,40 +171,41 @@ class LedgerLikeADict(RuleBasedStateMachine):
         self.handles[handle].close()
         self.handles[handle] = SqlLedger.open(self.place)
 
-    @rule(handle=handles, run=runs, limit=st.integers(1, 4))
-    def read_what_is_pending(self, handle: int, run: int, limit: int) -> None:
+    @rule(handle=handles, run=runs, limit=st.integers(1, 4), gone=gone)
+    def read_what_is_pending(self, handle: int, run: int, limit: int, *, gone: bool | None) -> None:
         """The pages together have every pair that is pending once, in the order in which `outcomes` has them."""
         ledger, run_id = self.handles[handle], self.run_ids[run]
         found: list[Job] = []
-        after_image: str | None = None
-        while page := ledger.pending_images(run_id, after=after_image, limit=limit):
+        last_image: str | None = None
+        while page := ledger.pending_images(run_id, after=last_image, limit=limit, gone=gone):
             assert len(page) <= limit
-            for image_id, count in page:
-                before, after = len(found), None
-                while part := ledger.pending_members(run_id, image_id, after=after, limit=limit):
+            for backlog in page:
+                here: list[Job] = []
+                last_image, last = backlog.image_id, None
+                while part := ledger.pending_jobs(run_id, last_image, after=last, limit=limit, gone=gone):
                     assert len(part) <= limit
-                    found += [Job(image_id, member_id) for member_id in part]
-                    after = part[-1]
-                assert len(found) - before == count
-            after_image = page[-1][0]
-        told = [Job(row.image_id, row.member_id) for row in ledger.outcomes(run_id) if row.result is Result.PENDING]
-        assert found == told
+                    here += part
+                    last = part[-1].member_id
+                assert backlog == Backlog(last_image, len(here), reduce(or_, (job.want for job in here)))
+                found += here
+        pending = set(map(pair_of, self._pending(run, gone=gone)))
+        rows = (row for row in ledger.outcomes(run_id) if pair_of(row) in pending)
+        assert found == [Job(row.image_id, row.member_id, row.want) for row in rows]
+        assert len(found) == len(pending)
 
     @rule(handle=handles, run=runs, results=st.frozensets(st.sampled_from(sorted(Result))))
     def read_some_results(self, handle: int, run: int, results: frozenset[Result]) -> None:
         """Only rows with those results are told."""
         told = list(self.handles[handle].outcomes(self.run_ids[run], results=results))
         rows = self.rows[run].items()
-        assert {Job(row.image_id, row.member_id): row for row in told} == {
-            job: row for job, row in rows if row.result in results
-        }
+        assert {pair_of(row): row for row in told} == {pair: row for pair, row in rows if row.result in results}
 
     @rule(handle=handles, run=runs)
     def read_what_is_undescribed(self, handle: int, run: int) -> None:
         """Pairs that are `already` there, without a status."""
         told = self.handles[handle].undescribed(self.run_ids[run])
-        found = [Job(image_id, member_id) for image_id, member_ids in told for member_id in member_ids]
-        wanted = {job for job, row in self.rows[run].items() if row.result is Result.ALREADY and row.status is None}
+        found = [(image_id, member_id) for image_id, member_ids in told for member_id in member_ids]
+        wanted = {pair for pair, row in self.rows[run].items() if row.result is Result.ALREADY and row.status is None}
         assert len({image_id for image_id, _ in told}) == len(told)
         assert len(found) == len(set(found))
         assert set(found) == wanted
@@ -182,12 +217,13 @@ class LedgerLikeADict(RuleBasedStateMachine):
             for run_id, rows in zip(self.run_ids, self.rows, strict=True):
                 told = list(ledger.outcomes(run_id))
                 assert len(told) == len(rows)
-                assert {Job(row.image_id, row.member_id): row for row in told} == rows
+                assert {pair_of(row): row for row in told} == rows
                 totals = ledger.totals(run_id)
                 assert totals == {result: sum(row.result is result for row in rows.values()) for result in Result}
 
-    def _pending(self, run: int) -> list[Outcome]:
-        return [row for row in self.rows[run].values() if row.result is Result.PENDING]
+    def _pending(self, run: int, *, gone: bool | None = None) -> list[Outcome]:
+        pending = [row for row in self.rows[run].values() if row.result is Result.PENDING]
+        return [row for row in pending if gone is None or (Want.GONE in row.want) == gone]
 
 
 TestLedgerLikeADict = LedgerLikeADict.TestCase

@@ -17,7 +17,7 @@ from sqlalchemy import event
 
 from bulkshare.errors import LedgerError
 from bulkshare.ledger import RunLock, SqlLedger
-from bulkshare.model import Outcome, Result
+from bulkshare.model import Block, Outcome, Result
 from tests.ledgers import NOW, begin, finish, open_at_once, outcome
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def test_a_damaged_ledger(place: Path) -> None:
     """Pages overwritten by something else are told when they are read, with what to do."""
     ledger = SqlLedger.open(str(place))
     run = begin(ledger)
-    ledger.enqueue(run.id, [(f"i{n}", [f"p{m}" for m in range(100)]) for n in range(100)])
+    ledger.enqueue(run.id, [Block(f"i{n}", [f"p{m}" for m in range(100)]) for n in range(100)])
     ledger.close()
     size = place.stat().st_size
     with place.open("r+b") as file:
@@ -218,7 +218,7 @@ def test_a_lock_in_a_directory_of_somebody_else(ledger: SqlLedger, foreign: Path
 def test_a_full_disk(ledger: SqlLedger, place: Path) -> None:
     """Nothing is half written, the message says what to do, and with room again all goes on."""
     run = begin(ledger)
-    ledger.enqueue(run.id, [("i1", ["p1", "p2"])])
+    ledger.enqueue(run.id, [Block("i1", ["p1", "p2"])])
     on_connect(ledger, f"PRAGMA max_page_count={place.stat().st_size // 4096}")
     reason = "long " * 10_000
     with pytest.raises(LedgerError, match="make room on the disk") as caught:
@@ -233,7 +233,7 @@ def test_a_full_disk(ledger: SqlLedger, place: Path) -> None:
 def test_an_interrupted_write_leaves_nothing_behind(ledger: SqlLedger) -> None:
     """Ctrl-C in the middle of a transaction undoes it; neither this ledger nor another one has to wait."""
     run = begin(ledger)
-    ledger.enqueue(run.id, [("i1", ["p1", "p2"])])
+    ledger.enqueue(run.id, [Block("i1", ["p1", "p2"])])
     engine = ledger._store._engine
 
     def interrupt(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
@@ -323,7 +323,7 @@ def test_processes_open_a_new_ledger_at_once(tmp_path: Path) -> None:
 def test_reading_does_not_wait_for_a_writer(ledger: SqlLedger, place: Path) -> None:
     """While a transaction holds the write lock, others open the ledger and read it as it was."""
     run = begin(ledger)
-    ledger.enqueue(run.id, [("i1", ["p1"])])
+    ledger.enqueue(run.id, [Block("i1", ["p1"])])
     with closing(sqlite3.connect(place, isolation_level=None)) as writer:
         writer.execute("BEGIN IMMEDIATE")
         writer.execute("UPDATE pairs SET result = 4")
@@ -337,7 +337,7 @@ def test_reading_does_not_wait_for_a_writer(ledger: SqlLedger, place: Path) -> N
 def test_a_reading_left_half_way_does_not_hold_the_log(ledger: SqlLedger, place: Path) -> None:
     """The write-ahead log can be emptied once the generator of a half-read export is closed, and not before."""
     run = begin(ledger)
-    ledger.enqueue(run.id, [("i1", [f"p{number}" for number in range(12_000)])])
+    ledger.enqueue(run.id, [Block("i1", [f"p{number}" for number in range(12_000)])])
 
     def checkpoint() -> bool:
         with closing(sqlite3.connect(place, timeout=0)) as raw:

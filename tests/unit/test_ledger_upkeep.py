@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bulkshare.ledger import SqlLedger
-from bulkshare.model import Account, Limits, Outcome, Result, RetryPolicy, Run, Settings
+from bulkshare.model import Account, Block, Limits, Outcome, Result, RetryPolicy, Run, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +35,7 @@ def begin(ledger: SqlLedger, *, account: Account = ACCOUNT, settings: Settings |
 
 def settle(ledger: SqlLedger, run: Run, image_id: str, reason: str) -> None:
     """Enqueue a pair and settle it."""
-    ledger.enqueue(run.id, [(image_id, ["member"])])
+    ledger.enqueue(run.id, [Block(image_id, ["member"])])
     ledger.settle(run.id, [Outcome(image_id, "member", Result.FAILED, reason=reason, attempts=1)])
 
 
@@ -86,7 +86,9 @@ def test_prune(ledger: SqlLedger, *, names: bool) -> None:
 def test_prune_gives_back_room(ledger: SqlLedger) -> None:
     """With the names nobody uses the file shrinks."""
     run = begin(ledger)
-    ledger.enqueue(run.id, [(f"image-{number}", [f"{number}-{n:032}" for n in range(500)]) for number in range(20)])
+    ledger.enqueue(
+        run.id, [Block(f"image-{number}", [f"{number}-{n:032}" for n in range(500)]) for number in range(20)]
+    )
     ledger.close()  # what was written goes from the log into the file
     with_pairs = ledger.path.stat().st_size
     ledger.prune([run.id], names=True)

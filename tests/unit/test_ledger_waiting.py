@@ -11,7 +11,7 @@ import pytest
 
 from bulkshare.errors import LedgerError
 from bulkshare.ledger import SqlLedger, names, store
-from bulkshare.model import Result
+from bulkshare.model import Block, Result
 from tests.ledgers import begin, finish, outcome
 
 if TYPE_CHECKING:
@@ -80,9 +80,9 @@ def test_more_texts_than_are_remembered(place: Path, monkeypatch: pytest.MonkeyP
     run, other = begin(ledger), begin(ledger)
     jobs = [(image_id, f"p{number}") for image_id in ("i1", "i2", "i3") for number in range(5)]
     for image_id, member_id in jobs:
-        ledger.enqueue(run.id, [(image_id, [member_id])])
+        ledger.enqueue(run.id, [Block(image_id, [member_id])])
         ledger.settle(run.id, [outcome(image_id, member_id, reason=f"{image_id} {member_id}")])
-        ledger.enqueue(other.id, [(f"other {image_id}", [f"other {member_id}"])])
+        ledger.enqueue(other.id, [Block(f"other {image_id}", [f"other {member_id}"])])
     found = []
     for row in ledger.outcomes(run.id):
         assert len(list(ledger.outcomes(other.id))) == len(jobs)
@@ -96,7 +96,7 @@ def test_runs_that_have_ended_are_not_counted_again(place: Path) -> None:
     """The totals of an ended run are kept with it, so that a list of runs does not read all their pairs."""
     ledger = SqlLedger.open(str(place))
     run = begin(ledger)
-    ledger.enqueue(run.id, [("i1", ["p1", "p2"])])
+    ledger.enqueue(run.id, [Block("i1", ["p1", "p2"])])
     ended = finish(ledger, run.id)
     with closing(sqlite3.connect(place, isolation_level=None)) as raw:
         raw.execute("DELETE FROM pairs")

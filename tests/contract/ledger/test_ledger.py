@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bulkshare.model import Member, Outcome, Result
+from bulkshare.model import Backlog, Block, Job, Member, Outcome, Result
 from tests.ledgers import NOW, SETTLED, begin, by_pair, finish, outcome
 
 if TYPE_CHECKING:
@@ -23,20 +23,21 @@ LATER = NOW + timedelta(hours=1)
 
 def images_of(ledger: Ledger, run_id: int, limit: int) -> list[tuple[str, int]]:
     """Read the pending images in pages of that size."""
-    found: list[tuple[str, int]] = []
-    while page := ledger.pending_images(run_id, after=found[-1][0] if found else None, limit=limit):
+    found: list[Backlog] = []
+    while page := ledger.pending_images(run_id, after=found[-1].image_id if found else None, limit=limit):
         assert len(page) <= limit
         found += page
-    return found
+    return [(backlog.image_id, backlog.pairs) for backlog in found]
 
 
 def members_of(ledger: Ledger, run_id: int, image_id: str, limit: int) -> list[str]:
     """Read an image's pending members in pages of that size."""
-    found: list[str] = []
-    while page := ledger.pending_members(run_id, image_id, after=found[-1] if found else None, limit=limit):
+    found: list[Job] = []
+    while page := ledger.pending_jobs(run_id, image_id, after=found[-1].member_id if found else None, limit=limit):
         assert len(page) <= limit
         found += page
-    return found
+    assert {job.image_id for job in found} <= {image_id}
+    return [job.member_id for job in found]
 
 
 # --- the work list ---------------------------------------------------------------------------------------------------
@@ -45,7 +46,7 @@ def members_of(ledger: Ledger, run_id: int, image_id: str, limit: int) -> list[s
 def test_enqueued_pairs_are_pending(ledger: Ledger) -> None:
     """A pair that is only enqueued has its image, its member and nothing else."""
     run = begin(ledger)
-    assert ledger.enqueue(run.id, [("i1", ["p1", "p2"]), ("i2", ["p1"])]) == 3
+    assert ledger.enqueue(run.id, [Block("i1", ["p1", "p2"]), Block("i2", ["p1"])]) == 3
     expected = [Outcome(i, p, Result.PENDING) for i, p in (("i1", "p1"), ("i1", "p2"), ("i2", "p1"))]
     assert sorted(ledger.outcomes(run.id), key=repr) == sorted(expected, key=repr)
 
@@ -53,30 +54,30 @@ def test_enqueued_pairs_are_pending(ledger: Ledger) -> None:
 def test_enqueue_again_adds_what_is_new(ledger: Ledger) -> None:
     """Enqueueing is idempotent, and counts only the new pairs."""
     run = begin(ledger)
-    assert ledger.enqueue(run.id, [("i1", ["p1", "p2"])]) == 2
-    assert ledger.enqueue(run.id, [("i1", ["p1", "p2"])]) == 0
-    assert ledger.enqueue(run.id, [("i1", ["p2", "p3"]), ("i2", ["p1"])]) == 2
+    assert ledger.enqueue(run.id, [Block("i1", ["p1", "p2"])]) == 2
+    assert ledger.enqueue(run.id, [Block("i1", ["p1", "p2"])]) == 0
+    assert ledger.enqueue(run.id, [Block("i1", ["p2", "p3"]), Block("i2", ["p1"])]) == 2
     assert ledger.totals(run.id)[Result.PENDING] == 4
 
 
 def test_a_pair_named_twice_in_one_go_is_one(ledger: Ledger) -> None:
     """Repeats within a call, in one block or in two, are one pair."""
     run = begin(ledger)
-    assert ledger.enqueue(run.id, [("i1", ["p1", "p1"]), ("i1", ["p1", "p2"])]) == 2
+    assert ledger.enqueue(run.id, [Block("i1", ["p1", "p1"]), Block("i1", ["p1", "p2"])]) == 2
     assert members_of(ledger, run.id, "i1", 10) == ["p1", "p2"]
 
 
 def test_enqueue_keeps_what_is_settled(ledger: Ledger) -> None:
     """A settled pair that is enqueued again stays as it is."""
     run = begin(ledger)
-    ledger.enqueue(run.id, [("i1", ["p1", "p2"])])
+    ledger.enqueue(run.id, [Block("i1", ["p1", "p2"])])
     ledger.settle(run.id, [outcome("i1", "p1")])
-    assert ledger.enqueue(run.id, [("i1", ["p1", "p2"])]) == 0
+    assert ledger.enqueue(run.id, [Block("i1", ["p1", "p2"])]) == 0
     assert by_pair(ledger.outcomes(run.id))["i1", "p1"] == outcome("i1", "p1")
 
 
-@pytest.mark.parametrize("blocks", [[], [("i1", [])]])
-def test_enqueue_of_nothing(ledger: Ledger, blocks: list[tuple[str, list[str]]]) -> None:
+@pytest.mark.parametrize("blocks", [[], [Block("i1", [])]])
+def test_enqueue_of_nothing(ledger: Ledger, blocks: list[Block]) -> None:
     """No blocks, or a block without members, make no pair."""
     run = begin(ledger)
     assert ledger.enqueue(run.id, blocks) == 0
@@ -88,7 +89,7 @@ def test_enqueue_takes_a_stream_larger_than_its_transactions(ledger: Ledger) -> 
     run = begin(ledger)
     large = [f"p{number}" for number in range(45_000)]
     small = large[:7]
-    assert ledger.enqueue(run.id, ((f"i{n}", large if n == 1 else small) for n in range(4))) == 45_021
+    assert ledger.enqueue(run.id, (Block(f"i{n}", large if n == 1 else small) for n in range(4))) == 45_021
     assert images_of(ledger, run.id, 10) == [("i0", 7), ("i1", 45_000), ("i2", 7), ("i3", 7)]
 
 
@@ -97,7 +98,7 @@ def test_pages_have_each_pending_pair_once(ledger: Ledger, limit: int) -> None:
     """Read in pages of any size, the pending pairs come once each and in one order, the same each time."""
     run = begin(ledger)
     members = [f"p{number * 7 % 10}" for number in range(10)]  # not sorted
-    ledger.enqueue(run.id, [(image_id, members) for image_id in ("i2", "i9", "i1", "i5")])
+    ledger.enqueue(run.id, [Block(image_id, members) for image_id in ("i2", "i9", "i1", "i5")])
     ledger.settle(run.id, [outcome("i9", member) for member in members[:4]] + [outcome("i1", p) for p in members])
     images = images_of(ledger, run.id, limit)
     assert dict(images) == {"i2": 10, "i9": 6, "i5": 10}
@@ -112,23 +113,23 @@ def test_pages_have_each_pending_pair_once(ledger: Ledger, limit: int) -> None:
 def test_the_order_stays_when_pairs_are_added_and_settled(ledger: Ledger) -> None:
     """Whoever is in the middle of the images misses none when others settle and the plan grows."""
     run = begin(ledger)
-    ledger.enqueue(run.id, [(f"i{n}", ["p1", "p2"]) for n in range(6)])
+    ledger.enqueue(run.id, [Block(f"i{n}", ["p1", "p2"]) for n in range(6)])
     before = [image_id for image_id, _ in images_of(ledger, run.id, 10)]
     ledger.settle(run.id, [outcome(before[0], p, reason=f"new text {p}") for p in ("p1", "p2")])
-    ledger.enqueue(run.id, [("a-new-one", ["p1"])])
+    ledger.enqueue(run.id, [Block("a-new-one", ["p1"])])
     after = [image_id for image_id, _ in images_of(ledger, run.id, 10) if image_id != "a-new-one"]
     assert after == before[1:]
     page = ledger.pending_images(run.id, after=before[0], limit=100)  # which is settled by now
-    assert [image_id for image_id, _ in page if image_id != "a-new-one"] == before[1:]
+    assert [backlog.image_id for backlog in page if backlog.image_id != "a-new-one"] == before[1:]
 
 
 def test_what_is_not_there_is_not_pending(ledger: Ledger) -> None:
     """Unknown runs and images have no pending pairs."""
     run = begin(ledger)
-    ledger.enqueue(run.id, [("i1", ["p1"])])
+    ledger.enqueue(run.id, [Block("i1", ["p1"])])
     assert ledger.pending_images(run.id + 1, after=None, limit=10) == []
-    assert ledger.pending_members(run.id, "no such image", after=None, limit=10) == []
-    assert ledger.pending_members(run.id + 1, "i1", after=None, limit=10) == []
+    assert ledger.pending_jobs(run.id, "no such image", after=None, limit=10) == []
+    assert ledger.pending_jobs(run.id + 1, "i1", after=None, limit=10) == []
 
 
 # --- the record ------------------------------------------------------------------------------------------------------
@@ -138,7 +139,7 @@ def test_what_is_not_there_is_not_pending(ledger: Ledger) -> None:
 def test_settled_pairs_are_read_as_they_were_written(ledger: Ledger, result: Result) -> None:
     """Every field comes back, full or empty."""
     run = begin(ledger)
-    ledger.enqueue(run.id, [("i1", ["p1", "p2", "p3"])])
+    ledger.enqueue(run.id, [Block("i1", ["p1", "p2", "p3"])])
     full, bare = outcome("i1", "p1", result), Outcome("i1", "p2", result)
     ledger.settle(run.id, [full, bare])
     assert by_pair(ledger.outcomes(run.id)) == {
@@ -151,7 +152,7 @@ def test_settled_pairs_are_read_as_they_were_written(ledger: Ledger, result: Res
 def test_settle_overwrites(ledger: Ledger) -> None:
     """A pair settled again has only what was said last."""
     run = begin(ledger)
-    ledger.enqueue(run.id, [("i1", ["p1"])])
+    ledger.enqueue(run.id, [Block("i1", ["p1"])])
     ledger.settle(run.id, [outcome("i1", "p1", Result.FAILED, http_status=500)])
     last = Outcome("i1", "p1", Result.ALREADY, settled_at=LATER)
     ledger.settle(run.id, [last])
@@ -161,7 +162,7 @@ def test_settle_overwrites(ledger: Ledger) -> None:
 def test_settle_of_nothing(ledger: Ledger) -> None:
     """No outcomes change nothing."""
     run = begin(ledger)
-    ledger.enqueue(run.id, [("i1", ["p1"])])
+    ledger.enqueue(run.id, [Block("i1", ["p1"])])
     ledger.settle(run.id, [])
     ledger.describe(run.id, [])
     assert list(ledger.outcomes(run.id)) == [Outcome("i1", "p1", Result.PENDING)]
@@ -171,7 +172,7 @@ def test_runs_have_pairs_of_their_own(ledger: Ledger) -> None:
     """The same pair in two runs is two rows: what is done to one leaves the other."""
     first, second = begin(ledger), begin(ledger)
     for run in (first, second):
-        ledger.enqueue(run.id, [("i1", ["p1", "p2"])])
+        ledger.enqueue(run.id, [Block("i1", ["p1", "p2"])])
     ledger.settle(first.id, [outcome("i1", "p1", Result.ALREADY, status=None)])
     ledger.settle_rest(first.id, "i1", result=Result.SKIPPED, reason="why", now=NOW)
     ledger.describe(first.id, [Member("i1", "p1", "accepted")])
@@ -183,7 +184,7 @@ def test_runs_have_pairs_of_their_own(ledger: Ledger) -> None:
 def test_settle_rest_leaves_the_settled(ledger: Ledger) -> None:
     """Only the image's pending pairs are settled; they have the result, the reason and the time, and no attempt."""
     run = begin(ledger)
-    ledger.enqueue(run.id, [("i1", ["p1", "p2", "p3"]), ("i2", ["p1"])])
+    ledger.enqueue(run.id, [Block("i1", ["p1", "p2", "p3"]), Block("i2", ["p1"])])
     ledger.settle(run.id, [outcome("i1", "p2")])
     assert ledger.settle_rest(run.id, "i1", result=Result.SKIPPED, reason="no such image", now=LATER) == 2
     rest = [Outcome("i1", p, Result.SKIPPED, reason="no such image", settled_at=LATER) for p in ("p1", "p3")]
@@ -198,7 +199,7 @@ def test_settle_rest_leaves_the_settled(ledger: Ledger) -> None:
 def test_undescribed_pairs_are_those_already_there_without_a_status(ledger: Ledger) -> None:
     """Pairs with another result, or whose fields are known, need no description."""
     run = begin(ledger)
-    ledger.enqueue(run.id, [(i, ["p1", "p2", "p3"]) for i in ("i1", "i2")])
+    ledger.enqueue(run.id, [Block(i, ["p1", "p2", "p3"]) for i in ("i1", "i2")])
     ledger.settle(run.id, [Outcome("i1", p, Result.ALREADY, 409) for p in ("p1", "p3")])
     ledger.settle(run.id, [outcome("i1", "p2", Result.ALREADY), Outcome("i2", "p1", Result.SHARED, 200)])
     assert ledger.undescribed(run.id) == [("i1", ["p1", "p3"])]
@@ -207,7 +208,7 @@ def test_undescribed_pairs_are_those_already_there_without_a_status(ledger: Ledg
 def test_describe_fills_in_the_clouds_fields(ledger: Ledger) -> None:
     """Status, times and schema are put in, all else stays; a pending pair stays pending and bare."""
     run = begin(ledger)
-    ledger.enqueue(run.id, [("i1", ["p1", "p2"])])
+    ledger.enqueue(run.id, [Block("i1", ["p1", "p2"])])
     settled = Outcome("i1", "p1", Result.ALREADY, 409, attempts=2, reason="it was there", settled_at=NOW)
     ledger.settle(run.id, [settled])
     told: dict[str, Any] = {"status": "accepted", "created_at": NOW, "updated_at": LATER, "schema": "/v2/x"}
@@ -223,10 +224,10 @@ def test_totals_name_every_result(ledger: Ledger) -> None:
     """Every result is a key, those of an empty run too."""
     run = begin(ledger)
     assert ledger.totals(run.id) == dict.fromkeys(Result, 0)
-    ledger.enqueue(run.id, [("i1", [f"p{n}" for n in range(9)])])
+    ledger.enqueue(run.id, [Block("i1", [f"p{n}" for n in range(9)])])
     ledger.settle(run.id, [outcome("i1", f"p{n}", result) for n, result in enumerate(SETTLED)])
-    ledger.settle(run.id, [outcome("i1", "p5", Result.FAILED)])
-    expected = dict.fromkeys(Result, 1) | {Result.FAILED: 2, Result.PENDING: 3}
+    ledger.settle(run.id, [outcome("i1", "p8", Result.FAILED)])
+    expected = dict.fromkeys(Result, 1) | {Result.FAILED: 2}
     assert ledger.totals(run.id) == expected
 
 
@@ -234,7 +235,7 @@ def test_totals_name_every_result(ledger: Ledger) -> None:
 def test_outcomes_of_some_results(ledger: Ledger, results: set[Result]) -> None:
     """Only rows with one of the results come; none for no result."""
     run = begin(ledger)
-    ledger.enqueue(run.id, [(i, [f"p{n}" for n in range(6)]) for i in ("i1", "i2")])
+    ledger.enqueue(run.id, [Block(i, [f"p{n}" for n in range(8)]) for i in ("i1", "i2")])
     ledger.settle(run.id, [outcome(i, f"p{n}", r) for i in ("i1", "i2") for n, r in enumerate(SETTLED)])
     everything = list(ledger.outcomes(run.id))
     assert list(ledger.outcomes(run.id, results=frozenset(results))) == [r for r in everything if r.result in results]
@@ -244,7 +245,7 @@ def test_outcomes_come_in_the_order_of_the_work_list(ledger: Ledger) -> None:
     """Rows keep their places when they are settled, more of them than are read at once."""
     run = begin(ledger)
     members = [f"p{number}" for number in range(6_001)]
-    ledger.enqueue(run.id, [("i2", members), ("i1", members)])
+    ledger.enqueue(run.id, [Block("i2", members), Block("i1", members)])
     expected = [(i, p) for i, _ in images_of(ledger, run.id, 10) for p in members_of(ledger, run.id, i, 1000)]
     ledger.settle(run.id, [outcome("i1", p, reason=f"reason {p}") for p in reversed(members)])
     rows = list(ledger.outcomes(run.id))
@@ -255,7 +256,7 @@ def test_outcomes_come_in_the_order_of_the_work_list(ledger: Ledger) -> None:
 def test_outcomes_read_a_snapshot(ledger: Ledger) -> None:
     """What is settled while the rows are streamed neither waits nor shows; the next reading has it."""
     run = begin(ledger)
-    ledger.enqueue(run.id, [("i1", [f"p{number}" for number in range(6_001)])])
+    ledger.enqueue(run.id, [Block("i1", [f"p{number}" for number in range(6_001)])])
     rows = ledger.outcomes(run.id)
     first = next(rows)
     assert ledger.settle_rest(run.id, "i1", result=Result.SKIPPED, reason="why", now=NOW) == 6_001
@@ -266,7 +267,7 @@ def test_outcomes_read_a_snapshot(ledger: Ledger) -> None:
 def test_outcomes_may_be_left_half_read(ledger: Ledger) -> None:
     """Whoever stops reading leaves nothing behind that others would wait for."""
     run = begin(ledger)
-    ledger.enqueue(run.id, [("i1", [f"p{number}" for number in range(12_001)])])
+    ledger.enqueue(run.id, [Block("i1", [f"p{number}" for number in range(12_001)])])
     for _ in range(20):  # more often than a pool has connections
         assert len(list(islice(ledger.outcomes(run.id), 3))) == 3
     ledger.settle(run.id, [outcome("i1", "p0")])
@@ -277,7 +278,7 @@ def test_a_reopened_ledger_has_it_all(open_ledger: Callable[[], SqlLedger]) -> N
     """What was written is there after closing and opening, in the same order."""
     ledger = open_ledger()
     run = begin(ledger)
-    ledger.enqueue(run.id, [("i2", ["p2", "p1"]), ("i1", ["p1", "p3"])])
+    ledger.enqueue(run.id, [Block("i2", ["p2", "p1"]), Block("i1", ["p1", "p3"])])
     ledger.settle(run.id, [outcome("i1", "p1"), outcome("i2", "p1", Result.FAILED, reason="no")])
     before = list(ledger.outcomes(run.id)), images_of(ledger, run.id, 1), ledger.totals(run.id)
     ended = finish(ledger, run.id)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bulkshare.errors import UsageError
-from bulkshare.model import Account, Outcome, Result, RunState
+from bulkshare.model import Account, Block, Job, Outcome, Result, RunState
 from tests.ledgers import ACCOUNT, FINGERPRINT, NOW, begin, finish, outcome
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def test_runs_of_one_second_have_keys_of_their_own(ledger: Ledger) -> None:
 def test_a_run_with_nothing_pending_is_finished(ledger: Ledger) -> None:
     """It has the time of its end, its effort and its totals."""
     run = begin(ledger)
-    ledger.enqueue(run.id, [("i1", ["p1", "p2"])])
+    ledger.enqueue(run.id, [Block("i1", ["p1", "p2"])])
     ledger.settle(run.id, [outcome("i1", "p1"), outcome("i1", "p2", Result.FAILED)])
     later = NOW + timedelta(minutes=1)
     ended = ledger.finish(run.id, now=later, requests=5, retries=2, seconds=1.5)
@@ -70,7 +70,7 @@ def test_a_run_with_nothing_pending_is_finished(ledger: Ledger) -> None:
 def test_a_run_with_pairs_left_is_interrupted(ledger: Ledger) -> None:
     """One pending pair is enough."""
     run = begin(ledger)
-    ledger.enqueue(run.id, [("i1", ["p1", "p2"])])
+    ledger.enqueue(run.id, [Block("i1", ["p1", "p2"])])
     ledger.settle(run.id, [outcome("i1", "p1")])
     ended = finish(ledger, run.id)
     assert ended.state is RunState.INTERRUPTED
@@ -80,7 +80,7 @@ def test_a_run_with_pairs_left_is_interrupted(ledger: Ledger) -> None:
 def test_a_reopened_run_goes_on(ledger: Ledger) -> None:
     """It is running and not ended, its pairs are as they were, and its effort is summed up over both."""
     run = begin(ledger)
-    ledger.enqueue(run.id, [("i1", ["p1", "p2"])])
+    ledger.enqueue(run.id, [Block("i1", ["p1", "p2"])])
     ledger.settle(run.id, [outcome("i1", "p1")])
     ended = finish(ledger, run.id)
     again = ledger.reopen(run.id)
@@ -109,7 +109,7 @@ def test_a_killed_run_is_unfinished(ledger: Ledger) -> None:
 def test_an_interrupted_run_is_unfinished_and_a_finished_one_is_not(ledger: Ledger) -> None:
     """The state decides."""
     run = begin(ledger)
-    ledger.enqueue(run.id, [("i1", ["p1"])])
+    ledger.enqueue(run.id, [Block("i1", ["p1"])])
     finish(ledger, run.id)
     assert unfinished(ledger) == run.key
     ledger.settle(run.id, [outcome("i1", "p1")])
@@ -143,7 +143,7 @@ def test_only_the_same_work_is_gone_on_with(ledger: Ledger) -> None:
 def test_runs_are_listed_newest_first(ledger: Ledger) -> None:
     """All of them, or so many; the clock does not matter, the order in which they began does."""
     runs = [begin(ledger, now=NOW - timedelta(days=day)) for day in range(3)]
-    ledger.enqueue(runs[1].id, [("i1", ["p1"])])
+    ledger.enqueue(runs[1].id, [Block("i1", ["p1"])])
     listed = ledger.runs()
     assert [run.id for run in listed] == [run.id for run in reversed(runs)]
     assert [run.totals[Result.PENDING] for run in listed] == [0, 1, 0]
@@ -191,7 +191,7 @@ def test_two_plans_at_once(open_ledger: Callable[[], SqlLedger]) -> None:
     runs = [begin(ledger, plan) for ledger, plan in zip(ledgers, ("one", "two"), strict=True)]
     for number in range(20):
         for ledger, run in zip(ledgers, runs, strict=True):
-            ledger.enqueue(run.id, [(f"i{number}", ["p1", f"{run.plan}-{number}"])])
+            ledger.enqueue(run.id, [Block(f"i{number}", ["p1", f"{run.plan}-{number}"])])
             ledger.settle(run.id, [outcome(f"i{number}", "p1", reason=f"{run.plan} {number}")])
     for ledger, run in zip(reversed(ledgers), runs, strict=True):
         rows = list(ledger.outcomes(run.id))
@@ -204,7 +204,7 @@ def test_reading_while_another_writes(open_ledger: Callable[[], SqlLedger]) -> N
     """A reader sees the state of its beginning to the end, and the writer does not wait for it."""
     writer, reader = open_ledger(), open_ledger()
     run = begin(writer)
-    writer.enqueue(run.id, [("i1", [f"p{number}" for number in range(6_001)])])
+    writer.enqueue(run.id, [Block("i1", [f"p{number}" for number in range(6_001)])])
     rows = reader.outcomes(run.id)
     read = list(islice(rows, 5))
     writer.settle(run.id, [outcome("i1", f"p{number}", reason=f"new {number}") for number in range(6_001)])
@@ -217,10 +217,10 @@ def test_what_one_began_another_ends(open_ledger: Callable[[], SqlLedger]) -> No
     """A run belongs to the database, not to who began it: a killed process's run is taken up by the next."""
     first, second = open_ledger(), open_ledger()
     run = begin(first)
-    first.enqueue(run.id, [("i1", ["p1", "p2"])])
+    first.enqueue(run.id, [Block("i1", ["p1", "p2"])])
     first.settle(run.id, [outcome("i1", "p1")])
     assert second.unfinished(plan="nightly", fingerprint=FINGERPRINT, account=ACCOUNT) == first.runs()[0]
     second.reopen(run.id)
-    assert second.pending_members(run.id, "i1", after=None, limit=10) == ["p2"]
+    assert second.pending_jobs(run.id, "i1", after=None, limit=10) == [Job("i1", "p2")]
     second.settle(run.id, [outcome("i1", "p2")])
     assert finish(second, run.id) == first.find_run(run.key)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bulkshare.model import Backlog, Block
 from tests.ledgers import begin, outcome
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def test_any_text_comes_back(
 ) -> None:
     """Request IDs of the usual form, of any other and nearly of the usual one; reasons, statuses and schemas."""
     run = next(iter(ledger.runs()), None) or begin(ledger)
-    ledger.enqueue(run.id, [("i1", ["p1"])])
+    ledger.enqueue(run.id, [Block("i1", ["p1"])])
     told = outcome("i1", "p1", request_id=request_id, reason=reason, schema=schema, status=status)
     ledger.settle(run.id, [told])
     assert list(ledger.outcomes(run.id)) == [told]
@@ -43,9 +44,10 @@ def test_any_id_comes_back(ledger: Ledger, image_id: str, member_id: str) -> Non
     """IDs are texts to the ledger, told apart by every character (case and trailing spaces too)."""
     run = begin(ledger)
     members = list(dict.fromkeys([member_id, member_id.upper(), member_id.lower(), f"{member_id} "]))
-    assert ledger.enqueue(run.id, [(image_id, members)]) == len(members)
-    assert ledger.pending_images(run.id, after=None, limit=2) == [(image_id, len(members))]
-    assert sorted(ledger.pending_members(run.id, image_id, after=None, limit=9)) == sorted(members)
+    assert ledger.enqueue(run.id, [Block(image_id, members)]) == len(members)
+    assert ledger.pending_images(run.id, after=None, limit=2) == [Backlog(image_id, len(members))]
+    jobs = ledger.pending_jobs(run.id, image_id, after=None, limit=9)
+    assert sorted(job.member_id for job in jobs) == sorted(members)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +71,7 @@ def test_any_id_comes_back(ledger: Ledger, image_id: str, member_id: str) -> Non
 def test_times_are_kept_to_the_millisecond(ledger: Ledger, given_time: datetime, kept: datetime) -> None:
     """All times come back as aware UTC, without their microseconds."""
     run = begin(ledger, now=given_time)
-    ledger.enqueue(run.id, [("i1", ["p1"])])
+    ledger.enqueue(run.id, [Block("i1", ["p1"])])
     times = ("created_at", "updated_at", "started_at", "settled_at")
     fields: dict[str, Any] = dict.fromkeys(times, given_time)
     ledger.settle(run.id, [outcome("i1", "p1", **fields)])
