@@ -106,7 +106,7 @@ class HttpTransport:
         if request.token is not None:
             headers["X-Auth-Token"] = request.token
         if request.body is not None:
-            headers["Content-Type"] = "application/json"
+            headers["Content-Type"] = request.content_type
         url = URL(self._endpoint + request.path, encoded=True)
         try:
             answer = await self._session.request(

@@ -43,12 +43,36 @@ def meaning(reply: Reply, step: Step = Step.ADD) -> Verdict:
         (Step.ADD, "a b/c", 'm"', "POST", "/v2/images/a%20b%2Fc/members", b'{"member": "m\\""}'),
         (Step.ASK, "i", "m/..", "GET", "/v2/images/i/members/m%2F..", None),
         (Step.LIST, "i", "", "GET", "/v2/images/i/members", None),
+        (Step.ACCEPT, "i", "m/..", "PUT", "/v2/images/i/members/m%2F..", b'{"status": "accepted"}'),
+        (Step.REMOVE, "i", "m?", "DELETE", "/v2/images/i/members/m%3F", None),
+        (
+            Step.OPEN,
+            "i/../j",
+            "",
+            "PATCH",
+            "/v2/images/i%2F..%2Fj",
+            b'[{"op": "replace", "path": "/visibility", "value": "shared"}]',
+        ),
     ],
 )
 def test_requests(step: Step, image_id: str, member_id: str, method: str, path: str, body: bytes | None) -> None:
-    """The three requests, with IDs quoted into the path."""
+    """The requests about an image, with IDs quoted into the path."""
     request = request_for(step, image_id, member_id)
     assert (request.method, request.path, request.body) == (method, path, body)
+    assert request.project is None
+    assert request.content_type.endswith("json-patch") == (method == "PATCH")
+
+
+def test_a_membership_is_accepted_in_the_member_project() -> None:
+    """Only the PUT, and only where it is told so, is made with a token of another project."""
+    assert request_for(Step.ACCEPT, IMAGE, MEMBER, as_member=True).project == MEMBER
+    assert request_for(Step.ADD, IMAGE, MEMBER, as_member=True).project is None
+
+
+def test_finding_takes_a_path() -> None:
+    """There is no image to name yet."""
+    with pytest.raises(ValueError, match="image"):
+        request_for(Step.FIND, "")
 
 
 def test_shared() -> None:

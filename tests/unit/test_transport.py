@@ -118,6 +118,7 @@ async def test_sends_what_the_request_says() -> None:
     ):
         reply = response(await transport.send(POST))
         await transport.send(Request("GET", "/v2/images/%2E%2E%2F/members?a=%20"))
+        await transport.send(Request("PATCH", "/v2/images/i", b"[]", content_type="application/a-patch"))
 
     assert (reply.status, reply.body, reply.cut) == (200, b'{"ok": true}', False)
     assert reply.headers["x-openstack-request-id"] == "req-1"
@@ -130,6 +131,8 @@ async def test_sends_what_the_request_says() -> None:
     method, path, headers, body = seen[1]
     assert (method, path, body) == ("GET", "/image/v2/images/%2E%2E%2F/members?a=%20", b"")
     assert not {"X-Auth-Token", "Content-Type", "Cookie"} & headers.keys()
+    method, _, headers, body = seen[2]
+    assert (method, headers["Content-Type"], body) == ("PATCH", "application/a-patch", b"[]")
 
 
 @pytest.mark.parametrize("status", [204, 301, 401, 403, 404, 409, 413, 429, 500, 503, 599])

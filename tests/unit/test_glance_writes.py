@@ -1,0 +1,154 @@
+"""What answers to acceptance, removal and opening mean, and how images are read."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+from urllib.parse import parse_qsl
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bulkshare.glance import details_path, find_request, images_path, interpret
+from bulkshare.glance.answers import image, path_of_next
+from bulkshare.model import Fault, FaultKind, Image, Kind, Reply, Scope, Step
+from tests.unit.test_glance import DOCUMENT, IMAGE, MEMBER, NOW, answer, meaning
+
+ACCEPTED = {**DOCUMENT, "status": "accepted"}
+NOT_A_MEMBER = {"message": f"{MEMBER} not found in the member list of the image {IMAGE}.<br /><br />"}
+NOT_AN_IMAGE = {"message": f"Image {IMAGE} not found."}
+PAGE = "/v2/images?marker=x&limit=2"
+
+
+@pytest.mark.parametrize(
+    ("step", "reply", "kind", "scope"),
+    [
+        (Step.ACCEPT, answer(200, ACCEPTED), Kind.ACCEPTED, Scope.PAIR),
+        (Step.ACCEPT, answer(200, DOCUMENT), Kind.UNCLEAR, Scope.PAIR),
+        (Step.ACCEPT, answer(200, {**ACCEPTED, "member_id": "other"}), Kind.UNCLEAR, Scope.PAIR),
+        (Step.ACCEPT, answer(204), Kind.UNCLEAR, Scope.PAIR),
+        (Step.ACCEPT, answer(400), Kind.REJECTED, Scope.PAIR),
+        (Step.ACCEPT, answer(403, {"message": "not authorized"}), Kind.REJECTED, Scope.PAIR),
+        (Step.ACCEPT, answer(404, NOT_AN_IMAGE), Kind.REJECTED, Scope.PAIR),
+        (Step.ACCEPT, answer(409), Kind.REJECTED, Scope.PAIR),
+        (Step.ACCEPT, answer(413), Kind.REJECTED, Scope.PAIR),
+        (Step.ACCEPT, answer(500), Kind.TRANSIENT, Scope.PAIR),
+        (Step.ACCEPT, Fault(FaultKind.TIMEOUT, "60 s"), Kind.LOST, Scope.PAIR),
+        (Step.REMOVE, answer(204), Kind.REMOVED, Scope.PAIR),
+        (Step.REMOVE, answer(200, b"<html>welcome"), Kind.UNCLEAR, Scope.PAIR),
+        (Step.REMOVE, answer(404, NOT_A_MEMBER), Kind.ABSENT, Scope.PAIR),
+        (Step.REMOVE, answer(404, NOT_AN_IMAGE), Kind.ABSENT, Scope.IMAGE),
+        (Step.REMOVE, answer(404), Kind.ABSENT, Scope.PAIR),
+        (Step.REMOVE, answer(403, {"message": "not authorized"}), Kind.REJECTED, Scope.IMAGE),
+        (Step.REMOVE, answer(403, {"message": f"{MEMBER} is needed"}), Kind.REJECTED, Scope.PAIR),
+        (Step.REMOVE, answer(429), Kind.THROTTLED, Scope.PAIR),
+        (Step.REMOVE, Fault(FaultKind.LOST, "reset"), Kind.LOST, Scope.PAIR),
+        (Step.ASK, answer(404, NOT_AN_IMAGE), Kind.ABSENT, Scope.IMAGE),
+        (Step.OPEN, answer(200, {"id": IMAGE, "visibility": "shared"}), Kind.OPENED, Scope.PAIR),
+        (Step.OPEN, answer(200, {"id": IMAGE, "visibility": "private"}), Kind.UNCLEAR, Scope.PAIR),
+        (Step.OPEN, answer(200, {"id": "other", "visibility": "shared"}), Kind.UNCLEAR, Scope.PAIR),
+        (Step.OPEN, answer(400), Kind.REJECTED, Scope.IMAGE),
+        (Step.OPEN, answer(403), Kind.REJECTED, Scope.IMAGE),
+        (Step.OPEN, answer(404), Kind.REJECTED, Scope.IMAGE),
+        (Step.OPEN, answer(409), Kind.REJECTED, Scope.IMAGE),
+        (Step.OPEN, answer(503), Kind.TRANSIENT, Scope.PAIR),
+        (Step.FIND, answer(200, {"images": []}), Kind.FOUND, Scope.PAIR),
+        (Step.FIND, answer(200, {"images": [{"id": IMAGE}, {"name": "no ID"}]}), Kind.UNCLEAR, Scope.PAIR),
+        (Step.FIND, answer(200, {"members": []}), Kind.UNCLEAR, Scope.PAIR),
+        (Step.FIND, answer(200, {"images": [], "next": 7}), Kind.UNCLEAR, Scope.PAIR),
+        (Step.FIND, answer(200, {"images": [], "next": "https://evil.example/v2/images?x"}), Kind.UNCLEAR, Scope.PAIR),
+        (Step.FIND, answer(300), Kind.REJECTED, Scope.IMAGE),
+    ],
+)
+def test_answers(step: Step, reply: Reply, kind: Kind, scope: Scope) -> None:
+    """The table of answers to the writes and to a search."""
+    verdict = meaning(reply, step)
+    assert (verdict.kind, verdict.scope) == (kind, scope)
+
+
+def test_a_page_of_images() -> None:
+    """The images, and the path that goes on, below our own endpoint whatever a proxy has put before it."""
+    body = {"images": [{"id": "a", "name": "one"}, {"id": "b"}], "next": f"/image{PAGE}", "first": "/v2/images"}
+    verdict = interpret(Step.FIND, "", "", answer(200, body), NOW)
+    assert [found.id for found in verdict.images] == ["a", "b"]
+    assert verdict.next_path == PAGE
+    assert find_request(PAGE).path == PAGE
+
+
+def test_a_page_that_is_too_long_is_not_believed() -> None:
+    """Half a list is no list, even where what came of it can be read."""
+    verdict = meaning(replace(answer(200, {"images": []}), cut=True), Step.FIND)
+    assert (verdict.kind, verdict.reason) == (Kind.UNCLEAR, "200, but the body is too long to read")
+
+
+@pytest.mark.parametrize(
+    ("following", "path"),
+    [
+        (PAGE, PAGE),
+        (f"/image{PAGE}", PAGE),
+        (f"/a/b{PAGE}", PAGE),
+        (f"https://evil.example{PAGE}", None),
+        (f"//evil.example{PAGE}", None),
+        ("/v2/images", None),
+        ("/v2/imagesX?marker=x", None),
+        ("/v2/images/../projects?x", None),
+        (f"{PAGE}#here", None),
+        (f"{PAGE} HTTP/1.1\r\nX: y", None),
+        ("/elsewhere?to=/v2/images?x", None),
+        (None, None),
+        (7, None),
+    ],
+)
+def test_the_next_page_is_at_our_endpoint(following: Any, path: str | None) -> None:
+    """A server can't lead us away from it."""
+    assert path_of_next(following) == path
+
+
+def test_an_image() -> None:
+    """What is shown of it is one line; what a plan compares is as the cloud has it."""
+    document = {
+        "id": IMAGE,
+        "name": "ubuntu  24.04",
+        "status": "active",
+        "visibility": "private",
+        "owner": "me",
+        "created_at": "2026-01-02T03:04:05Z",
+        "tags": ["golden", 7, "new\x1b[2J"],
+        "os_distro": "ubuntu",
+        "min_disk": 10,
+    }
+    found = image(document)
+    assert found is not None
+    assert found[:6] == (IMAGE, "ubuntu  24.04", "active", "private", "me", NOW)
+    assert found.tags == {"golden", "new [2J"}
+    assert found.properties["os_distro"] == "ubuntu"
+    assert "min_disk" not in found.properties
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.text(),
+        lambda inner: (
+            st.lists(inner)
+            | st.dictionaries(st.sampled_from(["id", "name", "tags", "created_at", "owner"]) | st.text(), inner)
+        ),
+    )
+)
+def test_reading_images_is_total(document: Any) -> None:
+    """Any JSON is an image or none, and what it has of text is printable."""
+    found = image(document)
+    assert found is None or isinstance(found, Image)
+    if found is not None:
+        shown = [*found.tags, *found.properties, *found.properties.values(), found.name or ""]
+        assert all(text.isprintable() for text in shown)
+
+
+def test_paths() -> None:
+    """Filters are quoted, and may be repeated."""
+    assert images_path([]) == "/v2/images"
+    path = images_path([("tag", "a&b"), ("tag", "c d"), ("name", "x")])
+    assert parse_qsl(path.partition("?")[2]) == [("tag", "a&b"), ("tag", "c d"), ("name", "x")]
+    query = dict(parse_qsl(details_path(["a", "b"], hidden=True).partition("?")[2]))
+    assert query == {"id": "in:a,b", "limit": "2", "os_hidden": "true"}
+    assert "os_hidden" not in details_path(["a"])
