@@ -1,0 +1,150 @@
+"""Selections against their definitions, for any selectors, images and plans."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatchcase
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bulkshare.model import Entry, Image, ImageSelector, Plan, Problem, ProjectSelector
+from bulkshare.planner import count, expand
+from bulkshare.selection import image_query, resolved, select_images, selectors
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+NAMES = st.sampled_from(["a", "ab", "b", "A"])
+SETS = st.frozensets(st.sampled_from("xy"), max_size=2)
+PROPERTIES = st.dictionaries(st.sampled_from(["os", "version"]), st.sampled_from("12"), max_size=2)
+IMAGES = st.lists(
+    st.builds(
+        Image,
+        st.text("0123456789", min_size=1, max_size=2),
+        st.none() | NAMES,
+        st.sampled_from(["active", "queued"]),
+        st.none(),
+        st.sampled_from(["us", "them"]),
+        st.none() | st.integers(0, 5).map(lambda days: NOW - timedelta(days=days)),
+        SETS,
+        PROPERTIES,
+    ),
+    max_size=12,
+    unique_by=lambda image: image.id,
+)
+IMAGE_SELECTORS = st.builds(
+    ImageSelector,
+    name=st.none() | NAMES | st.sampled_from(["a*", "?", "[!a]"]),
+    tags=SETS,
+    properties=PROPERTIES.map(lambda found: tuple(found.items())),
+    owner=st.sampled_from(["self", "any", "them"]),
+    newer_than_seconds=st.none() | st.integers(1, 5).map(lambda days: days * 86_400.0),
+    latest=st.none() | st.integers(1, 3),
+    per=st.none() | st.sampled_from(["os", "version", "name"]),
+    allow_empty=st.booleans(),
+)
+PROJECT_SELECTORS = st.builds(ProjectSelector, name=NAMES, tags=SETS, allow_empty=st.booleans())
+IDS = st.lists(st.sampled_from("pqrst"), max_size=4).map(tuple)
+
+
+def is_meant(selector: ImageSelector, image: Image) -> bool:
+    """Whether an image fits a selector, but for `latest`."""
+    age = NOW - image.created_at if image.created_at is not None else timedelta.max
+    return (
+        image.status == selector.status
+        and (selector.owner == "any" or image.owner == {"self": "us"}.get(selector.owner, selector.owner))
+        and (selector.name is None or (image.name is not None and fnmatchcase(image.name, selector.name)))
+        and image.tags >= selector.tags
+        and set(image.properties.items()) >= set(selector.properties)
+        and (selector.newer_than_seconds is None or age.total_seconds() <= selector.newer_than_seconds)
+    )
+
+
+def value_of(image: Image, per: str | None) -> str | None:
+    """Return what an image is counted under."""
+    return "" if per is None else image.name if per == "name" else image.properties.get(per)
+
+
+@given(IMAGE_SELECTORS, IMAGES)
+def test_selected_images_are_those_that_fit(selector: ImageSelector, images: list[Image]) -> None:
+    """Without `latest`, all that fit; with it, those of which fewer than so many newer ones fit that are like it."""
+    found = select_images(selector, images, own_project_id="us", now=NOW)
+    fitting = [image for image in images if is_meant(selector, image)]
+
+    def rank(image: Image) -> tuple[datetime, str]:
+        return image.created_at or datetime.min.replace(tzinfo=UTC), image.id
+
+    def newer_ones(image: Image) -> int:
+        alike = [other for other in fitting if value_of(other, selector.per) == value_of(image, selector.per)]
+        return sum(1 for other in alike if rank(other) > rank(image))
+
+    if selector.latest is not None:
+        fitting = [
+            image
+            for image in fitting
+            if value_of(image, selector.per) is not None and newer_ones(image) < selector.latest
+        ]
+    assert found == sorted(fitting, key=rank, reverse=True)
+
+
+@given(IMAGE_SELECTORS, IMAGES)
+def test_the_query_loses_no_image_that_is_meant(selector: ImageSelector, images: list[Image]) -> None:
+    """What a cloud leaves out by its filters is not meant."""
+    query = image_query(selector, "us")
+
+    def passes(image: Image) -> bool:
+        fields = {"status": image.status, "owner": image.owner, "name": image.name, **image.properties}
+        return all(
+            value in image.tags if name == "tag" else fields.get(name) == value
+            for name, value in query
+            if name not in {"sort_key", "sort_dir", "limit"}
+        )
+
+    meant = select_images(selector, images, own_project_id="us", now=NOW)
+    left = [image for image in images if passes(image)]
+    assert select_images(selector, left, own_project_id="us", now=NOW) == meant
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> Plan:
+    """Draw entries with IDs and selectors, which share lists as entries with the same group do."""
+    image_items = st.lists(st.sampled_from("ijk") | IMAGE_SELECTORS, max_size=3).map(tuple)
+    project_items = st.lists(st.sampled_from("pqr") | PROJECT_SELECTORS, max_size=3).map(tuple)
+    lists = draw(st.lists(project_items, min_size=1, max_size=2))
+    projects = st.sampled_from(lists) | project_items
+    entry = st.builds(Entry, image_items, projects, project_items.map(frozenset), keep=project_items.map(frozenset))
+    return Plan(name="n", entries=tuple(draw(st.lists(entry, max_size=4))))
+
+
+@given(plans(), st.data())
+def test_resolved_plans_have_the_ids_of_their_selectors(plan: Plan, data: st.DataObject) -> None:
+    """Each list has its own IDs and those its selectors found, and nothing else; then nothing is left to resolve."""
+    wanted = selectors(plan)
+    images = {selector: data.draw(IDS) for selector in wanted.images}
+    projects = {selector: data.draw(IDS) for selector in wanted.projects}
+    ids: dict[ImageSelector | ProjectSelector, tuple[str, ...]] = dict([*images.items(), *projects.items()])
+    problems: list[Problem] = []
+    found = resolved(plan, images, projects, problems)
+    for before, after in zip(plan.entries, found.entries, strict=True):
+        for name in ("images", "projects", "excluded", "keep"):
+            expected = {i for item in getattr(before, name) for i in ([item] if isinstance(item, str) else ids[item])}
+            assert set(getattr(after, name)) == expected
+    assert selectors(found) == ({}, {})
+    assert count(found).selectors == 0
+    empty = [selector for selector, found_ids in ids.items() if not found_ids and not selector.allow_empty]
+    if empty:
+        assert problems
+    sum(len(block.member_ids) for block in expand(found))
+
+
+@given(plans())
+def test_a_plan_without_selectors_is_resolved_already(plan: Plan) -> None:
+    """Resolving again changes nothing, and every list stays the very same object."""
+    wanted = selectors(plan)
+    once = resolved(plan, dict.fromkeys(wanted.images, ("i",)), dict.fromkeys(wanted.projects, ("p",)), [])
+    again = resolved(once, {}, {}, [])
+    assert again == once
+    assert all(
+        new.projects is old.projects and new.images is old.images and new.excluded is old.excluded
+        for new, old in zip(again.entries, once.entries, strict=True)
+    )
+    assert count(again) == count(once)
