@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import socket
+import ssl
 import warnings
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
-from keystoneauth1.exceptions import AuthorizationFailure
+from keystoneauth1.exceptions import AuthorizationFailure, ClientException, ConnectFailure, DiscoveryFailure
 from keystoneauth1.identity import BaseIdentityPlugin
 from keystoneauth1.session import Session
 from urllib3.exceptions import InsecureRequestWarning
 
 from bulkshare import __version__
 from bulkshare.identity.catalog import is_loopback
+from bulkshare.identity.trouble import Cause, HttpsWantedError, explain
 from bulkshare.text import clean
 
 if TYPE_CHECKING:
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
 logging.getLogger("keystoneauth").addHandler(logging.NullHandler())
 
 TIMEOUT_SECONDS = 10.0  # for an answer; keystoneauth's own default is to wait for ever
+GREETING_SECONDS = 3.0
 ADMIN = "admin"  # the role that Glance's and Keystone's default policies ask for; they compare without regard to case
 
 
@@ -76,11 +81,39 @@ def log_in(entry: CloudEntry, plugin: BaseAuthPlugin) -> Grant:
     """Get a new token. Raises whatever the auth plugin raises; `trouble.explain` knows what it means."""
     with open_session(entry) as session:
         plugin.invalidate()
-        if isinstance(plugin, BaseIdentityPlugin):
-            return _grant(plugin.get_access(session))
-        token = _checked(plugin.get_token(session))
+        try:
+            if isinstance(plugin, BaseIdentityPlugin):
+                return _grant(plugin.get_access(session))
+            token = _checked(plugin.get_token(session))
+        except ClientException as error:
+            if _hung_up(error) and _speaks_tls(entry.auth_url):
+                raise HttpsWantedError from error
+            raise
         user, project = plugin.get_user_id(session), plugin.get_project_id(session)
         return Grant(token, None, user or "unknown", project or "", project or "", None)
+
+
+def _hung_up(error: ClientException) -> bool:
+    """Tell whether there was no connection, or one that ended without a word, as that of http to a TLS server may."""
+    first = error.__context__ if isinstance(error, DiscoveryFailure) else error
+    return isinstance(first, ConnectFailure) and explain(error).cause is Cause.PASSING
+
+
+def _speaks_tls(url: str) -> bool:
+    """Tell whether there is TLS where `url` says http. Nothing is sent but a greeting, so nobody has to be trusted."""
+    parts = urlsplit(url)
+    if parts.scheme != "http" or not parts.hostname:
+        return False
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        with (
+            socket.create_connection((parts.hostname, parts.port or 80), timeout=GREETING_SECONDS) as connection,
+            context.wrap_socket(connection, server_hostname=parts.hostname),
+        ):
+            return True
+    except (OSError, ValueError):  # ValueError: a name that no certificate can have
+        return False
 
 
 def _grant(access: AccessInfo) -> Grant:

@@ -12,7 +12,6 @@ from http.client import BadStatusLine
 from typing import TYPE_CHECKING
 
 from keystoneauth1 import exceptions
-from urllib3.exceptions import ProtocolError
 
 from bulkshare.text import clean
 
@@ -28,6 +27,12 @@ TLS_WANTED = ("https port", "ssl-enabled", "https server")  # nginx, Apache, Go
 NO_ANSWER = "the answer is none that an identity service gives"
 USUAL = "auth_url usually ends with :5000/v3 or /identity/v3"
 HTTPS_THERE = "it wants https there, and auth_url says http"
+
+WEBOB = {"code", "message", "title"}  # how other services of OpenStack word a refusal in JSON
+
+
+class HttpsWantedError(Exception):
+    """A server that speaks TLS was asked over http."""
 
 
 class Cause(Enum):
@@ -61,6 +66,8 @@ def explain(error: Exception) -> Trouble:
         return _explain_page(error)
     if isinstance(error, exceptions.ClientException):
         return Trouble(clean(str(error)), Cause.REFUSED)
+    if isinstance(error, HttpsWantedError):
+        return Trouble(HTTPS_THERE, Cause.MISDIRECTED)
     if isinstance(error, OSError):
         return Trouble(_root(error), Cause.PASSING)
     # What is left is the answer of something that is no identity service, such as a proxy's page.
@@ -95,8 +102,10 @@ def _is_worded(response: object) -> bool:
         body = response.json()  # type: ignore[attr-defined]  # None and whatever else lacks it: below
     except (AttributeError, ValueError):
         return False
+    if not isinstance(body, dict) or body.keys() == WEBOB:
+        return False
     # Gateways before an identity service say error_msg or message: they have looked at the request, too.
-    return isinstance(body, dict) and not body.keys().isdisjoint({"error", "error_msg", "message"})
+    return not body.keys().isdisjoint({"error", "error_msg", "message"})
 
 
 def _explain_page(error: exceptions.InvalidResponse) -> Trouble:
@@ -135,8 +144,5 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 def _root(error: BaseException) -> str:
     """Return what the system said at the bottom of requests' and urllib3's wrappings."""
-    chain = list(_chain(error))
-    texts = [inner.strerror or str(inner) for inner in chain if isinstance(inner, OSError)]
-    closed = any(isinstance(inner, ProtocolError) for inner in chain) and "http://" in str(error)
-    hint = "; is it https there?" if closed else ""
-    return clean((texts or [str(error)])[-1]) + hint
+    texts = [inner.strerror or str(inner) for inner in _chain(error) if isinstance(inner, OSError)]
+    return clean((texts or [str(error)])[-1])

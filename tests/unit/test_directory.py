@@ -1,0 +1,321 @@
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+import pytest
+from aiohttp import web
+from keystoneauth1.token_endpoint import Token
+
+from bulkshare.errors import DirectoryError, UsageError
+from bulkshare.identity import CloudEntry, CloudIdentity
+from bulkshare.model import Project, ProjectSelector
+from tests.keystone import Clock, FakeKeystone, identity_of, said
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from bulkshare.identity.directory import KeystoneDirectory
+
+pytestmark = pytest.mark.usefixtures("own_configuration")
+
+DOMAINS = {"d": "D", "default": "Default", "e5": "Engineering"}
+TEAM = "0" * 31 + "a"  # the parent of the dev projects
+
+
+def project(name: str, **more: object) -> dict[str, Any]:
+    """A project as Keystone shows it; its ID is the name's."""
+    fields = {"domain_id": "default", "parent_id": "default", "enabled": True, "tags": [], "is_domain": False}
+    return {"id": f"id-{name}", "name": name, **fields, **more}
+
+
+PROJECTS = [
+    project("dev-1", parent_id=TEAM, tags=["blue", "gold"]),
+    project("dev-2", parent_id=TEAM, tags=["gold"]),
+    project("ops", enabled=False),
+    project("dev-3", domain_id="e5", parent_id="e5"),
+]
+
+
+@dataclass
+class FakeDirectory:
+    """Keystone's lists, as a real Keystone 30 answers. `own` are the projects of who may not list them all."""
+
+    answers: list[web.Response] = field(default_factory=list)  # are given first
+    own: list[str] | None = None
+    asked: list[str] = field(default_factory=list)
+    tokens: list[str | None] = field(default_factory=list)
+    page: int = 100
+    origin: str = "http://elsewhere.example/v3"  # of the links; real ones are often behind a proxy that changes names
+
+    def read(self, request: web.BaseRequest) -> web.Response:
+        """Answer a GET."""
+        self.asked.append(request.path_qs)
+        self.tokens.append(request.headers.get("X-Auth-Token"))
+        if self.answers:
+            return self.answers.pop(0)
+        match request.path.split("/")[2:]:
+            case ["projects"] if self.own is None:
+                return self._listed("projects", request, _filtered(PROJECTS, request.query))
+            case ["projects", wanted] if self.own is None:
+                return _one("project", wanted, [*PROJECTS, project("domain", is_domain=True)])
+            case ["auth", "projects"]:
+                return self._listed(
+                    "projects", request, [each for each in PROJECTS if each["name"] in (self.own or [])]
+                )
+            case ["domains"] if self.own is None:
+                domains = [{"id": key, "name": name} for key, name in DOMAINS.items()]
+                return self._listed("domains", request, _filtered(domains, request.query))
+            case ["domains", wanted] if self.own is None or wanted == "d":
+                return _one("domain", wanted, [{"id": key} for key in DOMAINS])
+        return refusal(403, f"not authorized: {request.path}")
+
+    def _listed(self, kind: str, request: web.BaseRequest, items: list[dict[str, Any]]) -> web.Response:
+        query = dict(request.query)
+        start = int(query.pop("marker", "0"))
+        following = urlencode({**query, "marker": start + self.page})
+        link = f"{self.origin}/{kind}?{following}" if start + self.page < len(items) else None
+        return web.json_response({kind: items[start : start + self.page], "links": {"next": link}})
+
+
+def _filtered(items: list[dict[str, Any]], query: Mapping[str, str]) -> list[dict[str, Any]]:
+    def fits(item: dict[str, Any]) -> bool:
+        return all(
+            set(value.split(",")) <= set(item["tags"])
+            if key == "tags"
+            else str(item[key]).lower() == value.lower()  # as MySQL compares
+            for key, value in query.items()
+            if key != "marker"
+        )
+
+    return [item for item in items if fits(item)]
+
+
+def _one(kind: str, wanted: str, items: list[dict[str, Any]]) -> web.Response:
+    found = [item for item in items if item["id"].lower() == wanted.lower()]
+    return web.json_response({kind: found[0]}) if found else refusal(404, f"Could not find {kind}: {wanted}.")
+
+
+def refusal(status: int, message: str) -> web.Response:
+    """A refusal in Keystone's words."""
+    return web.json_response({"error": {"code": status, "message": message}}, status=status)
+
+
+@pytest.fixture
+def fake(keystone: FakeKeystone) -> FakeDirectory:
+    """The lists of the fake identity service."""
+    fake = FakeDirectory()
+    keystone.reads = fake.read
+    return fake
+
+
+@pytest.fixture
+async def directory(keystone: FakeKeystone, fake: FakeDirectory) -> KeystoneDirectory:
+    """The directory of somebody in domain D."""
+    assert not fake.asked
+    identity = identity_of(keystone)
+    await identity.token()
+    return identity.directory()
+
+
+async def names(directory: KeystoneDirectory, **selector: Any) -> list[str]:
+    """Return the names of the projects that fit."""
+    return [found.name for found in await directory.projects(ProjectSelector(**selector))]
+
+
+async def test_projects_are_read(directory: KeystoneDirectory) -> None:
+    """With all that selectors look at."""
+    found = await directory.projects(ProjectSelector(tags=frozenset({"blue"})))
+    assert found == [Project("id-dev-1", "dev-1", "default", TEAM, enabled=True, tags=frozenset({"blue", "gold"}))]
+
+
+@pytest.mark.parametrize(
+    ("selector", "found", "asked"),
+    [
+        ({}, ["dev-1", "dev-2", "dev-3"], "/v3/projects?enabled=true"),
+        ({"enabled": None}, ["dev-1", "dev-2", "ops", "dev-3"], "/v3/projects"),
+        ({"enabled": False}, ["ops"], "/v3/projects?enabled=false"),
+        ({"name": "dev-2"}, ["dev-2"], "/v3/projects?name=dev-2&enabled=true"),
+        ({"name": "DEV-2"}, [], "/v3/projects?name=DEV-2&enabled=true"),
+        ({"name": "dev-[12]"}, ["dev-1", "dev-2", "dev-3"], "/v3/projects?enabled=true"),
+        ({"tags": frozenset({"gold", "blue"})}, ["dev-1"], "/v3/projects?enabled=true&tags=blue%2Cgold"),
+        ({"parent": TEAM}, ["dev-1", "dev-2"], f"/v3/projects?parent_id={TEAM}&enabled=true"),
+        ({"parent": "e5"}, ["dev-3"], "/v3/projects?enabled=true"),
+    ],
+)
+async def test_the_identity_service_filters(
+    directory: KeystoneDirectory, fake: FakeDirectory, selector: dict[str, Any], found: list[str], asked: str
+) -> None:
+    """As far as it can: globs are nobody's, a parent that is a domain without a UUID is answered 400, case counts."""
+    assert await names(directory, **selector) == found
+    assert fake.asked == [asked]
+    assert fake.tokens == ["token-1"]
+
+
+@pytest.mark.parametrize(("domain", "asks"), [("Engineering", 1), ("e5", 2)])
+async def test_a_domain_is_a_name_or_an_id(
+    directory: KeystoneDirectory, fake: FakeDirectory, domain: str, asks: int
+) -> None:
+    """The name is looked for first."""
+    assert await names(directory, domain=domain) == ["dev-3"]
+    assert fake.asked[0] == f"/v3/domains?name={domain}"
+    assert fake.asked[asks:] == ["/v3/projects?domain_id=e5&enabled=true"]
+
+
+@pytest.mark.parametrize(
+    ("domain", "words"),
+    [("Enginering", "did you mean 'Engineering'?"), ("a/b\x1b", "there is D, Default, Engineering")],
+)
+async def test_an_unknown_domain_is_told_with_those_close_to_it(
+    directory: KeystoneDirectory, domain: str, words: str
+) -> None:
+    """It is the plan's to mend."""
+    with pytest.raises(UsageError, match=re.escape(words)) as error:
+        await directory.projects(ProjectSelector(domain=domain))
+    assert said(error)
+
+
+async def test_pages_are_followed_where_we_asked(directory: KeystoneDirectory, fake: FakeDirectory) -> None:
+    """Of the link only the query counts: a link to elsewhere gets no token."""
+    fake.page = 1
+    assert await names(directory) == ["dev-1", "dev-2", "dev-3"]
+    assert fake.asked == ["/v3/projects?enabled=true"] + [f"/v3/projects?enabled=true&marker={n}" for n in (1, 2)]
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ({"projects": [], "links": {"next": "http://x/v3/projects?enabled=true"}}, "has no end"),
+        ({"projects": [project("a")], "links": {}, "truncated": True}, "cuts its list at /projects off after 1"),
+        ({"projects": None}, "something else"),
+        ({"projects": ["a"]}, "something else"),
+        ({"projects": [{"id": "../x", "name": "a"}]}, "usable ID"),
+        ([], "something else"),
+    ],
+)
+async def test_a_list_that_is_none_or_not_whole_is_refused(
+    directory: KeystoneDirectory, fake: FakeDirectory, answer: object, words: str
+) -> None:
+    """Half a list would make members of the other half look superfluous."""
+    fake.answers = [web.json_response(answer)]
+    with pytest.raises(DirectoryError, match=words) as error:
+        await directory.projects(ProjectSelector())
+    assert said(error)
+
+
+async def test_who_may_not_list_all_gets_their_own(directory: KeystoneDirectory, fake: FakeDirectory) -> None:
+    """Filtered on this side, since that list knows no filters."""
+    fake.own = ["dev-1", "ops", "dev-3"]
+    assert await names(directory) == ["dev-1", "dev-3"]
+    assert await names(directory, name="dev-1", tags=frozenset({"gold"}), parent=TEAM) == ["dev-1"]
+    assert await names(directory, domain="e5") == ["dev-3"]
+    assert await names(directory, domain="D") == await names(directory, domain="d") == []
+    with pytest.raises(DirectoryError, match=r"may not look up domain 'Default'.*not authorized") as error:
+        await directory.projects(ProjectSelector(domain="Default"))
+    assert said(error)
+
+
+async def test_who_may_list_nothing_is_told_so(directory: KeystoneDirectory, fake: FakeDirectory) -> None:
+    """In the identity service's words."""
+    fake.answers = [refusal(403, "no identity:list_projects"), refusal(403, "no")]
+    with pytest.raises(DirectoryError, match=r"may not list projects: no identity:list_projects") as error:
+        await directory.projects(ProjectSelector())
+    assert said(error)
+
+
+async def test_known_projects(directory: KeystoneDirectory, fake: FakeDirectory) -> None:
+    """Each is asked for; a domain is none, case counts, and what could be no ID is not asked for."""
+    asked = {"id-ops", "id-dev-1", "nobody", "ID-ops", "id-domain", "..", "a/b", "", "a b", "x" * 65}
+    assert await directory.known(asked) == {"id-ops", "id-dev-1"}
+    assert sorted(fake.asked) == [
+        f"/v3/projects/{each}" for each in ("ID-ops", "id-dev-1", "id-domain", "id-ops", "nobody")
+    ]
+    assert await directory.known([]) == frozenset()
+
+
+async def test_many_projects_are_known_by_one_list(directory: KeystoneDirectory, fake: FakeDirectory) -> None:
+    """Those it lacks are asked for: some clouds list less than they let us read."""
+    many = {each["id"] for each in PROJECTS} | {f"nobody-{number}" for number in range(60)}
+    assert await directory.known(many) == {each["id"] for each in PROJECTS}
+    assert fake.asked[0] == "/v3/projects"
+    assert len(fake.asked) == 61
+    fake.asked.clear()
+    fake.answers = [refusal(403, "no list")]
+    assert await directory.known(many) == {each["id"] for each in PROJECTS}
+    assert len(fake.asked) == 65
+
+
+async def test_who_may_not_look_up_projects_is_told_so(directory: KeystoneDirectory, fake: FakeDirectory) -> None:
+    """One refusal is enough."""
+    fake.own = []
+    with pytest.raises(DirectoryError, match="may not look up projects: not authorized") as error:
+        await directory.known([f"id-{number}" for number in range(1000)])
+    assert said(error)
+    assert len(fake.asked) < 100
+
+
+async def test_a_refused_token_is_renewed_once(directory: KeystoneDirectory, fake: FakeDirectory) -> None:
+    """For the whole question."""
+    fake.answers = [refusal(401, "expired")]
+    assert await names(directory, name="ops", enabled=False) == ["ops"]
+    assert fake.tokens == ["token-1", "token-2"]
+    fake.answers = [refusal(401, "no token-2"), refusal(401, "no token-3")]
+    with pytest.raises(DirectoryError, match=r"refuses the token: no \*\*\*"):
+        await directory.projects(ProjectSelector())
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [web.Response(status=503), web.Response(text="<html>"), web.Response(status=429, headers={"Retry-After": "0"})],
+    ids=["503", "page", "429"],
+)
+async def test_a_passing_trouble_is_tried_again(
+    directory: KeystoneDirectory, fake: FakeDirectory, answer: web.Response
+) -> None:
+    """A read has no effect."""
+    fake.answers = [answer]
+    assert await directory.known(["id-ops"]) == {"id-ops"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (web.Response(status=503), "no answer from the identity service at .* .tried 1 time in 0 s"),
+        (web.Response(status=404, text="<html>"), "does not tell: Not Found"),
+        (web.Response(status=302, headers={"Location": "http://x"}), "something else"),
+        (refusal(400, "bad"), "does not tell: bad"),
+    ],
+    ids=["503", "404 page", "redirect", "400"],
+)
+async def test_no_answer_of_use_is_told(
+    keystone: FakeKeystone, fake: FakeDirectory, answer: web.Response, words: str
+) -> None:
+    """A page that says 404 is not the identity service's word that a project is unknown."""
+    identity = identity_of(keystone, clock=Clock())
+    await identity.token()
+    fake.answers = [answer]
+    with pytest.raises(DirectoryError, match=words) as error:
+        await identity.directory().known(["id-ops"])
+    assert said(error)
+
+
+@pytest.mark.parametrize("end", ["", "/", "/v3", "/v3/"])
+async def test_the_api_is_where_we_log_in(keystone: FakeKeystone, fake: FakeDirectory, end: str) -> None:
+    """Whatever the end of auth_url."""
+    auth_url = keystone.url.removesuffix("/v3") + end
+    plugin: Callable[..., Any] = identity_of(keystone)._entry.plugin  # type: ignore[assignment]
+    identity = CloudIdentity(CloudEntry("x", "password", auth_url, plugin=plugin))  # type: ignore[arg-type]
+    await identity.token()
+    assert await identity.directory().known(["id-ops"]) == {"id-ops"}
+    assert fake.asked == ["/v3/projects/id-ops"]
+
+
+async def test_without_an_identity_service_there_is_no_directory() -> None:
+    """auth_type admin_token."""
+    endpoint = "http://127.0.0.1:1"
+    identity = CloudIdentity(CloudEntry("x", "admin_token", "", Token(endpoint, "t"), endpoint_override=endpoint))
+    await identity.token()
+    with pytest.raises(DirectoryError, match="names no identity service"):
+        await identity.directory().known(["p"])

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trustme
+from aiohttp import web
+from keystoneauth1.identity import generic, v3
+
+from bulkshare.errors import CredentialsRefusedError
+from bulkshare.identity.patience import UnansweredError
+from tests.keystone import REFUSED, FakeKeystone, identity_of, said, served
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+pytestmark = pytest.mark.usefixtures("own_configuration")
+
+VERSIONS = {"versions": [{"id": "v2.15", "status": "CURRENT", "links": [{"rel": "self", "href": "http://x/v2/"}]}]}
+WEBOB = {"message": "This server could not verify ...", "code": "401 Unauthorized", "title": "Unauthorized"}
+
+
+async def told(url: str, plugin: Callable[..., Any], **entry: Any) -> str:
+    """Log in there; return what is told about the failure, which has to come without a second try."""
+    who = plugin(url, username="ann", password="hush-hush", user_domain_id="d", project_id="p1")
+    identity = identity_of(FakeKeystone(url=url), plugin=who, **entry)
+    with pytest.raises(CredentialsRefusedError, match="no identity service") as error:
+        await identity.token()
+    assert not isinstance(error.value, UnansweredError)
+    assert url in said(error)
+    return said(error)
+
+
+@pytest.mark.parametrize(
+    ("plugin", "status", "body", "words"),
+    [
+        (generic.Password, 300, VERSIONS, "other versions than v3, as the image service"),
+        (v3.Password, 300, VERSIONS, "a list of versions, as the image service"),
+        (generic.Password, 401, WEBOB, "no version without a token"),
+        (v3.Password, 401, WEBOB, "HTTP 401"),
+        (generic.Password, 401, REFUSED, "no version without a token"),  # a path below Keystone's
+        (generic.Password, 404, "<html>", "Not Found"),
+        (v3.Password, 404, "<html>", "Not Found"),
+    ],
+)
+async def test_what_is_no_identity_service_is_told_at_once(
+    plugin: Callable[..., Any], status: int, body: object, words: str
+) -> None:
+    """With what is wrong and what an auth_url looks like."""
+
+    async def handle(_: web.BaseRequest) -> web.Response:
+        if isinstance(body, str):
+            return web.Response(status=status, text=body, content_type="text/html")
+        return web.json_response(body, status=status)
+
+    async with served(handle) as url:
+        message = await told(url, plugin)
+    assert words in message
+    assert "/identity/v3" in message
+
+
+@pytest.mark.parametrize("plugin", [generic.Password, v3.Password])
+@pytest.mark.parametrize(
+    "page",
+    [
+        "<html>The plain HTTP request was sent to HTTPS port",
+        "You're speaking plain HTTP to an SSL-enabled server port.",
+        "Client sent an HTTP request to an HTTPS server.",
+    ],
+    ids=["nginx", "Apache", "Go"],
+)
+async def test_a_page_that_asks_for_https_is_understood(plugin: Callable[..., Any], page: str) -> None:
+    """Servers say so in their own words."""
+
+    async def handle(_: web.BaseRequest) -> web.Response:
+        return web.Response(status=400, text=page)
+
+    async with served(handle) as url:
+        assert "it wants https there" in await told(url, plugin)
+
+
+@pytest.mark.parametrize("plugin", [generic.Password, v3.Password])
+async def test_https_to_a_server_of_http_is_told_at_once(keystone: FakeKeystone, plugin: Callable[..., Any]) -> None:
+    """Whatever OpenSSL calls it."""
+    message = await told(keystone.url.replace("http://", "https://"), plugin)
+    assert "does not speak TLS" in message
+    assert not keystone.bodies
+
+
+@pytest.mark.parametrize("plugin", [generic.Password, v3.Password])
+async def test_http_to_a_server_of_https_is_told_at_once(plugin: Callable[..., Any]) -> None:
+    """Also where it hangs up without a word."""
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(tls)
+    async with served(FakeKeystone().handle, tls) as url:
+        assert "it wants https there" in await told(url.replace("https://", "http://"), plugin)
+
+
+@pytest.mark.parametrize("answer", [b"\x15\x03\x01\x00\x02\x02\x46", b"\x15\x03\x03\x00\x02\x02\x0a\r\n"])
+async def test_an_alert_of_tls_is_understood(answer: bytes) -> None:
+    """Some servers answer plain HTTP in TLS."""
+
+    async def alert(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n")
+        writer.write(answer)
+        writer.close()
+        await writer.wait_closed()
+
+    server = await asyncio.start_server(alert, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        assert "it wants https there" in await told(f"http://127.0.0.1:{port}/v3", v3.Password)
+
+
+async def test_a_server_that_hangs_up_may_be_better_later(keystone: FakeKeystone) -> None:
+    """One without TLS, that is."""
+    calls = 0
+
+    async def hang_up(request: web.BaseRequest) -> web.StreamResponse:
+        nonlocal calls
+        calls += 1
+        if calls > 1:
+            return await keystone.handle(request)
+        assert request.transport is not None
+        request.transport.close()
+        return web.Response()
+
+    async with served(hang_up) as url:
+        keystone.url = url + "/v3"
+        assert await identity_of(keystone).token() == "token-1"
