@@ -89,17 +89,18 @@ def orders(plan: Plan, *, prune_all: bool = False) -> dict[str, Orders]:
     return found
 
 
-def fingerprint(plan: Plan) -> str:
+def fingerprint(plan: Plan, *, prune_all: bool = False) -> str:
     """Return a SHA-256 hex digest of what the plan asks for: two plans have the same one when they ask for the same.
 
-    That is the set of pairs with their wants, which images are pruned or filled, and what is kept. It does not depend
-    on order, comments, groups or files, nor on limits.
+    That is the set of pairs with their wants, which images are pruned (with `prune_all`: each) or filled, and what is
+    kept. It does not depend on order, comments, groups or files, nor on limits.
     """
     layout = _resolved(plan)
     digests: dict[_Named, bytes] = {}
     whole = hashlib.sha256()
     for image_id in sorted(layout.images):
         named = layout.images[image_id]
+        named = replace(named, prune=named.prune or prune_all)
         if named not in digests:
             digests[named] = layout.digest(named)
         if digests[named]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     Location = Sequence[str | int]
 
-DEEPEST = 50  # a plan has six levels; libyaml would overflow the stack at some ten thousand
+DEEPEST = 50  # a plan has seven levels; libyaml would overflow the stack at some ten thousand
 MOST_NODES = 5_000_000  # after aliases are expanded: beyond any plan, and well below what memory holds
 MOST_CHARACTERS_TOLD = 20  # that can't stand in YAML; a binary file is full of them
 NULLS = frozenset({"", "~", "null", "Null", "NULL"})
@@ -140,7 +140,7 @@ def _syntax_problem(name: str, error: yaml.YAMLError) -> Problem:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     line, column = (mark.line + 1, mark.column + 1) if mark is not None else (None, None)
     if isinstance(error, _TooDeepError):
-        return Problem(name, line, column, f"is nested more than {DEEPEST} levels deep; a plan has six")
+        return Problem(name, line, column, f"is nested more than {DEEPEST} levels deep; a plan has seven")
     said = ", ".join(filter(None, (getattr(error, "context", None), getattr(error, "problem", None)))) or str(error)
     begun = getattr(error, "context_mark", None)
     since = f" (begun on line {begun.line + 1})" if begun is not None and begun.line + 1 != line else ""

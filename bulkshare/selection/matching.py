@@ -49,8 +49,8 @@ def select_images(
 ) -> list[Image]:
     """Return those images that are meant, newest first; of one time, the greater ID first, as Glance sorts them.
 
-    With `per`, `latest` counts for each value of that property, and images that lack it are left out. Name, owner and
-    visibility count as properties. Where the age matters, images without a time of creation are left out.
+    With `per`, `latest` counts for each value of that property, and images that lack it are left out; all texts of an
+    image are properties, its name, too. Where the age matters, images without a time of creation are left out.
     """
     owner = _owner(selector, own_project_id)
     since = NEVER if selector.newer_than_seconds is None else now - timedelta(seconds=selector.newer_than_seconds)
@@ -61,7 +61,7 @@ def select_images(
         and owner in {"any", image.owner}
         and _is_named(selector.name, image.name)
         and selector.tags <= image.tags
-        and all(_text_of(image, name) == value for name, value in selector.properties)
+        and all(image.properties.get(name) == value for name, value in selector.properties)
         and (image.created_at or NEVER) >= since
     }
     newest_first = sorted(fitting.values(), key=lambda image: (image.created_at or NEVER, image.id), reverse=True)
@@ -105,13 +105,8 @@ def _latest(newest_first: list[Image], latest: int, per: str | None) -> list[Ima
     taken: dict[str, int] = {}
     found = []
     for image in newest_first:
-        value = _text_of(image, per)
+        value = image.properties.get(per)
         if value is not None and taken.setdefault(value, 0) < latest:
             taken[value] += 1
             found.append(image)
     return found
-
-
-def _text_of(image: Image, name: str) -> str | None:
-    fields = {"name": image.name, "owner": image.owner, "visibility": image.visibility}
-    return image.properties.get(name, fields.get(name))

@@ -39,7 +39,7 @@ IMAGE_SELECTORS = st.builds(
     owner=st.sampled_from(["self", "any", "them"]),
     newer_than_seconds=st.none() | st.integers(1, 5).map(lambda days: days * 86_400.0),
     latest=st.none() | st.integers(1, 3),
-    per=st.none() | st.sampled_from(["os", "version", "name"]),
+    per=st.none() | st.sampled_from(["os", "version"]),
     allow_empty=st.booleans(),
 )
 PROJECT_SELECTORS = st.builds(ProjectSelector, name=NAMES, tags=SETS, allow_empty=st.booleans())
@@ -61,7 +61,7 @@ def is_meant(selector: ImageSelector, image: Image) -> bool:
 
 def value_of(image: Image, per: str | None) -> str | None:
     """Return what an image is counted under."""
-    return "" if per is None else image.name if per == "name" else image.properties.get(per)
+    return "" if per is None else image.properties.get(per)
 
 
 @given(IMAGE_SELECTORS, IMAGES)

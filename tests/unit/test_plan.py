@@ -135,11 +135,11 @@ TEXT = [
     pytest.param("foo\n", ["1:1: a plan is a mapping that begins with `version: 1`, not text"], id="a text"),
     pytest.param(
         HEAD + "share: " + "[" * 60 + "]" * 60,
-        ["3:56: is nested more than 50 levels deep; a plan has six"],
+        ["3:56: is nested more than 50 levels deep; a plan has seven"],
         id="deep lists",
     ),
     pytest.param(
-        "{a: " * 60 + "}" * 60, ["1:197: is nested more than 50 levels deep; a plan has six"], id="deep mappings"
+        "{a: " * 60 + "}" * 60, ["1:197: is nested more than 50 levels deep; a plan has seven"], id="deep mappings"
     ),
     pytest.param(
         (

@@ -128,6 +128,13 @@ def test_the_fingerprint_of_a_plan_that_only_shares_stays() -> None:
     )
 
 
+def test_pruning_all_gives_another_fingerprint() -> None:
+    """It is that of the plan whose entries all say so."""
+    share = Entry(("i",), ("p", "q"), keep=frozenset("x"))
+    pruned = replace(share, prune=True)
+    assert fingerprint(plan_of(share), prune_all=True) == fingerprint(plan_of(pruned)) != fingerprint(plan_of(share))
+
+
 def test_keeping_a_member_is_keeping_nobody_else() -> None:
     """Who is in the plan stays in any case."""
     share = Entry(("i",), ("p", "q"), prune=True)

@@ -25,10 +25,11 @@ PAGED = [("sort_key", "created_at"), ("sort_dir", "desc"), ("limit", "1000")]
 
 
 def image(image_id: str, *, days: float = 0, **fields: Any) -> Image:
-    """Return an active image of our own that was made so many days ago; other keys than fields are properties."""
-    known = {key: fields.pop(key) for key in Image._fields if key in fields}
-    known.setdefault("created_at", NOW - timedelta(days=days))
-    return Image(image_id, **{"name": "n", "status": "active", "owner": "us", **known}, properties=fields)
+    """Return an active image of our own that was made so many days ago; keys that are no fields are properties."""
+    fields = {"name": "n", "status": "active", "owner": "us", "created_at": NOW - timedelta(days=days), **fields}
+    texts = {key: value for key, value in fields.items() if isinstance(value, str)}
+    known = {key: value for key, value in fields.items() if key in Image._fields}
+    return Image(image_id, **known, properties=texts)
 
 
 def chosen(selector: ImageSelector, *images: Image) -> list[str]:
