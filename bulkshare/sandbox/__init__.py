@@ -9,7 +9,29 @@ Must not know plans, ledgers and how bulkshare sends: it is the other side.
 """
 
 from bulkshare.sandbox.faults import FaultRule
+from bulkshare.sandbox.records import (
+    ApplicationCredential,
+    Domain,
+    Image,
+    ImageSeed,
+    MemberRow,
+    Project,
+    ProjectSeed,
+    User,
+)
 from bulkshare.sandbox.server import Sandbox
-from bulkshare.sandbox.store import ApplicationCredential, Cloud, Image, MemberRow, Project, User
+from bulkshare.sandbox.store import Cloud
 
-__all__ = ["ApplicationCredential", "Cloud", "FaultRule", "Image", "MemberRow", "Project", "Sandbox", "User"]
+__all__ = [
+    "ApplicationCredential",
+    "Cloud",
+    "Domain",
+    "FaultRule",
+    "Image",
+    "ImageSeed",
+    "MemberRow",
+    "Project",
+    "ProjectSeed",
+    "Sandbox",
+    "User",
+]

@@ -6,13 +6,14 @@ import re
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlencode
 
-from bulkshare.sandbox.store import DOMAIN_ID, DOMAIN_NAME
+from bulkshare.sandbox.records import DOMAIN_ID, DOMAIN_NAME
 from bulkshare.sandbox.wire import Answer, RefusalError, answer_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from bulkshare.sandbox.store import Cloud, Project, Token, User
+    from bulkshare.sandbox.records import Project, Token, User
+    from bulkshare.sandbox.store import Cloud
     from bulkshare.sandbox.wire import Ask
 
     Action = Callable[[Ask, Token], Answer]

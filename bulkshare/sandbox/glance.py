@@ -1,7 +1,7 @@
 """The sandbox's image service: versions, tokens, routes, and refusals worded as Glance 33 words them.
 
-Follows what a real Glance was seen to answer, bodies included. It has the members of an image, and images without data;
-not PATCH, image data, tasks, metadata definitions and schemas.
+Follows what a real Glance was seen to answer, bodies included. It has images and their members; not the download of
+image data, imports, tasks, metadata definitions and schemas.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from bulkshare.sandbox.wire import JSON, Answer, RefusalError, answer_json, titl
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from bulkshare.sandbox.store import Cloud, Token
+    from bulkshare.sandbox.records import Token
+    from bulkshare.sandbox.store import Cloud
     from bulkshare.sandbox.wire import Ask
 
     Action = Callable[[Ask, Token], Awaitable[Answer]]
@@ -115,9 +116,11 @@ class Glance:
             case ["images", image] if image:
                 return {
                     "GET": lambda ask, token: images.show(ask, token, image),
-                    "PATCH": _not_implemented,
+                    "PATCH": lambda ask, token: images.change(ask, token, image),
                     "DELETE": lambda ask, token: images.delete(ask, token, image),
                 }
+            case ["images", image, "file"] if image:
+                return {"PUT": lambda ask, token: images.upload(ask, token, image), "GET": _not_implemented}
             case ["images", image, "members"] if image:
                 return {
                     "GET": lambda ask, token: members.list(ask, token, image),
@@ -155,7 +158,8 @@ def _request_id(ask: Ask) -> str:
 
 
 def _sentence(explanation: str, detail: str) -> str:
-    tail = "" if explanation.startswith("The method ") else "\n\n"  # WebOb has a template of its own for 405
+    # WebOb has templates of their own for 405 and 415.
+    tail = "" if explanation.startswith(("The method ", "The request media type ")) else "\n\n"
     return f"{explanation}<br /><br />\n{detail}{tail}"
 
 

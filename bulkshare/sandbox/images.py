@@ -1,47 +1,35 @@
-"""The sandbox's images: list, show, create, delete. No image data, and no PATCH."""
+"""The sandbox's images: list, show, create, change, upload, delete.
+
+Of an upload it keeps size and checksums, not the data, nor does it look whether the data is of the image's format.
+"""
 
 from __future__ import annotations
 
-import re
+import hashlib
 import uuid
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+from bulkshare.sandbox.changes import apply_changes, read_changes
 from bulkshare.sandbox.listing import ListQuery
-from bulkshare.sandbox.members import FOUR_BYTE, read_json
+from bulkshare.sandbox.members import read_json
 from bulkshare.sandbox.policy import find_image, may_change, may_see, require
-from bulkshare.sandbox.store import VISIBILITIES
-from bulkshare.sandbox.wire import SERVER_ERROR, Answer, RefusalError, answer_json, isotime
+from bulkshare.sandbox.schema import BASE_TYPES, READ_ONLY, check_value, is_reserved
+from bulkshare.sandbox.wire import (
+    SERVER_ERROR,
+    Answer,
+    RefusalError,
+    answer_json,
+    isotime,
+    unsupported_media_type,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-    from bulkshare.sandbox.store import Cloud, Image, Token
+    from bulkshare.sandbox.records import Image, Token
+    from bulkshare.sandbox.store import Cloud
     from bulkshare.sandbox.wire import Ask
-
-UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-READ_ONLY = frozenset(
-    {"created_at", "updated_at", "status", "checksum", "size", "virtual_size", "direct_url", "self", "file", "schema"}
-    | {"os_hash_algo", "os_hash_value", "stores"}
-)
-RESERVED = frozenset({"location", "deleted", "deleted_at"})
-# What a new image may say of itself, apart from properties of its own: the type, and the values where they are few.
-NULLABLE = (str, type(None))
-BASE_TYPES: dict[str, type | tuple[type, ...]] = {
-    "id": str,
-    "name": NULLABLE,
-    "owner": NULLABLE,
-    "visibility": str,
-    "tags": list,
-    "protected": bool,
-    "os_hidden": bool,
-    "min_disk": int,
-    "min_ram": int,
-    "container_format": NULLABLE,
-    "disk_format": NULLABLE,
-}
-CONTAINER_FORMATS = (None, "ami", "ari", "aki", "bare", "ovf", "ova", "docker", "compressed")
-DISK_FORMATS = (None, "ami", "ari", "aki", "vhd", "vhdx", "vmdk", "raw", "qcow2", "vdi", "iso", "ploop")
 
 
 class Images:
@@ -64,13 +52,10 @@ class Images:
     async def show(self, _: Ask, token: Token, image_id: str) -> Answer:
         """GET /v2/images/{id}."""
         await self._pause()
-        image = find_image(self._cloud, token, image_id)
-        if image is None:
-            raise RefusalError(404, f"No image found with ID {image_id}")
-        return answer_json(200, _view(image))
+        return answer_json(200, _view(self._image(token, image_id)))
 
     async def create(self, ask: Ask, token: Token) -> Answer:
-        """POST /v2/images: the image has no data and stays queued, but can be shared."""
+        """POST /v2/images: the image has no data yet and is queued, but can be shared."""
         body = read_json(ask.body)
         if not isinstance(body, dict):
             raise RefusalError(500, SERVER_ERROR)
@@ -83,7 +68,7 @@ class Images:
         require("add_image", allowed=token.is_admin or "member" in token.roles)
         require("publicize_image", allowed=token.is_admin or body.get("visibility") != "public")
         image_id = body.get("id", str(uuid.uuid4()))
-        if image_id in self._cloud.images:
+        if image_id in self._cloud.images or image_id in self._cloud.deleted_images:
             raise RefusalError(409, f"Image ID {image_id} already exists!")
         image = self._cloud.add_image(
             body.get("name"),
@@ -99,6 +84,32 @@ class Images:
         image.min_disk, image.min_ram = body.get("min_disk", 0), body.get("min_ram", 0)
         return answer_json(201, _view(image)).adding(Location=f"{self._endpoint}/v2/images/{image.id}")
 
+    async def change(self, ask: Ask, token: Token, image_id: str) -> Answer:
+        """PATCH /v2/images/{id}."""
+        changes = read_changes(ask)
+        await self._pause()
+        image = self._image(token, image_id)
+        apply_changes(changes, token, image, self._cloud.clock())
+        return answer_json(200, _view(image))
+
+    async def upload(self, ask: Ask, token: Token, image_id: str) -> Answer:
+        """PUT /v2/images/{id}/file: the image becomes active."""
+        if ask.content_type != "application/octet-stream":
+            raise unsupported_media_type(ask.content_type, f"Invalid content type {ask.content_type}")
+        await self._pause()
+        image = self._image(token, image_id)
+        require("upload_image", allowed=may_change(token, image))
+        if image.status != "queued":
+            message = f"Image status transition from {image.status} to saving is not allowed"
+            raise RefusalError(409, message)
+        missing = [name for name in ("disk_format", "container_format") if getattr(image, name) is None]
+        if missing:
+            raise RefusalError(400, f"Properties {', '.join(missing)} must be set prior to saving data.")
+        image.size, image.status, image.updated_at = len(ask.body), "active", self._cloud.clock()
+        image.checksum = hashlib.md5(ask.body, usedforsecurity=False).hexdigest()
+        image.sha512 = hashlib.sha512(ask.body).hexdigest()
+        return Answer(204)
+
     async def delete(self, _: Ask, token: Token, image_id: str) -> Answer:
         """DELETE /v2/images/{id}: its members go with it."""
         await self._pause()
@@ -108,8 +119,14 @@ class Images:
         require("delete_image", allowed=may_change(token, image))
         if image.protected:
             raise RefusalError(403, f"Image {image_id} is protected and cannot be deleted.")
-        del self._cloud.images[image_id]
+        self._cloud.delete_image(image_id)
         return Answer(204)
+
+    def _image(self, token: Token, image_id: str) -> Image:
+        image = find_image(self._cloud, token, image_id)
+        if image is None:
+            raise RefusalError(404, f"No image found with ID {image_id}")
+        return image
 
     def _marked(self, token: Token, marker: str) -> Image:
         image = self._cloud.images.get(marker)
@@ -135,34 +152,13 @@ def _listing(params: Mapping[str, str], page: Sequence[Image], *, is_full: bool)
 
 
 def _check_new_image(body: Mapping[str, Any]) -> None:
-    """Raise what Glance answers to an image it can't make; the schema's messages are cut after the first line."""
+    """Raise what Glance answers to an image it can't make."""
     for name, value in body.items():
-        if name in READ_ONLY:
+        if name in READ_ONLY or name == "stores":
             raise RefusalError(403, f"Attribute '{name}' is read-only.")
-        wrong = not isinstance(value, BASE_TYPES.get(name, str))
-        if wrong or (isinstance(value, bool) and BASE_TYPES.get(name) is int):
-            raise _schema_refusal(f"{value!r} is not of the right type for {name!r}")
-        if isinstance(value, str) and FOUR_BYTE.search(value):
-            raise RefusalError(400, f"{name.title()} can't contain 4 byte unicode characters.")
-        if name in RESERVED or name.startswith("os_glance"):
+        check_value(name, value)
+        if is_reserved(name):
             raise RefusalError(403, "Access was denied to this resource.", detail=f"Attribute '{name}' is reserved.")
-    _check_one_of(body.get("visibility", "shared"), VISIBILITIES)
-    _check_one_of(body.get("container_format"), CONTAINER_FORMATS)
-    _check_one_of(body.get("disk_format"), DISK_FORMATS)
-    if "id" in body and not UUID.fullmatch(body["id"]):
-        raise _schema_refusal(f"{body['id']!r} does not match the pattern of a UUID")
-    for value in (body.get("name"), *body.get("tags", ())):
-        if value is not None and (not isinstance(value, str) or len(value) > 255):
-            raise _schema_refusal(f"{value!r} is too long")
-
-
-def _check_one_of(value: Any, known: Sequence[Any]) -> None:
-    if value not in known:
-        raise _schema_refusal(f"{value!r} is not one of {list(known)!r}")
-
-
-def _schema_refusal(problem: str) -> RefusalError:
-    return RefusalError(400, f"Provided object does not match schema 'image': {problem}")
 
 
 def _view(image: Image) -> dict[str, Any]:
@@ -173,16 +169,16 @@ def _view(image: Image) -> dict[str, Any]:
         "container_format": image.container_format,
         "visibility": image.visibility,
         "size": image.size,
-        "virtual_size": None,
+        "virtual_size": image.size or None,
         "status": image.status,
-        "checksum": None,
+        "checksum": image.checksum,
         "protected": image.protected,
         "min_ram": image.min_ram,
         "min_disk": image.min_disk,
         "owner": image.owner,
         "os_hidden": image.os_hidden,
-        "os_hash_algo": None,
-        "os_hash_value": None,
+        "os_hash_algo": "sha512" if image.sha512 else None,
+        "os_hash_value": image.sha512,
         "id": image.id,
         "created_at": isotime(image.created_at),
         "updated_at": isotime(image.updated_at),
@@ -190,4 +186,5 @@ def _view(image: Image) -> dict[str, Any]:
         "self": f"/v2/images/{image.id}",
         "file": f"/v2/images/{image.id}/file",
         "schema": "/v2/schemas/image",
+        **({"stores": "local"} if image.checksum else {}),
     }

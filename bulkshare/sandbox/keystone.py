@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from bulkshare.sandbox.directory import Directory, forbidden
 from bulkshare.sandbox.login import NO_SUCH_TOKEN, UNAUTHORIZED, log_in
-from bulkshare.sandbox.store import DOMAIN_ID, DOMAIN_NAME, REGION, stable_uuid
+from bulkshare.sandbox.records import DOMAIN_ID, DOMAIN_NAME, REGION, stable_uuid
 from bulkshare.sandbox.wire import JSON, Answer, RefusalError, answer_json, title_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
     from datetime import datetime
 
-    from bulkshare.sandbox.store import Cloud, Token
+    from bulkshare.sandbox.records import Token
+    from bulkshare.sandbox.store import Cloud
     from bulkshare.sandbox.wire import Ask
 
     Action = Callable[[Ask, Token], Answer]

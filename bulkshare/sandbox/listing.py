@@ -1,6 +1,6 @@
 """What `GET /v2/images` asks for: Glance's filters, order and pages, as plain tests and sorts over images.
 
-Not here: the `_min` and `_max` filters, and filters on checksums, which images without data do not have.
+Not here: filters on the second checksum, `os_hash_algo` and `os_hash_value`.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from operator import eq, ge, gt, le, lt, ne
 from typing import TYPE_CHECKING, Any
 
 from bulkshare.sandbox.policy import owns
-from bulkshare.sandbox.store import MEMBER_STATUSES, VISIBILITIES
+from bulkshare.sandbox.records import MEMBER_STATUSES, VISIBILITIES
 from bulkshare.sandbox.wire import RefusalError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from bulkshare.sandbox.store import Image, Token
+    from bulkshare.sandbox.records import Image, Token
 
     Test = Callable[[Image], bool]
 
@@ -28,7 +28,9 @@ COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {"gt": gt, "gte": ge, "lt":
 FLAGS = frozenset({"os_hidden", "protected"})
 TIMES = frozenset({"created_at", "updated_at"})
 IN_COLUMNS = frozenset({"name", "id", "status", "container_format", "disk_format"})
-OTHER_COLUMNS = frozenset({"owner", "min_disk", "min_ram", "size"})
+OTHER_COLUMNS = frozenset({"owner", "min_disk", "min_ram", "size", "checksum"})
+NUMBERS = frozenset({"min_disk", "min_ram", "size"})
+NOT_HERE = frozenset({"os_hash_algo", "os_hash_value"})
 NOT_FILTERS = frozenset(
     {"limit", "marker", "member_status", "tag", "visibility", "sort", "sort_key", "sort_dir", "deleted"}
 )
@@ -107,6 +109,10 @@ def _read_tests(params: Mapping[str, str]) -> Sequence[Test]:
             tests.append(_compares_time(name, value))
         elif name in IN_COLUMNS:
             tests.append(_is_one_of(name, _read_values(value)))
+        elif name[:-4] in NUMBERS and name.endswith(("_min", "_max")):
+            tests.append(_is_within(name, value))
+        elif name in NOT_HERE:
+            raise RefusalError(501, "The sandbox can't do this.")
         elif name in OTHER_COLUMNS:
             tests.append(_is_one_of(name, {value}))
         elif name not in NOT_FILTERS:
@@ -116,6 +122,16 @@ def _read_tests(params: Mapping[str, str]) -> Sequence[Test]:
 
 def _is_one_of(column: str, values: set[str]) -> Test:
     return lambda image: str(getattr(image, column)) in values
+
+
+def _is_within(name: str, value: str) -> Test:
+    """Test a number against `size_min` or the like; one that is not known is within no bounds."""
+    column, compare = name[:-4], ge if name.endswith("_min") else le
+    try:
+        bound = int(value)
+    except ValueError:
+        raise RefusalError(400, "Unable to filter on a range with a non-numeric value.") from None
+    return lambda image: getattr(image, column) is not None and compare(getattr(image, column), bound)
 
 
 def _has_property(name: str, value: str) -> Test:

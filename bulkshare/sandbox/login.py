@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from bulkshare.sandbox.store import DOMAIN_ID, DOMAIN_NAME
+from bulkshare.sandbox.records import DOMAIN_ID, DOMAIN_NAME
 from bulkshare.sandbox.wire import JSON, RefusalError
 
 if TYPE_CHECKING:
-    from bulkshare.sandbox.store import Cloud, Project, Token, User
+    from bulkshare.sandbox.records import Project, Token, User
+    from bulkshare.sandbox.store import Cloud
     from bulkshare.sandbox.wire import Ask
 
 UNAUTHORIZED = "The request you have made requires authentication."

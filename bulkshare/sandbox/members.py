@@ -8,21 +8,21 @@ overshoot the quota, because Glance too looks first and inserts later; `pause` i
 from __future__ import annotations
 
 import json
-import re
 from typing import TYPE_CHECKING, Any
 
 from bulkshare.sandbox.policy import find_image, may_change, owns, require
-from bulkshare.sandbox.store import MEMBER_STATUSES
+from bulkshare.sandbox.records import MEMBER_STATUSES
+from bulkshare.sandbox.schema import FOUR_BYTE
 from bulkshare.sandbox.wire import SERVER_ERROR, Answer, RefusalError, answer_json, isotime
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from bulkshare.sandbox.store import Cloud, Image, MemberRow, Token
+    from bulkshare.sandbox.records import Image, MemberRow, Token
+    from bulkshare.sandbox.store import Cloud
     from bulkshare.sandbox.wire import Ask
 
 LONGEST_MEMBER = 255  # characters; the column's width
-FOUR_BYTE = re.compile("[^\u0000-\uffff]")  # what MySQL's three-byte UTF-8 can't hold
 
 
 def read_json(body: bytes) -> Any:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from bulkshare.sandbox.wire import RefusalError
 
 if TYPE_CHECKING:
-    from bulkshare.sandbox.store import Cloud, Image, Token
+    from bulkshare.sandbox.records import Image, Token
+    from bulkshare.sandbox.store import Cloud
 
 
 def owns(token: Token, image: Image) -> bool:

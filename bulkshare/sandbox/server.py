@@ -20,7 +20,7 @@ from aiohttp import web
 from bulkshare.sandbox.faults import Effect, Faults
 from bulkshare.sandbox.glance import Glance
 from bulkshare.sandbox.keystone import Keystone
-from bulkshare.sandbox.store import DOMAIN_NAME, REGION
+from bulkshare.sandbox.records import DOMAIN_NAME, REGION
 from bulkshare.sandbox.wire import Answer, Ask, RefusalError
 
 if TYPE_CHECKING:

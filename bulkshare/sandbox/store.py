@@ -1,150 +1,38 @@
-"""The sandbox's cloud itself: its projects, users, tokens, images and members, in memory.
+"""The sandbox's cloud itself: who and what there is, in memory.
 
 Knows no HTTP and no policy: the two services decide who may do what, this holds what is. Nothing is written to disk;
-the cloud ends with its process. Every user's password is `PASSWORD`: the server listens on loopback only and holds
-nothing worth stealing. Tokens are random all the same.
+the cloud ends with its process. Tokens are random, all else is the same on every start.
 """
 
 from __future__ import annotations
 
 import secrets
 import uuid
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self
+
+from bulkshare.sandbox.example import example_images, example_projects
+from bulkshare.sandbox.records import (
+    DOMAIN_ID,
+    DOMAIN_NAME,
+    GLANCE_MEMBER_QUOTA,
+    PASSWORD,
+    ROLES,
+    TOKEN_LIFETIME,
+    ApplicationCredential,
+    Domain,
+    Image,
+    Project,
+    Token,
+    User,
+    stable_uuid,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from datetime import timedelta
 
-PASSWORD = "sandbox"  # noqa: S105  # public on purpose; see the module's docstring
-REGION = "RegionOne"
-DOMAIN_ID, DOMAIN_NAME = "default", "Default"
-# Keystone's bootstrap makes each of these roles imply the ones after it.
-ROLES = ("admin", "manager", "member", "reader")
-GLANCE_MEMBER_QUOTA = 128  # image_member_quota in glance-api.conf, its default
-TOKEN_LIFETIME = timedelta(hours=1)  # [token] expiration in keystone.conf, its default
-VISIBILITIES = ("community", "public", "private", "shared")
-MEMBER_STATUSES = ("pending", "accepted", "rejected")
-_NAMES = uuid.UUID("5d1f7f0e-6a1c-5b57-9d0b-1c2b7a3f4e60")  # any constant: makes IDs the same on every start
-
-
-def stable_uuid(name: str) -> uuid.UUID:
-    """Return the same UUID for the same name, on every start and machine."""
-    return uuid.uuid5(_NAMES, name)
-
-
-@dataclass(slots=True, eq=False)
-class Project:
-    """A project. `parent_id` is a project's or the domain's ID."""
-
-    id: str
-    name: str
-    description: str = ""
-    enabled: bool = True
-    tags: tuple[str, ...] = ()
-    parent_id: str = DOMAIN_ID
-    domain_id: str = DOMAIN_ID
-
-
-@dataclass(slots=True, eq=False)
-class User:
-    """A user of the default domain. `roles` has, by project ID, every role held there, implied ones included."""
-
-    id: str
-    name: str
-    password: str = PASSWORD
-    roles: dict[str, tuple[str, ...]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class ApplicationCredential:
-    """A secret that stands for a user in one project."""
-
-    id: str
-    name: str
-    secret: str
-    user: User
-    project: Project
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    """What a token says; without a project it is unscoped and has no roles."""
-
-    id: str
-    user: User
-    project: Project | None
-    roles: tuple[str, ...]
-    methods: tuple[str, ...]
-    audit_ids: tuple[str, ...]
-    issued_at: datetime
-    expires_at: datetime
-
-    @property
-    def is_admin(self) -> bool:
-        """Whether the admin role is among the roles; OpenStack knows no narrower admin by default."""
-        return "admin" in self.roles
-
-    @property
-    def project_id(self) -> str | None:
-        """The ID of the project the token is for."""
-        return self.project.id if self.project else None
-
-
-@dataclass(slots=True, eq=False)
-class MemberRow:
-    """An image's member. `copies` is 0 for a deleted row, which Glance uses again, and 2 where two POSTs raced."""
-
-    member_id: str
-    created_at: datetime
-    updated_at: datetime
-    status: str = "pending"
-    copies: int = 1
-
-
-@dataclass(slots=True, eq=False)
-class Image:
-    """An image, without its data."""
-
-    id: str
-    name: str | None
-    owner: str | None
-    created_at: datetime
-    updated_at: datetime
-    visibility: str = "shared"
-    status: str = "active"
-    tags: tuple[str, ...] = ()
-    properties: dict[str, str] = field(default_factory=dict)
-    disk_format: str | None = "raw"
-    container_format: str | None = "bare"
-    protected: bool = False
-    os_hidden: bool = False
-    min_disk: int = 0
-    min_ram: int = 0
-    size: int | None = None
-    rows: dict[str, MemberRow] = field(default_factory=dict)
-    member_count: int = 0  # of live rows, copies counted: what the quota counts
-
-    def member(self, member_id: str | None) -> MemberRow | None:
-        """Return the live row of a member."""
-        row = self.rows.get(member_id) if member_id is not None else None
-        return row if row is not None and row.copies else None
-
-    def insert(self, member_id: str, now: datetime) -> MemberRow:
-        """Add a live row, in status pending; a deleted one is used again, with the time it was made."""
-        self.member_count += 1
-        row = self.rows.get(member_id)
-        if row is None:
-            row = self.rows[member_id] = MemberRow(member_id, now, now)
-        else:
-            row.copies += 1
-            row.status, row.updated_at = "pending", now
-        return row
-
-    def remove(self, row: MemberRow) -> None:
-        """Delete one copy of a live row."""
-        row.copies -= 1
-        self.member_count -= 1
+    from bulkshare.sandbox.records import ImageSeed, ProjectSeed
 
 
 class Cloud:
@@ -163,25 +51,62 @@ class Cloud:
         self.member_quota = member_quota
         self.token_lifetime = token_lifetime
         self.clock = clock
+        self.domains = {DOMAIN_ID: Domain(DOMAIN_ID, DOMAIN_NAME, "The default domain")}
         self.projects: dict[str, Project] = {}
         self.users: dict[str, User] = {}
         self.application_credentials: dict[str, ApplicationCredential] = {}
         self.tokens: dict[str, Token] = {}
         self.images: dict[str, Image] = {}
+        self.deleted_images: set[str] = set()  # their IDs are never used again
         self.admin_project = self.add_project("admin", description="Owns the sandbox's images.")
         self.admin = self.add_user("admin", {self.admin_project.id: "admin"})
 
     @classmethod
-    def seeded(cls, images: Iterable[str], projects: Iterable[str], *, member_quota: int = GLANCE_MEMBER_QUOTA) -> Self:
-        """Return a cloud that has images and projects of these IDs; the images are shared, active and the admin's."""
-        cloud = cls(member_quota=member_quota)
-        for project_id in projects:
-            if project_id not in cloud.projects:
-                cloud.add_project(project_id, project_id=project_id)
-        for image_id in images:
-            if image_id not in cloud.images:
-                cloud.add_image(image_id, image_id=image_id)
+    def seeded(
+        cls,
+        images: Iterable[str | ImageSeed],
+        projects: Iterable[str | ProjectSeed],
+        *,
+        member_quota: int = GLANCE_MEMBER_QUOTA,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> Self:
+        """Return a cloud that has these images, which are the admin's, and projects.
+
+        A text is an ID, and the name, too; such an image is shared and active. What is named twice is there once, as
+        its first mention has it.
+        """
+        cloud = cls(member_quota=member_quota, clock=clock)
+        for project in projects:
+            if not isinstance(project, str):
+                cloud.plant_project(project)
+            elif project not in cloud.projects:
+                cloud.add_project(project, project_id=project)
+        for image in images:
+            if not isinstance(image, str):
+                cloud.plant_image(image)
+            elif image not in cloud.images:
+                cloud.add_image(image, image_id=image)
         return cloud
+
+    @classmethod
+    def example(
+        cls,
+        images: Iterable[str] = (),
+        projects: Iterable[str] = (),
+        *,
+        member_quota: int = GLANCE_MEMBER_QUOTA,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> Self:
+        """Return the cloud of `example`, a small provider of golden images, that also has images and projects of IDs.
+
+        IDs are the same on every start; the images' names and times follow the clock.
+        """
+        return cls.seeded(
+            [*example_images(clock()), *images],
+            [*example_projects(), *projects],
+            member_quota=member_quota,
+            clock=clock,
+        )
 
     @classmethod
     def sample(cls, images: int, projects: int, *, member_quota: int = GLANCE_MEMBER_QUOTA) -> Self:
@@ -193,13 +118,64 @@ class Cloud:
             cloud.add_image(f"image-{number:03}", image_id=str(stable_uuid(f"image-{number:03}")), tags=("golden",))
         return cloud
 
+    def add_domain(self, name: str) -> Domain:
+        """Add a domain, or return the one of that name; its ID depends on its name only."""
+        found = next((domain for domain in self.domains.values() if domain.name == name), None)
+        if found is None:
+            found = Domain(stable_uuid(f"domain {name}").hex, name)
+            self.domains[found.id] = found
+        return found
+
     def add_project(
-        self, name: str, *, project_id: str | None = None, description: str = "", tags: Iterable[str] = ()
+        self,
+        name: str,
+        *,
+        project_id: str | None = None,
+        description: str = "",
+        tags: Iterable[str] = (),
+        domain: Domain | None = None,
+        parent: Project | None = None,
+        enabled: bool = True,
     ) -> Project:
-        """Add a project; without an ID it gets one that depends on its name only."""
-        project = Project(project_id or stable_uuid(f"project {name}").hex, name, description, tags=tuple(tags))
+        """Add a project; without an ID it gets one that depends on domain and name only.
+
+        A parent has to be of the same domain.
+        """
+        domain_id = domain.id if domain else DOMAIN_ID
+        known_as = f"project {name}" if domain_id == DOMAIN_ID else f"project {domain_id} {name}"
+        project = Project(
+            id=project_id or stable_uuid(known_as).hex,
+            name=name,
+            description=description,
+            enabled=enabled,
+            tags=tuple(tags),
+            parent_id=parent.id if parent else domain_id,
+            domain_id=domain_id,
+        )
         self.projects[project.id] = project
         return project
+
+    def plant_project(self, seed: ProjectSeed) -> Project:
+        """Add a project, and its domain where that is missing, unless one of its ID is there; return what is there.
+
+        Raises `ValueError` where the parent is missing.
+        """
+        domain = self.add_domain(seed.domain)
+        within = {project.name: project for project in self.projects.values() if project.domain_id == domain.id}
+        known = self.projects.get(seed.project_id) if seed.project_id else within.get(seed.name)
+        if known is not None:
+            return known
+        if seed.parent is not None and seed.parent not in within:
+            raise ValueError(f"project {seed.name}: there is no project {seed.parent} in domain {seed.domain}")
+        return self.add_project(
+            seed.name,
+            project_id=seed.project_id,
+            description=seed.description,
+            tags=seed.tags,
+            domain=domain,
+            parent=within[seed.parent] if seed.parent is not None else None,
+            enabled=seed.enabled,
+        )
 
     def add_user(self, name: str, roles: Mapping[str, str] | None = None, *, password: str = PASSWORD) -> User:
         """Add a user who has, by project ID, one of `ROLES`, and with it the ones it implies."""
@@ -226,15 +202,16 @@ class Cloud:
         status: str = "active",
         tags: Iterable[str] = (),
         properties: Mapping[str, str] | None = None,
+        created_at: datetime | None = None,
     ) -> Image:
         """Add an image; without an owner it is the admin's project's, without an ID it gets a random one."""
-        now = self.clock()
+        made = created_at or self.clock()
         image = Image(
             id=image_id or str(uuid.uuid4()),
             name=name,
             owner=owner or self.admin_project.id,
-            created_at=now,
-            updated_at=now,
+            created_at=made,
+            updated_at=made,
             visibility=visibility,
             status=status,
             tags=tuple(dict.fromkeys(tags)),
@@ -242,6 +219,28 @@ class Cloud:
         )
         self.images[image.id] = image
         return image
+
+    def plant_image(self, seed: ImageSeed) -> Image:
+        """Add an image of the admin's unless one of its ID is there; return what is there."""
+        image_id = seed.image_id or str(stable_uuid(f"image {seed.name}"))
+        if image_id in self.images:
+            return self.images[image_id]
+        image = self.add_image(
+            seed.name,
+            image_id=image_id,
+            visibility=seed.visibility,
+            status=seed.status,
+            tags=seed.tags,
+            properties=seed.properties,
+            created_at=seed.created_at,
+        )
+        image.os_hidden = seed.os_hidden
+        return image
+
+    def delete_image(self, image_id: str) -> None:
+        """Delete an image, and with it its members."""
+        del self.images[image_id]
+        self.deleted_images.add(image_id)
 
     def issue_token(self, user: User, project: Project | None, method: str, parent: Token | None = None) -> Token:
         """Issue a token for a project the user has roles in, or an unscoped one; one made of another ends with it."""

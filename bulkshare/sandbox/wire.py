@@ -32,6 +32,11 @@ class Ask:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
 
+    @property
+    def content_type(self) -> str:
+        """The media type of the body, without its parameters."""
+        return self.headers.get("Content-Type", "").partition(";")[0].strip()
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -57,6 +62,12 @@ class RefusalError(Exception):
         self.explanation = explanation
         self.detail = detail
         self.headers = dict(headers or {})
+
+
+def unsupported_media_type(given: str, detail: str, *, headers: Mapping[str, str] | None = None) -> RefusalError:
+    """Return the image service's refusal of a body's media type."""
+    message = f"The request media type {given} is not supported by this server.\n"
+    return RefusalError(415, message, detail=detail, headers=headers)
 
 
 def answer_json(status: int, value: Any) -> Answer:

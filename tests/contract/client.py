@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 REQUEST_ID = re.compile(r"req-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 NO_TOKEN = ""
+JSON_PATCH = "application/openstack-images-v2.1-json-patch"
 
 
 class Refusal(NamedTuple):
@@ -25,6 +26,14 @@ class Refusal(NamedTuple):
 
     status: int
     message: str
+
+
+class DetailedRefusal(NamedTuple):
+    """A refusal's status, the sentence in it, and a second one."""
+
+    status: int
+    message: str
+    detail: str
 
 
 class Client:
@@ -62,6 +71,16 @@ class Client:
         """POST a member."""
         return await self.ask("POST", members_path(image_id), user=user, body={"member": member_id})
 
+    async def patch(self, image_id: str, *changes: object, user: str = "alice", media_type: str = JSON_PATCH) -> Answer:
+        """PATCH an image."""
+        headers = {"Content-Type": media_type}
+        return await self.ask("PATCH", f"/v2/images/{image_id}", user=user, body=list(changes), headers=headers)
+
+    async def upload(self, image_id: str, data: bytes, *, user: str = "alice") -> Answer:
+        """PUT an image's data."""
+        headers = {"Content-Type": "application/octet-stream"}
+        return await self.ask("PUT", f"/v2/images/{image_id}/file", user=user, body=data, headers=headers)
+
     async def set_status(self, image_id: str, member_id: str, status: object, *, user: str) -> Answer:
         """PUT a member's status."""
         return await self.ask("PUT", members_path(image_id, member_id), user=user, body={"status": status})
@@ -75,6 +94,13 @@ def members_path(image_id: str, member_id: str | None = None) -> str:
 
 def refusal(answer: Answer) -> Refusal:
     """Return what Glance refused, having checked the form that all its refusals but 401 have in common."""
+    status, message, detail = detailed_refusal(answer)
+    assert not detail
+    return Refusal(status, message)
+
+
+def detailed_refusal(answer: Answer) -> DetailedRefusal:
+    """Return what Glance refused and its second sentence, having checked the form as `refusal` does."""
     assert REQUEST_ID.fullmatch(answer.headers["x-openstack-request-id"])
     assert answer.headers["content-type"].startswith("application/json")
     body = answer.json()
@@ -82,8 +108,7 @@ def refusal(answer: Answer) -> Refusal:
     assert body["code"] == f"{answer.status} {body['title']}"
     message, line_break, rest = body["message"].partition("<br /><br />\n")
     assert line_break
-    assert not rest.strip()
-    return Refusal(answer.status, message)
+    return DetailedRefusal(answer.status, message.rstrip(), rest.strip())
 
 
 def identity_refusal(answer: Answer) -> Refusal:
@@ -93,3 +118,8 @@ def identity_refusal(answer: Answer) -> Refusal:
     assert error.keys() == {"code", "message", "title"}
     assert error["code"] == answer.status
     return Refusal(answer.status, error["message"])
+
+
+def replace(name: str, value: object) -> dict[str, object]:
+    """Return the change of a PATCH that sets a field."""
+    return {"op": "replace", "path": f"/{name}", "value": value}

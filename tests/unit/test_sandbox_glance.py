@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 
 from bulkshare.sandbox import Cloud
+from bulkshare.sandbox.changes import MEDIA_TYPE, OLD_MEDIA_TYPE
 from bulkshare.sandbox.glance import Glance
 from bulkshare.sandbox.wire import Answer, Ask
 
@@ -48,7 +49,14 @@ class World:
         self.now += timedelta(seconds=1)
 
     async def ask(
-        self, who: str | None, method: str, path: str, body: Any = None, *, accept: str = "application/json"
+        self,
+        who: str | None,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        accept: str = "application/json",
+        kind: str = "application/json",
     ) -> Answer:
         """Ask as one of the people (None: without a token); a body of bytes is sent as it is."""
         parts = urlsplit(path)
@@ -58,7 +66,7 @@ class World:
                 method,
                 parts.path,
                 tuple(parse_qsl(parts.query, keep_blank_values=True)),
-                {**token, "Accept": accept},
+                {**token, "Accept": accept, "Content-Type": kind},
                 body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode(),
             )
         )
@@ -456,9 +464,17 @@ async def test_a_protected_image_stays(world: World) -> None:
     assert (answer.status, message(answer)) == (403, f"Image {IMAGE} is protected and cannot be deleted.")
 
 
-async def test_patch_is_honest(world: World) -> None:
+async def test_it_is_honest(world: World) -> None:
     """What the sandbox can't do, it says."""
-    assert (await world.ask("alice", "PATCH", f"/v2/images/{IMAGE}", [])).status == 501
+    locations = [{"op": "replace", "path": "/locations", "value": [{"url": "x", "metadata": {}}]}]
+    for method, path, body, kind in (
+        ("GET", f"/v2/images/{IMAGE}/file", None, ""),
+        ("GET", "/v2/images?os_hash_algo=sha512", None, ""),
+        ("PATCH", f"/v2/images/{IMAGE}", [{"add": "/x", "value": "1"}], OLD_MEDIA_TYPE),
+        ("PATCH", f"/v2/images/{IMAGE}", locations, MEDIA_TYPE),
+    ):
+        answer = await world.ask("alice", method, path, body, kind=kind)
+        assert (answer.status, message(answer)) == (501, "The sandbox can't do this.")
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 
 from bulkshare.sandbox import Cloud
 from bulkshare.sandbox.keystone import Keystone
-from bulkshare.sandbox.store import PASSWORD, REGION, TOKEN_LIFETIME
+from bulkshare.sandbox.records import PASSWORD, REGION, TOKEN_LIFETIME
 from bulkshare.sandbox.wire import Answer, Ask
 
 START = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
