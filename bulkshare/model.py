@@ -210,22 +210,26 @@ class Verdict:
     request_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(NamedTuple):
     """One pair on its way: the request to send next, and what is known of it so far.
 
-    `posts` and `asks` count the requests answered (asks: since the last POST); `spared` those POSTs whose failure was
-    not this pair's. `lost` is an answer after which the server may have added the member; `over_quota` the 413 that
-    made us ask.
+    `posts` and `asks` count the requests answered (asks: since the last POST, PUT or DELETE), `tries` those PUTs or
+    DELETEs; `spared` those POSTs, or tries, whose failure was not this pair's. `lost` is an answer after which the
+    server may have done what it was asked; `over_quota` the 413 that made us ask. With `joined` (SHARED or ALREADY, for
+    the reason `why`) the project is a member, and acceptance is what is left; `member` is what was told of it.
     """
 
     job: Job
     step: Step = Step.ADD
     posts: int = 0
+    tries: int = 0
     spared: int = 0
     asks: int = 0
     lost: Verdict | None = None
     over_quota: Verdict | None = None
+    joined: Result | None = None
+    why: str = ""
+    member: Member | None = None
 
 
 class Result(StrEnum):

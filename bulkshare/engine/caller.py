@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import anyio
 
 from bulkshare.glance import interpret, request_for
-from bulkshare.model import Kind, Result, Step
-from bulkshare.retry import Send, Settle, backoff_seconds, decide, spare
+from bulkshare.model import Kind, Result, Step, Want
+from bulkshare.retry import Send, Settle, backoff_seconds, decide, is_repeat, spare
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from bulkshare.model import Case, Job, RetryPolicy, Verdict
+    from bulkshare.model import Case, Job, Request, RetryPolicy, Verdict
     from bulkshare.ports import Observer, Transport
     from bulkshare.retry import Decision
 
@@ -48,11 +48,14 @@ class Caller:
         A pair does not fail where the endpoint has answered nobody since `since`, when this pair was last tried: its
         attempts say nothing about it then.
         """
-        verdict = await self._call(case.step, case.job.image_id, case.job.member_id)
+        image_id, member_id, want = case.job
+        as_member = case.step is Step.ACCEPT and Want.AS_PROJECT in want
+        request = request_for(case.step, image_id, member_id, as_member=as_member)
+        verdict = await self._call(case.step, image_id, member_id, request)
         decision = decide(self._policy, case, verdict, self._jitter())
         if isinstance(decision, Settle) and decision.result is Result.FAILED and self._answered_at() < since:
             decision = spare(self._policy, decision, self._jitter())
-        if isinstance(decision, Send) and (decision.case.step is Step.ADD or case.step is Step.ASK):
+        if isinstance(decision, Send) and is_repeat(decision.case):
             self._count_retry(case.job, verdict, decision.delay_seconds)
         return decision
 
@@ -60,7 +63,7 @@ class Caller:
         """List an image's members, trying again as the policy says; a stop ends the waiting."""
         attempt = 1
         while True:
-            verdict = await self._call(Step.LIST, image_id, "")
+            verdict = await self._call(Step.LIST, image_id, "", request_for(Step.LIST, image_id))
             passing = verdict.kind in (Kind.TRANSIENT, Kind.THROTTLED, Kind.LOST, Kind.UNCLEAR)
             if not passing or attempt >= self._policy.attempts or self.stopping.is_set():
                 break
@@ -73,9 +76,9 @@ class Caller:
         self._observer.listed(image_id, verdict)
         return verdict
 
-    async def _call(self, step: Step, image_id: str, member_id: str) -> Verdict:
+    async def _call(self, step: Step, image_id: str, member_id: str, request: Request) -> Verdict:
         began = anyio.current_time()
-        reply = await self._transport.send(request_for(step, image_id, member_id))
+        reply = await self._transport.send(request)
         verdict = interpret(step, image_id, member_id, reply, self._wall())
         self._observer.answered(step, image_id, member_id or None, verdict, anyio.current_time() - began)
         return verdict

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
 def settled(settle: Settle, began: datetime, now: datetime) -> Outcome:
     """Return the row of a pair that was sent; `began` is when its first request left."""
-    verdict, job = settle.verdict, settle.case.job
-    member = verdict.members[0] if verdict.members else None
+    case, verdict = settle.case, settle.verdict
+    job = case.job
+    member = verdict.members[0] if verdict.members else case.member
     return Outcome(
         image_id=job.image_id,
         member_id=job.member_id,
@@ -26,11 +27,12 @@ def settled(settle: Settle, began: datetime, now: datetime) -> Outcome:
         created_at=member.created_at if member else None,
         updated_at=member.updated_at if member else None,
         schema=member.schema if member else None,
-        attempts=settle.case.posts,
+        attempts=case.posts or case.tries,
         request_id=verdict.request_id,
         reason=settle.reason,
         started_at=began,
         settled_at=now,
+        want=job.want,
     )
 
 

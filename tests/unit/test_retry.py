@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkshare.model import Case, Job, Kind, Member, Result, RetryPolicy, Scope, Step, Verdict
-from bulkshare.retry import Send, Settle, backoff_seconds, decide
+from bulkshare.model import Job, Kind, Member, Result, RetryPolicy, Scope, Step, Verdict, Want
+from bulkshare.retry import RetryBudget, Send, Settle, backoff_seconds, decide, first_case, is_repeat, spare
 
 POLICY = RetryPolicy(attempts=3, base_seconds=1.0, cap_seconds=4.0)
 JOB = Job("image", "member")
@@ -23,11 +23,23 @@ LOST = Verdict(Kind.LOST, "time-out", maybe_done=True)
 BROKEN = Verdict(Kind.TRANSIENT, "500", maybe_done=True)
 UNSENT = Verdict(Kind.TRANSIENT, "refused")
 SLOWER = Verdict(Kind.THROTTLED, "429", retry_after=7.0)
+ACCEPTED = Verdict(Kind.ACCEPTED, members=(Member("image", "member", "accepted"),), http_status=200)
+TAKEN = Verdict(Kind.PRESENT, members=(Member("image", "member", "accepted"),), http_status=200)
+SPURNED = Verdict(Kind.PRESENT, members=(Member("image", "member", "rejected"),), http_status=200)
+REFUSED = Verdict(Kind.REJECTED, "403: no")
+REMOVED = Verdict(Kind.REMOVED, http_status=204)
+GONE_IMAGE = Verdict(Kind.ABSENT, "404: Image image not found.", Scope.IMAGE)
+
+ANSWERS = [UNCLEAR, LOST, BROKEN, UNSENT, ABSENT, GONE_IMAGE, QUOTA, NO, CONFLICT, PRESENT, SPURNED, ACCEPTED, REMOVED]
+
+ACCEPT = Want.ACCEPTED
+FORCE = Want.ACCEPTED | Want.FORCED
+LISTED = Want.ACCEPTED | Want.LISTED
 
 
-def play(*verdicts: Verdict) -> Settle | Send:
+def play(*verdicts: Verdict, want: Want = Want.MEMBER) -> Settle | Send:
     """Feed verdicts to a new case until it settles, and return the last decision."""
-    case = Case(JOB)
+    case = first_case(Job("image", "member", want))
     for verdict in verdicts:
         decision = decide(POLICY, case, verdict, 0.5)
         if isinstance(decision, Settle):
@@ -98,20 +110,139 @@ def test_retry_after_is_a_floor() -> None:
     assert backoff_seconds(POLICY, 1, SLOWER, 0.5) == 7.5
 
 
-@given(
-    st.lists(st.sampled_from([UNCLEAR, LOST, BROKEN, UNSENT, ABSENT, QUOTA, NO, CONFLICT]), min_size=60),
-    st.integers(1, 6),
+@pytest.mark.parametrize(
+    ("want", "verdicts", "result", "status", "reason"),
+    [
+        (ACCEPT, (SHARED, ACCEPTED), Result.SHARED, "accepted", ""),
+        (ACCEPT, (CONFLICT, PRESENT, ACCEPTED), Result.ALREADY, "accepted", ""),
+        (ACCEPT, (CONFLICT, TAKEN), Result.ALREADY, "accepted", ""),
+        (ACCEPT, (CONFLICT, SPURNED), Result.ALREADY, "rejected", "the project has rejected it; left so"),
+        (ACCEPT, (CONFLICT, ABSENT, SHARED, ACCEPTED), Result.SHARED, "accepted", ""),
+        (ACCEPT, (CONFLICT, BROKEN, BROKEN, BROKEN), Result.FAILED, None, "shared, but not accepted: asking"),
+        (ACCEPT, (CONFLICT, NO), Result.REJECTED, None, "shared, but not accepted: asking"),
+        (ACCEPT, (QUOTA, PRESENT, ACCEPTED), Result.ALREADY, "accepted", ""),
+        (ACCEPT, (LOST, PRESENT, ACCEPTED), Result.SHARED, "accepted", "the answer to the request was lost"),
+        (ACCEPT, (LOST, SPURNED), Result.ALREADY, "rejected", "the project has rejected it; left so"),
+        (ACCEPT, (SHARED, REFUSED), Result.REJECTED, "pending", "shared, but not accepted: 403: no"),
+        (ACCEPT, (SHARED, LOST, UNCLEAR, ACCEPTED), Result.SHARED, "accepted", ""),
+        (
+            ACCEPT,
+            (SHARED, BROKEN, BROKEN, BROKEN),
+            Result.FAILED,
+            "pending",
+            "shared, but not accepted: gave up after 3",
+        ),
+        (ACCEPT, (SHARED, *(SLOWER,) * 20, ACCEPTED), Result.SHARED, "accepted", ""),
+        (ACCEPT, (NO,), Result.REJECTED, None, "403: no"),
+        (FORCE, (CONFLICT, ACCEPTED), Result.ALREADY, "accepted", ""),
+        (FORCE, (LOST, SPURNED, ACCEPTED), Result.SHARED, "accepted", "the answer to the request was lost"),
+        (LISTED, (ACCEPTED,), Result.ALREADY, "accepted", ""),
+        (LISTED, (REFUSED,), Result.REJECTED, None, "shared, but not accepted: 403: no"),
+        (Want.OPENED, (SHARED,), Result.SHARED, "pending", ""),
+    ],
 )
-def test_every_case_settles(verdicts: list[Verdict], attempts: int) -> None:
+def test_acceptance(want: Want, verdicts: tuple[Verdict, ...], result: Result, status: str | None, reason: str) -> None:
+    """Accepted after it is added or found there, asking first where nobody told what the project has said."""
+    decision = play(*verdicts, want=want)
+    assert isinstance(decision, Settle)
+    assert (decision.result, decision.scope) == (result, decision.verdict.scope if verdicts == (NO,) else Scope.PAIR)
+    told = (*decision.verdict.members, *filter(None, [decision.case.member]))
+    assert (told[0].status if told else None) == status
+    assert decision.reason.startswith(reason)
+    assert bool(decision.reason) == bool(reason)
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "result", "scope", "tries"),
+    [
+        ((REMOVED,), Result.REMOVED, Scope.PAIR, 1),
+        ((ABSENT, ABSENT), Result.ABSENT, Scope.PAIR, 1),
+        ((GONE_IMAGE, GONE_IMAGE), Result.REJECTED, Scope.IMAGE, 1),
+        ((ABSENT, PRESENT, REMOVED), Result.REMOVED, Scope.PAIR, 2),
+        ((ABSENT, PRESENT) * 3, Result.FAILED, Scope.PAIR, 3),
+        ((LOST, ABSENT), Result.REMOVED, Scope.PAIR, 1),
+        ((LOST, PRESENT, REMOVED), Result.REMOVED, Scope.PAIR, 2),
+        ((LOST, BROKEN, BROKEN, BROKEN), Result.FAILED, Scope.PAIR, 1),
+        ((LOST, NO, REMOVED), Result.REMOVED, Scope.PAIR, 2),
+        ((UNCLEAR, ABSENT), Result.REMOVED, Scope.PAIR, 1),
+        ((BROKEN, REMOVED), Result.REMOVED, Scope.PAIR, 2),
+        ((BROKEN, ABSENT, ABSENT), Result.REMOVED, Scope.PAIR, 2),
+        ((BROKEN, BROKEN, BROKEN, ABSENT), Result.REMOVED, Scope.PAIR, 3),
+        ((BROKEN, BROKEN, BROKEN, PRESENT), Result.FAILED, Scope.PAIR, 3),
+        ((UNSENT, UNSENT, UNSENT), Result.FAILED, Scope.PAIR, 3),
+        ((*(SLOWER,) * 20, REMOVED), Result.REMOVED, Scope.PAIR, 21),
+        ((NO,), Result.REJECTED, Scope.IMAGE, 1),
+        ((REFUSED,), Result.REJECTED, Scope.PAIR, 1),
+    ],
+)
+def test_removal(verdicts: tuple[Verdict, ...], result: Result, scope: Scope, tries: int) -> None:
+    """Removed; or gone, once a question has shown that it is the member that is not there."""
+    decision = play(*verdicts, want=Want.GONE)
+    assert isinstance(decision, Settle)
+    assert (decision.result, decision.scope, decision.case.tries) == (result, scope, tries)
+    assert decision.case.posts == 0
+
+
+def test_what_is_a_repeat() -> None:
+    """The first request of each step is none; the budget for retries is for those that are."""
+    sent = [
+        play(*verdicts, want=ACCEPT) for verdicts in [(SHARED,), (SHARED, BROKEN), (BROKEN,), (LOST,), (LOST, BROKEN)]
+    ]
+    assert [is_repeat(decision.case) for decision in sent] == [False, True, True, False, True]
+    assert not is_repeat(first_case(Job("image", "member", Want.GONE)))
+
+
+@pytest.mark.parametrize(
+    ("want", "verdicts", "step"),
+    [
+        (ACCEPT, (UNSENT, UNSENT, UNSENT), Step.ADD),
+        (ACCEPT, (LOST, LOST, LOST, LOST), Step.ASK),
+        (ACCEPT, (SHARED, UNSENT, UNSENT, UNSENT), Step.ACCEPT),
+        (ACCEPT, (CONFLICT, UNSENT, UNSENT, UNSENT), Step.ASK),
+        (Want.GONE, (UNSENT, UNSENT, UNSENT), Step.REMOVE),
+        (Want.GONE, (LOST, LOST, LOST, LOST), Step.ASK),
+    ],
+)
+def test_a_pair_that_is_spared_goes_on_where_it_was(want: Want, verdicts: tuple[Verdict, ...], step: Step) -> None:
+    """When it was the endpoint that failed, a pair has all its attempts again, at the same step."""
+    failed = play(*verdicts, want=want)
+    assert isinstance(failed, Settle)
+    case = spare(POLICY, failed, 0.5).case
+    assert (case.step, case.asks) == (step, 0)
+    again = decide(POLICY, case, UNSENT, 0.5)
+    assert isinstance(again, Send)
+
+
+def test_the_budget() -> None:
+    """Ten retries, one more for five first tries, and those back that helped."""
+    budget = RetryBudget()
+    assert [budget.withdraw() for _ in range(11)] == [True] * 10 + [False]
+    for _ in range(5):
+        budget.deposit()
+    assert [budget.withdraw(), budget.withdraw()] == [True, False]
+    budget.give_back()
+    assert [budget.withdraw(), budget.withdraw()] == [True, False]
+
+
+@given(
+    st.lists(
+        st.sampled_from(ANSWERS),
+        min_size=100,
+    ),
+    st.integers(1, 6),
+    st.sampled_from([Want.MEMBER, ACCEPT, FORCE, LISTED, Want.GONE]),
+)
+def test_every_case_settles(verdicts: list[Verdict], attempts: int, want: Want) -> None:
     """Whatever the answers, a pair settles within its attempts, each followed by as many questions at most."""
     policy = RetryPolicy(attempts=attempts)
-    case, sent = Case(JOB), 0
+    case, sent = first_case(Job("image", "member", want)), 0
     for verdict in verdicts:
         sent += 1
         decision = decide(policy, case, verdict, 0.5)
         if isinstance(decision, Settle):
             assert decision.case.posts <= attempts
+            assert decision.case.tries <= attempts
             break
         case = decision.case
     assert isinstance(decision, Settle)
-    assert sent <= attempts * (attempts + 1)
+    assert sent <= attempts * (attempts + 1) + attempts
