@@ -1,0 +1,75 @@
+"""`bulkshare report`: a run of a ledger as a page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from click.testing import CliRunner
+
+from bulkshare.cli import main
+from bulkshare.ledger import SqlLedger
+from bulkshare.model import Block, Result
+from tests.browser.samples import telemetry
+from tests.ledgers import begin, finish, outcome
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bulkshare.model import Run
+
+
+def run_with(ledger: SqlLedger, *results: Result) -> Run:
+    """Begin a run of one image and finish it with these results."""
+    run = begin(ledger)
+    projects = [f"project-{number}" for number in range(len(results))]
+    ledger.enqueue(run.id, [Block("image-1", projects)])
+    ledger.mark_enqueued(run.id)
+    ledger.settle(
+        run.id, [outcome("image-1", project, result) for project, result in zip(projects, results, strict=True)]
+    )
+    return finish(ledger, run.id)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> str:
+    """Return where a ledger is that has two runs of a plan, with names and with how the second one went."""
+    place = str(tmp_path / "ledger.db")
+    ledger = SqlLedger.open(place)
+    run_with(ledger, Result.SHARED, Result.FAILED)
+    second = run_with(ledger, Result.ALREADY, Result.SHARED, Result.SHARED)
+    ledger.label({"image-1": "ubuntu <24.04>", "project-2": "team-two"})
+    ledger.record_telemetry(second.id, telemetry(10))
+    ledger.close()
+    return place
+
+
+def test_the_last_run_becomes_a_page(place: str, tmp_path: Path) -> None:
+    """The page has the run beside the one before it, the names and the charts; a line on stderr tells where it is."""
+    file = tmp_path / "page.html"
+    result = CliRunner().invoke(main, ["report", "--ledger", place, "-o", str(file)])
+    assert result.exit_code == 0, result.output
+    assert f"to {file}" in result.stderr
+    assert not result.stdout
+    html = file.read_text("utf-8")
+    assert "All 3 pairs are as planned." in html
+    assert "<b>1</b> newly shared" in html
+    assert "<b>1</b> mended" in html
+    assert "ubuntu &lt;24.04&gt;" in html
+    assert "Requests allowed in flight" in html
+
+
+def test_the_page_can_go_to_stdout(place: str) -> None:
+    """Then nothing else is written there."""
+    result = CliRunner().invoke(main, ["report", "--ledger", place, "-o", "-"])
+    assert result.stdout.lstrip().startswith("<!doctype html>")
+    assert result.stdout.endswith("</html>")
+    assert not result.stderr
+
+
+def test_an_unknown_run_makes_no_file(place: str, tmp_path: Path) -> None:
+    """What is there already stays as it is."""
+    file = tmp_path / "page.html"
+    result = CliRunner().invoke(main, ["report", "no-such-run", "--ledger", place, "-o", str(file)])
+    assert result.exit_code == 2
+    assert not file.exists()
