@@ -1,0 +1,57 @@
+"""The values that travel between the floors: frozen, without behaviour beyond reading themselves.
+
+Plan -> `Job` -> `Request` -> `Reply` -> `Verdict` -> `Outcome`. Nothing here knows HTTP libraries, SQL or asyncio.
+"""
+
+from bulkshare.model.clouds import Account, Connection, Image, Member, Project
+from bulkshare.model.exchange import Case, Fault, FaultKind, Kind, Reply, Request, Response, Scope, Step, Verdict
+from bulkshare.model.pairs import AS_PLANNED, Backlog, Block, Job, Orders, Outcome, Result, Want
+from bulkshare.model.plans import (
+    CheckProjects,
+    Entry,
+    ImageSelector,
+    Limits,
+    Plan,
+    Problem,
+    ProjectSelector,
+    RetryPolicy,
+)
+from bulkshare.model.runs import Run, RunState, Settings, Telemetry
+
+__all__ = [
+    "AS_PLANNED",
+    "Account",
+    "Backlog",
+    "Block",
+    "Case",
+    "CheckProjects",
+    "Connection",
+    "Entry",
+    "Fault",
+    "FaultKind",
+    "Image",
+    "ImageSelector",
+    "Job",
+    "Kind",
+    "Limits",
+    "Member",
+    "Orders",
+    "Outcome",
+    "Plan",
+    "Problem",
+    "Project",
+    "ProjectSelector",
+    "Reply",
+    "Request",
+    "Response",
+    "Result",
+    "RetryPolicy",
+    "Run",
+    "RunState",
+    "Scope",
+    "Settings",
+    "Step",
+    "Telemetry",
+    "Verdict",
+    "Want",
+]

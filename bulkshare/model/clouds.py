@@ -1,0 +1,70 @@
+"""What a cloud has: images, members, projects; and how it is reached."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+
+class Member(NamedTuple):
+    """A member of an image as the cloud tells it; a field the cloud left out or garbled is None."""
+
+    image_id: str
+    member_id: str
+    status: str | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    schema: str | None = None
+
+
+class Image(NamedTuple):
+    """An image as the cloud tells it; a field the cloud left out or garbled is None. `properties` has all its texts."""
+
+    id: str
+    name: str | None = None
+    status: str | None = None
+    visibility: str | None = None
+    owner: str | None = None
+    created_at: datetime | None = None
+    tags: frozenset[str] = frozenset()
+    properties: Mapping[str, str] = {}
+
+
+class Project(NamedTuple):
+    """A project as the identity service tells it."""
+
+    id: str
+    name: str
+    domain_id: str = ""
+    parent_id: str = ""
+    enabled: bool = True
+    tags: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """As whom, and where, a run acts. `endpoint` is the image endpoint without /v2 and trailing slash."""
+
+    cloud: str  # the clouds.yaml entry, "environment" or "sandbox"
+    region: str
+    endpoint: str
+    user: str
+    project: str
+    project_id: str
+    admin: bool = False  # whether the token has the role `admin`; the ledger does not keep it
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """How to reach the image endpoint (as in `Account`): all that a transport needs, and nothing of who we are."""
+
+    endpoint: str
+    verify: bool = True
+    cacert: str | None = None  # file or folder of certificate authorities; None: the system's
+    cert: str | None = None  # the client certificate
+    key: str | None = None  # its key; None: in the same file
+    proxy: str | None = field(default=None, repr=False)  # a URL that may hold a password
