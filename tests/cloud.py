@@ -9,33 +9,46 @@ from __future__ import annotations
 
 import http.client
 import json
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 import yaml
 
+from tests.estate import ACCEPTOR, OWNER, Estate, Tenant, build_estate
+from tests.people import ADMIN, ALICE, BOB, RITA, USERS, User
+from tests.traffic import Logged, count
+
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Mapping
     from pathlib import Path
 
+    from tests.traffic import Service
+
+__all__ = [
+    "ACCEPTOR",
+    "ADMIN",
+    "ALICE",
+    "BOB",
+    "OWNER",
+    "REGION",
+    "RITA",
+    "USERS",
+    "Answer",
+    "CloudUnderTest",
+    "Estate",
+    "LogIn",
+    "Logged",
+    "RefusedError",
+    "Tenant",
+    "User",
+    "call",
+    "password_log_in",
+]
+
 REGION = "RegionOne"
-
-
-class User(NamedTuple):
-    """Somebody who can log in, and the project and role that they have."""
-
-    name: str
-    password: str
-    project: str
-    role: str
-
-
-ADMIN = User("admin", "adminpw", "admin", "admin")
-ALICE = User("alice", "alicepw", "tenant-01", "member")
-BOB = User("bob", "bobpw", "tenant-02", "member")
-RITA = User("rita", "ritapw", "tenant-01", "reader")
-USERS = {user.name: user for user in (ADMIN, ALICE, BOB, RITA)}
 
 
 class Answer(NamedTuple):
@@ -62,18 +75,19 @@ class LogIn(NamedTuple):
     project_id: str
 
 
-def password_log_in(user: User) -> dict[str, Any]:
-    """Return the body of a log-in by password, scoped to the user's project."""
+def password_log_in(user: User, project_id: str | None = None) -> dict[str, Any]:
+    """Return the body of a log-in by password, scoped to the user's project or to another one."""
     domain = {"name": "Default"}
     identity = {
         "methods": ["password"],
         "password": {"user": {"name": user.name, "domain": domain, "password": user.password}},
     }
-    return {"auth": {"identity": identity, "scope": {"project": {"name": user.project, "domain": domain}}}}
+    project = {"id": project_id} if project_id else {"name": user.project, "domain": domain}
+    return {"auth": {"identity": identity, "scope": {"project": project}}}
 
 
 class CloudUnderTest:
-    """One cloud and what tests ask of it. Users are named as in `USERS`, images and projects by their IDs.
+    """One cloud and what tests ask of it. Users are named as in `users`, images and projects by their IDs.
 
     `auth_url` ends in /v3; `endpoint` is the image endpoint without /v2 and trailing slash.
     """
@@ -82,7 +96,14 @@ class CloudUnderTest:
         self.auth_url = auth_url
         self.endpoint = endpoint
         self.image_member_quota = image_member_quota
-        self._log_ins: dict[str, LogIn] = {}
+        self.users = dict(USERS)
+        self._log_ins: dict[tuple[str, str | None], LogIn] = {}
+        self._marks: dict[Service, int] = {}
+
+    @cached_property
+    def estate(self) -> Estate:
+        """The customers of `tests.estate`, made when first asked for, with `OWNER` and `ACCEPTOR`."""
+        return build_estate(self)
 
     def write_clouds_yaml(self, path: Path) -> Path:
         """Write a clouds.yaml with one entry for each user, named after them; return `path`."""
@@ -99,23 +120,43 @@ class CloudUnderTest:
                     "project_domain_name": "Default",
                 },
             }
-            for user in USERS.values()
+            for user in self.users.values()
         }
         path.write_text(yaml.safe_dump({"clouds": clouds}), "utf-8")
         return path
 
-    def token(self, user: str) -> str:
-        """Return a token of the user; they log in once."""
-        return self._log_in(user).token
+    def token(self, user: str, project_id: str | None = None) -> str:
+        """Return a token of the user, for their project or another one; they log in once for each."""
+        return self._log_in(user, project_id).token
 
     def project_id(self, user: str) -> str:
         """Return the ID of the user's project."""
         return self._log_in(user).project_id
 
-    def create_project(self, name: str) -> str:
+    def create_domain(self, name: str) -> str:
+        """Create a domain and return its ID."""
+        return self._make("domain", name=name)
+
+    def create_project(
+        self,
+        name: str,
+        *,
+        domain_id: str = "default",
+        parent_id: str | None = None,
+        tags: tuple[str, ...] = (),
+        enabled: bool = True,
+    ) -> str:
         """Create a project and return its ID."""
-        made = self._ask("POST", f"{self.auth_url}/projects", {"project": {"name": name, "domain_id": "default"}})
-        return str(made["project"]["id"])
+        fields: dict[str, Any] = {"name": name, "domain_id": domain_id, "tags": list(tags), "enabled": enabled}
+        return self._make("project", **fields, **({"parent_id": parent_id} if parent_id else {}))
+
+    def create_user(self, user: User, roles: Mapping[str, str]) -> None:
+        """Create a user of the domain Default, with roles by the projects' IDs."""
+        user_id = self._make("user", name=user.name, password=user.password, domain_id="default")
+        known = {role["name"]: role["id"] for role in self._ask("GET", f"{self.auth_url}/roles")["roles"]}
+        for project_id, role in roles.items():
+            self._ask("PUT", f"{self.auth_url}/projects/{project_id}/users/{user_id}/roles/{known[role]}")
+        self.users[user.name] = user
 
     def create_projects(self, count: int, prefix: str) -> list[str]:
         """Create `count` projects, named after `prefix`, and return their IDs."""
@@ -167,15 +208,42 @@ class CloudUnderTest:
         """Return the IDs of the image's members, in order; a member that is there twice is there twice."""
         return sorted(member["member_id"] for member in self.members(image_id))
 
-    def _log_in(self, name: str) -> LogIn:
-        if name not in self._log_ins:
-            answer = call("POST", f"{self.auth_url}/auth/tokens", body=password_log_in(USERS[name]))
+    def mark(self) -> None:
+        """Let `logged`, `counted` and `requests` tell only of what is answered from now on."""
+        self._marks = {"image": len(self._all_logged("image")), "identity": len(self._all_logged("identity"))}
+
+    def logged(self, service: Service = "image") -> list[Logged]:
+        """Return the requests that a service answered since the last mark, in order; complete at any moment.
+
+        A real image service asks the identity service about each new token: GET /v3/auth/tokens.
+        """
+        return self._all_logged(service)[self._marks.get(service, 0) :]
+
+    def counted(self, service: Service = "image") -> Counter[str]:
+        """Count these by method and template, as in "POST /v2/images/{image}/members"."""
+        return count(self.logged(service))
+
+    def requests(self, method: str, part: str = "") -> int:
+        """Count the image service's requests of that method and with `part` in their path and query."""
+        return sum(request.method == method and part in request.target for request in self.logged())
+
+    def _all_logged(self, service: Service) -> list[Logged]:
+        raise NotImplementedError
+
+    def _log_in(self, name: str, project_id: str | None = None) -> LogIn:
+        if (name, project_id) not in self._log_ins:
+            body = password_log_in(self.users[name], project_id)
+            answer = call("POST", f"{self.auth_url}/auth/tokens", body=body)
             if answer.status != 201:
                 raise RefusedError(f"log-in of {name}: {answer}")
             token = answer.json()["token"]
             log_in = LogIn(answer.headers["x-subject-token"], token["user"]["id"], token["project"]["id"])
-            self._log_ins[name] = log_in
-        return self._log_ins[name]
+            self._log_ins[name, project_id] = log_in
+        return self._log_ins[name, project_id]
+
+    def _make(self, kind: str, **fields: Any) -> str:
+        """Make something of the identity service's and return its ID."""
+        return str(self._ask("POST", f"{self.auth_url}/{kind}s", {kind: fields})[kind]["id"])
 
     def _ask(self, method: str, url: str, body: object = None, *, token: str | None = None) -> Any:
         """Ask, as the admin unless with another token, and return the answer's JSON, or None where it has no body."""

@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Self
 from uuid import uuid4
 
 from bulkshare.sandbox import Cloud, Sandbox
-from tests.cloud import ADMIN, USERS, CloudUnderTest
+from tests.cloud import ADMIN, USERS, CloudUnderTest, Logged
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import TracebackType
+
+    from tests.cloud import User
+    from tests.traffic import Service
 
 START_SECONDS = 30
 
@@ -22,6 +26,7 @@ class SandboxCloud(CloudUnderTest):
 
     def __init__(self) -> None:
         super().__init__(auth_url="", endpoint="")  # known once it listens
+        self._log: list[Logged] = []
         self._cloud = Cloud(member_quota=self.image_member_quota)
         self._cloud.admin.password = ADMIN.password
         for user in USERS.values():
@@ -48,9 +53,33 @@ class SandboxCloud(CloudUnderTest):
         """Return every token that was issued and not revoked."""
         return list(self._cloud.tokens)
 
-    def create_project(self, name: str) -> str:
+    def create_domain(self, name: str) -> str:
+        """Create a domain and return its ID."""
+        return self._cloud.add_domain(name).id
+
+    def create_project(
+        self,
+        name: str,
+        *,
+        domain_id: str = "default",
+        parent_id: str | None = None,
+        tags: tuple[str, ...] = (),
+        enabled: bool = True,
+    ) -> str:
         """Create a project and return its ID."""
-        return self._cloud.add_project(name).id
+        made = self._cloud.add_project(
+            name,
+            domain=self._cloud.domains[domain_id],
+            parent=self._cloud.projects[parent_id] if parent_id else None,
+            tags=tags,
+            enabled=enabled,
+        )
+        return made.id
+
+    def create_user(self, user: User, roles: Mapping[str, str]) -> None:
+        """Create a user of the domain Default, with roles by the projects' IDs."""
+        self._cloud.add_user(user.name, roles, password=user.password)
+        self.users[user.name] = user
 
     def create_application_credential(self, user: str, secret: str) -> str:
         """Create an application credential of the user's for their project and return its ID."""
@@ -58,30 +87,17 @@ class SandboxCloud(CloudUnderTest):
         project = self._cloud.projects[self.project_id(user)]
         return self._cloud.add_application_credential(uuid4().hex, owner, project, secret).id
 
-    def create_image(
-        self,
-        name: str = "an image",
-        *,
-        owner: str = "alice",
-        visibility: str = "shared",
-        tags: tuple[str, ...] = (),
-        active: bool = True,
-        **properties: str,
-    ) -> str:
-        """Create an image, which the sandbox's API can do, too, but never with data."""
-        image = self._cloud.add_image(
-            name,
-            owner=self.project_id(owner),
-            visibility=visibility,
-            status="active" if active else "queued",
-            tags=tags,
-            properties=properties,
-        )
-        return image.id
+    def _all_logged(self, service: Service) -> list[Logged]:
+        root = f"/{service}"
+        return [
+            Logged(method, target.removeprefix(root), status)
+            for method, target, status in list(self._log)
+            if target.startswith(f"{root}/")
+        ]
 
     async def _serve(self) -> None:
         try:
-            async with Sandbox(self._cloud) as sandbox:
+            async with Sandbox(self._cloud, answered=lambda *answer: self._log.append(Logged(*answer))) as sandbox:
                 self._addresses.set_result((sandbox.auth_url, sandbox.endpoint))
                 await asyncio.wrap_future(self._end)
         except BaseException as error:

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlencode
 
-from bulkshare.sandbox.records import DOMAIN_ID, DOMAIN_NAME
+from bulkshare.sandbox.project_query import is_true, read_project_tests
+from bulkshare.sandbox.records import DOMAIN_ID
 from bulkshare.sandbox.wire import Answer, RefusalError, answer_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from bulkshare.sandbox.records import Project, Token, User
+    from bulkshare.sandbox.records import Domain, Project, Token, User
     from bulkshare.sandbox.store import Cloud
     from bulkshare.sandbox.wire import Ask
 
     Action = Callable[[Ask, Token], Answer]
 
 Found = TypeVar("Found")
-
-HEX_UUID = re.compile(r"[0-9a-f]{32}")
 
 
 class Directory:
@@ -55,37 +53,27 @@ class Directory:
                 return {}
 
     def _projects(self, ask: Ask, token: Token) -> Answer:
-        filters = dict(ask.query)
-        parent_id = filters.get("parent_id")
-        if parent_id is not None and not HEX_UUID.fullmatch(parent_id.replace("-", "")):
-            problem = f"Value: {parent_id}. '{parent_id}' is not a 'uuid'"
-            raise RefusalError(400, f"Invalid input for field/attribute parent_id. {problem}")
+        tests = read_project_tests(ask.query)
         _require("list_projects", allowed=token.is_admin)
-        tags = {tag for tag in filters.get("tags", "").split(",") if tag}
-        enabled = filters.get("enabled", "").lower()
-        projects = [
-            project
-            for project in sorted(self._cloud.projects.values(), key=lambda project: project.id)
-            if filters.get("name", project.name) == project.name
-            and filters.get("domain_id", project.domain_id) == project.domain_id
-            and (parent_id or project.parent_id) == project.parent_id
-            and (not enabled or project.enabled == (enabled not in {"false", "0"}))
-            and tags <= set(project.tags)
-        ]
-        return self._list(ask, "projects", [self._show_project(project) for project in projects])
+        if is_true(dict(ask.query).get("is_domain", "false")):
+            return self._list(ask, "projects", [self._show_as_project(one) for one in self._cloud.domains.values()])
+        found = [project for project in self._cloud.projects.values() if all(test(project) for test in tests)]
+        return self._list(ask, "projects", [self._show_project(project) for project in found])
 
     def _project(self, token: Token, project_id: str) -> Answer:
         """One's own without being an admin."""
         _require("get_project", allowed=token.is_admin or project_id == token.project_id)
+        if project_id in self._cloud.domains:
+            return answer_json(200, {"project": self._show_as_project(self._cloud.domains[project_id])})
         project = _found(self._cloud.projects, "project", project_id)
         return answer_json(200, {"project": self._show_project(project)})
 
     def _projects_of(self, ask: Ask, token: Token, user_id: str) -> Answer:
-        """Those the user has a role in."""
+        """Those the user has a role in, closed ones, too; a list that knows no filters and no pages."""
         _require("list_user_projects", allowed=token.is_admin or user_id == token.user.id)
         user = _found(self._cloud.users, "user", user_id)
-        projects = [self._show_project(self._cloud.projects[project_id]) for project_id in user.roles]
-        return self._list(ask, "projects", projects)
+        projects = [self._show_project(self._cloud.projects[project_id]) for project_id in sorted(user.roles)]
+        return answer_json(200, {"projects": projects, "links": self._links(ask)})
 
     def _users(self, ask: Ask, token: Token) -> Answer:
         _require("list_users", allowed=token.is_admin)
@@ -101,29 +89,38 @@ class Directory:
     def _domains(self, ask: Ask, token: Token) -> Answer:
         _require("list_domains", allowed=token.is_admin)
         name = dict(ask.query).get("name")
-        return self._list(ask, "domains", [self._show_domain()] if name in {None, DOMAIN_NAME} else [])
+        found = [domain for domain in self._cloud.domains.values() if name in {None, domain.name}]
+        return self._list(ask, "domains", [self._show_domain(domain) for domain in found])
 
     def _domain(self, token: Token, domain_id: str) -> Answer:
-        """One's own without being an admin."""
-        _require("get_domain", allowed=token.is_admin or domain_id == DOMAIN_ID)
-        return answer_json(200, {"domain": _found({DOMAIN_ID: self._show_domain()}, "domain", domain_id)})
+        """That of one's project without being an admin."""
+        own = token.project.domain_id if token.project else None
+        _require("get_domain", allowed=token.is_admin or domain_id == own)
+        domain = _found(self._cloud.domains, "domain", domain_id)
+        return answer_json(200, {"domain": self._show_domain(domain)})
 
     def _list(self, ask: Ask, name: str, items: Sequence[Mapping[str, Any]]) -> Answer:
-        """Return a list with its links. With `limit` it is a page, and `next` leads on while there is more."""
+        """Return a list by ID, with its links. With `limit` it is a page, and `next` stands on every full one."""
         params = dict(ask.query)
-        address = f"{self._auth_url}{ask.path.removeprefix('/v3').rstrip('/')}"
-        start = 0
-        if "marker" in params:
-            start = next((number for number, item in enumerate(items, 1) if item["id"] == params["marker"]), len(items))
+        marker = params.get("marker", "")
+        known = {**self._cloud.projects, **self._cloud.users, **self._cloud.domains}
+        if marker and marker not in known:
+            raise RefusalError(404, f"Marker {marker} could not be found.")
+        rest = sorted((item for item in items if item["id"] > marker), key=lambda item: str(item["id"]))
         limit = params.get("limit", "")
-        page = items[start : start + int(limit)] if limit.isdecimal() and int(limit) else items[start:]
-        more = len(page) < len(items) - start
-        links = {
-            "next": f"{address}?{urlencode({**params, 'marker': page[-1]['id']})}" if more else None,
+        page = rest[: int(limit)] if limit.isdecimal() and int(limit) else rest
+        if not page or not limit.isdecimal() or len(page) < int(limit):
+            return answer_json(200, {name: page, "links": self._links(ask)})
+        links = self._links(ask, following={**params, "marker": page[-1]["id"]})
+        return answer_json(200, {name: page, "links": links, "truncated": True})
+
+    def _links(self, ask: Ask, *, following: Mapping[str, str] | None = None) -> dict[str, str | None]:
+        address = f"{self._auth_url}{ask.path.removeprefix('/v3').rstrip('/')}"
+        return {
+            "next": f"{address}?{urlencode(following)}" if following else None,
             "self": f"{address}?{urlencode(ask.query)}" if ask.query else address,
             "previous": None,
         }
-        return answer_json(200, {name: page, "links": links, **({"truncated": True} if more else {})})
 
     def _show_project(self, project: Project) -> dict[str, Any]:
         return {
@@ -150,16 +147,21 @@ class Directory:
             "links": {"self": f"{self._auth_url}/users/{user.id}"},
         }
 
-    def _show_domain(self) -> dict[str, Any]:
+    def _show_domain(self, domain: Domain) -> dict[str, Any]:
         return {
-            "id": DOMAIN_ID,
-            "name": DOMAIN_NAME,
-            "description": "The default domain",
+            "id": domain.id,
+            "name": domain.name,
+            "description": domain.description,
             "enabled": True,
             "tags": [],
             "options": {},
-            "links": {"self": f"{self._auth_url}/domains/{DOMAIN_ID}"},
+            "links": {"self": f"{self._auth_url}/domains/{domain.id}"},
         }
+
+    def _show_as_project(self, domain: Domain) -> dict[str, Any]:
+        """Show a domain as the project that it is to Keystone, too."""
+        links = {"self": f"{self._auth_url}/projects/{domain.id}"}
+        return {**self._show_domain(domain), "domain_id": None, "parent_id": None, "is_domain": True, "links": links}
 
 
 def forbidden(action: str) -> RefusalError:

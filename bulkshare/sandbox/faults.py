@@ -5,7 +5,8 @@ The grammar of a rule, one line:
     METHOD TARGET EFFECT PERCENT% [retry-after=SECONDS] [times=N]
 
     METHOD   GET, POST, PUT, DELETE, PATCH, HEAD, or ANY
-    TARGET   members (/v2/images/{id}/members), member (one of them), images (all, or one), tokens (log-ins), any
+    TARGET   members (/v2/images/{id}/members), member (one of them), images (all, or one), tokens (log-ins),
+             projects (Keystone's: all, one's own, or one), any
     EFFECT   503 or another status from 200 to 599: that answer, and nothing is done. From 200 to 399 it is the page of
                          some proxy in between, above it is worded as the service itself does
              503-after   the request is done, then answered so
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from random import Random
 
 METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "ANY")
-TARGETS = ("members", "member", "images", "tokens", "any")
+TARGETS = ("members", "member", "images", "tokens", "projects", "any")
 OPTIONS = ("retry-after", "times")
 GRAMMAR = "METHOD TARGET EFFECT PERCENT% [retry-after=SECONDS] [times=N]"
 

@@ -1,4 +1,4 @@
-"""The sandbox's identity service: Keystone v3 tokens, and who there is: projects, users, the one domain. Read-only.
+"""The sandbox's identity service: Keystone v3 tokens, and who there is: projects, users, domains. Read-only.
 
 Follows what a real Keystone 30 was seen to answer. It has password, token and application-credential log-ins, unscoped
 or for a project; not system and domain scope, trusts, federation, multi-factor rules, and creating anything.
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from bulkshare.sandbox.directory import Directory, forbidden
 from bulkshare.sandbox.login import NO_SUCH_TOKEN, UNAUTHORIZED, log_in
-from bulkshare.sandbox.records import DOMAIN_ID, DOMAIN_NAME, REGION, stable_uuid
+from bulkshare.sandbox.records import DOMAIN_ID, REGION, stable_uuid
 from bulkshare.sandbox.wire import JSON, Answer, RefusalError, answer_json, title_of
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class Keystone:
         }
 
     def _show_token(self, token: Token, *, with_catalog: bool = True) -> dict[str, Any]:
-        domain = {"id": DOMAIN_ID, "name": DOMAIN_NAME}
+        domain = self._show_domain(DOMAIN_ID)
         shown: dict[str, Any] = {
             "methods": list(token.methods),
             "user": {"domain": domain, "id": token.user.id, "name": token.user.name, "password_expires_at": None},
@@ -139,12 +139,16 @@ class Keystone:
             "issued_at": _isotime(token.issued_at),
         }
         if token.project is not None:
+            domain = self._show_domain(token.project.domain_id)
             shown["project"] = {"domain": domain, "id": token.project.id, "name": token.project.name}
             shown["is_domain"] = False
             shown["roles"] = [{"id": stable_uuid(f"role {role}").hex, "name": role} for role in token.roles]
             if with_catalog:
                 shown["catalog"] = self._catalog()
         return {"token": shown}
+
+    def _show_domain(self, domain_id: str) -> dict[str, str]:
+        return {"id": domain_id, "name": self._cloud.domains[domain_id].name}
 
     def _catalog(self) -> Sequence[dict[str, Any]]:
         services = (("keystone", "identity", self._auth_url), ("glance", "image", self._endpoint))

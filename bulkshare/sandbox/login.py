@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from bulkshare.sandbox.records import DOMAIN_ID, DOMAIN_NAME
+from bulkshare.sandbox.records import DOMAIN_ID
 from bulkshare.sandbox.wire import JSON, RefusalError
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from bulkshare.sandbox.wire import Ask
 
 UNAUTHORIZED = "The request you have made requires authentication."
+DELEGATED = "Using a delegated token to create another token is not allowed."
 NO_SUCH_TOKEN = "Could not recognize Fernet token"  # noqa: S105  # a message, not a secret
 MALFORMED = (
     "The server could not comply with the request since it is either malformed or otherwise incorrect. "
@@ -43,6 +44,8 @@ def log_in(cloud: Cloud, ask: Ask) -> Token:
         parent = cloud.token(token_id) if isinstance(token_id, str) else None
         if parent is None:
             raise RefusalError(404, NO_SUCH_TOKEN)
+        if "application_credential" in parent.methods:
+            raise RefusalError(403, f"You are not authorized to perform the requested action: {DELEGATED}.")
         return cloud.issue_token(parent.user, _find_scope(cloud, parent.user, auth.get("scope")), method, parent)
     user = _find_user(cloud, _need(proof, "user", "password"))
     if user is None or proof["user"].get("password") != user.password:
@@ -70,12 +73,15 @@ def _by_application_credential(cloud: Cloud, proof: Any, *, scope: Any) -> Token
 def _find_user(cloud: Cloud, wanted: Any) -> User | None:
     if isinstance(wanted, dict) and "id" in wanted:
         return cloud.users.get(str(wanted["id"]))
-    name, is_ours = _need(wanted, "name", "user"), _is_our_domain(wanted, "user")
-    return next((user for user in cloud.users.values() if is_ours and user.name == name), None)
+    name, domain_id = _need(wanted, "name", "user"), _find_domain(cloud, wanted, "user")
+    return next((user for user in cloud.users.values() if domain_id == DOMAIN_ID and user.name == name), None)
 
 
 def _find_scope(cloud: Cloud, user: User, scope: Any) -> Project | None:
-    """Return the project the token shall be for, None for an unscoped one; refuse what the user has no role in."""
+    """Return the project the token shall be for, None for an unscoped one.
+
+    Refuses a project that is closed, and one the user has no role in.
+    """
     if scope is None or scope == "unscoped":
         return None
     wanted = scope.get("project") if isinstance(scope, dict) else None
@@ -84,16 +90,20 @@ def _find_scope(cloud: Cloud, user: User, scope: Any) -> Project | None:
     if "id" in wanted:
         project = cloud.projects.get(str(wanted["id"]))
     else:
-        name, is_ours = _need(wanted, "name", "project"), _is_our_domain(wanted, "project")
-        project = next((one for one in cloud.projects.values() if is_ours and one.name == name), None)
-    if project is None or project.id not in user.roles:
+        named = (_find_domain(cloud, wanted, "project"), _need(wanted, "name", "project"))
+        project = next((one for one in cloud.projects.values() if (one.domain_id, one.name) == named), None)
+    if project is None or not project.enabled or project.id not in user.roles:
         raise RefusalError(401, UNAUTHORIZED)
     return project
 
 
-def _is_our_domain(of: Any, where: str) -> bool:
-    domain = _need(of, "domain", where)
-    return isinstance(domain, dict) and (domain.get("id") == DOMAIN_ID or domain.get("name") == DOMAIN_NAME)
+def _find_domain(cloud: Cloud, of: Any, where: str) -> str | None:
+    """Return the ID of the domain that a user or project says it is of; None where there is none."""
+    wanted = _need(of, "domain", where)
+    if not isinstance(wanted, dict):
+        return None
+    known = cloud.domains.values()
+    return next((one.id for one in known if one.id == wanted.get("id") or one.name == wanted.get("name")), None)
 
 
 def _read_body(ask: Ask) -> Any:

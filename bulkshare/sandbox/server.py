@@ -40,6 +40,7 @@ TARGETS = (
     ("member", re.compile(r"/image/v2[.\d]*/images/[^/]+/members/.+")),
     ("images", re.compile(r"/image/v2[.\d]*/images(/[^/]*)?")),
     ("tokens", re.compile(r"/identity/v3/auth/tokens/?")),
+    ("projects", re.compile(r"/identity/v3/(auth/)?projects(/[^/]*)?")),
 )
 BACKLOG = 1024  # connections that wait to be accepted: benchmarks open many at once
 LAST_WORDS_SECONDS = 0.1  # for answers in flight when it stops
@@ -51,6 +52,7 @@ class Sandbox:
 
     `port` 0 takes a free one. `latency_seconds` is spent in every request; adding a member spends it where Glance
     spends it, between looking and inserting. `seed` makes the faults fall alike on every run that asks alike.
+    `answered` is told method, target (path with query) and status of each answer before it leaves.
     """
 
     def __init__(
@@ -62,12 +64,14 @@ class Sandbox:
         latency_seconds: float = 0.0,
         seed: int = 0,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        answered: Callable[[str, str, int], None] | None = None,
     ) -> None:
         self.cloud = cloud
         self.requests: Counter[str] = Counter()  # by method and target: "POST members"
         self._wanted_port = port
         self._latency_seconds = latency_seconds
         self._sleep = sleep
+        self._answered = answered
         self._faults = Faults(faults, Random(seed))  # noqa: S311  # faults shall be repeatable, not secret
         self._services: dict[str, Service] = {}
         self._closing = asyncio.Event()
@@ -122,6 +126,12 @@ class Sandbox:
         await self._stop.aclose()
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        response = await self._respond(request)
+        if self._answered is not None:
+            self._answered(request.method, request.rel_url.raw_path_qs, response.status)
+        return response
+
+    async def _respond(self, request: web.BaseRequest) -> web.StreamResponse:
         path = unquote(request.rel_url.raw_path, encoding="latin-1")
         target = next((name for name, pattern in TARGETS if pattern.fullmatch(path)), "other")
         self.requests[f"{request.method} {target}"] += 1

@@ -260,9 +260,11 @@ class Cloud:
         return token
 
     def token(self, token_id: str | None) -> Token | None:
-        """Return the token of that ID unless it is unknown, revoked or expired."""
+        """Return the token of that ID unless it is unknown, revoked or expired, or its project was closed."""
         token = self.tokens.get(token_id) if token_id else None
-        return token if token is not None and self.clock() < token.expires_at else None
+        if token is None or self.clock() >= token.expires_at or (token.project and not token.project.enabled):
+            return None
+        return token
 
     def revoke_tokens(self) -> None:
         """Revoke every token at once: each client's next request is answered 401."""

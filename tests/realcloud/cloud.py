@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Self
 
-from tests.cloud import REGION, USERS, CloudUnderTest, User
+from tests.cloud import REGION, USERS, CloudUnderTest, Logged, User
 from tests.realcloud import configuration
 from tests.realcloud.process import Server, free_port
 from tests.realcloud.workshop import HERE, Workshop
@@ -15,18 +15,12 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from tests.traffic import Service
+
 
 # Glance as measured best on two cores; Keystone has less to do.
 KEYSTONE_WORKERS, KEYSTONE_THREADS = 1, 8
 GLANCE_WORKERS, GLANCE_THREADS = 2, 8
-
-
-class Logged(NamedTuple):
-    """A request that Glance answered; `target` is the path with its query."""
-
-    method: str
-    target: str
-    status: int
 
 
 class RealCloud(CloudUnderTest):
@@ -49,7 +43,6 @@ class RealCloud(CloudUnderTest):
         self._environ = environ
         self._keystone = self._server("keystone", keystone_port, KEYSTONE_WORKERS, KEYSTONE_THREADS)
         self._glance = self._server("glance", glance_port, GLANCE_WORKERS, GLANCE_THREADS)
-        self._marked = 0
 
     def __enter__(self) -> Self:
         shutil.copytree(self.workshop.template, self.state, dirs_exist_ok=True)
@@ -94,20 +87,8 @@ class RealCloud(CloudUnderTest):
         """Return Glance's own log file."""
         return self.state / "glance.log"
 
-    def mark(self) -> None:
-        """Let `logged` and `requests` tell only of what is answered from now on."""
-        self._marked = len(self._all_logged())
-
-    def logged(self) -> list[Logged]:
-        """Return the requests that Glance answered since the last mark, in order; complete at any moment."""
-        return self._all_logged()[self._marked :]
-
-    def requests(self, method: str, part: str = "") -> int:
-        """Count the requests since the last mark of that method and with `part` in their path and query."""
-        return sum(request.method == method and part in request.target for request in self.logged())
-
-    def _all_logged(self) -> list[Logged]:
-        file = self.state / "glance.requests"
+    def _all_logged(self, service: Service) -> list[Logged]:
+        file = self.state / {"image": "glance.requests", "identity": "keystone.requests"}[service]
         lines = file.read_text("latin-1").splitlines() if file.exists() else []
         return [Logged(method, target, int(status)) for method, target, status in map(str.split, lines)]
 
@@ -140,17 +121,12 @@ class RealCloud(CloudUnderTest):
             service_id = self._make("service", name=service, type=kind)
             for interface in ("public", "internal", "admin"):
                 self._make("endpoint", service_id=service_id, interface=interface, url=url, region_id=REGION)
-        roles = {role["name"]: role["id"] for role in self._ask("GET", f"{self.auth_url}/roles")["roles"]}
         people = [user for user in USERS.values() if user.name != "admin"]
         glance = User(configuration.SERVICE_USER, configuration.SERVICE_PASSWORD, "service", "service")
         projects = {name: self.create_project(name) for name in sorted({user.project for user in [*people, glance]})}
         for user in [*people, glance]:
-            user_id = self._make("user", name=user.name, password=user.password, domain_id="default")
-            grant = f"projects/{projects[user.project]}/users/{user_id}/roles/{roles[user.role]}"
-            self._ask("PUT", f"{self.auth_url}/{grant}")
-
-    def _make(self, kind: str, **fields: str) -> str:
-        return str(self._ask("POST", f"{self.auth_url}/{kind}s", {kind: fields})[kind]["id"])
+            self.create_user(user, {projects[user.project]: user.role})
+        del self.users[glance.name]
 
     def _kill(self) -> None:
         self._glance.kill()
