@@ -79,13 +79,26 @@ class Ledger(Protocol):
     """
 
     def begin(
-        self, *, plan: str, fingerprint: str, account: Account, now: datetime, settings: Settings | None = None
+        self,
+        *,
+        plan: str,
+        fingerprint: str,
+        account: Account,
+        now: datetime,
+        settings: Settings | None = None,
+        key_suffix: str = "",
     ) -> Run:
-        """Write down a new run in state RUNNING, of this process and host, and return it."""
+        """Write down a new run in state RUNNING, of this process and host, and return it.
+
+        Its key is made of the plan, the time and, for one of several clouds, `key_suffix`.
+        """
         ...
 
     def unfinished(self, *, plan: str, fingerprint: str, account: Account) -> Run | None:
-        """Return the newest run of `plan` if it is not FINISHED, and of this fingerprint, endpoint and project."""
+        """Return the newest run of `plan` at this endpoint and for this project, if it is of this fingerprint, too.
+
+        None where it is FINISHED.
+        """
         ...
 
     def reopen(self, run_id: int, settings: Settings | None = None) -> Run:
@@ -93,7 +106,10 @@ class Ledger(Protocol):
         ...
 
     def enqueue(self, run_id: int, blocks: Iterable[Block]) -> int:
-        """Insert the blocks' pairs as pending unless they are there; return how many are new."""
+        """Insert the blocks' pairs as pending unless they are there; return how many are new.
+
+        A settled pair stays as it is. A pending one takes the want given last, and stays LISTED if it was.
+        """
         ...
 
     def mark_enqueued(self, run_id: int) -> None:
@@ -117,7 +133,7 @@ class Ledger(Protocol):
         ...
 
     def settle(self, run_id: int, outcomes: Sequence[Outcome]) -> None:
-        """Record outcomes in one durable transaction."""
+        """Record outcomes in one durable transaction; what a pair wants stays as it was enqueued."""
         ...
 
     def settle_rest(
@@ -126,8 +142,11 @@ class Ledger(Protocol):
         """Settle all pairs of the image that are still pending alike; return how many."""
         ...
 
-    def undescribed(self, run_id: int) -> list[tuple[str, list[str]]]:
-        """Return (image ID, member IDs) of pairs settled as `already` whose member fields are not known yet."""
+    def undescribed(self, run_id: int, *, after: str | None, limit: int) -> list[tuple[str, list[str]]]:
+        """Return (image ID, member IDs) of pairs settled as `already` whose member fields are not known yet.
+
+        At most `limit` images, in a stable order, after image `after`.
+        """
         ...
 
     def describe(self, run_id: int, members: Sequence[Member]) -> None:

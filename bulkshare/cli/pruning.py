@@ -37,23 +37,26 @@ def prune_ledger(where: str | None, *, keep_seconds: float, dry_run: bool) -> No
         if dry_run:
             click.echo(f"Would delete {told}; nothing is deleted.")
             return
-        ledger.prune([run.id for run in doomed], names=not busy)
+        newest_seen = None if busy else runs[0].id
+        shrunk = ledger.prune([run.id for run in doomed], names_unless_after=newest_seen)
         click.echo(f"Deleted {told}.")
-        if busy:
-            plans = ", ".join(sorted(busy))
-            click.echo(f"The file keeps its size, because a run is at work ({plans}); the next prune shrinks it.")
+        if not shrunk:
+            which = f"a run is at work ({', '.join(sorted(busy))})" if busy else "a run began meanwhile"
+            click.echo(f"The file keeps its size, because {which}; the next prune shrinks it.")
 
 
 def prunable(runs: Sequence[Run], *, now: datetime, keep_seconds: float, busy: frozenset[str]) -> list[Run]:
     """Return which of the runs, given newest first, may be deleted: began longer ago, and nobody can go on with them.
 
-    An unfinished run stays while it is the last one of its plan, or while a run of its plan, one of `busy`, is at work.
+    An unfinished run stays while it is the last one of its plan at its endpoint and for its project, or while a run of
+    its plan, one of `busy`, is at work.
     """
     doomed = []
-    seen: set[str] = set()
+    seen: set[tuple[str, str, str]] = set()
     for run in runs:
-        superseded = run.plan in seen and run.plan not in busy
-        seen.add(run.plan)
+        where = run.plan, run.account.endpoint, run.account.project_id
+        superseded = where in seen and run.plan not in busy
+        seen.add(where)
         old = (now - run.started_at).total_seconds() > keep_seconds
         if old and (run.state is RunState.FINISHED or superseded):
             doomed.append(run)

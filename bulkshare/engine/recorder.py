@@ -129,7 +129,13 @@ class Recorder:
 
     async def undescribed(self) -> dict[str, list[str]]:
         """Return, by image, the members that are there but whose fields are not known."""
-        return dict(await self.ledger(self._ledger.undescribed, self._run_id))
+        found: dict[str, list[str]] = {}
+        while True:
+            after = next(reversed(found), None)
+            page = await self.ledger(partial(self._ledger.undescribed, self._run_id, after=after, limit=IMAGES_PAGE))
+            found.update(page)
+            if len(page) < IMAGES_PAGE:
+                return found
 
     async def describe(self, members: list[Member]) -> None:
         """Fill in members' fields."""

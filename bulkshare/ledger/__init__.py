@@ -1,8 +1,8 @@
 """The work list and the record of every run, in an SQLite file. Must not know what pairs mean to the cloud.
 
-`schema` has the tables, `values` how single values are kept, `names` keeps repeated texts once, `runs` and `pairs` read
-and write rows, `store` is the file, `lock` lets one run of a plan work at a time, `sql` is the ledger that the engine
-and the commands use.
+`schema` has the tables, `values` and `settings` how single values are kept, `names` keeps repeated texts once. `runs`,
+`pairs`, `labels` and `telemetry` read and write rows, `pruning` deletes them. `store` is the file, `lock` lets one run
+of a plan work at a time, `sql` is the ledger that the engine and the commands use.
 """
 
 from bulkshare.ledger.lock import RunLock

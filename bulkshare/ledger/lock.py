@@ -19,11 +19,14 @@ if TYPE_CHECKING:
     from bulkshare.ledger.sql import SqlLedger
     from bulkshare.model import Run
 
+LOOKED_AT = 10  # runs of a plan, in search of the one that is at work
+
 
 class RunLock:
     """A lock beside the ledger's file, as a context manager. Raises `LockHeldError`, which says who holds it.
 
-    It waits `wait_seconds` for the lock to become free; before it does, `waiting` is told who holds it.
+    It waits `wait_seconds` for the lock to become free; before it does, `waiting` is told who holds it. `plan` is a
+    checked plan's name, which is safe in the name of a file.
     """
 
     def __init__(
@@ -38,7 +41,8 @@ class RunLock:
         self._plan = plan
         self._wait_seconds = wait_seconds
         self._waiting = waiting
-        self._lock = FileLock(f"{ledger.path}.{plan}.lock", timeout=0, mode=0o600)
+        beside = ledger.path.resolve()  # one lock, whichever link the ledger is reached by
+        self._lock = FileLock(f"{beside}.{plan}.lock", timeout=0, mode=0o600)
 
     def __enter__(self) -> Self:
         try:
@@ -70,10 +74,11 @@ class RunLock:
         return f"another run of plan {self._plan} is at work: {self._holder()}"
 
     def _holder(self) -> str:
-        run = self._ledger.newest_run(self._plan)
-        if run is None or run.state is not RunState.RUNNING or is_dead(run):
-            return "it has not written its run down yet"
-        return f"run {run.key}, process {run.pid} on {run.host}, since {run.started_at:%Y-%m-%d %H:%M:%S} UTC"
+        # Not only the newest one: of several clouds each has a run, and an older run may have been taken up again.
+        for run in self._ledger.runs(plan=self._plan, limit=LOOKED_AT):
+            if run.state is RunState.RUNNING and not is_dead(run):
+                return f"run {run.key}, process {run.pid} on {run.host}, since {run.started_at:%Y-%m-%d %H:%M:%S} UTC"
+        return "it has not written its run down yet"
 
 
 def is_dead(run: Run) -> bool:

@@ -21,7 +21,7 @@ class Names:
     """The `names` table, with a memory of what was looked up.
 
     Only rows that are committed are remembered. Other processes remember them too: rows are deleted only while no run
-    is at work (`pruning`).
+    is at work (`pruning`), and who begins one forgets all. A number never stands for another text.
     """
 
     def __init__(self) -> None:
@@ -48,6 +48,10 @@ class Names:
         if len(self._numbers) > LARGEST_CACHE:
             self._numbers = {}
         self._numbers.update(numbers)
+
+    def forget(self) -> None:
+        """Look up every text anew from now on."""
+        self._numbers = {}
 
     def number(self, connection: Connection, text: str) -> int | None:
         """Return the number of one text, or None where it has none."""

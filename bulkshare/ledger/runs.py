@@ -42,7 +42,7 @@ def find(connection: Connection, key: str) -> Run | None:
     exact = _read(connection, select(RUNS).where(RUNS.c.key == key))
     if exact:
         return exact[0]
-    begins_so = RUNS.c.key.startswith(key, autoescape=True)
+    begins_so = func.substr(RUNS.c.key, 1, len(key)) == key  # LIKE would not tell upper case from lower
     keys = list(connection.scalars(select(RUNS.c.key).where(begins_so).order_by(RUNS.c.id.desc())))
     if len(keys) > 1:
         more = f" and {len(keys) - MATCHES_SHOWN} more" if len(keys) > MATCHES_SHOWN else ""
@@ -51,17 +51,35 @@ def find(connection: Connection, key: str) -> Run | None:
     return _one(connection, RUNS.c.key == keys[0]) if keys else None
 
 
-def last_enqueued(connection: Connection, *, plan: str, endpoint: str, project_id: str) -> Run | None:
-    """Return the newest run of a plan at an endpoint and for a project, of those that know all their pairs."""
-    same = RUNS.c.plan == plan, RUNS.c.endpoint == endpoint, RUNS.c.project_id == project_id, RUNS.c.enqueued
-    return next(iter(_read(connection, _newest_first().where(*same).limit(1))), None)
+def newest_at(
+    connection: Connection, *, plan: str, account: Account, enqueued: bool = False, before: int | None = None
+) -> Run | None:
+    """Return the newest run of a plan at the account's endpoint and for its project.
+
+    Only one that knows all its pairs where `enqueued`, and one that began before run `before` where that is given.
+    """
+    query = _newest_first().where(
+        RUNS.c.plan == plan, RUNS.c.endpoint == account.endpoint, RUNS.c.project_id == account.project_id
+    )
+    if enqueued:
+        query = query.where(RUNS.c.enqueued)
+    if before is not None:
+        query = query.where(RUNS.c.id < before)
+    return next(iter(_read(connection, query.limit(1))), None)
 
 
 def add(
-    connection: Connection, *, plan: str, fingerprint: str, account: Account, now: datetime, settings: Settings
+    connection: Connection,
+    *,
+    plan: str,
+    fingerprint: str,
+    account: Account,
+    now: datetime,
+    settings: Settings,
+    key_suffix: str,
 ) -> Run:
     """Add a run that is at work from now on, under a key of its own."""
-    key = _free_key(connection, f"{plan}-{now:%Y%m%dT%H%M%SZ}")
+    key = _free_key(connection, "-".join(filter(None, (plan, f"{now:%Y%m%dT%H%M%SZ}", key_suffix))))
     row = {
         "key": key,
         "plan": plan,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 from sqlalchemy import func, select, update
 
 from bulkshare.ledger import pruning, runs
+from bulkshare.ledger.labels import keep_labels, read_labels
 from bulkshare.ledger.names import Names
 from bulkshare.ledger.pairs import (
     DESCRIBE,
@@ -26,16 +27,17 @@ from bulkshare.ledger.pairs import (
 )
 from bulkshare.ledger.schema import PAIRS
 from bulkshare.ledger.store import Store
+from bulkshare.ledger.telemetry import add_telemetry, read_telemetry
 from bulkshare.ledger.values import RESULT_CODES, WANTS, pack_time
 from bulkshare.model import Account, Backlog, Job, Outcome, Result, Run, RunState, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import Connection
 
-    from bulkshare.model import Block, Member
+    from bulkshare.model import Block, Member, Telemetry
 
 ENQUEUED_AT_ONCE = 20_000  # pairs in one transaction: others get to write in between
 READ_AT_ONCE = 5_000  # rows
@@ -61,10 +63,18 @@ class SqlLedger:
     # --- runs ----------------------------------------------------------------------------------------------------
 
     def begin(
-        self, *, plan: str, fingerprint: str, account: Account, now: datetime, settings: Settings | None = None
+        self,
+        *,
+        plan: str,
+        fingerprint: str,
+        account: Account,
+        now: datetime,
+        settings: Settings | None = None,
+        key_suffix: str = "",
     ) -> Run:
         """See `ports.Ledger`."""
         with self._store.writing() as connection:
+            self._names.forget()  # somebody may have pruned while no run was at work here
             return runs.add(
                 connection,
                 plan=plan,
@@ -72,15 +82,16 @@ class SqlLedger:
                 account=account,
                 now=now,
                 settings=settings or Settings(),
+                key_suffix=key_suffix,
             )
 
     def unfinished(self, *, plan: str, fingerprint: str, account: Account) -> Run | None:
         """See `ports.Ledger`."""
-        run = self.newest_run(plan)
-        if run is None or run.state is RunState.FINISHED:
+        with self._store.reading() as connection:
+            run = runs.newest_at(connection, plan=plan, account=account)
+        if run is None or run.state is RunState.FINISHED or run.fingerprint != fingerprint:
             return None
-        same = (run.fingerprint, run.account.endpoint, run.account.project_id)
-        return run if same == (fingerprint, account.endpoint, account.project_id) else None
+        return run
 
     def newest_run(self, plan: str | None = None) -> Run | None:
         """Return the newest run, of a plan or of all."""
@@ -90,6 +101,7 @@ class SqlLedger:
     def reopen(self, run_id: int, settings: Settings | None = None) -> Run:
         """See `ports.Ledger`."""
         with self._store.writing() as connection:
+            self._names.forget()  # as in `begin`
             return runs.set_to_work(connection, run_id, settings)
 
     def finish(self, run_id: int, *, now: datetime, requests: int, retries: int, seconds: float) -> Run:
@@ -97,26 +109,35 @@ class SqlLedger:
         with self._store.writing() as connection:
             return runs.set_to_rest(connection, run_id, now=now, requests=requests, retries=retries, seconds=seconds)
 
-    def runs(self, *, limit: int | None = None) -> list[Run]:
-        """See `ports.Ledger`."""
+    def runs(self, *, limit: int | None = None, plan: str | None = None) -> list[Run]:
+        """See `ports.Ledger`. With `plan`, only its runs."""
         with self._store.reading() as connection:
-            return runs.newest_runs(connection, limit=limit)
+            return runs.newest_runs(connection, plan=plan, limit=limit)
 
     def last_enqueued(self, *, plan: str, account: Account) -> Run | None:
         """See `ports.Ledger`."""
         with self._store.reading() as connection:
-            return runs.last_enqueued(connection, plan=plan, endpoint=account.endpoint, project_id=account.project_id)
+            return runs.newest_at(connection, plan=plan, account=account, enqueued=True)
 
-    def prune(self, run_ids: Sequence[int], *, names: bool) -> None:
+    def run_before(self, run: Run) -> Run | None:
+        """See `ports.Ledger`."""
+        with self._store.reading() as connection:
+            return runs.newest_at(connection, plan=run.plan, account=run.account, enqueued=True, before=run.id)
+
+    def prune(self, run_ids: Sequence[int], *, names_unless_after: int | None) -> bool:
         """See `ports.Ledger`. A transaction for each run: others get to write in between."""
         for run_id in run_ids:
             with self._store.writing() as connection:
                 pruning.delete_run(connection, run_id)
-        if names:
-            with self._store.writing() as connection:
-                pruning.delete_unused_names(connection)
-            self._names = Names()
+        if names_unless_after is None:
+            return False
+        with self._store.writing() as connection:
+            # Who begins a run from here on waits, and then looks up all numbers anew.
+            deleted = pruning.delete_unused_names(connection, unless_after=names_unless_after)
+        if deleted:
+            self._names.forget()
             self._store.shrink()
+        return deleted
 
     def find_run(self, key: str | None = None) -> Run | None:
         """See `ports.Ledger`. Raises `UsageError` where several runs begin with `key`."""
@@ -206,20 +227,24 @@ class SqlLedger:
         self._names.remember(numbers)
         return count
 
-    def undescribed(self, run_id: int) -> list[tuple[str, list[str]]]:
+    def undescribed(self, run_id: int, *, after: str | None, limit: int) -> list[tuple[str, list[str]]]:
         """See `ports.Ledger`."""
-        query = (
-            select(PAIRS.c.image, PAIRS.c.member)
-            .where(PAIRS.c.run_id == run_id, PAIRS.c.result == RESULT_CODES[Result.ALREADY], PAIRS.c.status.is_(None))
-            .order_by(PAIRS.c.image, PAIRS.c.member)
-        )
+        already = PAIRS.c.result == RESULT_CODES[Result.ALREADY]
+        pairs = select(PAIRS.c.image, PAIRS.c.member).where(PAIRS.c.run_id == run_id, already, PAIRS.c.status.is_(None))
         found: dict[str, list[str]] = {}
         with self._store.reading() as connection:
-            rows = connection.execution_options(yield_per=READ_AT_ONCE).execute(query)
-            for part in rows.partitions():
-                texts = self._names.texts(connection, {number for row in part for number in row})
-                for image, member in part:
-                    found.setdefault(texts[image], []).append(texts[member])
+            images = (
+                pairs.with_only_columns(PAIRS.c.image)
+                .where(PAIRS.c.image > self._number(connection, after))
+                .group_by(PAIRS.c.image)
+                .order_by(PAIRS.c.image)
+                .limit(limit)
+            )
+            query = pairs.where(PAIRS.c.image.in_(images)).order_by(PAIRS.c.image, PAIRS.c.member)
+            rows = connection.execute(query).all()
+            texts = self._names.texts(connection, {number for row in rows for number in row})
+        for image, member in rows:
+            found.setdefault(texts[image], []).append(texts[member])
         return list(found.items())
 
     def describe(self, run_id: int, members: Sequence[Member]) -> None:
@@ -243,6 +268,29 @@ class SqlLedger:
             rows = connection.execution_options(yield_per=READ_AT_ONCE).execute(query)
             for part in rows.partitions():
                 yield from read_outcomes(connection, part, self._names)
+
+    # --- beside the pairs ----------------------------------------------------------------------------------------
+
+    def record_telemetry(self, run_id: int, telemetry: Telemetry) -> None:
+        """See `ports.Ledger`."""
+        with self._store.writing() as connection:
+            add_telemetry(connection, run_id, telemetry)
+
+    def telemetry(self, run_id: int) -> list[Telemetry]:
+        """See `ports.Ledger`."""
+        with self._store.reading() as connection:
+            return read_telemetry(connection, run_id)
+
+    def label(self, labels: Mapping[str, str]) -> None:
+        """See `ports.Ledger`."""
+        if labels:
+            with self._store.writing() as connection:
+                keep_labels(connection, labels)
+
+    def labels(self, run_id: int) -> dict[str, str]:
+        """See `ports.Ledger`."""
+        with self._store.reading() as connection:
+            return read_labels(connection, run_id)
 
     def _number(self, connection: Connection, text: str | None) -> int:
         """Return the number of a name, or 0, which comes before all and is nobody's."""

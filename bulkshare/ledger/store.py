@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 import time
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -132,21 +133,35 @@ def _path_in(where: str) -> Path:
 
 def _prepare_file(path: Path, *, create: bool) -> None:
     """See to it that the file is there and, when it is new, readable by its owner alone from the first byte."""
+    if create:
+        _make_directory_of(path)
     try:
-        if create:
-            _make_directory(path.parent)
-        os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0), 0o600))
-    except FileNotFoundError as error:
-        raise LedgerError(f"there is no ledger {path}; the first run makes it, --ledger names another") from error
+        handle = os.open(path, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0), 0o600)
     except OSError as error:
-        raise LedgerError(f"can't open the ledger {path}: {error.strerror}; {ELSEWHERE}") from error
+        if isinstance(error, FileNotFoundError) and not create:
+            raise LedgerError(f"there is no ledger {path}; the first run makes it, --ledger names another") from error
+        raise LedgerError(f"can't {_verb(path)} the ledger {path}: {error.strerror}; {ELSEWHERE}") from error
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise LedgerError(f"can't open the ledger {path}: it is no regular file; {ELSEWHERE}")
+    finally:
+        os.close(handle)
 
 
-def _make_directory(path: Path) -> None:
-    """Make a directory and those above it that are missing, each for its owner alone."""
-    for directory in reversed([path, *path.parents]):
-        if not directory.exists():
-            directory.mkdir(mode=0o700, exist_ok=True)
+def _verb(path: Path) -> str:
+    return "open" if os.path.lexists(path) else "make"
+
+
+def _make_directory_of(path: Path) -> None:
+    """Make the directory of a file and those above it that are missing, each for its owner alone."""
+    for directory in reversed(path.parents):
+        try:
+            if not directory.exists():
+                directory.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            # What is above it is there: then ENOENT is how /proc and its like say that they take no new directories.
+            reason = "it can't be made there" if isinstance(error, FileNotFoundError) else error.strerror
+            raise LedgerError(f"no directory {directory} for the ledger {path}: {reason}; {ELSEWHERE}") from error
 
 
 def _engine_for(path: Path) -> Engine:

@@ -138,14 +138,14 @@ class MemoryLedger:
             self.rows[image_id, member] = Outcome(image_id, member, result, reason=reason, settled_at=now)
         return len(rest)
 
-    def undescribed(self, run_id: int) -> list[tuple[str, list[str]]]:
+    def undescribed(self, run_id: int, *, after: str | None, limit: int) -> list[tuple[str, list[str]]]:
         """See the port."""
         del run_id
         found: dict[str, list[str]] = {}
         for (image, member), row in self.rows.items():
             if row.result is Result.ALREADY and row.created_at is None:
                 found.setdefault(image, []).append(member)
-        return list(found.items())
+        return [item for item in sorted(found.items()) if after is None or item[0] > after][:limit]
 
     def describe(self, run_id: int, members: Sequence[Member]) -> None:
         """See the port."""

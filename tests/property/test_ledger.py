@@ -200,10 +200,14 @@ class LedgerLikeADict(RuleBasedStateMachine):
         rows = self.rows[run].items()
         assert {pair_of(row): row for row in told} == {pair: row for pair, row in rows if row.result in results}
 
-    @rule(handle=handles, run=runs)
-    def read_what_is_undescribed(self, handle: int, run: int) -> None:
+    @rule(handle=handles, run=runs, limit=st.integers(1, 4))
+    def read_what_is_undescribed(self, handle: int, run: int, limit: int) -> None:
         """Pairs that are `already` there, without a status."""
-        told = self.handles[handle].undescribed(self.run_ids[run])
+        ledger, run_id = self.handles[handle], self.run_ids[run]
+        told: list[tuple[str, list[str]]] = []
+        while page := ledger.undescribed(run_id, after=told[-1][0] if told else None, limit=limit):
+            assert len(page) <= limit
+            told += page
         found = [(image_id, member_id) for image_id, member_ids in told for member_id in member_ids]
         wanted = {pair for pair, row in self.rows[run].items() if row.result is Result.ALREADY and row.status is None}
         assert len({image_id for image_id, _ in told}) == len(told)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from math import inf
 from typing import TYPE_CHECKING
 
 import pytest
 
 from bulkshare.ledger import SqlLedger
-from bulkshare.model import Account, Block, Limits, Outcome, Result, RetryPolicy, Run, Settings
+from bulkshare.model import Account, Block, Limits, Outcome, Result, RetryPolicy, Run, Settings, Telemetry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,13 +69,61 @@ def test_last_enqueued(ledger: SqlLedger) -> None:
     assert ledger.last_enqueued(plan="other", account=ACCOUNT) is None
 
 
+def test_run_before(ledger: SqlLedger) -> None:
+    """It is the one begun last before a run, of the same plan and place, whose pairs were all enqueued."""
+    first, second, halfway, third = (begin(ledger) for _ in range(4))
+    elsewhere = begin(ledger, account=replace(ACCOUNT, endpoint="https://elsewhere.example.com"))
+    as_other = begin(ledger, account=replace(ACCOUNT, project_id="x"))
+    last = begin(ledger)
+    for run in (first, second, third, elsewhere, as_other):
+        ledger.mark_enqueued(run.id)
+    found = [ledger.run_before(run) for run in (last, third, halfway, second, first, elsewhere, as_other)]
+    expected = [third.id, second.id, second.id, first.id, None, None, None]
+    assert [run and run.id for run in found] == expected
+
+
+def test_telemetry_is_kept(ledger: SqlLedger) -> None:
+    """Each invocation's comes back as it was, in their order, with the bound that has no end."""
+    run, other = begin(ledger), begin(ledger)
+    full = Telemetry(
+        NOW,
+        0.5,
+        requests=(3, 0, 4),
+        troubled=(1, 0, 0),
+        allowed=(4, 4, 5),
+        latency={0.1: 5, 2.5: 1, inf: 1},
+        statuses={"200": 6, "timeout": 1},
+    )
+    bare = Telemetry(NOW + timedelta(hours=1), 1.0)
+    ledger.record_telemetry(run.id, full)
+    ledger.record_telemetry(other.id, bare)
+    ledger.record_telemetry(run.id, bare)
+    assert ledger.telemetry(run.id) == [full, bare]
+    assert ledger.telemetry(other.id) == [bare]
+    assert ledger.telemetry(other.id + 1) == []
+
+
+def test_labels_are_kept(ledger: SqlLedger) -> None:
+    """A run tells the names of its own images and projects; the last name of an ID stands."""
+    run, other = begin(ledger), begin(ledger)
+    ledger.label({"image": "ubuntu", "member": "team", "later": "fedora"})
+    ledger.enqueue(run.id, [Block("image", ["member", "nameless"])])
+    ledger.enqueue(other.id, [Block("later", ["nameless"])])
+    assert ledger.labels(run.id) == {"image": "ubuntu", "member": "team"}
+    ledger.label({"image": "Ubuntu 24.04", "nameless": ""})
+    ledger.label({})
+    assert ledger.labels(run.id) == {"image": "Ubuntu 24.04", "member": "team", "nameless": ""}
+    assert ledger.labels(other.id) == {"later": "fedora", "nameless": ""}
+    assert ledger.labels(other.id + 1) == {}
+
+
 @pytest.mark.parametrize("names", [False, True])
 def test_prune(ledger: SqlLedger, *, names: bool) -> None:
     """A run goes with its pairs; other runs keep theirs with all their texts, and new ones can be made."""
     gone, kept = begin(ledger), begin(ledger)
     settle(ledger, gone, "old-image", "old reason")
     settle(ledger, kept, "image", "reason")
-    ledger.prune([gone.id], names=names)
+    ledger.prune([gone.id], names_unless_after=kept.id if names else None)
     assert [run.id for run in ledger.runs()] == [kept.id]
     assert list(ledger.outcomes(gone.id)) == []
     assert [(row.image_id, row.reason) for row in ledger.outcomes(kept.id)] == [("image", "reason")]
@@ -91,5 +140,5 @@ def test_prune_gives_back_room(ledger: SqlLedger) -> None:
     )
     ledger.close()  # what was written goes from the log into the file
     with_pairs = ledger.path.stat().st_size
-    ledger.prune([run.id], names=True)
+    ledger.prune([run.id], names_unless_after=run.id)
     assert ledger.path.stat().st_size < with_pairs / 4

@@ -40,6 +40,15 @@ def members_of(ledger: Ledger, run_id: int, image_id: str, limit: int) -> list[s
     return [job.member_id for job in found]
 
 
+def undescribed(ledger: Ledger, run_id: int, limit: int = 1000) -> list[tuple[str, list[str]]]:
+    """Read what is not described in pages of that size."""
+    found: list[tuple[str, list[str]]] = []
+    while page := ledger.undescribed(run_id, after=found[-1][0] if found else None, limit=limit):
+        assert len(page) <= limit
+        found += page
+    return found
+
+
 # --- the work list ---------------------------------------------------------------------------------------------------
 
 
@@ -178,7 +187,7 @@ def test_runs_have_pairs_of_their_own(ledger: Ledger) -> None:
     ledger.describe(first.id, [Member("i1", "p1", "accepted")])
     assert {row.result for row in ledger.outcomes(second.id)} == {Result.PENDING}
     assert ledger.totals(second.id)[Result.PENDING] == 2
-    assert ledger.undescribed(second.id) == []
+    assert undescribed(ledger, second.id) == []
 
 
 def test_settle_rest_leaves_the_settled(ledger: Ledger) -> None:
@@ -202,7 +211,20 @@ def test_undescribed_pairs_are_those_already_there_without_a_status(ledger: Ledg
     ledger.enqueue(run.id, [Block(i, ["p1", "p2", "p3"]) for i in ("i1", "i2")])
     ledger.settle(run.id, [Outcome("i1", p, Result.ALREADY, 409) for p in ("p1", "p3")])
     ledger.settle(run.id, [outcome("i1", "p2", Result.ALREADY), Outcome("i2", "p1", Result.SHARED, 200)])
-    assert ledger.undescribed(run.id) == [("i1", ["p1", "p3"])]
+    assert undescribed(ledger, run.id) == [("i1", ["p1", "p3"])]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 7])
+def test_undescribed_pairs_come_in_pages_of_images(ledger: Ledger, limit: int) -> None:
+    """Read in pages of any size they come once each, an image's all at once, in the order of the work list."""
+    run = begin(ledger)
+    images = ["i2", "i9", "i1", "i5", "i3"]
+    ledger.enqueue(run.id, [Block(i, ["p2", "p1"]) for i in images])
+    ledger.settle(run.id, [Outcome(i, p, Result.ALREADY, 409) for i in images if i != "i5" for p in ("p1", "p2")])
+    expected = [(i, ["p2", "p1"]) for i in images if i != "i5"]
+    assert undescribed(ledger, run.id, limit) == expected
+    ledger.describe(run.id, [Member("i9", p, "accepted") for p in ("p1", "p2")])  # where the reading went on from
+    assert ledger.undescribed(run.id, after="i9", limit=10) == expected[2:]
 
 
 def test_describe_fills_in_the_clouds_fields(ledger: Ledger) -> None:
@@ -217,7 +239,7 @@ def test_describe_fills_in_the_clouds_fields(ledger: Ledger) -> None:
     assert found["i1", "p1"] == replace(settled, **told)
     assert found["i1", "p2"] == Outcome("i1", "p2", Result.PENDING)
     assert len(found) == 2
-    assert ledger.undescribed(run.id) == []
+    assert undescribed(ledger, run.id) == []
 
 
 def test_totals_name_every_result(ledger: Ledger) -> None:

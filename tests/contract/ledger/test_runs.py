@@ -92,6 +92,15 @@ def test_a_reopened_run_goes_on(ledger: Ledger) -> None:
     assert (ended.requests, ended.retries, ended.seconds) == (10, 4, 3.0)
 
 
+def test_runs_of_several_clouds_are_named_after_them(ledger: Ledger) -> None:
+    """What tells the clouds apart stands behind the time; runs of one second still have keys of their own."""
+    keys = [
+        ledger.begin(plan="nightly", fingerprint=FINGERPRINT, account=ACCOUNT, now=NOW, key_suffix=suffix).key
+        for suffix in ("eu-de", "eu-nl", "eu-de")
+    ]
+    assert keys == [f"nightly-20260102T030405Z-{end}" for end in ("eu-de", "eu-nl", "eu-de-2")]
+
+
 # --- finding the run to go on with -----------------------------------------------------------------------------------
 
 
@@ -137,6 +146,16 @@ def test_only_the_same_work_is_gone_on_with(ledger: Ledger) -> None:
     assert unfinished(ledger, account=replace(ACCOUNT, user="bob", cloud="staging", region="", project="x")) == key
 
 
+def test_each_place_has_its_run_to_go_on_with(ledger: Ledger) -> None:
+    """A plan for several clouds has a run for each: what came of one does not hide another's."""
+    elsewhere = replace(ACCOUNT, endpoint="https://elsewhere.example")
+    as_other = replace(ACCOUNT, project_id="other")
+    keys = [begin(ledger, account=account).key for account in (ACCOUNT, elsewhere, as_other)]
+    assert [unfinished(ledger, account=account) for account in (ACCOUNT, elsewhere, as_other)] == keys
+    finish(ledger, begin(ledger, account=elsewhere).id)
+    assert [unfinished(ledger, account=account) for account in (ACCOUNT, elsewhere, as_other)] == [keys[0], "", keys[2]]
+
+
 # --- finding runs by name --------------------------------------------------------------------------------------------
 
 
@@ -173,6 +192,14 @@ def test_find_run_by_an_ambiguous_beginning(ledger: Ledger) -> None:
     runs = [begin(ledger, now=NOW + timedelta(days=day)) for day in range(7)]
     with pytest.raises(UsageError, match=f"7 runs begin with 'nightly': {runs[6].key}, .* and 2 more"):
         ledger.find_run("nightly")
+
+
+def test_find_run_tells_upper_case_from_lower(ledger: Ledger) -> None:
+    """A key is a name as it is written."""
+    run = begin(ledger)
+    assert ledger.find_run("nightly-20260102T0304") == run
+    assert ledger.find_run("nightly-20260102t0304") is None
+    assert ledger.find_run("Nightly") is None
 
 
 @pytest.mark.parametrize("key", ["%", "_ightly", "nightly%", "n%y", "nightl_", "night/ly", "night\\ly", "'"])

@@ -1,0 +1,31 @@
+"""The names that people gave to images and projects, by their IDs, in the caller's transaction."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select, union
+from sqlalchemy.dialects.sqlite import insert
+
+from bulkshare.ledger.names import Names
+from bulkshare.ledger.schema import LABELS, NAMES, PAIRS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sqlalchemy import Connection
+
+
+def keep_labels(connection: Connection, labels: Mapping[str, str]) -> None:
+    """Keep names by their IDs; the last name of an ID stands."""
+    numbers = Names().numbers(connection, labels.keys())  # with no memory: there may be no run at work
+    new = insert(LABELS)
+    rows = [{"id": numbers[text], "label": label} for text, label in labels.items()]
+    connection.execute(new.on_conflict_do_update(index_elements=["id"], set_={"label": new.excluded.label}), rows)
+
+
+def read_labels(connection: Connection, run_id: int) -> dict[str, str]:
+    """Return the names that are known of the run's images and projects, by their IDs."""
+    used = union(*(select(column).where(PAIRS.c.run_id == run_id) for column in (PAIRS.c.image, PAIRS.c.member)))
+    query = select(NAMES.c.text, LABELS.c.label).join(LABELS, LABELS.c.id == NAMES.c.id).where(LABELS.c.id.in_(used))
+    return {row.text: row.label for row in connection.execute(query)}

@@ -1,0 +1,166 @@
+"""Runs are forgotten while others begin: nobody's numbers of texts come to stand for nothing, or for other texts."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy import event
+
+from bulkshare.ledger import SqlLedger
+from bulkshare.model import Block, Result, Telemetry
+from tests.ledgers import NOW, begin, finish, outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from bulkshare.model import Run
+
+
+@pytest.fixture
+def handles(tmp_path: Path) -> Iterator[tuple[SqlLedger, SqlLedger]]:
+    """Return two handles on one ledger, as two processes have them: who prunes, and who works."""
+    place = str(tmp_path / "ledger.db")
+    both = SqlLedger.open(place), SqlLedger.open(place)
+    yield both
+    for ledger in both:
+        ledger.close()
+
+
+def work(ledger: SqlLedger, run: Run, image_id: str = "image") -> None:
+    """Enqueue two pairs of a run and settle one."""
+    ledger.enqueue(run.id, [Block(image_id, ["member", f"{image_id}'s"])])
+    ledger.settle(run.id, [outcome(image_id, "member", reason=f"{image_id}'s reason")])
+
+
+def rows(ledger: SqlLedger, run: Run) -> list[tuple[str, str, str]]:
+    """Return image, member and reason of a run's pairs."""
+    return [(row.image_id, row.member_id, row.reason) for row in ledger.outcomes(run.id)]
+
+
+WORKED = [("image", "member", "image's reason"), ("image", "image's", "")]
+
+
+def old_run(ledger: SqlLedger) -> Run:
+    """Return a finished run of the texts that `work` uses, whose numbers the handle remembers."""
+    run = begin(ledger)
+    work(ledger, run)
+    ledger.settle_rest(run.id, "image", result=Result.SKIPPED, reason="why", now=NOW)
+    return finish(ledger, run.id)
+
+
+def names(ledger: SqlLedger) -> set[str]:
+    """Return the texts in the ledger."""
+    with ledger._store.reading() as connection:
+        return set(connection.exec_driver_sql("SELECT text FROM names").scalars())
+
+
+def before(ledger: SqlLedger, beginning: str, number: int, action: Callable[[], Any]) -> None:
+    """Do something before the ledger executes its statement of that number, among those that begin so."""
+    seen = 0
+
+    def listen(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        nonlocal seen
+        seen += statement.startswith(beginning)
+        if seen == number and statement.startswith(beginning):
+            action()
+
+    event.listen(ledger._store._engine, "before_cursor_execute", listen)
+
+
+def test_a_run_begun_after_the_look_keeps_all_texts(handles: tuple[SqlLedger, SqlLedger]) -> None:
+    """Who prunes has not seen it, so that it may be at work and remember what no pair has any more."""
+    pruner, worker = handles
+    old = old_run(worker)
+    new = begin(worker)
+    worker.enqueue(new.id, [Block("image", ["member"])])
+    assert not pruner.prune([old.id], names_unless_after=old.id)
+    assert [run.id for run in pruner.runs()] == [new.id]
+    assert "image's reason" in names(pruner)
+    work(worker, new)
+    assert rows(pruner, new) == WORKED
+
+
+def test_a_run_that_begins_between_the_deletions(handles: tuple[SqlLedger, SqlLedger]) -> None:
+    """The look at the runs is in the transaction that deletes the texts: there is no moment in between."""
+    pruner, worker = handles
+    old = old_run(worker)
+    begun: list[Run] = []
+
+    def begin_and_enqueue() -> None:
+        begun.append(begin(worker))
+        worker.enqueue(begun[0].id, [Block("image", ["member"])])
+
+    before(pruner, "BEGIN IMMEDIATE", 2, begin_and_enqueue)  # the first one deletes the run
+    assert not pruner.prune([old.id], names_unless_after=old.id)
+    work(worker, begun[0])
+    assert rows(pruner, begun[0]) == WORKED
+
+
+def test_a_run_that_begins_while_texts_are_deleted(handles: tuple[SqlLedger, SqlLedger]) -> None:
+    """It waits for that, and then knows nothing of the numbers that there were."""
+    pruner, worker = handles
+    old = old_run(worker)
+    barrier = threading.Barrier(2)
+    begun: list[Run] = []
+
+    def begin_and_work() -> None:
+        barrier.wait()
+        begun.append(begin(worker))
+        work(worker, begun[0])
+
+    thread = threading.Thread(target=begin_and_work)
+    before(pruner, "DELETE FROM names", 1, barrier.wait)
+    thread.start()
+    assert pruner.prune([old.id], names_unless_after=old.id)
+    thread.join()
+    assert rows(pruner, begun[0]) == WORKED
+
+
+def test_a_handle_that_stays_open_over_a_prune(handles: tuple[SqlLedger, SqlLedger]) -> None:
+    """Between its runs, and while one is left unfinished, another process prunes, and keeps other texts instead."""
+    pruner, worker = handles
+    old = old_run(worker)
+    assert pruner.prune([old.id], names_unless_after=old.id)
+    other = begin(pruner, "other")
+    work(pruner, other, "another image")
+    new = begin(worker)
+    work(worker, new)
+    assert rows(pruner, new) == WORKED
+    assert rows(worker, other)[0] == ("another image", "member", "another image's reason")
+    assert finish(worker, new.id).totals[Result.PENDING] == 1
+    assert pruner.prune([other.id], names_unless_after=new.id)
+    worker.reopen(new.id)
+    worker.settle(new.id, [outcome("image", "image's", reason="another image's reason")])
+    assert rows(pruner, new)[1] == ("image", "image's", "another image's reason")
+
+
+def test_the_newest_run_is_newer_than_one_that_was_pruned(handles: tuple[SqlLedger, SqlLedger]) -> None:
+    """No run gets the number of a deleted one, which would make it look like one that was seen."""
+    pruner, worker = handles
+    old = old_run(worker)
+    assert pruner.prune([old.id], names_unless_after=None) is False
+    new = begin(worker)
+    assert new.id > old.id
+    assert not pruner.prune([], names_unless_after=old.id)
+
+
+def test_what_goes_with_a_run(handles: tuple[SqlLedger, SqlLedger]) -> None:
+    """Its telemetry at once; the labels of texts that no pair uses when those go; all of other runs stays."""
+    pruner, worker = handles
+    old, kept = old_run(worker), begin(worker)
+    worker.enqueue(kept.id, [Block("image 2", ["member"])])
+    for run in (old, kept):
+        worker.record_telemetry(run.id, Telemetry(NOW, 1.0))
+    worker.label({"image": "ubuntu", "image 2": "debian", "member": "team"})
+    finish(worker, kept.id)
+    pruner.prune([old.id], names_unless_after=None)
+    assert "image" in names(pruner)
+    assert [len(pruner.telemetry(run.id)) for run in (old, kept)] == [0, 1]
+    pruner.prune([], names_unless_after=kept.id)
+    assert names(pruner) == {"image 2", "member"}
+    assert pruner.labels(kept.id) == {"image 2": "debian", "member": "team"}
+    with pruner._store.reading() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM labels").scalar() == 2
