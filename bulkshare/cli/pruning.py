@@ -13,6 +13,7 @@ from bulkshare.errors import LockHeldError
 from bulkshare.ledger import RunLock
 from bulkshare.model import RunState
 from bulkshare.report import render_runs
+from bulkshare.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +34,7 @@ def prune_ledger(where: str | None, *, keep_seconds: float, dry_run: bool) -> No
             return
         console().print(render_runs(doomed))
         pairs = sum(sum(run.totals.values()) for run in doomed)
-        told = f"{len(doomed):,} run{'s' if len(doomed) != 1 else ''} with {pairs:,} pairs"
+        told = f"{counted(len(doomed), 'run')} with {counted(pairs, 'pair')}"
         if dry_run:
             click.echo(f"Would delete {told}; nothing is deleted.")
             return

@@ -1,14 +1,12 @@
-"""The ledger's file: what is wrong with it, who may read it, and several processes at once."""
+"""The ledger's file: what is wrong with it, and who may read it."""
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import sqlite3
 import stat
 import tempfile
 from contextlib import closing
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,15 +15,14 @@ from sqlalchemy import event
 
 from bulkshare.errors import LedgerError
 from bulkshare.ledger import RunLock, SqlLedger
-from bulkshare.model import Block, Outcome, Result
-from tests.ledgers import NOW, begin, finish, open_at_once, outcome
+from bulkshare.model import Block, Result
+from tests.ledgers import begin, finish, outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NOBODY = 65534
-PROCESSES = 8
-NEW_FILES = 10
+with_proc = pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a file system that takes no files")
 
 
 @pytest.fixture
@@ -89,6 +86,38 @@ def test_a_file_in_a_directorys_place(tmp_path: Path) -> None:
     message = fails(place)
     assert str(place) in message
     assert "--ledger" in message
+
+
+def test_a_directory_in_a_files_place(tmp_path: Path) -> None:
+    """A directory that can't be made is named, and why."""
+    (tmp_path / "file").write_text("")
+    assert f"no directory {tmp_path}/file/state for the ledger" in fails(tmp_path / "file" / "state" / "ledger.db")
+
+
+@with_proc
+@pytest.mark.parametrize("name", ["no-such-directory/ledger.db", "no/such/directory/ledger.db"])
+def test_a_file_system_that_takes_no_directories(name: str) -> None:
+    """What can't be made is named, be it a first run or not, with what to do."""
+    missing = Path("/proc", name.split("/", 1)[0])
+    message = fails(Path("/proc", name))
+    assert message.startswith(f"no directory {missing} for the ledger /proc/{name}: it can't be made there; ")
+    assert "--ledger" in message
+
+
+@with_proc
+@pytest.mark.parametrize(("name", "reason"), [("/proc/ledger.db", "make"), ("dangling", "open")])
+def test_a_file_that_cannot_be_made(tmp_path: Path, name: str, reason: str) -> None:
+    """Nobody is told that a first run makes it: this is one."""
+    (tmp_path / "dangling").symlink_to("/proc/ledger.db")
+    place = tmp_path / name
+    assert fails(place).startswith(f"can't {reason} the ledger {place}: No such file or directory; name another")
+
+
+def test_what_is_no_regular_file(tmp_path: Path) -> None:
+    """A device or a pipe is not written to."""
+    os.mkfifo(tmp_path / "pipe")
+    for place in (Path(os.devnull), tmp_path / "pipe"):
+        assert f"can't open the ledger {place}: it is no regular file; " in fails(place)
 
 
 @pytest.mark.parametrize("name", ["ledger.db", "no/such/ledger.db"])
@@ -297,57 +326,3 @@ def test_files_are_their_owners_alone(place: Path, umask: int) -> None:
         os.umask(previous)
     names = ["ledger.db", "ledger.db-wal", "ledger.db-shm", "ledger.db.nightly.lock"]
     assert modes == dict.fromkeys(names, 0o600)
-
-
-# --- several at once -------------------------------------------------------------------------------------------------
-
-
-def test_processes_open_a_new_ledger_at_once(tmp_path: Path) -> None:
-    """Each of eight processes gets a working ledger of the same new file, and none of their runs is lost."""
-    places = [str(tmp_path / f"{number}.db") for number in range(NEW_FILES)]
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.ledgers"])
-    barrier = context.Barrier(PROCESSES)
-    processes = [context.Process(target=open_at_once, args=(barrier, places)) for _ in range(PROCESSES)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    assert [process.exitcode for process in processes] == [0] * PROCESSES
-    for place in places:
-        ledger = SqlLedger.open(place, create=False)
-        assert len(ledger.runs()) == PROCESSES
-        ledger.close()
-
-
-def test_reading_does_not_wait_for_a_writer(ledger: SqlLedger, place: Path) -> None:
-    """While a transaction holds the write lock, others open the ledger and read it as it was."""
-    run = begin(ledger)
-    ledger.enqueue(run.id, [Block("i1", ["p1"])])
-    with closing(sqlite3.connect(place, isolation_level=None)) as writer:
-        writer.execute("BEGIN IMMEDIATE")
-        writer.execute("UPDATE pairs SET result = 4")
-        reader = SqlLedger.open(str(place), create=False)
-        assert list(reader.outcomes(run.id)) == [Outcome("i1", "p1", Result.PENDING)]
-        assert [found.key for found in reader.runs()] == [run.key]
-        reader.close()
-        writer.execute("ROLLBACK")
-
-
-def test_a_reading_left_half_way_does_not_hold_the_log(ledger: SqlLedger, place: Path) -> None:
-    """The write-ahead log can be emptied once the generator of a half-read export is closed, and not before."""
-    run = begin(ledger)
-    ledger.enqueue(run.id, [Block("i1", [f"p{number}" for number in range(12_000)])])
-
-    def checkpoint() -> bool:
-        with closing(sqlite3.connect(place, timeout=0)) as raw:
-            busy, _, _ = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        return not busy
-
-    rows = ledger.outcomes(run.id)
-    assert len(list(islice(rows, 10))) == 10
-    ledger.settle_rest(run.id, "i1", result=Result.SKIPPED, reason="why", now=NOW)
-    assert not checkpoint()
-    rows.close()  # type: ignore[attr-defined]  # it is a generator
-    assert checkpoint()
-    assert Path(f"{place}-wal").stat().st_size == 0

@@ -106,6 +106,15 @@ def test_a_holder_without_a_run(ledger: SqlLedger) -> None:
         RunLock(ledger, "nightly").__enter__()
 
 
+def test_a_holder_of_several_runs(ledger: SqlLedger) -> None:
+    """The one that is at work is named, though another cloud's run of that plan began later and has ended."""
+    at_work = begin(ledger)
+    finish(ledger, begin(ledger).id)
+    begin(ledger, "other")
+    with RunLock(ledger, "nightly"), pytest.raises(LockHeldError, match=f"at work: run {at_work.key}, process"):
+        RunLock(ledger, "nightly").__enter__()
+
+
 def test_a_holder_is_not_taken_for_the_killed_one_before(ledger: SqlLedger, holder: subprocess.Popen[str]) -> None:
     """The run that is RUNNING in the ledger may be that of a process that was killed; it is not the one to look for."""
     holder.kill()
@@ -130,6 +139,18 @@ def test_a_lock_is_released_by_an_error(ledger: SqlLedger) -> None:
         raise KeyboardInterrupt
     with RunLock(ledger, "nightly"):
         pass
+
+
+def test_links_to_a_ledger_share_its_locks(ledger: SqlLedger, place: Path, tmp_path: Path) -> None:
+    """A ledger may be reached by other names, of its file or of its directory; it is one ledger."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "link.db").symlink_to(place)
+    (tmp_path / "linked").symlink_to(tmp_path)
+    for other in ("elsewhere/link.db", "linked/ledger.db", "elsewhere/../ledger.db"):
+        linked = SqlLedger.open(str(tmp_path / other))
+        with RunLock(ledger, "nightly"), pytest.raises(LockHeldError):
+            RunLock(linked, "nightly").__enter__()
+        linked.close()
 
 
 def test_plans_do_not_hinder_each_other(ledger: SqlLedger, place: Path, tmp_path: Path) -> None:

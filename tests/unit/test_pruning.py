@@ -1,19 +1,34 @@
-"""Which runs may be forgotten."""
+"""Which runs may be forgotten, and that nothing goes that a run at work may need."""
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING
 
-from bulkshare.cli.pruning import prunable
-from bulkshare.model import Account, Run, RunState
+import pytest
+
+from bulkshare.app.places import open_ledger
+from bulkshare.cli import pruning
+from bulkshare.cli.pruning import prunable, prune_ledger
+from bulkshare.ledger import RunLock, SqlLedger
+from bulkshare.model import Account, Block, Run, RunState
+from tests import ledgers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 DAY_SECONDS = 86_400.0
 
 
-def run(key: str, *, plan: str = "plan", days: int, state: RunState = RunState.FINISHED) -> Run:
+def run(
+    key: str, *, plan: str = "plan", days: int, state: RunState = RunState.FINISHED, endpoint: str = "https://glance"
+) -> Run:
     """Return a run that began so many days ago."""
-    account = Account("cloud", "region", "https://glance", "user", "project", "project-id")
+    account = Account("cloud", "region", endpoint, "user", "project", "project-id")
     return Run(1, key, plan, "fingerprint", account, state, NOW - timedelta(days=days))
 
 
@@ -34,8 +49,91 @@ def test_what_can_be_resumed_stays() -> None:
     assert pruned(run("third", plan="third", days=1), killed, stopped) == []
 
 
+def test_each_cloud_of_a_plan_has_a_last_run() -> None:
+    """Another cloud's later run of the plan does not take the place of one that can be resumed."""
+    stopped = run("stopped", days=99, state=RunState.INTERRUPTED)
+    elsewhere = run("elsewhere", days=1, endpoint="https://elsewhere")
+    assert pruned(elsewhere, stopped) == []
+    assert pruned(run("later", days=1), elsewhere, stopped) == ["stopped"]
+
+
 def test_unfinished_runs_that_a_later_one_replaced() -> None:
     """They go like finished ones, unless a run of their plan is at work: it may be one of them."""
     runs = run("new", days=1), run("stopped", days=99, state=RunState.INTERRUPTED), run("old", days=100)
     assert pruned(*runs) == ["stopped", "old"]
     assert pruned(*runs, busy=frozenset({"plan"})) == ["old"]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> str:
+    """Return the place of a ledger that has an old finished run with a pair."""
+    ledger = SqlLedger.open(str(tmp_path / "ledger.db"))
+    old = ledgers.begin(ledger)
+    ledger.enqueue(old.id, [Block("image", ["member"])])
+    ledger.settle(old.id, [ledgers.outcome("image", "member")])
+    ledgers.finish(ledger, old.id)
+    ledger.close()
+    return str(ledger.path)
+
+
+def keys_left(place: str) -> list[str]:
+    """Return the plans of the runs that are left, and whether the old run's texts are."""
+    ledger = SqlLedger.open(place, create=False)
+    with ledger._store.reading() as connection:
+        texts = connection.exec_driver_sql("SELECT count(*) FROM names").scalar()
+    left = [*(run.plan for run in ledger.runs()), "texts" if texts else "no texts"]
+    ledger.close()
+    return left
+
+
+def test_the_file_shrinks_when_nobody_is_at_work(place: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """All of an old run goes, and an unfinished one of another plan is no obstacle when its process has ended."""
+    ledger = SqlLedger.open(place)
+    ledgers.begin(ledger, "other")
+    ledger.close()
+    prune_ledger(place, keep_seconds=0, dry_run=True)
+    assert "Would delete 1 run with 1 pair; nothing is deleted." in capsys.readouterr().out
+    prune_ledger(place, keep_seconds=0, dry_run=False)
+    told = capsys.readouterr().out
+    assert "Deleted 1 run with 1 pair." in told
+    assert "keeps its size" not in told
+    assert keys_left(place) == ["other", "no texts"]
+    prune_ledger(place, keep_seconds=0, dry_run=False)
+    assert "nothing is deleted" in capsys.readouterr().out
+
+
+def test_the_file_keeps_its_size_while_a_run_is_at_work(place: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The texts stay, because the run may remember their numbers; its plan is named."""
+    ledger = SqlLedger.open(place)
+    with RunLock(ledger, "other"):
+        ledgers.begin(ledger, "other")
+        prune_ledger(place, keep_seconds=0, dry_run=False)
+    ledger.close()
+    assert "keeps its size, because a run is at work (other)" in capsys.readouterr().out
+    assert keys_left(place) == ["other", "texts"]
+
+
+def test_a_run_that_begins_while_a_prune_looks(
+    place: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It keeps its texts: it was not among the runs that were looked at."""
+
+    def look(ledger: SqlLedger) -> list[Run]:
+        runs = SqlLedger.runs(ledger)
+        other = SqlLedger.open(place)
+        ledgers.begin(other, "other")
+        other.close()
+        return runs
+
+    monkeypatch.setattr(pruning, "open_ledger", lambda where, create: open_looking(where, look, create=create))
+    prune_ledger(place, keep_seconds=0, dry_run=False)
+    assert "keeps its size, because a run began meanwhile" in capsys.readouterr().out
+    assert keys_left(place) == ["other", "texts"]
+
+
+@contextmanager
+def open_looking(where: str, look: Callable[[SqlLedger], list[Run]], *, create: bool) -> Iterator[SqlLedger]:
+    """Open a ledger whose `runs` is `look`."""
+    with open_ledger(where, create=create) as ledger:
+        ledger.runs = partial(look, ledger)  # type: ignore[method-assign]  # what it does otherwise is not asked
+        yield ledger
