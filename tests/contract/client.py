@@ -108,7 +108,7 @@ def detailed_refusal(answer: Answer) -> DetailedRefusal:
     assert body["code"] == f"{answer.status} {body['title']}"
     message, line_break, rest = body["message"].partition("<br /><br />\n")
     assert line_break
-    return DetailedRefusal(answer.status, message.rstrip(), rest.strip())
+    return DetailedRefusal(answer.status, message.rstrip("\n"), rest.strip())
 
 
 def identity_refusal(answer: Answer) -> Refusal:
@@ -123,3 +123,10 @@ def identity_refusal(answer: Answer) -> Refusal:
 def replace(name: str, value: object) -> dict[str, object]:
     """Return the change of a PATCH that sets a field."""
     return {"op": "replace", "path": f"/{name}", "value": value}
+
+
+async def names(client: Client, query: str, *, user: str = "alice") -> list[str]:
+    """Return the names of the images that a list has, in its order."""
+    answer = await client.ask("GET", f"/v2/images?{query}", user=user)
+    assert answer.status == 200, answer
+    return [image["name"] for image in answer.json()["images"]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import aiohttp
 import pytest
@@ -46,3 +47,9 @@ def full_image(cloud: CloudUnderTest) -> str:
         for _ in threads.map(lambda number: cloud.add_member(image_id, f"m{number}"), range(cloud.image_member_quota)):
             pass  # the loop raises what a thread raised
     return image_id
+
+
+@pytest.fixture
+def tag() -> str:
+    """Return a tag that no image has yet: the cloud is full of the other tests' images."""
+    return uuid4().hex
