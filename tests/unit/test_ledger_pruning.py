@@ -120,21 +120,33 @@ def test_a_run_that_begins_while_texts_are_deleted(handles: tuple[SqlLedger, Sql
 
 
 def test_a_handle_that_stays_open_over_a_prune(handles: tuple[SqlLedger, SqlLedger]) -> None:
-    """Between its runs, and while one is left unfinished, another process prunes, and keeps other texts instead."""
+    """Between its runs another process prunes, and keeps other texts; neither writes or reads one for another."""
     pruner, worker = handles
     old = old_run(worker)
+    assert rows(worker, old)[0] == WORKED[0]
     assert pruner.prune([old.id], names_unless_after=old.id)
     other = begin(pruner, "other")
     work(pruner, other, "another image")
     new = begin(worker)
     work(worker, new)
-    assert rows(pruner, new) == WORKED
-    assert rows(worker, other)[0] == ("another image", "member", "another image's reason")
-    assert finish(worker, new.id).totals[Result.PENDING] == 1
-    assert pruner.prune([other.id], names_unless_after=new.id)
-    worker.reopen(new.id)
-    worker.settle(new.id, [outcome("image", "image's", reason="another image's reason")])
-    assert rows(pruner, new)[1] == ("image", "image's", "another image's reason")
+    for ledger in handles:
+        assert rows(ledger, new) == WORKED
+        assert rows(ledger, other)[0] == ("another image", "member", "another image's reason")
+
+
+def test_a_run_that_goes_on_after_a_prune(handles: tuple[SqlLedger, SqlLedger]) -> None:
+    """While it was interrupted, texts went that no pair had any more, but that its handle had looked up."""
+    pruner, worker = handles
+    run = begin(worker)
+    worker.enqueue(run.id, [Block("image", ["member", "image's"])])
+    worker.settle(run.id, [outcome("image", "member", reason="passing")])
+    work(worker, run)
+    finish(worker, run.id)
+    assert pruner.prune([], names_unless_after=run.id)
+    assert "passing" not in names(pruner)
+    worker.reopen(run.id)
+    worker.settle(run.id, [outcome("image", "image's", reason="passing")])
+    assert rows(pruner, run) == [WORKED[0], ("image", "image's", "passing")]
 
 
 def test_the_newest_run_is_newer_than_one_that_was_pruned(handles: tuple[SqlLedger, SqlLedger]) -> None:
