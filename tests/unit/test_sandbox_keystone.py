@@ -1,86 +1,22 @@
-"""The sandbox's identity service, asked without a socket; every expectation here was seen on a real Keystone 30."""
+"""The sandbox's identity service: log-ins, tokens, versions; every expectation here was seen on a real Keystone 30."""
 
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from bulkshare.sandbox import Cloud
 from bulkshare.sandbox.keystone import Keystone
-from bulkshare.sandbox.records import PASSWORD, REGION, TOKEN_LIFETIME
-from bulkshare.sandbox.wire import Answer, Ask
-
-START = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
-DOMAIN = {"id": "default"}
-AUTH_URL = "http://identity/v3"
-
-
-class World:
-    """A cloud with an admin, and alice who is a member of one project and a reader of another."""
-
-    def __init__(self) -> None:
-        self.now = START
-        self.cloud = cloud = Cloud(clock=lambda: self.now)
-        self.ours = cloud.add_project("ours", tags=["tenant", "eu"])
-        self.theirs = cloud.add_project("theirs", tags=["tenant"])
-        self.alice = cloud.add_user("alice", {self.ours.id: "member", self.theirs.id: "reader"})
-        self.secret = cloud.add_application_credential("night", self.alice, self.ours, "s3cret")
-        self.keystone = Keystone(cloud, auth_url=AUTH_URL, endpoint="http://image", pause=self.pause)
-
-    async def pause(self) -> None:
-        """Take no time."""
-
-    async def ask(self, method: str, path: str, *, token: str | None = None, subject: str | None = None) -> Answer:
-        """Ask with a token, and about one."""
-        parts = urlsplit(path)
-        given = {"X-Auth-Token": token, "X-Subject-Token": subject}
-        headers = {name: value for name, value in given.items() if value is not None}
-        return await self.keystone.answer(Ask(method, parts.path, tuple(parse_qsl(parts.query)), headers))
-
-    async def log_in(self, body: Any, query: str = "", kind: str = "application/json; charset=utf-8") -> Answer:
-        """Log in; a body of bytes is sent as it is."""
-        sent = body if isinstance(body, bytes) else json.dumps(body).encode()
-        ask = Ask("POST", "/v3/auth/tokens", tuple(parse_qsl(query)), {"Content-Type": kind}, sent)
-        return await self.keystone.answer(ask)
-
-    async def token(self, name: str, project_id: str) -> str:
-        """Return a token of a user for a project."""
-        answer = await self.log_in(by_password({"name": name, "domain": DOMAIN}, {"project": {"id": project_id}}))
-        return answer.headers["X-Subject-Token"]
-
-    async def admin(self) -> str:
-        """Return a token of the admin."""
-        return await self.token("admin", self.cloud.admin_project.id)
+from bulkshare.sandbox.records import REGION, TOKEN_LIFETIME
+from tests.identityworld import AUTH_URL, DOMAIN, START, World, by, by_password, message
 
 
 @pytest.fixture
 def world() -> World:
     """Return a fresh world."""
     return World()
-
-
-def by_password(user: dict[str, Any], scope: Any = None, password: str = PASSWORD) -> dict[str, Any]:
-    """Return the body of a log-in by password."""
-    identity = {"methods": ["password"], "password": {"user": {**user, "password": password}}}
-    return {"auth": {"identity": identity, **({} if scope is None else {"scope": scope})}}
-
-
-def by(method: str, proof: Any, scope: Any = None) -> dict[str, Any]:
-    """Return the body of a log-in by another method."""
-    return {"auth": {"identity": {"methods": [method], method: proof}, **({} if scope is None else {"scope": scope})}}
-
-
-def message(answer: Answer) -> str:
-    """Return the sentence of a refusal, whose shape is checked."""
-    error = json.loads(answer.body)["error"]
-    assert set(error) == {"code", "message", "title"}
-    assert error["code"] == answer.status
-    assert ("WWW-Authenticate" in answer.headers) == (answer.status == 401)
-    return str(error["message"])
 
 
 async def test_a_token_says_who_where_and_with_which_services(world: World) -> None:
@@ -240,99 +176,13 @@ async def test_all_tokens_end_when_the_cloud_says_so(world: World) -> None:
     assert (await world.ask("GET", "/v3/projects", token=alice)).status == 401
 
 
-async def test_who_may_read_what(world: World) -> None:
-    """Everybody oneself and the own project; the rest is for an admin, and to others it does not say what exists."""
-    alice, admin = await world.token("alice", world.ours.id), await world.admin()
-    for path, to_alice, to_admin in (
-        ("/v3/projects", 403, 200),
-        (f"/v3/projects/{world.ours.id}", 200, 200),
-        (f"/v3/projects/{world.theirs.id}", 403, 200),
-        ("/v3/projects/nonsense", 403, 404),
-        ("/v3/users", 403, 200),
-        (f"/v3/users/{world.alice.id}", 200, 200),
-        (f"/v3/users/{world.alice.id}/projects", 200, 200),
-        (f"/v3/users/{world.cloud.admin.id}/projects", 403, 200),
-        ("/v3/users/nonsense/projects", 403, 404),
-        ("/v3/domains", 403, 200),
-        ("/v3/domains/default", 200, 200),
-        ("/v3/domains/nonsense", 403, 404),
-        ("/v3/auth/projects", 200, 200),
-        ("/v3/auth/domains", 200, 200),
-        ("/v3/auth/catalog", 200, 200),
-    ):
-        statuses = [(await world.ask("GET", path, token=token)).status for token in (alice, admin, None)]
-        assert statuses == [to_alice, to_admin, 401], path
-
-
-@pytest.mark.parametrize(
-    ("query", "wanted"),
-    [
-        ("", {"admin", "ours", "theirs", "closed"}),
-        ("name=ours", {"ours"}),
-        ("domain_id=default&name=ours", {"ours"}),
-        ("domain_id=x", set()),
-        ("enabled=false", {"closed"}),
-        ("enabled=True", {"admin", "ours", "theirs"}),
-        ("tags=tenant", {"ours", "theirs"}),
-        ("tags=tenant,eu", {"ours"}),
-        ("parent_id=" + "0" * 32, set()),
-        ("nonsense=1", {"admin", "ours", "theirs", "closed"}),
-    ],
-)
-async def test_projects_are_filtered(world: World, query: str, wanted: set[str]) -> None:
-    """An unknown filter filters nothing."""
-    world.cloud.add_project("closed").enabled = False
-    answer = await world.ask("GET", f"/v3/projects?{query}", token=await world.admin())
-    assert {project["name"] for project in json.loads(answer.body)["projects"]} == wanted
-
-
-async def test_a_project_shows_all_its_fields(world: World) -> None:
-    """As clients expect them."""
-    answer = await world.ask("GET", f"/v3/projects/{world.ours.id}", token=await world.admin())
-    assert json.loads(answer.body)["project"] == {
-        "id": world.ours.id,
-        "name": "ours",
-        "domain_id": "default",
-        "description": "",
-        "enabled": True,
-        "parent_id": "default",
-        "is_domain": False,
-        "tags": ["tenant", "eu"],
-        "options": {},
-        "links": {"self": f"{AUTH_URL}/projects/{world.ours.id}"},
-    }
-
-
-async def test_a_parent_is_a_uuid(world: World) -> None:
-    """The domain's ID is none."""
-    answer = await world.ask("GET", "/v3/projects?parent_id=default", token=await world.admin())
-    problem = "Value: default. 'default' is not a 'uuid'"
-    assert message(answer) == f"Invalid input for field/attribute parent_id. {problem}"
-
-
-async def test_project_pages_lead_on(world: World) -> None:
-    """With a limit, `next` is a whole address, until there is no more."""
-    admin, address, found = await world.admin(), f"{AUTH_URL}/projects?limit=2", list[str]()
-    while address:
-        body = json.loads((await world.ask("GET", address.removeprefix("http://identity"), token=admin)).body)
-        assert body["links"]["self"] == address
-        assert ("truncated" in body) == (body["links"]["next"] is not None)
-        found += [project["id"] for project in body["projects"]]
-        address = body["links"]["next"]
-    assert found == sorted(world.cloud.projects)
-
-
-async def test_users_and_domains_are_found_by_name(world: World) -> None:
-    """A client looks for an ID so."""
-    admin = await world.admin()
-    for path, key, wanted in (
-        ("/v3/users?name=alice", "users", ["alice"]),
-        ("/v3/users?name=nobody", "users", []),
-        ("/v3/domains?name=Default", "domains", ["Default"]),
-        ("/v3/domains?name=x", "domains", []),
-    ):
-        body = json.loads((await world.ask("GET", path, token=admin)).body)
-        assert [item["name"] for item in body[key]] == wanted
+async def test_a_closed_project_ends_its_tokens(world: World) -> None:
+    """Those that there are, and gives no new ones."""
+    alice = await world.token("alice", world.ours.id)
+    world.ours.enabled = False
+    assert (await world.ask("GET", "/v3/auth/projects", token=alice)).status == 401
+    answer = await world.log_in(by_password({"id": world.alice.id}, {"project": {"id": world.ours.id}}))
+    assert message(answer) == UNAUTHORIZED
 
 
 async def test_versions(world: World) -> None:

@@ -208,10 +208,22 @@ async def test_a_seeded_cloud_has_what_the_plan_names(session: aiohttp.ClientSes
         assert {await client.add(f"m{number}") for number in range(200)} == {200}
 
 
-def test_a_sample_cloud_is_the_same_on_every_start() -> None:
-    """A plan written for one still fits the next."""
-    first, second = Cloud.sample(images=2, projects=3), Cloud.sample(images=2, projects=3)
-    assert [image.name for image in first.images.values()] == ["image-001", "image-002"]
-    assert list(first.images) == list(second.images)
-    assert list(first.projects) == list(second.projects)
-    assert first.admin.id == second.admin.id
+async def test_answers_are_told(session: aiohttp.ClientSession) -> None:
+    """Each with method, path, query and status, before it leaves; one that never comes isn't."""
+    told = list[tuple[str, str, int]]()
+    rules = [FaultRule.parse("POST members hang 100%"), FaultRule.parse("GET projects 503 100% times=1")]
+    async with Sandbox(
+        Cloud.sample(images=1, projects=0), faults=rules, answered=lambda *answer: told.append(answer)
+    ) as sandbox:
+        client = Client(sandbox, session)
+        await client.log_in()
+        await client.ask("GET", f"{sandbox.auth_url}/projects?name=a%20b")
+        hanging = asyncio.ensure_future(client.add("m1"))
+        await client.ask("GET", client.members)
+    with pytest.raises(aiohttp.ClientError):
+        await hanging
+    assert told == [
+        ("POST", "/identity/v3/auth/tokens", 201),
+        ("GET", "/identity/v3/projects?name=a%20b", 503),
+        ("GET", client.members.replace(sandbox.endpoint, "/image"), 200),
+    ]

@@ -1,0 +1,110 @@
+"""The sandbox's projects, users and domains, and who may read them; all of it was seen on a real Keystone 30."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.identityworld import AUTH_URL, World, message
+
+
+@pytest.fixture
+def world() -> World:
+    """Return a fresh world."""
+    return World()
+
+
+async def test_who_may_read_what(world: World) -> None:
+    """Everybody oneself and the own project; the rest is for an admin, and to others it does not say what exists."""
+    alice, admin = await world.token("alice", world.ours.id), await world.admin()
+    for path, to_alice, to_admin in (
+        ("/v3/projects", 403, 200),
+        (f"/v3/projects/{world.ours.id}", 200, 200),
+        (f"/v3/projects/{world.theirs.id}", 403, 200),
+        ("/v3/projects/nonsense", 403, 404),
+        ("/v3/users", 403, 200),
+        (f"/v3/users/{world.alice.id}", 200, 200),
+        (f"/v3/users/{world.alice.id}/projects", 200, 200),
+        (f"/v3/users/{world.cloud.admin.id}/projects", 403, 200),
+        ("/v3/users/nonsense/projects", 403, 404),
+        ("/v3/domains", 403, 200),
+        ("/v3/domains/default", 200, 200),
+        ("/v3/domains/nonsense", 403, 404),
+        ("/v3/auth/projects", 200, 200),
+        ("/v3/auth/domains", 200, 200),
+        ("/v3/auth/catalog", 200, 200),
+    ):
+        statuses = [(await world.ask("GET", path, token=token)).status for token in (alice, admin, None)]
+        assert statuses == [to_alice, to_admin, 401], path
+
+
+@pytest.mark.parametrize(
+    ("query", "wanted"),
+    [
+        ("", {"admin", "ours", "theirs", "closed"}),
+        ("name=ours", {"ours"}),
+        ("domain_id=default&name=ours", {"ours"}),
+        ("domain_id=x", set()),
+        ("enabled=false", {"closed"}),
+        ("enabled=True", {"admin", "ours", "theirs"}),
+        ("tags=tenant", {"ours", "theirs"}),
+        ("tags=tenant,eu", {"ours"}),
+        ("parent_id=" + "0" * 32, set()),
+        ("nonsense=1", {"admin", "ours", "theirs", "closed"}),
+    ],
+)
+async def test_projects_are_filtered(world: World, query: str, wanted: set[str]) -> None:
+    """An unknown filter filters nothing."""
+    world.cloud.add_project("closed").enabled = False
+    answer = await world.ask("GET", f"/v3/projects?{query}", token=await world.admin())
+    assert {project["name"] for project in json.loads(answer.body)["projects"]} == wanted
+
+
+async def test_a_project_shows_all_its_fields(world: World) -> None:
+    """As clients expect them."""
+    answer = await world.ask("GET", f"/v3/projects/{world.ours.id}", token=await world.admin())
+    assert json.loads(answer.body)["project"] == {
+        "id": world.ours.id,
+        "name": "ours",
+        "domain_id": "default",
+        "description": "",
+        "enabled": True,
+        "parent_id": "default",
+        "is_domain": False,
+        "tags": ["tenant", "eu"],
+        "options": {},
+        "links": {"self": f"{AUTH_URL}/projects/{world.ours.id}"},
+    }
+
+
+async def test_a_parent_is_a_uuid(world: World) -> None:
+    """The domain's ID is none."""
+    answer = await world.ask("GET", "/v3/projects?parent_id=default", token=await world.admin())
+    problem = "Value: default. 'default' is not a 'uuid'"
+    assert message(answer) == f"Invalid input for field/attribute parent_id. {problem}"
+
+
+async def test_project_pages_lead_on(world: World) -> None:
+    """With a limit, `next` is a whole address, until there is no more."""
+    admin, address, found = await world.admin(), f"{AUTH_URL}/projects?limit=2", list[str]()
+    while address:
+        body = json.loads((await world.ask("GET", address.removeprefix("http://identity"), token=admin)).body)
+        assert body["links"]["self"] == address
+        assert ("truncated" in body) == (body["links"]["next"] is not None)
+        found += [project["id"] for project in body["projects"]]
+        address = body["links"]["next"]
+    assert found == sorted(world.cloud.projects)
+
+
+async def test_users_and_domains_are_found_by_name(world: World) -> None:
+    """A client looks for an ID so."""
+    admin = await world.admin()
+    for path, key, wanted in (
+        ("/v3/users?name=alice", "users", ["alice"]),
+        ("/v3/users?name=nobody", "users", []),
+        ("/v3/domains?name=Default", "domains", ["Default"]),
+        ("/v3/domains?name=x", "domains", []),
+    ):
+        body = json.loads((await world.ask("GET", path, token=admin)).body)
+        assert [item["name"] for item in body[key]] == wanted

@@ -1,0 +1,237 @@
+"""The sandbox's images, made, changed and listed; every expectation here was seen on a real Glance 33."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from bulkshare.sandbox.changes import MEDIA_TYPE
+from tests.imageworld import IMAGE, START, World, message, names
+
+
+@pytest.fixture
+def world() -> World:
+    """Return a fresh world."""
+    return World()
+
+
+async def test_an_image_is_created_and_deleted(world: World) -> None:
+    """A new image is queued, shared unless it says otherwise, and its owner's project's."""
+    body = {"name": "new", "tags": ["a", "b", "a"], "os_distro": "debian", "disk_format": "qcow2", "min_ram": 5}
+    answer = await world.ask("alice", "POST", "/v2/images", body)
+    image = json.loads(answer.body)
+    assert (answer.status, answer.headers["Location"]) == (201, f"http://image/v2/images/{image['id']}")
+    wanted = {"status": "queued", "visibility": "shared", "owner": world.ours, "container_format": None, **body}
+    assert {**wanted, "tags": ["a", "b"]}.items() <= image.items()
+    shown = await world.ask("alice", "GET", f"/v2/images/{image['id']}")
+    assert json.loads(shown.body) == image
+    statuses = [
+        (await world.ask(who, "DELETE", f"/v2/images/{image['id']}")).status
+        for who in ("bob", "rita", "alice", "alice")
+    ]
+    assert statuses == [404, 403, 204, 404]
+
+
+@pytest.mark.parametrize(
+    ("who", "body", "status", "sentence"),
+    [
+        ("rita", {"name": "x"}, 403, "You are not authorized to complete add_image action."),
+        ("alice", {"visibility": "public"}, 403, "You are not authorized to complete publicize_image action."),
+        ("alice", {"owner": "somebody"}, 403, "Access was denied to this resource."),
+        ("alice", {"status": "active"}, 403, "Attribute 'status' is read-only."),
+        ("alice", {"deleted": "x"}, 403, "Access was denied to this resource."),
+        ("alice", {"id": IMAGE}, 409, f"Image ID {IMAGE} already exists!"),
+        ("alice", {"id": "x"}, 400, "Provided object does not match schema 'image': 'x' does not match"),
+        ("alice", {"visibility": "x"}, 400, "Provided object does not match schema 'image': 'x' is not one of"),
+        ("alice", {"disk_format": "x"}, 400, "Provided object does not match schema 'image': 'x' is not one of"),
+        ("alice", {"name": "x" * 256}, 400, "Provided object does not match schema 'image': 'xxx"),
+        ("alice", {"tags": "x"}, 400, "Provided object does not match schema 'image': 'x' is not"),
+        ("alice", {"foo": 1}, 400, "Provided object does not match schema 'image': 1 is not"),
+        ("alice", {"min_ram": True}, 400, "Provided object does not match schema 'image': True is not"),
+        ("alice", {"name": "\U0001f642"}, 400, "Name can't contain 4 byte unicode characters."),
+        ("alice", [], 500, "The server has either erred"),
+    ],
+)
+async def test_images_that_cant_be_made(world: World, who: str, body: Any, status: int, sentence: str) -> None:
+    """Each says why."""
+    answer = await world.ask(who, "POST", "/v2/images", body)
+    assert answer.status == status
+    assert message(answer).startswith(sentence)
+
+
+async def test_a_protected_image_stays(world: World) -> None:
+    """Not even its owner deletes it."""
+    world.image.protected = True
+    answer = await world.ask("alice", "DELETE", f"/v2/images/{IMAGE}")
+    assert (answer.status, message(answer)) == (403, f"Image {IMAGE} is protected and cannot be deleted.")
+
+
+async def test_a_change_takes_its_time(world: World) -> None:
+    """A change sets the time even where it changes nothing; none, or a refused one, does not."""
+    patches = [[], [{"op": "replace", "path": "/visibility", "value": "shared"}], [{"op": "replace", "path": "/x"}]]
+    times = []
+    for patch in patches:
+        world.tick()
+        await world.ask("alice", "PATCH", f"/v2/images/{IMAGE}", patch, kind=MEDIA_TYPE)
+        times.append(world.image.updated_at - START)
+    assert times == [timedelta(0), timedelta(seconds=2), timedelta(seconds=2)]
+
+
+async def test_a_refused_change_leaves_all_as_it_was(world: World) -> None:
+    """Also what stands before it."""
+    patch = [
+        {"op": "replace", "path": "/name", "value": "new"},
+        {"op": "add", "path": "/os", "value": "debian"},
+        {"op": "remove", "path": "/nope"},
+    ]
+    answer = await world.ask("alice", "PATCH", f"/v2/images/{IMAGE}", patch, kind=MEDIA_TYPE)
+    assert (answer.status, world.image.name, world.image.properties) == (409, "golden", {})
+
+
+@pytest.fixture
+def shop(world: World) -> World:
+    """Return a world with images of every visibility, a second apart, newest last."""
+    cloud = world.cloud
+    for name, owner, visibility, tags, properties in (
+        ("beta", world.ours, "private", ["new"], {"os": "debian"}),
+        ("gamma", world.ours, "community", [], {"os": "debian", "arch": "x86"}),
+        ("theirs", world.theirs, "shared", ["golden"], {}),
+        ("their, community", world.theirs, "community", [], {}),
+        ("everybody's", cloud.admin_project.id, "public", ["golden"], {}),
+    ):
+        world.tick()
+        cloud.add_image(name, owner=owner, visibility=visibility, tags=tags, properties=properties)
+    world.tick()
+    cloud.add_image("hidden", owner=world.ours).os_hidden = True
+    return world
+
+
+@pytest.mark.parametrize(
+    ("who", "query", "wanted"),
+    [
+        ("alice", "", ["everybody's", "gamma", "beta", "golden"]),
+        ("alice", "visibility=shared", ["golden"]),
+        ("alice", "visibility=community", ["their, community", "gamma"]),
+        ("alice", "visibility=all", ["everybody's", "their, community", "gamma", "beta", "golden"]),
+        ("alice", "visibility=", []),
+        ("bob", "", ["everybody's", "their, community", "theirs"]),
+        ("rita", "", ["everybody's", "gamma", "beta", "golden"]),
+        ("admin", "", ["everybody's", "theirs", "beta", "golden"]),
+        ("admin", "visibility=all", ["everybody's", "their, community", "theirs", "gamma", "beta", "golden"]),
+        ("alice", "os_hidden=TRUE", ["hidden"]),
+        ("alice", "protected=true", []),
+        ("alice", "name=beta", ["beta"]),
+        ("alice", "name=eq:beta", ["beta"]),
+        ("alice", "name=in:beta,golden,nope", ["beta", "golden"]),
+        ("bob", 'name=in:"their, community",theirs', ["their, community", "theirs"]),
+        ("alice", "name=golden&name=beta", ["beta"]),
+        ("alice", f"id=in:{IMAGE},x", ["golden"]),
+        ("alice", "tag=golden", ["everybody's", "golden"]),
+        ("alice", "tag=golden&tag=%20new%20", ["golden"]),
+        ("alice", "tag=", []),
+        ("alice", "os=debian", ["gamma", "beta"]),
+        ("alice", "os=debian&arch=x86", ["gamma"]),
+        ("alice", "nonsense=1", []),
+        ("alice", "status=in:active,queued", ["everybody's", "gamma", "beta", "golden"]),
+        ("alice", "status=queued", []),
+        ("alice", "owner=nobody", []),
+        ("alice", "min_disk=0&deleted=true", ["everybody's", "gamma", "beta", "golden"]),
+        ("alice", "created_at=gt:2026-01-02T03:04:06Z", ["everybody's", "gamma"]),
+        ("alice", "created_at=lte:2026-01-02T05:04:06%2B02:00", ["beta", "golden"]),
+        ("alice", "created_at=2026-01-02T03:04:05Z", ["golden"]),
+        ("alice", "updated_at=gt:2026-01-03", []),
+        ("alice", "limit=2", ["everybody's", "gamma"]),
+        ("alice", "limit=0", []),
+        ("alice", f"marker={IMAGE}", []),
+        ("alice", "sort=name", ["golden", "gamma", "everybody's", "beta"]),
+        ("alice", "sort=name:asc,created_at:desc", ["beta", "everybody's", "gamma", "golden"]),
+        ("alice", "sort_dir=asc", ["golden", "beta", "gamma", "everybody's"]),
+        ("alice", f"sort_key=name&sort_dir=asc&name=in:beta,golden&marker={IMAGE}", []),
+        ("alice", f"sort_key=name&sort_dir=desc&tag=new&marker={IMAGE}", ["beta"]),
+        ("alice", "sort_key=size", ["everybody's", "gamma", "beta", "golden"]),
+    ],
+)
+async def test_a_list_has_what_is_asked_for(shop: World, who: str, query: str, wanted: list[str]) -> None:
+    """Newest first, and every filter as Glance means it."""
+    assert names(await shop.ask(who, "GET", f"/v2/images?{query}")) == wanted
+
+
+@pytest.mark.parametrize(
+    ("query", "sentence"),
+    [
+        ("limit=x", "limit param must be an integer"),
+        ("limit=-1", "limit param must be positive"),
+        ("marker=nonsense", "No image found with ID nonsense"),
+        ("visibility=x", "Invalid visibility value: x"),
+        ("member_status=x", "Invalid status: x"),
+        ("name=like:x", "Unable to filter by unknown operator 'like'."),
+        ('name=in:"x', 'Invalid filter value "x. The quote is not closed.'),
+        ("created_at=gt:x", 'Bad "created_at" query filter format. Use ISO 8601 DateTime notation.'),
+        ("created_at=foo:2026-01-01T00:00:00Z", "Unable to filter on a unknown operator."),
+        ("protected=x", "Invalid value 'x' for 'protected' filter. Valid values are 'true' or 'false'."),
+        ("changes-since=x", 'The "changes-since" filter is no longer available on v2.'),
+        ("sort=name:up", "Invalid sort direction: up"),
+        ("sort=name&sort_dir=asc", "Old and new sorting syntax cannot be combined"),
+        ("sort_key=name&sort_dir=asc&sort_dir=asc", "Number of sort dirs does not match the number of sort keys"),
+        (
+            "sort_key=x",
+            "Invalid sort key: x. It must be one of the following: "
+            "name, status, container_format, disk_format, size, id, created_at, updated_at.",
+        ),
+    ],
+)
+async def test_list_queries_that_make_no_sense(shop: World, query: str, sentence: str) -> None:
+    """400 says what is wrong."""
+    answer = await shop.ask("alice", "GET", f"/v2/images?{query}")
+    assert (answer.status, message(answer)) == (400, sentence)
+
+
+async def test_a_marker_that_one_cant_see(shop: World) -> None:
+    """Pages can't be counted from another's image."""
+    theirs = next(image.id for image in shop.cloud.images.values() if image.name == "theirs")
+    answer = await shop.ask("alice", "GET", f"/v2/images?marker={theirs}")
+    assert (answer.status, message(answer)) == (403, f"Forbidding request, image {theirs} not visible")
+
+
+async def test_following_next_finds_every_image_once(shop: World) -> None:
+    """`next` is a path to follow as it is, and stands on every full page: the last can be empty."""
+    path, pages = "/v2/images?limit=2&sort=name:asc", []
+    while path:
+        body = json.loads((await shop.ask("alice", "GET", path)).body)
+        pages.append([image["name"] for image in body["images"]])
+        assert body["first"] == "/v2/images?limit=2&sort=name%3Aasc"
+        path = body.get("next", "")
+    assert pages == [["beta", "everybody's"], ["gamma", "golden"], []]
+
+
+async def test_next_keeps_only_the_last_tag(shop: World) -> None:
+    """The trap of the real one: the following page is of a wider list."""
+    answer = await shop.ask("alice", "GET", "/v2/images?limit=1&tag=golden&tag=new")
+    assert json.loads(answer.body)["next"] == f"/v2/images?limit=1&tag=new&marker={IMAGE}"
+
+
+async def test_a_page_has_25_images_unless_asked_for_more(world: World) -> None:
+    """Glance's own default, and its limit of a thousand."""
+    for number in range(1100):
+        world.cloud.add_image(f"image-{number}", owner=world.ours)
+    assert len(names(await world.ask("alice", "GET", "/v2/images"))) == 25
+    assert len(names(await world.ask("alice", "GET", "/v2/images?limit=5000"))) == 1000
+
+
+async def test_a_pending_member_is_not_offered_the_image(world: World) -> None:
+    """It sees the image by its ID, and in lists only when it asks for that status."""
+    await world.add(world.theirs)
+    assert (await world.ask("bob", "GET", f"/v2/images/{IMAGE}")).status == 200
+    for query, wanted in (
+        ("", []),
+        ("visibility=shared", []),
+        ("visibility=shared&member_status=pending", ["golden"]),
+        ("member_status=all", ["golden"]),
+        ("member_status=rejected", []),
+    ):
+        assert names(await world.ask("bob", "GET", f"/v2/images?{query}")) == wanted
+    await world.ask("bob", "PUT", f"/v2/images/{IMAGE}/members/{world.theirs}", {"status": "accepted"})
+    assert names(await world.ask("bob", "GET", "/v2/images")) == ["golden"]

@@ -1,0 +1,244 @@
+"""The sandbox's image members; every expectation here was seen on a real Glance 33."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from bulkshare.sandbox.glance import Glance
+from bulkshare.sandbox.wire import Ask
+from tests.imageworld import IMAGE, World, message
+
+UNKNOWN = "00000000-0000-4000-8000-000000000000"
+LIMIT_SENTENCE = "The limit has been exceeded on the number of allowed image members for this image."
+
+
+@pytest.fixture
+def world() -> World:
+    """Return a fresh world."""
+    return World()
+
+
+async def test_a_new_member(world: World) -> None:
+    """A member is added pending, with times in whole seconds."""
+    answer = await world.add("m1")
+    assert answer.status == 200
+    assert json.loads(answer.body) == {
+        "member_id": "m1",
+        "image_id": IMAGE,
+        "status": "pending",
+        "created_at": "2026-01-02T03:04:05Z",
+        "updated_at": "2026-01-02T03:04:05Z",
+        "schema": "/v2/schemas/member",
+    }
+    assert answer.headers["x-openstack-request-id"].startswith("req-")
+
+
+@pytest.mark.parametrize(
+    ("who", "image", "status", "sentence"),
+    [
+        ("alice", UNKNOWN, 404, f"Image {UNKNOWN} not found."),
+        ("alice", "nonsense", 404, "Image nonsense not found."),
+        ("alice", IMAGE.upper(), 404, f"Image {IMAGE.upper()} not found."),
+        ("bob", IMAGE, 404, f"Image {IMAGE} not found."),
+        ("rita", IMAGE, 403, "You are not authorized to complete add_member action."),
+    ],
+)
+async def test_who_may_not_add(world: World, who: str, image: str, status: int, sentence: str) -> None:
+    """An image that one can't see does not exist; a reader may not add."""
+    answer = await world.add("m1", who, image)
+    assert (answer.status, message(answer)) == (status, sentence)
+
+
+async def test_a_member_may_not_add_others(world: World) -> None:
+    """A member sees the image, pending too, and still may not share it on."""
+    await world.add(world.theirs)
+    answer = await world.add("m1", "bob")
+    assert (answer.status, message(answer)) == (403, "You are not authorized to complete add_member action.")
+
+
+@pytest.mark.parametrize("visibility", ["private", "public", "community"])
+async def test_only_shared_images_have_members(world: World, visibility: str) -> None:
+    """Every request about members says so in its own way, to an admin too."""
+    world.image.visibility = visibility
+    members = f"/v2/images/{IMAGE}/members"
+    assert [
+        (answer.status, message(answer))
+        for answer in (
+            await world.add("m1", "admin"),
+            await world.ask("admin", "GET", members),
+            await world.ask("admin", "GET", f"{members}/m1"),
+            await world.ask("admin", "PUT", f"{members}/m1", {"status": "accepted"}),
+            await world.ask("admin", "DELETE", f"{members}/m1"),
+        )
+    ] == [
+        (403, f"Not allowed to create members for image {IMAGE}."),
+        (403, f"Not allowed to list members for image {IMAGE}: Only shared images have members."),
+        (404, "Only shared images have members."),
+        (403, f"Not allowed to update members for image {IMAGE}."),
+        (403, f"Not allowed to delete members for image {IMAGE}."),
+    ]
+
+
+async def test_a_duplicate_keeps_its_status(world: World) -> None:
+    """409 answers to a member of any status, and changes nothing."""
+    await world.add(world.theirs)
+    await world.ask("bob", "PUT", f"/v2/images/{IMAGE}/members/{world.theirs}", {"status": "accepted"})
+    answer = await world.add(world.theirs)
+    assert (answer.status, message(answer)) == (409, f"Member {world.theirs} is duplicated for image {IMAGE}")
+    assert world.image.rows[world.theirs].status == "accepted"
+
+
+async def test_the_quota_is_checked_before_the_duplicate() -> None:
+    """At the quota, a member that is there gets 413 like any other; a removed one makes room."""
+    world = World(member_quota=2)
+    for member in ("m1", "m2"):
+        assert (await world.add(member)).status == 200
+    wanted = f"Image member limit exceeded for image {IMAGE}: {LIMIT_SENTENCE} Attempted: 3, Maximum: 2:"
+    for member in ("m3", "m1"):
+        answer = await world.add(member)
+        assert (answer.status, message(answer)) == (413, wanted)
+    assert (await world.ask("alice", "DELETE", f"/v2/images/{IMAGE}/members/m1")).status == 204
+    assert (await world.add("m3")).status == 200
+
+
+async def test_a_quota_below_zero_is_none() -> None:
+    """Without a quota an image takes members without end."""
+    world = World(member_quota=-1)
+    assert {(await world.add(f"m{number}")).status for number in range(200)} == {200}
+
+
+async def test_a_removed_member_comes_back_with_its_old_time(world: World) -> None:
+    """Glance uses the deleted row again: created_at is the old one, the status pending."""
+    await world.add(world.theirs)
+    await world.ask("bob", "PUT", f"/v2/images/{IMAGE}/members/{world.theirs}", {"status": "accepted"})
+    world.tick()
+    await world.ask("alice", "DELETE", f"/v2/images/{IMAGE}/members/{world.theirs}")
+    answer = json.loads((await world.add(world.theirs)).body)
+    assert answer["status"] == "pending"
+    assert (answer["created_at"], answer["updated_at"]) == ("2026-01-02T03:04:05Z", "2026-01-02T03:04:06Z")
+
+
+async def test_two_posts_at_once_leave_two_rows(world: World) -> None:
+    """Glance looks before it inserts: both succeed, the list has two, and each DELETE takes one."""
+    both_looked, waiting = asyncio.Event(), 0
+
+    async def pause() -> None:
+        nonlocal waiting
+        waiting += 1
+        if waiting == 2:
+            both_looked.set()
+        await both_looked.wait()
+
+    glance = Glance(world.cloud, endpoint="", auth_url="", pause=pause)
+    path, headers = f"/v2/images/{IMAGE}/members", {"X-Auth-Token": world.tokens["alice"]}
+    post = Ask("POST", path, headers=headers, body=b'{"member": "m1"}')
+    answers = await asyncio.gather(glance.answer(post), glance.answer(post))
+    assert [answer.status for answer in answers] == [200, 200]
+    listed = await world.ask("alice", "GET", path)
+    assert [member["member_id"] for member in json.loads(listed.body)["members"]] == ["m1", "m1"]
+    deletes = [(await world.ask("alice", "DELETE", f"{path}/m1")).status for _ in range(3)]
+    assert deletes == [204, 204, 404]
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        (b"", "Body expected in request."),
+        (b"{", "Malformed JSON in request body."),
+        (b'{"member": "\xff"}', "Malformed JSON in request body."),
+        (b"[" * 100_000, "Malformed JSON in request body."),
+        (b'"x"', "Unexpected body type. Expected list/dict."),
+        ({"members": "x"}, "Member to be added not specified"),
+        (["member"], 'Expected a member in the form: {"member": "image_id"}'),
+        ({"member": ""}, "Member can't be empty"),
+        ({"member": None}, "Member can't be empty"),
+        ({"member": []}, "Member can't be empty"),
+        ({"member": "\U0001f642"}, "Member can't contain 4 byte unicode characters."),
+    ],
+)
+async def test_bodies_that_name_no_member(world: World, body: Any, sentence: str) -> None:
+    """Each says what is wrong with it."""
+    answer = await world.ask("alice", "POST", f"/v2/images/{IMAGE}/members", body)
+    assert (answer.status, message(answer)) == (400, sentence)
+
+
+@pytest.mark.parametrize("member", [1, True, ["m1"], {"m": 1}, "m" * 256, "m\0"])
+async def test_members_the_database_refuses(world: World, member: Any) -> None:
+    """What PostgreSQL can't hold is a server error."""
+    assert (await world.add(member)).status == 500
+
+
+@pytest.mark.parametrize("member", ["no such project", "m" * 255, " ", "grüße", "<b>"])
+async def test_any_text_is_a_member(world: World, member: str) -> None:
+    """Glance never asks Keystone whether the project exists."""
+    answer = await world.add(member)
+    assert (answer.status, json.loads(answer.body)["member_id"]) == (200, member)
+
+
+async def test_who_sees_which_members(world: World) -> None:
+    """The owner, its readers and an admin see all; a member itself; a stranger not even the image."""
+    for member in ("m1", world.theirs):
+        await world.add(member)
+    members = f"/v2/images/{IMAGE}/members"
+    for who, wanted in (
+        ("alice", ["m1", world.theirs]),
+        ("rita", ["m1", world.theirs]),
+        ("admin", ["m1", world.theirs]),
+        ("bob", [world.theirs]),
+    ):
+        body = json.loads((await world.ask(who, "GET", f"{members}?limit=1&marker=m1")).body)
+        assert [member["member_id"] for member in body["members"]] == wanted
+        assert body["schema"] == "/v2/schemas/members"
+    assert (await world.ask("bob", "GET", f"{members}/{world.theirs}")).status == 200
+    answer = await world.ask("bob", "GET", f"{members}/m1")
+    assert (answer.status, message(answer)) == (404, f"m1 not found in the member list of the image {IMAGE}.")
+
+
+async def test_a_member_that_is_not_ascii_is_listed_but_not_found(world: World) -> None:
+    """WSGI hands the path on as Latin-1, so that Glance looks for another text."""
+    await world.add("grüße")
+    mangled = "grüße".encode().decode("latin-1")
+    assert (await world.ask("alice", "GET", f"/v2/images/{IMAGE}/members/{mangled}")).status == 404
+
+
+async def test_only_the_member_accepts(world: World) -> None:
+    """The member and an admin set the status, the owner may not; the same status again changes no time."""
+    await world.add(world.theirs)
+    member = f"/v2/images/{IMAGE}/members/{world.theirs}"
+    for who in ("alice", "rita"):
+        answer = await world.ask(who, "PUT", member, {"status": "accepted"})
+        assert (answer.status, message(answer)) == (403, "You are not authorized to complete modify_member action.")
+    world.tick()
+    updates = [
+        json.loads((await world.ask(who, "PUT", member, {"status": status})).body)["updated_at"][-3:]
+        for who, status in (("bob", "pending"), ("bob", "accepted"), ("admin", "rejected"))
+    ]
+    assert updates == ["05Z", "06Z", "06Z"]
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        ({"status": "nonsense"}, 'Incorrect request: Status must be "pending", "accepted" or "rejected".'),
+        ({"status": ["accepted"]}, 'Incorrect request: Status must be "pending", "accepted" or "rejected".'),
+        ({"state": "accepted"}, "Status not specified"),
+        (["accepted"], 'Expected a status in the form: {"status": "status"}'),
+    ],
+)
+async def test_statuses_that_are_none(world: World, body: Any, sentence: str) -> None:
+    """A PUT without a status of a member is a bad request."""
+    await world.add(world.theirs)
+    answer = await world.ask("bob", "PUT", f"/v2/images/{IMAGE}/members/{world.theirs}", body)
+    assert (answer.status, message(answer)) == (400, sentence)
+
+
+async def test_who_removes_a_member(world: World) -> None:
+    """The owner does, once; neither its reader nor the member itself."""
+    await world.add(world.theirs)
+    member = f"/v2/images/{IMAGE}/members/{world.theirs}"
+    statuses = [(await world.ask(who, "DELETE", member)).status for who in ("rita", "bob", "alice", "alice")]
+    assert statuses == [403, 403, 204, 404]
