@@ -16,6 +16,7 @@ from bulkshare.ledger.values import (
     pack_time,
     unpack_request_id,
     unpack_time,
+    unpack_usual_time,
 )
 from bulkshare.model import Block, Outcome, Result, Want
 
@@ -178,8 +179,8 @@ def read_outcomes(connection: Connection, rows: Sequence[Row[Any]], names: Names
         map(RESULTS.__getitem__, results),
         http_statuses,
         map(texts.get, statuses),
-        map(unpack_time, created),
-        map(unpack_time, updated),
+        map(unpack_usual_time, created),
+        map(unpack_usual_time, updated),
         map(texts.get, schemas),
         (number or 0 for number in tries),
         map(unpack_request_id, requests),

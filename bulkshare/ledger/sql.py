@@ -191,6 +191,13 @@ class SqlLedger:
             texts = self._names.texts(connection, [row[0] for row in rows])
             return [Job(image_id, texts[member], WANTS[want]) for member, want in rows]
 
+    def is_pending(self, run_id: int, image_id: str, member_id: str) -> bool:
+        """See `ports.Ledger`."""
+        with self._store.reading() as connection:
+            image, member = self._number(connection, image_id), self._number(connection, member_id)
+            this = *pending(run_id, None), PAIRS.c.image == image, PAIRS.c.member == member
+            return connection.scalar(select(PAIRS.c.member).where(*this)) is not None
+
     def mark_listed(self, run_id: int, image_id: str, member_ids: Sequence[str]) -> None:
         """See `ports.Ledger`."""
         if not member_ids:

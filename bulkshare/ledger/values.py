@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from bulkshare.model import Result, Want
 
@@ -38,6 +39,10 @@ def unpack_time(kept: int | None) -> datetime | None:
     return None if kept is None else EPOCH + kept * MILLISECOND
 
 
+# The cloud's times are of whole seconds, in which many members are made; one object for them is quicker to show, too.
+unpack_usual_time = lru_cache(10_000)(unpack_time)
+
+
 def pack_request_id(value: str | None) -> bytes | None:
     """Return a request ID in 17 bytes where it is "req-" and a UUID in lower case, else as its text."""
     if value is None:
@@ -51,7 +56,7 @@ def unpack_request_id(kept: bytes | None) -> str | None:
     """Return what `pack_request_id` was given."""
     if kept is None:
         return None
-    if kept[:1] == AS_TEXT:
+    if kept.startswith(AS_TEXT):
         return kept[1:].decode()
-    digits = kept[1:].hex()
-    return f"req-{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+    digits = kept.hex()  # with two for the first byte
+    return f"req-{digits[2:10]}-{digits[10:14]}-{digits[14:18]}-{digits[18:22]}-{digits[22:]}"

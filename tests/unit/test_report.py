@@ -251,7 +251,7 @@ def test_rows_and_exports_have_the_documented_columns() -> None:
 def test_csv_is_safe_in_a_spreadsheet() -> None:
     """Text that a spreadsheet would run as a formula is quoted."""
     lines = list(export_csv("run-1", [Outcome("=cmd()", "+1", Result.REJECTED, reason="@SUM(A1)")]))
-    assert "'=cmd(),'+1,rejected" in "".join(lines)
+    assert "'=cmd(),'+1,share,rejected" in "".join(lines)
     assert "'@SUM(A1)" in "".join(lines)
 
 

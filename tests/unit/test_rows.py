@@ -1,0 +1,84 @@
+"""Rows for other programs: whatever the values are, they read back, and a spreadsheet runs none of them."""
+
+from __future__ import annotations
+
+import csv
+import json
+from datetime import UTC, datetime
+from io import StringIO
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bulkshare.model import Outcome, Result, Want
+from bulkshare.report import COLUMNS, export_csv, export_jsonl, row_of
+
+TEXTS = st.text(max_size=30)
+TIMES = st.none() | st.datetimes(timezones=st.just(UTC))
+OUTCOMES = st.builds(
+    Outcome,
+    image_id=TEXTS,
+    member_id=TEXTS,
+    result=st.sampled_from(Result),
+    http_status=st.none() | st.integers(100, 599),
+    status=st.none() | TEXTS,
+    created_at=TIMES,
+    updated_at=TIMES,
+    schema=st.none() | TEXTS,
+    attempts=st.integers(0, 10**6),
+    request_id=st.none() | TEXTS,
+    reason=TEXTS,
+    started_at=TIMES,
+    settled_at=TIMES,
+    want=st.integers(0, 63).map(Want),
+)
+
+
+@given(st.lists(OUTCOMES, max_size=3))
+def test_json_lines_read_back(outcomes: list[Outcome]) -> None:
+    """Each pair is one line, an object with every column in its order."""
+    lines = list(export_jsonl('run "1"', outcomes))
+    assert [list(json.loads(line)) for line in lines] == [list(COLUMNS)] * len(outcomes)
+    assert [json.loads(line) for line in lines] == [row_of('run "1"', outcome) for outcome in outcomes]
+    assert all(line.isascii() and line.splitlines() == [line[:-1]] for line in lines)
+
+
+@given(st.lists(OUTCOMES, max_size=3))
+def test_csv_reads_back(outcomes: list[Outcome]) -> None:
+    """Each pair is one record; a value that a spreadsheet might run has an apostrophe before it."""
+    header, *records = csv.reader(StringIO("".join(export_csv("run-1", outcomes)), newline=""))
+    assert header == list(COLUMNS)
+    for record, outcome in zip(records, outcomes, strict=True):
+        values = ["" if value is None else str(value) for value in row_of("run-1", outcome).values()]
+        assert record == [f"'{value}" if value.startswith(tuple("=+-@\t\r\n")) else value for value in values]
+
+
+@pytest.mark.parametrize("start", list("=+-@\t\r\n"))
+@pytest.mark.parametrize("field", ["image_id", "member_id", "status", "schema", "request_id", "reason"])
+def test_no_text_from_outside_is_a_formula(start: str, field: str) -> None:
+    """Whatever a plan or a server can say is made harmless, and nothing else of it changes."""
+    fields: dict[str, Any] = {"image_id": "i1", "member_id": "p1", "result": Result.FAILED, field: f"{start}1=1"}
+    (record,) = csv.DictReader(StringIO("".join(export_csv("run-1", [Outcome(**fields)])), newline=""))
+    assert record[field] == f"'{start}1=1"
+
+
+@given(TIMES)
+def test_times_have_the_form_of_the_image_api(time: datetime | None) -> None:
+    """They are ISO 8601 with a Z: the cloud's to the second, our own to the millisecond."""
+    outcome = Outcome("i1", "p1", Result.SHARED, created_at=time, updated_at=time, started_at=time, settled_at=time)
+    row = row_of("run-1", outcome)
+    to_the = {
+        name: time and time.isoformat(timespec=name)[: -len("+00:00")] + "Z" for name in ("seconds", "milliseconds")
+    }
+    assert row["created_at"] == row["updated_at"] == to_the["seconds"]
+    assert row["started_at"] == row["settled_at"] == to_the["milliseconds"]
+
+
+@pytest.mark.parametrize(
+    ("want", "action"), [(Want.MEMBER, "share"), (Want.ACCEPTED | Want.LISTED, "share"), (Want.GONE, "remove")]
+)
+def test_the_action_tells_what_was_to_be_done(want: Want, action: str) -> None:
+    """A pair was to be shared, or removed; how else it was wanted is no matter."""
+    assert row_of("run-1", Outcome("i1", "p1", Result.SKIPPED, want=want))["action"] == action
