@@ -128,6 +128,10 @@ class Ledger(Protocol):
         """Return up to `limit` pending pairs of the image, in a stable order, after member `after`."""
         ...
 
+    def is_pending(self, run_id: int, image_id: str, member_id: str) -> bool:
+        """Tell whether this pair is in the run, and pending."""
+        ...
+
     def mark_listed(self, run_id: int, image_id: str, member_ids: Sequence[str]) -> None:
         """Add `Want.LISTED` to pending pairs."""
         ...

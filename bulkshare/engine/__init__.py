@@ -1,8 +1,10 @@
 """Reads pending pairs, sends, interprets, decides and records: the only part of the program that starts tasks.
 
-Three phases. *Listing* asks, once per image, who is a member already, and settles those pairs without sending them.
-*Sharing* sends what is left. *Describing* fetches the member fields of pairs that answered 409, which tells nothing
-else. Outcomes pass through one writer, which commits them in groups and only then tells the observer.
+*Listing* asks, once per image, who is a member already, and settles those pairs without sending them; *inspecting* asks
+what the images are that have something left, and settles what can't be. Then come the writes: *opening* makes images
+`shared`, *removing* and *sharing* send the pairs that are left. *Describing* fetches the member fields of pairs that
+answered 409, which tells nothing else. A phase with nothing to do is left out: where all is as planned there is one
+request per image. Outcomes pass through one writer, which commits them in groups and only then tells the observer.
 """
 
 from __future__ import annotations
@@ -14,21 +16,25 @@ from typing import TYPE_CHECKING
 import anyio
 
 from bulkshare.engine.caller import Caller
-from bulkshare.engine.listing import Listing
+from bulkshare.engine.describing import describe
+from bulkshare.engine.inspecting import Inspecting
+from bulkshare.engine.opening import Opening
 from bulkshare.engine.recorder import Recorder
 from bulkshare.engine.sharing import Sharing
+from bulkshare.engine.survey import Survey
 from bulkshare.errors import BulkshareError, LedgerError
 
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
 
-    from bulkshare.model import Limits, RetryPolicy
+    from bulkshare.model import Account, Image, Limits, Orders, RetryPolicy
     from bulkshare.ports import Ledger, Observer, Transport
 
 __all__ = ["Engine", "Preflight"]
 
+PRUNE_LIMIT = 0.1  # of an image's members: a mistyped plan costs no more
 GRACE_SECONDS = 10.0  # how long requests in flight may take to end after a stop
 
 
@@ -37,12 +43,15 @@ class Preflight(Enum):
 
     AUTO = 2  # one GET in place of two POSTs pays at once; in place of one it does not
     ALWAYS = 1
-    NEVER = None
+    NEVER = math.inf
 
 
 class Engine:
-    """Settles the pending pairs of one run in the ledger. An engine runs once.
+    """Settles the pending pairs of one run in the ledger. An engine runs once; several may run side by side.
 
+    `orders` are a plan's about images as a whole, `images` those that it has chosen for what they are; a run that goes
+    on without its plan has neither. `account` is as whom it acts. Where more than `prune_limit` (a share) of an image's
+    members would be removed, none is.
     `wall` gives aware UTC times for the record; `jitter` gives uniform numbers in [0, 1). `stopping` is set when the
     engine begins to stop, for those who wait on its behalf. `answered_at` tells when the endpoint last answered, on the
     event loop's clock: until it has answered somebody, no pair fails. With more than `max_failures` pairs rejected or
@@ -63,6 +72,10 @@ class Engine:
         stopping: anyio.Event | None = None,
         answered_at: Callable[[], float] = lambda: math.inf,
         max_failures: float = math.inf,
+        orders: Mapping[str, Orders] | None = None,
+        images: Mapping[str, Image] | None = None,
+        account: Account | None = None,
+        prune_limit: float = PRUNE_LIMIT,
     ) -> None:
         self._stopping = anyio.Event() if stopping is None else stopping
         self._failures_left = max_failures
@@ -79,8 +92,25 @@ class Engine:
             answered_at=answered_at,
         )
         self._recorder = Recorder(run_id, ledger, observer, wall)
-        self._listing = Listing(self._caller, self._recorder, limits, wall)
-        self._sharing = Sharing(self._caller, self._recorder, limits, wall, self._count_failure)
+        self._limits = limits
+        self._survey = Survey(self._caller, self._recorder, limits, wall, orders or {})
+        self._inspecting = Inspecting(
+            self._caller,
+            self._recorder,
+            limits,
+            wall,
+            orders=orders or {},
+            images=images or {},
+            account=account,
+            prune_limit=prune_limit,
+        )
+        self._opening = Opening(self._caller, self._recorder, limits)
+        # One after the other: what is removed makes room for what is added.
+        self._removing, self._sharing = (
+            Sharing(self._caller, self._recorder, limits, wall, self._count_failure, gone=gone)
+            for gone in (True, False)
+        )
+        self._all_enqueued = False
 
     @property
     def retries(self) -> int:
@@ -107,14 +137,15 @@ class Engine:
         *,
         preflight: Preflight = Preflight.AUTO,
         share: bool = True,
+        inspect: bool = True,
         deadline_seconds: float = math.inf,
         stop_signals: tuple[signal.Signals, ...] = (),
     ) -> None:
         """Settle every pending pair, or as many as there is time for before a stop.
 
-        With `share` False only the listing is done: what stays pending is what would be sent. The first of
-        `stop_signals` stops as `stop` does, the second at once. Raises the `BulkshareError` that ended the run early;
-        what was answered by then is recorded as far as the ledger takes it.
+        With `share` False nothing is written: what stays pending is what would be sent. With `inspect` False images are
+        taken as they are. The first of `stop_signals` stops as `stop` does, the second at once. Raises the
+        `BulkshareError` that ended the run early; what was answered by then is recorded as far as the ledger takes it.
         """
         try:
             async with anyio.create_task_group() as watchers:
@@ -124,9 +155,9 @@ class Engine:
                     watchers.start_soon(self._keep_deadline, deadline_seconds)
                 async with self._recorder:
                     with self._work_scope:
-                        await self._work(preflight, share=share)
+                        await self._work(preflight, share=share, inspect=inspect)
                     await self._recorder.flush()
-                    self._nothing_left = await self._recorder.pending_total() == 0
+                    self._nothing_left = self._all_enqueued and await self._recorder.pending_total() == 0
                 watchers.cancel_scope.cancel()
         except BaseExceptionGroup as group:
             raise _leading(group) from group
@@ -140,6 +171,7 @@ class Engine:
         self._because = because
         self._stopping.set()
         self._work_scope.deadline = anyio.current_time() + GRACE_SECONDS
+        self._removing.wake_all()
         self._sharing.wake_all()
 
     async def _watch(self, signals: tuple[signal.Signals, ...]) -> None:
@@ -151,16 +183,28 @@ class Engine:
         await anyio.sleep(seconds)
         self.stop("the deadline has passed")
 
-    async def _work(self, preflight: Preflight, *, share: bool) -> None:
-        trusted: frozenset[str] = frozenset()
-        if preflight.value is not None:
-            trusted = await self._listing.settle_present(at_least=preflight.value)
+    async def _work(self, preflight: Preflight, *, share: bool, inspect: bool) -> None:
+        sights = await self._survey.take(at_least=preflight.value)
+        await self._recorder.flush()
+        to_open: list[str] = []
+        if inspect and not self._stopping.is_set():
+            to_open = await self._inspecting.decide(sights, everything=preflight is not Preflight.NEVER)
             await self._recorder.flush()
-        if share and not self._stopping.is_set():
-            await self._sharing.settle_pending(trusted)
-            await self._recorder.flush()
-        if share and not self._stopping.is_set():
-            await self._listing.describe()
+        if self._stopping.is_set():
+            return
+        await self._recorder.mark_enqueued()
+        self._all_enqueued = True
+        if share:
+            await self._write(to_open, sights.members)
+
+    async def _write(self, to_open: list[str], listed: Mapping[str, int]) -> None:
+        await self._opening.open(to_open)
+        await self._recorder.flush()
+        await self._removing.settle_pending(trusted=())
+        await self._recorder.flush()
+        await self._sharing.settle_pending(trusted=listed)
+        await self._recorder.flush()
+        await describe(self._caller, self._recorder, self._limits)
 
 
 def _leading(group: BaseExceptionGroup) -> BaseException:

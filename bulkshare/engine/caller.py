@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from bulkshare.glance import interpret, request_for
+from bulkshare.glance import find_request, interpret, request_for
 from bulkshare.model import Kind, Result, Step, Want
 from bulkshare.retry import Send, Settle, backoff_seconds, decide, is_repeat, spare
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from bulkshare.model import Case, Job, Request, RetryPolicy, Verdict
     from bulkshare.ports import Observer, Transport
     from bulkshare.retry import Decision
+
+PASSING = frozenset({Kind.TRANSIENT, Kind.THROTTLED, Kind.LOST, Kind.UNCLEAR})
 
 
 class Caller:
@@ -48,10 +50,11 @@ class Caller:
         A pair does not fail where the endpoint has answered nobody since `since`, when this pair was last tried: its
         attempts say nothing about it then.
         """
-        image_id, member_id, want = case.job
-        as_member = case.step is Step.ACCEPT and Want.AS_PROJECT in want
-        request = request_for(case.step, image_id, member_id, as_member=as_member)
-        verdict = await self._call(case.step, image_id, member_id, request)
+        step, (image_id, member_id, want) = case.step, case.job
+        as_member = step is Step.ACCEPT and Want.AS_PROJECT in want
+        verdict = await self._call(
+            step, image_id, member_id, request_for(step, image_id, member_id, as_member=as_member)
+        )
         decision = decide(self._policy, case, verdict, self._jitter())
         if isinstance(decision, Settle) and decision.result is Result.FAILED and self._answered_at() < since:
             decision = spare(self._policy, decision, self._jitter())
@@ -60,21 +63,40 @@ class Caller:
         return decision
 
     async def list_members(self, image_id: str) -> Verdict:
-        """List an image's members, trying again as the policy says; a stop ends the waiting."""
+        """List an image's members."""
+        verdict = await self._insist(Step.LIST, image_id, request_for(Step.LIST, image_id))
+        self._observer.listed(image_id, verdict)
+        return verdict
+
+    async def open_image(self, image_id: str) -> Verdict:
+        """Make an image `shared`."""
+        verdict = await self._insist(Step.OPEN, image_id, request_for(Step.OPEN, image_id))
+        self._observer.opened(image_id, verdict)
+        return verdict
+
+    async def find_images(self, path: str) -> Verdict:
+        """Get a page of images."""
+        return await self._insist(Step.FIND, "", find_request(path))
+
+    async def _insist(self, step: Step, image_id: str, request: Request) -> Verdict:
+        """Send a request that can be sent twice, trying again as the policy says; a stop ends the waiting.
+
+        In an outage it goes on: attempts are used up only while the endpoint answers somebody.
+        """
         attempt = 1
         while True:
-            verdict = await self._call(Step.LIST, image_id, "", request_for(Step.LIST, image_id))
-            passing = verdict.kind in (Kind.TRANSIENT, Kind.THROTTLED, Kind.LOST, Kind.UNCLEAR)
-            if not passing or attempt >= self._policy.attempts or self.stopping.is_set():
-                break
+            began = anyio.current_time()
+            verdict = await self._call(step, image_id, "", request)
+            if verdict.kind not in PASSING or self.stopping.is_set():
+                return verdict
+            if attempt >= self._policy.attempts and self._answered_at() >= began:
+                return verdict
             delay_seconds = backoff_seconds(self._policy, attempt, verdict, self._jitter())
             self._count_retry(image_id, verdict, delay_seconds)
             with anyio.move_on_after(delay_seconds):
                 await self.stopping.wait()
-                break
+                return verdict
             attempt += 1
-        self._observer.listed(image_id, verdict)
-        return verdict
 
     async def _call(self, step: Step, image_id: str, member_id: str, request: Request) -> Verdict:
         began = anyio.current_time()

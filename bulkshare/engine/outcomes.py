@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bulkshare.model import Outcome, Result
+from bulkshare.retry import LEFT_REJECTED
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from bulkshare.model import Member, Verdict
+    from bulkshare.model import Job, Member, Verdict, Want
     from bulkshare.retry import Settle
 
 
@@ -36,8 +37,8 @@ def settled(settle: Settle, began: datetime, now: datetime) -> Outcome:
     )
 
 
-def present(member: Member, listing: Verdict, now: datetime) -> Outcome:
-    """Return the row of a pair that was found in its image's member list."""
+def present(member: Member, listing: Verdict, now: datetime, want: Want, *, left: bool) -> Outcome:
+    """Return the row of a pair that was found in its image's member list; `left` as the project has rejected it."""
     return Outcome(
         image_id=member.image_id,
         member_id=member.member_id,
@@ -48,6 +49,27 @@ def present(member: Member, listing: Verdict, now: datetime) -> Outcome:
         updated_at=member.updated_at,
         schema=member.schema,
         request_id=listing.request_id,
+        reason=LEFT_REJECTED if left else "",
         started_at=now,
         settled_at=now,
+        want=want,
     )
+
+
+def absent(job: Job, listing: Verdict, now: datetime) -> Outcome:
+    """Return the row of a pair that was to be removed, and is not in its image's member list."""
+    return Outcome(
+        image_id=job.image_id,
+        member_id=job.member_id,
+        result=Result.ABSENT,
+        http_status=listing.http_status,
+        request_id=listing.request_id,
+        started_at=now,
+        settled_at=now,
+        want=job.want,
+    )
+
+
+def skipped(job: Job, reason: str, now: datetime) -> Outcome:
+    """Return the row of a pair that is not tried."""
+    return Outcome(job.image_id, job.member_id, Result.SKIPPED, reason=reason, settled_at=now, want=job.want)

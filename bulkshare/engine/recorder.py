@@ -13,12 +13,12 @@ from bulkshare.errors import LedgerError
 from bulkshare.model import Outcome, Result
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
     from datetime import datetime
     from types import TracebackType
     from typing import Self
 
-    from bulkshare.model import Member
+    from bulkshare.model import Backlog, Block, Job, Member
     from bulkshare.ports import Ledger, Observer
 
 GROUP = 512  # outcomes in one commit; larger groups gain nothing measurable
@@ -27,6 +27,7 @@ LONGEST_QUEUE = 16 * GROUP  # outcomes in memory, beyond which those who add the
 MOST_NAMED = 20  # pairs in an error
 PAGE = 256  # pairs read at a time: some seconds of work for one image
 IMAGES_PAGE = 1000
+UNDESCRIBED_PAGE = 64  # images, each with all its members
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -34,10 +35,12 @@ Ts = TypeVarTuple("Ts")
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """All pairs of an image that are still pending, to be settled as skipped for one reason."""
+    """All pairs of an image that are still pending, to be settled alike; `gone` limits them as in `ports.Ledger`."""
 
     image_id: str
     reason: str
+    result: Result = Result.SKIPPED
+    gone: bool | None = None
 
 
 def _lost_to_the_record(records: list[Outcome | Rest]) -> str:
@@ -107,35 +110,66 @@ class Recorder:
         """Call a ledger's method in a thread, in turn with the writer."""
         return await anyio.to_thread.run_sync(function, *args, limiter=self._one_at_a_time)
 
-    async def pending_images(self) -> AsyncIterator[tuple[str, int]]:
-        """Yield (image ID, number of pending pairs)."""
+    async def pending_images(self, *, gone: bool | None = None) -> AsyncIterator[Backlog]:
+        """Yield the images with pending pairs; `gone` as in `ports.Ledger`."""
         after: str | None = None
+        read = partial(self._ledger.pending_images, self._run_id, limit=IMAGES_PAGE, gone=gone)
         while True:
-            page = await self.ledger(partial(self._ledger.pending_images, self._run_id, after=after, limit=IMAGES_PAGE))
-            for item in page:
-                yield item[0], item[1]
+            page = await self.ledger(partial(read, after=after))
+            for backlog in page:
+                yield backlog
             if len(page) < IMAGES_PAGE:
                 return
-            after = page[-1][0]
+            after = page[-1].image_id
 
-    async def pending_members(self, image_id: str, after: str | None) -> list[str]:
-        """Return the next page of an image's pending member IDs; shorter than `PAGE` when it is the last."""
-        jobs = await self.ledger(partial(self._ledger.pending_jobs, self._run_id, image_id, after=after, limit=PAGE))
-        return [job.member_id for job in jobs]
+    async def pending_jobs(self, image_id: str, after: str | None, *, gone: bool | None = None) -> list[Job]:
+        """Return the next page of an image's pending pairs; shorter than `PAGE` when it is the last."""
+        read = partial(self._ledger.pending_jobs, self._run_id, image_id, after=after, limit=PAGE, gone=gone)
+        return await self.ledger(read)
+
+    async def pending_pages(self, image_id: str, *, gone: bool | None = None) -> AsyncIterator[list[Job]]:
+        """Yield an image's pending pairs page by page, as fast as what is made of them gets written."""
+        after: str | None = None
+        while True:
+            await self.room()
+            page = await self.pending_jobs(image_id, after, gone=gone)
+            if page:
+                yield page
+            if len(page) < PAGE:
+                return
+            after = page[-1].member_id
+
+    async def is_pending(self, image_id: str, member_id: str) -> bool:
+        """Tell whether a pair is in the run, and pending."""
+        return await self.ledger(self._ledger.is_pending, self._run_id, image_id, member_id)
+
+    async def enqueue(self, blocks: Sequence[Block]) -> int:
+        """Add pairs to the run and return how many are new."""
+        return await self.ledger(self._ledger.enqueue, self._run_id, blocks)
+
+    async def mark_enqueued(self) -> None:
+        """Write down that all the run's pairs are in the ledger."""
+        await self.ledger(self._ledger.mark_enqueued, self._run_id)
+
+    async def mark_listed(self, image_id: str, member_ids: Sequence[str]) -> None:
+        """Write down that these members are there, and that what they want is not yet so."""
+        await self.ledger(self._ledger.mark_listed, self._run_id, image_id, member_ids)
 
     async def pending_total(self) -> int:
         """Count the pairs that are pending."""
         return (await self.ledger(self._ledger.totals, self._run_id))[Result.PENDING]
 
-    async def undescribed(self) -> dict[str, list[str]]:
-        """Return, by image, the members that are there but whose fields are not known."""
-        found: dict[str, list[str]] = {}
+    async def undescribed(self) -> AsyncIterator[list[tuple[str, list[str]]]]:
+        """Yield, by image, the members that are there but whose fields are not known; some images at a time."""
+        after: str | None = None
         while True:
-            after = next(reversed(found), None)
-            page = await self.ledger(partial(self._ledger.undescribed, self._run_id, after=after, limit=IMAGES_PAGE))
-            found.update(page)
-            if len(page) < IMAGES_PAGE:
-                return found
+            read = partial(self._ledger.undescribed, self._run_id, after=after, limit=UNDESCRIBED_PAGE)
+            page = await self.ledger(read)
+            if page:
+                yield page
+            if len(page) < UNDESCRIBED_PAGE:
+                return
+            after = page[-1][0]
 
     async def describe(self, members: list[Member]) -> None:
         """Fill in members' fields."""
@@ -186,10 +220,11 @@ class Recorder:
                 self._ledger.settle_rest,
                 self._run_id,
                 rest.image_id,
-                result=Result.SKIPPED,
+                result=rest.result,
                 reason=rest.reason,
                 now=self._wall(),
+                gone=rest.gone,
             )
         )
         if count:
-            self.observer.settled_rest(rest.image_id, count, Result.SKIPPED, rest.reason)
+            self.observer.settled_rest(rest.image_id, count, rest.result, rest.reason)

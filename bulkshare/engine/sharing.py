@@ -1,4 +1,4 @@
-"""The worker pool: sends the pairs that are pending until every one is settled or a stop comes."""
+"""The worker pool: sends the pairs that are pending, to be shared or removed, until all are settled or a stop comes."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import anyio
 from bulkshare.dispatch import Dispatch
 from bulkshare.engine.outcomes import settled
 from bulkshare.engine.recorder import PAGE, Rest
-from bulkshare.model import Case, Job, Result, Scope, Step
-from bulkshare.retry import RetryBudget, Send
+from bulkshare.model import Result, Scope, Step
+from bulkshare.retry import RetryBudget, Send, first_case, is_repeat
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
     from datetime import datetime
 
     from bulkshare.dispatch import Lane
     from bulkshare.engine.caller import Caller
     from bulkshare.engine.recorder import Recorder
-    from bulkshare.model import Limits
+    from bulkshare.model import Case, Job, Limits
     from bulkshare.retry import Settle
 
 LOW_WATER = PAGE // 4  # pairs ready for an image below which its next page is read
@@ -37,7 +37,8 @@ class Tried(NamedTuple):
 class Sharing:
     """A feeder that keeps the window on the ledger filled, and workers that empty it.
 
-    `bad_luck` is called for every pair that is rejected or failed.
+    With `gone` it sends the pairs that are to be removed, else all others. `bad_luck` is called for every pair that is
+    rejected or failed.
     """
 
     def __init__(
@@ -47,7 +48,10 @@ class Sharing:
         limits: Limits,
         wall: Callable[[], datetime],
         bad_luck: Callable[[], None],
+        *,
+        gone: bool,
     ) -> None:
+        self._gone = gone
         self._caller = caller
         self._recorder = recorder
         self._limits = limits
@@ -62,9 +66,12 @@ class Sharing:
         self._budget = RetryBudget()
         self._bad_luck = bad_luck
 
-    async def settle_pending(self, trusted: frozenset[str]) -> None:
+    async def settle_pending(self, trusted: Container[str]) -> None:
         """Work through the ledger's pending pairs; images in `trusted` need not show first that they take members."""
-        self._recorder.observer.phase("sharing", await self._recorder.pending_total())
+        pairs = sum([backlog.pairs async for backlog in self._recorder.pending_images(gone=self._gone)])
+        if not pairs:
+            return
+        self._recorder.observer.phase("removing" if self._gone else "sharing", pairs)
         async with anyio.create_task_group() as workers:
             workers.start_soon(self._feed, trusted)
             for _ in range(self._limits.concurrency):
@@ -75,8 +82,8 @@ class Sharing:
         self._wake(len(self._idle))
         self._hungry.set()
 
-    async def _feed(self, trusted: frozenset[str]) -> None:
-        async for image_id, _ in self._recorder.pending_images():
+    async def _feed(self, trusted: Container[str]) -> None:
+        async for image_id, *_ in self._recorder.pending_images(gone=self._gone):
             while len(self._dispatch) >= self._open_images and not self._caller.stopping.is_set():
                 await self._refill()
             if self._caller.stopping.is_set():
@@ -97,16 +104,15 @@ class Sharing:
             await self._fill(lane)
 
     async def _fill(self, lane: Lane) -> None:
-        page = await self._recorder.pending_members(lane.image_id, lane.last_member_id)
-        cases = [Case(Job(lane.image_id, member_id)) for member_id in page]
-        self._dispatch.add(lane, cases, exhausted=len(page) < PAGE)
+        page = await self._recorder.pending_jobs(lane.image_id, lane.last_member_id, gone=self._gone)
+        self._dispatch.add(lane, [first_case(job) for job in page], exhausted=len(page) < PAGE)
         self._wake(self._limits.per_image)
 
     async def _work(self) -> None:
         while (case := await self._next()) is not None:
             tried = self._tried.pop(case.job, None) or Tried(self._wall(), anyio.current_time())
             decision = await self._caller.advance(case, since=tried.last)
-            if case.posts == 0:
+            if case.step is not Step.ASK and not is_repeat(case):
                 self._budget.deposit()
             if isinstance(decision, Send):
                 self._tried[case.job] = Tried(tried.began, anyio.current_time())
@@ -118,7 +124,9 @@ class Sharing:
 
     def _put_back(self, send: Send) -> None:
         """Let a pair be sent again later: at its time, or, with the budget for retries used up, as answers come in."""
-        if send.case.step is Step.ASK or self._budget.withdraw():
+        if send.case.joined is not None:
+            self._trust(self._dispatch.lane(send.case.job.image_id))
+        if send.case.step is Step.ASK or not is_repeat(send.case) or self._budget.withdraw():
             self._dispatch.defer(send.case, anyio.current_time() + send.delay_seconds)
         else:
             self._dispatch.park(send.case, send.delay_seconds)
@@ -129,7 +137,7 @@ class Sharing:
         if settle.result in {Result.REJECTED, Result.FAILED}:
             self._bad_luck()
         if settle.result is not Result.FAILED:
-            if settle.case.posts > 1:
+            if settle.case.posts > 1 or settle.case.tries > 1:
                 self._budget.give_back()
             while self._dispatch.parked and self._budget.withdraw():
                 self._dispatch.unpark(anyio.current_time())
@@ -137,13 +145,18 @@ class Sharing:
         lane = self._dispatch.lane(settle.case.job.image_id)
         if settle.scope is Scope.IMAGE:
             self._dispatch.close(lane, settle.reason)
-        elif not lane.trusted and settle.result is not Result.FAILED:
-            self._dispatch.trust(lane)
-            self._wake(self._limits.per_image)
+        elif settle.result is not Result.FAILED:
+            self._trust(lane)
         if self._dispatch.done(lane) and lane.closed is not None:
-            self._recorder.put(Rest(lane.image_id, lane.closed))
+            self._recorder.put(Rest(lane.image_id, lane.closed, gone=self._gone))
         if lane.drained or (not lane.exhausted and len(lane.ready) < LOW_WATER):
             self._hungry.set()
+
+    def _trust(self, lane: Lane) -> None:
+        """Let an image that has shown that it takes members have more than one request in flight."""
+        if not lane.trusted:
+            self._dispatch.trust(lane)
+            self._wake(self._limits.per_image)
 
     async def _next(self) -> Case | None:
         """Wait for a case that may be sent; None when there will be none."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bulkshare.model import Case, Kind, Result, Step, Want
-from bulkshare.retry.accepting import after_accept
+from bulkshare.retry.accepting import LEFT_REJECTED, after_accept, is_left_rejected, is_to_accept
 from bulkshare.retry.adding import after_add, after_ask
 from bulkshare.retry.budget import RetryBudget
 from bulkshare.retry.decisions import AT_WORK_BASES, Decision, Send, Settle, backoff_seconds
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AT_WORK_BASES",
+    "LEFT_REJECTED",
     "Decision",
     "RetryBudget",
     "Send",
@@ -26,7 +27,9 @@ __all__ = [
     "backoff_seconds",
     "decide",
     "first_case",
+    "is_left_rejected",
     "is_repeat",
+    "is_to_accept",
     "spare",
 ]
 

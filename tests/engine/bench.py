@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from bulkshare.engine import Engine, Preflight
-from bulkshare.model import Limits, Reply, Request, Result, RetryPolicy
+from bulkshare.model import Account, Image, Limits, Orders, Outcome, Reply, Request, Result, RetryPolicy, Want
 from bulkshare.pacing import Breaker, Paced
-from tests.engine.fakes import NOW, FakeCloud, MemoryLedger, Recording
+from tests.engine.fakes import NOW, FakeCloud, Recording
+from tests.engine.memory import MemoryLedger
 from tests.engine.virtual import run_virtual
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
+
+ACCOUNT = Account("cloud", "RegionOne", "https://images.example", "user", "project", "ours")
 
 
 @dataclass
@@ -26,17 +29,21 @@ class Bench:
     cloud: FakeCloud = field(default_factory=FakeCloud)
     ledger: MemoryLedger = field(default_factory=MemoryLedger)
     observer: Recording = field(default_factory=Recording)
-    limits: Limits = field(default_factory=lambda: Limits(concurrency=8, per_image=4))
+    limits: Limits = field(default_factory=lambda: Limits(concurrency=8, per_image=4, members_per_image=0))
     policy: RetryPolicy = field(default_factory=lambda: RetryPolicy(attempts=4, base_seconds=1.0, cap_seconds=8.0))
     through_pace: bool = False
     max_failures: float = math.inf
     deadline_seconds: float = math.inf
     jitter: Callable[[], float] = field(default_factory=lambda: random.Random(7).random)
+    orders: dict[str, Orders] = field(default_factory=dict)
+    images: dict[str, Image] = field(default_factory=dict)
+    account: Account = ACCOUNT
+    prune_limit: float = 1.0
     engine: Engine = field(init=False)
 
-    def plan(self, images: int, projects: int) -> None:
+    def plan(self, images: int, projects: int, want: Want = Want.MEMBER) -> None:
         """Enqueue a product of images and projects."""
-        self.ledger.enqueue_all([(f"i{i:02}", f"p{p:03}") for i in range(images) for p in range(projects)])
+        self.ledger.enqueue_all([(f"i{i:02}", f"p{p:03}") for i in range(images) for p in range(projects)], want)
 
     def run(
         self,
@@ -53,7 +60,7 @@ class Bench:
             engine = self.engine = Engine(
                 run_id=1,
                 transport=paced if self.through_pace else self.cloud,
-                ledger=self.ledger,  # type: ignore[arg-type]  # the part of it that an engine uses
+                ledger=self.ledger,  # type: ignore[arg-type]  # the part of one that an engine uses
                 observer=self.observer,
                 limits=self.limits,
                 policy=self.policy,
@@ -62,6 +69,10 @@ class Bench:
                 stopping=stopping,
                 answered_at=(lambda: paced.answered_at) if self.through_pace else (lambda: math.inf),
                 max_failures=self.max_failures,
+                orders=self.orders,
+                images=self.images,
+                account=self.account,
+                prune_limit=self.prune_limit,
             )
             if beside is None:
                 await engine.run(preflight=preflight, share=share, deadline_seconds=self.deadline_seconds)
@@ -73,9 +84,24 @@ class Bench:
 
         run_virtual(main())
 
+    def again(self) -> None:
+        """Begin another run of the same plan, on the same cloud: what was settled is not known to it."""
+        planned = [(pair, row.want) for pair, row in self.ledger.rows.items() if Want.GONE not in row.want]
+        self.ledger = MemoryLedger({pair: Outcome(*pair, Result.PENDING, want=want) for pair, want in planned})
+        self.observer = Recording()
+        self.cloud.sent.clear()
+
     def totals(self) -> dict[Result, int]:
         """Return the counts that are not zero."""
         return {result: count for result, count in self.ledger.totals(1).items() if count}
+
+    def reasons(self) -> dict[str, set[str]]:
+        """Return the members by the reasons that were told of them."""
+        found: dict[str, set[str]] = {}
+        for (_, member_id), row in self.ledger.rows.items():
+            if row.reason:
+                found.setdefault(row.reason, set()).add(member_id)
+        return found
 
 
 def on_post(reply_of: Callable[[str, str], Reply | None]) -> Callable[[Request, int], Reply | None]:

@@ -1,4 +1,4 @@
-"""Stand-ins for the edges: a cloud without sockets, a ledger in memory, an observer that remembers."""
+"""Stand-ins for the edges: a cloud without sockets, and an observer that remembers."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlencode
 
 import anyio
 
 from bulkshare.model import (
+    Image,
     Job,
-    Member,
     Outcome,
     Reply,
     Request,
@@ -25,6 +26,7 @@ from bulkshare.model import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+PLAIN = {"status": "active", "visibility": "shared"}
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
@@ -34,12 +36,12 @@ def response(status: int, document: Any = None, **headers: str) -> Response:
     return Response(status, {name.replace("_", "-"): value for name, value in headers.items()}, body)
 
 
-def member_document(image_id: str, member_id: str) -> dict[str, str]:
+def member_document(image_id: str, member_id: str, status: str = "pending") -> dict[str, str]:
     """Return a member as Glance writes it."""
     return {
         "image_id": image_id,
         "member_id": member_id,
-        "status": "pending",
+        "status": status,
         "created_at": "2026-01-02T03:04:05Z",
         "updated_at": "2026-01-02T03:04:05Z",
         "schema": "/v2/schemas/member",
@@ -48,125 +50,102 @@ def member_document(image_id: str, member_id: str) -> dict[str, str]:
 
 @dataclass
 class FakeCloud:
-    """A Transport with members in a set. `script` may answer, hang or raise before the cloud does."""
+    """A Transport with members in a dict, with their status. `script` may answer, hang or raise before the cloud does.
 
-    members: set[tuple[str, str]] = field(default_factory=set)
+    `images` has what is told of images where it is not `PLAIN`; of those in `untold` nothing is.
+    """
+
+    statuses: dict[tuple[str, str], str] = field(default_factory=dict)
+    images: dict[str, dict[str, Any]] = field(default_factory=dict)
+    untold: set[str] = field(default_factory=set)
     script: Callable[[Request, int], Reply | None] = lambda _request, _count: None
     latency_seconds: float = 0.01
+    page: int = 1000
     sent: list[tuple[float, Request]] = field(default_factory=list)
     in_flight: Counter[str] = field(default_factory=Counter)
     most_in_flight: Counter[str] = field(default_factory=Counter)
 
+    @property
+    def members(self) -> set[tuple[str, str]]:
+        """The pairs that are there; set, they are pending."""
+        return set(self.statuses)
+
+    @members.setter
+    def members(self, pairs: set[tuple[str, str]]) -> None:
+        self.statuses = dict.fromkeys(pairs, "pending")
+
     async def send(self, request: Request) -> Reply:
         """Answer as Glance would."""
         self.sent.append((anyio.current_time(), request))
-        image_id = (*request.path.split("/"), "")[3]  # a probe names no image
-        keys = ["all", image_id, f"{request.path} {request.body!r}"]
+        image_id = (*request.path.split("/"), "")[3]  # a probe and a search name no image
+        member_id = request.path.partition("/members/")[2]
+        if request.method == "POST":
+            member_id = json.loads(request.body or b"")["member"]
+        keys = ["all", image_id, f"pair {image_id} {member_id}" if member_id else f"{request.method} {request.path}"]
         for key in keys:
             self.in_flight[key] += 1
             self.most_in_flight[key] = max(self.most_in_flight[key], self.in_flight[key])
         try:
             await anyio.sleep(self.latency_seconds)
-            return self.script(request, len(self.sent)) or self._answer(request, image_id)
+            return self.script(request, len(self.sent)) or self.answer(request)
         finally:
             self.in_flight.subtract(keys)
 
-    def _answer(self, request: Request, image_id: str) -> Reply:
+    def answer(self, request: Request) -> Reply:
+        """Answer without delay."""
+        path, _, query = request.path.partition("?")
+        parts = path.split("/")[3:]
+        if not parts:
+            return self._find(dict(parse_qsl(query)))
+        image_id, member_id = parts[0], parts[2] if len(parts) > 2 else ""
+        image = {**PLAIN, **self.images.get(image_id, {})}
+        if request.method == "PATCH":
+            image["visibility"] = json.loads(request.body or b"")[0]["value"]
+            self.images[image_id] = image
+            return response(200, {"id": image_id, **image})
+        if image["visibility"] != "shared":
+            return response(403, {"message": f"Not allowed to do that to members of image {image_id}."})
         if request.method == "POST":
-            assert request.body is not None
-            member_id = json.loads(request.body)["member"]
-            if (image_id, member_id) in self.members:
-                return response(409)
-            self.members.add((image_id, member_id))
-            return response(200, member_document(image_id, member_id))
-        *_, last = request.path.split("/")
-        if not image_id:
-            return response(200, {"images": []})
-        if last == "members":
-            listed = [member_document(image_id, member) for image, member in sorted(self.members) if image == image_id]
-            return response(200, {"members": listed})
-        found = (image_id, last) in self.members
-        return response(200, member_document(image_id, last)) if found else response(404)
+            return self._add(image_id, json.loads(request.body or b"")["member"])
+        if not member_id:
+            listed = [member_document(*pair, status) for pair, status in sorted(self.statuses.items())]
+            return response(200, {"members": [member for member in listed if member["image_id"] == image_id]})
+        return self._member(request, (image_id, member_id))
 
-    def count(self, method: str) -> int:
-        """Return how many requests of a method came."""
-        return sum(1 for _, request in self.sent if request.method == method)
+    def _add(self, image_id: str, member_id: str) -> Reply:
+        if (image_id, member_id) in self.statuses:
+            return response(409)
+        self.statuses[image_id, member_id] = "pending"
+        return response(200, member_document(image_id, member_id))
 
+    def _member(self, request: Request, pair: tuple[str, str]) -> Reply:
+        if pair not in self.statuses:
+            return response(404, {"message": f"{pair[1]} not found in the member list of the image {pair[0]}."})
+        if request.method == "DELETE":
+            del self.statuses[pair]
+            return response(204)
+        if request.method == "PUT":
+            self.statuses[pair] = json.loads(request.body or b"")["status"]
+        return response(200, member_document(*pair, self.statuses[pair]))
 
-@dataclass
-class MemoryLedger:
-    """The part of the Ledger port that an engine uses, in a dict in the order of enqueueing."""
+    def _find(self, query: dict[str, str]) -> Reply:
+        asked = query.get("id", "in:").removeprefix("in:").split(",")
+        hidden = query.get("os_hidden") == "true"
+        found = [
+            {"id": image_id, **PLAIN, **self.images.get(image_id, {})}
+            for image_id in sorted({*asked} - {""} - self.untold)
+            if image_id > query.get("marker", "") and bool(self.images.get(image_id, {}).get("os_hidden")) is hidden
+        ]
+        size = min(self.page, int(query.get("limit", "1000")))
+        document: dict[str, Any] = {"images": found[:size]}
+        if len(found) >= size > 0:
+            following = {**query, "marker": found[size - 1]["id"]}
+            document["next"] = f"/image/v2/images?{urlencode(following)}"
+        return response(200, document)
 
-    rows: dict[tuple[str, str], Outcome] = field(default_factory=dict)
-    commits: list[int] = field(default_factory=list)
-    break_after: int | None = None
-
-    def enqueue_all(self, jobs: Sequence[tuple[str, str]]) -> None:
-        """Add pending pairs."""
-        for image_id, member_id in jobs:
-            self.rows.setdefault((image_id, member_id), Outcome(image_id, member_id, Result.PENDING))
-
-    def pending_images(self, run_id: int, *, after: str | None, limit: int) -> list[tuple[str, int]]:
-        """See the port."""
-        del run_id
-        counts = Counter(image for (image, _), row in self.rows.items() if row.result is Result.PENDING)
-        ordered = sorted(counts.items())
-        return [item for item in ordered if after is None or item[0] > after][:limit]
-
-    def pending_jobs(self, run_id: int, image_id: str, *, after: str | None, limit: int) -> list[Job]:
-        """See the port."""
-        del run_id
-        pending = sorted(m for (i, m), row in self.rows.items() if i == image_id and row.result is Result.PENDING)
-        return [Job(image_id, member) for member in pending if after is None or member > after][:limit]
-
-    def settle(self, run_id: int, outcomes: Sequence[Outcome]) -> None:
-        """See the port."""
-        del run_id
-        if self.break_after is not None and len(self.commits) >= self.break_after:
-            from bulkshare.errors import LedgerError  # noqa: PLC0415  only this failure needs it
-
-            raise LedgerError("disk full")
-        self.commits.append(len(outcomes))
-        for outcome in outcomes:
-            assert (outcome.image_id, outcome.member_id) in self.rows
-            self.rows[outcome.image_id, outcome.member_id] = outcome
-
-    def settle_rest(self, run_id: int, image_id: str, *, result: Result, reason: str, now: datetime) -> int:
-        """See the port."""
-        rest = self.pending_jobs(run_id, image_id, after=None, limit=10**9)
-        for _, member, _ in rest:
-            self.rows[image_id, member] = Outcome(image_id, member, result, reason=reason, settled_at=now)
-        return len(rest)
-
-    def undescribed(self, run_id: int, *, after: str | None, limit: int) -> list[tuple[str, list[str]]]:
-        """See the port."""
-        del run_id
-        found: dict[str, list[str]] = {}
-        for (image, member), row in self.rows.items():
-            if row.result is Result.ALREADY and row.created_at is None:
-                found.setdefault(image, []).append(member)
-        return [item for item in sorted(found.items()) if after is None or item[0] > after][:limit]
-
-    def describe(self, run_id: int, members: Sequence[Member]) -> None:
-        """See the port."""
-        del run_id
-        from dataclasses import replace  # noqa: PLC0415  only here
-
-        for member in members:
-            key = member.image_id, member.member_id
-            self.rows[key] = replace(
-                self.rows[key], status=member.status, created_at=member.created_at, schema=member.schema
-            )
-
-    def totals(self, run_id: int) -> dict[Result, int]:
-        """See the port."""
-        del run_id
-        counts = Counter(row.result for row in self.rows.values())
-        return {result: counts[result] for result in Result}
-
-    def results(self) -> dict[tuple[str, str], Result]:
-        """Return the result of every pair."""
-        return {key: row.result for key, row in self.rows.items()}
+    def count(self, method: str, *, among: str = "") -> int:
+        """Return how many requests of a method came, whose path has `among` in it."""
+        return sum(1 for _, request in self.sent if request.method == method and among in request.path)
 
 
 @dataclass
@@ -179,6 +158,10 @@ class Recording:
     retried: list[tuple[Job | str, Verdict, float]] = field(default_factory=list)
     answers: list[tuple[Step, Verdict]] = field(default_factory=list)
     listings: dict[str, Verdict] = field(default_factory=dict)
+    images: list[Image] = field(default_factory=list)
+    extras: list[tuple[str, list[str]]] = field(default_factory=list)
+    openings: dict[str, Verdict] = field(default_factory=dict)
+    done: int = 0
 
     def phase(self, name: str, total: int) -> None:
         """See the port."""
@@ -204,3 +187,19 @@ class Recording:
     def listed(self, image_id: str, verdict: Verdict) -> None:
         """See the port."""
         self.listings[image_id] = verdict
+
+    def inspected(self, image: Image) -> None:
+        """See the port."""
+        self.images.append(image)
+
+    def extra(self, image_id: str, member_ids: Sequence[str]) -> None:
+        """See the port."""
+        self.extras.append((image_id, list(member_ids)))
+
+    def opened(self, image_id: str, verdict: Verdict) -> None:
+        """See the port."""
+        self.openings[image_id] = verdict
+
+    def progressed(self, count: int) -> None:
+        """See the port."""
+        self.done += count

@@ -9,15 +9,15 @@ from tests.engine.fakes import response
 
 
 def test_every_pair_is_shared_with_one_post() -> None:
-    """A first run sends one list request per image and one POST per pair, and every outcome is shown."""
+    """A first run lists each image, asks what they all are, sends one POST per pair, and every outcome is shown."""
     bench = Bench()
     bench.plan(5, 40)
     bench.run()
     assert bench.totals() == {Result.SHARED: 200}
     assert bench.cloud.members == set(bench.ledger.rows)
-    assert (bench.cloud.count("GET"), bench.cloud.count("POST")) == (5, 200)
+    assert (bench.cloud.count("GET"), bench.cloud.count("POST")) == (5 + 1, 200)
     assert len(bench.observer.shown) == 200
-    assert bench.observer.phases == [("listing", 5), ("sharing", 200)]
+    assert bench.observer.phases == [("listing", 5), ("inspecting", 5), ("sharing", 200)]
 
 
 def test_a_second_run_sends_no_post() -> None:
@@ -50,15 +50,15 @@ def test_limits_are_kept() -> None:
     most = bench.cloud.most_in_flight
     assert most["all"] == 6
     assert max(count for key, count in most.items() if key.startswith("i")) == 2
-    assert max(count for key, count in most.items() if key.startswith("/")) == 1
+    assert max(count for key, count in most.items() if key.startswith("pair")) == 1
 
 
 def test_auto_preflight_skips_images_with_one_pair() -> None:
-    """A list request in place of one POST gains nothing."""
+    """A list request in place of one POST gains nothing; what the images are is asked once for all."""
     bench = Bench()
     bench.plan(4, 1)
     bench.run()
-    assert (bench.cloud.count("GET"), bench.cloud.count("POST")) == (0, 4)
+    assert (bench.cloud.count("GET"), bench.cloud.count("POST")) == (1, 4)
 
 
 def test_without_preflight_duplicates_are_described_by_one_list_each() -> None:

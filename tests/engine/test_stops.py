@@ -10,7 +10,8 @@ import pytest
 from bulkshare.errors import CredentialsRefusedError, LedgerError
 from bulkshare.model import Limits, Reply, Request, Result
 from tests.engine.bench import Bench, on_post
-from tests.engine.fakes import MemoryLedger, response
+from tests.engine.fakes import response
+from tests.engine.memory import MemoryLedger
 
 if TYPE_CHECKING:
     from bulkshare.engine import Engine

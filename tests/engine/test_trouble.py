@@ -5,6 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
+from bulkshare.engine import Preflight
 from bulkshare.model import Fault, FaultKind, Limits, Reply, Request, Result, RetryPolicy
 from tests.engine.bench import Bench, on_post
 from tests.engine.fakes import response
@@ -47,7 +48,7 @@ def test_a_share_whose_answer_is_lost_is_found_by_asking() -> None:
 
     def commit_and_cut(request: Request, _count: int) -> Reply | None:
         if request.method == "POST":
-            bench.cloud._answer(request, "i00")
+            bench.cloud.answer(request)
             return Fault(FaultKind.LOST, "connection reset")
         return None
 
@@ -63,7 +64,7 @@ def test_retry_after_is_waited_for() -> None:
     bench = Bench()
     bench.plan(1, 1)
     bench.cloud.script = lambda _r, count: response(429, retry_after="30") if count == 1 else None
-    bench.run()
+    bench.run(Preflight.NEVER)
     times = [at for at, _ in bench.cloud.sent]
     assert times[1] - times[0] >= 30
     assert bench.totals() == {Result.SHARED: 1}
@@ -157,7 +158,7 @@ def test_a_lost_answer_is_asked_about_after_a_while() -> None:
     bench = Bench(jitter=lambda: 0.0)
     bench.plan(1, 1)
     bench.cloud.script = lambda _request, count: Fault(FaultKind.TIMEOUT, "60 s") if count == 1 else None
-    bench.run()
+    bench.run(Preflight.NEVER)
     (posted, _), (asked, question) = bench.cloud.sent[:2]
     assert question.method == "GET"
     assert asked - posted >= 4 * bench.policy.base_seconds
@@ -172,12 +173,12 @@ def test_what_was_lost_is_told_when_it_shows_up_later() -> None:
         if count == 1:
             return Fault(FaultKind.LOST, "connection reset")
         if request.method == "GET" and bench.cloud.count("POST") == 1:
-            bench.cloud.members.add(("i00", "p000"))  # the first POST ends only now
+            bench.cloud.members = {("i00", "p000")}  # the first POST ends only now
             return response(404)
         return None
 
     bench.cloud.script = script
-    bench.run()
+    bench.run(Preflight.NEVER)
     row = bench.ledger.rows["i00", "p000"]
     assert (row.result, row.attempts) == (Result.ALREADY, 2)
     assert "connection reset" in row.reason

@@ -141,6 +141,15 @@ def test_what_is_not_there_is_not_pending(ledger: Ledger) -> None:
     assert ledger.pending_jobs(run.id + 1, "i1", after=None, limit=10) == []
 
 
+def test_a_pair_is_pending_until_it_is_settled(ledger: Ledger) -> None:
+    """Of a pair of another run, or of none, nothing is pending."""
+    run, other = begin(ledger), begin(ledger)
+    ledger.enqueue(run.id, [Block("a", ["x", "y"])])
+    ledger.settle(run.id, [outcome("a", "y")])
+    pairs = [(run.id, "a", "x"), (run.id, "a", "y"), (run.id, "a", "z"), (run.id, "b", "x"), (other.id, "a", "x")]
+    assert [ledger.is_pending(*pair) for pair in pairs] == [True, False, False, False, False]
+
+
 # --- the record ------------------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,130 @@
+"""A ledger in memory."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from bulkshare.errors import LedgerError
+from bulkshare.model import Backlog, Job, Outcome, Result, Want
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from datetime import datetime
+
+    from bulkshare.model import Block, Member
+
+
+@dataclass
+class MemoryLedger:
+    """The part of the Ledger port that an engine uses, in a dict in the order of enqueueing."""
+
+    rows: dict[tuple[str, str], Outcome] = field(default_factory=dict)
+    commits: list[int] = field(default_factory=list)
+    break_after: int | None = None
+    enqueued: bool = False
+
+    def enqueue_all(self, jobs: Iterable[tuple[str, str]], want: Want = Want.MEMBER) -> None:
+        """Add pending pairs."""
+        for image_id, member_id in jobs:
+            self.rows.setdefault((image_id, member_id), Outcome(image_id, member_id, Result.PENDING, want=want))
+
+    def enqueue(self, run_id: int, blocks: Iterable[Block]) -> int:
+        """See the port."""
+        del run_id
+        before = len(self.rows)
+        for image_id, member_ids, want in blocks:
+            self.enqueue_all([(image_id, member_id) for member_id in member_ids], want)
+        return len(self.rows) - before
+
+    def mark_enqueued(self, run_id: int) -> None:
+        """See the port."""
+        del run_id
+        self.enqueued = True
+
+    def _pending(self, image_id: str | None, *, gone: bool | None) -> Iterator[Outcome]:
+        for row in self.rows.values():
+            here = row.result is Result.PENDING and image_id in {None, row.image_id}
+            if here and gone in {None, Want.GONE in row.want}:
+                yield row
+
+    def pending_images(self, run_id: int, *, after: str | None, limit: int, gone: bool | None = None) -> list[Backlog]:
+        """See the port."""
+        del run_id
+        found: dict[str, Backlog] = {}
+        for row in self._pending(None, gone=gone):
+            _, pairs, want = found.get(row.image_id, Backlog(row.image_id, 0))
+            found[row.image_id] = Backlog(row.image_id, pairs + 1, want | row.want)
+        return [backlog for image_id, backlog in sorted(found.items()) if after is None or image_id > after][:limit]
+
+    def pending_jobs(
+        self, run_id: int, image_id: str, *, after: str | None, limit: int, gone: bool | None = None
+    ) -> list[Job]:
+        """See the port."""
+        del run_id
+        pending = sorted((row.member_id, row.want) for row in self._pending(image_id, gone=gone))
+        return [Job(image_id, member_id, want) for member_id, want in pending if after is None or member_id > after][
+            :limit
+        ]
+
+    def is_pending(self, run_id: int, image_id: str, member_id: str) -> bool:
+        """See the port."""
+        del run_id
+        row = self.rows.get((image_id, member_id))
+        return row is not None and row.result is Result.PENDING
+
+    def mark_listed(self, run_id: int, image_id: str, member_ids: Sequence[str]) -> None:
+        """See the port."""
+        del run_id
+        for key in [(image_id, member_id) for member_id in member_ids]:
+            self.rows[key] = replace(self.rows[key], want=self.rows[key].want | Want.LISTED)
+
+    def settle(self, run_id: int, outcomes: Sequence[Outcome]) -> None:
+        """See the port."""
+        del run_id
+        if self.break_after is not None and len(self.commits) >= self.break_after:
+            raise LedgerError("disk full")
+        self.commits.append(len(outcomes))
+        for outcome in outcomes:
+            assert self.rows[outcome.image_id, outcome.member_id].result is Result.PENDING, "settled twice"
+            self.rows[outcome.image_id, outcome.member_id] = outcome
+
+    def settle_rest(
+        self, run_id: int, image_id: str, *, result: Result, reason: str, now: datetime, gone: bool | None = None
+    ) -> int:
+        """See the port."""
+        del run_id
+        rest = list(self._pending(image_id, gone=gone))
+        for row in rest:
+            settled = replace(row, result=result, reason=reason, settled_at=now)
+            self.rows[image_id, row.member_id] = settled
+        return len(rest)
+
+    def undescribed(self, run_id: int, *, after: str | None, limit: int) -> list[tuple[str, list[str]]]:
+        """See the port."""
+        del run_id
+        found: dict[str, list[str]] = {}
+        for (image, member), row in self.rows.items():
+            if row.result is Result.ALREADY and row.status is None:
+                found.setdefault(image, []).append(member)
+        return [item for item in sorted(found.items()) if after is None or item[0] > after][:limit]
+
+    def describe(self, run_id: int, members: Sequence[Member]) -> None:
+        """See the port."""
+        del run_id
+        for member in members:
+            key = member.image_id, member.member_id
+            self.rows[key] = replace(
+                self.rows[key], status=member.status, created_at=member.created_at, schema=member.schema
+            )
+
+    def totals(self, run_id: int) -> dict[Result, int]:
+        """See the port."""
+        del run_id
+        counts = Counter(row.result for row in self.rows.values())
+        return {result: counts[result] for result in Result}
+
+    def results(self) -> dict[tuple[str, str], Result]:
+        """Return the result of every pair."""
+        return {key: row.result for key, row in self.rows.items()}

@@ -1,0 +1,260 @@
+"""What is found before anything is written, and what is done about it; in virtual time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import anyio
+import pytest
+
+from bulkshare.engine import Engine, Preflight
+from bulkshare.model import Image, Limits, Orders, Reply, Request, Result, Want
+from tests.engine.bench import ACCOUNT, Bench
+from tests.engine.fakes import response
+
+PRIVATE = "the image is private; `openstack image set --shared` opens it, or `make_shared: true` in the plan"
+
+
+def about(want: Want = Want.MEMBER, **image: Any) -> Bench:
+    """Return a bench with two images and ten projects; `image` is what is told of the first."""
+    bench = Bench()
+    bench.plan(2, 10, want)
+    bench.cloud.images["i00"] = image
+    return bench
+
+
+@pytest.mark.parametrize(
+    ("image", "reason"),
+    [
+        ({"visibility": "private"}, PRIVATE),
+        ({"visibility": "public"}, "the image is public: every project can use it, and it takes no members"),
+        ({"visibility": "community"}, "the image is community: every project can use it, and it takes no members"),
+        ({"status": "queued"}, "the image is queued, not active"),
+        ({"status": "deactivated"}, "the image is deactivated, not active"),
+        ({"owner": "theirs"}, "the image is not ours but project theirs's"),
+        ({"status": "queued", "os_hidden": True}, "the image is queued, not active"),
+    ],
+)
+def test_what_can_not_be_shared_is_not_tried(image: dict[str, Any], reason: str) -> None:
+    """All pairs of the image are skipped with the reason, without a write; the other image is not concerned."""
+    bench = about(**image)
+    bench.run()
+    assert bench.totals() == {Result.SKIPPED: 10, Result.SHARED: 10}
+    assert bench.cloud.count("POST", among="/i00/") == 0
+    assert bench.reasons() == {reason: {f"p{number:03}" for number in range(10)}}
+
+
+def test_a_dry_run_finds_the_same() -> None:
+    """What stays pending is what would be sent: nothing of an image that takes no members."""
+    bench = about(status="queued")
+    bench.run(Preflight.ALWAYS, share=False)
+    assert bench.totals() == {Result.SKIPPED: 10, Result.PENDING: 10}
+
+
+def test_images_are_asked_about_together() -> None:
+    """120 images are three requests; nothing is known of one that the cloud does not tell, and nothing assumed."""
+    bench = Bench()
+    bench.plan(99, 2)
+    bench.ledger.enqueue_all([(f"j{number:02}", "p000") for number in range(21)])
+    bench.cloud.untold = {"j00"}
+    bench.run()
+    assert bench.totals() == {Result.SHARED: 219}
+    assert bench.cloud.count("GET", among="/v2/images?") == 3 + 1, "and one for the hidden among those not found"
+    assert (len(bench.observer.images), bench.observer.done) == (119, 120)
+
+
+def test_a_service_with_small_pages_is_followed() -> None:
+    """A service that tells ten images at a time is asked for the next ones."""
+    bench = Bench()
+    bench.plan(25, 2)
+    bench.cloud.page = 10
+    bench.run()
+    assert len(bench.observer.images) == 25
+
+
+def test_where_images_are_not_told_the_first_request_tells() -> None:
+    """A refused list of images is no reason not to try."""
+    bench = Bench()
+    bench.plan(3, 5)
+    bench.cloud.script = lambda request, _count: response(403) if "?id=" in request.path else None
+    bench.run()
+    assert bench.totals() == {Result.SHARED: 15}
+
+
+def test_what_was_chosen_for_what_it_is_is_not_asked_about() -> None:
+    """A plan that chose queued images has them shared, and no image that is known is asked for again."""
+    bench = Bench()
+    bench.plan(2, 5)
+    bench.images = {
+        "i00": Image("i00", status="queued", visibility="shared", owner="ours"),
+        "i01": Image("i01", status="active", visibility="public", owner="ours"),
+    }
+    bench.run()
+    assert bench.totals() == {Result.SHARED: 5, Result.SKIPPED: 5}
+    assert bench.cloud.count("GET", among="/v2/images?") == 0
+    assert [image.id for image in bench.observer.images] == ["i00", "i01"]
+
+
+def test_without_preflight_nothing_is_asked() -> None:
+    """Neither who is a member nor what the images are."""
+    bench = about(status="queued")
+    bench.run(Preflight.NEVER)
+    assert (bench.cloud.count("GET"), bench.cloud.count("POST")) == (0, 20)
+
+
+def test_an_admin_may_share_what_is_not_ours() -> None:
+    """With the role admin whose image it is does not matter."""
+    bench = about(owner="theirs")
+    bench.account = replace(ACCOUNT, admin=True)
+    bench.run()
+    assert bench.totals() == {Result.SHARED: 20}
+
+
+def test_the_owner_is_skipped() -> None:
+    """A share with the image's own project does nothing; Glance would take it all the same."""
+    bench = about(owner="ours")
+    bench.ledger.enqueue_all([("i00", "ours"), ("i01", "ours")])
+    bench.run()
+    assert bench.totals() == {Result.SHARED: 21, Result.SKIPPED: 1}
+    assert bench.reasons() == {"is the image's owner": {"ours"}}
+
+
+@pytest.mark.parametrize("want", [Want.MEMBER, Want.ACCEPTED])
+def test_an_image_over_quota_is_not_begun(want: Want) -> None:
+    """Where not all fit none is sent, but those that are members are accepted."""
+    bench = Bench(limits=Limits(members_per_image=9))
+    bench.plan(1, 10, want)
+    bench.cloud.members = {("i00", "p000"), ("i00", "p001"), ("i00", "other")}
+    bench.run()
+    assert bench.totals() == {Result.ALREADY: 2, Result.SKIPPED: 8}
+    assert set(bench.reasons()) == {"needs 11, has 3 of 9 members"}
+    assert {request.method for _, request in bench.cloud.sent} == ({"GET", "PUT"} if want else {"GET"})
+
+
+@pytest.mark.parametrize("want", [Want.MEMBER, Want.ACCEPTED])
+def test_an_image_is_filled_up_to_its_quota(want: Want) -> None:
+    """As ordered, as many as fit are added, in order, and the rest is skipped; the owner takes no place."""
+    bench = Bench(limits=Limits(members_per_image=9))
+    bench.plan(1, 10, want)
+    bench.ledger.enqueue_all([("i00", "ours")], want)
+    bench.orders = {"i00": Orders(fill=True)}
+    bench.cloud.images["i00"] = {"owner": "ours"}
+    bench.cloud.members = {("i00", "p008"), ("i00", "other")}
+    bench.run()
+    assert bench.totals() == {Result.ALREADY: 1, Result.SHARED: 7, Result.SKIPPED: 3}
+    assert bench.reasons() == {"needs 11, has 2 of 9 members": {"p007", "p009"}, "is the image's owner": {"ours"}}
+    assert len(bench.cloud.members) == 9
+
+
+def test_a_quota_that_the_cloud_does_not_have_is_none() -> None:
+    """An image with more members than the quota shows that the cloud has another one."""
+    bench = Bench(limits=Limits(members_per_image=9))
+    bench.plan(1, 10)
+    bench.cloud.members = {("i00", f"x{number}") for number in range(10)}
+    bench.run()
+    assert bench.totals() == {Result.SHARED: 10}
+
+
+def test_the_quota_of_an_image_with_unknown_members_is_told_by_the_cloud() -> None:
+    """What is not known can't be over anything."""
+    bench = Bench(limits=Limits(members_per_image=9))
+    bench.plan(1, 10)
+    bench.run(Preflight.NEVER)
+    assert bench.totals() == {Result.SHARED: 10}
+
+
+def test_a_private_image_is_opened_first() -> None:
+    """One PATCH, and then it takes members, accepted where that is wanted."""
+    bench = about(Want.OPENED | Want.ACCEPTED, visibility="private")
+    bench.run()
+    assert bench.totals() == {Result.SHARED: 20}
+    assert bench.cloud.count("PATCH") == 1
+    assert [name for name, _ in bench.observer.phases] == ["listing", "inspecting", "opening", "sharing"]
+    assert list(bench.observer.openings) == ["i00"]
+    assert set(bench.cloud.statuses.values()) == {"accepted"}
+
+
+def test_without_preflight_a_private_image_is_opened_all_the_same() -> None:
+    """Only images that may have to be opened are asked about."""
+    bench = about(Want.OPENED, visibility="private")
+    bench.run(Preflight.NEVER)
+    assert bench.totals() == {Result.SHARED: 20}
+    assert (bench.cloud.count("GET"), bench.cloud.count("PATCH")) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("status", "result", "reason"),
+    [
+        (403, Result.SKIPPED, "the image can't be made shared: 403: no"),
+        (500, Result.FAILED, "not known whether the image was made shared: 500: no"),
+    ],
+)
+def test_an_image_that_can_not_be_opened_is_not_tried(status: int, result: Result, reason: str) -> None:
+    """All its pairs are told so."""
+    bench = about(Want.OPENED, visibility="private")
+    bench.cloud.script = lambda request, _count: (
+        response(status, {"message": "no"}) if request.method == "PATCH" else None
+    )
+    bench.run()
+    assert bench.totals() == {result: 10, Result.SHARED: 10}
+    assert list(bench.reasons()) == [reason]
+    assert bench.cloud.count("PATCH") == (1 if status == 403 else bench.policy.attempts)
+
+
+def test_a_service_that_shares_private_images_is_let() -> None:
+    """Where a private image's members could be listed, it takes members: the cloud is an older one."""
+    bench = Bench()
+    bench.plan(1, 10)
+    bench.cloud.script = lambda request, _count: (
+        response(200, {"images": [{"id": "i00", "visibility": "private", "status": "active"}]})
+        if "?id=" in request.path
+        else None
+    )
+    bench.run()
+    assert bench.totals() == {Result.SHARED: 10}
+
+
+@pytest.mark.parametrize("at", ["/members", "?id="])
+def test_a_stop_before_the_writes_decides_nothing(at: str) -> None:
+    """The rest stays pending, only the plan knows whether that is all, and the next run goes on."""
+    bench = about(status="queued")
+    bench.cloud.latency_seconds = 1.0
+
+    async def stop(engine: Engine) -> None:
+        while not bench.cloud.count("GET", among=at):
+            await anyio.sleep(0.1)
+        engine.stop()
+
+    bench.run(beside=stop)
+    assert bench.engine.interrupted
+    assert not bench.ledger.enqueued
+    assert bench.cloud.count("POST") == 0
+    assert bench.totals() == {Result.PENDING: 20}
+    bench.run()
+    assert bench.ledger.enqueued
+    assert bench.totals() == {Result.SKIPPED: 10, Result.SHARED: 10}
+
+
+def test_listing_waits_for_an_endpoint_that_is_down() -> None:
+    """Attempts are used up only while the endpoint answers somebody: after the outage all images are listed."""
+    bench = Bench(through_pace=True)
+    bench.plan(3, 10)
+    bench.cloud.members = set(bench.ledger.rows)
+
+    def outage(_request: Request, _count: int) -> Reply | None:
+        return response(503) if anyio.current_time() < 1120.0 else None
+
+    bench.cloud.script = outage
+    bench.run()
+    assert bench.totals() == {Result.ALREADY: 30}
+    assert bench.cloud.count("POST") == 0
+
+
+def test_a_listing_that_fails_for_ever_ends() -> None:
+    """With the endpoint answering its probes, it is the listing's own trouble."""
+    bench = Bench(through_pace=True)
+    bench.plan(1, 10)
+    bench.cloud.script = lambda request, _count: response(500) if request.path.endswith("/members") else None
+    bench.run()
+    assert bench.totals() == {Result.FAILED: 10}

@@ -1,0 +1,187 @@
+"""Pruning: what is too much is told, then removed, before anything is added; in virtual time."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+
+from bulkshare.engine import Engine, Preflight
+from bulkshare.model import Fault, FaultKind, Limits, Orders, Reply, Request, Result, Step, Want
+from tests.engine.bench import Bench
+from tests.engine.fakes import response
+
+EXTRA = {("i00", f"x{number}") for number in range(5)}
+
+
+def pruning(projects: int = 10, extra: int = 5) -> Bench:
+    """Return a bench with one image, of which half the projects are members already, with members too many."""
+    bench = Bench()
+    bench.plan(1, projects)
+    planned = [member_id for _, member_id in bench.ledger.rows]
+    bench.orders = {"i00": Orders(prune=True, kept=frozenset({*planned, "friend"}))}
+    bench.cloud.members = {("i00", name) for name in [*planned[: projects // 2], *(f"x{n}" for n in range(extra))]}
+    return bench
+
+
+def test_members_too_many_are_removed() -> None:
+    """They are told before any write, removed before others are added, and those to keep stay."""
+    bench = pruning()
+    bench.cloud.statuses["i00", "friend"] = "pending"
+    bench.run()
+    assert bench.totals() == {Result.ALREADY: 5, Result.SHARED: 5, Result.REMOVED: 5}
+    assert {member for _, member in bench.cloud.members} == {*(f"p{n:03}" for n in range(10)), "friend"}
+    assert bench.observer.extras == [("i00", [f"x{n}" for n in range(5)])]
+    assert bench.observer.phases == [("listing", 1), ("inspecting", 1), ("removing", 5), ("sharing", 5)]
+    methods = [request.method for _, request in bench.cloud.sent]
+    assert methods == ["GET", "GET", *["DELETE"] * 5, *["POST"] * 5]
+    row = bench.ledger.rows["i00", "x0"]
+    assert (row.want, row.http_status, row.attempts) == (Want.GONE, 204, 1)
+
+
+def test_the_steady_state_is_one_listing() -> None:
+    """Where nothing is too much a run that prunes sends one GET for the image."""
+    bench = pruning()
+    bench.run()
+    bench.again()
+    bench.run()
+    assert len(bench.cloud.sent) == 1
+    assert bench.observer.extras == []
+
+
+@pytest.mark.parametrize("preflight", list(Preflight))
+def test_an_image_whose_pairs_are_done_is_pruned_as_well(preflight: Preflight) -> None:
+    """An image with one pair, or with none left to do, is listed all the same: else nobody knows who is too much."""
+    bench = pruning(projects=1)
+    bench.run(preflight)
+    assert {member for _, member in bench.cloud.members} == {"p000"}
+    bench.cloud.statuses["i00", "late"] = "pending"
+    bench.run(preflight)
+    assert {member for _, member in bench.cloud.members} == {"p000"}
+
+
+def test_a_dry_run_tells_and_removes_nothing() -> None:
+    """What stays pending is what would be removed, and added."""
+    bench = pruning()
+    bench.run(Preflight.ALWAYS, share=False)
+    assert {request.method for _, request in bench.cloud.sent} == {"GET"}
+    assert bench.totals() == {Result.ALREADY: 5, Result.PENDING: 10}
+    assert bench.observer.extras
+    assert bench.ledger.enqueued
+
+
+@pytest.mark.parametrize(("extra", "removed"), [(2, True), (3, False)])
+def test_more_than_the_limit_stops_before_the_first(extra: int, removed: bool) -> None:  # noqa: FBT001  a table
+    """Of 20 members two may go with 10 %; of 21 three may not, and none does."""
+    bench = pruning(36, extra)
+    bench.prune_limit = 0.1
+    bench.run()
+    assert bench.cloud.count("DELETE") == (extra if removed else 0)
+    assert bench.totals().get(Result.REMOVED, 0) == (extra if removed else 0)
+    told = (
+        {} if removed else {"3 of 21 members would be removed, more than the prune limit of 10 %": {"x0", "x1", "x2"}}
+    )
+    assert bench.reasons() == told
+    assert bench.totals()[Result.SHARED] == 18, "the others are not concerned"
+
+
+def test_who_is_gone_already_is_absent() -> None:
+    """A 404 is clarified by a GET; then there is nothing to remove."""
+    bench = pruning()
+
+    def leave(request: Request, _count: int) -> Reply | None:
+        if request.method == "DELETE":
+            bench.cloud.statuses.pop(("i00", "x3"), None)
+        return None
+
+    bench.cloud.script = leave
+    bench.run()
+    assert bench.ledger.rows["i00", "x3"].result is Result.ABSENT
+    assert bench.totals() == {Result.ALREADY: 5, Result.SHARED: 5, Result.REMOVED: 4, Result.ABSENT: 1}
+    assert bench.cloud.count("GET", among="/members/x3") == 1
+
+
+def test_a_removal_whose_answer_is_lost_is_asked_about() -> None:
+    """The member is gone: one DELETE, one GET, and it was us."""
+    bench = pruning()
+
+    def remove_and_cut(request: Request, _count: int) -> Reply | None:
+        if request.method != "DELETE":
+            return None
+        bench.cloud.answer(request)
+        return Fault(FaultKind.LOST, "connection reset")
+
+    bench.cloud.script = remove_and_cut
+    bench.run()
+    assert bench.totals() == {Result.ALREADY: 5, Result.SHARED: 5, Result.REMOVED: 5}
+    assert bench.cloud.count("DELETE") == 5
+    assert "asked for, the member is gone" in bench.ledger.rows["i00", "x0"].reason
+
+
+def test_an_image_of_which_we_may_remove_nobody_costs_one_request() -> None:
+    """A 403 about the image skips its other removals; what is to be added is another matter."""
+    bench = pruning()
+    bench.cloud.script = lambda request, _count: (
+        response(403, {"message": "You are not authorized to complete delete_member action."})
+        if request.method == "DELETE"
+        else None
+    )
+    bench.run()
+    assert bench.totals() == {Result.ALREADY: 5, Result.SHARED: 5, Result.REJECTED: 1, Result.SKIPPED: 4}
+    assert bench.cloud.count("DELETE") == 1
+
+
+def test_what_is_removed_makes_room() -> None:
+    """At the quota, five that go let five others come."""
+    bench = pruning()
+    bench.limits = Limits(members_per_image=10)
+    bench.run()
+    assert bench.totals() == {Result.ALREADY: 5, Result.SHARED: 5, Result.REMOVED: 5}
+
+
+def test_after_a_stop_removal_goes_on_where_it_was() -> None:
+    """What is told and removed is so once, though the second run lists the image again."""
+    bench = pruning()
+    bench.limits = Limits(concurrency=1, members_per_image=0)
+    bench.cloud.latency_seconds = 1.0
+
+    async def stop(engine: Engine) -> None:
+        while bench.cloud.count("DELETE") < 2:
+            await anyio.sleep(0.1)
+        engine.stop()
+
+    bench.run(beside=stop)
+    assert bench.totals() == {Result.ALREADY: 5, Result.REMOVED: 2, Result.PENDING: 8}
+    bench.cloud.statuses.pop(("i00", "x4"))
+    bench.run()
+    assert bench.totals() == {Result.ALREADY: 5, Result.SHARED: 5, Result.REMOVED: 4, Result.ABSENT: 1}
+    assert len(bench.observer.extras) == 1
+
+
+def test_without_its_plan_a_run_ends_what_it_has_begun() -> None:
+    """Resumed without orders, what was to be removed is removed, and nobody else."""
+    bench = pruning()
+    bench.run(Preflight.ALWAYS, share=False)
+    bench.cloud.statuses["i00", "late"] = "pending"
+    bench.orders = {}
+    bench.run()
+    assert {member for _, member in bench.cloud.members} == {*(f"p{n:03}" for n in range(10)), "late"}
+
+
+def test_an_image_that_can_not_be_listed_is_not_pruned() -> None:
+    """Also not of members that an earlier listing found: nobody knows how many would be left."""
+    bench = pruning()
+
+    async def stop(engine: Engine) -> None:
+        while not bench.observer.extras:
+            await anyio.sleep(0.001)
+        engine.stop()
+
+    bench.run(beside=stop)
+    assert not bench.ledger.enqueued
+    bench.cloud.script = lambda request, _count: (
+        response(403) if request.method == "GET" and request.path.endswith("/members") else None
+    )
+    bench.run()
+    assert bench.cloud.count("DELETE") == 0
+    assert bench.totals() == {Result.ALREADY: 5, Result.SHARED: 5, Result.SKIPPED: 5}
+    assert Step.REMOVE not in {step for step, _ in bench.observer.answers}

@@ -1,0 +1,171 @@
+"""What is found about an image before anything is written: the table of findings."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bulkshare.model import Account, Image, Orders, Want
+from bulkshare.preflight import NOT_LISTED, Facts, Finding, Fit, Open, SkipPair, SkipRest, findings
+
+US = Account("cloud", "RegionOne", "https://images.example", "user", "project", "us")
+ADMIN = replace(US, admin=True)
+PRUNE = Orders(prune=True)
+FILL = Orders(fill=True)
+FINE = Image("i", status="active", visibility="shared", owner="us")
+PRIVATE = FINE._replace(visibility="private")
+QUEUED = FINE._replace(status="queued")
+OWNER = SkipPair("us", "is the image's owner")
+
+
+def found(orders: Orders = PRUNE, account: Account | None = US, **facts: Any) -> list[Finding]:
+    """Return what is found with a quota of 128 and a limit of 10 %."""
+    return findings(Facts("i", **facts), orders, account, members_per_image=128, prune_limit=0.1)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"to_add": 500},
+        {"image": FINE, "to_add": 500},
+        {"image": FINE, "members": 10, "to_add": 118, "to_remove": 1},
+        {"image": Image("i"), "members": 10, "to_add": 1},
+        {"image": PRIVATE, "members": 3, "to_add": 1},
+        {"image": PRIVATE, "to_add": 1},
+        {"image": QUEUED, "chosen": True, "to_add": 1},
+        {"image": FINE, "members": 200, "to_add": 100},
+        {"image": FINE, "members": 138, "to_add": 0, "to_remove": 10},
+    ],
+)
+def test_nothing_is_found(facts: dict[str, Any]) -> None:
+    """What is fine, and what is not known."""
+    assert found(**facts) == []
+
+
+@pytest.mark.parametrize(
+    ("image", "account", "words"),
+    [
+        (FINE._replace(visibility="public"), US, "is public"),
+        (FINE._replace(visibility="community"), ADMIN, "is community"),
+        (FINE._replace(owner="them"), US, "is not ours but project them's"),
+        (PRIVATE._replace(owner="them"), US, "is not ours but project them's"),
+        (PRIVATE, US, "is private; `openstack image set --shared` opens it, or `make_shared: true` in the plan"),
+    ],
+)
+def test_images_that_take_no_members(image: Image, account: Account, words: str) -> None:
+    """All pairs are skipped, removals too; there is nothing else to find."""
+    (rest,) = found(account=account, image=image, refused=True, to_add=500, to_remove=500, owner_to_add=True)
+    assert isinstance(rest, SkipRest)
+    assert words in rest.reason
+    assert rest.gone is None
+
+
+@pytest.mark.parametrize("account", [None, ADMIN])
+def test_whose_image_it_is_does_not_matter_to_all(account: Account | None) -> None:
+    """It does not to an admin, nor where nobody knows as whom we act."""
+    assert found(account=account, image=FINE._replace(owner="them"), to_add=1) == []
+
+
+def test_an_image_that_is_not_active() -> None:
+    """Nobody is added, but members may be removed."""
+    assert found(image=QUEUED, members=10, to_add=1, to_remove=1) == [
+        SkipRest("the image is queued, not active", gone=False)
+    ]
+
+
+def test_private_images_are_opened_where_that_is_wanted() -> None:
+    """Whether or not the cloud let us list them, before anything else."""
+    facts: dict[str, Any] = {"image": PRIVATE, "to_add": 2, "owner_to_add": True, "want": Want.OPENED | Want.ACCEPTED}
+    assert found(**facts) == found(**facts, refused=True) == [Open(), OWNER]
+
+
+@pytest.mark.parametrize(
+    ("members", "to_remove", "limit", "skipped"),
+    [
+        (30, 3, 0.1, False),
+        (29, 3, 0.1, True),
+        (100, 29, 0.29, False),
+        (1, 1, 0.1, True),
+        (1, 1, 1.0, False),
+        (5, 1, 0.0, True),
+    ],
+)
+def test_the_prune_limit(members: int, to_remove: int, limit: float, skipped: bool) -> None:  # noqa: FBT001  a table
+    """At the limit is within it, whatever floats make of that."""
+    facts = Facts("i", FINE, members=members, to_remove=to_remove)
+    told = findings(facts, PRUNE, US, members_per_image=0, prune_limit=limit)
+    assert bool(told) == skipped
+    if skipped:
+        why = f"{to_remove} of {members} members would be removed, more than the prune limit of {limit * 100:g} %"
+        assert told == [SkipRest(why, gone=True)]
+
+
+def test_removals_of_an_image_that_was_not_listed() -> None:
+    """Nobody knows how many would be left; but without orders an earlier invocation knew."""
+    assert found(image=FINE, to_remove=5) == [SkipRest(NOT_LISTED, gone=True)]
+    assert found(Orders(), image=FINE, to_remove=5) == []
+
+
+@pytest.mark.parametrize(
+    ("facts", "room", "reason"),
+    [
+        ({"members": 126, "to_add": 14}, 2, "needs 140, has 126 of 128 members"),
+        ({"members": 128, "to_add": 1}, 0, "needs 129, has 128 of 128 members"),
+        ({"members": 0, "to_add": 1500}, 128, "needs 1,500, has 0 of 128 members"),
+        ({"members": 126, "to_add": 14, "to_remove": 6}, 8, "needs 134, has 120 of 128 members when 6 are removed"),
+        ({"members": 60, "to_add": 80, "to_remove": 7}, 68, "needs 140, has 60 of 128 members"),
+    ],
+)
+def test_the_quota(facts: dict[str, Any], room: int, reason: str) -> None:
+    """All or nothing, or as many as fit; what is removed first makes room, where it may be."""
+    assert found(FILL._replace(prune=True), image=FINE, **facts)[-1] == Fit(room, reason)
+    assert found(PRUNE, **facts)[-1] == Fit(0, reason), "nothing but the listing has to be known"
+
+
+def test_the_owner_needs_no_room() -> None:
+    """129 projects, one of them the owner, fit."""
+    assert found(image=FINE, members=0, to_add=129, owner_to_add=True) == [OWNER]
+    assert found(image=FINE, members=0, to_add=130, owner_to_add=True) == [
+        OWNER,
+        Fit(0, "needs 129, has 0 of 128 members"),
+    ]
+
+
+@given(
+    st.builds(
+        Facts,
+        st.just("i"),
+        image=st.none()
+        | st.builds(
+            Image,
+            st.just("i"),
+            status=st.sampled_from([None, "active", "queued"]),
+            visibility=st.sampled_from([None, "shared", "private", "public"]),
+            owner=st.sampled_from([None, "us", "them"]),
+        ),
+        chosen=st.booleans(),
+        members=st.none() | st.integers(0, 200),
+        refused=st.booleans(),
+        to_add=st.integers(1, 200),
+        to_remove=st.integers(0, 200),
+        owner_to_add=st.booleans(),
+        want=st.sampled_from([Want.MEMBER, Want.OPENED]),
+    ),
+    st.builds(Orders, st.booleans(), st.booleans()),
+)
+def test_findings_hold_together(facts: Facts, orders: Orders) -> None:
+    """What is let through fits the quota and the limit, and every reason is in words."""
+    told = findings(facts, orders, US, members_per_image=128, prune_limit=0.1)
+    reasons = [finding.reason for finding in told if not isinstance(finding, Open)]
+    assert all(reasons)
+    rests = [finding.gone for finding in told if isinstance(finding, SkipRest)]
+    removed = 0 if {None, True} & set(rests) else facts.to_remove
+    fit = next((finding.room for finding in told if isinstance(finding, Fit)), facts.to_add)
+    added = 0 if {None, False} & set(rests) else fit - any(isinstance(finding, SkipPair) for finding in told)
+    if facts.members is not None and facts.members <= 128:
+        assert facts.members - removed + added <= 128
+        assert removed <= 0.1 * facts.members
