@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import stat
@@ -132,24 +133,35 @@ def _path_in(where: str) -> Path:
 
 
 def _prepare_file(path: Path, *, create: bool) -> None:
-    """See to it that the file is there and, when it is new, readable by its owner alone from the first byte."""
+    """See to it that the file is there and, when it is new, readable by its owner alone from the first byte.
+
+    A file that is there is not opened: to close it would drop the locks of every connection that this process has to
+    it (POSIX), and another process would take the log away under them (SQLite, "How To Corrupt", 2.2).
+    """
     if create:
         _make_directory_of(path)
     try:
-        handle = os.open(path, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0), 0o600)
-    except OSError as error:
-        if isinstance(error, FileNotFoundError) and not create:
+        mode = path.stat().st_mode
+    except FileNotFoundError as error:
+        if not create:
             raise LedgerError(f"there is no ledger {path}; the first run makes it, --ledger names another") from error
-        raise LedgerError(f"can't {_verb(path)} the ledger {path}: {error.strerror}; {ELSEWHERE}") from error
+        _make_file(path)
+        return
+    except OSError as error:
+        raise LedgerError(f"can't open the ledger {path}: {error.strerror}; {ELSEWHERE}") from error
+    if not stat.S_ISREG(mode):
+        raise LedgerError(f"can't open the ledger {path}: it is no regular file; {ELSEWHERE}")
+    if not os.access(path, os.R_OK | os.W_OK, effective_ids=os.access in os.supports_effective_ids):
+        raise LedgerError(f"can't open the ledger {path}: {os.strerror(errno.EACCES)}; {ELSEWHERE}")
+
+
+def _make_file(path: Path) -> None:
     try:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise LedgerError(f"can't open the ledger {path}: it is no regular file; {ELSEWHERE}")
-    finally:
-        os.close(handle)
-
-
-def _verb(path: Path) -> str:
-    return "open" if os.path.lexists(path) else "make"
+        os.close(os.open(path.resolve(), os.O_RDWR | os.O_CLOEXEC | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        return  # another process was quicker
+    except OSError as error:
+        raise LedgerError(f"can't make the ledger {path}: {error.strerror}; {ELSEWHERE}") from error
 
 
 def _make_directory_of(path: Path) -> None:

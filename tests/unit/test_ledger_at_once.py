@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import sqlite3
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -39,6 +41,19 @@ def ledger(place: Path) -> Iterator[SqlLedger]:
     opened = SqlLedger.open(str(place))
     yield opened
     opened.close()
+
+
+def test_a_second_handle_takes_no_locks_away(ledger: SqlLedger, place: Path) -> None:
+    """Another process that comes and goes sees what the first handle has written, and leaves its log alone."""
+    run = begin(ledger)
+    ledger.enqueue(run.id, [Block("i", ["p1", "p2"])])
+    SqlLedger.open(str(place)).close()
+    for member_id in ("p1", "p2"):
+        look = "import sqlite3, sys; print(sqlite3.connect(sys.argv[1]).execute(sys.argv[2]).fetchone()[0])"
+        query = "SELECT count(*) FROM pairs WHERE result IS NOT NULL"
+        ledger.settle(run.id, [outcome("i", member_id)])
+        seen = subprocess.run([sys.executable, "-c", look, place, query], capture_output=True, text=True, check=True)
+        assert int(seen.stdout) == {"p1": 1, "p2": 2}[member_id]
 
 
 def test_threads_with_handles_of_their_own(place: Path) -> None:
