@@ -20,25 +20,30 @@ def check_members(voyage: Voyage) -> None:
     assert set(voyage.rows) == PAIRS
     doubled = {pair for pair, rows in voyage.rows.items() if len(rows) != 1}
     assert not doubled, f"rows that are there twice: {doubled}"
-    assert {(row.image_id, row.member_id) for row in voyage.outcomes} == PAIRS
-    assert len(voyage.outcomes) == len(PAIRS)
-    for row in voyage.outcomes:
-        pair = row.image_id, row.member_id
+    outcomes = {(row.image_id, row.member_id): row for row in voyage.outcomes}
+    assert set(outcomes) == PAIRS | voyage.task.extra
+    assert len(voyage.outcomes) == len(outcomes)
+    for pair in PAIRS:
+        row = outcomes[pair]
         assert row.result in AS_PLANNED, row
         assert (row.status, row.schema) == (voyage.rows[pair][0], "/v2/schemas/member"), row
         assert None not in (row.created_at, row.updated_at, row.settled_at, row.http_status), row
+        before = voyage.task.present.get(pair)
+        assert row.status == ("accepted" if pair in voyage.task.to_accept else before or "pending"), row
         # Who added it can be unknown where the image's members could not be listed; then the reason says so.
-        exact = Result.ALREADY if pair in voyage.present else Result.SHARED
+        exact = Result.SHARED if before is None else Result.ALREADY
         assert row.result is exact or row.reason, f"not {exact}, and no reason told: {row}"
+    assert {outcomes[pair].result for pair in voyage.task.extra} <= {Result.REMOVED}
 
 
 def check_definite_answers(voyage: Voyage) -> None:
-    """Once the server has said of a pair, without any fault, that it is there, no POST of it comes."""
+    """Once the server has said of a pair, without any fault, that it is as it is to be, it is not told again."""
     settled = set()
     for seen in voyage.seen:
-        assert seen.method != "POST" or seen.pair not in settled, f"POSTed again after a definite answer: {seen}"
-        if seen.pair is not None and (seen.answer == 200 or (seen.method == "POST" and seen.answer == 409)):
-            settled.add(seen.pair)
+        assert (seen.method, seen.pair) not in settled, f"sent again after a definite answer: {seen}"
+        if seen.answer in {200, 204} or (seen.method == "POST" and seen.answer == 409):
+            settled.add((seen.method if seen.method != "GET" else "POST", seen.pair))
+        settled -= {("POST", None)}  # listings, and searches for images
 
 
 def check_rate(voyage: Voyage, rate: float) -> None:

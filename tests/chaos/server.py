@@ -10,79 +10,29 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
-import socket
-import struct
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from urllib.parse import parse_qsl
+
+from tests.chaos.connection import Connection
+from tests.chaos.weather import FAULTS, HOST
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Mapping
     from types import TracebackType
 
-HOST = "127.0.0.1"
+    from tests.chaos.weather import Fault, Weather
+
 DECK = 100  # requests among which the share of faults is exact
 PAGE = b"<html><head><title>Gateway</title></head><body><h1>Please wait</h1></body></html>\n"
 HUGE = b'{"message": "' + b"A" * (3 << 19) + b'"}'  # half again as much as a client should read
-DRIPS = 8
+SHARED = {"visibility": "shared", "status": "active"}
 CREATED = "2026-01-02T03:04:05Z"
-REASONS = {
-    200: "OK",
-    401: "Unauthorized",
-    404: "Not Found",
-    409: "Conflict",
-    429: "Slow",
-    500: "No",
-    502: "Bad Gateway",
-}
 
 Pair = tuple[str, str]
-
-
-class Fault(NamedTuple):
-    """What goes wrong with one request.
-
-    `how` is the face it has for the client. `commits` is when a POST takes effect: "never", "before" the client sees
-    the fault, or "late", up to `late_seconds` after that.
-    """
-
-    how: str
-    commits: str = "never"
-    status: int = 0
-    retry_after: str | None = None
-
-
-FAULTS: tuple[Fault, ...] = (
-    Fault("status", "never", 500),
-    Fault("status", "before", 500),
-    Fault("status", "never", 503),
-    Fault("status", "never", 503, "0"),
-    Fault("status", "never", 503, "2"),
-    Fault("status", "never", 429),
-    Fault("status", "never", 429, "1"),
-    Fault("status", "never", 502),
-    Fault("status", "before", 502),
-    Fault("status", "before", 504),
-    Fault("status", "late", 504),
-    Fault("reset", "never"),
-    Fault("reset", "before"),
-    Fault("reset", "late"),
-    Fault("hang", "never"),
-    Fault("hang", "before"),
-    Fault("hang", "late"),
-    Fault("drip", "before"),
-    Fault("drip for ever", "before"),
-    Fault("truncate", "before"),
-    Fault("proxy page", "never"),
-    Fault("proxy page", "before"),
-    Fault("other member", "never"),
-    Fault("other member", "before"),
-    Fault("other image", "never"),
-    Fault("cut JSON", "before"),
-    Fault("gzip rubbish", "before"),
-    Fault("huge", "before"),
-)
 
 
 class Seen(NamedTuple):
@@ -91,27 +41,8 @@ class Seen(NamedTuple):
     at: float  # on the event loop's clock
     method: str
     path: str
-    pair: Pair | None  # of a POST and of a GET of one member
+    pair: Pair | None  # of what is not about a whole image, or about none
     answer: int
-
-
-@dataclass(frozen=True, slots=True)
-class Weather:
-    """How bad it gets: the share of requests with a fault, when an outage begins and of which kind, token lifetime.
-
-    `late_seconds` is how long a POST may be at work after the client was told, or gave up. `client_seconds` is when a
-    client gives up. With `token_uses` a token is good for that many requests.
-    """
-
-    faults: float = 0.1
-    outage: str | None = None  # "refused", "silent" or "503"
-    outage_at: float = 0.2
-    outage_seconds: float = 5.0
-    token_uses: int | None = None
-    latency_seconds: float = 0.02
-    late_seconds: float = 2.0
-    client_seconds: float = 10.0
-    host: str = HOST  # the name under which the client looks for it
 
 
 @dataclass(slots=True)
@@ -120,9 +51,16 @@ class Rows:
 
     rows: dict[Pair, list[str]] = field(default_factory=dict)
 
-    def insert(self, pair: Pair) -> None:
-        """Insert without looking, as the second half of a POST does."""
-        self.rows.setdefault(pair, []).append("pending")
+    def change(self, method: str, pair: Pair) -> None:
+        """Do what a request asks for without looking, as its second half does. A DELETE deletes one row."""
+        if method == "POST":
+            self.rows.setdefault(pair, []).append("pending")
+        elif method == "PUT" and pair in self.rows:
+            self.rows[pair] = ["accepted" for _ in self.rows[pair]]
+        elif method == "DELETE" and pair in self.rows:
+            self.rows[pair].pop()
+            if not self.rows[pair]:
+                del self.rows[pair]
 
     def document(self, pair: Pair) -> dict[str, str]:
         """Return a member as the API shows it."""
@@ -142,9 +80,9 @@ class FaultyCloud:
     `seen` has every request. `token` is the one that is accepted; `issue` replaces it.
     """
 
-    def __init__(self, weather: Weather, seed: int, present: Iterable[Pair] = ()) -> None:
+    def __init__(self, weather: Weather, seed: int, present: Mapping[Pair, str]) -> None:
         self.weather = weather
-        self.table = Rows({pair: ["accepted"] for pair in present})
+        self.table = Rows({pair: [status] for pair, status in present.items()})
         self.seen: list[Seen] = []
         self.injected: Counter[str] = Counter()
         self.tokens = 0
@@ -235,7 +173,8 @@ class FaultyCloud:
             connection.answer(401, b"")
             return
         fault = self._draw()
-        work = Work(self, connection, self._random.uniform(0.5, 1.5) * self.weather.latency_seconds)
+        seconds = self._random.uniform(0.5, 1.5) * self.weather.latency_seconds
+        work = Work(self, connection, seconds, path.partition("?")[2])
         status = work.begin(method, image_id, pair, fault, self._random)
         self.seen.append(Seen(now, method, path, pair, 0 if fault else status))
 
@@ -243,32 +182,42 @@ class FaultyCloud:
 class Work:
     """One request at work. What it does to the members happens whether or not anybody waits for the answer."""
 
-    def __init__(self, cloud: FaultyCloud, connection: Connection, seconds: float) -> None:
+    def __init__(self, cloud: FaultyCloud, connection: Connection, seconds: float, query: str) -> None:
         self._cloud = cloud
+        self._images_asked_for = dict(parse_qsl(query)).get("id", "").removeprefix("in:").split(",")
         self._connection = connection
         self._seconds = seconds
         self._loop = asyncio.get_running_loop()
 
     def begin(self, method: str, image_id: str, pair: Pair | None, fault: Fault | None, random: Random) -> int:
         """Look at what is there, plan the rest, and return the status of the true answer."""
-        rows = self._cloud.table.rows
-        status, inserts = 200, False
-        if method == "POST":
-            assert pair is not None
-            status, inserts = (409, False) if pair in rows else (200, True)
-        elif pair is not None:
-            status = 200 if pair in rows else 404
-        if inserts and pair is not None and (fault is None or fault.commits == "before"):
-            self._loop.call_later(self._seconds, self._cloud.table.insert, pair)
-        if inserts and pair is not None and fault is not None and fault.commits == "late":
+        status = self._status(method, pair)
+        change = self._change(method, pair) if status in {200, 204} and method != "GET" else None
+        if change is not None and fault is not None and fault.commits == "late":
             told = self._cloud.weather.client_seconds if fault.how == "hang" else self._seconds
-            self._loop.call_later(
-                told + random.uniform(0, self._cloud.weather.late_seconds), self._cloud.table.insert, pair
-            )
+            self._loop.call_later(told + random.uniform(0, self._cloud.weather.late_seconds), change)
         if fault is not None:
             self._cloud.injected[f"{fault.how} {fault.status or ''}".strip()] += 1
-        self._loop.call_later(self._seconds, self._tell, status, image_id, pair, fault, random)
+
+        def end() -> None:
+            if change is not None and (fault is None or fault.commits == "before"):
+                change()
+            self._tell(status, image_id, pair, fault, random)
+
+        self._loop.call_later(self._seconds, end)
         return status
+
+    def _status(self, method: str, pair: Pair | None) -> int:
+        there = pair is None or pair in self._cloud.table.rows
+        if method == "POST":
+            return 409 if there else 200
+        if not there:
+            return 404
+        return 204 if method == "DELETE" else 200
+
+    def _change(self, method: str, pair: Pair | None) -> Callable[[], None]:
+        assert pair is not None
+        return partial(self._cloud.table.change, method, pair)
 
     def _tell(self, status: int, image_id: str, pair: Pair | None, fault: Fault | None, random: Random) -> None:
         body = self._body(status, image_id, pair)
@@ -317,81 +266,9 @@ class Work:
             there = [known for known in table.rows if known[0] == image_id]
             document = {"members": [table.document(known) for known in there for _ in table.rows[known]]}
         elif status == 200:
-            document = {"images": []}
+            document = {"images": [{"id": known, **SHARED} for known in self._images_asked_for if known]}
+        elif status == 204:
+            return b""
         else:
             document = {"message": "Not so.<br />", "code": f"{status} x", "title": "x"}
         return json.dumps(document).encode()
-
-
-class Connection(asyncio.Protocol):
-    """One client's connection: HTTP/1.1 with keep-alive, one request at a time, as much of it as is needed."""
-
-    def __init__(self, cloud: FaultyCloud) -> None:
-        self._cloud = cloud
-        self._transport: asyncio.Transport | None = None
-        self._received = b""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Remember the connection."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        self._cloud.connections.add(self)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection; its requests go on."""
-        del exc
-        self._transport = None
-        self._cloud.connections.discard(self)
-
-    def data_received(self, data: bytes) -> None:
-        """Hand a request over once it is complete."""
-        self._received += data
-        head, found, rest = self._received.partition(b"\r\n\r\n")
-        if not found:
-            return
-        first, *lines = head.decode("latin-1").split("\r\n")
-        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-        length = int(headers.get("content-length", "0"))
-        if len(rest) < length:
-            return
-        self._received = rest[length:]
-        method, path, _ = first.split(" ")
-        self._cloud.serve(self, method, path, headers.get("x-auth-token", ""), rest[:length])
-
-    def answer(self, status: int, body: bytes, extra: dict[str, str] | None = None) -> None:
-        """Send a whole answer."""
-        self._write(self._head(status, len(body), extra) + body)
-
-    def truncate(self, status: int, body: bytes) -> None:
-        """Send half a body, and end."""
-        self._write(self._head(status, len(body)) + body[: len(body) // 2])
-        if self._transport is not None:
-            self._transport.close()
-
-    def drip(self, status: int, body: bytes, seconds: float) -> None:
-        """Send the body in small pieces, that long apart."""
-        self._write(self._head(status, len(body)))
-        step = -(-len(body) // DRIPS)
-        loop = asyncio.get_running_loop()
-        for number in range(DRIPS):
-            loop.call_later(number * seconds, self._write, body[number * step : (number + 1) * step])
-
-    def reset(self) -> None:
-        """End the connection with a TCP reset."""
-        if self._transport is not None:
-            connection = self._transport.get_extra_info("socket")
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self._transport.abort()
-
-    def _write(self, data: bytes) -> None:
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(data)
-
-    @staticmethod
-    def _head(status: int, length: int, extra: dict[str, str] | None = None) -> bytes:
-        headers = {"Content-Type": "application/json", "Content-Length": str(length), **(extra or {})}
-        lines = [
-            f"HTTP/1.1 {status} {REASONS.get(status, 'x')}",
-            *(f"{name}: {value}" for name, value in headers.items()),
-        ]
-        return ("\r\n".join(lines) + "\r\n\r\n").encode()

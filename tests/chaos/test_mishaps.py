@@ -17,8 +17,8 @@ from bulkshare.model import Fault, FaultKind
 from tests.chaos.checks import check_definite_answers, check_members, check_rate
 from tests.chaos.clock import wall
 from tests.chaos.served import ServedSandbox
-from tests.chaos.server import HOST, Weather
 from tests.chaos.voyage import DEFAULT_LIMITS, PAIRS, sail
+from tests.chaos.weather import HOST, Weather
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -13,16 +13,17 @@ import anyio
 from bulkshare.engine import Engine
 from bulkshare.identity import Identified
 from bulkshare.ledger import SqlLedger
-from bulkshare.model import Account, Block, Connection, Limits, Outcome, Reply, Request, RetryPolicy
+from bulkshare.model import Account, Block, Connection, Limits, Orders, Outcome, Reply, Request, RetryPolicy, Want
 from bulkshare.pacing import Breaker, Paced
 from bulkshare.transport import HttpTransport
 from tests.chaos.clock import run_over_sockets, wall
-from tests.chaos.server import HOST, FaultyCloud, Pair, Seen, Weather
+from tests.chaos.server import FaultyCloud, Pair, Seen
+from tests.chaos.weather import HOST, Weather
 from tests.engine.fakes import Recording
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
     from pathlib import Path
 
@@ -36,6 +37,52 @@ PAIRS: frozenset[Pair] = frozenset((image, member) for image, members in PLAN.it
 DEFAULT_LIMITS = Limits(rate=1000.0)
 # More tries than a user gets: with so many seeds one in a million happens, and a pair that fails is no false report.
 POLICY = RetryPolicy(attempts=20)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a seed has to do: members that are there before, and images that are accepted and pruned besides."""
+
+    present: Mapping[Pair, str]  # with their status
+    accepted: frozenset[str] = frozenset()
+    pruned: frozenset[str] = frozenset()
+
+    @classmethod
+    def draw(cls, random: Random, *, acts: bool) -> Task:
+        """Draw the members that are there; with `acts` half of the images are to be accepted, half pruned."""
+        there = random.sample(sorted(PAIRS), random.choice((0, 0, 50, 250)))
+        if not acts:
+            return cls(dict.fromkeys(there, "accepted"))
+        pruned = random.sample(sorted(PLAN), IMAGES // 2)
+        there += [(image, f"extra-{number:03}") for image in pruned for number in range(random.randrange(20))]
+        statuses = {pair: random.choice(("pending", "accepted", "rejected")) for pair in there}
+        return cls(statuses, frozenset(random.sample(sorted(PLAN), IMAGES // 2)), frozenset(pruned))
+
+    @property
+    def extra(self) -> frozenset[Pair]:
+        """The members that are to be removed."""
+        return frozenset(self.present) - PAIRS
+
+    @property
+    def to_accept(self) -> frozenset[Pair]:
+        """The pairs that need a PUT."""
+        return frozenset(
+            pair for pair in PAIRS if pair[0] in self.accepted and self.present.get(pair, "pending") == "pending"
+        )
+
+    @property
+    def jobs(self) -> int:
+        """How many writes it takes."""
+        return len(PAIRS - set(self.present)) + len(self.to_accept) + len(self.extra)
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield what is to be enqueued."""
+        for image_id, member_ids in PLAN.items():
+            yield Block(image_id, member_ids, Want.ACCEPTED if image_id in self.accepted else Want.MEMBER)
+
+    def orders(self) -> dict[str, Orders]:
+        """Return what is ordered of the images."""
+        return {image_id: Orders(prune=True, kept=frozenset(PLAN[image_id])) for image_id in self.pruned}
 
 
 @dataclass
@@ -80,7 +127,7 @@ class Voyage(NamedTuple):
     outcomes: list[Outcome]
     seen: list[Seen]
     left: list[float]  # when each request left
-    present: frozenset[Pair]  # before the run
+    task: Task
     injected: Counter[str]
     virtual_seconds: float
     cpu_seconds: float
@@ -94,10 +141,13 @@ def sail(
     *,
     clock: Callable[[], datetime] = wall,
     layer: Callable[[Transport], Transport] = lambda transport: transport,
+    acts: bool = False,
 ) -> Voyage:
-    """Run the plan once, in virtual time. `layer` may come between the pace and the network."""
+    """Run the plan once, in virtual time. `layer` may come between the pace and the network; `acts` as in `Task`."""
     began = time.process_time()
-    voyage = run_over_sockets(_sail(folder, seed, weather, limits, clock, layer))
+    random = Random(seed)
+    task = Task.draw(random, acts=acts)
+    voyage = run_over_sockets(_sail(folder, seed, weather, limits, clock, layer, task, random))
     return voyage._replace(cpu_seconds=time.process_time() - began)
 
 
@@ -108,15 +158,15 @@ async def _sail(
     limits: Limits,
     clock: Callable[[], datetime],
     layer: Callable[[Transport], Transport],
+    task: Task,
+    random: Random,
 ) -> Voyage:
-    random = Random(seed)
-    present = frozenset(random.sample(sorted(PAIRS), random.choice((0, 0, 50, 250))))
     ledger = SqlLedger.open(str(folder / f"{seed}.db"))
     stopping = anyio.Event()
-    async with FaultyCloud(weather, seed, present) as cloud:
+    async with FaultyCloud(weather, seed, task.present) as cloud:
         tokens = Tokens(cloud)
         run = ledger.begin(plan="chaos", fingerprint="f" * 64, account=tokens.account, now=clock())
-        ledger.enqueue(run.id, (Block(image_id, member_ids) for image_id, member_ids in PLAN.items()))
+        ledger.enqueue(run.id, task.blocks())
         http = HttpTransport(
             Connection(cloud.endpoint.replace(HOST, weather.host)),
             connections=limits.concurrency,
@@ -137,10 +187,13 @@ async def _sail(
                 jitter=random.random,
                 stopping=stopping,
                 answered_at=lambda: paced.answered_at,
+                orders=task.orders(),
+                account=tokens.account,
+                prune_limit=1.0,
             )
             await engine.run()
             took = asyncio.get_running_loop().time()
             await cloud.finish()
     outcomes = list(ledger.outcomes(run.id))
     ledger.close()
-    return Voyage(cloud.table.rows, outcomes, cloud.seen, departures.times, present, cloud.injected, took, 0.0)
+    return Voyage(cloud.table.rows, outcomes, cloud.seen, departures.times, task, cloud.injected, took, 0.0)

@@ -1,0 +1,72 @@
+"""What goes wrong, in every way that networks and gateways know, and how often."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+HOST = "127.0.0.1"
+
+
+class Fault(NamedTuple):
+    """What goes wrong with one request.
+
+    `how` is the face it has for the client. `commits` is when a POST takes effect: "never", "before" the client sees
+    the fault, or "late", up to `late_seconds` after that.
+    """
+
+    how: str
+    commits: str = "never"
+    status: int = 0
+    retry_after: str | None = None
+
+
+FAULTS: tuple[Fault, ...] = (
+    Fault("status", "never", 500),
+    Fault("status", "before", 500),
+    Fault("status", "never", 503),
+    Fault("status", "never", 503, "0"),
+    Fault("status", "never", 503, "2"),
+    Fault("status", "never", 429),
+    Fault("status", "never", 429, "1"),
+    Fault("status", "never", 502),
+    Fault("status", "before", 502),
+    Fault("status", "before", 504),
+    Fault("status", "late", 504),
+    Fault("reset", "never"),
+    Fault("reset", "before"),
+    Fault("reset", "late"),
+    Fault("hang", "never"),
+    Fault("hang", "before"),
+    Fault("hang", "late"),
+    Fault("drip", "before"),
+    Fault("drip for ever", "before"),
+    Fault("truncate", "before"),
+    Fault("proxy page", "never"),
+    Fault("proxy page", "before"),
+    Fault("other member", "never"),
+    Fault("other member", "before"),
+    Fault("other image", "never"),
+    Fault("cut JSON", "before"),
+    Fault("gzip rubbish", "before"),
+    Fault("huge", "before"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Weather:
+    """How bad it gets: the share of requests with a fault, when an outage begins and of which kind, token lifetime.
+
+    `late_seconds` is how long a POST may be at work after the client was told, or gave up. `client_seconds` is when a
+    client gives up. With `token_uses` a token is good for that many requests.
+    """
+
+    faults: float = 0.1
+    outage: str | None = None  # "refused", "silent" or "503"
+    outage_at: float = 0.2
+    outage_seconds: float = 5.0
+    token_uses: int | None = None
+    latency_seconds: float = 0.02
+    late_seconds: float = 2.0
+    client_seconds: float = 10.0
+    host: str = HOST  # the name under which the client looks for it
