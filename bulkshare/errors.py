@@ -52,7 +52,7 @@ class NoRoleError(CredentialsRefusedError):
 
 
 class DirectoryError(BulkshareError):
-    """The identity service does not tell which projects there are: it may not be asked, or does not answer."""
+    """A cloud does not tell which projects or images there are: it may not be asked, or does not answer."""
 
     exit_code = 3
 

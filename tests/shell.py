@@ -88,10 +88,10 @@ class Shell:
         return path
 
     def plan(self, images: Sequence[str], projects: Sequence[str], *, name: str = "plan", more: str = "") -> str:
-        """Write a plan that shares all images with all projects and return its file's name."""
+        """Write a plan that shares all images with all projects, which need not exist, and return its file's name."""
         self.write(
             f"{name}.yaml",
-            f"version: 1\nname: {name}\n{more}share:\n  - images: {json.dumps(list(images))}\n"
+            f"version: 1\nname: {name}\ncheck_projects: never\n{more}share:\n  - images: {json.dumps(list(images))}\n"
             f"    projects: {json.dumps(list(projects))}\n",
         )
         return f"{name}.yaml"

@@ -91,7 +91,9 @@ def test_the_guide_from_plan_to_ledger(shell: Shell) -> None:
     clouds = (shell.directory / "clouds.yaml").read_text("utf-8").replace("  sandbox:", "  prod:")
     shell.write("clouds.yaml", clouds)
     write_lists(shell.directory)
-    image = next(iter(Cloud.sample(1, 0).images))
+    cloud = Cloud.sample(1, 1)
+    image, project = next(iter(cloud.images)), next(p.id for p in cloud.projects.values() if p.name == "project-001")
+    shell.write("tenants.txt", project)
     shell.write("golden.yaml", PLANS[0].replace("d164b5df-1bc3-4c3f-893e-3e471fd16e64", image))
     typed = [shlex.split(command) for command in COMMANDS if "golden.yaml" in command and "/etc" not in command]
     typed += [["runs"], ["show", "--failed"], shlex.split("export --format csv -o golden.csv")]

@@ -1,4 +1,4 @@
-"""The cloud of a run: the one that is configured, or a sandbox that lives as long as the run."""
+"""The clouds of a plan: those that are configured, or a sandbox that lives as long as the run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from bulkshare.app.places import utc_now
 from bulkshare.errors import UsageError
 from bulkshare.identity import CloudEntry, CloudIdentity, Identified
 from bulkshare.pacing import Breaker, Paced
-from bulkshare.planner import expand
 from bulkshare.sandbox import Cloud, Sandbox
 from bulkshare.transport import HttpTransport
 
@@ -62,21 +61,27 @@ async def open_line(identity: CloudIdentity, limits: Limits, *, give_up_after_se
         yield Line(Identified(paced, identity), paced, stopping)
 
 
-def cloud_name(planned: str | None, os_cloud: str | None) -> str | None:
-    """Return the clouds.yaml entry to use; None for the OS_* variables. Raises `UsageError` where two disagree."""
-    if planned and os_cloud and planned != os_cloud:
-        raise UsageError(f"the plan is for cloud {planned}, --os-cloud says {os_cloud}; take one of the two away")
-    return planned or os_cloud or os.environ.get("OS_CLOUD") or None
+def cloud_names(planned: tuple[str, ...], os_cloud: str | None) -> tuple[str | None, ...]:
+    """Return the clouds.yaml entries to use; None for the OS_* variables.
+
+    Of a plan for several clouds `os_cloud` chooses one. Raises `UsageError` where the two disagree.
+    """
+    if planned and os_cloud and os_cloud not in planned:
+        raise UsageError(
+            f"the plan is for cloud {', '.join(planned)}, --os-cloud says {os_cloud}; take one of the two away"
+        )
+    if os_cloud or not planned:
+        return (os_cloud or os.environ.get("OS_CLOUD") or None,)
+    return planned
 
 
 @asynccontextmanager
 async def _sandbox_of(plan: Plan) -> AsyncIterator[CloudIdentity]:
-    images: list[str] = []
-    projects: dict[str, None] = {}
-    for block in expand(plan):
-        images.append(block.image_id)
-        projects.update(dict.fromkeys(block.member_ids))
-    async with Sandbox(Cloud.seeded(images, projects, member_quota=UNLIMITED)) as sandbox:
+    """Start a cloud that has the plan's images and projects, beside a small world for selectors."""
+    images = {item: None for entry in plan.entries for item in entry.images if isinstance(item, str)}
+    lists = [items for entry in plan.entries for items in (entry.projects, entry.excluded, entry.keep)]
+    projects = {item: None for items in lists for item in items if isinstance(item, str)}
+    async with Sandbox(Cloud.example(images, projects, member_quota=UNLIMITED)) as sandbox:
         admin, project = sandbox.cloud.admin, sandbox.cloud.admin_project
         plugin = Password(
             auth_url=sandbox.auth_url,

@@ -1,15 +1,15 @@
-"""What `run`, `resume` and `verify` have in common: options, and letting an engine work on a run in a ledger."""
+"""Letting an engine work on a run in a ledger: what `run`, `resume`, `verify` and `diff` have in common."""
 
 from __future__ import annotations
 
 import importlib.util
 import math
 import random
-import signal
 import time
-from dataclasses import dataclass, replace
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -18,50 +18,74 @@ from bulkshare.app.causes import causes_in
 from bulkshare.app.places import utc_now
 from bulkshare.engine import Engine, Preflight
 from bulkshare.errors import BulkshareError, InterruptedRunError, LedgerError, StoppedEarlyError
+from bulkshare.model import Result
 from bulkshare.progress import Tracker
 from bulkshare.report import Summary
+from bulkshare.telemetry import Meter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    import signal
+    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+
+    from anyio.abc import TaskStatus
 
     from bulkshare.app.clouds import Line
-    from bulkshare.cli.output import Voice
+    from bulkshare.app.voice import Voice
     from bulkshare.ledger import SqlLedger
-    from bulkshare.model import Limits, Run, Settings
+    from bulkshare.model import Account, Image, Limits, Orders, Run, Settings, Telemetry
 
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+    Returned = TypeVar("Returned")
+
+PRUNE_LIMIT = 0.1  # of an image's members
+GIVE_UP_AFTER_SECONDS = 15 * 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WorkOptions:
-    """The options that commands which talk to a cloud have in common; the times are in seconds."""
+class Effort:
+    """How hard to work and when to stop. None: as the plan or the run says.
 
-    os_cloud: str | None
-    concurrency: int | None
-    rate: float | None
-    as_json: bool
-    quiet: bool
-    verbose: bool = False
-    log_format: str = "console"
-    failures: str | None = None  # "N" or "P%"
-    deadline: float = math.inf
-    give_up_after: float = 15 * 60.0
+    `max_failures` is "N" pairs or "P%" of them.
+    """
 
-    def max_failures(self, planned: int) -> float:
+    concurrency: int | None = None
+    rate: float | None = None
+    max_failures: str | None = None
+    deadline_seconds: float = math.inf
+    give_up_after_seconds: float = GIVE_UP_AFTER_SECONDS
+
+    def failures_allowed(self, planned: int) -> float:
         """Return how many of `planned` pairs may be rejected or failed before the run stops."""
-        if self.failures is None:
+        if self.max_failures is None:
             return math.inf
-        if self.failures.endswith("%"):
-            return planned * float(self.failures[:-1]) / 100
-        return float(self.failures)
+        if self.max_failures.endswith("%"):
+            return planned * float(self.max_failures[:-1]) / 100
+        return float(self.max_failures)
 
     def limits(self, limits: Limits) -> Limits:
-        """Return the limits with what the options say in their place."""
+        """Return the limits with what was asked for in their place."""
         if self.concurrency is not None:
             limits = replace(limits, concurrency=self.concurrency)
         if self.rate is not None:
             limits = replace(limits, rate=self.rate)
         return limits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Errand:
+    """What an engine is to do with a run's pairs, beyond what the ledger says.
+
+    `orders` and `images` are by image ID: what the plan says of an image, and what is known of it already. Without
+    `write` nothing is sent but reads. `go_on` are the words that tell how to go on after an early end. `label` tells
+    the clouds apart where there are several.
+    """
+
+    go_on: str
+    preflight: Preflight = Preflight.AUTO
+    write: bool = True
+    orders: Mapping[str, Orders] = field(default_factory=dict)
+    images: Mapping[str, Image] = field(default_factory=dict)
+    prune_limit: float = PRUNE_LIMIT
+    label: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +94,53 @@ class Ending:
 
     run: Run
     summary: Summary
+    telemetry: Telemetry
     error: BulkshareError | None
 
 
-def run_async(main: Callable[[], Coroutine[Any, Any, int]]) -> int:
+class Stops:
+    """The engines that a signal stops."""
+
+    def __init__(self) -> None:
+        self.engines: list[Engine] = []
+        self.came_too_early = False
+
+    async def watch(
+        self, signals: tuple[signal.Signals, ...], give_up: Callable[[], None], *, task_status: TaskStatus[None]
+    ) -> None:
+        """Stop all engines at each signal; where there is none yet, call `give_up`."""
+        with anyio.open_signal_receiver(*signals) as received:
+            task_status.started()
+            async for _ in received:
+                for engine in self.engines:
+                    engine.stop()
+                if not self.engines:
+                    self.came_too_early = True
+                    give_up()
+
+
+@asynccontextmanager
+async def stopping_at(signals: tuple[signal.Signals, ...]) -> AsyncIterator[Stops]:
+    """Let signals stop the engines of several clouds: the first in good order, the second at once.
+
+    Raises `InterruptedRunError` where a signal came before there was an engine.
+    """
+    stops, error = Stops(), None
+    async with anyio.create_task_group() as watchers:
+        if signals:
+            await watchers.start(stops.watch, signals, watchers.cancel_scope.cancel)
+        try:
+            yield stops
+        except BulkshareError as raised:  # not to be wrapped into a group
+            error = raised
+        watchers.cancel_scope.cancel()
+    if stops.came_too_early:
+        raise InterruptedRunError("interrupted; nothing was sent")
+    if error is not None:
+        raise error
+
+
+def run_async(main: Callable[[], Coroutine[Any, Any, Returned]]) -> Returned:
     """Run `main` on the fastest event loop there is and return what it returns."""
     return anyio.run(main, backend_options={"use_uvloop": importlib.util.find_spec("uvloop") is not None})
 
@@ -81,61 +148,76 @@ def run_async(main: Callable[[], Coroutine[Any, Any, int]]) -> int:
 async def work_on(
     run: Run,
     ledger: SqlLedger,
+    account: Account,
     line: Line,
     voice: Voice,
     *,
     settings: Settings,
-    options: WorkOptions,
-    deadline_seconds: float,
-    how_to_go_on: str,
-    preflight: Preflight = Preflight.AUTO,
-    share: bool = True,
+    effort: Effort,
+    errand: Errand,
+    stops: Stops,
     observers: tuple[object, ...] = (),
 ) -> Ending:
-    """Settle the pending pairs of a run as far as it goes, and write down how it ended.
-
-    The error in what is returned has `how_to_go_on` in it where something is left to do. Raises `LedgerError`.
-    """
-    began = time.monotonic()
-    sent_before = line.paced.sent
+    """Settle the pending pairs of a run as far as it goes, and write down how it ended. Raises `LedgerError`."""
+    began, sent_before = time.monotonic(), line.paced.sent
     tracker = Tracker(run.plan, await anyio.to_thread.run_sync(ledger.totals, run.id), time.monotonic)
-    error: BulkshareError | None = None
-    with voice.following(tracker, *observers, allowed_rate=settings.limits.rate, pace=line.paced.state) as observer:
+    meter = Meter(utc_now(), time.monotonic, lambda: line.paced.allowed)
+    with voice.following(
+        tracker,
+        meter,
+        *observers,
+        allowed_rate=settings.limits.rate,
+        pace=line.paced.state,
+        label=errand.label,
+    ) as observer:
         engine = Engine(
             run_id=run.id,
             transport=line.transport,
             ledger=ledger,
             observer=observer,
+            account=account,
             limits=settings.limits,
             policy=settings.retry,
             wall=utc_now,
             jitter=random.random,
             stopping=line.stopping,
             answered_at=lambda: line.paced.answered_at,
-            max_failures=options.max_failures(tracker.planned),
+            max_failures=effort.failures_allowed(tracker.planned),
+            orders=errand.orders,
+            images=errand.images,
+            prune_limit=errand.prune_limit,
         )
-        try:
-            await engine.run(
-                preflight=preflight, share=share, deadline_seconds=deadline_seconds, stop_signals=STOP_SIGNALS
-            )
-        except LedgerError:
-            raise  # there is nothing to conclude from
-        except StoppedEarlyError as stopped:
-            error = StoppedEarlyError(f"{stopped}; {how_to_go_on}")
-        except BulkshareError as stopped:
-            error = stopped
-    if error is None and engine.stopped_because:
-        error = StoppedEarlyError(f"{engine.stopped_because}; {how_to_go_on}")
-    elif error is None and engine.interrupted:
-        error = InterruptedRunError(f"interrupted; {how_to_go_on}")
+        stops.engines.append(engine)
+        error = await _work(engine, effort, errand)
     seconds, requests = time.monotonic() - began, line.paced.sent - sent_before
-    finish = partial(ledger.finish, run.id, now=utc_now(), requests=requests, retries=engine.retries, seconds=seconds)
-    run = await anyio.to_thread.run_sync(finish)
-    return Ending(run, summary_with(ledger, run, requests, engine.retries, seconds), error)
-
-
-def summary_with(ledger: SqlLedger, run: Run, requests: int, retries: int, seconds: float) -> Summary:
-    """Return the summary of a run with the effort of one invocation."""
-    return Summary(
-        run.key, run.plan, run.totals, requests, retries, seconds, causes_in(ledger, run.id), run.account.cloud
+    run = await anyio.to_thread.run_sync(
+        partial(ledger.finish, run.id, now=utc_now(), requests=requests, retries=engine.retries, seconds=seconds)
     )
+    telemetry = meter.telemetry()
+    await anyio.to_thread.run_sync(ledger.record_telemetry, run.id, telemetry)
+    if error is None and engine.interrupted and run.totals[Result.PENDING]:
+        early = engine.stopped_because
+        error = StoppedEarlyError(f"{early}; {errand.go_on}") if early else _interrupted(errand)
+    summary = Summary(
+        run.key, run.plan, run.totals, requests, engine.retries, seconds, causes_in(ledger, run.id), account.cloud
+    )
+    if errand.write:
+        voice.ended(summary)
+    return Ending(run, summary, telemetry, error)
+
+
+async def _work(engine: Engine, effort: Effort, errand: Errand) -> BulkshareError | None:
+    """Let the engine work; return what ended it before its time."""
+    try:
+        await engine.run(preflight=errand.preflight, share=errand.write, deadline_seconds=effort.deadline_seconds)
+    except LedgerError:
+        raise  # there is nothing to conclude from
+    except StoppedEarlyError as stopped:
+        return StoppedEarlyError(f"{stopped}; {errand.go_on}")
+    except BulkshareError as stopped:
+        return stopped
+    return None
+
+
+def _interrupted(errand: Errand) -> InterruptedRunError:
+    return InterruptedRunError(f"interrupted; {errand.go_on}")

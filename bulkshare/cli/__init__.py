@@ -19,6 +19,7 @@ from bulkshare.cli.options import (
     OS_CLOUD,
     OUTPUT,
     PLAN,
+    PRUNE,
     QUIET,
     RUN,
     SANDBOX,
@@ -85,6 +86,7 @@ def schema() -> None:
 @click.option("--dry-run", is_flag=True, help="Ask the cloud who is a member, print what would be sent, send no write.")
 @click.option("--retry-failed", is_flag=True, help="Only the pairs that the plan's last run did not bring about.")
 @click.option("--verify", is_flag=True, help="Compare the plan with the cloud's members at the end.")
+@PRUNE
 @LEDGER
 @WAIT_LOCK
 @OS_CLOUD
@@ -92,16 +94,43 @@ def schema() -> None:
 @LIMITS
 @STOPS
 @click.option("--no-preflight", is_flag=True, help="Don't list the images' members first.")
+@click.option(
+    "--metrics-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A file for Prometheus' textfile collector, written at the end.",
+)
 @OUTPUT
 @click.pass_context
 def run(ctx: click.Context, /, **options: Any) -> None:
     """Make the cloud agree with a plan: share every image in it with every project in it.
 
-    A run that was interrupted is continued by the same command. The ledger records what became of each pair.
+    PLAN is a plan file, or what `diff --out` saved. A run that was interrupted is continued by the same command. The
+    ledger records what became of each pair.
     """
-    from bulkshare.cli.run import RunOptions, run_plan
+    from bulkshare.cli.run import RunOptions, run_command
 
-    ctx.exit(run_plan(RunOptions(**options)))
+    ctx.exit(run_command(RunOptions(**options)))
+
+
+@main.command()
+@PLAN
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Save it, for `run` to do exactly this.")
+@click.option("--all", "all_pairs", is_flag=True, help="Print every pair.")
+@PRUNE
+@OS_CLOUD
+@SANDBOX
+@LIMITS
+@STOPS
+@OUTPUT
+@click.pass_context
+def diff(ctx: click.Context, /, **options: Any) -> None:
+    """Show what a run of a plan would do, sending no write.
+
+    Exit code 0 where that is nothing, 10 where it is something.
+    """
+    from bulkshare.cli.run import DiffOptions, diff_command
+
+    ctx.exit(diff_command(DiffOptions(**options)))
 
 
 @main.command(epilog=EXIT_CODES)
@@ -118,9 +147,9 @@ def resume(ctx: click.Context, /, **options: Any) -> None:
 
     Cloud, limits and retries are the run's own; endpoint and project have to be what they were.
     """
-    from bulkshare.cli.resume import ResumeOptions, resume_run
+    from bulkshare.cli.resume import ResumeOptions, resume_command
 
-    ctx.exit(resume_run(ResumeOptions(**options)))
+    ctx.exit(resume_command(ResumeOptions(**options)))
 
 
 @main.command()
@@ -136,9 +165,9 @@ def verify(ctx: click.Context, /, **options: Any) -> None:
 
     Exit code 0 where nothing is missing, else 1.
     """
-    from bulkshare.cli.verify import VerifyOptions, verify_plan
+    from bulkshare.cli.verify import VerifyOptions, verify_command
 
-    ctx.exit(verify_plan(VerifyOptions(**options)))
+    ctx.exit(verify_command(VerifyOptions(**options)))
 
 
 @main.command()
@@ -224,6 +253,7 @@ def prune(keep: float, dry_run: bool, ledger: str | None) -> None:
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="The port on 127.0.0.1. Default: a free one.")
 @click.option("--images", type=click.IntRange(0, 100_000), default=3, show_default=True, help="Shared images it has.")
 @click.option("--projects", type=click.IntRange(0, 1_000_000), default=10, show_default=True, help="Projects it has.")
+@click.option("--example", is_flag=True, help="Have the images and projects of plans/golden-nightly.yaml instead.")
 @click.option(
     "--quota", type=click.IntRange(-1), default=128, show_default=True, help="Members an image may have; -1: any."
 )
@@ -235,8 +265,8 @@ def prune(keep: float, dry_run: bool, ledger: str | None) -> None:
     help="Make requests fail, e.g. 'POST members 503 10%'. May be given several times.",
 )
 @click.option("--latency", type=Duration(), default="0s", metavar="DURATION", help="How long answers take, e.g. 20ms.")
-def sandbox(port: int, images: int, projects: int, quota: int, faults: tuple[str, ...], latency: float) -> None:
+def sandbox(**options: Any) -> None:
     """Serve the embedded cloud until interrupted, and print a clouds.yaml that uses it."""
     from bulkshare.cli.sandbox import serve_sandbox
 
-    serve_sandbox(port=port, images=images, projects=projects, quota=quota, faults=faults, latency=latency)
+    serve_sandbox(**options)

@@ -12,6 +12,7 @@ import click
 from bulkshare.cli.stdout import is_terminal
 from bulkshare.plan import load_plan, plan_schema
 from bulkshare.planner import count
+from bulkshare.selection import for_cloud
 from bulkshare.text import counted
 
 if TYPE_CHECKING:
@@ -23,7 +24,11 @@ if TYPE_CHECKING:
 def check_plan(path: Path) -> None:
     """Print what a plan comes to, and to a person what to do next. Raises `PlanError`."""
     plan = load_plan(path)
-    click.echo(f"{plan.name}: {_told(plan)}")
+    if len(plan.clouds) > 1:
+        for cloud in plan.clouds:
+            click.echo(f"{plan.name} on {cloud}: {_told(for_cloud(plan, cloud))}")
+    else:
+        click.echo(f"{plan.name}: {_told(plan)}")
     if is_terminal(sys.stdout):
         click.echo(f"Next: `bulkshare run {shlex.quote(str(path))} --dry-run` tells what a run would change.")
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from contextlib import contextmanager
-from difflib import get_close_matches
 from itertools import islice
 from typing import TYPE_CHECKING
 
 import click
 
 from bulkshare.app.causes import causes_in
+from bulkshare.app.finding import find_run
 from bulkshare.app.places import open_ledger, utc_now
 from bulkshare.cli.output import print_whole
 from bulkshare.errors import UsageError
@@ -35,11 +35,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import TextIO
 
-    from bulkshare.ledger import SqlLedger
     from bulkshare.model import Run
     from bulkshare.report import Standing
-
-LOOKED_BACK = 100  # runs: beyond that nobody means "the last run", or has mistyped the name
 
 
 def list_runs(where: str | None, limit: int, *, as_json: bool = False) -> None:
@@ -61,7 +58,7 @@ def show_run(where: str | None, key: str | None, *, failed: bool, limit: int, as
     Raises `UsageError` where there is no such run.
     """
     with open_ledger(where, create=False) as ledger:
-        run = find_run(ledger, key)
+        run = find_run(ledger, key, _tell)
         causes = causes_in(ledger, run.id)
         if as_json:
             click.echo(json.dumps(show_document(_standing(run), causes)))
@@ -87,38 +84,14 @@ def _standing(run: Run) -> Standing:
 def export_run(where: str | None, key: str | None, *, form: str, output: Path | None) -> None:
     """Write all pairs of a run. Raises `UsageError` where there is no such run, or the file can't be written."""
     with open_ledger(where, create=False) as ledger:
-        run = find_run(ledger, key)
+        run = find_run(ledger, key, _tell)
         lines = (export_csv if form == "csv" else export_jsonl)(run.key, ledger.outcomes(run.id))
         with replacing(output) as file:
             file.writelines(lines)
 
 
-def find_run(ledger: SqlLedger, key: str | None) -> Run:
-    """Return a run by its name, the last one of a plan by the plan's, or one by the beginning of its name.
-
-    Where `key` is None it is the last run, one on a sandbox only where there is no other. Raises `UsageError`.
-    """
-    if key is None:
-        return _last_run(ledger)
-    run = ledger.newest_run(key) or ledger.find_run(key)
-    if run is None:
-        known = [name for run in ledger.runs(limit=LOOKED_BACK) for name in (run.key, run.plan)]
-        close = get_close_matches(key, list(dict.fromkeys(known)), n=3)
-        instead = f"did you mean {' or '.join(close)}?" if close else "`bulkshare runs` lists them"
-        raise UsageError(f"there is no run or plan {key!r}; {instead}")
-    return run
-
-
-def _last_run(ledger: SqlLedger) -> Run:
-    newest = ledger.find_run()
-    if newest is None:
-        raise UsageError("the ledger has no runs yet")
-    if not newest.settings.sandbox:
-        return newest
-    other = next((run for run in ledger.runs(limit=LOOKED_BACK) if not run.settings.sandbox), None)
-    if other is not None:
-        click.echo(f"Run {newest.key} is later, on the sandbox: name it if you mean it.", err=True)
-    return other or newest
+def _tell(message: str) -> None:
+    click.echo(message, err=True)
 
 
 @contextmanager

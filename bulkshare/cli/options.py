@@ -22,6 +22,7 @@ Exit codes:
   3    credentials or endpoint refused
   4    ledger unusable
   5    stopped early (endpoint down, --deadline, --max-failures); the rest is pending
+  10   diff: a run would change something
   75   another run of this plan holds the lock
   130  interrupted; the rest is pending
 """
@@ -69,6 +70,19 @@ class Share(click.ParamType[str]):
         return str(value)
 
 
+class Percentage(click.ParamType[float]):
+    """A percentage such as 10%, as a share from 0 to 1."""
+
+    name = "percentage"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the share."""
+        number = str(value).removesuffix("%")
+        if not number.isdecimal() or not str(value).endswith("%") or int(number) > 100:
+            self.fail(f"{value!r} is no percentage; write e.g. 10%", param, ctx)
+        return int(number) / 100
+
+
 def together(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
     """Return one decorator that adds several options, listed in this order."""
 
@@ -111,6 +125,17 @@ STOPS = together(
         default="15m",
         show_default=True,
         help="Stop when the endpoint has been down for so long.",
+    ),
+)
+PRUNE = together(
+    click.option("--prune", is_flag=True, help="Remove members that the plan doesn't name from all of its images."),
+    click.option(
+        "--prune-limit",
+        metavar="P%",
+        type=Percentage(),
+        default="10%",
+        show_default=True,
+        help="Remove nobody where more of an image's members would go.",
     ),
 )
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object on stdout.")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
 from bulkshare.app.causes import causes_in
+from bulkshare.app.finding import find_run
 from bulkshare.app.places import open_ledger, utc_now
-from bulkshare.cli.history import find_run, replacing
+from bulkshare.cli.history import replacing
 from bulkshare.report.page import Page, render_page
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ def write_report(where: str | None, key: str | None, output: Path) -> None:
     Raises `UsageError` where there is no such run, or the file can't be written.
     """
     with open_ledger(where, create=False) as ledger:
-        run = find_run(ledger, key)
+        run = find_run(ledger, key, partial(click.echo, err=True))
         before = ledger.run_before(run)
         page = Page(
             run=run,

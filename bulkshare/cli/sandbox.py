@@ -12,14 +12,14 @@ from bulkshare.sandbox import Cloud, FaultRule, Sandbox
 
 
 def serve_sandbox(
-    *, port: int, images: int, projects: int, quota: int, faults: tuple[str, ...], latency: float
+    *, port: int, images: int, projects: int, example: bool, quota: int, faults: tuple[str, ...], latency: float
 ) -> None:
     """Serve until SIGINT or SIGTERM. Raises `UsageError` for a bad rule, or a port that is taken."""
     try:
         rules = [FaultRule.parse(fault) for fault in faults]
     except ValueError as error:
         raise UsageError(f"--fault: {error}") from error
-    cloud = Cloud.sample(images, projects, member_quota=quota)
+    cloud = Cloud.example(member_quota=quota) if example else Cloud.sample(images, projects, member_quota=quota)
     anyio.run(_serve, cloud, port, rules, latency)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -15,11 +16,10 @@ from bulkshare.model import Result
 from bulkshare.progress.tracker import is_bad
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from types import TracebackType
-    from typing import Self
+    from collections.abc import Callable, Iterator, Mapping
 
     from rich.console import Console
+    from rich.progress import TaskID
 
     from bulkshare.progress.tracker import Tracker
 
@@ -42,13 +42,17 @@ class View:
 
 
 class Display:
-    """A live display on a terminal, as a context manager: for each view a bar, and below it what the pairs became.
+    """A live display on a terminal: for each view a bar, and below it what the pairs became.
 
-    Reads the trackers a few times a second from a thread of its own, so that the work pays nothing for it.
+    It is there while anything is `showing`, and reads the trackers a few times a second from a thread of its own, so
+    that the work pays nothing for it.
     """
 
-    def __init__(self, views: Sequence[View], console: Console) -> None:
-        self._views = views
+    def __init__(self, console: Console) -> None:
+        self._views: tuple[tuple[TaskID, View], ...] = ()
+        self._busy = 0
+        self._waiting = False
+        self._console = console
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
@@ -57,23 +61,41 @@ class Display:
             TextColumn("{task.fields[left]}"),
             expand=True,
         )
-        self._tasks = [
-            self._bar.add_task(view.label or view.tracker.plan, total=max(view.tracker.planned, 1), left="")
-            for view in views
-        ]
         self._live = Live(console=console, get_renderable=self._render, refresh_per_second=5, transient=True)
 
-    def __enter__(self) -> Self:
-        self._live.start()
-        return self
+    @contextmanager
+    def waiting(self, message: str) -> Iterator[None]:
+        """Show that something takes its time, unless that is shown of something else already."""
+        if self._waiting or self._busy:
+            yield
+            return
+        self._waiting = True
+        try:
+            with self._console.status(Text(message), spinner="line"):
+                yield
+        finally:
+            self._waiting = False
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._live.stop()
+    @contextmanager
+    def showing(self, view: View) -> Iterator[None]:
+        """Show a view until all that are being shown have ended."""
+        task = self._bar.add_task(view.label or view.tracker.plan, total=max(view.tracker.planned, 1), left="")
+        self._views = (*self._views, (task, view))  # a new one: the thread may be reading the old
+        self._busy += 1
+        self._live.start()
+        try:
+            yield
+        finally:
+            self._busy -= 1
+            if not self._busy:
+                self._live.stop()
+                for shown, _ in self._views:
+                    self._bar.remove_task(shown)
+                self._views = ()
 
     def _render(self) -> Group:
-        for task, view in zip(self._tasks, self._views, strict=True):
+        views = self._views
+        for task, view in views:
             left = view.tracker.seconds_left()
             self._bar.update(
                 task,
@@ -81,7 +103,7 @@ class Display:
                 total=max(view.tracker.planned, 1),
                 left="" if left is None else f"{clock_face(left)} left",
             )
-        return Group(self._bar, *map(_line, self._views))
+        return Group(self._bar, *(_line(view) for _, view in views))
 
 
 def _line(view: View) -> Text:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from bulkshare.model import Job, Kind, Result
 from bulkshare.progress.tracker import is_bad
@@ -10,12 +10,27 @@ from bulkshare.progress.tracker import is_bad
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from structlog.typing import FilteringBoundLogger
-
     from bulkshare.model import Outcome, Step, Verdict
     from bulkshare.progress.tracker import Tracker
 
+WRITING = frozenset({"opening", "removing", "sharing"})  # the phases that change something
 LINE_EVERY_SECONDS = 10.0  # between two progress lines
+
+
+class Writer(Protocol):
+    """What a log is to this module."""
+
+    def debug(self, event: str, **fields: object) -> object:
+        """Log a detail."""
+        ...
+
+    def info(self, event: str, **fields: object) -> object:
+        """Log news."""
+        ...
+
+    def warning(self, event: str, **fields: object) -> object:
+        """Log trouble."""
+        ...
 
 
 class Log:
@@ -24,7 +39,7 @@ class Log:
     def __init__(
         self,
         tracker: Tracker,
-        log: FilteringBoundLogger,
+        log: Writer,
         clock: Callable[[], float],
         pace: Callable[[], str] = str,
     ) -> None:
@@ -36,7 +51,8 @@ class Log:
 
     def phase(self, name: str, total: int) -> None:
         """See `ports.Observer`."""
-        self._log.info(name, total=total)
+        write = self._log.info if total and name in WRITING else self._log.debug
+        write(name, total=total)
 
     def answered(self, step: Step, image_id: str, member_id: str | None, verdict: Verdict, seconds: float) -> None:
         """See `ports.Observer`."""

@@ -11,6 +11,7 @@ from bulkshare.report.summary import (
     Summary,
     cause_document,
     causes_of,
+    merged,
     summary_document,
     summary_of,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "comparison_document",
     "export_csv",
     "export_jsonl",
+    "merged",
     "render_changes",
     "render_comparison",
     "render_outcomes",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bulkshare.model import AS_PLANNED, Result
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from bulkshare.model import Outcome, Run
 
@@ -47,7 +47,7 @@ class Cause:
 class Summary:
     """What one invocation did for a run. The counts are of all the run's pairs, the effort is this invocation's."""
 
-    run: str | None  # None for a dry run, which the ledger does not keep
+    run: str | None  # None where it is the sum of several
     plan: str
     totals: Mapping[Result, int]
     requests: int
@@ -70,6 +70,24 @@ class Summary:
 def summary_of(run: Run, causes: tuple[Cause, ...] = ()) -> Summary:
     """Return the summary of a run as the ledger has it, with the effort of all its invocations."""
     return Summary(run.key, run.plan, run.totals, run.requests, run.retries, run.seconds, causes, run.account.cloud)
+
+
+def merged(summaries: Sequence[Summary]) -> Summary:
+    """Return the sum over a plan's clouds, of which there is at least one; they worked side by side."""
+    if len(summaries) == 1:
+        return summaries[0]
+    totals: Counter[Result] = Counter()
+    for summary in summaries:
+        totals.update(summary.totals)
+    return Summary(
+        run=None,
+        plan=summaries[0].plan,
+        totals=totals,
+        requests=sum(summary.requests for summary in summaries),
+        retries=sum(summary.retries for summary in summaries),
+        seconds=max(summary.seconds for summary in summaries),
+        causes=tuple(cause for summary in summaries for cause in summary.causes),
+    )
 
 
 def summary_document(summary: Summary) -> dict[str, Any]:

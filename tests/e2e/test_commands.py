@@ -214,6 +214,7 @@ def test_runs_show_and_export(shell: Shell, plan: str, tmp_path: Path) -> None:
         "run",
         "image_id",
         "member_id",
+        "action",
         "result",
         "http_status",
         "status",

@@ -65,7 +65,7 @@ def test_a_run_on_a_sandbox_is_not_the_last_one(shell: Shell, images: list[str])
 
 def test_a_run_at_work_and_a_killed_one(shell: Shell, images: list[str]) -> None:
     """Its time so far is known, its requests are not yet; after a kill it is no longer called running."""
-    plan = shell.plan(images, PROJECTS, more="limits: {concurrency: 1, rate: 1000}\n")
+    plan = shell.plan(images, PROJECTS, more="limits: {concurrency: 1, rate: 10}\n")  # nine seconds
     process = shell.start("run", plan, *ON_SANDBOX)
     shell.wait_for_rows(3)
     document = shell.run_json("show")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bulkshare.model import Entry, Limits, Plan, RetryPolicy
+from bulkshare.model import Entry, Limits, Plan, ProjectSelector, RetryPolicy
 from bulkshare.plan import load_plan
 from bulkshare.planner import Counts, count
 
@@ -27,7 +27,7 @@ def load(folder: Path, text: str) -> Plan:
     return load_plan(path)
 
 
-def projects_of(folder: Path, items: str) -> tuple[str, ...]:
+def projects_of(folder: Path, items: str) -> tuple[str | ProjectSelector, ...]:
     """Return the projects of the one entry of a plan in which these items stand."""
     return load(folder, f"{HEAD}share:\n- images: [i]\n  projects: {items}\n").entries[0].projects
 

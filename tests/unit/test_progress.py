@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import StringIO
 from typing import Any
 
 import pytest
@@ -126,12 +127,16 @@ def test_display_of_several_clouds(width: int) -> None:
     """A bar and a line for each, by the cloud's name."""
     clock = Clock()
     one, two = tracker(clock), tracker(clock, pending=7)
-    display = Display([View(one, 50, label="eu-de"), View(two, 20, lambda: "cooling", label="eu-nl")], Console())
+    display = Display(Console(file=StringIO()))
     one.phase("listing", 4)
     two.phase("removing", 2)
     two.settled(outcomes(2, Result.REMOVED))
     console = Console(width=width)
-    with console.capture() as capture:
+    with (
+        display.showing(View(one, 50, label="eu-de")),
+        display.showing(View(two, 20, lambda: "cooling", label="eu-nl")),
+        console.capture() as capture,
+    ):
         console.print(display._render())
     text = capture.get()
     for part in ("0/100", "2/7", "2 removed", "cooling", "0/4 images", "of 20/s"):
@@ -144,7 +149,7 @@ def test_display_shows_counts_rate_and_phase() -> None:
     """All that the display promises is in what it draws, also on a narrow terminal."""
     clock = Clock()
     tracked = tracker(clock)
-    display = Display([View(tracked, 50)], Console())
+    display = Display(Console(file=StringIO()))
     tracked.phase("sharing", 100)
     tracked.settled(outcomes(30))
     tracked.settled_rest("i", 7, Result.SKIPPED, "why")
@@ -152,7 +157,7 @@ def test_display_shows_counts_rate_and_phase() -> None:
     tracked.answered(Step.ADD, "i", "m", Verdict(Kind.TRANSIENT), 0.1)
     clock.now += 10
     console = Console(width=80)
-    with console.capture() as capture:
+    with display.showing(View(tracked, 50)), console.capture() as capture:
         console.print(display._render())
     text = capture.get()
     for part in ("nightly", "37/100", "30 shared", "0 already", "7 skipped", "1 retry", "of 50/s", "sharing", "left"):

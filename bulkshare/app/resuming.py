@@ -1,0 +1,135 @@
+"""Finishing runs as the ledger has them, without their plan."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.to_thread
+
+from bulkshare.app.causes import causes_in
+from bulkshare.app.clouds import open_line, sign_in
+from bulkshare.app.finding import find_run
+from bulkshare.app.places import open_ledger
+from bulkshare.app.running import Part
+from bulkshare.app.work import Effort, Errand, stopping_at, work_on
+from bulkshare.errors import BulkshareError, UsageError
+from bulkshare.ledger import RunLock
+from bulkshare.model import RunState
+from bulkshare.report import Summary
+
+if TYPE_CHECKING:
+    import signal
+
+    from bulkshare.app.voice import Voice
+    from bulkshare.app.work import Stops
+    from bulkshare.ledger import SqlLedger
+    from bulkshare.model import Account, Run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResumeRequest:
+    """What is asked of a resume. `ledger` is a path or URL, None the user's own.
+
+    `run` is a run's key, the beginning of one, or a plan's name. None: the last run, together with those that the
+    same plan left unfinished on other clouds.
+    """
+
+    run: str | None = None
+    ledger: str | None = None
+    os_cloud: str | None = None
+    wait_lock_seconds: float = 0.0
+    effort: Effort = field(default_factory=Effort)
+
+
+async def resume_runs(request: ResumeRequest, voice: Voice, *, signals: tuple[signal.Signals, ...] = ()) -> list[Part]:
+    """Finish a run, or what the last one left on several clouds. Raises the `BulkshareError` that forbids to begin."""
+    with ExitStack() as stack:
+        ledger = stack.enter_context(open_ledger(request.ledger, create=False))
+        found = find_run(ledger, request.run, voice.note)
+        if _unfinished(ledger, found, request):
+            lock = RunLock(ledger, found.plan, wait_seconds=request.wait_lock_seconds, waiting=voice.note)
+            await anyio.to_thread.run_sync(stack.enter_context, lock)
+        runs = _unfinished(ledger, found, request)  # as those who held the lock left them
+        if not runs:
+            voice.note(f"run {found.key} is finished; nothing was sent")
+            return [_finished(ledger.find_run(found.key) or found, ledger)]
+        for run in runs:
+            _check_resumable(run)
+        parts = [Part(run.settings.cloud) for run in runs]
+        async with stopping_at(signals) as stops, anyio.create_task_group() as sites:
+            for run, part in zip(runs, parts, strict=True):
+                sites.start_soon(_resume, run, part, request, voice, stops)
+    return parts
+
+
+def _unfinished(ledger: SqlLedger, found: Run, request: ResumeRequest) -> list[Run]:
+    """Return the runs to finish: the one that was named, or the newest of its plan in each place."""
+    if request.run is not None:
+        newest = [ledger.find_run(found.key) or found]
+    else:
+        places: dict[tuple[str, str], Run] = {}
+        for run in ledger.runs():
+            if run.plan == found.plan:
+                places.setdefault((run.account.endpoint, run.account.project_id), run)
+        newest = list(places.values())
+    return [run for run in newest if run.state is not RunState.FINISHED]
+
+
+async def _resume(run: Run, part: Part, request: ResumeRequest, voice: Voice, stops: Stops) -> None:
+    settings = replace(run.settings, limits=request.effort.limits(run.settings.limits))
+    if request.os_cloud is not None:
+        settings = replace(settings, cloud=request.os_cloud)
+    try:
+        async with sign_in(settings) as identity:
+            part.account = identity.account
+            _check_same(run, identity.account)
+            give_up_after = request.effort.give_up_after_seconds
+            async with open_line(identity, settings.limits, give_up_after_seconds=give_up_after) as line:
+                with open_ledger(request.ledger, create=False) as ledger:
+                    reopened = await anyio.to_thread.run_sync(ledger.reopen, run.id, settings)
+                    told = voice.acting_as(identity.account, "continuing", f"run {run.key}", plan=run.plan, run=run.key)
+                    ending = await work_on(
+                        reopened,
+                        ledger,
+                        identity.account,
+                        line,
+                        told,
+                        settings=settings,
+                        effort=request.effort,
+                        errand=Errand(go_on=f"`bulkshare resume {run.key}` goes on where it was"),
+                        stops=stops,
+                    )
+                    part.ended(ending)
+    except BulkshareError as error:
+        part.error = error
+
+
+def _finished(run: Run, ledger: SqlLedger) -> Part:
+    summary = Summary(run.key, run.plan, run.totals, 0, 0, 0.0, causes_in(ledger, run.id), run.account.cloud)
+    return Part(run.settings.cloud, run.account, summary=summary)
+
+
+def _check_resumable(run: Run) -> None:
+    if run.settings.sandbox:
+        raise UsageError(f"run {run.key} was on a sandbox, which has ended with it; run its plan again")
+    if not run.enqueued:
+        raise UsageError(
+            f"run {run.key} ended before all its pairs were in the ledger: only its plan {run.plan} knows the rest; "
+            "run that, and it goes on where it was"
+        )
+
+
+def _check_same(run: Run, account: Account) -> None:
+    if run.account.endpoint != account.endpoint:
+        raise UsageError(
+            f"run {run.key} was at {run.account.endpoint}, and cloud {account.cloud} is now at {account.endpoint}: a "
+            "run is finished where it began; run its plan for the other place"
+        )
+    if run.account.project_id != account.project_id:
+        raise UsageError(
+            f"run {run.key} acted for project {run.account.project} ({run.account.project_id}), and cloud "
+            f"{account.cloud} now does for {account.project} ({account.project_id}): a run is finished as who began it"
+        )

@@ -1,0 +1,235 @@
+"""Running a plan: a run in the ledger for each of its clouds."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.to_thread
+
+from bulkshare.app.filling import fill
+from bulkshare.app.looking import look
+from bulkshare.app.places import open_ledger, utc_now
+from bulkshare.app.saved import require_unchanged
+from bulkshare.app.sites import on_each_cloud
+from bulkshare.app.verifying import compare
+from bulkshare.app.work import PRUNE_LIMIT, Effort, Errand, stopping_at, work_on
+from bulkshare.engine import Preflight
+from bulkshare.errors import UsageError
+from bulkshare.ledger import RunLock
+from bulkshare.planner import fingerprint, narrow
+from bulkshare.report import NOT_AS_PLANNED, Summary
+
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Mapping
+
+    from bulkshare.app.saved import SavedPart
+    from bulkshare.app.sites import Site
+    from bulkshare.app.voice import Voice
+    from bulkshare.app.work import Ending, Stops
+    from bulkshare.errors import BulkshareError
+    from bulkshare.ledger import SqlLedger
+    from bulkshare.model import Account, Block, Plan, Run, Telemetry
+    from bulkshare.report import Changes, Comparison
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest:
+    """What is asked of a run. `ledger` is a path or URL, None the user's own; `prune` holds for every entry.
+
+    With `dry_run` nothing is written, neither to a cloud nor to the ledger: the parts have `changes` and `todo`. With
+    `expected` (of a saved plan) nothing is written where anything else would be done.
+    """
+
+    plan: Plan
+    ledger: str | None = None
+    os_cloud: str | None = None
+    sandbox: bool = False
+    dry_run: bool = False
+    retry_failed: bool = False
+    verify: bool = False
+    prune: bool = False
+    prune_limit: float = PRUNE_LIMIT
+    preflight: Preflight = Preflight.AUTO
+    wait_lock_seconds: float = 0.0
+    effort: Effort = field(default_factory=Effort)
+    expected: tuple[SavedPart, ...] | None = None
+
+
+@dataclass(slots=True)
+class Part:
+    """What became of a plan on one of its clouds, the clouds.yaml entry `cloud`. What was not come to is None."""
+
+    cloud: str | None
+    account: Account | None = None
+    summary: Summary | None = None
+    telemetry: Telemetry | None = None
+    changes: Changes | None = None
+    todo: tuple[Block, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    comparison: Comparison | None = None
+    error: BulkshareError | None = None
+
+    @property
+    def as_planned(self) -> bool:
+        """Whether everything is as the plan says."""
+        compared = self.comparison is None or self.comparison.complete
+        return self.error is None and compared and (self.summary is None or self.summary.as_planned)
+
+    def ended(self, ending: Ending) -> None:
+        """Take over how the work ended."""
+        self.summary, self.telemetry, self.error = ending.summary, ending.telemetry, ending.error
+
+
+async def run_plan(request: RunRequest, voice: Voice, *, signals: tuple[signal.Signals, ...] = ()) -> list[Part]:
+    """Run a plan on each of its clouds. What ended a part early is in it.
+
+    The first of `signals` ends all of them in good order, the second at once. Raises the `BulkshareError` for which
+    nothing was begun: a plan that does not fit, a lock that is held.
+    """
+    _check(request)
+    parts: dict[str | None, Part] = {}
+    with ExitStack() as stack:
+        if not request.dry_run:
+            stack.enter_context(await anyio.to_thread.run_sync(_locked, request, voice))
+        async with stopping_at(signals) as stops:
+
+            async def share(site: Site) -> None:
+                await _share(request, site, parts.setdefault(site.cloud, Part(site.cloud)), stops)
+
+            errors = await on_each_cloud(
+                request.plan,
+                share,
+                voice,
+                os_cloud=request.os_cloud,
+                sandbox=request.sandbox,
+                effort=request.effort,
+                prune_all=request.prune,
+            )
+    for cloud, error in errors.items():
+        part = parts.setdefault(cloud, Part(cloud))
+        part.error = part.error or error
+    return [parts[cloud] for cloud in errors]
+
+
+def _locked(request: RunRequest, voice: Voice) -> ExitStack:
+    """Take the plan's lock, and with it a handle of the ledger; each cloud opens one of its own for the work."""
+    with ExitStack() as stack:
+        ledger = stack.enter_context(open_ledger(request.ledger, create=True))
+        lock = RunLock(ledger, request.plan.name, wait_seconds=request.wait_lock_seconds, waiting=voice.note)
+        stack.enter_context(lock)
+        return stack.pop_all()
+
+
+async def _share(request: RunRequest, site: Site, part: Part, stops: Stops) -> None:
+    part.account = site.account
+    plan, voice = site.prepared.plan, site.voice
+    todo = await anyio.to_thread.run_sync(_left, request, plan, site.account) if request.retry_failed else plan
+    if todo is None:
+        voice.note("nothing to retry: the last run of this plan left no pair that the plan still names")
+        part.summary = Summary(None, plan.name, {}, 0, 0, 0.0, cloud=site.account.cloud)
+        return
+    if request.dry_run or request.expected is not None:
+        told = voice.acting_as(site.account, "asking", f"what a run of {plan.name} would do", plan=plan.name, run=None)
+        seen = await look(todo, site, told, effort=request.effort, stops=stops, prune_limit=request.prune_limit)
+        if request.dry_run:
+            part.ended(seen.ending)
+            part.changes, part.todo, part.labels = seen.changes, seen.todo, seen.labels
+            return
+        if seen.ending.error is not None:
+            raise seen.ending.error
+        for expected in request.expected or ():
+            if expected.cloud == site.cloud:
+                require_unchanged(expected, site.account.endpoint, site.account.project_id, seen.todo)
+    await _work(request, todo, site, part, stops)
+
+
+async def _work(request: RunRequest, todo: Plan, site: Site, part: Part, stops: Stops) -> None:
+    began = anyio.current_time()
+    with open_ledger(request.ledger, create=True) as ledger:
+        run, continued = await anyio.to_thread.run_sync(_begin, ledger, todo, site, request)
+        doing = "continuing" if continued else "starting"
+        voice = site.voice.acting_as(site.account, doing, f"run {run.key}", plan=run.plan, run=run.key)
+        await anyio.to_thread.run_sync(fill, ledger, run.id, todo, site.prepared)
+        if not any(orders.prune for orders in site.prepared.orders.values()):
+            ledger.mark_enqueued(run.id)  # else the engine does, once it knows who is to be removed
+        ending = await work_on(
+            run,
+            ledger,
+            site.account,
+            site.line,
+            voice,
+            settings=site.settings,
+            effort=request.effort,
+            errand=Errand(
+                go_on=_how_to_go_on(request, run),
+                preflight=request.preflight,
+                orders=site.prepared.orders,
+                images=site.prepared.images,
+                prune_limit=request.prune_limit,
+                label=site.label,
+            ),
+            stops=stops,
+        )
+        part.ended(ending)
+    if request.verify and part.error is None:
+        left_seconds = max(request.effort.deadline_seconds - (anyio.current_time() - began), 0.0)
+        effort = replace(request.effort, deadline_seconds=left_seconds)
+        part.comparison = await compare(site.prepared.plan, site, voice, effort=effort, stops=stops)
+
+
+def _begin(ledger: SqlLedger, plan: Plan, site: Site, request: RunRequest) -> tuple[Run, bool]:
+    """Return the run to work on, and whether it is one that was left unfinished."""
+    digest = fingerprint(plan, prune_all=request.prune)
+    unfinished = None
+    if not request.retry_failed:
+        unfinished = ledger.unfinished(plan=plan.name, fingerprint=digest, account=site.account)
+    if unfinished is not None:
+        return ledger.reopen(unfinished.id, site.settings), True
+    run = ledger.begin(
+        plan=plan.name,
+        fingerprint=digest,
+        account=site.account,
+        now=utc_now(),
+        settings=site.settings,
+        key_suffix=site.label,
+    )
+    return run, False
+
+
+def _left(request: RunRequest, plan: Plan, account: Account) -> Plan | None:
+    """Return the plan with the pairs that its last run, at the same place, did not bring about; None for no pair."""
+    with open_ledger(request.ledger, create=False) as ledger:
+        last = ledger.last_enqueued(plan=plan.name, account=account)
+        if last is None:
+            raise UsageError(
+                f"--retry-failed: the ledger has no run of plan {plan.name} at {account.endpoint} for project "
+                f"{account.project}; run the plan without it"
+            )
+        wanted: dict[str, set[str]] = {}
+        for outcome in ledger.outcomes(last.id, results=NOT_AS_PLANNED):
+            wanted.setdefault(outcome.image_id, set()).add(outcome.member_id)
+    left = narrow(plan, wanted)
+    return left if left.entries else None
+
+
+def _how_to_go_on(request: RunRequest, run: Run) -> str:
+    if request.sandbox:
+        return "the sandbox has ended with it"
+    if request.retry_failed:
+        return f"`bulkshare resume {run.key}` goes on where it was"
+    return f"the same command goes on where it was, or `bulkshare resume {run.key}`"
+
+
+def _check(request: RunRequest) -> None:
+    if request.dry_run and request.preflight is Preflight.NEVER:
+        raise UsageError(
+            "--dry-run asks the cloud who is a member; --no-preflight forbids to ask: leave out one of them"
+        )
+    if request.dry_run and request.verify:
+        raise UsageError("--dry-run shares nothing that --verify could find: leave out one, or use `bulkshare verify`")
+    if request.sandbox and request.retry_failed:
+        raise UsageError("--retry-failed needs the cloud of the last run, and a --sandbox is a new one each time")

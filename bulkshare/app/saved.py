@@ -1,0 +1,141 @@
+"""Saved plans: what `diff` has shown, kept in a file, to be done exactly so or not at all."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from bulkshare.app.places import utc_now
+from bulkshare.errors import UsageError
+from bulkshare.model import Block, CheckProjects, Entry, Limits, Plan, RetryPolicy, Want
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from bulkshare.app.running import Part
+
+MARK = "bulkshare_saved_plan"  # the first key of the file
+VERSION = 1
+SHOWN = 5  # pairs in an error
+
+
+@dataclass(frozen=True, slots=True)
+class SavedPart:
+    """What is to be done on one cloud, and as whom."""
+
+    cloud: str | None
+    endpoint: str
+    project_id: str
+    todo: tuple[Block, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SavedPlan:
+    """The content of a saved plan's file."""
+
+    name: str
+    region: str | None
+    limits: Limits
+    retry: RetryPolicy
+    parts: tuple[SavedPart, ...]
+
+    @property
+    def plan(self) -> Plan:
+        """The plan of exactly these pairs."""
+        entries = tuple(
+            Entry((block.image_id,), tuple(block.member_ids), want=block.want & ~Want.LISTED, cloud=part.cloud)
+            for part in self.parts
+            for block in part.todo
+        )
+        return Plan(
+            self.name,
+            entries,
+            clouds=tuple(part.cloud for part in self.parts if part.cloud is not None),
+            region=self.region,
+            limits=self.limits,
+            retry=self.retry,
+            check_projects=CheckProjects.NEVER,
+        )
+
+
+def is_saved(path: Path) -> bool:
+    """Tell whether a file is a saved plan, and no plan in YAML."""
+    try:
+        with path.open("rb") as file:
+            return MARK.encode() in file.read(100)
+    except OSError:
+        return False
+
+
+def save(path: Path, plan: Plan, parts: Sequence[Part]) -> None:
+    """Write down what the parts would do. Raises `UsageError`."""
+    document = {
+        MARK: VERSION,
+        "made_at": f"{utc_now():%Y-%m-%dT%H:%M:%SZ}",
+        "plan": plan.name,
+        "region": plan.region,
+        "limits": asdict(plan.limits),
+        "retry": asdict(plan.retry),
+        "clouds": [
+            {
+                "cloud": part.cloud,
+                "endpoint": part.account.endpoint,
+                "project_id": part.account.project_id,
+                "todo": [[block.image_id, int(block.want), list(block.member_ids)] for block in part.todo],
+            }
+            for part in parts
+            if part.account is not None
+        ],
+    }
+    try:
+        path.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
+    except OSError as error:
+        raise UsageError(f"can't write {path}: {error.strerror}") from error
+
+
+def load_saved(path: Path) -> SavedPlan:
+    """Read what `save` wrote. Raises `UsageError`."""
+    try:
+        document = json.loads(path.read_text("utf-8"))
+        if document[MARK] != VERSION:
+            raise UsageError(f"{path}: saved by another version of bulkshare; make a new one with `bulkshare diff`")
+        return SavedPlan(
+            name=document["plan"],
+            region=document["region"],
+            limits=Limits(**document["limits"]),
+            retry=RetryPolicy(**document["retry"]),
+            parts=tuple(_part(part) for part in document["clouds"]),
+        )
+    except OSError as error:
+        raise UsageError(f"can't read {path}: {error.strerror}") from error
+    except (KeyError, TypeError, ValueError):
+        raise UsageError(f"{path}: the saved plan is damaged; make a new one with `bulkshare diff`") from None
+
+
+def _part(part: dict[str, Any]) -> SavedPart:
+    todo = tuple(Block(image_id, tuple(members), Want(want)) for image_id, want, members in part["todo"])
+    return SavedPart(part["cloud"], part["endpoint"], part["project_id"], todo)
+
+
+def require_unchanged(expected: SavedPart, endpoint: str, project_id: str, todo: Iterable[Block]) -> None:
+    """Raise `UsageError` where a cloud is not as it was when the plan was saved."""
+    if (expected.endpoint, expected.project_id) != (endpoint, project_id):
+        raise UsageError(
+            f"the saved plan is for project {expected.project_id} at {expected.endpoint}, and this is project "
+            f"{project_id} at {endpoint}; nothing was sent"
+        )
+    was, now = _pairs(expected.todo), _pairs(todo)
+    if was != now:
+        changed = [pair for pair in was | now if was.get(pair) != now.get(pair)]
+        shown = ", ".join(f"image {image_id} project {member_id}" for image_id, member_id in changed[:SHOWN])
+        more = f" and {len(changed) - SHOWN:,} more" if len(changed) > SHOWN else ""
+        raise UsageError(
+            f"the cloud has changed since the plan was saved: {shown}{more}; nothing was sent; look again with "
+            "`bulkshare diff`"
+        )
+
+
+def _pairs(blocks: Iterable[Block]) -> dict[tuple[str, str], Want]:
+    return {(block.image_id, member_id): block.want for block in blocks for member_id in block.member_ids}

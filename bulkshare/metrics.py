@@ -1,0 +1,57 @@
+"""How the last run of a plan went, as a file for the Prometheus node exporter's textfile collector.
+
+Knows nothing of how runs work; only this module knows prometheus-client.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
+
+from bulkshare.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from bulkshare.model import Result
+
+
+@dataclass(frozen=True, slots=True)
+class LastRun:
+    """What a run came to on one cloud: pairs by result, requests by HTTP status or kind of fault."""
+
+    cloud: str
+    pairs: Mapping[Result, int] = field(default_factory=dict)
+    requests: Mapping[str, int] = field(default_factory=dict)
+    retries: int = 0
+
+
+def write_metrics(
+    path: Path, *, plan: str, exit_code: int, ended_at: datetime, seconds: float, clouds: Sequence[LastRun]
+) -> None:
+    """Write the metrics of a plan's last run; the file appears whole or not at all. Raises `UsageError`."""
+    registry = CollectorRegistry()
+
+    def gauge(name: str, what: str, *labels: str) -> Gauge:
+        return Gauge(f"bulkshare_last_run_{name}", what, ("plan", *labels), registry=registry)
+
+    gauge("timestamp_seconds", "When the last run ended, in seconds since 1970.").labels(plan).set(ended_at.timestamp())
+    gauge("duration_seconds", "How long the last run took.").labels(plan).set(seconds)
+    gauge("exit_code", "What the last run left with; 0: every pair is as planned.").labels(plan).set(exit_code)
+    pairs = gauge("pairs", "The pairs of the last run by what became of them.", "cloud", "result")
+    requests = gauge("requests", "The requests of the last run by HTTP status or kind of fault.", "cloud", "status")
+    retries = gauge("retries", "How many requests of the last run were repeats.", "cloud")
+    for run in clouds:
+        for result, count in run.pairs.items():
+            pairs.labels(plan, run.cloud, result.value).set(count)
+        for status, count in run.requests.items():
+            requests.labels(plan, run.cloud, status).set(count)
+        retries.labels(plan, run.cloud).set(run.retries)
+    try:
+        write_to_textfile(str(path), registry)
+    except OSError as error:
+        raise UsageError(f"can't write the metrics to {path}: {error.strerror}") from error

@@ -1,0 +1,142 @@
+"""`diff`, saved plans, several clouds at once, and the metrics: as a user does it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from bulkshare.sandbox import Cloud
+
+if TYPE_CHECKING:
+    from tests.shell import Shell
+
+IMAGES = list(Cloud.sample(2, 0).images)
+ON_SANDBOX = ("--os-cloud", "sandbox")
+CHANGES = 10
+
+
+def test_diff_shows_what_run_then_does(shell: Shell) -> None:
+    """First there is something to do, then there is not; a diff itself changes nothing."""
+    shell.start_sandbox()
+    plan = shell.plan(IMAGES, ["project-001", "project-002"])
+    shown = shell.run("diff", plan, *ON_SANDBOX, exit_code=CHANGES).stdout
+    assert "4 to add" in shown
+    assert shell.run("diff", plan, *ON_SANDBOX, exit_code=CHANGES).stdout == shown
+    assert shell.run("run", plan, *ON_SANDBOX, "--dry-run").stdout == shown
+    assert shell.run_json("run", plan, *ON_SANDBOX)["shared"] == 4
+    assert "No changes" in shell.run("diff", plan, *ON_SANDBOX).stdout
+
+
+def test_a_saved_plan_is_done_exactly(shell: Shell) -> None:
+    """Also where the plan it was made from has changed meanwhile."""
+    shell.start_sandbox()
+    plan = shell.plan(IMAGES, ["project-001", "project-002"])
+    shell.run("diff", plan, *ON_SANDBOX, "--out", "saved.plan", exit_code=CHANGES)
+    shell.plan(IMAGES, ["project-003"])
+    summary = shell.run_json("run", "saved.plan", *ON_SANDBOX)
+    assert (summary["plan"], summary["planned"], summary["shared"]) == ("plan", 4, 4)
+    assert {row["member_id"] for row in shell.rows()} == {"project-001", "project-002"}
+
+
+def test_a_saved_plan_is_not_done_on_a_cloud_that_has_changed(shell: Shell) -> None:
+    """One pair that is there by now stops it, before anything is sent and before there is a run."""
+    shell.start_sandbox()
+    plan = shell.plan(IMAGES, ["project-001", "project-002"])
+    shell.run("diff", plan, *ON_SANDBOX, "--out", "saved.plan", exit_code=CHANGES)
+    shell.run("run", shell.plan(IMAGES[:1], ["project-002"], name="other"), *ON_SANDBOX)
+    told = shell.run("run", "saved.plan", *ON_SANDBOX, exit_code=2).stderr
+    assert f"the cloud has changed since the plan was saved: image {IMAGES[0]} project project-002;" in told
+    assert "3 to add" in shell.run("diff", plan, *ON_SANDBOX, exit_code=CHANGES).stdout
+    assert "plan" not in {json.loads(line)["plan"] for line in shell.run("runs", "--json").stdout.splitlines()}
+
+
+@pytest.fixture
+def two_clouds(shell: Shell) -> Shell:
+    """Start two clouds, `north` and `south`."""
+    clouds = {}
+    for name in ("north", "south"):
+        shell.start_sandbox()
+        clouds[name] = yaml.safe_load((shell.directory / "clouds.yaml").read_text())["clouds"]["sandbox"]
+    shell.write("clouds.yaml", yaml.safe_dump({"clouds": clouds}))
+    return shell
+
+
+def write_plan(shell: Shell, clouds: list[str], entries: str) -> str:
+    """Write a plan for several clouds."""
+    shell.write("plan.yaml", f"version: 1\nname: plan\nclouds: {clouds}\ncheck_projects: never\nshare:\n{entries}")
+    return "plan.yaml"
+
+
+def test_several_clouds_side_by_side(two_clouds: Shell) -> None:
+    """Each cloud gets the entries that are for it, and a run of its own; the JSON object has sums and parts."""
+    shell = two_clouds
+    plan = write_plan(
+        shell,
+        ["north", "south"],
+        f"  - {{images: {IMAGES}, projects: [project-001, project-002]}}\n"
+        f"  - {{images: [{IMAGES[0]}], projects: [project-003], cloud: south}}\n",
+    )
+    summary = shell.run_json("run", plan)
+    assert (summary["planned"], summary["shared"]) == (9, 9)
+    assert [(part["cloud"], part["shared"]) for part in summary["clouds"]] == [("north", 4), ("south", 5)]
+    assert [part["run"].rsplit("-", 1)[1] for part in summary["clouds"]] == ["north", "south"]
+    assert len(shell.rows(summary["clouds"][1]["run"])) == 5
+    again = shell.run_json("run", plan)
+    assert (again["already"], again["requests"]) == (9, 4)
+
+
+def test_a_cloud_that_is_down_keeps_no_other_from_its_work(two_clouds: Shell) -> None:
+    """The error names the cloud; the other one's pairs are shared."""
+    shell = two_clouds
+    clouds = yaml.safe_load((shell.directory / "clouds.yaml").read_text())
+    clouds["clouds"]["north"]["auth"]["password"] = "wrong"
+    shell.write("clouds.yaml", yaml.safe_dump(clouds))
+    plan = write_plan(shell, ["north", "south"], f"  - {{images: {IMAGES}, projects: [project-001]}}\n")
+    done = shell.run("run", plan, "--json", exit_code=3)
+    assert "cloud north: " in done.stderr
+    assert json.loads(done.stdout)["shared"] == 2
+
+
+def test_several_clouds_begin_together_or_not_at_all(two_clouds: Shell) -> None:
+    """A cloud that the configuration doesn't have stops the others before anything is sent."""
+    shell = two_clouds
+    plan = write_plan(shell, ["north", "west"], f"  - {{images: {IMAGES}, projects: [project-001]}}\n")
+    assert "there is no cloud 'west'" in shell.run("run", plan, exit_code=2).stderr
+    assert shell.run_json("run", plan, "--os-cloud", "north")["shared"] == 2
+
+
+def test_resume_finishes_all_clouds(two_clouds: Shell) -> None:
+    """What the last run left on several clouds is finished by one command without a name."""
+    shell = two_clouds
+    plan = write_plan(shell, ["north", "south"], f"  - {{images: {IMAGES}, projects: [a, b, c]}}\n")
+    stopped = json.loads(shell.run("run", plan, "--deadline", "0s", "--json", exit_code=5).stdout)
+    assert stopped["pending"] == 12
+    done = shell.run_json("resume")
+    assert (done["planned"], done["pending"]) == (12, 0)
+    assert {part["run"] for part in done["clouds"]} == {part["run"] for part in stopped["clouds"]}
+
+
+def test_metrics(shell: Shell) -> None:
+    """A file for Prometheus at the end of a run, and of one that could not begin."""
+    shell.start_sandbox()
+    plan = shell.plan(IMAGES, ["project-001"])
+
+    def metrics() -> dict[tuple[str, ...], float]:
+        return {
+            (sample.name.removeprefix("bulkshare_last_run_"), *sorted(sample.labels.values())): sample.value
+            for family in text_string_to_metric_families((shell.directory / "plan.prom").read_text())
+            for sample in family.samples
+        }
+
+    shell.run("run", plan, *ON_SANDBOX, "--metrics-file", "plan.prom")
+    found = metrics()
+    assert found["exit_code", "plan"] == 0
+    assert found["pairs", "plan", "sandbox", "shared"] == 2
+    assert found["requests", "200", "plan", "sandbox"] == 3, "two POSTs, and a look at the images before"
+    shell.write("plan.yaml", "version: 1\n")
+    shell.run("run", plan, *ON_SANDBOX, "--metrics-file", "plan.prom", exit_code=2)
+    assert metrics()["exit_code", "plan"] == 2

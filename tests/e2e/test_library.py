@@ -1,0 +1,68 @@
+"""The same from Python."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+import bulkshare
+from bulkshare import Progress, load_plan, run, run_async
+from bulkshare.errors import PlanError, UsageError
+from bulkshare.model import Result
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.shell import Shell
+
+
+def plan_in(shell: Shell) -> Path:
+    """Write a plan of six pairs."""
+    return shell.directory / shell.plan(["image-1", "image-2"], ["a", "b", "c"])
+
+
+def test_run(shell: Shell) -> None:
+    """A plan, a run, a report: the ledger has the same."""
+    seen: list[Progress] = []
+    ledger = shell.directory / "ledger.db"
+    report = run(load_plan(plan_in(shell)), sandbox=True, ledger=ledger, on_progress=seen.append)
+    assert report.as_planned
+    assert (report.summary.plan, report.summary.totals[Result.SHARED]) == ("plan", 6)
+    assert len(report.parts) == 1
+    assert (seen[0].cloud, seen[0].planned) == ("sandbox", 6)
+    assert seen[-1].settled[Result.SHARED] == sum(seen[-1].settled.values()) == 6
+    assert "sharing" in {progress.phase for progress in seen}
+    assert len(shell.rows("--ledger", str(ledger))) == 6
+
+
+async def test_run_async(shell: Shell) -> None:
+    """In an event loop that is there already; a plan may be named by its file."""
+    report = await run_async(plan_in(shell), sandbox=True, ledger=shell.directory / "ledger.db")
+    assert report.summary.totals[Result.SHARED] == 6
+
+
+def test_dry_run_leaves_no_run(shell: Shell) -> None:
+    """What would be done is in the parts."""
+    ledger = shell.directory / "ledger.db"
+    report = run(plan_in(shell), sandbox=True, ledger=ledger, dry_run=True)
+    assert report.parts[0].changes is not None
+    assert report.parts[0].changes.add == 6
+    assert not ledger.exists()
+
+
+def test_errors_are_raised(shell: Shell) -> None:
+    """With the exit code that the command has."""
+    shell.write("broken.yaml", "version: 1\n")
+    with pytest.raises(PlanError) as broken:
+        load_plan(shell.directory / "broken.yaml")
+    assert broken.value.exit_code == 2
+    with pytest.raises(UsageError, match="--dry-run shares nothing"):
+        run(plan_in(shell), sandbox=True, dry_run=True, verify=True)
+
+
+def test_names_of_the_package() -> None:
+    """What is offered is there; what is not, is no attribute."""
+    assert all(hasattr(bulkshare, name) for name in bulkshare.__all__)
+    with pytest.raises(AttributeError, match="nothing"):
+        getattr(bulkshare, "nothing")  # noqa: B009  mypy knows that there is none

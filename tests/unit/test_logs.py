@@ -1,0 +1,52 @@
+"""A log that is quiet while there is no news."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+from bulkshare.cli.logs import Introduced, make_log
+
+if TYPE_CHECKING:
+    import pytest
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    """Return what was logged, without the times."""
+    found = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    for line in found:
+        del line["timestamp"]
+    return found
+
+
+def introduced() -> Introduced:
+    """Return a log whose first line of news is one about who acts."""
+    log = make_log(logging.INFO, "json", colors=False).bind(plan="golden")
+    return Introduced(log, "starting", user="ursula")
+
+
+def test_a_run_without_news_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """The line about the end says who acted."""
+    log = introduced()
+    log.debug("listing", total=3)
+    log.conclude("ended", already=90)
+    assert lines(capsys) == [
+        {"plan": "golden", "level": "info", "event": "ended", "user": "ursula", "already": 90},
+    ]
+
+
+def test_news_are_introduced_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """Who acts is said before the first news, and not again."""
+    log = introduced()
+    log.info("sharing", total=3)
+    log.warning("failed", image_id="i")
+    log.conclude("ended", shared=2)
+    found = lines(capsys)
+    assert [line.pop("event") for line in found] == ["starting", "sharing", "failed", "ended"]
+    assert found == [
+        {"plan": "golden", "level": "info", "user": "ursula"},
+        {"plan": "golden", "level": "info", "total": 3},
+        {"plan": "golden", "level": "warning", "image_id": "i"},
+        {"plan": "golden", "level": "info", "shared": 2},
+    ]

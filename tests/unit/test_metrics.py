@@ -1,0 +1,60 @@
+"""The metrics file is what Prometheus reads, and never half of it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from bulkshare.errors import UsageError
+from bulkshare.metrics import LastRun, write_metrics
+from bulkshare.model import Result
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ENDED = datetime(2026, 11, 23, 3, 16, tzinfo=UTC)
+
+
+def test_metrics_are_readable_and_labelled(tmp_path: Path) -> None:
+    """Prometheus' own parser finds each number under its plan, cloud, result and status."""
+    path = tmp_path / "golden.prom"
+    clouds = [LastRun("eu-de", {Result.SHARED: 3, Result.FAILED: 1}, {"200": 3, "timeout": 2}, retries=1)]
+    write_metrics(path, plan="golden", exit_code=1, ended_at=ENDED, seconds=12.5, clouds=clouds)
+    found = {
+        (sample.name, *sorted(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(path.read_text())
+        for sample in family.samples
+    }
+    plan, cloud = ("plan", "golden"), ("cloud", "eu-de")
+    assert found == {
+        ("bulkshare_last_run_timestamp_seconds", plan): ENDED.timestamp(),
+        ("bulkshare_last_run_duration_seconds", plan): 12.5,
+        ("bulkshare_last_run_exit_code", plan): 1.0,
+        ("bulkshare_last_run_pairs", cloud, plan, ("result", "shared")): 3.0,
+        ("bulkshare_last_run_pairs", cloud, plan, ("result", "failed")): 1.0,
+        ("bulkshare_last_run_requests", cloud, plan, ("status", "200")): 3.0,
+        ("bulkshare_last_run_requests", cloud, plan, ("status", "timeout")): 2.0,
+        ("bulkshare_last_run_retries", cloud, plan): 1.0,
+    }
+
+
+def test_a_run_that_did_not_begin_has_its_exit_code(tmp_path: Path) -> None:
+    """An alert on the exit code sees a plan that is broken, too."""
+    path = tmp_path / "golden.prom"
+    write_metrics(path, plan="golden", exit_code=2, ended_at=ENDED, seconds=0.1, clouds=[])
+    assert 'bulkshare_last_run_exit_code{plan="golden"} 2.0' in path.read_text()
+
+
+def test_other_files_are_left_alone(tmp_path: Path) -> None:
+    """Nothing but the file itself is left in the collector's folder."""
+    write_metrics(tmp_path / "a.prom", plan="golden", exit_code=0, ended_at=ENDED, seconds=1.0, clouds=[])
+    assert [path.name for path in tmp_path.iterdir()] == ["a.prom"]
+
+
+def test_a_place_that_can_not_be_written_is_told(tmp_path: Path) -> None:
+    """The message names the file."""
+    with pytest.raises(UsageError, match=r"can't write the metrics to .*missing/a\.prom: No such file"):
+        write_metrics(tmp_path / "missing" / "a.prom", plan="p", exit_code=0, ended_at=ENDED, seconds=1.0, clouds=[])

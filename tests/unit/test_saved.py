@@ -1,0 +1,99 @@
+"""A saved plan is done exactly as it was shown, or not at all."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bulkshare.app.running import Part
+from bulkshare.app.saved import SavedPart, is_saved, load_saved, require_unchanged, save
+from bulkshare.errors import UsageError
+from bulkshare.model import Account, Block, CheckProjects, Limits, Plan, RetryPolicy, Want
+from bulkshare.planner import expand
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ACCOUNT = Account("prod", "eu-de", "https://image.example", "ursula", "images", "p-images")
+TODO = (
+    Block("image-1", ("a", "b"), Want.ACCEPTED),
+    Block("image-1", ("c",), Want.GONE),
+    Block("image-2", ("a",), Want.ACCEPTED | Want.LISTED),
+)
+PLAN = Plan("golden", (), clouds=("prod",), limits=Limits(3, 2.0, 1, 0), retry=RetryPolicy(2, 0.1, 1.0))
+
+
+def saved(folder: Path) -> Path:
+    """Return the file of a saved plan."""
+    path = folder / "saved.plan"
+    save(path, PLAN, [Part("prod", ACCOUNT, todo=TODO)])
+    return path
+
+
+def test_what_is_saved_is_read_back(tmp_path: Path) -> None:
+    """Pairs, wants, limits and place are what they were; nothing is selected or looked up again."""
+    path = saved(tmp_path)
+    assert is_saved(path)
+    loaded = load_saved(path)
+    assert loaded.parts == (SavedPart("prod", ACCOUNT.endpoint, ACCOUNT.project_id, TODO),)
+    plan = loaded.plan
+    assert (plan.name, plan.clouds, plan.limits, plan.retry) == ("golden", ("prod",), PLAN.limits, PLAN.retry)
+    assert plan.check_projects is CheckProjects.NEVER
+    assert list(expand(plan)) == [
+        Block("image-1", ("a", "b"), Want.ACCEPTED),
+        Block("image-1", ("c",), Want.GONE),
+        Block("image-2", ("a",), Want.ACCEPTED),
+    ]
+
+
+def test_a_plan_in_yaml_is_no_saved_plan(tmp_path: Path) -> None:
+    """Neither is a file that is not there: whoever reads it tells so."""
+    path = tmp_path / "plan.yaml"
+    path.write_text("version: 1\nname: golden\n")
+    assert not is_saved(path)
+    assert not is_saved(tmp_path / "missing")
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ('{"bulkshare_saved_plan": 2}', "another version"),
+        ('{"bulkshare_saved_plan": 1}', "damaged"),
+        ('{"bulkshare_saved_plan": 1, "parts"', "damaged"),
+        ("[]", "damaged"),
+    ],
+)
+def test_a_file_that_can_not_be_used_is_told(tmp_path: Path, content: str, told: str) -> None:
+    """The message says what to do."""
+    path = tmp_path / "saved.plan"
+    path.write_text(content)
+    with pytest.raises(UsageError, match=rf"{told}.*bulkshare diff"):
+        load_saved(path)
+
+
+def test_the_same_pairs_in_another_order_are_unchanged() -> None:
+    """How the pairs come in blocks is of no matter."""
+    part = SavedPart("prod", "e", "p", TODO)
+    other = (*TODO[1:], Block("image-1", ("b",), Want.ACCEPTED), Block("image-1", ("a",), Want.ACCEPTED))
+    require_unchanged(part, "e", "p", other)
+
+
+@pytest.mark.parametrize(
+    "todo",
+    [
+        TODO[1:],
+        (*TODO, Block("image-3", ("a",))),
+        (Block("image-1", ("a", "b"), Want.ACCEPTED | Want.LISTED), *TODO[1:]),
+    ],
+)
+def test_a_cloud_that_has_changed_is_told(todo: tuple[Block, ...]) -> None:
+    """One pair less, one more, or one that is there by now: the message names pairs, and nothing is sent."""
+    with pytest.raises(UsageError, match=r"has changed since .*: image image-\d project [ab].*nothing was sent"):
+        require_unchanged(SavedPart("prod", "e", "p", TODO), "e", "p", todo)
+
+
+def test_another_place_is_told() -> None:
+    """What was shown of one project's images is not done to another's."""
+    with pytest.raises(UsageError, match="is for project p at e, and this is project q at e"):
+        require_unchanged(SavedPart("prod", "e", "p", TODO), "e", "q", TODO)
