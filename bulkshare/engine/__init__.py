@@ -51,7 +51,7 @@ class Engine:
 
     `orders` are a plan's about images as a whole, `images` those that it has chosen for what they are; a run that goes
     on without its plan has neither. `account` is as whom it acts. Where more than `prune_limit` (a share) of an image's
-    members would be removed, none is.
+    members would be removed, none is. Engines that share a ledger share a `ledger_turn`, a limiter for one at a time.
     `wall` gives aware UTC times for the record; `jitter` gives uniform numbers in [0, 1). `stopping` is set when the
     engine begins to stop, for those who wait on its behalf. `answered_at` tells when the endpoint last answered, on the
     event loop's clock: until it has answered somebody, no pair fails. With more than `max_failures` pairs rejected or
@@ -76,6 +76,7 @@ class Engine:
         images: Mapping[str, Image] | None = None,
         account: Account | None = None,
         prune_limit: float = PRUNE_LIMIT,
+        ledger_turn: anyio.CapacityLimiter | None = None,
     ) -> None:
         self._stopping = anyio.Event() if stopping is None else stopping
         self._failures_left = max_failures
@@ -91,7 +92,7 @@ class Engine:
             stopping=self._stopping,
             answered_at=answered_at,
         )
-        self._recorder = Recorder(run_id, ledger, observer, wall)
+        self._recorder = Recorder(run_id, ledger, observer, wall, ledger_turn or anyio.CapacityLimiter(1))
         self._limits = limits
         self._survey = Survey(self._caller, self._recorder, limits, wall, orders or {})
         self._inspecting = Inspecting(

@@ -59,10 +59,17 @@ class Recorder:
     """Writes outcomes in the order in which they came, and tells the observer once they are durable.
 
     An async context manager: leaving it, even with an error, writes what is queued. Raises `LedgerError` from the
-    task group it belongs to, which ends everything that could send more.
+    task group it belongs to, which ends everything that could send more. `turn` keeps those apart who use the ledger.
     """
 
-    def __init__(self, run_id: int, ledger: Ledger, observer: Observer, wall: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        run_id: int,
+        ledger: Ledger,
+        observer: Observer,
+        wall: Callable[[], datetime],
+        turn: anyio.CapacityLimiter,
+    ) -> None:
         self._run_id = run_id
         self._ledger = ledger
         self.observer = observer
@@ -73,7 +80,7 @@ class Recorder:
         self._full = anyio.Event()
         self._busy = False
         self._closed = False
-        self._one_at_a_time = anyio.CapacityLimiter(1)  # the ledger is used by one thread at a time
+        self._turn = turn
         self._writers = anyio.create_task_group()
 
     async def __aenter__(self) -> Self:
@@ -108,7 +115,7 @@ class Recorder:
 
     async def ledger(self, function: Callable[[Unpack[Ts]], T], *args: *Ts) -> T:
         """Call a ledger's method in a thread, in turn with the writer."""
-        return await anyio.to_thread.run_sync(function, *args, limiter=self._one_at_a_time)
+        return await anyio.to_thread.run_sync(function, *args, limiter=self._turn)
 
     async def pending_images(self, *, gone: bool | None = None) -> AsyncIterator[Backlog]:
         """Yield the images with pending pairs; `gone` as in `ports.Ledger`."""

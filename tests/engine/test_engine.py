@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from bulkshare.engine import Preflight
-from bulkshare.model import Limits, Reply, Request, Result
-from tests.engine.bench import Bench, on_post
-from tests.engine.fakes import response
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from bulkshare.engine import Engine, Preflight
+from bulkshare.ledger import SqlLedger
+from bulkshare.model import Block, Limits, Reply, Request, Result, RetryPolicy
+from tests.engine.bench import ACCOUNT, Bench, on_post
+from tests.engine.fakes import NOW, FakeCloud, Recording, response
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
 
 
 def test_every_pair_is_shared_with_one_post() -> None:
@@ -113,3 +124,56 @@ def test_quota_is_told_from_duplicate() -> None:
     )
     bench.run(Preflight.NEVER)
     assert bench.totals() == {Result.ALREADY: 1, Result.SHARED: 4, Result.REJECTED: 1, Result.SKIPPED: 14}
+
+
+class OneAtATime:
+    """A ledger that is used by one thread at a time, or fails."""
+
+    def __init__(self, ledger: SqlLedger) -> None:
+        self._ledger = ledger
+        self._lock = threading.Lock()
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        """Return the ledger's method, guarded."""
+        method = getattr(self._ledger, name)
+
+        def guarded(*arguments: Any, **named: Any) -> Any:
+            assert self._lock.acquire(blocking=False), "two threads at once"
+            try:
+                time.sleep(0.001)  # which gives others the chance
+                return method(*arguments, **named)
+            finally:
+                self._lock.release()
+
+        return guarded
+
+
+def test_engines_side_by_side(tmp_path: Path) -> None:
+    """Two clouds, one ledger: each engine has its run, and they take turns at the ledger."""
+    ledger = SqlLedger.open(str(tmp_path / "ledger.db"))
+    clouds = [FakeCloud(latency_seconds=0.001), FakeCloud(latency_seconds=0.001)]
+    runs = [ledger.begin(plan="both", fingerprint="f" * 64, account=ACCOUNT, now=NOW) for _ in clouds]
+    for run in runs:
+        ledger.enqueue(run.id, [Block(f"i{number}", ["p1", "p2", "p3"]) for number in range(20)])
+
+    async def main() -> None:
+        turn, guarded = anyio.CapacityLimiter(1), OneAtATime(ledger)
+        async with anyio.create_task_group() as tasks:
+            for cloud, run in zip(clouds, runs, strict=True):
+                engine = Engine(
+                    run_id=run.id,
+                    transport=cloud,
+                    ledger=guarded,
+                    observer=Recording(),
+                    limits=Limits(),
+                    policy=RetryPolicy(),
+                    wall=lambda: NOW,
+                    jitter=lambda: 0.5,
+                    ledger_turn=turn,
+                )
+                tasks.start_soon(engine.run)
+
+    anyio.run(main)
+    assert [len(cloud.statuses) for cloud in clouds] == [60, 60]
+    assert [ledger.totals(run.id)[Result.SHARED] for run in runs] == [60, 60]
+    ledger.close()
