@@ -63,7 +63,10 @@ async def compare(plan: Plan, site: Site, voice: Voice, *, effort: Effort, stops
             settings=site.settings,
             effort=effort,
             errand=Errand(
-                go_on="not all images were asked about: verify again", preflight=Preflight.ALWAYS, write=False
+                go_on="not all images were asked about: verify again",
+                preflight=Preflight.ALWAYS,
+                write=False,
+                inspect=False,
             ),
             stops=stops,
             observers=(comparer,),

@@ -75,13 +75,14 @@ class Errand:
     """What an engine is to do with a run's pairs, beyond what the ledger says.
 
     `orders` and `images` are by image ID: what the plan says of an image, and what is known of it already. Without
-    `write` nothing is sent but reads. `go_on` are the words that tell how to go on after an early end. `label` tells
-    the clouds apart where there are several.
+    `write` nothing is sent but reads; without `inspect` images are taken as they are. `go_on` are the words that tell
+    how to go on after an early end. `label` tells the clouds apart where there are several.
     """
 
     go_on: str
     preflight: Preflight = Preflight.AUTO
     write: bool = True
+    inspect: bool = True
     orders: Mapping[str, Orders] = field(default_factory=dict)
     images: Mapping[str, Image] = field(default_factory=dict)
     prune_limit: float = PRUNE_LIMIT
@@ -209,7 +210,12 @@ async def work_on(
 async def _work(engine: Engine, effort: Effort, errand: Errand) -> BulkshareError | None:
     """Let the engine work; return what ended it before its time."""
     try:
-        await engine.run(preflight=errand.preflight, share=errand.write, deadline_seconds=effort.deadline_seconds)
+        await engine.run(
+            preflight=errand.preflight,
+            share=errand.write,
+            inspect=errand.inspect,
+            deadline_seconds=effort.deadline_seconds,
+        )
     except LedgerError:
         raise  # there is nothing to conclude from
     except StoppedEarlyError as stopped:
