@@ -67,7 +67,7 @@ def show_run(where: str | None, key: str | None, *, failed: bool, limit: int, as
         wanted = NOT_AS_PLANNED if failed else None
         count = sum(run.totals.get(result, 0) for result in (wanted or Result))
         shown = islice(ledger.outcomes(run.id, results=wanted), limit or None)
-        for number, image in enumerate(render_outcomes(shown)):
+        for number, image in enumerate(render_outcomes(shown, ledger.labels(run.id))):
             if not number:
                 click.echo()
             print_whole(image)

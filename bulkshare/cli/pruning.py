@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bulkshare.app.places import open_ledger, utc_now
-from bulkshare.cli.output import console
+from bulkshare.cli.output import print_whole
 from bulkshare.errors import LockHeldError
 from bulkshare.ledger import RunLock
 from bulkshare.model import RunState
@@ -32,7 +32,7 @@ def prune_ledger(where: str | None, *, keep_seconds: float, dry_run: bool) -> No
         if not doomed:
             click.echo("No run is old enough; nothing is deleted.")
             return
-        console().print(render_runs(doomed))
+        print_whole(render_runs(doomed))
         pairs = sum(sum(run.totals.values()) for run in doomed)
         told = f"{counted(len(doomed), 'run')} with {counted(pairs, 'pair')}"
         if dry_run:
