@@ -32,7 +32,7 @@ def cloud() -> Iterator[SandboxCloud]:
 
 
 def test_no_secret_in_any_output(shell: Shell, cloud: SandboxCloud) -> None:
-    """Logs at their most talkative, the ledger's file, exports, tables and the process list have none."""
+    """Logs at their most talkative, the ledger's file, exports, pages, saved plans and the process list have none."""
     shell.env["OS_CLIENT_CONFIG_FILE"] = str(cloud.write_clouds_yaml(shell.directory / "clouds.yaml"))
     good, private = cloud.create_image(), cloud.create_image(visibility="private")
     plan = shell.plan([good, private, "unknown"], [f"p{n}" for n in range(30)], more="limits: {rate: 30}\n")
@@ -49,9 +49,15 @@ def test_no_secret_in_any_output(shell: Shell, cloud: SandboxCloud) -> None:
     for args in (["show", "-n", "0"], ["show", "--failed"], ["runs"], ["export"], ["export", "--format", "csv"]):
         done = shell.run(*args)
         seen += [done.stdout, done.stderr]
-    again = shell.run("run", plan, "--os-cloud", "admin", "-v", exit_code=1)
-    seen += [again.stdout, again.stderr]
-    seen += [path.read_bytes().decode("latin-1") for path in shell.directory.glob("ledger.db*")]
+    for args, exit_code in (
+        (["run", plan, "--os-cloud", "admin", "-v", "--metrics-file", "plan.prom"], 1),
+        (["diff", plan, "--os-cloud", "admin", "-v", "--prune", "--out", "saved.plan"], 0),
+        (["report", "-o", "report.html"], 0),
+    ):
+        again = shell.run(*args, exit_code=exit_code)
+        seen += [again.stdout, again.stderr]
+    files = [shell.directory / name for name in ("plan.prom", "saved.plan", "report.html")]
+    seen += [path.read_bytes().decode("latin-1") for path in (*files, *shell.directory.glob("ledger.db*"))]
     assert len(cloud.issued_tokens()) >= 2
     for secret in (*cloud.issued_tokens(), ADMIN.password):
         assert not [text for text in seen if secret in text]
