@@ -27,9 +27,12 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 ARGUMENTS = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(outside: Outside) -> Iterator[Browser]:
-    """Start the machine's Chromium, or playwright's own where that was installed."""
+    """Start the machine's Chromium, or playwright's own where that was installed.
+
+    For one module, because playwright keeps an event loop running, beside which no asynchronous test can run.
+    """
     with sync_playwright() as playwright:
         own = playwright.chromium.executable_path
         found = next(filter(None, map(shutil.which, NAMES)), own if Path(own).exists() else None)

@@ -22,7 +22,7 @@ MOST_NAMED_ROWS, MOST_NAMED_COLUMNS = 40, 24
 # The width of a column, in pixels, for up to so many columns; all that fit the page.
 WIDTHS = ((MOST_NAMED_COLUMNS, 26), (48, 16), (80, 10), (MOST_COLUMNS, 7))
 HEIGHTS = ((MOST_NAMED_ROWS, 18), (MOST_ROWS, 8))
-CHARACTER_PIXELS = 6.4  # of the font that names rows and columns, 11 pixels high
+CHARACTER_PIXELS = 7.0  # of the font that names rows and columns, 11 pixels high
 LONGEST_NAME, LONGEST_ID = 26, 12  # characters; an ID in place of a name tells little more by its end
 
 
