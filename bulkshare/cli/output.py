@@ -18,7 +18,7 @@ from bulkshare.progress import Display, Log, Observers, View
 from bulkshare.report import render_changes, render_comparison, render_summary, summary_document
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import NoReturn, Self
 
     from rich.console import RenderableType
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from bulkshare.progress import Tracker
     from bulkshare.report import Changes, Comparison, Summary
 
+MOST_TOLD = 20  # members of an image; the log at debug and the ledger have all
 WIDTH_WITHOUT_TERMINAL = 4000  # a pipe or a file has no width of its own: no line of ours is wrapped there
 
 
@@ -51,6 +52,16 @@ def console(*, stderr: bool = False) -> Console:
 def print_whole(what: RenderableType, *, stderr: bool = False) -> None:
     """Print something whose long lines are for the terminal to break: an ID is there as a whole, to be copied."""
     console(stderr=stderr).print(what, crop=False)
+
+
+class Farewells:
+    """Prints on a terminal who is to be removed, before it happens; the log has it elsewhere."""
+
+    def extra(self, image_id: str, member_ids: Sequence[str]) -> None:
+        """See `ports.Observer`."""
+        told = "".join(f"\n  - {member_id}" for member_id in member_ids[:MOST_TOLD])
+        more = f"\n  ... and {len(member_ids) - MOST_TOLD:,} more" if len(member_ids) > MOST_TOLD else ""
+        print_whole(f"To be removed from image {image_id}:{told}{more}", stderr=True)
 
 
 class Voice:
@@ -130,8 +141,12 @@ class Voice:
     ) -> Iterator[Observers]:
         """Show or log what goes on while the context lasts; `others` are told, too."""
         view = View(tracker, allowed_rate, pace, label)
-        with nullcontext() if self._display is None else self._display.showing(view):
-            yield Observers(tracker, Log(tracker, self._introduced, time.monotonic, pace), *others)
+        log = Log(tracker, self._introduced, time.monotonic, pace)
+        if self._display is None:
+            yield Observers(tracker, log, *others)
+            return
+        with self._display.showing(view):
+            yield Observers(tracker, log, Farewells(), *others)
 
     def ended(self, summary: Summary) -> None:
         """Log how the work on one cloud ended."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from bulkshare.progress.tracker import Tracker
 
 WRITING = frozenset({"opening", "removing", "sharing"})  # the phases that change something
+MOST_TOLD = 20  # members of an image on one line; at debug each has a line
 LINE_EVERY_SECONDS = 10.0  # between two progress lines
 
 
@@ -111,7 +112,7 @@ class Log:
 
     def extra(self, image_id: str, member_ids: Sequence[str]) -> None:
         """See `ports.Observer`: what will be removed is told before it is."""
-        self._log.info("to be removed", image_id=image_id, pairs=len(member_ids))
+        self._log.info("to be removed", image_id=image_id, pairs=len(member_ids), members=list(member_ids[:MOST_TOLD]))
         for member_id in member_ids:
             self._log.debug("to be removed", image_id=image_id, member_id=member_id)
 

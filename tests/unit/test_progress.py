@@ -196,7 +196,7 @@ def test_log_has_no_empty_fields() -> None:
     answer = {"step": "list", "image_id": "i", "verdict": "listed", "http_status": 200, "seconds": 0.5}
     assert lines.lines == [
         ("debug", "answer", answer),
-        ("info", "to be removed", {"image_id": "i", "pairs": 2}),
+        ("info", "to be removed", {"image_id": "i", "pairs": 2, "members": ["a", "b"]}),
         ("debug", "to be removed", {"image_id": "i", "member_id": "a"}),
         ("debug", "to be removed", {"image_id": "i", "member_id": "b"}),
         ("info", "made shared", {"image_id": "i"}),
