@@ -150,6 +150,10 @@ class CloudUnderTest:
         fields: dict[str, Any] = {"name": name, "domain_id": domain_id, "tags": list(tags), "enabled": enabled}
         return self._make("project", **fields, **({"parent_id": parent_id} if parent_id else {}))
 
+    def close_project(self, project_id: str) -> None:
+        """Close a project: it stays, and nobody gets a token for it."""
+        self._ask("PATCH", f"{self.auth_url}/projects/{project_id}", {"project": {"enabled": False}})
+
     def create_user(self, user: User, roles: Mapping[str, str]) -> None:
         """Create a user of the domain Default, with roles by the projects' IDs."""
         user_id = self._make("user", name=user.name, password=user.password, domain_id="default")

@@ -76,6 +76,10 @@ class SandboxCloud(CloudUnderTest):
         )
         return made.id
 
+    def close_project(self, project_id: str) -> None:
+        """Close a project: it stays, and nobody gets a token for it."""
+        self._cloud.projects[project_id].enabled = False
+
     def create_user(self, user: User, roles: Mapping[str, str]) -> None:
         """Create a user of the domain Default, with roles by the projects' IDs."""
         self._cloud.add_user(user.name, roles, password=user.password)
