@@ -1,0 +1,134 @@
+"""Thirty tenants accept an image: in the name of a user who has a role in some of them, and what can't be is told."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.cloud import call
+from tests.sandboxcloud import SandboxCloud
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.cloud import CloudUnderTest
+    from tests.shell import Shell
+
+
+@pytest.fixture(scope="module")
+def sandbox_cloud() -> Iterator[SandboxCloud]:
+    """Run a sandbox for these tests."""
+    with SandboxCloud() as cloud:
+        yield cloud
+
+
+@pytest.fixture(params=["sandbox", pytest.param("real", marks=pytest.mark.real)])
+def cloud(request: pytest.FixtureRequest, shell: Shell) -> CloudUnderTest:
+    """Return each cloud in turn, with its tenants, and let the shell use it."""
+    cloud: CloudUnderTest = request.getfixturevalue(f"{request.param}_cloud")
+    assert len(cloud.estate.open()) == 30
+    shell.env["OS_CLIENT_CONFIG_FILE"] = str(cloud.write_clouds_yaml(shell.directory / "clouds.yaml"))
+    return cloud
+
+
+def write_plan(shell: Shell, image_id: str, projects: str, more: str) -> None:
+    """Write a plan for one image."""
+    shell.write(
+        "plan.yaml",
+        f"version: 1\nname: plan\nlimits: {{rate: 1000}}\nretry: {{attempts: 9, base: 50ms, cap: 1s}}\n"
+        f"share:\n  - images: [{image_id}]\n    projects: {projects}\n{more}",
+    )
+
+
+def test_accept_as_projects(cloud: CloudUnderTest, shell: Shell) -> None:
+    """Where the user has a role the image shows in the project's list; elsewhere it is shared, and that is told."""
+    image_id = cloud.create_image("golden", owner="acceptor")
+    tenants = {tenant.id: tenant.role for tenant in cloud.estate.open()}
+    write_plan(shell, image_id, str([*tenants, cloud.project_id("acceptor")]), "    accept: true\n")
+    summary = shell.run_json("run", "plan.yaml", "--os-cloud", "acceptor", exit_code=1)
+    assert (summary["shared"], summary["rejected"], summary["skipped"]) == (20, 10, 1)
+
+    statuses = {member["member_id"]: member["status"] for member in cloud.members(image_id)}
+    assert statuses == {tenant: "accepted" if role == "member" else "pending" for tenant, role in tenants.items()}
+    rows = {row["member_id"]: row for row in shell.rows()}
+    assert all(rows[tenant]["status"] == status for tenant, status in statuses.items())
+    assert all(
+        rows[tenant]["reason"].startswith("shared, but not accepted: ")
+        for tenant, role in tenants.items()
+        if role != "member"
+    )
+    assert "is the image's owner" in rows[cloud.project_id("acceptor")]["reason"]
+    lucky = next(tenant for tenant, role in tenants.items() if role == "member")
+    seen = call("GET", f"{cloud.endpoint}/v2/images", token=cloud.token("acceptor", lucky)).json()["images"]
+    assert image_id in [image["id"] for image in seen]
+
+    cloud.mark()
+    again = shell.run_json("run", "plan.yaml", "--os-cloud", "acceptor", exit_code=1)
+    assert (again["already"], again["rejected"]) == (20, 10)
+    assert cloud.requests("POST") == 0
+
+
+@pytest.mark.parametrize(("accept", "status"), [("true", "rejected"), ("force", "accepted")])
+def test_what_a_project_has_rejected(cloud: CloudUnderTest, shell: Shell, accept: str, status: str) -> None:
+    """It is left so and told, unless it is to be forced."""
+    image_id, tenant = cloud.create_image(), cloud.estate.open("member")[0].id
+    cloud.add_member(image_id, tenant)
+    url = f"{cloud.endpoint}/v2/images/{image_id}/members/{tenant}"
+    assert call("PUT", url, token=cloud.token("acceptor", tenant), body={"status": "rejected"}).status == 200
+    write_plan(shell, image_id, f"[{tenant}]", f"    accept: {accept}\n")
+    shell.run("run", "plan.yaml", "--os-cloud", "admin")
+    (row,) = shell.rows()
+    assert (row["result"], row["status"]) == ("already", status)
+    assert ("rejected" in row["reason"]) == (accept == "true")
+    assert [member["status"] for member in cloud.members(image_id)] == [status]
+
+
+def test_a_private_image_is_opened_only_where_that_is_meant(cloud: CloudUnderTest, shell: Shell) -> None:
+    """Without make_shared it is told before anything is sent; with it the image is shared."""
+    image_id, tenants = cloud.create_image(visibility="private"), [tenant.id for tenant in cloud.estate.open()[:2]]
+    write_plan(shell, image_id, str(tenants), "")
+    cloud.mark()
+    shell.run("run", "plan.yaml", "--os-cloud", "alice", exit_code=1)
+    assert cloud.requests("POST") == 0
+    assert {(row["result"], "is private" in row["reason"]) for row in shell.rows()} == {("skipped", True)}
+    write_plan(shell, image_id, str(tenants), "    make_shared: true\n")
+    assert "1 image to be made shared" in shell.run("diff", "plan.yaml", "--os-cloud", "alice", exit_code=10).stdout
+    shell.run("run", "plan.yaml", "--os-cloud", "alice")
+    assert cloud.member_ids(image_id) == sorted(tenants)
+
+
+@pytest.mark.parametrize(("on_quota", "shared"), [("fail", 0), ("fill", 2)])
+def test_quota(cloud: CloudUnderTest, shell: Shell, on_quota: str, shared: int) -> None:
+    """What an image needs and has is told before any write; as many as fit are added only where that is meant."""
+    image_id = cloud.create_image()
+    for number in range(6):
+        cloud.add_member(image_id, f"m{number}")
+    tenants = [tenant.id for tenant in cloud.estate.open()[:4]]
+    write_plan(shell, image_id, str(tenants), f"    on_quota: {on_quota}\n")
+    plan = shell.directory / "plan.yaml"
+    plan.write_text(plan.read_text().replace("{rate: 1000}", "{rate: 1000, members_per_image: 8}"))
+    summary = shell.run_json("run", "plan.yaml", "--os-cloud", "alice", exit_code=1)
+    assert (summary["shared"], summary["skipped"]) == (shared, 4 - shared)
+    assert any("needs 10, has 6 of 8" in row["reason"] for row in shell.rows())
+    assert len(cloud.member_ids(image_id)) == 6 + shared
+
+
+def test_what_does_not_fit_is_told_and_nothing_is_sent(cloud: CloudUnderTest, shell: Shell) -> None:
+    """A selector that finds nothing, a name of several projects, and an unknown ID: all at once, with their places."""
+    name = f"twice-{cloud.create_image()[:8]}"
+    cloud.create_project(name)
+    cloud.create_project(name, domain_id=cloud.estate.customers_id)
+    shell.write(
+        "plan.yaml",
+        "version: 1\nname: plan\ncheck_projects: always\nshare:\n  - images: [{name: no-such-image}]\n"
+        f"    projects: [{{name: {name}}}, 0123456789abcdef0123456789abcdef]\n",
+    )
+    cloud.mark()
+    told = shell.run("run", "plan.yaml", "--os-cloud", "admin", exit_code=2).stderr
+    assert "plan.yaml:5:14: no image fits {name: no-such-image" in told
+    assert f"plan.yaml:6:16: 2 projects have the name '{name}'" in told
+    assert "0123456789abcdef0123456789abcdef is no project" in told
+    assert "3 problems; nothing was sent" in told
+    assert Counter(request.method for request in cloud.logged()) == {"GET": 1}
