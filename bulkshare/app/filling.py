@@ -29,6 +29,7 @@ def fill(ledger: SqlLedger, run_id: int, plan: Plan, prepared: Prepared) -> None
             [
                 Outcome(block.image_id, member_id, Result.SKIPPED, reason=NO_PROJECT, settled_at=now, want=block.want)
                 for member_id in block.member_ids
-                if member_id in prepared.unknown
+                # Of a run that goes on, what became of the pair stands: it may have been shared before anybody looked.
+                if member_id in prepared.unknown and ledger.is_pending(run_id, block.image_id, member_id)
             ],
         )

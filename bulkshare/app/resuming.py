@@ -57,7 +57,7 @@ async def resume_runs(request: ResumeRequest, voice: Voice, *, signals: tuple[si
             voice.note(f"run {found.key} is finished; nothing was sent")
             return [_finished(ledger.find_run(found.key) or found, ledger)]
         for run in runs:
-            _check_resumable(run)
+            _check_resumable(run, ledger)
         parts = [Part(run.settings.cloud) for run in runs]
         async with stopping_at(signals) as stops, anyio.create_task_group() as sites:
             for run, part in zip(runs, parts, strict=True):
@@ -72,7 +72,7 @@ def _unfinished(ledger: SqlLedger, found: Run, request: ResumeRequest) -> list[R
     else:
         places: dict[tuple[str, str], Run] = {}
         for run in ledger.runs():
-            if run.plan == found.plan:
+            if run.plan == found.plan and run.settings.sandbox == found.settings.sandbox:
                 places.setdefault((run.account.endpoint, run.account.project_id), run)
         newest = list(places.values())
     return [run for run in newest if run.state is not RunState.FINISHED]
@@ -99,7 +99,10 @@ async def _resume(run: Run, part: Part, request: ResumeRequest, voice: Voice, st
                         told,
                         settings=settings,
                         effort=request.effort,
-                        errand=Errand(go_on=f"`bulkshare resume {run.key}` goes on where it was"),
+                        errand=Errand(
+                            go_on=f"`bulkshare resume {run.key}` goes on where it was",
+                            prune_limit=1.0,  # who is still to be removed has passed the limit of the run
+                        ),
                         stops=stops,
                     )
                     part.ended(ending)
@@ -112,7 +115,15 @@ def _finished(run: Run, ledger: SqlLedger) -> Part:
     return Part(run.settings.cloud, run.account, summary=summary)
 
 
-def _check_resumable(run: Run) -> None:
+def _check_resumable(run: Run, ledger: SqlLedger) -> None:
+    place = run.account.endpoint, run.account.project_id
+    here = (each for each in ledger.runs(plan=run.plan) if place == (each.account.endpoint, each.account.project_id))
+    newest = next(here, run)
+    if newest.id != run.id:
+        raise UsageError(
+            f"run {newest.key} has taken the place of run {run.key}, whose plan may be another one by now; name that, "
+            "or run the plan"
+        )
     if run.settings.sandbox:
         raise UsageError(f"run {run.key} was on a sandbox, which has ended with it; run its plan again")
     if not run.enqueued:

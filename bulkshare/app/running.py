@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
@@ -12,24 +13,25 @@ import anyio.to_thread
 from bulkshare.app.filling import fill
 from bulkshare.app.looking import look
 from bulkshare.app.places import open_ledger, utc_now
-from bulkshare.app.saved import require_unchanged
+from bulkshare.app.saved import part_for, require_unchanged
 from bulkshare.app.sites import on_each_cloud
 from bulkshare.app.verifying import compare
-from bulkshare.app.work import PRUNE_LIMIT, Effort, Errand, stopping_at, work_on
+from bulkshare.app.work import PRUNE_LIMIT, Effort, Errand, Stops, stopping_at, work_on
 from bulkshare.engine import Preflight
 from bulkshare.errors import UsageError
 from bulkshare.ledger import RunLock
-from bulkshare.planner import fingerprint, narrow
+from bulkshare.planner import fingerprint, narrow, orders
 from bulkshare.report import NOT_AS_PLANNED, Summary
 
 if TYPE_CHECKING:
     import signal
     from collections.abc import Mapping
 
+    from bulkshare.app.looking import Look
     from bulkshare.app.saved import SavedPart
     from bulkshare.app.sites import Site
     from bulkshare.app.voice import Voice
-    from bulkshare.app.work import Ending, Stops
+    from bulkshare.app.work import Ending
     from bulkshare.errors import BulkshareError
     from bulkshare.ledger import SqlLedger
     from bulkshare.model import Account, Block, Plan, Run, Telemetry
@@ -104,6 +106,7 @@ async def run_plan(request: RunRequest, voice: Voice, *, signals: tuple[signal.S
                 request.plan,
                 share,
                 voice,
+                approve=partial(_approve, request) if request.expected is not None else None,
                 os_cloud=request.os_cloud,
                 sandbox=request.sandbox,
                 effort=request.effort,
@@ -132,19 +135,29 @@ async def _share(request: RunRequest, site: Site, part: Part, stops: Stops) -> N
         voice.note("nothing to retry: the last run of this plan left no pair that the plan still names")
         part.summary = Summary(None, plan.name, {}, 0, 0, 0.0, cloud=site.account.cloud)
         return
-    if request.dry_run or request.expected is not None:
-        told = voice.acting_as(site.account, "asking", f"what a run of {plan.name} would do", plan=plan.name, run=None)
-        seen = await look(todo, site, told, effort=request.effort, stops=stops, prune_limit=request.prune_limit)
-        if request.dry_run:
-            part.ended(seen.ending)
-            part.changes, part.todo, part.labels = seen.changes, seen.todo, seen.labels
-            return
-        if seen.ending.error is not None:
-            raise seen.ending.error
-        for expected in request.expected or ():
-            if expected.cloud == site.cloud:
-                require_unchanged(expected, site.account.endpoint, site.account.project_id, seen.todo)
+    if request.retry_failed:  # it does not name all who are to stay
+        site = replace(site, prepared=replace(site.prepared, orders=orders(todo)))
+    if request.dry_run:
+        seen = await _look(request, todo, site, stops)
+        part.ended(seen.ending)
+        part.changes, part.todo, part.labels = seen.changes, seen.todo, seen.labels
+        return
     await _work(request, todo, site, part, stops)
+
+
+async def _approve(request: RunRequest, site: Site) -> None:
+    """Raise what forbids to do on a cloud what was saved. No write is sent, so that a signal ends it at once."""
+    expected = part_for(site.cloud, request.expected or ())
+    seen = await _look(request, site.prepared.plan, site, Stops())
+    if seen.ending.error is not None:
+        raise seen.ending.error
+    require_unchanged(expected, site.account.endpoint, site.account.project_id, seen.todo)
+
+
+async def _look(request: RunRequest, plan: Plan, site: Site, stops: Stops) -> Look:
+    account = site.account
+    told = site.voice.acting_as(account, "asking", f"what a run of {plan.name} would do", plan=plan.name, run=None)
+    return await look(plan, site, told, effort=request.effort, stops=stops, prune_limit=_prune_limit(request))
 
 
 async def _work(request: RunRequest, todo: Plan, site: Site, part: Part, stops: Stops) -> None:
@@ -169,7 +182,7 @@ async def _work(request: RunRequest, todo: Plan, site: Site, part: Part, stops: 
                 preflight=request.preflight,
                 orders=site.prepared.orders,
                 images=site.prepared.images,
-                prune_limit=request.prune_limit,
+                prune_limit=_prune_limit(request),
                 label=site.label,
             ),
             stops=stops,
@@ -179,6 +192,11 @@ async def _work(request: RunRequest, todo: Plan, site: Site, part: Part, stops: 
         left_seconds = max(request.effort.deadline_seconds - (anyio.current_time() - began), 0.0)
         effort = replace(request.effort, deadline_seconds=left_seconds)
         part.comparison = await compare(site.prepared.plan, site, voice, effort=effort, stops=stops)
+
+
+def _prune_limit(request: RunRequest) -> float:
+    """Return the share of an image's members that may go. Whom a saved plan removes, somebody has looked at."""
+    return request.prune_limit if request.expected is None else 1.0
 
 
 def _begin(ledger: SqlLedger, plan: Plan, site: Site, request: RunRequest) -> tuple[Run, bool]:
@@ -219,7 +237,7 @@ def _left(request: RunRequest, plan: Plan, account: Account) -> Plan | None:
 def _how_to_go_on(request: RunRequest, run: Run) -> str:
     if request.sandbox:
         return "the sandbox has ended with it"
-    if request.retry_failed:
+    if request.retry_failed or request.expected is not None:
         return f"`bulkshare resume {run.key}` goes on where it was"
     return f"the same command goes on where it was, or `bulkshare resume {run.key}`"
 
@@ -233,3 +251,7 @@ def _check(request: RunRequest) -> None:
         raise UsageError("--dry-run shares nothing that --verify could find: leave out one, or use `bulkshare verify`")
     if request.sandbox and request.retry_failed:
         raise UsageError("--retry-failed needs the cloud of the last run, and a --sandbox is a new one each time")
+    if request.expected is not None and (request.prune or request.retry_failed or request.sandbox):
+        raise UsageError(
+            "a saved plan is done exactly: leave out --prune, --retry-failed and --sandbox, or run the plan itself"
+        )

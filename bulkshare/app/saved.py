@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +46,13 @@ class SavedPlan:
     def plan(self) -> Plan:
         """The plan of exactly these pairs."""
         entries = tuple(
-            Entry((block.image_id,), tuple(block.member_ids), want=block.want & ~Want.LISTED, cloud=part.cloud)
+            Entry(
+                (block.image_id,),
+                tuple(block.member_ids),
+                want=block.want & ~Want.LISTED,
+                accept_as_project=Want.AS_PROJECT in block.want,
+                cloud=part.cloud,
+            )
             for part in self.parts
             for block in part.todo
         )
@@ -102,10 +109,10 @@ def load_saved(path: Path) -> SavedPlan:
         if document[MARK] != VERSION:
             raise UsageError(f"{path}: saved by another version of bulkshare; make a new one with `bulkshare diff`")
         return SavedPlan(
-            name=document["plan"],
+            name=_name(document["plan"]),
             region=document["region"],
-            limits=Limits(**document["limits"]),
-            retry=RetryPolicy(**document["retry"]),
+            limits=Limits(**_positive(document["limits"])),
+            retry=RetryPolicy(**_positive(document["retry"])),
             parts=tuple(_part(part) for part in document["clouds"]),
         )
     except OSError as error:
@@ -114,9 +121,40 @@ def load_saved(path: Path) -> SavedPlan:
         raise UsageError(f"{path}: the saved plan is damaged; make a new one with `bulkshare diff`") from None
 
 
+def _name(name: str) -> str:
+    if not re.fullmatch(r"[a-z0-9-]{1,100}", name):  # it is a part of a file's name: the lock's
+        raise ValueError(name)
+    return name
+
+
+def _positive(numbers: dict[str, float]) -> dict[str, Any]:
+    for name, number in numbers.items():
+        whole = isinstance(number, int) or name in {"rate", "base_seconds", "cap_seconds"}
+        if not whole or number < 0 or (number == 0 and name != "members_per_image"):
+            raise ValueError(name)
+    return numbers
+
+
 def _part(part: dict[str, Any]) -> SavedPart:
-    todo = tuple(Block(image_id, tuple(members), Want(want)) for image_id, want, members in part["todo"])
-    return SavedPart(part["cloud"], part["endpoint"], part["project_id"], todo)
+    return SavedPart(part["cloud"], part["endpoint"], part["project_id"], tuple(map(_block, part["todo"])))
+
+
+def _block(block: list[Any]) -> Block:
+    image_id, want, members = block
+    if not isinstance(members, list) or not all(text and isinstance(text, str) for text in (image_id, *members)):
+        raise ValueError(block)
+    if want not in range(sum(Want) + 1):
+        raise ValueError(want)
+    return Block(image_id, tuple(members), Want(want))
+
+
+def part_for(cloud: str | None, parts: Iterable[SavedPart]) -> SavedPart:
+    """Return what is to be done on a cloud. Raises `UsageError` where the saved plan is not for it."""
+    known = {part.cloud: part for part in parts}
+    if cloud not in known:
+        names = ", ".join(name or "the OS_* variables" for name in known) or "none"
+        raise UsageError(f"the saved plan is for another cloud: {names}; nothing was sent")
+    return known[cloud]
 
 
 def require_unchanged(expected: SavedPart, endpoint: str, project_id: str, todo: Iterable[Block]) -> None:

@@ -45,6 +45,7 @@ async def on_each_cloud(
     action: Callable[[Site], Awaitable[None]],
     voice: Voice,
     *,
+    approve: Callable[[Site], Awaitable[None]] | None = None,
     os_cloud: str | None,
     sandbox: bool,
     effort: Effort,
@@ -53,7 +54,7 @@ async def on_each_cloud(
     """Do something on each of a plan's clouds; return what ended it early there, by cloud.
 
     A cloud that can't be reached keeps no other from its work. Raises `PlanError` or `UsageError`, before anything is
-    done anywhere, where the plan does not fit one of them.
+    done anywhere, where the plan does not fit one of them, `approve` raises that for one, or two are the same place.
     """
     names: tuple[str | None, ...] = (None,) if sandbox else cloud_names(plan.clouds, os_cloud)
     errors: dict[str | None, BulkshareError | None] = dict.fromkeys(names)
@@ -76,10 +77,13 @@ async def on_each_cloud(
                         part, identity.account, line, identity.directory(), voice, prune_all=prune_all
                     )
                     waiting.close()
+                    label = cloud or "" if len(plan.clouds) > 1 else ""
+                    site = Site(cloud, label, settings, identity.account, line, prepared, voice)
+                    if approve is not None:
+                        await approve(site)
                     arrived = True
-                    if await start.ready():
-                        label = cloud or "" if len(plan.clouds) > 1 else ""
-                        await action(Site(cloud, label, settings, identity.account, line, prepared, voice))
+                    if await start.ready(site):
+                        await action(site)
         except BulkshareError as error:
             errors[cloud] = error
             if not arrived:
@@ -100,6 +104,7 @@ class _Start:
         self._all_here = anyio.Event()
         self._problems: list[Problem] = []
         self._errors: list[UsageError] = []
+        self._places: dict[tuple[str, str], Site] = {}
 
     def failed(self, error: BulkshareError) -> None:
         """Take note of a cloud that does not begin."""
@@ -109,8 +114,18 @@ class _Start:
             self._errors.append(error)
         self._arrived()
 
-    async def ready(self) -> bool:
+    async def ready(self, site: Site) -> bool:
         """Wait for the others; return whether to begin."""
+        account = site.account
+        other = self._places.setdefault((account.endpoint, account.project_id), site)
+        if other is not site:  # each would send the pairs of both, and remove what the other adds
+            both = f"clouds {other.cloud} and {site.cloud}"
+            self._errors.append(
+                UsageError(
+                    f"{both} are the same place: project {account.project} at {account.endpoint}; name one of them, or "
+                    "give each its region_name"
+                )
+            )
         self._arrived()
         await self._all_here.wait()
         return not (self._problems or self._errors)

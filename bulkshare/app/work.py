@@ -100,11 +100,18 @@ class Ending:
 
 
 class Stops:
-    """The engines that a signal stops."""
+    """The engines that a signal stops, those that come later included."""
 
     def __init__(self) -> None:
-        self.engines: list[Engine] = []
+        self._engines: list[Engine] = []
+        self._came = False
         self.came_too_early = False
+
+    def add(self, engine: Engine) -> None:
+        """Let signals stop an engine that is about to run; where one came before, it stops before it sends."""
+        self._engines.append(engine)
+        if self._came:
+            engine.stop()
 
     async def watch(
         self, signals: tuple[signal.Signals, ...], give_up: Callable[[], None], *, task_status: TaskStatus[None]
@@ -113,9 +120,10 @@ class Stops:
         with anyio.open_signal_receiver(*signals) as received:
             task_status.started()
             async for _ in received:
-                for engine in self.engines:
+                self._came = True
+                for engine in self._engines:
                     engine.stop()
-                if not self.engines:
+                if not self._engines:
                     self.came_too_early = True
                     give_up()
 
@@ -188,7 +196,7 @@ async def work_on(
             images=errand.images,
             prune_limit=errand.prune_limit,
         )
-        stops.engines.append(engine)
+        stops.add(engine)
         error = await _work(engine, effort, errand)
     seconds, requests = time.monotonic() - began, line.paced.sent - sent_before
     run = await anyio.to_thread.run_sync(

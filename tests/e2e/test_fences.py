@@ -1,0 +1,161 @@
+"""What keeps a run from doing, or saying, what nobody meant: as a user meets it."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from bulkshare.sandbox import Cloud
+
+if TYPE_CHECKING:
+    from tests.shell import Shell
+
+IMAGES = list(Cloud.sample(2, 0).images)
+ON_SANDBOX = ("--os-cloud", "sandbox")
+CHANGES = 10
+MEMBERS = [f"member-{number:02}" for number in range(20)]
+
+
+@pytest.fixture
+def two_clouds(shell: Shell) -> Shell:
+    """Start two clouds, `north` and `south`; `twin` is north again."""
+    clouds = {}
+    for name in ("north", "south"):
+        shell.start_sandbox()
+        clouds[name] = yaml.safe_load((shell.directory / "clouds.yaml").read_text())["clouds"]["sandbox"]
+    shell.write("clouds.yaml", yaml.safe_dump({"clouds": {**clouds, "twin": clouds["north"]}}))
+    return shell
+
+
+def write_plan(shell: Shell, clouds: list[str]) -> str:
+    """Write a plan for several clouds."""
+    entry = f"  - {{images: {IMAGES}, projects: [a, b]}}\n"
+    shell.write("plan.yaml", f"version: 1\nname: plan\nclouds: {clouds}\ncheck_projects: never\nshare:\n{entry}")
+    return "plan.yaml"
+
+
+def interrupted(shell: Shell, *args: str, result: str) -> str:
+    """Start a slow run, interrupt it when the last run has pairs with a result, and return what it says."""
+    process = shell.start("run", *args, "--rate", "4")
+    deadline = time.monotonic() + 60
+    while f'"{result}"' not in shell.run("export", exit_code=None).stdout:
+        assert time.monotonic() < deadline, "the run did not get that far"
+    code, _, err = shell.interrupt(process)
+    assert code == 130, err
+    return err
+
+
+def test_a_saved_plan_begins_on_all_its_clouds_or_on_none(two_clouds: Shell) -> None:
+    """One cloud that has changed keeps the others from writes, too."""
+    shell = two_clouds
+    plan = write_plan(shell, ["north", "south"])
+    shell.run("diff", plan, "--out", "saved.plan", exit_code=CHANGES)
+    shell.run("run", shell.plan(IMAGES, ["a"], name="other"), "--os-cloud", "south")
+    assert "has changed" in shell.run("run", "saved.plan", exit_code=2).stderr
+    assert "4 to add" in shell.run("diff", plan, "--os-cloud", "north", exit_code=CHANGES).stdout
+
+
+def test_two_names_of_one_place_are_no_two_clouds(two_clouds: Shell) -> None:
+    """Each pair would be sent twice, and each would remove what the other adds."""
+    told = two_clouds.run("run", write_plan(two_clouds, ["north", "twin"]), exit_code=2).stderr
+    assert "are the same place" in told
+    assert "4 to add" in two_clouds.run("diff", "plan.yaml", "--os-cloud", "north", exit_code=CHANGES).stdout
+
+
+def test_a_saved_plan_removes_whom_it_has_shown(shell: Shell) -> None:
+    """The limit it was made with holds for it; nothing else is asked of it."""
+    shell.start_sandbox()
+    shell.run("run", shell.plan(IMAGES, MEMBERS), *ON_SANDBOX)
+    plan = shell.plan(IMAGES, MEMBERS[:10])
+    shell.run("diff", plan, *ON_SANDBOX, "--prune", "--prune-limit", "50%", "--out", "saved.plan", exit_code=CHANGES)
+    shell.run("run", "saved.plan", *ON_SANDBOX, "--prune", exit_code=2)
+    assert shell.run_json("run", "saved.plan", *ON_SANDBOX)["removed"] == 20
+
+
+def test_a_saved_plan_that_was_interrupted_is_resumed(shell: Shell) -> None:
+    """The same command would find another cloud than it has shown; what it says goes on, does."""
+    shell.start_sandbox()
+    shell.run("diff", shell.plan(IMAGES, MEMBERS), *ON_SANDBOX, "--out", "saved.plan", exit_code=CHANGES)
+    told = interrupted(shell, "saved.plan", *ON_SANDBOX, result="shared")
+    assert "the same command" not in told
+    assert shell.run_json("resume")["shared"] == 40
+
+
+@pytest.mark.parametrize("name", ["sandbox", None])
+def test_a_saved_plan_is_for_its_cloud_alone(shell: Shell, name: str | None) -> None:
+    """Also where it was made without naming a cloud."""
+    shell.start_sandbox()
+    shell.run("diff", shell.plan(IMAGES, MEMBERS), *ON_SANDBOX, "--out", "saved.plan", exit_code=CHANGES)
+    document = json.loads((shell.directory / "saved.plan").read_text())
+    document["clouds"][0]["cloud"] = name
+    document["clouds"][0]["endpoint"] = "https://elsewhere.example"
+    shell.write("saved.plan", json.dumps(document))
+    told = shell.run("run", "saved.plan", *ON_SANDBOX, exit_code=2).stderr
+    assert "the saved plan is for" in told
+
+
+def test_resume_keeps_to_the_limit_of_the_run(shell: Shell) -> None:
+    """Who was to be removed when it was interrupted is removed."""
+    shell.start_sandbox()
+    shell.run("run", shell.plan(IMAGES[:1], MEMBERS), *ON_SANDBOX)
+    plan = shell.plan(IMAGES[:1], MEMBERS[:10])
+    interrupted(shell, plan, *ON_SANDBOX, "--prune", "--prune-limit", "60%", result="removed")
+    done = shell.run_json("resume")
+    assert (done["skipped"], done["already"]) == (0, 10)
+    assert "No changes" in shell.run("diff", plan, *ON_SANDBOX, "--prune").stdout
+
+
+def test_a_run_whose_place_another_has_taken_is_not_resumed(shell: Shell) -> None:
+    """It would remove those whom the plan has named since."""
+    shell.start_sandbox()
+    everybody = shell.plan(IMAGES[:1], MEMBERS)
+    shell.run("run", everybody, *ON_SANDBOX)
+    interrupted(
+        shell, shell.plan(IMAGES[:1], MEMBERS[:10]), *ON_SANDBOX, "--prune", "--prune-limit", "60%", result="removed"
+    )
+    old = shell.run_json("show")["run"]
+    shell.run("run", shell.plan(IMAGES[:1], MEMBERS), *ON_SANDBOX)
+    assert "has taken the place" in shell.run("resume", old, exit_code=2).stderr
+    shell.run("verify", everybody, *ON_SANDBOX)
+
+
+def test_a_trial_on_the_sandbox_does_not_stand_in_the_way_of_resume(shell: Shell) -> None:
+    """The sandbox of an interrupted run is gone, and nobody misses it."""
+    shell.start_sandbox()
+    plan = shell.plan(IMAGES, MEMBERS)
+    interrupted(shell, plan, "--sandbox", result="shared")
+    shell.run("run", plan, *ON_SANDBOX, "--deadline", "0s", exit_code=5)
+    assert shell.run_json("resume")["shared"] == 40
+
+
+def test_what_was_shared_stays_shared_in_the_ledger(shell: Shell) -> None:
+    """Also where the identity service says only on going on that it knows no such project."""
+    shell.start_sandbox("--fault", "GET projects 403 100% times=1")
+    shell.write(
+        "plan.yaml",
+        f"version: 1\nname: plan\ncloud: sandbox\nshare:\n  - {{images: {IMAGES[:1]}, projects: {MEMBERS}}}\n",
+    )
+    interrupted(shell, "plan.yaml", result="shared")
+    before = {row["member_id"] for row in shell.rows() if row["result"] == "shared"}
+    shell.run("run", "plan.yaml", exit_code=1)
+    assert {row["member_id"] for row in shell.rows() if row["result"] == "shared"} == before
+    assert before
+
+
+def test_retry_failed_removes_nobody(shell: Shell) -> None:
+    """A new run of only those pairs that were left has nothing to say about who else is a member."""
+    shell.start_sandbox("--quota", "20")
+    shell.write(
+        "plan.yaml",
+        "version: 1\nname: plan\ncheck_projects: never\nshare:\n"
+        f"  - {{images: [{IMAGES[0]}], projects: {[*MEMBERS, 'one-too-many']}}}\n"
+        f"  - {{images: [{IMAGES[1]}], projects: {MEMBERS[:19]}, prune: true}}\n"
+        "limits: {members_per_image: 20}\n",
+    )
+    shell.run("run", "plan.yaml", *ON_SANDBOX, exit_code=1)
+    shell.run("run", shell.plan(IMAGES[1:], ["stranger"], name="other"), *ON_SANDBOX)
+    assert shell.run_json("run", "plan.yaml", *ON_SANDBOX, "--retry-failed", exit_code=1)["removed"] == 0
