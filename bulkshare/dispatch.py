@@ -28,6 +28,7 @@ class Lane:
     exhausted: bool = False  # the ledger has no more pairs for it beyond those added
     last_member_id: str | None = None  # the last pair added: where to read on
     closed: str | None = None  # why the image's untried pairs are not to be tried
+    full: bool = False  # it is closed to new members only: those who are members go on
     ready: deque[Case] = field(default_factory=deque)
     in_flight: int = 0
     deferred: int = 0
@@ -36,7 +37,16 @@ class Lane:
     @property
     def drained(self) -> bool:
         """Nothing of this image is in the window, and nothing more is to come."""
-        return not (self.ready or self.in_flight or self.deferred) and (self.exhausted or self.closed is not None)
+        return not (self.ready or self.in_flight or self.deferred or self.reading)
+
+    @property
+    def reading(self) -> bool:
+        """The ledger may have more pairs for the image that are to be tried."""
+        return not self.exhausted and (self.closed is None or self.full)
+
+    def takes(self, case: Case) -> bool:
+        """Tell whether a case may be tried, or has been, which then goes on to an answer of its own."""
+        return self.closed is None or case.posts > 0 or case.tries > 0 or (self.full and case.joined is not None)
 
 
 class Dispatch:
@@ -60,23 +70,25 @@ class Dispatch:
         lane = self._lanes[image_id] = Lane(image_id, trusted=trusted)
         return lane
 
-    def add(self, lane: Lane, cases: Sequence[Case], *, exhausted: bool) -> None:
-        """Append cases to an open lane; `exhausted` says that these are the image's last."""
+    def add(self, lane: Lane, cases: Sequence[Case], *, exhausted: bool) -> bool:
+        """Append cases to an open lane; `exhausted` says that these are the image's last.
+
+        Returns whether the lane is drained by that.
+        """
         lane.exhausted = exhausted
-        if lane.closed is None:
-            lane.ready.extend(cases)
-            lane.last_member_id = cases[-1].job.member_id if cases else lane.last_member_id
+        lane.ready.extend(filter(lane.takes, cases))
+        lane.last_member_id = cases[-1].job.member_id if cases else lane.last_member_id
         self._queue(lane)
-        self._remove_if_drained(lane)
+        return self._remove_if_drained(lane)
 
     def all_read(self) -> bool:
         """Whether no open lane has more in the ledger that it wants."""
-        return all(lane.exhausted or lane.closed is not None for lane in self._lanes.values())
+        return not any(lane.reading for lane in self._lanes.values())
 
     def hungry(self, low_water: int) -> Lane | None:
         """Return a lane that has fewer than `low_water` cases ready and more in the ledger."""
         for lane in self._lanes.values():
-            if not lane.exhausted and lane.closed is None and len(lane.ready) < low_water:
+            if lane.reading and len(lane.ready) < low_water:
                 return lane
         return None
 
@@ -155,11 +167,14 @@ class Dispatch:
         lane.trusted = True
         self._queue(lane)
 
-    def close(self, lane: Lane, why: str) -> None:
-        """Drop the lane's untried cases, and take no more. Those tried already go on to an answer of their own."""
-        if lane.closed is None:
-            lane.closed = why
-            lane.ready = deque(case for case in lane.ready if case.posts)
+    def close(self, lane: Lane, why: str, *, full: bool = False) -> None:
+        """Drop the lane's untried cases, and take no more: where it is only `full`, none but members' cases.
+
+        Those tried already go on to an answer of their own.
+        """
+        if lane.closed is None or (lane.full and not full):
+            lane.closed, lane.full = why, full
+            lane.ready = deque(filter(lane.takes, lane.ready))
 
     def _remove_if_drained(self, lane: Lane) -> bool:
         if lane.drained and self._lanes.get(lane.image_id) is lane:

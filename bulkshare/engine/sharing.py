@@ -11,7 +11,7 @@ import anyio
 from bulkshare.dispatch import Dispatch
 from bulkshare.engine.outcomes import settled
 from bulkshare.engine.recorder import PAGE, Rest
-from bulkshare.model import Result, Scope, Step
+from bulkshare.model import Kind, Result, Scope, Step
 from bulkshare.retry import RetryBudget, Send, first_case, is_repeat
 
 if TYPE_CHECKING:
@@ -105,7 +105,8 @@ class Sharing:
 
     async def _fill(self, lane: Lane) -> None:
         page = await self._recorder.pending_jobs(lane.image_id, lane.last_member_id, gone=self._gone)
-        self._dispatch.add(lane, [first_case(job) for job in page], exhausted=len(page) < PAGE)
+        if self._dispatch.add(lane, [first_case(job) for job in page], exhausted=len(page) < PAGE):
+            self._skip_rest(lane)
         self._wake(self._limits.per_image)
 
     async def _work(self) -> None:
@@ -144,13 +145,18 @@ class Sharing:
                 self._wake(1)
         lane = self._dispatch.lane(settle.case.job.image_id)
         if settle.scope is Scope.IMAGE:
-            self._dispatch.close(lane, settle.reason)
+            self._dispatch.close(lane, settle.reason, full=settle.verdict.kind is Kind.OVER_QUOTA)
         elif settle.result is not Result.FAILED:
             self._trust(lane)
-        if self._dispatch.done(lane) and lane.closed is not None:
-            self._recorder.put(Rest(lane.image_id, lane.closed, gone=self._gone))
-        if lane.drained or (not lane.exhausted and len(lane.ready) < LOW_WATER):
+        if self._dispatch.done(lane):
+            self._skip_rest(lane)
+        if lane.drained or (lane.reading and len(lane.ready) < LOW_WATER):
             self._hungry.set()
+
+    def _skip_rest(self, lane: Lane) -> None:
+        """Settle what is left of a drained lane that was closed."""
+        if lane.closed is not None:
+            self._recorder.put(Rest(lane.image_id, lane.closed, gone=self._gone))
 
     def _trust(self, lane: Lane) -> None:
         """Let an image that has shown that it takes members have more than one request in flight."""

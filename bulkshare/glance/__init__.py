@@ -29,7 +29,8 @@ ADD      413                                 OVER_QUOTA  Glance checks the quota
 ASK      200 naming this member              PRESENT
 ASK      404                                 ABSENT      with scope IMAGE where it speaks of the image alone
 ACCEPT   200, this member, accepted          ACCEPTED
-ACCEPT   any refusal                         REJECTED    reaching the pair alone: others may accept for themselves
+ACCEPT   404                                 ABSENT      it has left, or may not see the image
+ACCEPT   any other refusal                   REJECTED    reaching the pair alone: others may accept for themselves
 REMOVE   204                                 REMOVED
 REMOVE   404                                 ABSENT      which may be about the image: ask
 LIST     200 with nothing but members        LISTED
@@ -166,8 +167,8 @@ def _interpret_no(step: Step, image_id: str, member_id: str, response: Response,
     if step is Step.ADD and status == 413:
         return Verdict(Kind.OVER_QUOTA, scope=Scope.IMAGE, **seen)
     names_member = mentions(response, member_id)
-    if status == 404 and (step is Step.ASK or step is Step.REMOVE):
-        of_image = mentions(response, image_id) and not names_member
+    if status == 404 and (step is Step.ASK or step is Step.REMOVE or step is Step.ACCEPT):
+        of_image = mentions(response, image_id) and not names_member and step is not Step.ACCEPT
         return Verdict(Kind.ABSENT, scope=Scope.IMAGE if of_image else Scope.PAIR, **seen)
     # The member is not in the path of a POST, so a refusal is about the image or about us, unless it says otherwise.
     # A 400 speaks of the body, which is the member. Who may accept is another question for each member.

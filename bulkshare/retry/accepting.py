@@ -47,6 +47,8 @@ def after_accept(policy: RetryPolicy, case: Case, verdict: Verdict, jitter: floa
     """Say what follows from the answer to a PUT, which `case` has counted. To send it twice does no harm."""
     if verdict.kind is Kind.ACCEPTED:
         return Settle(case, case.joined or Result.ALREADY, verdict, case.why)
+    if verdict.kind is Kind.ABSENT and not case.posts:  # it was listed, and has left since
+        return Send(case._replace(step=Step.ADD, tries=0, joined=None), 0.0)
     if verdict.kind not in PASSING:
         return Settle(case, Result.REJECTED, verdict, f"{NOT_ACCEPTED}: {verdict.reason}")
     if case.tries - case.spared < policy.attempts:

@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from bulkshare.engine import Engine, Preflight
-from bulkshare.model import Fault, FaultKind, Reply, Request, Result, Want
+from bulkshare.model import Fault, FaultKind, Limits, Reply, Request, Result, Want
 from tests.engine.bench import Bench, on_post
 from tests.engine.fakes import response
 
@@ -86,6 +86,37 @@ def test_acceptance_that_is_refused_is_told() -> None:
     assert bench.cloud.count("PUT") == 10
     assert set(bench.reasons()) == {"shared, but not accepted: 403: You are not authorized"}
     assert bench.ledger.rows[PAIR].status == "pending"
+
+
+def test_a_full_image_keeps_no_member_from_being_accepted() -> None:
+    """The quota is the cloud's secret and told by a 413: who is a member already is accepted all the same."""
+    bench = Bench(limits=Limits(concurrency=4, per_image=2, members_per_image=0))
+    bench.plan(1, 700, ACCEPT)
+    members = [f"p{number:03}" for number in (*range(5, 25), *range(650, 700))]
+    bench.cloud.statuses = {("i00", member_id): "pending" for member_id in members}
+    bench.cloud.script = on_post(lambda _image, _body: response(413, {"message": "limit exceeded"}))
+    bench.run()
+    totals = bench.totals()
+    assert totals[Result.ALREADY] == bench.cloud.count("PUT") == len(members)
+    assert set(bench.cloud.statuses.values()) == {"accepted"}
+    assert (totals[Result.REJECTED] + totals[Result.SKIPPED], Result.PENDING in totals) == (630, False)
+    assert totals[Result.REJECTED] <= 2  # those in flight together
+
+
+def test_a_member_that_leaves_before_it_is_accepted_is_added_again() -> None:
+    """What a listing found is no longer so: the PUT is answered 404, and the pair begins anew."""
+    bench = accepting(p000="pending", p001="pending")
+
+    def leave(request: Request, _count: int) -> None:
+        if request.method == "PUT" and ("i00", "p000") in bench.cloud.statuses and not left:
+            left.append(bench.cloud.statuses.pop(("i00", "p000")))
+
+    left: list[str] = []
+    bench.cloud.script = leave
+    bench.run()
+    assert set(bench.cloud.statuses.values()) == {"accepted"}
+    assert bench.totals() == {Result.ALREADY: 1, Result.SHARED: 9}
+    assert bench.ledger.rows["i00", "p000"].result is Result.SHARED
 
 
 def test_acceptance_as_the_project_itself() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from bulkshare.dispatch import Dispatch
-from bulkshare.model import Case, Job
+from bulkshare.dispatch import Dispatch, Lane
+from bulkshare.model import Case, Job, Result, Step
 
 PER_IMAGE = 3
 IMAGES = ["a", "b", "c"]
@@ -25,15 +25,36 @@ class Window(RuleBasedStateMachine):
         self.deferred: dict[Job, float] = {}
         self.ended: list[Job] = []
         self.dropped: set[str] = set()
+        self.full: set[str] = set()
+        self.pages: dict[str, list[list[Job]]] = {}
+        self.members: set[Job] = set()
 
-    @rule(image=st.sampled_from(IMAGES), trusted=st.booleans(), pages=st.integers(0, 7))
-    def open(self, image: str, trusted: bool, pages: int) -> None:  # noqa: FBT001  drawn by hypothesis
-        """Open a lane once per image, with a few pairs."""
+    @rule(image=st.sampled_from(IMAGES), trusted=st.booleans(), pages=st.lists(st.integers(0, 5), max_size=3))
+    def open(self, image: str, trusted: bool, pages: list[int]) -> None:  # noqa: FBT001  drawn by hypothesis
+        """Open a lane once per image, with a few pages of pairs, and read the first."""
         if image in self.opened:
             return
         self.opened.add(image)
-        jobs = [Job(image, str(n)) for n in range(pages)]
-        self.dispatch.add(self.dispatch.open(image, trusted=trusted), [Case(job) for job in jobs], exhausted=True)
+        self.pages[image] = [[Job(image, f"{page} {n}") for n in range(size)] for page, size in enumerate(pages)]
+        self.read_page(self.dispatch.open(image, trusted=trusted))
+
+    @rule()
+    def read(self) -> None:
+        """Read on for a lane that runs low."""
+        lane = self.dispatch.hungry(2)
+        if lane is not None:
+            self.read_page(lane)
+
+    def read_page(self, lane: Lane) -> None:
+        """Add an image's next page; every other pair is a member's, whose acceptance alone is left."""
+        pages = self.pages[lane.image_id]
+        jobs = pages.pop(0) if pages else []
+        cases = [
+            Case(job, Step.ACCEPT, joined=Result.ALREADY) if number % 2 else Case(job)
+            for number, job in enumerate(jobs)
+        ]
+        self.members.update(job for number, job in enumerate(jobs) if number % 2)
+        self.dispatch.add(lane, cases, exhausted=not pages)
         self.added += jobs
 
     @rule(seconds=st.floats(0, 2))
@@ -51,7 +72,7 @@ class Window(RuleBasedStateMachine):
     def defer(self, data: st.DataObject, seconds: float) -> None:
         """Put a case in flight back for later."""
         case = self.flying.pop(data.draw(st.integers(0, len(self.flying) - 1)))
-        tried = Case(case.job, posts=case.posts + 1)
+        tried = case._replace(posts=case.posts + 1)
         self.dispatch.defer(tried, self.now + seconds)
         self.deferred[case.job] = self.now + seconds
 
@@ -60,7 +81,7 @@ class Window(RuleBasedStateMachine):
     def park(self, data: st.DataObject) -> None:
         """Put a case in flight aside."""
         case = self.flying.pop(data.draw(st.integers(0, len(self.flying) - 1)))
-        self.dispatch.park(Case(case.job, posts=case.posts + 1), 1.0)
+        self.dispatch.park(case._replace(posts=case.posts + 1), 1.0)
 
     @precondition(lambda self: self.dispatch.parked)
     @rule(stalled=st.booleans())
@@ -72,14 +93,14 @@ class Window(RuleBasedStateMachine):
             self.dispatch.unpark(self.now)
 
     @precondition(lambda self: self.flying)
-    @rule(data=st.data(), trust=st.booleans(), close=st.booleans())
-    def settle(self, data: st.DataObject, trust: bool, close: bool) -> None:  # noqa: FBT001  drawn by hypothesis
+    @rule(data=st.data(), trust=st.booleans(), close=st.booleans(), full=st.booleans())
+    def settle(self, data: st.DataObject, trust: bool, close: bool, full: bool) -> None:  # noqa: FBT001  drawn
         """Settle a case in flight, which may speak for its image."""
         case = self.flying.pop(data.draw(st.integers(0, len(self.flying) - 1)))
         lane = self.dispatch.lane(case.job.image_id)
         if close:
-            self.dispatch.close(lane, "why")
-            self.dropped.add(lane.image_id)
+            self.dispatch.close(lane, "why", full=full)
+            (self.full if full else self.dropped).add(lane.image_id)
         elif trust:
             self.dispatch.trust(lane)
         self.dispatch.done(lane)
@@ -98,15 +119,24 @@ class Window(RuleBasedStateMachine):
                 self.dispatch.done(self.dispatch.lane(case.job.image_id))
                 self.ended.append(case.job)
             self.flying = []
+            while (lane := self.dispatch.hungry(2)) is not None:
+                self.read_page(lane)
             self.dispatch.unpark_stalled(self.now)
+            while (lane := self.dispatch.hungry(2)) is not None:
+                self.read_page(lane)
             case_or_none = self.dispatch.next(float("inf"))
             if case_or_none is None:
                 break
             self.flying = [case_or_none]
         assert not self.dispatch, "a lane was left behind"
         assert len(self.ended) == len(set(self.ended))
-        missing = set(self.added) - set(self.ended)
-        assert all(job.image_id in self.dropped for job in missing)
+        missing = {*self.added, *self.unread()} - set(self.ended)
+        assert all(job.image_id in self.dropped | self.full for job in missing)
+        assert all(job.image_id in self.dropped for job in missing & self.members), "a member is left out"
+
+    def unread(self) -> list[Job]:
+        """Return the pairs of open images that were never read."""
+        return [job for pages in self.pages.values() for page in pages for job in page]
 
 
 TestWindow = Window.TestCase
