@@ -5,6 +5,7 @@ Knows nothing of how runs work; only this module knows prometheus-client.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,15 @@ class LastRun:
     pairs: Mapping[Result, int] = field(default_factory=dict)
     requests: Mapping[str, int] = field(default_factory=dict)
     retries: int = 0
+
+
+def require_writable(path: Path) -> None:
+    """Raise `UsageError` where a file can't be put in that place, as far as that can be told beforehand."""
+    directory = path.absolute().parent
+    if not directory.is_dir():
+        raise UsageError(f"can't write the metrics to {path}: there is no directory {directory}")
+    if path.is_dir() or not os.access(directory, os.W_OK | os.X_OK):  # it is made beside, and then moved there
+        raise UsageError(f"can't write the metrics to {path}: this user may not write there")
 
 
 def write_metrics(

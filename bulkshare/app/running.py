@@ -106,7 +106,7 @@ async def run_plan(request: RunRequest, voice: Voice, *, signals: tuple[signal.S
                 request.plan,
                 share,
                 voice,
-                approve=partial(_approve, request) if request.expected is not None else None,
+                approve=partial(_approve, request),
                 os_cloud=request.os_cloud,
                 sandbox=request.sandbox,
                 effort=request.effort,
@@ -146,7 +146,11 @@ async def _share(request: RunRequest, site: Site, part: Part, stops: Stops) -> N
 
 
 async def _approve(request: RunRequest, site: Site) -> None:
-    """Raise what forbids to do on a cloud what was saved. No write is sent, so that a signal ends it at once."""
+    """Raise what forbids to begin on a cloud, and with that on all. No write is sent, so a signal ends it at once."""
+    if request.retry_failed:
+        await anyio.to_thread.run_sync(_require_last, request, site.account)
+    if request.expected is None:
+        return
     expected = part_for(site.cloud, request.expected or ())
     seen = await _look(request, site.prepared.plan, site, Stops())
     if seen.ending.error is not None:
@@ -221,17 +225,28 @@ def _begin(ledger: SqlLedger, plan: Plan, site: Site, request: RunRequest) -> tu
 def _left(request: RunRequest, plan: Plan, account: Account) -> Plan | None:
     """Return the plan with the pairs that its last run, at the same place, did not bring about; None for no pair."""
     with open_ledger(request.ledger, create=False) as ledger:
-        last = ledger.last_enqueued(plan=plan.name, account=account)
-        if last is None:
-            raise UsageError(
-                f"--retry-failed: the ledger has no run of plan {plan.name} at {account.endpoint} for project "
-                f"{account.project}; run the plan without it"
-            )
+        last = _last(ledger, request, account)
         wanted: dict[str, set[str]] = {}
         for outcome in ledger.outcomes(last.id, results=NOT_AS_PLANNED):
             wanted.setdefault(outcome.image_id, set()).add(outcome.member_id)
     left = narrow(plan, wanted)
     return left if left.entries else None
+
+
+def _require_last(request: RunRequest, account: Account) -> None:
+    with open_ledger(request.ledger, create=False) as ledger:
+        _last(ledger, request, account)
+
+
+def _last(ledger: SqlLedger, request: RunRequest, account: Account) -> Run:
+    """Return the run whose pairs `--retry-failed` tries again. Raises `UsageError` where there is none."""
+    last = ledger.last_enqueued(plan=request.plan.name, account=account)
+    if last is None:
+        raise UsageError(
+            f"--retry-failed: the ledger has no run of plan {request.plan.name} at {account.endpoint} for project "
+            f"{account.project}; run the plan without it"
+        )
+    return last
 
 
 def _how_to_go_on(request: RunRequest, run: Run) -> str:

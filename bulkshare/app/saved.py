@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bulkshare.app.places import utc_now
 from bulkshare.errors import UsageError
 from bulkshare.model import Block, CheckProjects, Entry, Limits, Plan, RetryPolicy, Want
+from bulkshare.plan import SAVED_MARK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
     from bulkshare.app.running import Part
 
-MARK = "bulkshare_saved_plan"  # the first key of the file
 VERSION = 1
 SHOWN = 5  # pairs in an error
 
@@ -71,7 +71,7 @@ def is_saved(path: Path) -> bool:
     """Tell whether a file is a saved plan, and no plan in YAML."""
     try:
         with path.open("rb") as file:
-            return MARK.encode() in file.read(100)
+            return SAVED_MARK.encode() in file.read(100)  # it is the first key
     except OSError:
         return False
 
@@ -79,7 +79,7 @@ def is_saved(path: Path) -> bool:
 def save(path: Path, plan: Plan, parts: Sequence[Part]) -> None:
     """Write down what the parts would do. Raises `UsageError`."""
     document = {
-        MARK: VERSION,
+        SAVED_MARK: VERSION,
         "made_at": f"{utc_now():%Y-%m-%dT%H:%M:%SZ}",
         "plan": plan.name,
         "region": plan.region,
@@ -106,7 +106,7 @@ def load_saved(path: Path) -> SavedPlan:
     """Read what `save` wrote. Raises `UsageError`."""
     try:
         document = json.loads(path.read_text("utf-8"))
-        if document[MARK] != VERSION:
+        if document[SAVED_MARK] != VERSION:
             raise UsageError(f"{path}: saved by another version of bulkshare; make a new one with `bulkshare diff`")
         return SavedPlan(
             name=_name(document["plan"]),

@@ -30,7 +30,9 @@ async def find_images(transport: Transport, query: Sequence[tuple[str, str]], po
     images: list[Image] = []
     path: str | None = images_path(query)
     asked: set[str] = set()
-    while path is not None and path not in asked:  # a list that leads back to itself is at its end
+    while path is not None:
+        if path in asked:
+            raise DirectoryError("the image service's list of images leads back to itself, so that nobody sees all")
         asked.add(path)
         verdict = await _page(transport, path, policy)
         if verdict.kind is not Kind.FOUND:

@@ -30,10 +30,10 @@ def conclude(parts: Sequence[Part], voice: Voice) -> int:
 def conclude_changes(parts: Sequence[Part], voice: Voice, *, all_pairs: bool = False) -> bool:
     """Tell what a run would do; return whether that is anything. Raises what ended a part early."""
     seen = [(part, part.changes) for part in parts if part.changes is not None]
-    if voice.as_json:
+    if voice.as_json and seen:
         documents = [changes_document(changes, part.labels) for part, changes in seen]
-        voice.print_json(documents[0] if len(parts) == 1 and documents else {"clouds": documents})
-    else:
+        voice.print_json(documents[0] if len(parts) == 1 else {"clouds": documents})
+    elif not voice.as_json:
         for part, changes in seen:
             voice.conclude_changes(changes, part.labels, everything=all_pairs, heading=len(parts) > 1)
     _raise_first(parts)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+import click
+
 from bulkshare.app.places import utc_now
 from bulkshare.app.running import RunRequest, run_plan
 from bulkshare.app.saved import is_saved, load_saved, save
@@ -14,8 +16,8 @@ from bulkshare.app.work import run_async
 from bulkshare.cli.asking import STOP_SIGNALS, CloudOptions
 from bulkshare.cli.conclusion import conclude, conclude_changes
 from bulkshare.engine import Preflight
-from bulkshare.errors import BulkshareError
-from bulkshare.metrics import LastRun, write_metrics
+from bulkshare.errors import BulkshareError, InterruptedRunError, UsageError
+from bulkshare.metrics import LastRun, require_writable, write_metrics
 from bulkshare.plan import load_plan
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from bulkshare.app.running import Part
 
 CHANGES_EXIT_CODE = 10
+INTERRUPTED_EXIT_CODE = InterruptedRunError.exit_code
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +83,8 @@ def run_command(options: RunOptions) -> int:
     """Run a plan, or what `diff --out` saved, and return the exit code: 0 or 1. Raises `BulkshareError`."""
     began, name, exit_code = time.monotonic(), options.plan.stem, 1
     parts: list[Part] = []
+    if options.metrics_file is not None:
+        require_writable(options.metrics_file)
     try:
         saved = load_saved(options.plan) if is_saved(options.plan) else None
         request = RunRequest(
@@ -108,6 +113,9 @@ def run_command(options: RunOptions) -> int:
     except BulkshareError as error:
         exit_code = error.exit_code
         raise
+    except KeyboardInterrupt:
+        exit_code = INTERRUPTED_EXIT_CODE
+        raise
     finally:
         if options.metrics_file is not None and not options.dry_run:
             _write_metrics(options.metrics_file, name, exit_code, time.monotonic() - began, parts)
@@ -125,4 +133,7 @@ def _write_metrics(path: Path, plan: str, exit_code: int, seconds: float, parts:
         for part in parts
         if part.summary is not None
     ]
-    write_metrics(path, plan=plan, exit_code=exit_code, ended_at=utc_now(), seconds=seconds, clouds=clouds)
+    try:
+        write_metrics(path, plan=plan, exit_code=exit_code, ended_at=utc_now(), seconds=seconds, clouds=clouds)
+    except UsageError as error:  # what became of the pairs stands: the exit code tells of that
+        click.echo(f"bulkshare: {error}", err=True)

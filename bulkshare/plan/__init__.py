@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
     from bulkshare.model import Plan, Problem
 
-__all__ = ["load_plan", "plan_schema"]
+__all__ = ["SAVED_MARK", "load_plan", "plan_schema"]
+
+SAVED_MARK = "bulkshare_saved_plan"  # the key by which a file that `diff --out` made is told from a plan
 
 
 def load_plan(path: Path) -> Plan:
@@ -31,6 +33,8 @@ def load_plan(path: Path) -> Plan:
     document = read_document(path, name, problems)
     if document is None:
         raise PlanError(problems)
+    if isinstance(document.data, dict) and SAVED_MARK in document.data:
+        raise PlanError([document.problem((), "this is a saved plan, which only `bulkshare run` takes; name the plan")])
     file = validate(document, problems)
     plan = resolve(file, document, path.parent, problems)
     if plan is None or problems:

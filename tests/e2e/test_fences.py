@@ -159,3 +159,41 @@ def test_retry_failed_removes_nobody(shell: Shell) -> None:
     shell.run("run", "plan.yaml", *ON_SANDBOX, exit_code=1)
     shell.run("run", shell.plan(IMAGES[1:], ["stranger"], name="other"), *ON_SANDBOX)
     assert shell.run_json("run", "plan.yaml", *ON_SANDBOX, "--retry-failed", exit_code=1)["removed"] == 0
+
+
+def test_a_metrics_file_that_can_not_be_written_is_told_first(shell: Shell) -> None:
+    """Nothing is sent, so that the exit code can say so."""
+    shell.start_sandbox()
+    plan = shell.plan(IMAGES[:1], ["a"])
+    err = shell.run("run", plan, *ON_SANDBOX, "--metrics-file", "missing/a.prom", exit_code=2).stderr
+    assert "there is no directory" in err
+    assert "1 to add" in shell.run("diff", plan, *ON_SANDBOX, exit_code=CHANGES).stdout
+
+
+def test_retry_failed_begins_on_all_clouds_or_on_none(two_clouds: Shell) -> None:
+    """A cloud that the plan was not run on before has nothing to retry: that is told before anything is sent."""
+    shell = two_clouds
+    shell.run("run", write_plan(shell, ["north"]))
+    plan = write_plan(shell, ["north", "south"])
+    assert "has no run of plan plan at" in shell.run("run", plan, "--retry-failed", exit_code=2).stderr
+    assert len(shell.run("runs", "--json").stdout.splitlines()) == 1
+
+
+def test_a_saved_plan_is_no_plan_for_others(shell: Shell) -> None:
+    """What only `run` takes is told as such by `check`, `diff` and `verify`."""
+    shell.start_sandbox()
+    shell.run("diff", shell.plan(IMAGES, ["a"]), *ON_SANDBOX, "--out", "saved.plan", exit_code=CHANGES)
+    for command in ("check", "diff", "verify"):
+        assert "saved.plan:1:1: this is a saved plan" in shell.run(command, "saved.plan", exit_code=2).stderr
+
+
+@pytest.mark.parametrize("command", ["run", "diff", "verify"])
+def test_where_nothing_began_there_is_nothing_to_parse(shell: Shell, command: str) -> None:
+    """With --json stdout is the object or nothing; why it is nothing is on stderr."""
+    shell.start_sandbox()
+    clouds = yaml.safe_load((shell.directory / "clouds.yaml").read_text())
+    clouds["clouds"]["sandbox"]["auth"]["password"] = "not the password"
+    shell.write("clouds.yaml", yaml.safe_dump(clouds))
+    done = shell.run(command, shell.plan(IMAGES, ["a"]), *ON_SANDBOX, "--json", exit_code=3)
+    assert done.stdout == ""
+    assert done.stderr

@@ -232,7 +232,7 @@ def test_a_second_interrupt_leaves_at_once(shell: Shell) -> None:
     shell.start_sandbox("--latency", "200ms", *(word for fault in faults for word in ("--fault", fault)))
     plan = shell.plan(IMAGES, PROJECTS, more=QUICK)
     process = shell.start("run", plan, *ON_SANDBOX, "-v", "--log-format", "json")
-    wait_for_line(process, "400")  # the other images' first requests hang by now
+    wait_for_line(process, '"http_status": 400')  # the other images' first requests hang by now
     process.send_signal(signal.SIGINT)
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(timeout=1)
@@ -247,7 +247,7 @@ def test_a_signal_during_a_cool_down(shell: Shell) -> None:
     shell.start_sandbox("--fault", "POST members 429 100% retry-after=600")
     plan = shell.plan(IMAGES, PROJECTS, more=QUICK)
     process = shell.start("run", plan, *ON_SANDBOX, "-v", "--log-format", "json")
-    wait_for_line(process, "429")
+    wait_for_line(process, '"http_status": 429')
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=LEAVING_SECONDS)
     assert process.returncode == 130

@@ -9,7 +9,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from bulkshare.errors import UsageError
-from bulkshare.metrics import LastRun, write_metrics
+from bulkshare.metrics import LastRun, require_writable, write_metrics
 from bulkshare.model import Result
 
 if TYPE_CHECKING:
@@ -58,3 +58,13 @@ def test_a_place_that_can_not_be_written_is_told(tmp_path: Path) -> None:
     """The message names the file."""
     with pytest.raises(UsageError, match=r"can't write the metrics to .*missing/a\.prom: No such file"):
         write_metrics(tmp_path / "missing" / "a.prom", plan="p", exit_code=0, ended_at=ENDED, seconds=1.0, clouds=[])
+
+
+def test_what_can_not_be_written_is_told_before_anything_is_done(tmp_path: Path) -> None:
+    """A directory that is missing, and a directory in the file's place; a file that is there may be replaced."""
+    with pytest.raises(UsageError, match="there is no directory"):
+        require_writable(tmp_path / "missing" / "a.prom")
+    with pytest.raises(UsageError, match="may not write there"):
+        require_writable(tmp_path)
+    (tmp_path / "a.prom").touch()
+    require_writable(tmp_path / "a.prom")
