@@ -43,6 +43,12 @@ class SkipRest(NamedTuple):
     gone: bool | None = None
 
 
+class Beyond(NamedTuple):
+    """More of the image's members would be removed than the limit allows: nobody is to be removed from any image."""
+
+    reason: str
+
+
 class SkipPair(NamedTuple):
     """The pair of this member is not to be tried."""
 
@@ -61,7 +67,7 @@ class Open(NamedTuple):
     """The image is private, and is to be made `shared` first."""
 
 
-Finding = SkipRest | SkipPair | Fit | Open
+Finding = SkipRest | Beyond | SkipPair | Fit | Open
 
 
 def findings(
@@ -78,11 +84,9 @@ def findings(
     image = facts.image
     if image is not None and image.visibility == "private" and Want.OPENED in facts.want:
         found.append(Open())
-    removals = facts.to_remove
     too_many = _too_many_removals(facts, orders, prune_limit)
-    if too_many:
-        found.append(SkipRest(too_many, gone=True))
-        removals = 0
+    found += too_many
+    removals = 0 if too_many else facts.to_remove
     if image is not None and image.status not in {None, "active"} and not facts.chosen:
         return [*found, SkipRest(f"the image is {image.status}, not active", gone=False)]
     to_add = facts.to_add
@@ -110,15 +114,16 @@ def _closed(facts: Facts, account: Account | None) -> str:
     return ""
 
 
-def _too_many_removals(facts: Facts, orders: Orders, prune_limit: float) -> str:
+def _too_many_removals(facts: Facts, orders: Orders, prune_limit: float) -> list[Finding]:
     if not facts.to_remove or (facts.members is None and not orders.prune):
-        return ""  # without orders it was looked at before: a run that goes on without its plan
+        return []  # without orders it was looked at before: a run that goes on without its plan
     if facts.members is None:
-        return NOT_LISTED
+        return [SkipRest(NOT_LISTED, gone=True)]
     if facts.to_remove <= round(prune_limit * facts.members, EXACT):
-        return ""
+        return []
     share = f"{prune_limit * 100:g} %"
-    return f"{facts.to_remove:,} of {facts.members:,} members would be removed, more than the prune limit of {share}"
+    many = f"{facts.to_remove:,} of {facts.members:,} members would be removed"
+    return [Beyond(f"{many}, more than the prune limit of {share}")]
 
 
 def _over_quota(facts: Facts, to_add: int, removals: int, quota: int) -> Fit | None:

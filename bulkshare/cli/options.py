@@ -135,7 +135,7 @@ PRUNE = together(
         type=Percentage(),
         default="10%",
         show_default=True,
-        help="Remove nobody where more of an image's members would go.",
+        help="Remove nobody from any image where more of an image's members would go.",
     ),
 )
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object on stdout.")

@@ -51,11 +51,11 @@ class Engine:
 
     `orders` are a plan's about images as a whole, `images` those that it has chosen for what they are; a run that goes
     on without its plan has neither. `account` is as whom it acts. Where more than `prune_limit` (a share) of an image's
-    members would be removed, none is. Engines that share a ledger share a `ledger_turn`, a limiter for one at a time.
-    `wall` gives aware UTC times for the record; `jitter` gives uniform numbers in [0, 1). `stopping` is set when the
-    engine begins to stop, for those who wait on its behalf. `answered_at` tells when the endpoint last answered, on the
-    event loop's clock: until it has answered somebody, no pair fails. With more than `max_failures` pairs rejected or
-    failed, the engine stops.
+    members would be removed, nobody is removed from any. Engines that share a ledger share a `ledger_turn`, a limiter
+    for one at a time. `wall` gives aware UTC times for the record; `jitter` gives uniform numbers in [0, 1). `stopping`
+    is set when the engine begins to stop, for those who wait on its behalf. `answered_at` tells when the endpoint last
+    answered, on the event loop's clock: until it has answered somebody, no pair fails. With more than `max_failures`
+    pairs rejected or failed, the engine stops.
     """
 
     def __init__(

@@ -10,10 +10,10 @@ from bulkshare.engine.outcomes import skipped
 from bulkshare.engine.recorder import Rest
 from bulkshare.glance import details_path
 from bulkshare.model import Image, Job, Kind, Orders, Want
-from bulkshare.preflight import Facts, Fit, Open, SkipPair, SkipRest, findings
+from bulkshare.preflight import Beyond, Facts, Fit, Open, SkipPair, SkipRest, findings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from bulkshare.engine.caller import Caller
@@ -53,6 +53,7 @@ class Inspecting:
             findings, account=account, members_per_image=limits.members_per_image, prune_limit=prune_limit
         )
         self._to_open: list[str] = []
+        self._beyond: dict[str, str] = {}  # why nobody is removed from an image, nor then from any other
 
     async def decide(self, sights: Sights, *, everything: bool) -> list[str]:
         """Settle what can't be, and return the images that are to be opened.
@@ -86,7 +87,19 @@ class Inspecting:
             self._recorder.observer.phase("inspecting", len(unknown))
             batches = [unknown[start : start + BATCH] for start in range(0, len(unknown), BATCH)]
             await for_each(batches, look, at_once=self._limits.concurrency, stopping=self._caller.stopping)
+        if self._beyond and not self._caller.stopping.is_set():
+            self._remove_nobody(leaving)
         return self._to_open
+
+    def _remove_nobody(self, leaving: Iterable[str]) -> None:
+        """Settle all removals. Those beyond the limit come last: killed in between, the run finds them so again."""
+        one = min(self._beyond)
+        why = f"nobody is removed while that is so of image {one}: {self._beyond[one]}"
+        for image_id in leaving:
+            if image_id not in self._beyond:
+                self._recorder.put(Rest(image_id, why, gone=True))
+        for image_id, reason in self._beyond.items():
+            self._recorder.put(Rest(image_id, reason, gone=True))
 
     async def _details(self, image_ids: Sequence[str]) -> dict[str, Image]:
         """Return what the cloud tells of images; hidden ones are only found where they are asked for."""
@@ -123,6 +136,8 @@ class Inspecting:
             match finding:
                 case SkipRest(reason, gone):
                     self._recorder.put(Rest(image_id, reason, gone=gone))
+                case Beyond(reason):
+                    self._beyond[image_id] = reason
                 case SkipPair(member_id, reason):
                     self._recorder.put(skipped(Job(image_id, member_id), reason, self._wall()))
                 case Fit(0, reason) if not to_accept:

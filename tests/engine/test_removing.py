@@ -100,6 +100,24 @@ def test_who_is_gone_already_is_absent() -> None:
     assert bench.cloud.count("GET", among="/members/x3") == 1
 
 
+def test_one_image_beyond_the_limit_keeps_the_members_of_all() -> None:
+    """A plan that is wrong about one image is not to be trusted about the others; what is to be added is added."""
+    bench = Bench(prune_limit=0.1)
+    bench.plan(2, 20)
+    bench.cloud.members = {(image, f"p{number:03}") for image in ("i00", "i01") for number in range(19)}
+    bench.cloud.members |= {("i00", "x0"), ("i01", "x1"), ("i01", "x2"), ("i01", "x3")}
+    kept = frozenset(f"p{number:03}" for number in range(20))
+    bench.orders = {image: Orders(prune=True, kept=kept) for image in ("i00", "i01")}
+    bench.run()
+    assert bench.cloud.count("DELETE") == 0
+    assert bench.totals() == {Result.ALREADY: 38, Result.SHARED: 2, Result.SKIPPED: 4}
+    beyond = "3 of 22 members would be removed, more than the prune limit of 10 %"
+    assert bench.reasons() == {
+        beyond: {"x1", "x2", "x3"},
+        f"nobody is removed while that is so of image i01: {beyond}": {"x0"},
+    }
+
+
 def test_a_removal_whose_answer_is_lost_is_asked_about() -> None:
     """The member is gone: one DELETE, one GET, and it was us."""
     bench = pruning()

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkshare.model import Account, Image, Orders, Want
-from bulkshare.preflight import NOT_LISTED, Facts, Finding, Fit, Open, SkipPair, SkipRest, findings
+from bulkshare.preflight import NOT_LISTED, Beyond, Facts, Finding, Fit, Open, SkipPair, SkipRest, findings
 
 US = Account("cloud", "RegionOne", "https://images.example", "user", "project", "us")
 ADMIN = replace(US, admin=True)
@@ -101,7 +101,7 @@ def test_the_prune_limit(members: int, to_remove: int, limit: float, skipped: bo
     assert bool(told) == skipped
     if skipped:
         why = f"{to_remove} of {members} members would be removed, more than the prune limit of {limit * 100:g} %"
-        assert told == [SkipRest(why, gone=True)]
+        assert told == [Beyond(why)]
 
 
 def test_removals_of_an_image_that_was_not_listed() -> None:
@@ -163,7 +163,8 @@ def test_findings_hold_together(facts: Facts, orders: Orders) -> None:
     reasons = [finding.reason for finding in told if not isinstance(finding, Open)]
     assert all(reasons)
     rests = [finding.gone for finding in told if isinstance(finding, SkipRest)]
-    removed = 0 if {None, True} & set(rests) else facts.to_remove
+    beyond = any(isinstance(finding, Beyond) for finding in told)
+    removed = 0 if beyond or {None, True} & set(rests) else facts.to_remove
     fit = next((finding.room for finding in told if isinstance(finding, Fit)), facts.to_add)
     added = 0 if {None, False} & set(rests) else fit - any(isinstance(finding, SkipPair) for finding in told)
     if facts.members is not None and facts.members <= 128:
