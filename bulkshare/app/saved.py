@@ -110,14 +110,14 @@ def load_saved(path: Path) -> SavedPlan:
             raise UsageError(f"{path}: saved by another version of bulkshare; make a new one with `bulkshare diff`")
         return SavedPlan(
             name=_name(document["plan"]),
-            region=document["region"],
+            region=_text_or_none(document["region"]),
             limits=Limits(**_positive(document["limits"])),
             retry=RetryPolicy(**_positive(document["retry"])),
             parts=tuple(_part(part) for part in document["clouds"]),
         )
     except OSError as error:
         raise UsageError(f"can't read {path}: {error.strerror}") from error
-    except (KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
         raise UsageError(f"{path}: the saved plan is damaged; make a new one with `bulkshare diff`") from None
 
 
@@ -136,14 +136,24 @@ def _positive(numbers: dict[str, float]) -> dict[str, Any]:
 
 
 def _part(part: dict[str, Any]) -> SavedPart:
-    return SavedPart(part["cloud"], part["endpoint"], part["project_id"], tuple(map(_block, part["todo"])))
+    cloud, endpoint, project_id = _text_or_none(part["cloud"]), part["endpoint"], part["project_id"]
+    if not isinstance(endpoint, str) or not isinstance(project_id, str):
+        raise TypeError(part)
+    return SavedPart(cloud, endpoint, project_id, tuple(map(_block, part["todo"])))
+
+
+def _text_or_none(value: Any) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise ValueError(value)
+    return value
 
 
 def _block(block: list[Any]) -> Block:
     image_id, want, members = block
     if not isinstance(members, list) or not all(text and isinstance(text, str) for text in (image_id, *members)):
         raise ValueError(block)
-    if want not in range(sum(Want) + 1):
+    "".join((image_id, *members)).encode()  # half a surrogate pair is no text: a ValueError
+    if type(want) is not int or want not in range(sum(Want) + 1):
         raise ValueError(want)
     return Block(image_id, tuple(members), Want(want))
 
