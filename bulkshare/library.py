@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from os import PathLike
     from typing import Self
 
-    from bulkshare.app.running import Part
+    from bulkshare.app.parts import Part
     from bulkshare.model import Account, Outcome, Result
     from bulkshare.progress import Tracker
     from bulkshare.report import Summary

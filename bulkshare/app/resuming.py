@@ -12,8 +12,8 @@ import anyio.to_thread
 from bulkshare.app.causes import causes_in
 from bulkshare.app.clouds import open_line, sign_in
 from bulkshare.app.finding import find_run
+from bulkshare.app.parts import Part
 from bulkshare.app.places import open_ledger
-from bulkshare.app.running import Part
 from bulkshare.app.work import Effort, Errand, stopping_at, work_on
 from bulkshare.errors import BulkshareError, UsageError
 from bulkshare.ledger import RunLock

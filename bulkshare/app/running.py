@@ -12,6 +12,7 @@ import anyio.to_thread
 
 from bulkshare.app.filling import fill
 from bulkshare.app.looking import look
+from bulkshare.app.parts import Part
 from bulkshare.app.places import open_ledger, utc_now
 from bulkshare.app.saved import part_for, require_unchanged
 from bulkshare.app.sites import on_each_cloud
@@ -25,17 +26,13 @@ from bulkshare.report import NOT_AS_PLANNED, Summary
 
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Mapping
 
     from bulkshare.app.looking import Look
     from bulkshare.app.saved import SavedPart
     from bulkshare.app.sites import Site
     from bulkshare.app.voice import Voice
-    from bulkshare.app.work import Ending
-    from bulkshare.errors import BulkshareError
     from bulkshare.ledger import SqlLedger
-    from bulkshare.model import Account, Block, Plan, Run, Telemetry
-    from bulkshare.report import Changes, Comparison
+    from bulkshare.model import Account, Plan, Run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,31 +56,6 @@ class RunRequest:
     wait_lock_seconds: float = 0.0
     effort: Effort = field(default_factory=Effort)
     expected: tuple[SavedPart, ...] | None = None
-
-
-@dataclass(slots=True)
-class Part:
-    """What became of a plan on one of its clouds, the clouds.yaml entry `cloud`. What was not come to is None."""
-
-    cloud: str | None
-    account: Account | None = None
-    summary: Summary | None = None
-    telemetry: Telemetry | None = None
-    changes: Changes | None = None
-    todo: tuple[Block, ...] = ()
-    labels: Mapping[str, str] = field(default_factory=dict)
-    comparison: Comparison | None = None
-    error: BulkshareError | None = None
-
-    @property
-    def as_planned(self) -> bool:
-        """Whether everything is as the plan says."""
-        compared = self.comparison is None or self.comparison.complete
-        return self.error is None and compared and (self.summary is None or self.summary.as_planned)
-
-    def ended(self, ending: Ending) -> None:
-        """Take over how the work ended."""
-        self.summary, self.telemetry, self.error = ending.summary, ending.telemetry, ending.error
 
 
 async def run_plan(request: RunRequest, voice: Voice, *, signals: tuple[signal.Signals, ...] = ()) -> list[Part]:

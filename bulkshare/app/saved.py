@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from bulkshare.app.running import Part
+    from bulkshare.app.parts import Part
 
 VERSION = 1
 SHOWN = 5  # pairs in an error

@@ -11,7 +11,7 @@ from bulkshare.report import changes_document, comparison_document, merged, summ
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from bulkshare.app.running import Part
+    from bulkshare.app.parts import Part
     from bulkshare.cli.output import Voice
     from bulkshare.report import Comparison
 

@@ -23,7 +23,7 @@ from bulkshare.plan import load_plan
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bulkshare.app.running import Part
+    from bulkshare.app.parts import Part
 
 CHANGES_EXIT_CODE = 10
 INTERRUPTED_EXIT_CODE = InterruptedRunError.exit_code

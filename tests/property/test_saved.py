@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkshare.app.running import Part
+from bulkshare.app.parts import Part
 from bulkshare.app.saved import load_saved, save
 from bulkshare.errors import UsageError
 from bulkshare.glance import request_for

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bulkshare.app.running import Part
+from bulkshare.app.parts import Part
 from bulkshare.app.saved import SavedPart, is_saved, load_saved, require_unchanged, save
 from bulkshare.errors import UsageError
 from bulkshare.model import Account, Block, CheckProjects, Limits, Plan, RetryPolicy, Want
