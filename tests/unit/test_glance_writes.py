@@ -30,7 +30,7 @@ PAGE = "/v2/images?marker=x&limit=2"
         (Step.ACCEPT, answer(204), Kind.UNCLEAR, Scope.PAIR),
         (Step.ACCEPT, answer(400), Kind.REJECTED, Scope.PAIR),
         (Step.ACCEPT, answer(403, {"message": "not authorized"}), Kind.REJECTED, Scope.PAIR),
-        (Step.ACCEPT, answer(404, NOT_AN_IMAGE), Kind.REJECTED, Scope.PAIR),
+        (Step.ACCEPT, answer(404, NOT_AN_IMAGE), Kind.ABSENT, Scope.PAIR),
         (Step.ACCEPT, answer(409), Kind.REJECTED, Scope.PAIR),
         (Step.ACCEPT, answer(413), Kind.REJECTED, Scope.PAIR),
         (Step.ACCEPT, answer(500), Kind.TRANSIENT, Scope.PAIR),
