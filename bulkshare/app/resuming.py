@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -12,11 +12,11 @@ import anyio.to_thread
 from bulkshare.app.causes import causes_in
 from bulkshare.app.clouds import open_line, sign_in
 from bulkshare.app.finding import find_run
+from bulkshare.app.locking import locked
 from bulkshare.app.parts import Part
 from bulkshare.app.places import open_ledger
 from bulkshare.app.work import Effort, Errand, stopping_at, work_on
 from bulkshare.errors import BulkshareError, UsageError
-from bulkshare.ledger import RunLock
 from bulkshare.model import RunState
 from bulkshare.report import Summary
 
@@ -46,12 +46,12 @@ class ResumeRequest:
 
 async def resume_runs(request: ResumeRequest, voice: Voice, *, signals: tuple[signal.Signals, ...] = ()) -> list[Part]:
     """Finish a run, or what the last one left on several clouds. Raises the `BulkshareError` that forbids to begin."""
-    with ExitStack() as stack:
+    async with AsyncExitStack() as stack:
         ledger = stack.enter_context(open_ledger(request.ledger, create=False))
         found = find_run(ledger, request.run, voice.note)
         if _unfinished(ledger, found, request):
-            lock = RunLock(ledger, found.plan, wait_seconds=request.wait_lock_seconds, waiting=voice.note)
-            await anyio.to_thread.run_sync(stack.enter_context, lock)
+            lock = locked(ledger, found.plan, voice, wait_seconds=request.wait_lock_seconds, signals=signals)
+            await stack.enter_async_context(lock)
         runs = _unfinished(ledger, found, request)  # as those who held the lock left them
         if not runs:
             voice.note(f"run {found.key} is finished; nothing was sent")

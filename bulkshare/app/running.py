@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -11,6 +11,7 @@ import anyio
 import anyio.to_thread
 
 from bulkshare.app.filling import fill
+from bulkshare.app.locking import locked
 from bulkshare.app.looking import look
 from bulkshare.app.parts import Part
 from bulkshare.app.places import open_ledger, utc_now
@@ -20,7 +21,6 @@ from bulkshare.app.verifying import compare
 from bulkshare.app.work import PRUNE_LIMIT, Effort, Errand, Stops, stopping_at, work_on
 from bulkshare.engine import Preflight
 from bulkshare.errors import UsageError
-from bulkshare.ledger import RunLock
 from bulkshare.planner import fingerprint, narrow, orders
 from bulkshare.report import NOT_AS_PLANNED, Summary
 
@@ -66,9 +66,12 @@ async def run_plan(request: RunRequest, voice: Voice, *, signals: tuple[signal.S
     """
     _check(request)
     parts: dict[str | None, Part] = {}
-    with ExitStack() as stack:
-        if not request.dry_run:
-            stack.enter_context(await anyio.to_thread.run_sync(_locked, request, voice))
+    async with AsyncExitStack() as stack:
+        if not request.dry_run:  # each cloud opens a handle of its own for the work
+            opening = open_ledger(request.ledger, create=True)
+            ledger = await anyio.to_thread.run_sync(stack.enter_context, opening)
+            lock = locked(ledger, request.plan.name, voice, wait_seconds=request.wait_lock_seconds, signals=signals)
+            await stack.enter_async_context(lock)
         async with stopping_at(signals) as stops:
 
             async def share(site: Site) -> None:
@@ -88,15 +91,6 @@ async def run_plan(request: RunRequest, voice: Voice, *, signals: tuple[signal.S
         part = parts.setdefault(cloud, Part(cloud))
         part.error = part.error or error
     return [parts[cloud] for cloud in errors]
-
-
-def _locked(request: RunRequest, voice: Voice) -> ExitStack:
-    """Take the plan's lock, and with it a handle of the ledger; each cloud opens one of its own for the work."""
-    with ExitStack() as stack:
-        ledger = stack.enter_context(open_ledger(request.ledger, create=True))
-        lock = RunLock(ledger, request.plan.name, wait_seconds=request.wait_lock_seconds, waiting=voice.note)
-        stack.enter_context(lock)
-        return stack.pop_all()
 
 
 async def _share(request: RunRequest, site: Site, part: Part, stops: Stops) -> None:

@@ -12,7 +12,6 @@ from bulkshare.errors import LedgerError, LockHeldError
 from bulkshare.model import RunState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import TracebackType
     from typing import Self
 
@@ -23,55 +22,48 @@ LOOKED_AT = 10  # runs of a plan, in search of the one that is at work
 
 
 class RunLock:
-    """A lock beside the ledger's file, as a context manager. Raises `LockHeldError`, which says who holds it.
+    """A lock beside the ledger's file, which never waits. `plan` is a checked plan's name, safe in the name of a file.
 
-    It waits `wait_seconds` for the lock to become free; before it does, `waiting` is told who holds it. `plan` is a
-    checked plan's name, which is safe in the name of a file.
+    As a context manager it raises `LockHeldError`, which says who holds it. May be used from any thread.
     """
 
-    def __init__(
-        self,
-        ledger: SqlLedger,
-        plan: str,
-        *,
-        wait_seconds: float = 0,
-        waiting: Callable[[str], None] = lambda _: None,
-    ) -> None:
+    def __init__(self, ledger: SqlLedger, plan: str) -> None:
         self._ledger = ledger
         self._plan = plan
-        self._wait_seconds = wait_seconds
-        self._waiting = waiting
         beside = ledger.path.resolve()  # one lock, whichever link the ledger is reached by
-        self._lock = FileLock(f"{beside}.{plan}.lock", timeout=0, mode=0o600)
+        self._lock = FileLock(f"{beside}.{plan}.lock", timeout=0, mode=0o600, thread_local=False)
 
-    def __enter__(self) -> Self:
-        try:
-            if not self._acquired_at_once():
-                self._waiting(self._held())
-                self._lock.acquire(timeout=self._wait_seconds)
-        except Timeout:
-            raise LockHeldError(f"{self._held()}; try again when it has ended, or wait with --wait-lock") from None
-        except OSError as error:
-            raise LedgerError(f"can't lock {self._lock.lock_file}: {error.strerror}") from error
-        return self
-
-    def _acquired_at_once(self) -> bool:
-        """Return whether the lock was free; raise `Timeout` where there is no time to wait for it."""
+    def try_acquire(self) -> bool:
+        """Take the lock if it is free, and tell whether it was. Raises `LedgerError` where there can be no lock."""
         try:
             self._lock.acquire()
         except Timeout:
-            if self._wait_seconds <= 0:
-                raise
             return False
+        except OSError as error:
+            raise LedgerError(f"can't lock {self._lock.lock_file}: {error.strerror}") from error
         return True
+
+    def release(self) -> None:
+        """Give the lock back if it was taken."""
+        self._lock.release()
+
+    def held(self) -> str:
+        """Say who holds the lock, as far as the ledger tells."""
+        return f"another run of plan {self._plan} is at work: {self._holder()}"
+
+    def refusal(self) -> LockHeldError:
+        """Return the error for who can't have the lock."""
+        return LockHeldError(f"{self.held()}; try again when it has ended, or wait with --wait-lock")
+
+    def __enter__(self) -> Self:
+        if not self.try_acquire():
+            raise self.refusal()
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._lock.release()
-
-    def _held(self) -> str:
-        return f"another run of plan {self._plan} is at work: {self._holder()}"
+        self.release()
 
     def _holder(self) -> str:
         # Not only the newest one: of several clouds each has a run, and an older run may have been taken up again.

@@ -150,6 +150,11 @@ def test_wait_for_the_lock(shell: Shell) -> None:
     wait_for_line(first, '"step": "add"')
     assert str(first.pid) in shell.run("resume", exit_code=75).stderr
     shell.run("run", plan, *ON_SANDBOX, "--wait-lock", "1ms", exit_code=75)
+    for command in (["run", plan, *ON_SANDBOX], ["resume"]):
+        patient = shell.start(*command, "--wait-lock", "10m")
+        wait_for_line(patient, str(first.pid))
+        code, _, err = shell.interrupt(patient)
+        assert (code, err.count("interrupted; nothing was sent")) == (130, 1), err
     waiting = shell.start("run", plan, *ON_SANDBOX, "--wait-lock", "10m", "--concurrency", "16", "--json")
     wait_for_line(waiting, str(first.pid))
     assert shell.interrupt(first)[0] == 130

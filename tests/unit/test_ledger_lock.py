@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import signal
 import subprocess
 import sys
@@ -10,13 +12,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bulkshare.errors import LockHeldError, PlanError
+from bulkshare.app.locking import locked
+from bulkshare.app.voice import SilentVoice
+from bulkshare.errors import InterruptedRunError, LockHeldError, PlanError
 from bulkshare.ledger import RunLock, SqlLedger
 from bulkshare.plan import load_plan
 from tests.ledgers import begin, finish
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 HOLD = "import sys; from tests.ledgers import hold_lock; hold_lock(*sys.argv[1:])"
@@ -68,28 +72,50 @@ def test_a_killed_process_leaves_no_lock(ledger: SqlLedger, holder: subprocess.P
         assert len(ledger.runs()) == 1
 
 
-def test_waiting_for_a_killed_process(ledger: SqlLedger, holder: subprocess.Popen[str]) -> None:
-    """Who may wait is told whom for, and has the lock when the other is gone."""
-    told: list[str] = []
+class Listening(SilentVoice):
+    """Keeps what it is told, and does something about it."""
 
-    def waiting(who: str) -> None:
-        told.append(who)
-        holder.kill()
+    def __init__(self, then: Callable[[], object] = lambda: None) -> None:
+        self.told: list[str] = []
+        self._then = then
 
-    with RunLock(ledger, "nightly", wait_seconds=60, waiting=waiting):
+    def note(self, message: str) -> None:
+        """Keep it."""
+        self.told.append(message)
+        self._then()
+
+
+async def test_waiting_for_a_killed_process(ledger: SqlLedger, holder: subprocess.Popen[str]) -> None:
+    """Who may wait is told whom for, and has the lock when the other is gone; afterwards it is free again."""
+    voice = Listening(holder.kill)
+    async with locked(ledger, "nightly", voice, wait_seconds=60, signals=()):
         holder.wait()
-    assert len(told) == 1
-    assert f"process {holder.pid} " in told[0]
+        assert not RunLock(ledger, "nightly").try_acquire()
+    assert len(voice.told) == 1
+    assert f"process {holder.pid} " in voice.told[0]
+    assert RunLock(ledger, "nightly").try_acquire()
 
 
-def test_waiting_in_vain(ledger: SqlLedger) -> None:
+async def test_waiting_in_vain(ledger: SqlLedger) -> None:
     """When the time is over the error says who it was, and what to do."""
-    told: list[str] = []
+    voice = Listening()
     with RunLock(ledger, "nightly"):
         begin(ledger)
         with pytest.raises(LockHeldError) as caught:
-            RunLock(ledger, "nightly", wait_seconds=0.01, waiting=told.append).__enter__()
-    assert str(caught.value) == f"{told[0]}; try again when it has ended, or wait with --wait-lock"
+            async with locked(ledger, "nightly", voice, wait_seconds=0.01, signals=()):
+                pass
+    assert str(caught.value) == f"{voice.told[0]}; try again when it has ended, or wait with --wait-lock"
+
+
+async def test_a_signal_ends_the_wait(ledger: SqlLedger) -> None:
+    """Who waits for hours can be told not to; nothing was sent, and the lock is still the other's."""
+    voice = Listening(lambda: asyncio.get_running_loop().call_later(0, os.kill, os.getpid(), signal.SIGTERM))
+    with RunLock(ledger, "nightly"):
+        with pytest.raises(InterruptedRunError, match="nothing was sent"):
+            async with locked(ledger, "nightly", voice, wait_seconds=3600, signals=(signal.SIGTERM,)):
+                pass
+        assert not RunLock(ledger, "nightly").try_acquire()
+    assert RunLock(ledger, "nightly").try_acquire()
 
 
 def test_a_stale_lock_file_is_no_obstacle(ledger: SqlLedger, place: Path) -> None:
