@@ -1,0 +1,332 @@
+"""What ten thousand, a hundred thousand and a million pairs cost: time, CPU, memory, room in the ledger.
+
+    python tests/benchmarks/millions.py [--pairs 10000,100000,1000000] [--ledger-rows 10000000] [--json FILE]
+
+Every command runs as a user runs it, against `millions_stub.py`, a cloud in a process of its own that answers as fast
+as Python can. Two shapes: images x 500 projects from the plan, and images x 10,000 projects from a CSV file. A run of
+the second is killed with -9 when the cloud has half of the pairs, and resumed. `--ledger-rows` adds the commands that
+read a ledger of so many rows, which `millions_ledger.py` makes. The peak is that of the bulkshare process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+import uuid
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+HERE = Path(__file__).parent
+BULKSHARE = str(Path(sys.executable).with_name("bulkshare"))
+PROJECTS, CSV_PROJECTS = 500, 10_000
+NAMESPACE = uuid.UUID("6ba7b812-9dad-11d1-80b4-00c04fd430c8")
+HEADER = f"{'':34}{'pairs':>10}{'seconds':>10}{'pairs/s':>10}{'CPU us/pair':>12}{'peak MB':>9}{'ledger B/pair':>15}"
+CLOUDS = """clouds:
+  stub:
+    auth_type: v3password
+    auth: {{auth_url: "{address}/v3", username: stub, password: stub, project_name: stub,
+      user_domain_name: Default, project_domain_name: Default}}
+"""
+PLANNING = """
+import json, sys, time
+from pathlib import Path
+from bulkshare.plan import load_plan
+from bulkshare.planner import expand, fingerprint
+began = time.monotonic()
+plan = load_plan(Path(sys.argv[1]))
+fingerprint(plan)
+pairs = sum(1 for block in expand(plan) for _ in block.member_ids)
+print(json.dumps({"pairs": pairs, "seconds": time.monotonic() - began}))
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one command took. `ledger_bytes` is what a pair takes in the ledger after it, where it wrote one."""
+
+    step: str
+    pairs: int
+    seconds: float
+    cpu_seconds: float
+    peak_bytes: int
+    exit_code: int
+    ledger_bytes: float | None = None
+
+    def __str__(self) -> str:
+        pairs = max(self.pairs, 1)
+        room = "" if self.ledger_bytes is None else f"{self.ledger_bytes:.1f}"
+        return (
+            f"{self.step:34}{self.pairs:10,}{self.seconds:10.2f}{self.pairs / self.seconds:10,.0f}"
+            f"{self.cpu_seconds / pairs * 1e6:12.1f}{self.peak_bytes / 1e6:9.0f}{room:>15}"
+        )
+
+
+class Stub:
+    """The cloud in a process of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, str(HERE / "millions_stub.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert self._process.stdout is not None
+        self.address = self._process.stdout.readline().strip()
+        (directory / "clouds.yaml").write_text(CLOUDS.format(address=self.address), "utf-8")
+
+    def ask(self, method: str = "GET", path: str = "") -> dict[str, int]:
+        """Send a request to the stub itself and return what it has seen."""
+        request = urllib.request.Request(f"{self.address}/stub{path}", method=method)  # noqa: S310  our own address
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+            seen: dict[str, int] = json.load(answer)
+        return seen
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.communicate()
+
+
+@dataclass
+class Bench:
+    """A directory to work in with a cloud, and the rows of the table so far."""
+
+    directory: Path
+    stub: Stub
+    rows: list[Row] = field(default_factory=list)
+
+    def take(
+        self, step: str, pairs: int, command: Sequence[str], *, expect: Sequence[int] = (0,), kill_after: int = 0
+    ) -> Row:
+        """Run a command to its end, or kill it once the cloud has had `kill_after` POSTs; return what it took."""
+        out, told = self.directory / "out", self.directory / "err"
+        began = time.monotonic()
+        with (
+            out.open("w", encoding="utf-8") as stdout,
+            told.open("w", encoding="utf-8") as stderr,
+            subprocess.Popen(
+                command, cwd=self.directory, stdout=stdout, stderr=stderr, env=_environment(self.directory)
+            ) as process,
+        ):
+            while kill_after and self.stub.ask()["adds"] < kill_after and _is_running(process.pid):
+                time.sleep(0.02)
+            if kill_after:
+                process.kill()
+            _, status, usage = os.wait4(process.pid, 0)
+            seconds = time.monotonic() - began
+            process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode not in (*expect, *([-9] if kill_after else [])):
+            raise SystemExit(f"{' '.join(command)} left with {process.returncode}: {told.read_text('utf-8')}")
+        cpu_seconds = usage.ru_utime + usage.ru_stime
+        room = _bytes_a_pair(self.directory / "ledger.db") if {"run", "resume", "prune"} & set(command) else None
+        return Row(step, pairs, seconds, cpu_seconds, usage.ru_maxrss * 1024, process.returncode, room)
+
+    def keep(self, row: Row) -> None:
+        """Add a row to the table."""
+        self.rows.append(row)
+        print(row, flush=True)
+
+    def forget(self) -> None:
+        """Begin anew: no members on the cloud, no ledger."""
+        self.stub.ask("DELETE")
+        for part in self.directory.glob("ledger.db*"):
+            part.unlink()
+
+
+def _environment(directory: Path) -> dict[str, str]:
+    own = {name: text for name, text in os.environ.items() if not name.startswith("OS_")}
+    return {
+        **own,
+        "OS_CLIENT_CONFIG_FILE": str(directory / "clouds.yaml"),
+        "BULKSHARE_LEDGER": str(directory / "ledger.db"),
+    }
+
+
+def _is_running(pid: int) -> bool:
+    """Tell whether a child has not ended, leaving what it took to be asked for."""
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+
+
+def _bytes_a_pair(ledger: Path) -> float:
+    with closing(sqlite3.connect(ledger)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        pairs: int = connection.execute("SELECT count(*) FROM pairs").fetchone()[0]
+    return ledger.stat().st_size / max(pairs, 1)
+
+
+def _ids(what: str, count: int) -> list[str]:
+    return [str(uuid.uuid5(NAMESPACE, f"{what} {number}")) for number in range(count)]
+
+
+def write_plan(directory: Path, name: str, pairs: int, projects: int, *, as_csv: bool) -> tuple[Path, int]:
+    """Write a plan of about so many pairs; return its file and how many they are."""
+    projects = min(projects, max(1, pairs // 10))
+    images = max(1, pairs // projects)
+    members = [one.replace("-", "") for one in _ids("project", projects)]
+    listed: list[object] = list(members)
+    if as_csv:
+        lines = "".join(f"{member},customer {number}\n" for number, member in enumerate(members))
+        (directory / f"{name}.csv").write_text(f"project_id,name\n{lines}", "utf-8")
+        listed = [{"file": f"{name}.csv"}]
+    plan = {
+        "version": 1,
+        "name": name,
+        "cloud": "stub",
+        "check_projects": "never",
+        "limits": {"concurrency": 64, "rate": 1_000_000, "per_image": 64, "members_per_image": 0},
+        "share": [{"images": _ids("image", images), "projects": listed}],
+    }
+    path = directory / f"{name}.yaml"
+    path.write_text(json.dumps(plan), "utf-8")  # JSON is YAML
+    return path, images * projects
+
+
+def planning(bench: Bench, shape: str, plan: Path) -> None:
+    """Read a plan and go through its pairs, in a process of its own."""
+    row = bench.take(f"{shape}: planning", 0, [sys.executable, "-c", PLANNING, str(plan)])
+    told = json.loads((bench.directory / "out").read_text("utf-8"))
+    bench.keep(replace(row, pairs=told["pairs"], seconds=told["seconds"]))
+
+
+def listed_in_plan(bench: Bench, pairs: int) -> None:
+    """Images x 500 projects: first run, second run, and all that reads them."""
+    plan, pairs = write_plan(bench.directory, f"plan-{pairs}", pairs, PROJECTS, as_csv=False)
+    shape = "x 500"
+    bench.forget()
+    planning(bench, shape, plan)
+    bench.keep(bench.take(f"{shape}: first run", pairs, [BULKSHARE, "run", "-q", str(plan)]))
+    require(bench.stub.ask()["adds"] == pairs, "one POST for each pair")
+    bench.keep(bench.take(f"{shape}: second run", pairs, [BULKSHARE, "run", "-q", str(plan)]))
+    require(bench.stub.ask()["adds"] == pairs, "no POST in the second run")
+    bench.keep(bench.take(f"{shape}: diff", pairs, [BULKSHARE, "diff", "-q", str(plan)]))
+    bench.keep(bench.take(f"{shape}: verify", pairs, [BULKSHARE, "verify", "-q", str(plan)]))
+    reading(bench, shape, pairs)
+    bench.stub.ask("DELETE")
+    diff = [BULKSHARE, "diff", "-q", str(plan), "--out", "saved.plan"]
+    bench.keep(bench.take(f"{shape}: diff --out, all new", pairs, diff, expect=[10]))
+    saved = [BULKSHARE, "run", "-q", "saved.plan", "--deadline", "10s"]
+    bench.keep(bench.take(f"{shape}: saved plan, 10 s of it", pairs, saved, expect=[0, 5]))
+
+
+def reading(bench: Bench, shape: str, pairs: int) -> None:
+    """Look at the last run in the ledger."""
+    bench.keep(bench.take(f"{shape}: show", pairs, [BULKSHARE, "show"]))
+    bench.keep(bench.take(f"{shape}: show --failed", pairs, [BULKSHARE, "show", "--failed"]))
+    for form in ("jsonl", "csv"):
+        bench.keep(
+            bench.take(
+                f"{shape}: export {form}", pairs, [BULKSHARE, "export", "--format", form, "-o", f"export.{form}"]
+            )
+        )
+    bench.keep(bench.take(f"{shape}: report", pairs, [BULKSHARE, "report", "-o", "report.html"]))
+
+
+def listed_in_csv(bench: Bench, pairs: int) -> None:
+    """Images x 10,000 projects from a file: a run that is killed at half, resumed, and run again."""
+    plan, pairs = write_plan(bench.directory, f"csv-{pairs}", pairs, CSV_PROJECTS, as_csv=True)
+    shape = "x 10,000"
+    bench.forget()
+    planning(bench, shape, plan)
+    half = pairs // 2
+    bench.stub.ask("PUT", f"/hold/{half}")
+    bench.keep(
+        bench.take(f"{shape}: run, killed at half", half, [BULKSHARE, "run", "-q", str(plan)], kill_after=half + 1)
+    )
+    bench.stub.ask("PUT", "/hold/0")
+    bench.keep(bench.take(f"{shape}: resume", pairs - half, [BULKSHARE, "resume", "-q"]))
+    seen = bench.stub.ask()
+    require(seen["members"] == pairs, "every pair is a member after the kill and the resume")
+    print(f"    POSTs beyond one for each pair after the kill: {seen['adds'] - pairs}")
+    bench.keep(bench.take(f"{shape}: second run", pairs, [BULKSHARE, "run", "-q", str(plan)]))
+
+
+def large_ledger(bench: Bench, rows: int) -> None:
+    """Ten nights in one ledger: look at the last one, finish it, forget the older half."""
+    bench.forget()
+    per_night = rows // 10
+    projects = min(PROJECTS, max(1, per_night // 4))
+    make = [sys.executable, str(HERE / "millions_ledger.py"), "ledger.db", "--endpoint", bench.stub.address]
+    make += ["--rows", str(rows), "--projects", str(projects), "--pending", str(min(1000, per_night // 2))]
+    bench.keep(bench.take("ledger: made", rows, make))
+    told = json.loads((bench.directory / "out").read_text("utf-8"))
+    settling = f"settled {rows / told['settling']:,.0f}/s"
+    print(f"    {told['bytes'] / rows:.1f} B/pair, enqueued {rows / told['enqueuing']:,.0f}/s, {settling}")
+    shape = f"{rows:,} rows"
+    bench.keep(bench.take(f"{shape}: runs", per_night, [BULKSHARE, "runs"]))
+    reading(bench, shape, per_night)
+    bench.keep(
+        bench.take(f"{shape}: resume", per_night, [BULKSHARE, "resume", "-q", "--os-cloud", "stub"], expect=[0, 1])
+    )
+    prune = [BULKSHARE, "ledger", "prune", "--keep", "5d12h"]
+    bench.keep(bench.take(f"{shape}: prune --dry-run", 0, [*prune, "--dry-run"]))
+    bench.keep(bench.take(f"{shape}: prune of half", rows // 2, prune))
+
+
+def require(condition: bool, what: str) -> None:  # noqa: FBT001  an assertion that -O leaves in
+    """End the benchmark where it does not measure what it says."""
+    if not condition:
+        raise SystemExit(f"not so: {what}")
+
+
+@contextmanager
+def workplace() -> Iterator[Bench]:
+    """Make a directory and a cloud for as long as the context lasts."""
+    directory = Path(tempfile.mkdtemp(prefix="bulkshare-millions-"))
+    stub = Stub(directory)
+    try:
+        yield Bench(directory, stub)
+    finally:
+        stub.close()
+        shutil.rmtree(directory)
+
+
+def machine() -> dict[str, object]:
+    """Return what the figures were taken on."""
+    return {
+        "cpus": os.cpu_count(),
+        "python": platform.python_version(),
+        "sqlite": sqlite3.sqlite_version,
+        "uvloop": version("uvloop") if find_spec("uvloop") else None,
+        "aiohttp": version("aiohttp"),
+        "bulkshare": version("bulkshare"),
+    }
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pairs", default="10000,100000,1000000", help="sizes, with commas between; empty for none")
+    parser.add_argument("--shapes", default="plan,csv", help="plan, csv or both")
+    parser.add_argument("--ledger-rows", type=int, default=0)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    with workplace() as bench:
+        print(", ".join(f"{name} {value}" for name, value in machine().items()))
+        print(HEADER)
+        for pairs in map(int, filter(None, options.pairs.split(","))):
+            if "plan" in options.shapes:
+                listed_in_plan(bench, pairs)
+            if "csv" in options.shapes:
+                listed_in_csv(bench, pairs)
+        if options.ledger_rows:
+            large_ledger(bench, options.ledger_rows)
+        if options.json is not None:
+            document = {"machine": machine(), "rows": [asdict(row) for row in bench.rows]}
+            options.json.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()
