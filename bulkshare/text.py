@@ -11,6 +11,8 @@ def clean(text: str, longest: int = LONGEST) -> str:
     Control characters, line ends, escape sequences' ESC, bidi marks and other invisible format characters become
     spaces (all are non-printable to `str.isprintable`), runs of white space become one space.
     """
+    if len(text) <= longest and text.isascii() and text.isprintable() and " " not in text:
+        return text
     head = text[: longest * 8]  # enough to survive the folding of white space; bounds the work on 1 MB of text
     line = " ".join("".join(c if c.isprintable() else " " for c in head).split())
     return line if len(line) <= longest else line[: longest - 1] + "…"

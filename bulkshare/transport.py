@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import aiohttp
+from multidict import CIMultiDict
 from yarl import URL
 
 from bulkshare import __version__
@@ -79,6 +80,7 @@ class HttpTransport:
             connector=aiohttp.TCPConnector(limit=self._connections, ssl=self._tls, keepalive_timeout=IDLE_SECONDS),
             timeout=aiohttp.ClientTimeout(total=self._total_seconds, connect=self._connect_seconds),
             cookie_jar=aiohttp.DummyCookieJar(),
+            headers=self._headers,
             auto_decompress=False,
             proxy=self._proxy,
         )
@@ -102,7 +104,7 @@ class HttpTransport:
         """
         if self._session is None:
             raise RuntimeError("the transport is not open")
-        headers = self._headers.copy()
+        headers: CIMultiDict[str] = CIMultiDict()
         if request.token is not None:
             headers["X-Auth-Token"] = request.token
         if request.body is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +50,7 @@ def outcome(image_id: str, member_id: str, result: Result = Result.SHARED, **fie
         started_at=NOW,
         settled_at=NOW,
     )
-    return replace(full, **fields)
+    return full._replace(**fields)
 
 
 def by_pair(outcomes: Iterable[Outcome]) -> dict[tuple[str, str], Outcome]:

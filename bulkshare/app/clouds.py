@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,7 +15,6 @@ from bulkshare.app.places import utc_now
 from bulkshare.errors import UsageError
 from bulkshare.identity import CloudEntry, CloudIdentity, Identified
 from bulkshare.pacing import Breaker, Paced
-from bulkshare.sandbox import Cloud, Sandbox
 from bulkshare.transport import HttpTransport
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ async def open_line(identity: CloudIdentity, limits: Limits, *, give_up_after_se
     """Open the way to the image endpoint."""
     stopping, breaker = anyio.Event(), Breaker(give_up_after_seconds=give_up_after_seconds)
     async with HttpTransport(identity.connection, connections=limits.concurrency) as http:
-        paced = Paced(http, limits, breaker=breaker, stopping=stopping, wall=utc_now)
+        paced = Paced(http, limits, breaker=breaker, stopping=stopping, clock=time.monotonic, wall=utc_now)
         yield Line(Identified(paced, identity), paced, stopping)
 
 
@@ -78,6 +78,8 @@ def cloud_names(planned: tuple[str, ...], os_cloud: str | None) -> tuple[str | N
 @asynccontextmanager
 async def _sandbox_of(plan: Plan) -> AsyncIterator[CloudIdentity]:
     """Start a cloud that has the plan's images and projects, beside a small world for selectors."""
+    from bulkshare.sandbox import Cloud, Sandbox  # noqa: PLC0415  a run on a cloud needs no web server
+
     images = {item: None for entry in plan.entries for item in entry.images if isinstance(item, str)}
     lists = [items for entry in plan.entries for items in (entry.projects, entry.excluded, entry.keep)]
     projects = {item: None for items in lists for item in items if isinstance(item, str)}

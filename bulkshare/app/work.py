@@ -187,6 +187,7 @@ async def work_on(
             account=account,
             limits=settings.limits,
             policy=settings.retry,
+            clock=time.monotonic,
             wall=utc_now,
             jitter=random.random,
             stopping=line.stopping,

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from bulkshare.cli.logs import Introduced, make_log
 from bulkshare.cli.stdout import is_terminal
-from bulkshare.progress import Display, Log, Observers, View
+from bulkshare.progress import DetailedLog, Display, Log, Observers, View
 from bulkshare.report import render_changes, render_comparison, render_summary, summary_document
 
 if TYPE_CHECKING:
@@ -76,10 +76,12 @@ class Voice:
         display: Display | None,
         *,
         quiet: bool,
+        verbose: bool,
         as_json: bool,
         introduced: Introduced | None = None,
     ) -> None:
         self.as_json = as_json
+        self._verbose = verbose
         self._quiet = quiet
         self._display = display
         self._log = log
@@ -92,7 +94,7 @@ class Voice:
         live = able and not quiet and log_format != "json"
         level = logging.DEBUG if verbose else logging.ERROR if quiet or live else logging.INFO
         display = Display(console(stderr=True)) if live else None
-        return cls(make_log(level, log_format, colors=able), display, quiet=quiet, as_json=as_json)
+        return cls(make_log(level, log_format, colors=able), display, quiet=quiet, verbose=verbose, as_json=as_json)
 
     def note(self, message: str) -> None:
         """Say something on stderr, unless nothing is to be heard while all is well."""
@@ -128,7 +130,14 @@ class Voice:
             region=account.region,
             endpoint=account.endpoint,
         )
-        return type(self)(log, self._display, quiet=self._quiet, as_json=self.as_json, introduced=introduced)
+        return type(self)(
+            log,
+            self._display,
+            quiet=self._quiet,
+            verbose=self._verbose,
+            as_json=self.as_json,
+            introduced=introduced,
+        )
 
     @contextmanager
     def following(
@@ -141,7 +150,7 @@ class Voice:
     ) -> Iterator[Observers]:
         """Show or log what goes on while the context lasts; `others` are told, too."""
         view = View(tracker, allowed_rate, pace, label)
-        log = Log(tracker, self._introduced, time.monotonic, pace)
+        log = (DetailedLog if self._verbose else Log)(tracker, self._introduced, time.monotonic, pace)
         if self._display is None:
             yield Observers(tracker, log, *others)
             return

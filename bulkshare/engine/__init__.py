@@ -52,10 +52,10 @@ class Engine:
     `orders` are a plan's about images as a whole, `images` those that it has chosen for what they are; a run that goes
     on without its plan has neither. `account` is as whom it acts. Where more than `prune_limit` (a share) of an image's
     members would be removed, nobody is removed from any. Engines that share a ledger share a `ledger_turn`, a limiter
-    for one at a time. `wall` gives aware UTC times for the record; `jitter` gives uniform numbers in [0, 1). `stopping`
-    is set when the engine begins to stop, for those who wait on its behalf. `answered_at` tells when the endpoint last
-    answered, on the event loop's clock: until it has answered somebody, no pair fails. With more than `max_failures`
-    pairs rejected or failed, the engine stops.
+    for one at a time. `clock` is monotonic, in seconds; `wall` gives aware UTC times for the record; `jitter` gives
+    uniform numbers in [0, 1). `stopping` is set when the engine begins to stop, for those who wait on its behalf.
+    `answered_at` tells when the endpoint last answered, on `clock`: until it has answered somebody, no pair fails. With
+    more than `max_failures` pairs rejected or failed, the engine stops.
     """
 
     def __init__(
@@ -67,6 +67,7 @@ class Engine:
         observer: Observer,
         limits: Limits,
         policy: RetryPolicy,
+        clock: Callable[[], float],
         wall: Callable[[], datetime],
         jitter: Callable[[], float],
         stopping: anyio.Event | None = None,
@@ -87,6 +88,7 @@ class Engine:
             transport=transport,
             observer=observer,
             policy=policy,
+            clock=clock,
             wall=wall,
             jitter=jitter,
             stopping=self._stopping,
@@ -108,7 +110,7 @@ class Engine:
         self._opening = Opening(self._caller, self._recorder, limits)
         # One after the other: what is removed makes room for what is added.
         self._removing, self._sharing = (
-            Sharing(self._caller, self._recorder, limits, wall, self._count_failure, gone=gone)
+            Sharing(self._caller, self._recorder, limits, clock, wall, self._count_failure, gone=gone)
             for gone in (True, False)
         )
         self._all_enqueued = False

@@ -30,6 +30,7 @@ class Caller:
         transport: Transport,
         observer: Observer,
         policy: RetryPolicy,
+        clock: Callable[[], float],
         wall: Callable[[], datetime],
         jitter: Callable[[], float],
         stopping: anyio.Event,
@@ -38,6 +39,7 @@ class Caller:
         self._transport = transport
         self._observer = observer
         self._policy = policy
+        self._clock = clock
         self._wall = wall
         self._jitter = jitter
         self._answered_at = answered_at
@@ -85,7 +87,7 @@ class Caller:
         """
         attempt = 1
         while True:
-            began = anyio.current_time()
+            began = self._clock()
             verdict = await self._call(step, image_id, "", request)
             if verdict.kind not in PASSING or self.stopping.is_set():
                 return verdict
@@ -99,10 +101,10 @@ class Caller:
             attempt += 1
 
     async def _call(self, step: Step, image_id: str, member_id: str, request: Request) -> Verdict:
-        began = anyio.current_time()
+        began = self._clock()
         reply = await self._transport.send(request)
         verdict = interpret(step, image_id, member_id, reply, self._wall())
-        self._observer.answered(step, image_id, member_id or None, verdict, anyio.current_time() - began)
+        self._observer.answered(step, image_id, member_id or None, verdict, self._clock() - began)
         return verdict
 
     def _count_retry(self, what: Job | str, verdict: Verdict, delay_seconds: float) -> None:

@@ -31,7 +31,7 @@ class Tried(NamedTuple):
     """When a pair's first request left, and when its last answer came (or, before that, its request left)."""
 
     began: datetime
-    last: float  # on the event loop's clock
+    last: float  # on the engine's clock
 
 
 class Sharing:
@@ -46,6 +46,7 @@ class Sharing:
         caller: Caller,
         recorder: Recorder,
         limits: Limits,
+        clock: Callable[[], float],
         wall: Callable[[], datetime],
         bad_luck: Callable[[], None],
         *,
@@ -55,6 +56,7 @@ class Sharing:
         self._caller = caller
         self._recorder = recorder
         self._limits = limits
+        self._clock = clock
         self._wall = wall
         self._dispatch = Dispatch(per_image=limits.per_image)
         # Enough images open that no worker waits only because of the per-image limit.
@@ -111,12 +113,12 @@ class Sharing:
 
     async def _work(self) -> None:
         while (case := await self._next()) is not None:
-            tried = self._tried.pop(case.job, None) or Tried(self._wall(), anyio.current_time())
+            tried = self._tried.pop(case.job, None) or Tried(self._wall(), self._clock())
             decision = await self._caller.advance(case, since=tried.last)
             if case.step is not Step.ASK and not is_repeat(case):
                 self._budget.deposit()
             if isinstance(decision, Send):
-                self._tried[case.job] = Tried(tried.began, anyio.current_time())
+                self._tried[case.job] = Tried(tried.began, self._clock())
                 self._put_back(decision)
             else:
                 self._recorder.put(settled(decision, tried.began, self._wall()))
@@ -128,7 +130,7 @@ class Sharing:
         if send.case.joined is not None:
             self._trust(self._dispatch.lane(send.case.job.image_id))
         if send.case.step is Step.ASK or not is_repeat(send.case) or self._budget.withdraw():
-            self._dispatch.defer(send.case, anyio.current_time() + send.delay_seconds)
+            self._dispatch.defer(send.case, self._clock() + send.delay_seconds)
         else:
             self._dispatch.park(send.case, send.delay_seconds)
         self._wake(1)  # somebody has to know the new time
@@ -141,7 +143,7 @@ class Sharing:
             if settle.case.posts > 1 or settle.case.tries > 1:
                 self._budget.give_back()
             while self._dispatch.parked and self._budget.withdraw():
-                self._dispatch.unpark(anyio.current_time())
+                self._dispatch.unpark(self._clock())
                 self._wake(1)
         lane = self._dispatch.lane(settle.case.job.image_id)
         if settle.scope is Scope.IMAGE:
@@ -167,7 +169,7 @@ class Sharing:
     async def _next(self) -> Case | None:
         """Wait for a case that may be sent; None when there will be none."""
         while not self._caller.stopping.is_set():
-            now = anyio.current_time()
+            now = self._clock()
             case = self._dispatch.next(now)
             if case is not None:
                 return case

@@ -6,6 +6,7 @@ import html
 import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from bulkshare.glance.answers import json_of
@@ -55,8 +56,13 @@ def reason_of(response: Response) -> str:
     if 300 <= response.status < 400:
         where = response.headers.get("location", "elsewhere")
         return clean(f"{response.status}: redirected to {where}; redirects are not followed")
-    said = _said(response.body[:BODY_SEEN])
-    return clean(f"{response.status}: {said}" if said else str(response.status))
+    return _reason(response.status, response.body[:BODY_SEEN])
+
+
+@lru_cache(128)  # refusals come in numbers, and alike
+def _reason(status: int, body: bytes) -> str:
+    said = _said(body)
+    return clean(f"{status}: {said}" if said else str(status))
 
 
 def _http_date(value: str) -> datetime | None:

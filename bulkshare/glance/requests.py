@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
@@ -19,9 +20,9 @@ PATCH_TYPE = "application/openstack-images-v2.1-json-patch"
 
 def request_for(step: Step, image_id: str, member_id: str = "", *, as_member: bool = False) -> Request:
     """Return the request of a step; FIND has one of its own. With `as_member` it is made in the member project."""
-    members = f"/v2/images/{quote(image_id, safe='')}/members"
+    members = _members_path(image_id)
     if step is Step.ADD:
-        return Request("POST", members, json.dumps({"member": member_id}).encode())
+        return Request("POST", members, f'{{"member": {json.dumps(member_id)}}}'.encode())
     if step is Step.LIST:
         return Request("GET", members, body_bound=LIST_BOUND)
     if step is Step.OPEN:
@@ -34,6 +35,11 @@ def request_for(step: Step, image_id: str, member_id: str = "", *, as_member: bo
     if step is Step.REMOVE:
         return Request("DELETE", member)
     raise ValueError(f"{step} takes no image")
+
+
+@lru_cache(1024)  # images at work at a time
+def _members_path(image_id: str) -> str:
+    return f"/v2/images/{quote(image_id, safe='')}/members"
 
 
 def find_request(path: str) -> Request:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -42,11 +41,11 @@ class Identified:
 
     async def _send(self, request: Request) -> Reply:
         token = await self._identity.token(request.project)
-        reply = await self._inner.send(replace(request, token=token))
+        reply = await self._inner.send(request._replace(token=token))
         if not _is_refused(reply):
             return reply
         token = await self._identity.renew(token, request.project)
-        reply = await self._inner.send(replace(request, token=token))
+        reply = await self._inner.send(request._replace(token=token))
         if isinstance(reply, Response) and _is_refused(reply):
             said = interpret(Step.ASK, "", "", reply, datetime.now(UTC)).reason.replace(token, "***")
             where = self._identity.account.endpoint

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntFlag, StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -71,8 +70,7 @@ class Result(StrEnum):
 AS_PLANNED = frozenset({Result.SHARED, Result.ALREADY, Result.REMOVED, Result.ABSENT})
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """The ledger's row of one pair.
 
     `attempts` counts the POSTs sent for it. `status`, `created_at`, `updated_at` and `schema` are the cloud's own

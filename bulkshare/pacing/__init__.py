@@ -5,12 +5,10 @@ Knows what an answer says about the endpoint as a whole; knows nothing of pairs.
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from typing import TYPE_CHECKING
 
 import anyio
-import anyio.lowlevel
 
 from bulkshare.errors import StoppedEarlyError
 from bulkshare.glance import interpret
@@ -28,18 +26,17 @@ if TYPE_CHECKING:
 
 __all__ = ["Breaker", "Gcra", "Paced", "Window"]
 
-# An event loop wakes up to about a millisecond late (epoll's resolution). The last stretch of a wait for the rate is
-# therefore spent yielding to the other tasks instead of sleeping.
-COARSE_SECONDS = 0.0015
 THROTTLED_PAUSE_SECONDS = 1.0  # how long all requests wait after a "too fast" that does not say how long
 TROUBLE = frozenset({Kind.TRANSIENT, Kind.THROTTLED, Kind.LOST})
+MAYBE_TROUBLE = frozenset({400, 408, 429})  # beside 5xx; of all others it is known without a look at the body
 PROBE_PATH = "/v2/images?limit=1"  # cheap, and harmless to repeat
 
 
 class Paced:
     """A Transport that lets requests through as fast as the limits and the endpoint allow, first come first served.
 
-    `wall` gives aware UTC times, for Retry-After. Once `stopping` is set, requests that still wait come back as Fault
+    `clock` is monotonic, in seconds, and finer than an event loop's own, which may tick in milliseconds; `wall` gives
+    aware UTC times, for Retry-After. Once `stopping` is set, requests that still wait come back as Fault
     UNSENT. Raises `StoppedEarlyError` when the endpoint has been silent for too long.
     """
 
@@ -50,6 +47,7 @@ class Paced:
         *,
         breaker: Breaker,
         stopping: anyio.Event,
+        clock: Callable[[], float],
         wall: Callable[[], datetime],
     ) -> None:
         self._inner = inner
@@ -57,6 +55,7 @@ class Paced:
         self._window = Window(limits.concurrency)
         self._breaker = breaker
         self._stopping = stopping
+        self._clock = clock
         self._wall = wall
         self._turn = anyio.Lock(fast_acquire=True)
         self._probing = anyio.Lock(fast_acquire=True)
@@ -71,12 +70,12 @@ class Paced:
 
     @property
     def answered_at(self) -> float:
-        """When the endpoint last gave an answer that is one, on the event loop's clock."""
+        """When the endpoint last gave an answer that is one, on the clock."""
         return self._breaker.answered_at
 
     def state(self) -> str:
         """Describe the pace in a few words. May be called from any thread: a display has one of its own."""
-        now = time.monotonic()  # what an event loop's clock is, where there is no event loop to ask
+        now = self._clock()
         if self._breaker.is_open:
             return f"endpoint down, next probe in {max(self._breaker.probe_at - now, 0):.0f} s"
         pause = self._gcra.earliest() - now
@@ -92,7 +91,7 @@ class Paced:
                 await self._probe(request)
             if await self._stopped_while_waiting():
                 return Fault(FaultKind.UNSENT, "not sent: the run was stopped")
-            sent_at = anyio.current_time()
+            sent_at = self._clock()
             reply = await self._inner.send(request)
             self._learn(reply, sent_at)
             return reply
@@ -124,16 +123,19 @@ class Paced:
 
     async def _stopped_while_waiting(self) -> bool:
         """Wait for the rate's turn; return whether the run was stopped meanwhile."""
-        async with self._turn:
-            while (wait := self._gcra.earliest() - anyio.current_time()) > 0 and not self._stopping.is_set():
-                if wait <= COARSE_SECONDS:
-                    await anyio.lowlevel.checkpoint()
-                    continue
-                with anyio.move_on_after(wait - COARSE_SECONDS):
-                    await self._stopping.wait()
-            if self._stopping.is_set():
-                return True
-            self._gcra.take(anyio.current_time())
+        if self._turn.locked() or self._gcra.earliest() > self._clock():
+            async with self._turn:
+                while (wait := self._gcra.earliest() - self._clock()) > 0 and not self._stopping.is_set():
+                    with anyio.move_on_after(wait):
+                        await self._stopping.wait()
+                return self._take_turn()
+        return self._take_turn()
+
+    def _take_turn(self) -> bool:
+        """Let a request leave, unless the run was stopped; return whether it was."""
+        if self._stopping.is_set():
+            return True
+        self._gcra.take(self._clock())
         self.sent += 1
         return False
 
@@ -142,16 +144,16 @@ class Paced:
         async with self._probing:
             if not self._breaker.is_open:
                 return
-            with anyio.move_on_after(self._breaker.probe_at - anyio.current_time()):
+            with anyio.move_on_after(self._breaker.probe_at - self._clock()):
                 await self._stopping.wait()
             if await self._stopped_while_waiting():
                 return
-            sent_at = anyio.current_time()
+            sent_at = self._clock()
             reply = await self._inner.send(Request("GET", PROBE_PATH, token=request.token))
             self._learn(reply, sent_at)
 
     def _learn(self, reply: Reply, sent_at: float) -> None:
-        now = anyio.current_time()
+        now = self._clock()
         verdict = self._trouble_in(reply)
         if verdict is None:
             self._breaker.succeeded(now)
@@ -168,7 +170,7 @@ class Paced:
             raise StoppedEarlyError("the endpoint has not answered for too long")
 
     def _trouble_in(self, reply: Reply) -> Verdict | None:
-        if not isinstance(reply, Fault) and (reply.status < 400 or reply.status == 401):
-            return None  # a token that has ended is no trouble of the endpoint's
+        if not isinstance(reply, Fault) and reply.status < 500 and reply.status not in MAYBE_TROUBLE:
+            return None  # the 401 of a token that has ended is no trouble of the endpoint's either
         verdict = interpret(Step.ASK, "", "", reply, self._wall())
         return verdict if verdict.kind in TROUBLE else None

@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
+from collections import deque
+
+MADE_UP_SECONDS = 0.02  # an event loop comes back to a task some milliseconds late when it is busy
+LONGEST_LOG = 1000  # requests; a second of them up to a rate of 1000
+
 
 class Gcra:
-    """The generic cell rate algorithm (ITU-T I.371) without burst: one request per 1/rate seconds.
+    """The generic cell rate algorithm (ITU-T I.371) without burst, and a sliding log: one request per 1/rate seconds.
 
-    `take` counts from the moment a request really leaves, never from when it should have: a late request is not made
-    up for, so that no window of t seconds sees more than rate x t + 1 requests.
+    A request that leaves up to 20 ms late is made up for by those that follow it, which leave when they would have
+    without it; one that is later is not. The log of what left sees to it that this never shows: no window of n/rate
+    seconds sees more than n requests, where n is the rate, rounded down (at least 1, at most 1000).
     """
 
     def __init__(self, per_second: float) -> None:
         self.per_second = per_second
-        self._next = float("-inf")
+        self._due = float("-inf")
+        self._left: deque[float] = deque(maxlen=min(max(int(per_second), 1), LONGEST_LOG))
+        self._window_seconds = (self._left.maxlen or 1) / per_second
 
     def earliest(self) -> float:
         """Return the first moment at which the next request may leave."""
-        return self._next
+        if len(self._left) < (self._left.maxlen or 1):
+            return self._due
+        return max(self._due, self._left[0] + self._window_seconds)
 
     def take(self, now: float) -> None:
         """Let a request leave at `now`. Raises ValueError when that is too early."""
-        if now < self._next:
+        if now < self.earliest():
             raise ValueError("a request would leave too early")
-        self._next = now + 1.0 / self.per_second
+        on_time = self._due if now - self._due <= MADE_UP_SECONDS else now
+        self._due = on_time + 1.0 / self.per_second
+        self._left.append(now)
 
     def pause(self, until: float) -> None:
         """Let no request leave before `until`."""
-        self._next = max(self._next, until)
+        self._due = max(self._due, until)

@@ -35,7 +35,7 @@ class Writer(Protocol):
 
 
 class Log:
-    """Writes what happens to the log: phases and a line now and then at info, trouble at warning, all at debug."""
+    """Writes what happens to the log: phases and a line now and then at info, trouble at warning."""
 
     def __init__(
         self,
@@ -55,17 +55,6 @@ class Log:
         write = self._log.info if total and name in WRITING else self._log.debug
         write(name, total=total)
 
-    def answered(self, step: Step, image_id: str, member_id: str | None, verdict: Verdict, seconds: float) -> None:
-        """See `ports.Observer`."""
-        self._log.debug(
-            "answer",
-            step=step.value,
-            **_known(image_id=image_id, member_id=member_id),
-            verdict=verdict.kind.value,
-            **_known(http_status=verdict.http_status, request_id=verdict.request_id, reason=verdict.reason),
-            seconds=round(seconds, 4),
-        )
-
     def retrying(self, job: Job | str, verdict: Verdict, delay_seconds: float) -> None:
         """See `ports.Observer`."""
         image_id, member_id = (job.image_id, job.member_id) if isinstance(job, Job) else (job, None)
@@ -79,13 +68,8 @@ class Log:
     def settled(self, outcomes: Sequence[Outcome]) -> None:
         """See `ports.Observer`."""
         for outcome in outcomes:
-            write = self._log.warning if is_bad(outcome.result) else self._log.debug
-            write(
-                outcome.result.value,
-                image_id=outcome.image_id,
-                member_id=outcome.member_id,
-                **_known(http_status=outcome.http_status, request_id=outcome.request_id, reason=outcome.reason),
-            )
+            if is_bad(outcome.result):
+                self._log.warning(outcome.result.value, **_fields_of(outcome))
         now = self._clock()
         if now - self._last_line >= LINE_EVERY_SECONDS:
             self._last_line = now
@@ -113,8 +97,6 @@ class Log:
     def extra(self, image_id: str, member_ids: Sequence[str]) -> None:
         """See `ports.Observer`: what will be removed is told before it is."""
         self._log.info("to be removed", image_id=image_id, pairs=len(member_ids), members=list(member_ids[:MOST_TOLD]))
-        for member_id in member_ids:
-            self._log.debug("to be removed", image_id=image_id, member_id=member_id)
 
     def opened(self, image_id: str, verdict: Verdict) -> None:
         """See `ports.Observer`."""
@@ -122,6 +104,40 @@ class Log:
             self._log.info("made shared", image_id=image_id)
         else:
             self._log.warning("not made shared", image_id=image_id, **_known(reason=verdict.reason))
+
+
+class DetailedLog(Log):
+    """Writes every answer and every outcome as well, at debug."""
+
+    def answered(self, step: Step, image_id: str, member_id: str | None, verdict: Verdict, seconds: float) -> None:
+        """See `ports.Observer`."""
+        self._log.debug(
+            "answer",
+            step=step.value,
+            **_known(image_id=image_id, member_id=member_id),
+            verdict=verdict.kind.value,
+            **_known(http_status=verdict.http_status, request_id=verdict.request_id, reason=verdict.reason),
+            seconds=round(seconds, 4),
+        )
+
+    def settled(self, outcomes: Sequence[Outcome]) -> None:
+        """See `ports.Observer`."""
+        for outcome in outcomes:
+            if not is_bad(outcome.result):
+                self._log.debug(outcome.result.value, **_fields_of(outcome))
+        super().settled(outcomes)
+
+    def extra(self, image_id: str, member_ids: Sequence[str]) -> None:
+        """See `ports.Observer`."""
+        super().extra(image_id, member_ids)
+        for member_id in member_ids:
+            self._log.debug("to be removed", image_id=image_id, member_id=member_id)
+
+
+def _fields_of(outcome: Outcome) -> dict[str, object]:
+    return {"image_id": outcome.image_id, "member_id": outcome.member_id} | _known(
+        http_status=outcome.http_status, request_id=outcome.request_id, reason=outcome.reason
+    )
 
 
 def _known(**fields: object) -> dict[str, object]:

@@ -77,7 +77,7 @@ class Tracker:
         now = self._clock()
         self._answers.append(now)
         self._forget(now)
-        if (image_id, member_id) in self._to_retry:
+        if self._to_retry and (image_id, member_id) in self._to_retry:
             self._to_retry.remove((image_id, member_id))
             self.retries += 1
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from bulkshare.model import Kind, Scope
 
@@ -11,16 +10,14 @@ if TYPE_CHECKING:
     from bulkshare.model import Case, Result, RetryPolicy, Verdict
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(NamedTuple):
     """Send `case`'s request when `delay_seconds` have passed."""
 
     case: Case
     delay_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Settle:
+class Settle(NamedTuple):
     """The pair is done. With scope IMAGE the image's other pairs are not to be tried either."""
 
     case: Case

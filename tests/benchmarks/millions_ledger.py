@@ -11,7 +11,6 @@ import argparse
 import json
 import time
 import uuid
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -54,8 +53,7 @@ def outcomes(blocks: list[Block], began_at: datetime) -> Iterator[Outcome]:
                 yield shared
             else:
                 reason = f"Not allowed to create members for image {block.image_id}."
-                yield replace(
-                    shared,
+                yield shared._replace(
                     result=Result.REJECTED,
                     http_status=403,
                     status=None,

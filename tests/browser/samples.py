@@ -148,7 +148,7 @@ def failed() -> Page:
 def hostile() -> Page:
     """Return a run in which every text of a server and of a user tries to be more than a text."""
     outcomes = [
-        replace(pair(0, 0, Result.FAILED), reason=HOSTILE, status=HOSTILE, request_id=HOSTILE),
+        pair(0, 0, Result.FAILED)._replace(reason=HOSTILE, status=HOSTILE, request_id=HOSTILE),
         Outcome(HOSTILE, HOSTILE, Result.SHARED, status=HOSTILE),
     ]
     page = page_of(outcomes)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from bulkshare.model import AS_PLANNED, Result
+from bulkshare.pacing.rate import MADE_UP_SECONDS
 from tests.chaos.voyage import PAIRS
 
 if TYPE_CHECKING:
@@ -47,12 +47,18 @@ def check_definite_answers(voyage: Voyage) -> None:
 
 
 def check_rate(voyage: Voyage, rate: float) -> None:
-    """No window of t seconds has more than rate x t + 1 requests, where they leave and where they arrive."""
-    gaps = [after - before for before, after in pairwise(voyage.left)]
-    assert min(gaps) >= 1 / rate - EXACT  # which is the same as the claim about windows
+    """No second has more requests than the rate; no shorter time has more than its share and what was made up for."""
+    for before, after in zip(voyage.left, voyage.left[int(rate) :], strict=False):
+        assert after - before >= int(rate) / rate - EXACT
+    assert _ahead(voyage.left, rate) <= MADE_UP_SECONDS + EXACT
+    assert _ahead([seen.at for seen in voyage.seen], rate) <= MADE_UP_SECONDS + ON_THE_WAY_SECONDS
+
+
+def _ahead(times: list[float], rate: float) -> float:
+    """Return how many seconds too early the last request of the fullest window is."""
     latest, ahead = float("-inf"), 0.0
-    for number, seen in enumerate(voyage.seen):
-        behind = seen.at - number / rate
+    for number, at in enumerate(times):
+        behind = at - number / rate
         latest = max(latest, behind)
-        ahead = max(ahead, latest - behind)  # how much too early the last of the fullest window that ends here came
-    assert ahead <= ON_THE_WAY_SECONDS
+        ahead = max(ahead, latest - behind)
+    return ahead

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -57,7 +56,7 @@ def settled(path: Path) -> dict[tuple[str, str], Outcome]:
 def decided(outcomes: dict[tuple[str, str], Outcome]) -> dict[tuple[str, str], Outcome]:
     """Return the outcomes without the member's fields, which after a 409 are filled in later."""
     return {
-        pair: replace(row, status=None, created_at=None, updated_at=None, schema=None) for pair, row in outcomes.items()
+        pair: row._replace(status=None, created_at=None, updated_at=None, schema=None) for pair, row in outcomes.items()
     }
 
 

@@ -116,7 +116,9 @@ async def run_impatiently(cloud: RealCloud, images: list[str], place: Path, *, t
     ledger.enqueue(run.id, (Block(image, PROJECTS) for image in images))
     http = HttpTransport(Connection(cloud.endpoint), connections=CONCURRENCY, total_seconds=total_seconds)
     async with http:
-        paced = Paced(http, limits, breaker=Breaker(), stopping=stopping, wall=lambda: datetime.now(UTC))
+        paced = Paced(
+            http, limits, breaker=Breaker(), stopping=stopping, clock=time.monotonic, wall=lambda: datetime.now(UTC)
+        )
         engine = Engine(
             run_id=run.id,
             transport=Identified(paced, identity),
@@ -124,6 +126,7 @@ async def run_impatiently(cloud: RealCloud, images: list[str], place: Path, *, t
             observer=Recording(),
             limits=limits,
             policy=RetryPolicy(attempts=100, base_seconds=0.25, cap_seconds=1.0),
+            clock=time.monotonic,
             wall=lambda: datetime.now(UTC),
             jitter=random.random,
             stopping=stopping,

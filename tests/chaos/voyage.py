@@ -175,7 +175,7 @@ async def _sail(
         async with http:
             departures = Departures(layer(http))
             breaker = Breaker(patience_seconds=random.choice((1.0, 10.0)))
-            paced = Paced(departures, limits, breaker=breaker, stopping=stopping, wall=clock)
+            paced = Paced(departures, limits, breaker=breaker, stopping=stopping, clock=anyio.current_time, wall=clock)
             engine = Engine(
                 run_id=run.id,
                 transport=Identified(paced, tokens),
@@ -183,6 +183,7 @@ async def _sail(
                 observer=Recording(),
                 limits=limits,
                 policy=POLICY,
+                clock=anyio.current_time,
                 wall=clock,
                 jitter=random.random,
                 stopping=stopping,

@@ -56,7 +56,14 @@ class Bench:
 
         async def main() -> None:
             stopping = anyio.Event()
-            paced = Paced(self.cloud, self.limits, breaker=Breaker(), stopping=stopping, wall=lambda: NOW)
+            paced = Paced(
+                self.cloud,
+                self.limits,
+                breaker=Breaker(),
+                stopping=stopping,
+                clock=anyio.current_time,
+                wall=lambda: NOW,
+            )
             engine = self.engine = Engine(
                 run_id=1,
                 transport=paced if self.through_pace else self.cloud,
@@ -64,6 +71,7 @@ class Bench:
                 observer=self.observer,
                 limits=self.limits,
                 policy=self.policy,
+                clock=anyio.current_time,
                 wall=lambda: NOW,
                 jitter=self.jitter,
                 stopping=stopping,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bulkshare.errors import LedgerError
@@ -78,7 +78,7 @@ class MemoryLedger:
         """See the port."""
         del run_id
         for key in [(image_id, member_id) for member_id in member_ids]:
-            self.rows[key] = replace(self.rows[key], want=self.rows[key].want | Want.LISTED)
+            self.rows[key] = self.rows[key]._replace(want=self.rows[key].want | Want.LISTED)
 
     def settle(self, run_id: int, outcomes: Sequence[Outcome]) -> None:
         """See the port."""
@@ -97,7 +97,7 @@ class MemoryLedger:
         del run_id
         rest = list(self._pending(image_id, gone=gone))
         for row in rest:
-            settled = replace(row, result=result, reason=reason, settled_at=now)
+            settled = row._replace(result=result, reason=reason, settled_at=now)
             self.rows[image_id, row.member_id] = settled
         return len(rest)
 
@@ -115,8 +115,8 @@ class MemoryLedger:
         del run_id
         for member in members:
             key = member.image_id, member.member_id
-            self.rows[key] = replace(
-                self.rows[key], status=member.status, created_at=member.created_at, schema=member.schema
+            self.rows[key] = self.rows[key]._replace(
+                status=member.status, created_at=member.created_at, schema=member.schema
             )
 
     def totals(self, run_id: int) -> dict[Result, int]:

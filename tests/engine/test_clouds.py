@@ -70,7 +70,14 @@ class Nights:
             ledger.enqueue(run.id, blocks)
             stopping = anyio.Event()
             async with HttpTransport(identity.connection) as http:
-                paced = Paced(http, self._limits, breaker=Breaker(), stopping=stopping, wall=lambda: datetime.now(UTC))
+                paced = Paced(
+                    http,
+                    self._limits,
+                    breaker=Breaker(),
+                    stopping=stopping,
+                    clock=anyio.current_time,
+                    wall=lambda: datetime.now(UTC),
+                )
                 engine = Engine(
                     run_id=run.id,
                     transport=Identified(paced, identity),
@@ -78,6 +85,7 @@ class Nights:
                     observer=observer,
                     limits=self._limits,
                     policy=RetryPolicy(),
+                    clock=anyio.current_time,
                     wall=lambda: datetime.now(UTC),
                     jitter=random.random,
                     stopping=stopping,

@@ -167,6 +167,7 @@ def test_engines_side_by_side(tmp_path: Path) -> None:
                     observer=Recording(),
                     limits=Limits(),
                     policy=RetryPolicy(),
+                    clock=anyio.current_time,
                     wall=lambda: NOW,
                     jitter=lambda: 0.5,
                     ledger_turn=turn,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import reduce
 from operator import or_
@@ -100,7 +99,7 @@ class LedgerLikeADict(RuleBasedStateMachine):
                 if row is None:
                     rows[pair] = Outcome(*pair, Result.PENDING, want=want)
                 elif row.result is Result.PENDING:
-                    rows[pair] = replace(row, want=want | row.want & Want.LISTED)
+                    rows[pair] = row._replace(want=want | row.want & Want.LISTED)
         assert self.handles[handle].enqueue(self.run_ids[run], blocks) == len(rows) - before
 
     @rule(handle=handles, run=runs, image_id=images, member_ids=some_members)
@@ -109,7 +108,7 @@ class LedgerLikeADict(RuleBasedStateMachine):
         for pair in ((image_id, member_id) for member_id in member_ids):
             row = self.rows[run].get(pair)
             if row is not None and row.result is Result.PENDING:
-                self.rows[run][pair] = replace(row, want=row.want | Want.LISTED)
+                self.rows[run][pair] = row._replace(want=row.want | Want.LISTED)
         self.handles[handle].mark_listed(self.run_ids[run], image_id, member_ids)
 
     @rule(handle=handles, run=runs, batch=st.lists(outcomes, max_size=6))
@@ -118,7 +117,7 @@ class LedgerLikeADict(RuleBasedStateMachine):
         for outcome in batch:
             row = self.rows[run].get(pair_of(outcome))
             if row is not None:
-                self.rows[run][pair_of(outcome)] = replace(outcome, want=row.want)
+                self.rows[run][pair_of(outcome)] = outcome._replace(want=row.want)
         self.handles[handle].settle(self.run_ids[run], batch)
 
     @rule(
@@ -135,7 +134,7 @@ class LedgerLikeADict(RuleBasedStateMachine):
         """Only pairs that are pending are settled."""
         rest = [row for row in self._pending(run, gone=gone) if row.image_id == image_id]
         for row in rest:
-            self.rows[run][pair_of(row)] = replace(row, result=result, reason=reason, settled_at=NOW)
+            self.rows[run][pair_of(row)] = row._replace(result=result, reason=reason, settled_at=NOW)
         count = self.handles[handle].settle_rest(
             self.run_ids[run], image_id, result=result, reason=reason, now=NOW, gone=gone
         )
@@ -147,8 +146,7 @@ class LedgerLikeADict(RuleBasedStateMachine):
         for member in batch:
             row = self.rows[run].get(pair_of(member))
             if row is not None and row.result is not Result.PENDING:
-                self.rows[run][pair_of(member)] = replace(
-                    row,
+                self.rows[run][pair_of(member)] = row._replace(
                     status=member.status,
                     created_at=member.created_at,
                     updated_at=member.updated_at,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -93,7 +92,7 @@ def test_shared() -> None:
         answer(200, {**DOCUMENT, "member_id": "somebody else"}),
         answer(200, {**DOCUMENT, "image_id": "another image"}),
         answer(200, [DOCUMENT]),
-        replace(answer(200, DOCUMENT), cut=True),
+        answer(200, DOCUMENT)._replace(cut=True),
         answer(200, b"[" * 100_000),
         answer(200, b"\xff\xfe"),
         answer(202, DOCUMENT),
@@ -162,7 +161,7 @@ def test_answers_to_an_ask(reply: Reply, kind: Kind) -> None:
         (answer(200, {"members": [DOCUMENT]}), Kind.LISTED, 1),
         (answer(200, {"members": []}), Kind.LISTED, 0),
         (answer(200, {"members": [DOCUMENT, {"member_id": 3}]}), Kind.UNCLEAR, 0),
-        (replace(answer(200, {"members": [DOCUMENT]}), cut=True), Kind.UNCLEAR, 0),
+        (answer(200, {"members": [DOCUMENT]})._replace(cut=True), Kind.UNCLEAR, 0),
         (answer(200, {"images": []}), Kind.UNCLEAR, 0),
         (answer(403, {"message": "Only shared images have members."}), Kind.REJECTED, 0),
         (answer(404), Kind.REJECTED, 0),

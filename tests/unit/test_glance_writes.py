@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -78,7 +77,7 @@ def test_a_page_of_images() -> None:
 
 def test_a_page_that_is_too_long_is_not_believed() -> None:
     """Half a list is no list, even where what came of it can be read."""
-    verdict = meaning(replace(answer(200, {"images": []}), cut=True), Step.FIND)
+    verdict = meaning(answer(200, {"images": []})._replace(cut=True), Step.FIND)
     assert (verdict.kind, verdict.reason) == (Kind.UNCLEAR, "200, but the body is too long to read")
 
 

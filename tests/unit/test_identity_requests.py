@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -61,7 +60,7 @@ async def test_requests_carry_the_token() -> None:
     transport = FakeTransport(list(replies))
     identified = Identified(transport, FakeIdentity())
     assert [await identified.send(ADD), await identified.send(ADD)] == replies
-    assert transport.sent == [replace(ADD, token="t0")] * 2
+    assert transport.sent == [ADD._replace(token="t0")] * 2
     assert "t0" not in repr(transport.sent)
 
 

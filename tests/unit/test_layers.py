@@ -60,7 +60,9 @@ async def post_all(identity: Tokens, count: int) -> tuple[list[Reply], int]:
     replies: list[Reply] = []
     limits = Limits(concurrency=8, rate=10_000)
     async with HttpTransport(Connection(ENDPOINT), connections=8) as http:
-        paced = Paced(http, limits, breaker=Breaker(), stopping=anyio.Event(), wall=lambda: NOW)
+        paced = Paced(
+            http, limits, breaker=Breaker(), stopping=anyio.Event(), clock=anyio.current_time, wall=lambda: NOW
+        )
         transport = Identified(paced, identity)
 
         async def post() -> None:

@@ -87,8 +87,8 @@ def test_threads_with_handles_of_their_own(place: Path) -> None:
             expected |= by_pair(
                 [
                     outcome(image_id, "p1", reason=f"{cloud} {number}", want=Want.ACCEPTED),
-                    replace(skipped, member_id=cloud, want=Want.ACCEPTED | Want.LISTED),
-                    replace(skipped, member_id=f"{cloud} {number}"),
+                    skipped._replace(member_id=cloud, want=Want.ACCEPTED | Want.LISTED),
+                    skipped._replace(member_id=f"{cloud} {number}"),
                 ]
             )
         assert by_pair(ledger.outcomes(run_id)) == expected

@@ -101,7 +101,7 @@ def test_changes_are_found_whatever_the_order_of_the_runs() -> None:
 def test_only_the_first_changed_pairs_are_named() -> None:
     """The counts are of all."""
     now = samples.pairs(2, 100, (Result.SHARED,), (1,))
-    gone = [replace(outcome, image_id="gone") for outcome in now[:100]]
+    gone = [outcome._replace(image_id="gone") for outcome in now[:100]]
     changes = Survey(now, Table(Counter(), samples.BEGAN, Dictionary({})), Former(gone)).changes
     assert changes is not None
     assert (changes.counts[Change.SHARED], changes.unplanned) == (200, 100)
@@ -193,7 +193,7 @@ def test_the_matrix_has_a_cell_for_each_pair_or_block() -> None:
 def test_100_000_failed_pairs_stay_below_five_megabytes(images: int, projects: int) -> None:
     """That holds also where all have a reason and a request ID of their own."""
     outcomes = [
-        replace(outcome, reason=f"503: Service Unavailable, request {number} of many")
+        outcome._replace(reason=f"503: Service Unavailable, request {number} of many")
         for number, outcome in enumerate(samples.pairs(images, projects, (Result.FAILED,), (1,)))
     ]
     page = replace(samples.page_of(outcomes), labels=samples.labels(images, projects))

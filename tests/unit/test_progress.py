@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from bulkshare.model import Image, Job, Kind, Outcome, Result, Step, Verdict
-from bulkshare.progress import Display, Listings, Log, Observers, Tracker, View, clock_face
+from bulkshare.progress import DetailedLog, Display, Listings, Observers, Tracker, View, clock_face
 
 
 class Clock:
@@ -169,7 +169,7 @@ def test_log_has_trouble_at_warning_and_progress_now_and_then() -> None:
     """Failures are warnings, successes are for debugging, and every ten seconds there is a line."""
     clock, lines = Clock(), Lines()
     tracked = tracker(clock)
-    log = Log(tracked, lines, clock)
+    log = DetailedLog(tracked, lines, clock)
     tracked.phase("sharing", 100)
     log.settled(outcomes(1))
     log.settled(outcomes(1, Result.FAILED))
@@ -188,7 +188,7 @@ def test_log_has_trouble_at_warning_and_progress_now_and_then() -> None:
 def test_log_has_no_empty_fields() -> None:
     """A field that has nothing to say is left out; what will be removed and what was opened is told."""
     lines = Lines()
-    log = Log(tracker(Clock()), lines, Clock())
+    log = DetailedLog(tracker(Clock()), lines, Clock())
     log.answered(Step.LIST, "i", None, Verdict(Kind.LISTED, http_status=200), 0.5)
     log.extra("i", ["a", "b"])
     log.opened("i", Verdict(Kind.OPENED))

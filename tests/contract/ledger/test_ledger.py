@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -245,7 +244,7 @@ def test_describe_fills_in_the_clouds_fields(ledger: Ledger) -> None:
     told: dict[str, Any] = {"status": "accepted", "created_at": NOW, "updated_at": LATER, "schema": "/v2/x"}
     ledger.describe(run.id, [Member("i1", member_id, **told) for member_id in ("p1", "p2", "p9")])
     found = by_pair(ledger.outcomes(run.id))
-    assert found["i1", "p1"] == replace(settled, **told)
+    assert found["i1", "p1"] == settled._replace(**told)
     assert found["i1", "p2"] == Outcome("i1", "p2", Result.PENDING)
     assert len(found) == 2
     assert undescribed(ledger, run.id) == []
