@@ -1,6 +1,6 @@
 """What ten thousand, a hundred thousand and a million pairs cost: time, CPU, memory, room in the ledger.
 
-    python tests/benchmarks/millions.py [--pairs 10000,100000,1000000] [--ledger-rows 10000000] [--json FILE]
+    python -m tests.benchmarks.millions [--pairs 10000,100000,1000000] [--ledger-rows 10000000] [--json FILE]
 
 Every command runs as a user runs it, against `millions_stub.py`, a cloud in a process of its own that answers as fast
 as Python can. Two shapes: images x 500 projects from the plan, and images x 10,000 projects from a CSV file. A run of
@@ -13,36 +13,28 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import shutil
 import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 import uuid
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from tests.benchmarks.measure import BULKSHARE, machine
+from tests.benchmarks.stub import Stub, environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 HERE = Path(__file__).parent
-BULKSHARE = str(Path(sys.executable).with_name("bulkshare"))
 PROJECTS, CSV_PROJECTS = 500, 10_000
 NAMESPACE = uuid.UUID("6ba7b812-9dad-11d1-80b4-00c04fd430c8")
 HEADER = f"{'':34}{'pairs':>10}{'seconds':>10}{'pairs/s':>10}{'CPU us/pair':>12}{'peak MB':>9}{'ledger B/pair':>15}"
-CLOUDS = """clouds:
-  stub:
-    auth_type: v3password
-    auth: {{auth_url: "{address}/v3", username: stub, password: stub, project_name: stub,
-      user_domain_name: Default, project_domain_name: Default}}
-"""
 PLANNING = """
 import json, sys, time
 from pathlib import Path
@@ -77,29 +69,6 @@ class Row:
         )
 
 
-class Stub:
-    """The cloud in a process of its own."""
-
-    def __init__(self, directory: Path) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, str(HERE / "millions_stub.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        assert self._process.stdout is not None
-        self.address = self._process.stdout.readline().strip()
-        (directory / "clouds.yaml").write_text(CLOUDS.format(address=self.address), "utf-8")
-
-    def ask(self, method: str = "GET", path: str = "") -> dict[str, int]:
-        """Send a request to the stub itself and return what it has seen."""
-        request = urllib.request.Request(f"{self.address}/stub{path}", method=method)  # noqa: S310  our own address
-        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
-            seen: dict[str, int] = json.load(answer)
-        return seen
-
-    def close(self) -> None:
-        """End the process."""
-        self._process.communicate()
-
-
 @dataclass
 class Bench:
     """A directory to work in with a cloud, and the rows of the table so far."""
@@ -118,7 +87,7 @@ class Bench:
             out.open("w", encoding="utf-8") as stdout,
             told.open("w", encoding="utf-8") as stderr,
             subprocess.Popen(
-                command, cwd=self.directory, stdout=stdout, stderr=stderr, env=_environment(self.directory)
+                command, cwd=self.directory, stdout=stdout, stderr=stderr, env=environment(self.directory)
             ) as process,
         ):
             while kill_after and self.stub.ask()["adds"] < kill_after and _is_running(process.pid):
@@ -144,15 +113,6 @@ class Bench:
         self.stub.ask("DELETE")
         for part in self.directory.glob("ledger.db*"):
             part.unlink()
-
-
-def _environment(directory: Path) -> dict[str, str]:
-    own = {name: text for name, text in os.environ.items() if not name.startswith("OS_")}
-    return {
-        **own,
-        "OS_CLIENT_CONFIG_FILE": str(directory / "clouds.yaml"),
-        "BULKSHARE_LEDGER": str(directory / "ledger.db"),
-    }
 
 
 def _is_running(pid: int) -> bool:
@@ -291,18 +251,6 @@ def workplace() -> Iterator[Bench]:
     finally:
         stub.close()
         shutil.rmtree(directory)
-
-
-def machine() -> dict[str, object]:
-    """Return what the figures were taken on."""
-    return {
-        "cpus": os.cpu_count(),
-        "python": platform.python_version(),
-        "sqlite": sqlite3.sqlite_version,
-        "uvloop": version("uvloop") if find_spec("uvloop") else None,
-        "aiohttp": version("aiohttp"),
-        "bulkshare": version("bulkshare"),
-    }
 
 
 def main() -> None:

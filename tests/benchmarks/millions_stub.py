@@ -4,8 +4,9 @@
 
 It prints its address, and serves until its stdin is closed. Every image there can be is active, shared and its user's.
 It checks nothing; what it answers to bulkshare's requests is what Glance would. Beside the two services, GET /stub
-tells what it has seen so far, DELETE /stub forgets it, and PUT /stub/hold/N makes the POSTs after the Nth commit
-and never answer (0: no more).
+tells what it has seen so far, GET /stub/times when requests came to the image service (on the machine's monotonic
+clock), DELETE /stub forgets it all, and PUT /stub/hold/N makes the POSTs after the Nth commit and never answer (0: no
+more).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import asyncio
 import json
 import sys
 import time
+from array import array
 from contextlib import suppress
 from typing import Any, cast
 from urllib.parse import parse_qs, unquote_to_bytes
@@ -37,6 +39,7 @@ class Seen:
         self.adds = self.duplicates = self.lists = 0
         self.hold_after = 0
         self.requests = 0
+        self.times = array("d")
 
     def document(self) -> dict[str, int]:
         """Return the counts."""
@@ -79,6 +82,8 @@ class Service(asyncio.Protocol):
     def _answer(self, method: bytes, path: bytes, body: bytes) -> tuple[int, bytes, bytes]:
         """Return status (0: no answer), body and further headers."""
         parts = path.split(b"/")
+        if parts[1] == b"v2":
+            self.seen.times.append(time.monotonic())
         if parts[1] == b"v2" and parts[-1] == b"members":
             return self._add(parts[3], body) if method == b"POST" else self._list(parts[3])
         if parts[1] == b"v2" and len(parts) == 6:
@@ -124,6 +129,8 @@ class Service(asyncio.Protocol):
         return 200, json.dumps({"version": {"id": "v3.14", "status": "stable", "links": links}}).encode(), b""
 
     def _stub(self, method: bytes, parts: list[bytes]) -> tuple[int, bytes, bytes]:
+        if parts[-1] == b"times":
+            return 200, json.dumps(self.seen.times.tolist()).encode(), b""
         if method == b"DELETE":
             Service.seen = Seen()
         elif method == b"PUT":

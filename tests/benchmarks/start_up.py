@@ -1,51 +1,51 @@
-"""How much CPU it takes to begin: `--help`, and `check` of a small plan, beside an interpreter that does nothing.
-
-    python tests/benchmarks/start_up.py [RUNS]
-
-Runs are interleaved; the table has medians of user + system CPU seconds of the whole process.
-"""
+"""How long it takes to begin: `--help`, `check` of a small plan, the first request of a run."""
 
 from __future__ import annotations
 
-import os
-import statistics
-import subprocess
+import shutil
 import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-ROOT = Path(__file__).parents[2]
+from tests.benchmarks.measure import BULKSHARE, Taken, take
+from tests.benchmarks.stub import Stub, environment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+PLAN = "version: 1\nname: small\ncloud: stub\ncheck_projects: never\nshare:\n  - images: [i]\n    projects: [p]\n"
 COMMANDS = {
     "python -c pass": [sys.executable, "-c", "pass"],
     "python -c 'import click'": [sys.executable, "-c", "import click"],
-    "bulkshare --help": [str(Path(sys.executable).with_name("bulkshare")), "--help"],
-    "bulkshare run --help": [str(Path(sys.executable).with_name("bulkshare")), "run", "--help"],
-    "bulkshare check": [str(Path(sys.executable).with_name("bulkshare")), "check", str(ROOT / "plans/quickstart.yaml")],
+    "bulkshare --help": [BULKSHARE, "--help"],
+    "bulkshare run --help": [BULKSHARE, "run", "--help"],
+    "bulkshare check": [BULKSHARE, "check", "plan.yaml"],
 }
 
 
-def cpu_seconds(command: list[str]) -> float:
-    """Return the user + system CPU seconds of one run."""
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:  # the commands above
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{command} left with {process.returncode}")
-    return usage.ru_utime + usage.ru_stime
+@contextmanager
+def start_up() -> Iterator[dict[str, Callable[[], Taken]]]:
+    """Yield what is to be taken, by name. The last one's work is over when its first request comes at the server."""
+    directory = Path(tempfile.mkdtemp(prefix="bulkshare-start-"))
+    (directory / "plan.yaml").write_text(PLAN, "utf-8")
+    stub = Stub(directory)
 
+    def first_request() -> Taken:
+        stub.ask("DELETE")
+        began = time.monotonic()
+        taken = take([BULKSHARE, "run", "-q", "plan.yaml"], 1, directory=directory, environment=environment(directory))
+        return replace(taken, work_seconds=stub.times()[0] - began)
 
-def main() -> None:
-    """Print the table."""
-    runs = int(sys.argv[1]) if len(sys.argv) > 1 else 11
-    for command in COMMANDS.values():
-        cpu_seconds(command)  # warms the file cache and writes the .pyc files
-    seen: dict[str, list[float]] = {name: [] for name in COMMANDS}
-    for _ in range(runs):
-        for name, command in COMMANDS.items():
-            seen[name].append(cpu_seconds(command))
-    print(f"{'command':28}{'min':>8}{'median':>8}{'max':>8}   CPU seconds, {runs} runs")
-    for name, times in seen.items():
-        print(f"{name:28}{min(times):8.3f}{statistics.median(times):8.3f}{max(times):8.3f}")
-
-
-if __name__ == "__main__":
-    main()
+    try:
+        yield {
+            **{name: partial(take, command, 1, directory=directory) for name, command in COMMANDS.items()},
+            "bulkshare run, to its first request": first_request,
+        }
+    finally:
+        stub.close()
+        shutil.rmtree(directory)

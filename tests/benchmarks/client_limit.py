@@ -1,0 +1,179 @@
+"""How fast the client is where the server is not the limit: nginx answers every POST with the same 409.
+
+Side by side, each on one core with nginx on another: a bare aiohttp loop (`bare_loop.py`), openstacksdk with threads,
+wrk, and bulkshare with its ledger, its rate limiter (set high), its retries and its progress. A constant 200 would
+not name the member that was asked for, and is rightly not believed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.request
+import uuid
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from sys import executable
+from typing import TYPE_CHECKING
+
+from tests.benchmarks.measure import BULKSHARE, Taken, take
+from tests.benchmarks.millions_stub import PROJECT, token
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+HERE = Path(__file__).parent
+IMAGES = 10
+CONCURRENCY = 64
+THREADS = 32
+WRK_SECONDS = 5
+CONFIGURATION = """
+daemon off; worker_processes 1; pid {directory}/nginx.pid; error_log {directory}/nginx.log;
+{user} worker_cpu_affinity {affinity};
+events {{ worker_connections 1024; }}
+http {{
+  access_log off; default_type application/json; keepalive_requests 1000000000; keepalive_timeout 60s;
+  client_body_temp_path {directory}/body; proxy_temp_path {directory}/proxy; fastcgi_temp_path {directory}/fastcgi;
+  uwsgi_temp_path {directory}/uwsgi; scgi_temp_path {directory}/scgi;
+  add_header X-Openstack-Request-Id req-0f6dd1b9-7f4c-4d3a-9b1e-$request_id always;
+  server {{
+    listen 127.0.0.1:{port};
+    location ~ ^/v2/images/[^/]+/members$ {{
+      if ($request_method = POST) {{ return 409 '{conflict}'; }}
+      return 200 '{{"members": [], "schema": "/v2/schemas/members"}}';
+    }}
+    location = /v2/images {{ return 200 '{images}'; }}
+    location = /v3/auth/tokens {{ add_header X-Subject-Token constant always; return 201 '{token}'; }}
+    location = / {{ return 300 '{versions}'; }}
+    location / {{ return 200 '{version}'; }}
+  }}
+}}
+"""
+CONFLICT = {"message": "Image member already exists.<br /><br />\\n\\n\\n", "code": "409 Conflict", "title": "Conflict"}
+WRK = """
+wrk.method = "POST"
+wrk.body = '{"member": "%s"}'
+wrk.headers["Content-Type"] = "application/json"
+wrk.headers["X-Auth-Token"] = "constant"
+"""
+
+
+def ids(what: str, count: int) -> list[str]:
+    """Return so many IDs, always the same."""
+    return [uuid.uuid5(uuid.NAMESPACE_DNS, f"{what} {number}").hex for number in range(count)]
+
+
+@contextmanager
+def nginx(directory: Path, images: list[str], core: int | None) -> Iterator[str]:
+    """Serve constants for as long as the context lasts; yield the address."""
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port = held.getsockname()[1]
+    address = f"http://127.0.0.1:{port}"
+    links = [{"rel": "self", "href": f"{address}/v3/"}]
+    image_links = [{"rel": "self", "href": f"{address}/v2/"}]
+    image_version = {"id": "v2.17", "status": "CURRENT", "links": image_links}
+    listed = [{"id": one, "status": "active", "visibility": "shared", "owner": PROJECT} for one in images]
+    configuration = CONFIGURATION.format(
+        directory=directory,
+        user="user root;" if os.geteuid() == 0 else "",
+        affinity="auto" if core is None else f"{1 << core:b}",
+        port=port,
+        conflict=json.dumps(CONFLICT),
+        images=json.dumps({"images": listed, "schema": "/v2/schemas/images"}),
+        token=json.dumps({"token": token(address)}),
+        versions=json.dumps({"versions": [image_version]}),
+        version=json.dumps({"version": {"id": "v3.14", "status": "stable", "links": links}}),
+    )
+    (directory / "nginx.conf").write_text(configuration, "utf-8")
+    command = ["nginx", "-p", str(directory), "-c", str(directory / "nginx.conf"), "-e", str(directory / "nginx.log")]
+    with subprocess.Popen(command) as server:
+        try:
+            for _ in range(100):
+                with suppress(OSError), urllib.request.urlopen(address, timeout=1):
+                    break
+                time.sleep(0.05)
+            yield address
+        finally:
+            server.terminate()
+
+
+class ClientLimit:
+    """The contenders, in a directory with a plan, a clouds.yaml and the pairs as lines."""
+
+    def __init__(self, directory: Path, address: str, images: list[str], pairs: int, core: int | None) -> None:
+        self._directory = directory
+        self._address = address
+        self._cores = None if core is None else {core}
+        projects = ids("project", pairs // len(images))
+        self._pairs = len(images) * len(projects)
+        lines = "".join(f"{image} {project}\n" for image in images for project in projects)
+        (directory / "pairs").write_text(lines, "utf-8")
+        (directory / "post.lua").write_text(WRK % projects[0], "utf-8")
+        self._url = f"{address}/v2/images/{images[0]}/members"
+        auth = {"auth_url": f"{address}/v3", "username": "u", "password": "p", "project_name": "stub"}
+        auth |= {"user_domain_name": "Default", "project_domain_name": "Default"}
+        clouds = {"clouds": {"nginx": {"auth_type": "v3password", "auth": auth}}}
+        (directory / "clouds.yaml").write_text(json.dumps(clouds), "utf-8")  # JSON is YAML
+        limits = {"concurrency": CONCURRENCY, "rate": 1_000_000, "per_image": CONCURRENCY, "members_per_image": 0}
+        plan = {"version": 1, "name": "limit", "cloud": "nginx", "check_projects": "never", "limits": limits}
+        plan["share"] = [{"images": images, "projects": projects}]
+        (directory / "plan.yaml").write_text(json.dumps(plan), "utf-8")
+        self._environment = {
+            **{name: text for name, text in os.environ.items() if not name.startswith("OS_")},
+            "OS_CLIENT_CONFIG_FILE": str(directory / "clouds.yaml"),
+            "BULKSHARE_LEDGER": str(directory / "ledger.db"),
+        }
+
+    def contenders(self) -> dict[str, Callable[[], Taken]]:
+        """Return who competes, by name."""
+        bare = [executable, str(HERE / "bare_loop.py"), self._address, "constant", "pairs", str(CONCURRENCY)]
+        sdk = [executable, str(HERE / "sdk_loop.py"), "nginx", "pairs", str(THREADS)]
+        return {
+            "bare aiohttp loop": partial(self._take, bare),
+            "bulkshare": self._bulkshare,
+            f"openstacksdk, {THREADS} threads": partial(self._take, sdk),
+            **({"wrk, 1 thread": self._wrk} if shutil.which("wrk") else {}),
+        }
+
+    def _take(self, command: list[str], *, terminal: bool = False) -> Taken:
+        return take(
+            command,
+            self._pairs,
+            directory=self._directory,
+            environment=self._environment,
+            cores=self._cores,
+            terminal=terminal,
+        )
+
+    def _bulkshare(self) -> Taken:
+        for part in self._directory.glob("ledger.db*"):
+            part.unlink()
+        return self._take([BULKSHARE, "run", "plan.yaml"], terminal=True)
+
+    def _wrk(self) -> Taken:
+        """Let wrk send for some seconds: how many it sent is what it did."""
+        command = ["wrk", "-t1", f"-c{CONCURRENCY}", f"-d{WRK_SECONDS}s", "-s", "post.lua", self._url]
+        taken = self._take(command)
+        told = (self._directory / "out").read_text("utf-8")
+        sent = next(int(line.split()[0]) for line in told.splitlines() if " requests in " in line)
+        return Taken(sent, taken.seconds, taken.cpu_seconds, taken.peak_bytes)
+
+
+@contextmanager
+def client_limit(pairs: int) -> Iterator[ClientLimit]:
+    """Serve and make everything ready. With two cores or more, nginx has one and the client another."""
+    cores = sorted(os.sched_getaffinity(0))
+    client, server = (cores[0], cores[1]) if len(cores) > 1 else (None, None)
+    directory = Path(tempfile.mkdtemp(prefix="bulkshare-limit-"))
+    images = ids("image", IMAGES)
+    try:
+        with nginx(directory, images, server) as address:
+            yield ClientLimit(directory, address, images, pairs, client)
+    finally:
+        shutil.rmtree(directory)

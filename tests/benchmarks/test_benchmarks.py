@@ -1,0 +1,57 @@
+"""The benchmarks at a small size: they run, and what they check on the way is so. No time is looked at."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def document_of(module: str, *options: str, file: Path) -> Any:
+    """Run a benchmark as a developer would and return what it writes with --json."""
+    command = [sys.executable, "-m", f"tests.benchmarks.{module}", *options, "--json", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, cwd=ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(file.read_text("utf-8"))
+
+
+def test_millions(tmp_path: Path) -> None:
+    """Every step of the table is there, and those that write tell what a pair takes in the ledger."""
+    document = document_of("millions", "--pairs", "400", "--ledger-rows", "1000", file=tmp_path / "table.json")
+    rows = {row["step"]: row for row in document["rows"]}
+    assert rows["x 500: first run"]["pairs"] == 400
+    assert all(rows[f"x 10,000: {step}"]["ledger_bytes"] > 0 for step in ("run, killed at half", "resume"))
+    assert rows["1,000 rows: prune of half"]["exit_code"] == 0
+
+
+def test_pace_and_start(tmp_path: Path) -> None:
+    """Each rate is taken at the server; each way to begin is timed."""
+    document = document_of("speed", "pace", "start", "--small", "--rounds", "1", file=tmp_path / "table.json")
+    assert {rate: pace["requests"] >= int(rate) for rate, pace in document["pace"].items()} == {
+        "10": True,
+        "100": True,
+        "1000": True,
+    }
+    assert document["start"]["bulkshare run, to its first request"]["work_seconds"] > 0
+
+
+@pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed")
+def test_limit(tmp_path: Path) -> None:
+    """On nginx everyone gets through all pairs."""
+    document = document_of("speed", "limit", "--small", "--rounds", "1", file=tmp_path / "table.json")
+    assert document["limit"]["bulkshare"]["amount"] == document["limit"]["bare aiohttp loop"]["amount"] == 500
+
+
+@pytest.mark.real
+def test_others(tmp_path: Path) -> None:
+    """On a real Glance all pairs are shared, and the second run sends next to nothing."""
+    document = document_of("speed", "others", "--small", "--rounds", "1", file=tmp_path / "table.json")
+    assert document["others"]["bulkshare, first run"]["amount"] == 100
+    assert document["others"]["requests"]["second run"] == 1
