@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from bulkshare.app.parts import Part
 
-VERSION = 1
+VERSION = 2
 SHOWN = 5  # pairs in an error
 
 
@@ -90,7 +90,7 @@ def save(path: Path, plan: Plan, parts: Sequence[Part]) -> None:
                 "cloud": part.cloud,
                 "endpoint": part.account.endpoint,
                 "project_id": part.account.project_id,
-                "todo": [[block.image_id, int(block.want), list(block.member_ids)] for block in part.todo],
+                "todo": _grouped(part.todo),
             }
             for part in parts
             if part.account is not None
@@ -100,6 +100,14 @@ def save(path: Path, plan: Plan, parts: Sequence[Part]) -> None:
         path.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
     except OSError as error:
         raise UsageError(f"can't write {path}: {error.strerror}") from error
+
+
+def _grouped(blocks: Iterable[Block]) -> list[tuple[list[str], int, Sequence[str]]]:
+    """Put images together that have the same to be done: in a migration that is nearly all of them."""
+    images: dict[tuple[Want, tuple[str, ...]], list[str]] = {}
+    for image_id, member_ids, want in blocks:
+        images.setdefault((want, tuple(member_ids)), []).append(image_id)
+    return [(image_ids, int(want), member_ids) for (want, member_ids), image_ids in images.items()]
 
 
 def load_saved(path: Path) -> SavedPlan:
@@ -139,7 +147,7 @@ def _part(part: dict[str, Any]) -> SavedPart:
     cloud, endpoint, project_id = _text_or_none(part["cloud"]), part["endpoint"], part["project_id"]
     if not isinstance(endpoint, str) or not isinstance(project_id, str):
         raise TypeError(part)
-    return SavedPart(cloud, endpoint, project_id, tuple(map(_block, part["todo"])))
+    return SavedPart(cloud, endpoint, project_id, tuple(block for group in part["todo"] for block in _blocks(group)))
 
 
 def _text_or_none(value: Any) -> str | None:
@@ -148,14 +156,17 @@ def _text_or_none(value: Any) -> str | None:
     return value
 
 
-def _block(block: list[Any]) -> Block:
-    image_id, want, members = block
-    if not isinstance(members, list) or not all(text and isinstance(text, str) for text in (image_id, *members)):
-        raise ValueError(block)
-    "".join((image_id, *members)).encode()  # half a surrogate pair is no text: a ValueError
+def _blocks(group: list[Any]) -> list[Block]:
+    images, want, members = group
+    if not isinstance(images, list) or not isinstance(members, list):
+        raise TypeError(group)
+    if not all(text and isinstance(text, str) for text in (*images, *members)):
+        raise ValueError(group)
+    "".join((*images, *members)).encode()  # half a surrogate pair is no text: a ValueError
     if type(want) is not int or want not in range(sum(Want) + 1):
         raise ValueError(want)
-    return Block(image_id, tuple(members), Want(want))
+    member_ids = tuple(members)
+    return [Block(image_id, member_ids, Want(want)) for image_id in images]
 
 
 def part_for(cloud: str | None, parts: Iterable[SavedPart]) -> SavedPart:
@@ -174,9 +185,8 @@ def require_unchanged(expected: SavedPart, endpoint: str, project_id: str, todo:
             f"the saved plan is for project {expected.project_id} at {expected.endpoint}, and this is project "
             f"{project_id} at {endpoint}; nothing was sent"
         )
-    was, now = _pairs(expected.todo), _pairs(todo)
-    if was != now:
-        changed = [pair for pair in was | now if was.get(pair) != now.get(pair)]
+    changed = _changed(expected.todo, todo)
+    if changed:
         shown = ", ".join(f"image {image_id} project {member_id}" for image_id, member_id in changed[:SHOWN])
         more = f" and {len(changed) - SHOWN:,} more" if len(changed) > SHOWN else ""
         raise UsageError(
@@ -185,5 +195,24 @@ def require_unchanged(expected: SavedPart, endpoint: str, project_id: str, todo:
         )
 
 
-def _pairs(blocks: Iterable[Block]) -> dict[tuple[str, str], Want]:
-    return {(block.image_id, member_id): block.want for block in blocks for member_id in block.member_ids}
+def _changed(before: Iterable[Block], after: Iterable[Block]) -> list[tuple[str, str]]:
+    """Return the pairs that are in one of the two alone, or want something else; one image at a time is looked at."""
+    was, now = _by_image(before), _by_image(after)
+    changed: list[tuple[str, str]] = []
+    for image_id in was | now:
+        wanted, wants = _wants(was.get(image_id, ())), _wants(now.get(image_id, ()))
+        if wanted != wants:
+            members = (member_id for member_id in wanted | wants if wanted.get(member_id) != wants.get(member_id))
+            changed += [(image_id, member_id) for member_id in members]
+    return changed
+
+
+def _by_image(blocks: Iterable[Block]) -> dict[str, list[Block]]:
+    found: dict[str, list[Block]] = {}
+    for block in blocks:
+        found.setdefault(block.image_id, []).append(block)
+    return found
+
+
+def _wants(blocks: Iterable[Block]) -> dict[str, Want]:
+    return {member_id: block.want for block in blocks for member_id in block.member_ids}

@@ -27,7 +27,7 @@ LONGEST_QUEUE = 16 * GROUP  # outcomes in memory, beyond which those who add the
 MOST_NAMED = 20  # pairs in an error
 PAGE = 256  # pairs read at a time: some seconds of work for one image
 IMAGES_PAGE = 1000
-UNDESCRIBED_PAGE = 64  # images, each with all its members
+UNDESCRIBED_PAGE = 16  # images, each with all its members
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")

@@ -52,7 +52,8 @@ class Stub:
 
 def environment(directory: Path) -> dict[str, str]:
     """Return this environment with the clouds.yaml and the ledger of a directory, and no other cloud."""
-    own = {name: text for name, text in os.environ.items() if not name.startswith("OS_")}
+    foreign = ("OS_", "PYTHONDONTWRITEBYTECODE")  # installed programs have their modules compiled
+    own = {name: text for name, text in os.environ.items() if not name.startswith(foreign)}
     return {
         **own,
         "OS_CLIENT_CONFIG_FILE": str(directory / "clouds.yaml"),

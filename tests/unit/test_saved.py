@@ -55,12 +55,21 @@ def test_a_plan_in_yaml_is_no_saved_plan(tmp_path: Path) -> None:
     assert not is_saved(tmp_path / "missing")
 
 
+def test_images_that_want_the_same_are_together(tmp_path: Path) -> None:
+    """A million pairs of a product take a line for each image and one for each project."""
+    path, members = tmp_path / "saved.plan", tuple(f"p{number}" for number in range(500))
+    todo = tuple(Block(f"i{number}", members) for number in range(2000))
+    save(path, PLAN, [Part("prod", ACCOUNT, todo=todo)])
+    assert path.stat().st_size < 100_000
+    assert load_saved(path).parts[0].todo == todo
+
+
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        ('{"bulkshare_saved_plan": 2}', "another version"),
-        ('{"bulkshare_saved_plan": 1}', "damaged"),
-        ('{"bulkshare_saved_plan": 1, "parts"', "damaged"),
+        ('{"bulkshare_saved_plan": 1}', "another version"),
+        ('{"bulkshare_saved_plan": 2}', "damaged"),
+        ('{"bulkshare_saved_plan": 2, "parts"', "damaged"),
         ("[]", "damaged"),
     ],
 )
