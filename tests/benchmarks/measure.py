@@ -112,11 +112,16 @@ def _terminal_into(file: BinaryIO) -> Iterator[int]:
 
 
 def interleaved(contenders: Mapping[str, Callable[[], Taken]], rounds: int) -> dict[str, list[Taken]]:
-    """Let every contender have its turn in each round: what the machine does meanwhile meets all alike."""
+    """Let every contender have its turn in each round: what the machine does meanwhile meets all alike.
+
+    Each round begins with another one, so that nobody is always the last.
+    """
     seen: dict[str, list[Taken]] = {name: [] for name in contenders}
-    for _ in range(rounds):
-        for name, contend in contenders.items():
-            seen[name].append(contend())
+    names = list(contenders)
+    for number in range(rounds):
+        first = number * len(names) // rounds
+        for name in names[first:] + names[:first]:
+            seen[name].append(contenders[name]())
             print(f"    {name}: {seen[name][-1].per_second:,.1f}/s", file=sys.stderr, flush=True)
     return seen
 

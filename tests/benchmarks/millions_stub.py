@@ -4,9 +4,9 @@
 
 It prints its address, and serves until its stdin is closed. Every image there can be is active, shared and its user's.
 It checks nothing; what it answers to bulkshare's requests is what Glance would. Beside the two services, GET /stub
-tells what it has seen so far, GET /stub/times when requests came to the image service (on the machine's monotonic
-clock), DELETE /stub forgets it all, and PUT /stub/hold/N makes the POSTs after the Nth commit and never answer (0: no
-more).
+tells what it has seen so far, GET /stub/times when the first request came to the image service and when the POSTs came
+(on the machine's monotonic clock), DELETE /stub forgets it all, and PUT /stub/hold/N makes the POSTs after the Nth
+commit and never answer (0: no more).
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ class Seen:
         self.adds = self.duplicates = self.lists = 0
         self.hold_after = 0
         self.requests = 0
-        self.times = array("d")
+        self.first_at = 0.0
+        self.add_times = array("d")
 
     def document(self) -> dict[str, int]:
         """Return the counts."""
@@ -83,7 +84,7 @@ class Service(asyncio.Protocol):
         """Return status (0: no answer), body and further headers."""
         parts = path.split(b"/")
         if parts[1] == b"v2":
-            self.seen.times.append(time.monotonic())
+            self.seen.first_at = self.seen.first_at or time.monotonic()
         if parts[1] == b"v2" and parts[-1] == b"members":
             return self._add(parts[3], body) if method == b"POST" else self._list(parts[3])
         if parts[1] == b"v2" and len(parts) == 6:
@@ -98,6 +99,7 @@ class Service(asyncio.Protocol):
         member = json.loads(body)["member"].encode()
         seen, there = self.seen, self.seen.members.setdefault(image, {})
         seen.adds += 1
+        seen.add_times.append(time.monotonic())
         if member in there:
             seen.duplicates += 1
             return 409, b"{}", b""
@@ -130,7 +132,7 @@ class Service(asyncio.Protocol):
 
     def _stub(self, method: bytes, parts: list[bytes]) -> tuple[int, bytes, bytes]:
         if parts[-1] == b"times":
-            return 200, json.dumps(self.seen.times.tolist()).encode(), b""
+            return 200, json.dumps([self.seen.first_at, *self.seen.add_times]).encode(), b""
         if method == b"DELETE":
             Service.seen = Seen()
         elif method == b"PUT":

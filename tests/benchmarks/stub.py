@@ -36,7 +36,7 @@ class Stub:
         return seen
 
     def times(self) -> list[float]:
-        """Return when requests came to the image service, on the monotonic clock."""
+        """Return when the first request came to the image service, and then when the POSTs came; monotonic clock."""
         seen: list[float] = self._ask("GET", "/times")
         return seen
 
