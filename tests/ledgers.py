@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from bulkshare.errors import LedgerError
 from bulkshare.ledger import RunLock, SqlLedger
+from bulkshare.ledger.file import FileStore
 from bulkshare.model import Account, Outcome, Result
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from multiprocessing.synchronize import Barrier
+    from pathlib import Path
 
     from bulkshare.model import Run
     from bulkshare.ports import Ledger
@@ -59,6 +61,17 @@ def by_pair(outcomes: Iterable[Outcome]) -> dict[tuple[str, str], Outcome]:
     found = {(row.image_id, row.member_id): row for row in listed}
     assert len(found) == len(listed)
     return found
+
+
+def store_of(ledger: SqlLedger) -> FileStore:
+    """Return what keeps a ledger that is a file."""
+    assert isinstance(ledger._store, FileStore)
+    return ledger._store
+
+
+def path_of(ledger: SqlLedger) -> Path:
+    """Return the file of a ledger that is one."""
+    return store_of(ledger).path
 
 
 def open_at_once(barrier: Barrier, places: list[str]) -> None:

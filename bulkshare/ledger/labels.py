@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select, union
-from sqlalchemy.dialects.sqlite import insert
 
+from bulkshare.ledger.dialects import insert_or_update
 from bulkshare.ledger.names import Names
 from bulkshare.ledger.schema import LABELS, NAMES, PAIRS
 
@@ -19,9 +19,8 @@ if TYPE_CHECKING:
 def keep_labels(connection: Connection, labels: Mapping[str, str]) -> None:
     """Keep names by their IDs; the last name of an ID stands."""
     numbers = Names().numbers(connection, labels.keys())  # with no memory: there may be no run at work
-    new = insert(LABELS)
     rows = [{"id": numbers[text], "label": label} for text, label in labels.items()]
-    connection.execute(new.on_conflict_do_update(index_elements=["id"], set_={"label": new.excluded.label}), rows)
+    connection.execute(insert_or_update(connection, LABELS, "id", "label"), rows)
 
 
 def read_labels(connection: Connection, run_id: int) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""One run of a plan at a time on a ledger, for as long as the process lives: the kernel releases what a kill leaves."""
+"""One run of a plan at a time on a ledger, for as long as the process lives."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
-
-from bulkshare.errors import LedgerError, LockHeldError
+from bulkshare.errors import LockHeldError
 from bulkshare.model import RunState
 
 if TYPE_CHECKING:
@@ -22,26 +20,19 @@ LOOKED_AT = 10  # runs of a plan, in search of the one that is at work
 
 
 class RunLock:
-    """A lock beside the ledger's file, which never waits. `plan` is a checked plan's name, safe in the name of a file.
+    """The lock of a plan on a ledger, which never waits. May be used from any thread.
 
-    As a context manager it raises `LockHeldError`, which says who holds it. May be used from any thread.
+    As a context manager it raises `LockHeldError`, which says who holds it.
     """
 
     def __init__(self, ledger: SqlLedger, plan: str) -> None:
         self._ledger = ledger
         self._plan = plan
-        beside = ledger.path.resolve()  # one lock, whichever link the ledger is reached by
-        self._lock = FileLock(f"{beside}.{plan}.lock", timeout=0, mode=0o600, thread_local=False)
+        self._lock = ledger.lock_of(plan)
 
     def try_acquire(self) -> bool:
         """Take the lock if it is free, and tell whether it was. Raises `LedgerError` where there can be no lock."""
-        try:
-            self._lock.acquire()
-        except Timeout:
-            return False
-        except OSError as error:
-            raise LedgerError(f"can't lock {self._lock.lock_file}: {error.strerror}") from error
-        return True
+        return self._lock.try_acquire()
 
     def release(self) -> None:
         """Give the lock back if it was taken."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, func, insert, literal_column, select, update
+from sqlalchemy import bindparam, func, literal_column, select, update
 
-from bulkshare.ledger.schema import PAIRS
+from bulkshare.ledger.dialects import execute_many, insert_unless_there
+from bulkshare.ledger.schema import LONGEST_TEXT, PAIRS
 from bulkshare.ledger.values import (
     RESULT_CODES,
     RESULTS,
@@ -22,8 +23,9 @@ from bulkshare.model import Block, Outcome, Result, Want
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from datetime import datetime
 
-    from sqlalchemy import ColumnElement, Connection, Row, Select, UpdateBase
+    from sqlalchemy import ColumnElement, Connection, Row, Select, Update
 
     from bulkshare.ledger.names import Names
     from bulkshare.model import Member
@@ -45,7 +47,7 @@ _THIS_PAIR = [PAIRS.c[name] == bindparam(f"at_{name}") for name in KEY]
 _PENDING = PAIRS.c.result.is_(None)
 _NEW_WANT = bindparam("new_want", type_=PAIRS.c.want.type).bitwise_or(_bits(Want.LISTED))
 # The rows that `execute_many` takes for these: the columns in the order above; for the updates the key comes last.
-ENQUEUE = insert(PAIRS).prefix_with("OR IGNORE", dialect="sqlite").values(_parameters((*KEY, "want")))
+ENQUEUE = insert_unless_there(PAIRS, _parameters((*KEY, "want")))
 # Row: the want, the key, the want again. What a listing found is not forgotten.
 WANT = update(PAIRS).where(*_THIS_PAIR, _PENDING, PAIRS.c.want != _NEW_WANT).values(want=_NEW_WANT)
 MARK_LISTED = (
@@ -55,14 +57,6 @@ MARK_LISTED = (
 )
 SETTLE = update(PAIRS).where(*_THIS_PAIR).values(_parameters(SETTLED))
 DESCRIBE = update(PAIRS).where(*_THIS_PAIR, PAIRS.c.result.is_not(None)).values(_parameters(DESCRIBED))
-
-
-def execute_many(connection: Connection, statement: UpdateBase, rows: list[tuple[Any, ...]]) -> int:
-    """Execute a statement once per row of plain values, in the order of its parameters; return how many rows changed.
-
-    SQLAlchemy's own way goes over a dict per row, which takes longer than what SQLite then does with it.
-    """
-    return connection.exec_driver_sql(str(statement.compile(dialect=connection.dialect)), rows).rowcount
 
 
 def batches(blocks: Iterable[Block], pairs: int) -> Iterator[list[Block]]:
@@ -109,7 +103,7 @@ def pending(run_id: int, gone: bool | None) -> list[ColumnElement[bool]]:  # noq
     return conditions
 
 
-def all_wants() -> ColumnElement[int]:
+def _all_wants() -> ColumnElement[int]:
     """Return the union of the wants of a group of pairs, for which SQLite has no function of its own."""
     return sum((func.max(_bits(want)) for want in Want), start=literal_column("0"))
 
@@ -120,7 +114,7 @@ def texts_of(records: Sequence[Outcome] | Sequence[Member]) -> set[str]:
     for record in records:
         texts.update((record.image_id, record.member_id, record.status, record.schema))
         if isinstance(record, Outcome):
-            texts.add(record.reason or None)
+            texts.add(record.reason[:LONGEST_TEXT] or None)
     return {text for text in texts if text is not None}
 
 
@@ -135,7 +129,7 @@ def settled_row(run_id: int, outcome: Outcome, numbers: dict[str, int]) -> tuple
         None if outcome.schema is None else numbers[outcome.schema],
         outcome.attempts,
         pack_request_id(outcome.request_id),
-        numbers[outcome.reason] if outcome.reason else None,
+        numbers[outcome.reason[:LONGEST_TEXT]] if outcome.reason else None,
         pack_time(outcome.started_at),
         pack_time(outcome.settled_at),
         run_id,
@@ -158,9 +152,18 @@ def described_row(run_id: int, member: Member, numbers: dict[str, int]) -> tuple
 
 
 def select_outcomes(run_id: int, results: frozenset[Result] | None) -> Select[Any]:
-    """Return the query whose rows `read_outcomes` takes: all of the run's pairs, or those with one of `results`."""
+    """Return the query whose rows `read_outcomes` takes: all of the run's pairs, or those with one of `results`.
+
+    Its parameters `image` and `member` are the numbers of the last pair that was read, at first 0.
+    """
     columns = [PAIRS.c[name] for name in (*KEY[1:], "want", *SETTLED)]
-    query = select(*columns).where(PAIRS.c.run_id == run_id).order_by(PAIRS.c.image, PAIRS.c.member)
+    image, member = bindparam("image", type_=PAIRS.c.image.type), bindparam("member", type_=PAIRS.c.member.type)
+    # The first condition lets all databases begin in the index where the last page has ended.
+    query = (
+        select(*columns)
+        .where(PAIRS.c.run_id == run_id, PAIRS.c.image >= image, (PAIRS.c.image > image) | (PAIRS.c.member > member))
+        .order_by(PAIRS.c.image, PAIRS.c.member)
+    )
     if results is None:
         return query
     settled = PAIRS.c.result.in_([RESULT_CODES[result] for result in results - {Result.PENDING}])
@@ -188,3 +191,35 @@ def read_outcomes(connection: Connection, rows: Sequence[Row[Any]], names: Names
         *(map(unpack_time, times) for times in when),
         map(WANTS.__getitem__, wants),
     )
+
+
+def select_backlog(run_id: int, gone: bool | None, *, after: int, images: int) -> Select[Any]:  # noqa: FBT001
+    """Select the next images after a number that have pending pairs, how many, and what these want together."""
+    return (
+        select(PAIRS.c.image, func.count(), _all_wants())
+        .where(*pending(run_id, gone), PAIRS.c.image > after)
+        .group_by(PAIRS.c.image)
+        .order_by(PAIRS.c.image)
+        .limit(images)
+    )
+
+
+def settle_all(these: Sequence[ColumnElement[bool]], result: Result, reason: int | None, now: datetime) -> Update:
+    """Return what settles pairs that were never asked for."""
+    values = {"result": RESULT_CODES[result], "reason": reason, "attempts": 0, "settled_at": pack_time(now)}
+    return update(PAIRS).where(*these).values(values)
+
+
+def select_undescribed(run_id: int, *, after: int, images: int) -> Select[Any]:
+    """Select image and member of the `already` pairs that no answer describes, of the next images after a number."""
+    already = PAIRS.c.result == RESULT_CODES[Result.ALREADY]
+    pairs = select(PAIRS.c.image, PAIRS.c.member).where(PAIRS.c.run_id == run_id, already, PAIRS.c.status.is_(None))
+    following = (
+        pairs.with_only_columns(PAIRS.c.image)
+        .where(PAIRS.c.image > after)
+        .group_by(PAIRS.c.image)
+        .order_by(PAIRS.c.image)
+        .limit(images)
+        .subquery()  # MariaDB takes a limit only there
+    )
+    return pairs.where(PAIRS.c.image.in_(select(following.c.image))).order_by(PAIRS.c.image, PAIRS.c.member)

@@ -77,9 +77,13 @@ def add(
     now: datetime,
     settings: Settings,
     key_suffix: str,
+    again: bool,
 ) -> Run:
-    """Add a run that is at work from now on, under a key of its own."""
-    key = _free_key(connection, "-".join(filter(None, (plan, f"{now:%Y%m%dT%H%M%SZ}", key_suffix))))
+    """Add a run that is at work from now on, under a key of its own; with `again`, unless that was done."""
+    wanted = "-".join(filter(None, (plan, f"{now:%Y%m%dT%H%M%SZ}", key_suffix)))
+    if again and (added := _read(connection, _mine(wanted, now))):
+        return added[0]
+    key = _free_key(connection, wanted)
     row = {
         "key": key,
         "plan": plan,
@@ -113,9 +117,14 @@ def mark_enqueued(connection: Connection, run_id: int) -> None:
 
 
 def set_to_rest(
-    connection: Connection, run_id: int, *, now: datetime, requests: int, retries: int, seconds: float
+    connection: Connection, run_id: int, *, now: datetime, requests: int, retries: int, seconds: float, again: bool
 ) -> Run:
-    """Write down that nobody is at work on a run any more, what it came to, and add to what it took."""
+    """Write down that nobody is at work on a run any more, what it came to, and add to what it took.
+
+    With `again`, unless that was done.
+    """
+    if again and (before := _one(connection, RUNS.c.id == run_id)).state is not RunState.RUNNING:
+        return before
     totals = count_pairs(connection, run_id)
     values = {
         "state": (RunState.INTERRUPTED if totals[Result.PENDING] else RunState.FINISHED).value,
@@ -131,6 +140,15 @@ def set_to_rest(
 
 def _newest_first() -> Select[Any]:
     return select(RUNS).order_by(RUNS.c.id.desc())
+
+
+def _mine(wanted: str, now: datetime) -> Select[Any]:
+    """Return the query for a run that this process began at that very moment: it is added, and nobody was told."""
+    mine = (
+        RUNS.c.key.startswith(wanted, autoescape=True),
+        *(RUNS.c[name] == value for name, value in _at_work().items()),
+    )
+    return select(RUNS).where(RUNS.c.started_at == pack_time(now), *mine)
 
 
 def _at_work() -> dict[str, Any]:

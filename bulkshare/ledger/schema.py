@@ -34,14 +34,24 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+LONGEST_TEXT = 640  # characters of a name: as many as PostgreSQL's and MariaDB's indexes take of any alphabet
+# MariaDB by itself takes "a", "A" and "a " for the same.
+EXACT: dict[str, Any] = {
+    f"{name}_{option}": value
+    for name in ("mysql", "mariadb")
+    for option, value in {"engine": "InnoDB", "charset": "utf8mb4", "collate": "utf8mb4_nopad_bin"}.items()
+}
 METADATA = MetaData()
-VERSION = Table("bulkshare_version", METADATA, Column("number", Integer, primary_key=True))
+VERSION = Table(
+    "bulkshare_version", METADATA, Column("number", Integer, primary_key=True, autoincrement=False), **EXACT
+)
 NAMES = Table(
     "names",
     METADATA,
     Column("id", Integer, primary_key=True),
-    Column("text", String(512), nullable=False),
+    Column("text", String(LONGEST_TEXT), nullable=False),
     UniqueConstraint("text"),
+    **EXACT,
     sqlite_autoincrement=True,  # no number is given twice: who remembers one that is gone reads no other's text
 )
 LABELS = Table(  # the names that people gave to images and projects, by their IDs
@@ -49,6 +59,7 @@ LABELS = Table(  # the names that people gave to images and projects, by their I
     METADATA,
     Column("id", Integer, primary_key=True, autoincrement=False),  # names.id
     Column("label", Text, nullable=False),
+    **EXACT,
 )
 RUNS = Table(
     "runs",
@@ -74,6 +85,7 @@ RUNS = Table(
     Column("settings", JSON, nullable=False),  # `settings.pack_settings`
     Column("enqueued", Boolean, nullable=False, default=False),  # whether all its pairs are here
     Column("totals", JSON),  # of a run that is not running, so that old runs are listed without counting their pairs
+    **EXACT,
     sqlite_autoincrement=True,  # a run begun later has a larger number, whatever was pruned: `pruning` relies on it
 )
 TELEMETRY = Table(
@@ -82,6 +94,7 @@ TELEMETRY = Table(
     Column("run_id", Integer, primary_key=True, autoincrement=False),
     Column("number", Integer, primary_key=True, autoincrement=False),  # of the invocation, from 1 on
     Column("body", JSON, nullable=False),  # `telemetry.pack_telemetry`
+    **EXACT,
 )
 PAIRS = Table(
     "pairs",
@@ -101,11 +114,13 @@ PAIRS = Table(
     Column("reason", Integer),  # names.id
     Column("started_at", BigInteger),
     Column("settled_at", BigInteger),
+    **EXACT,
     sqlite_with_rowid=False,
 )
 
 
 def _version_1(connection: Connection) -> None:
+    VERSION.create(connection, checkfirst=True)  # MariaDB commits each: then these are known to be a ledger's
     METADATA.create_all(connection)
 
 

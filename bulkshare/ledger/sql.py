@@ -1,64 +1,84 @@
-"""`SqlLedger`: the `ports.Ledger` in SQL. Images and members come in the order of their first mention in the ledger."""
+"""`SqlLedger`: the `ports.Ledger` in SQL. Images and members come in the order of their first mention in the ledger.
+
+Where a server loses the connection, what was asked of it is asked again: whatever writes may be done twice.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, Self, TypeVar
 
-from sqlalchemy import func, select, update
+from sqlalchemy import select
 
 from bulkshare.ledger import pruning, runs
+from bulkshare.ledger.dialects import execute_many
+from bulkshare.ledger.file import FileStore
+from bulkshare.ledger.insisting import insist, lasting
 from bulkshare.ledger.labels import keep_labels, read_labels
 from bulkshare.ledger.names import Names
 from bulkshare.ledger.pairs import (
     DESCRIBE,
     MARK_LISTED,
     SETTLE,
-    all_wants,
     batches,
     described_row,
     enqueue,
-    execute_many,
     pending,
     read_outcomes,
+    select_backlog,
     select_outcomes,
+    select_undescribed,
+    settle_all,
     settled_row,
     texts_of,
     texts_of_blocks,
 )
-from bulkshare.ledger.schema import PAIRS
-from bulkshare.ledger.store import Store
+from bulkshare.ledger.place import place_of
+from bulkshare.ledger.schema import LONGEST_TEXT, PAIRS
 from bulkshare.ledger.telemetry import add_telemetry, read_telemetry
-from bulkshare.ledger.values import RESULT_CODES, WANTS, pack_time
+from bulkshare.ledger.values import WANTS
 from bulkshare.model import Account, Backlog, Job, Outcome, Result, Run, RunState, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import Connection
 
+    from bulkshare.ledger.store import PlanLock, Store
     from bulkshare.model import Block, Member, Telemetry
 
 ENQUEUED_AT_ONCE = 20_000  # pairs in one transaction: others get to write in between
 READ_AT_ONCE = 5_000  # rows
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 
 class SqlLedger:
-    """A ledger in an SQLite file; see `ports.Ledger` for what the methods promise."""
+    """A ledger in a file or on a database server; see `ports.Ledger` for what the methods promise."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._names = Names()
-        self.path = store.path
 
     @classmethod
     def open(cls, where: str, *, create: bool = True) -> Self:
-        """Open the ledger at a path or an sqlite URL, and make it where there is none. Raises `LedgerError`."""
-        return cls(Store(where, create=create))
+        """Open the ledger at a path or URL, and make it where there is none. Raises `LedgerError`."""
+        place = place_of(where)
+        if isinstance(place, Path):
+            return cls(FileStore(place, create=create))
+        from bulkshare.ledger.server import ServerStore  # noqa: PLC0415  most have a file
+
+        return cls(ServerStore(place, create=create))
 
     def close(self) -> None:
-        """Close the file."""
+        """Close it."""
         self._store.close()
+
+    def lock_of(self, plan: str) -> PlanLock:
+        """Return the lock that keeps runs of a plan apart; `RunLock` is its face."""
+        return self._store.lock_of(plan)
 
     # --- runs ----------------------------------------------------------------------------------------------------
 
@@ -73,31 +93,35 @@ class SqlLedger:
         key_suffix: str = "",
     ) -> Run:
         """See `ports.Ledger`."""
-        with self._store.writing() as connection:
-            self._names.forget()  # somebody may have pruned while no run was at work here
-            return runs.add(
-                connection,
-                plan=plan,
-                fingerprint=fingerprint,
-                account=account,
-                now=now,
-                settings=settings or Settings(),
-                key_suffix=key_suffix,
-            )
+
+        def add(again: bool) -> Run:  # noqa: FBT001  what `insist` says
+            with self._store.writing() as connection:
+                self._names.forget()  # somebody may have pruned while no run was at work here
+                return runs.add(
+                    connection,
+                    plan=plan,
+                    fingerprint=fingerprint,
+                    account=account,
+                    now=now,
+                    settings=settings or Settings(),
+                    key_suffix=key_suffix,
+                    again=again,
+                )
+
+        return insist(add)
 
     def unfinished(self, *, plan: str, fingerprint: str, account: Account) -> Run | None:
         """See `ports.Ledger`."""
-        with self._store.reading() as connection:
-            run = runs.newest_at(connection, plan=plan, account=account)
+        run = self._read(runs.newest_at, plan=plan, account=account)
         if run is None or run.state is RunState.FINISHED or run.fingerprint != fingerprint:
             return None
         return run
 
     def newest_run(self, plan: str | None = None) -> Run | None:
         """Return the newest run, of a plan or of all."""
-        with self._store.reading() as connection:
-            return next(iter(runs.newest_runs(connection, plan=plan, limit=1)), None)
+        return next(iter(self.runs(plan=plan, limit=1)), None)
 
+    @lasting
     def reopen(self, run_id: int, settings: Settings | None = None) -> Run:
         """See `ports.Ledger`."""
         with self._store.writing() as connection:
@@ -106,24 +130,28 @@ class SqlLedger:
 
     def finish(self, run_id: int, *, now: datetime, requests: int, retries: int, seconds: float) -> Run:
         """See `ports.Ledger`."""
-        with self._store.writing() as connection:
-            return runs.set_to_rest(connection, run_id, now=now, requests=requests, retries=retries, seconds=seconds)
+
+        def rest(again: bool) -> Run:  # noqa: FBT001  what `insist` says
+            with self._store.writing() as connection:
+                return runs.set_to_rest(
+                    connection, run_id, now=now, requests=requests, retries=retries, seconds=seconds, again=again
+                )
+
+        return insist(rest)
 
     def runs(self, *, limit: int | None = None, plan: str | None = None) -> list[Run]:
         """See `ports.Ledger`. With `plan`, only its runs."""
-        with self._store.reading() as connection:
-            return runs.newest_runs(connection, plan=plan, limit=limit)
+        return self._read(runs.newest_runs, plan=plan, limit=limit)
 
     def last_enqueued(self, *, plan: str, account: Account) -> Run | None:
         """See `ports.Ledger`."""
-        with self._store.reading() as connection:
-            return runs.newest_at(connection, plan=plan, account=account, enqueued=True)
+        return self._read(runs.newest_at, plan=plan, account=account, enqueued=True)
 
     def run_before(self, run: Run) -> Run | None:
         """See `ports.Ledger`."""
-        with self._store.reading() as connection:
-            return runs.newest_at(connection, plan=run.plan, account=run.account, enqueued=True, before=run.id)
+        return self._read(runs.newest_at, plan=run.plan, account=run.account, enqueued=True, before=run.id)
 
+    @lasting
     def prune(self, run_ids: Sequence[int], *, names_unless_after: int | None) -> bool:
         """See `ports.Ledger`. A transaction for each run: others get to write in between."""
         for run_id in run_ids:
@@ -141,10 +169,7 @@ class SqlLedger:
 
     def find_run(self, key: str | None = None) -> Run | None:
         """See `ports.Ledger`. Raises `UsageError` where several runs begin with `key`."""
-        if key is None:
-            return self.newest_run()
-        with self._store.reading() as connection:
-            return runs.find(connection, key)
+        return self.newest_run() if key is None else self._read(runs.find, key)
 
     # --- the work list -------------------------------------------------------------------------------------------
 
@@ -153,33 +178,32 @@ class SqlLedger:
 
         A pending pair that wanted something else wants what it is given here; that it is LISTED stays.
         """
-        added = 0
-        for batch in batches(blocks, ENQUEUED_AT_ONCE):
-            with self._store.writing() as connection:
-                numbers = self._names.numbers(connection, texts_of_blocks(batch))
-                added += enqueue(connection, run_id, batch, numbers)
-            self._names.remember(numbers)
+        return sum(self._enqueue(run_id, batch) for batch in batches(blocks, ENQUEUED_AT_ONCE))
+
+    @lasting
+    def _enqueue(self, run_id: int, batch: list[Block]) -> int:
+        with self._store.writing() as connection:
+            numbers = self._names.numbers(connection, texts_of_blocks(batch))
+            added = enqueue(connection, run_id, batch, numbers)
+        self._names.remember(numbers)
         return added
 
+    @lasting
     def mark_enqueued(self, run_id: int) -> None:
         """See `ports.Ledger`."""
         with self._store.writing() as connection:
             runs.mark_enqueued(connection, run_id)
 
+    @lasting
     def pending_images(self, run_id: int, *, after: str | None, limit: int, gone: bool | None = None) -> list[Backlog]:
         """See `ports.Ledger`."""
-        query = (
-            select(PAIRS.c.image, func.count(), all_wants())
-            .where(*pending(run_id, gone))
-            .group_by(PAIRS.c.image)
-            .order_by(PAIRS.c.image)
-            .limit(limit)
-        )
         with self._store.reading() as connection:
-            rows = connection.execute(query.where(PAIRS.c.image > self._number(connection, after))).all()
+            query = select_backlog(run_id, gone, after=self._number(connection, after), images=limit)
+            rows = connection.execute(query).all()
             texts = self._names.texts(connection, [row[0] for row in rows])
             return [Backlog(texts[image], count, WANTS[want]) for image, count, want in rows]
 
+    @lasting
     def pending_jobs(
         self, run_id: int, image_id: str, *, after: str | None, limit: int, gone: bool | None = None
     ) -> list[Job]:
@@ -191,6 +215,7 @@ class SqlLedger:
             texts = self._names.texts(connection, [row[0] for row in rows])
             return [Job(image_id, texts[member], WANTS[want]) for member, want in rows]
 
+    @lasting
     def is_pending(self, run_id: int, image_id: str, member_id: str) -> bool:
         """See `ports.Ledger`."""
         with self._store.reading() as connection:
@@ -198,6 +223,7 @@ class SqlLedger:
             this = *pending(run_id, None), PAIRS.c.image == image, PAIRS.c.member == member
             return connection.scalar(select(PAIRS.c.member).where(*this)) is not None
 
+    @lasting
     def mark_listed(self, run_id: int, image_id: str, member_ids: Sequence[str]) -> None:
         """See `ports.Ledger`."""
         if not member_ids:
@@ -210,6 +236,7 @@ class SqlLedger:
 
     # --- the record ----------------------------------------------------------------------------------------------
 
+    @lasting
     def settle(self, run_id: int, outcomes: Sequence[Outcome]) -> None:
         """See `ports.Ledger`. What a pair wants stays as it was enqueued, whatever the outcome's `want`."""
         if not outcomes:
@@ -219,41 +246,32 @@ class SqlLedger:
             execute_many(connection, SETTLE, [settled_row(run_id, outcome, numbers) for outcome in outcomes])
         self._names.remember(numbers)
 
+    @lasting
     def settle_rest(
         self, run_id: int, image_id: str, *, result: Result, reason: str, now: datetime, gone: bool | None = None
     ) -> int:
         """See `ports.Ledger`."""
         with self._store.writing() as connection:
+            reason = reason[:LONGEST_TEXT]
             numbers = self._names.numbers(connection, {reason} - {""})
-            settled = connection.execute(
-                update(PAIRS)
-                .where(*pending(run_id, gone), PAIRS.c.image == self._number(connection, image_id))
-                .values(result=RESULT_CODES[result], reason=numbers.get(reason), attempts=0, settled_at=pack_time(now))
-            )
-            count = settled.rowcount
+            rest = *pending(run_id, gone), PAIRS.c.image == self._number(connection, image_id)
+            count = connection.execute(settle_all(rest, result, numbers.get(reason), now)).rowcount
         self._names.remember(numbers)
         return count
 
+    @lasting
     def undescribed(self, run_id: int, *, after: str | None, limit: int) -> list[tuple[str, list[str]]]:
         """See `ports.Ledger`."""
-        already = PAIRS.c.result == RESULT_CODES[Result.ALREADY]
-        pairs = select(PAIRS.c.image, PAIRS.c.member).where(PAIRS.c.run_id == run_id, already, PAIRS.c.status.is_(None))
         found: dict[str, list[str]] = {}
         with self._store.reading() as connection:
-            images = (
-                pairs.with_only_columns(PAIRS.c.image)
-                .where(PAIRS.c.image > self._number(connection, after))
-                .group_by(PAIRS.c.image)
-                .order_by(PAIRS.c.image)
-                .limit(limit)
-            )
-            query = pairs.where(PAIRS.c.image.in_(images)).order_by(PAIRS.c.image, PAIRS.c.member)
+            query = select_undescribed(run_id, after=self._number(connection, after), images=limit)
             rows = connection.execute(query).all()
             texts = self._names.texts(connection, {number for row in rows for number in row})
         for image, member in rows:
             found.setdefault(texts[image], []).append(texts[member])
         return list(found.items())
 
+    @lasting
     def describe(self, run_id: int, members: Sequence[Member]) -> None:
         """See `ports.Ledger`."""
         if not members:
@@ -265,19 +283,20 @@ class SqlLedger:
 
     def totals(self, run_id: int) -> dict[Result, int]:
         """See `ports.Ledger`."""
-        with self._store.reading() as connection:
-            return runs.count_pairs(connection, run_id)
+        return self._read(runs.count_pairs, run_id)
 
     def outcomes(self, run_id: int, *, results: frozenset[Result] | None = None) -> Iterator[Outcome]:
         """See `ports.Ledger`. Reads a snapshot, a few thousand rows at a time."""
-        query = select_outcomes(run_id, results)
+        query = select_outcomes(run_id, results).limit(READ_AT_ONCE)
+        last = {"image": 0, "member": 0}
         with self._store.reading() as connection:
-            rows = connection.execution_options(yield_per=READ_AT_ONCE).execute(query)
-            for part in rows.partitions():
-                yield from read_outcomes(connection, part, self._names)
+            while rows := connection.execute(query, last).all():
+                yield from read_outcomes(connection, rows, self._names)
+                last = {"image": rows[-1].image, "member": rows[-1].member}
 
     # --- beside the pairs ----------------------------------------------------------------------------------------
 
+    @lasting
     def record_telemetry(self, run_id: int, telemetry: Telemetry) -> None:
         """See `ports.Ledger`."""
         with self._store.writing() as connection:
@@ -285,9 +304,9 @@ class SqlLedger:
 
     def telemetry(self, run_id: int) -> list[Telemetry]:
         """See `ports.Ledger`."""
-        with self._store.reading() as connection:
-            return read_telemetry(connection, run_id)
+        return self._read(read_telemetry, run_id)
 
+    @lasting
     def label(self, labels: Mapping[str, str]) -> None:
         """See `ports.Ledger`."""
         if labels:
@@ -296,8 +315,12 @@ class SqlLedger:
 
     def labels(self, run_id: int) -> dict[str, str]:
         """See `ports.Ledger`."""
+        return self._read(read_labels, run_id)
+
+    @lasting
+    def _read(self, ask: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         with self._store.reading() as connection:
-            return read_labels(connection, run_id)
+            return ask(connection, *args, **kwargs)
 
     def _number(self, connection: Connection, text: str | None) -> int:
         """Return the number of a name, or 0, which comes before all and is nobody's."""

@@ -17,7 +17,7 @@ from bulkshare.app.voice import SilentVoice
 from bulkshare.errors import InterruptedRunError, LockHeldError, PlanError
 from bulkshare.ledger import RunLock, SqlLedger
 from bulkshare.plan import load_plan
-from tests.ledgers import begin, finish
+from tests.ledgers import begin, finish, path_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,7 +43,7 @@ def ledger(place: Path) -> Iterator[SqlLedger]:
 @pytest.fixture
 def holder(ledger: SqlLedger) -> Iterator[subprocess.Popen[str]]:
     """Return a process that holds the lock of plan nightly."""
-    command = [sys.executable, "-c", HOLD, str(ledger.path), "nightly"]
+    command = [sys.executable, "-c", HOLD, str(path_of(ledger)), "nightly"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline().startswith("nightly-")

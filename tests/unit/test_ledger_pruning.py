@@ -10,7 +10,7 @@ from sqlalchemy import event
 
 from bulkshare.ledger import SqlLedger
 from bulkshare.model import Block, Result, Telemetry
-from tests.ledgers import NOW, begin, finish, outcome
+from tests.ledgers import NOW, begin, finish, outcome, store_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -67,7 +67,7 @@ def before(ledger: SqlLedger, beginning: str, number: int, action: Callable[[], 
         if seen == number and statement.startswith(beginning):
             action()
 
-    event.listen(ledger._store._engine, "before_cursor_execute", listen)
+    event.listen(store_of(ledger)._engine, "before_cursor_execute", listen)
 
 
 def test_a_run_begun_after_the_look_keeps_all_texts(handles: tuple[SqlLedger, SqlLedger]) -> None:

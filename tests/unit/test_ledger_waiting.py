@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bulkshare.errors import LedgerError
-from bulkshare.ledger import SqlLedger, names, store
+from bulkshare.ledger import SqlLedger, file, names
 from bulkshare.model import Block, Result
 from tests.ledgers import begin, finish, outcome
 
@@ -36,7 +36,7 @@ def test_a_commit_waits_for_the_disk(place: Path) -> None:
 
 def test_a_writer_that_does_not_end_is_told(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the time is over, the message says that another process writes; the next try works."""
-    monkeypatch.setattr(store, "BUSY_SECONDS", 0.01)
+    monkeypatch.setattr(file, "BUSY_SECONDS", 0.01)
     ledger = SqlLedger.open(str(place))
     with closing(sqlite3.connect(place, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -66,7 +66,7 @@ def test_a_new_ledger_waits_for_others_who_make_it(place: Path, monkeypatch: pyt
 
 def test_a_new_ledger_does_not_wait_for_ever(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the time is over, the message is that of any other wait."""
-    monkeypatch.setattr(store, "BUSY_SECONDS", 0.0)
+    monkeypatch.setattr(file, "BUSY_SECONDS", 0.0)
     with closing(sqlite3.connect(place, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(LedgerError, match="another process has been writing"):

@@ -73,7 +73,7 @@ def place(tmp_path: Path) -> str:
     ledger.settle(old.id, [ledgers.outcome("image", "member")])
     ledgers.finish(ledger, old.id)
     ledger.close()
-    return str(ledger.path)
+    return str(ledgers.path_of(ledger))
 
 
 def keys_left(place: str) -> list[str]:
