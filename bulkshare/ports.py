@@ -75,7 +75,8 @@ class Directory(Protocol):
 class Ledger(Protocol):
     """The work list and the record. Blocking; called from one thread at a time. Every method that writes commits.
 
-    Every method raises `LedgerError` when the store can't be read or written.
+    Every method raises `LedgerError` when the store can't be read or written. Texts have no NUL in them; reasons come
+    back with at most 640 characters.
     """
 
     def begin(

@@ -6,19 +6,23 @@ still one set, while the other workers run the rest; `--dist=loadgroup` in pypro
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
 
+from tests.databases import SERVERS, Missing
 from tests.outside import Outside
 from tests.realcloud.cloud import RealCloud
 from tests.realcloud.workshop import Workshop, open_workshop
 from tests.shell import Shell
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from tests.databases import DatabaseServer
 
 # The machine's speed is no property of the code.
 hypothesis.settings.register_profile("bulkshare", deadline=None)
@@ -69,6 +73,28 @@ def real_cloud(workshop: Workshop, outside: Outside, tmp_path_factory: pytest.Te
     """Run a real Keystone and a real Glance for the session."""
     with RealCloud(workshop, tmp_path_factory.mktemp("realcloud"), environ=outside.without_foreign()) as cloud:
         yield cloud
+
+
+@pytest.fixture(scope="session")
+def database_server(outside: Outside) -> Iterator[Callable[[str], DatabaseServer]]:
+    """Return a function that starts a database server, by its name in `databases.SERVERS`, or returns the one at work.
+
+    Tests that call it belong to the xdist group "databases", so that there is one of each.
+    """
+    servers: dict[str, DatabaseServer] = {}
+    with ExitStack() as stack:
+
+        def start(name: str) -> DatabaseServer:
+            if name not in servers:
+                try:
+                    servers[name] = stack.enter_context(SERVERS[name]())
+                except Missing as missing:
+                    if outside.environ.get("CI"):
+                        pytest.fail(str(missing))
+                    pytest.skip(str(missing))
+            return servers[name]
+
+        yield start
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sqlalchemy import create_engine, text
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from bulkshare.errors import LedgerError
@@ -55,10 +55,10 @@ class PostgreSQL:
         return bool(connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": _number(name)}))
 
     @classmethod
-    def may_pass(cls, cause: BaseException) -> bool:
+    def may_pass(cls, error: DBAPIError) -> bool:
         """Tell whether it may help to connect and do it again."""
-        state = getattr(cause, "sqlstate", "")
-        return state is None or (state != "" and state.startswith(cls.passing))
+        state = getattr(error.orig, "sqlstate", None)
+        return state.startswith(cls.passing) if state else isinstance(error, OperationalError | InterfaceError)
 
 
 class MariaDB:
@@ -87,9 +87,9 @@ class MariaDB:
         return bool(connection.scalar(question, {"name": name}) == 1)
 
     @classmethod
-    def may_pass(cls, cause: BaseException) -> bool:
+    def may_pass(cls, error: DBAPIError) -> bool:
         """Tell whether it may help to connect and do it again."""
-        return bool(cause.args) and cause.args[0] in cls.passing
+        return error.orig is not None and error.orig.args[:1] != () and error.orig.args[0] in cls.passing
 
 
 class ServerStore(Store):
@@ -165,7 +165,7 @@ class ServerStore(Store):
             yield
         except SQLAlchemyError as error:
             cause = getattr(error, "orig", None) or error
-            lost = isinstance(error, DBAPIError) and (error.connection_invalidated or self._kind.may_pass(cause))
+            lost = isinstance(error, DBAPIError) and (error.connection_invalidated or self._kind.may_pass(error))
             said = clean(str(cause.args[-1] if cause.args else cause))
             raise (ConnectionLostError if lost else LedgerError)(
                 f"can't {what} the ledger {self.where}: {said}"

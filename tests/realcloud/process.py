@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
 READY_SECONDS = 60.0
@@ -62,16 +62,23 @@ class Server:
 
     def wait_ready(self, path: str) -> None:
         """Wait for any answer to GET `path`. Raises `RuntimeError` with its last output when it ends instead."""
+        self._wait(lambda: self._answers(path))
+
+    def _wait(self, ready: Callable[[], bool]) -> None:
         deadline = time.monotonic() + READY_SECONDS
-        while not self._answers(path):
+        while not ready():
             if self._process is None or self._process.poll() is not None or time.monotonic() > deadline:
                 tail = self._output.read_text("utf-8", "replace")[-4000:]
                 raise RuntimeError(f"no answer from port {self._port}; logs are in {self._output.parent}:\n{tail}")
             time.sleep(0.05)
 
-    def stop(self) -> None:
+    def wait_connectable(self) -> None:
+        """Wait until its port takes a connection. Raises `RuntimeError` with its last output when it ends instead."""
+        self._wait(self._is_connectable)
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         """End it in good order: what is in flight is answered. Does nothing when it isn't running."""
-        self._end(signal.SIGTERM)
+        self._end(how)
 
     def kill(self) -> None:
         """End it at once."""
@@ -82,12 +89,19 @@ class Server:
         if process is None:
             return
         with process:  # closes the pipe and reaps the process
-            if process.poll() is None and how is signal.SIGTERM:
-                process.terminate()
+            if process.poll() is None and how is not signal.SIGKILL:
+                process.send_signal(how)
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(GRACE_SECONDS)
             with suppress(ProcessLookupError):  # all have ended by themselves
                 os.killpg(process.pid, signal.SIGKILL)
+
+    def _is_connectable(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self._port), READY_SECONDS).close()
+        except OSError:
+            return False
+        return True
 
     def _answers(self, path: str) -> bool:
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=READY_SECONDS)

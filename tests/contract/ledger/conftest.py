@@ -7,17 +7,21 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bulkshare.ledger import SqlLedger
+from tests.databases import SHARED_DATABASES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from tests.databases import DatabaseServer
 
-@pytest.fixture(params=["sqlite"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+
+@pytest.fixture(params=["sqlite", *SHARED_DATABASES])
+def place(request: pytest.FixtureRequest, tmp_path: Path, database_server: Callable[[str], DatabaseServer]) -> str:
     """Return where a new ledger is to be: a path or a URL."""
-    assert request.param == "sqlite"
-    return str(tmp_path / "ledger.db")
+    if request.param == "sqlite":
+        return str(tmp_path / "ledger.db")
+    return database_server(request.param).new_database()
 
 
 @pytest.fixture

@@ -1,0 +1,209 @@
+"""Database servers for tests: the machine's PostgreSQL and MariaDB, each on a loopback port, as an ordinary user."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Self
+
+import psycopg
+import pymysql
+import pytest
+from psycopg import sql
+from sqlalchemy.engine import URL
+
+from tests.realcloud.process import Server, free_port
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+USER, PASSWORD = "alice", "s3cret/:@ of alice"  # a password that has to be quoted in a URL
+ENVIRON = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LC_ALL": "C"}
+# Where Debian keeps what it does not put on the PATH.
+DIRECTORIES = ("/usr/sbin", *map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)))
+
+
+class Missing(Exception):  # noqa: N818  no error: such a server is not installed
+    """The machine does not have this server."""
+
+
+class DatabaseServer(ABC):
+    """A server with its data in a directory of its own, as a context manager."""
+
+    driver: ClassVar[str]
+    programs: ClassVar[tuple[str, ...]]
+    account: ClassVar[str]  # whom Debian made for it: it refuses to run as root
+    stops_at: ClassVar[signal.Signals]
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self._numbers = itertools.count(1)
+        found = [
+            shutil.which(name, path=os.pathsep.join((os.environ.get("PATH", ""), *DIRECTORIES)))
+            for name in self.programs
+        ]
+        if None in found:
+            raise Missing(f"no {self.programs[0]}: install {self.driver.partition('+')[0]}'s server")
+        self._paths = [str(path) for path in found]
+
+    def __enter__(self) -> Self:
+        self.directory = Path(tempfile.mkdtemp(prefix="bulkshare-db-"))  # short, and that account gets there
+        try:
+            if os.geteuid() == 0:
+                user = pwd.getpwnam(self.account)
+                os.chown(self.directory, user.pw_uid, user.pw_gid)
+            subprocess.run(
+                self._as_ordinary_user(self._to_make()),
+                env=ENVIRON,
+                cwd=self.directory,
+                check=True,
+                capture_output=True,
+            )
+            output = self.directory / "log"
+            self.server = Server(
+                self._as_ordinary_user(self._to_serve()), environ=ENVIRON, port=self.port, output=output
+            )
+            self.start()
+            self._make_user()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if hasattr(self, "server"):
+            self.server.kill()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def start(self) -> None:
+        """Start it and wait until it takes connections."""
+        self.server.start()
+        self.server.wait_connectable()
+
+    def stop(self) -> None:
+        """End it in good order, without waiting for who is connected."""
+        self.server.stop(self.stops_at)
+
+    def new_database(self) -> str:
+        """Make an empty database and return its URL, as users give it."""
+        name = f"ledger_{next(self._numbers)}"
+        self._make_database(name)
+        url = URL.create(self.driver, USER, PASSWORD, "127.0.0.1", self.port, name)
+        return url.render_as_string(hide_password=False)
+
+    def _as_ordinary_user(self, command: list[str]) -> list[str]:
+        if os.geteuid() != 0:
+            return command
+        return ["setpriv", f"--reuid={self.account}", f"--regid={self.account}", "--clear-groups", *command]
+
+    @abstractmethod
+    def _to_make(self) -> list[str]: ...
+
+    @abstractmethod
+    def _to_serve(self) -> list[str]: ...
+
+    @abstractmethod
+    def _make_user(self) -> None: ...
+
+    @abstractmethod
+    def _make_database(self, name: str) -> None: ...
+
+
+class PostgreSQLServer(DatabaseServer):
+    """PostgreSQL, with passwords (SCRAM)."""
+
+    driver = "postgresql+psycopg"
+    programs = ("initdb", "postgres")
+    account = "postgres"
+    stops_at = signal.SIGINT
+
+    def _to_make(self) -> list[str]:
+        words = self.directory / "password"
+        words.write_text(PASSWORD)
+        words.chmod(0o644)
+        return [
+            self._paths[0],
+            "-D",
+            "data",
+            "-U",
+            USER,
+            "-A",
+            "scram-sha-256",
+            "--pwfile",
+            str(words),
+            "-E",
+            "UTF8",
+            "--no-sync",
+        ]
+
+    def _to_serve(self) -> list[str]:
+        options = [f"-p{self.port}", "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-F"]
+        return [self._paths[1], "-D", "data", *options]
+
+    def _make_user(self) -> None:
+        """It was made with the data."""
+
+    def _make_database(self, name: str) -> None:
+        with psycopg.connect(
+            host="127.0.0.1", port=self.port, user=USER, password=PASSWORD, dbname="postgres", autocommit=True
+        ) as connection:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+
+
+class MariaDBServer(DatabaseServer):
+    """MariaDB, as it is by itself but for the durability that no test needs."""
+
+    driver = "mysql+pymysql"
+    programs = ("mariadb-install-db", "mariadbd")
+    account = "mysql"
+    stops_at = signal.SIGTERM
+
+    def _to_make(self) -> list[str]:
+        return [
+            self._paths[0],
+            "--no-defaults",
+            f"--datadir={self.directory / 'data'}",
+            "--auth-root-authentication-method=normal",
+            "--skip-test-db",
+            "--skip-name-resolve",
+        ]
+
+    def _to_serve(self) -> list[str]:
+        return [
+            self._paths[1],
+            "--no-defaults",
+            f"--datadir={self.directory / 'data'}",
+            f"--port={self.port}",
+            "--bind-address=127.0.0.1",
+            f"--socket={self.directory / 'socket'}",
+            f"--pid-file={self.directory / 'pid'}",
+            "--skip-name-resolve",
+            "--innodb-flush-log-at-trx-commit=0",
+        ]
+
+    def _make_user(self) -> None:
+        self._execute("CREATE USER %s@'%%' IDENTIFIED BY %s", USER, PASSWORD)
+
+    def _make_database(self, name: str) -> None:
+        self._execute(f"CREATE DATABASE {name}")
+        self._execute(f"GRANT ALL ON {name}.* TO %s@'%%'", USER)
+
+    def _execute(self, statement: str, *values: str) -> None:
+        with (
+            pymysql.connect(host="127.0.0.1", port=self.port, user="root") as connection,
+            connection.cursor() as cursor,
+        ):
+            cursor.execute(statement, values or None)
+
+
+SERVERS: dict[str, type[DatabaseServer]] = {"postgresql": PostgreSQLServer, "mariadb": MariaDBServer}
+SHARED_DATABASES = [pytest.param(name, marks=pytest.mark.xdist_group("databases")) for name in SERVERS]
