@@ -138,10 +138,16 @@ class _Listener(SilentVoice):
 
     @contextmanager
     def following(
-        self, tracker: Tracker, *others: object, allowed_rate: float, pace: Callable[[], str], label: str = ""
+        self,
+        tracker: Tracker,
+        *others: object,
+        allowed_rate: float,
+        pace: Callable[[], str],
+        details: Callable[[], list[str]] = list,
+        label: str = "",
     ) -> Iterator[Observers]:
         """Tell after everything that changes the count."""
-        del allowed_rate, pace, label
+        del allowed_rate, pace, details, label
         teller = (_Teller(tracker, self._cloud, self._on_progress),) if self._on_progress is not None else ()
         yield Observers(tracker, *others, *teller)
 

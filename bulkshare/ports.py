@@ -72,39 +72,8 @@ class Directory(Protocol):
         ...
 
 
-class Ledger(Protocol):
-    """The work list and the record. Blocking; called from one thread at a time. Every method that writes commits.
-
-    Every method raises `LedgerError` when the store can't be read or written. Texts have no NUL in them; reasons come
-    back with at most 640 characters.
-    """
-
-    def begin(
-        self,
-        *,
-        plan: str,
-        fingerprint: str,
-        account: Account,
-        now: datetime,
-        settings: Settings | None = None,
-        key_suffix: str = "",
-    ) -> Run:
-        """Write down a new run in state RUNNING, of this process and host, and return it.
-
-        Its key is made of the plan, the time and, for one of several clouds, `key_suffix`.
-        """
-        ...
-
-    def unfinished(self, *, plan: str, fingerprint: str, account: Account) -> Run | None:
-        """Return the newest run of `plan` at this endpoint and for this project, if it is of this fingerprint, too.
-
-        None where it is FINISHED.
-        """
-        ...
-
-    def reopen(self, run_id: int, settings: Settings | None = None) -> Run:
-        """Set an unfinished run to RUNNING again, of this process and host, with other settings where given."""
-        ...
+class WorkList(Protocol):
+    """What an engine uses of a ledger: the pairs that are pending, and the record of what became of them."""
 
     def enqueue(self, run_id: int, blocks: Iterable[Block]) -> int:
         """Insert the blocks' pairs as pending unless they are there; return how many are new.
@@ -160,6 +129,41 @@ class Ledger(Protocol):
 
     def totals(self, run_id: int) -> dict[Result, int]:
         """Count the run's pairs by result; every result is a key."""
+        ...
+
+
+class Ledger(WorkList, Protocol):
+    """The work list and the record. Blocking; called from one thread at a time. Every method that writes commits.
+
+    Every method raises `LedgerError` when the store can't be read or written. Texts have no NUL in them; reasons come
+    back with at most 640 characters.
+    """
+
+    def begin(
+        self,
+        *,
+        plan: str,
+        fingerprint: str,
+        account: Account,
+        now: datetime,
+        settings: Settings | None = None,
+        key_suffix: str = "",
+    ) -> Run:
+        """Write down a new run in state RUNNING, of this process and host, and return it.
+
+        Its key is made of the plan, the time and, for one of several clouds, `key_suffix`.
+        """
+        ...
+
+    def unfinished(self, *, plan: str, fingerprint: str, account: Account) -> Run | None:
+        """Return the newest run of `plan` at this endpoint and for this project, if it is of this fingerprint, too.
+
+        None where it is FINISHED.
+        """
+        ...
+
+    def reopen(self, run_id: int, settings: Settings | None = None) -> Run:
+        """Set an unfinished run to RUNNING again, of this process and host, with other settings where given."""
         ...
 
     def finish(self, run_id: int, *, now: datetime, requests: int, retries: int, seconds: float) -> Run:

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import anyio
-from keystoneauth1.identity.v3 import Password
 
 from bulkshare.app.places import utc_now
 from bulkshare.errors import UsageError
-from bulkshare.identity import CloudEntry, CloudIdentity, Identified
+from bulkshare.identity import CloudIdentity, Identified, Parcel
 from bulkshare.pacing import Breaker, Paced
 from bulkshare.transport import HttpTransport
 
@@ -38,15 +37,17 @@ class Line:
 
 
 @asynccontextmanager
-async def sign_in(settings: Settings, plan: Plan | None = None) -> AsyncIterator[CloudIdentity]:
-    """Log in to a run's cloud, or to a sandbox that has the plan's images.
+async def sign_in(
+    settings: Settings, plan: Plan | None = None, *, identity: CloudIdentity | None = None
+) -> AsyncIterator[CloudIdentity]:
+    """Log in to a run's cloud, or to a sandbox that has the plan's images; as `identity` where that is given.
 
     Raises `UsageError`, `CredentialsRefusedError` or `EndpointRefusedError`.
     """
     async with AsyncExitStack() as stack:
-        if settings.sandbox and plan is not None:
+        if identity is None and settings.sandbox and plan is not None:
             identity = await stack.enter_async_context(_sandbox_of(plan))
-        else:
+        elif identity is None:
             identity = CloudIdentity.from_config(cloud=settings.cloud, region=settings.region)
         await identity.token()
         yield identity
@@ -85,12 +86,13 @@ async def _sandbox_of(plan: Plan) -> AsyncIterator[CloudIdentity]:
     projects = {item: None for items in lists for item in items if isinstance(item, str)}
     async with Sandbox(Cloud.example(images, projects, member_quota=UNLIMITED)) as sandbox:
         admin, project = sandbox.cloud.admin, sandbox.cloud.admin_project
-        plugin = Password(
-            auth_url=sandbox.auth_url,
-            username=admin.name,
-            password=admin.password,
-            user_domain_name="Default",
-            project_name=project.name,
-            project_domain_name="Default",
-        )
-        yield CloudIdentity(CloudEntry(name="sandbox", auth_type="password", auth_url=sandbox.auth_url, plugin=plugin))
+        auth = {
+            "auth_url": sandbox.auth_url,
+            "username": admin.name,
+            "password": admin.password,
+            "user_domain_name": "Default",
+            "project_name": project.name,
+            "project_domain_name": "Default",
+        }
+        parcel = Parcel({"name": "sandbox", "auth_type": "v3password", "auth_url": sandbox.auth_url, "auth": auth})
+        yield CloudIdentity(parcel.unpack())

@@ -12,6 +12,7 @@ import anyio.to_thread
 from bulkshare.app.causes import causes_in
 from bulkshare.app.clouds import open_line, sign_in
 from bulkshare.app.finding import find_run
+from bulkshare.app.fleets import fleet_for, open_fleets
 from bulkshare.app.locking import locked
 from bulkshare.app.parts import Part
 from bulkshare.app.places import open_ledger
@@ -23,6 +24,7 @@ from bulkshare.report import Summary
 if TYPE_CHECKING:
     import signal
 
+    from bulkshare.app.fleets import FleetRequest, Fleets
     from bulkshare.app.voice import Voice
     from bulkshare.app.work import Stops
     from bulkshare.ledger import SqlLedger
@@ -42,6 +44,7 @@ class ResumeRequest:
     os_cloud: str | None = None
     wait_lock_seconds: float = 0.0
     effort: Effort = field(default_factory=Effort)
+    fleet: FleetRequest | None = None
 
 
 async def resume_runs(request: ResumeRequest, voice: Voice, *, signals: tuple[signal.Signals, ...] = ()) -> list[Part]:
@@ -59,9 +62,10 @@ async def resume_runs(request: ResumeRequest, voice: Voice, *, signals: tuple[si
         for run in runs:
             _check_resumable(run, ledger)
         parts = [Part(run.settings.cloud) for run in runs]
+        fleets = await stack.enter_async_context(open_fleets(request.fleet))
         async with stopping_at(signals) as stops, anyio.create_task_group() as sites:
             for run, part in zip(runs, parts, strict=True):
-                sites.start_soon(_resume, run, part, request, voice, stops)
+                sites.start_soon(_resume, run, part, request, voice, stops, fleets)
     return parts
 
 
@@ -78,7 +82,9 @@ def _unfinished(ledger: SqlLedger, found: Run, request: ResumeRequest) -> list[R
     return [run for run in newest if run.state is not RunState.FINISHED]
 
 
-async def _resume(run: Run, part: Part, request: ResumeRequest, voice: Voice, stops: Stops) -> None:
+async def _resume(
+    run: Run, part: Part, request: ResumeRequest, voice: Voice, stops: Stops, fleets: Fleets | None
+) -> None:
     settings = replace(run.settings, limits=request.effort.limits(run.settings.limits))
     if request.os_cloud is not None:
         settings = replace(settings, cloud=request.os_cloud)
@@ -91,20 +97,22 @@ async def _resume(run: Run, part: Part, request: ResumeRequest, voice: Voice, st
                 with open_ledger(request.ledger, create=False) as ledger:
                     reopened = await anyio.to_thread.run_sync(ledger.reopen, run.id, settings)
                     told = voice.acting_as(identity.account, "continuing", f"run {run.key}", plan=run.plan, run=run.key)
-                    ending = await work_on(
-                        reopened,
-                        ledger,
-                        identity.account,
-                        line,
-                        told,
-                        settings=settings,
-                        effort=request.effort,
-                        errand=Errand(
-                            go_on=f"`bulkshare resume {run.key}` goes on where it was",
-                            prune_limit=1.0,  # who is still to be removed has passed the limit of the run
-                        ),
-                        stops=stops,
-                    )
+                    async with fleet_for(fleets, reopened, settings, identity, told, request.effort) as fleet:
+                        ending = await work_on(
+                            reopened,
+                            ledger,
+                            identity.account,
+                            line,
+                            told,
+                            settings=settings,
+                            effort=request.effort,
+                            errand=Errand(
+                                go_on=f"`bulkshare resume {run.key}` goes on where it was",
+                                prune_limit=1.0,  # who is still to be removed has passed the limit of the run
+                            ),
+                            stops=stops,
+                            fleet=fleet,
+                        )
                     part.ended(ending)
     except BulkshareError as error:
         part.error = error

@@ -11,6 +11,7 @@ import anyio
 import anyio.to_thread
 
 from bulkshare.app.filling import fill
+from bulkshare.app.fleets import fleet_for, open_fleets
 from bulkshare.app.locking import locked
 from bulkshare.app.looking import look
 from bulkshare.app.parts import Part
@@ -27,6 +28,7 @@ from bulkshare.report import NOT_AS_PLANNED, Summary
 if TYPE_CHECKING:
     import signal
 
+    from bulkshare.app.fleets import FleetRequest, Fleets
     from bulkshare.app.looking import Look
     from bulkshare.app.saved import SavedPart
     from bulkshare.app.sites import Site
@@ -56,6 +58,7 @@ class RunRequest:
     wait_lock_seconds: float = 0.0
     effort: Effort = field(default_factory=Effort)
     expected: tuple[SavedPart, ...] | None = None
+    fleet: FleetRequest | None = None
 
 
 async def run_plan(request: RunRequest, voice: Voice, *, signals: tuple[signal.Signals, ...] = ()) -> list[Part]:
@@ -72,10 +75,11 @@ async def run_plan(request: RunRequest, voice: Voice, *, signals: tuple[signal.S
             ledger = await anyio.to_thread.run_sync(stack.enter_context, opening)
             lock = locked(ledger, request.plan.name, voice, wait_seconds=request.wait_lock_seconds, signals=signals)
             await stack.enter_async_context(lock)
+        fleets = await stack.enter_async_context(open_fleets(None if request.dry_run else request.fleet))
         async with stopping_at(signals) as stops:
 
             async def share(site: Site) -> None:
-                await _share(request, site, parts.setdefault(site.cloud, Part(site.cloud)), stops)
+                await _share(request, site, parts.setdefault(site.cloud, Part(site.cloud)), stops, fleets)
 
             errors = await on_each_cloud(
                 request.plan,
@@ -93,7 +97,7 @@ async def run_plan(request: RunRequest, voice: Voice, *, signals: tuple[signal.S
     return [parts[cloud] for cloud in errors]
 
 
-async def _share(request: RunRequest, site: Site, part: Part, stops: Stops) -> None:
+async def _share(request: RunRequest, site: Site, part: Part, stops: Stops, fleets: Fleets | None) -> None:
     part.account = site.account
     plan, voice = site.prepared.plan, site.voice
     todo = await anyio.to_thread.run_sync(_left, request, plan, site.account) if request.retry_failed else plan
@@ -108,7 +112,7 @@ async def _share(request: RunRequest, site: Site, part: Part, stops: Stops) -> N
         part.ended(seen.ending)
         part.changes, part.todo, part.labels = seen.changes, seen.todo, seen.labels
         return
-    await _work(request, todo, site, part, stops)
+    await _work(request, todo, site, part, stops, fleets)
 
 
 async def _approve(request: RunRequest, site: Site) -> None:
@@ -130,15 +134,19 @@ async def _look(request: RunRequest, plan: Plan, site: Site, stops: Stops) -> Lo
     return await look(plan, site, told, effort=request.effort, stops=stops, prune_limit=_prune_limit(request))
 
 
-async def _work(request: RunRequest, todo: Plan, site: Site, part: Part, stops: Stops) -> None:
+async def _work(request: RunRequest, todo: Plan, site: Site, part: Part, stops: Stops, fleets: Fleets | None) -> None:
     began = anyio.current_time()
-    with open_ledger(request.ledger, create=True) as ledger:
+    async with AsyncExitStack() as stack:
+        ledger = stack.enter_context(open_ledger(request.ledger, create=True))
         run, continued = await anyio.to_thread.run_sync(_begin, ledger, todo, site, request)
         doing = "continuing" if continued else "starting"
         voice = site.voice.acting_as(site.account, doing, f"run {run.key}", plan=run.plan, run=run.key)
         await anyio.to_thread.run_sync(fill, ledger, run.id, todo, site.prepared)
         if not any(orders.prune for orders in site.prepared.orders.values()):
             ledger.mark_enqueued(run.id)  # else the engine does, once it knows who is to be removed
+        fleet = await stack.enter_async_context(
+            fleet_for(fleets, run, site.settings, site.identity, voice, request.effort)
+        )
         ending = await work_on(
             run,
             ledger,
@@ -156,6 +164,7 @@ async def _work(request: RunRequest, todo: Plan, site: Site, part: Part, stops: 
                 label=site.label,
             ),
             stops=stops,
+            fleet=fleet,
         )
         part.ended(ending)
     if request.verify and part.error is None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from bulkshare.app.preparing import Prepared
     from bulkshare.app.voice import Voice
     from bulkshare.app.work import Effort
+    from bulkshare.identity import CloudIdentity
     from bulkshare.model import Account, Plan, Problem
 
 
@@ -34,10 +35,15 @@ class Site:
     cloud: str | None
     label: str
     settings: Settings
-    account: Account
+    identity: CloudIdentity
     line: Line
     prepared: Prepared
     voice: Voice
+
+    @property
+    def account(self) -> Account:
+        """As whom and where the run acts."""
+        return self.identity.account
 
 
 async def on_each_cloud(
@@ -78,7 +84,7 @@ async def on_each_cloud(
                     )
                     waiting.close()
                     label = cloud or "" if len(plan.clouds) > 1 else ""
-                    site = Site(cloud, label, settings, identity.account, line, prepared, voice)
+                    site = Site(cloud, label, settings, identity, line, prepared, voice)
                     if approve is not None:
                         await approve(site)
                     arrived = True

@@ -36,11 +36,18 @@ class Voice(Protocol):
         ...
 
     def following(
-        self, tracker: Tracker, *others: object, allowed_rate: float, pace: Callable[[], str], label: str = ""
+        self,
+        tracker: Tracker,
+        *others: object,
+        allowed_rate: float,
+        pace: Callable[[], str],
+        details: Callable[[], list[str]] = list,
+        label: str = "",
     ) -> AbstractContextManager[Observers]:
         """Follow the work on one cloud while the context lasts; `others` are told, too.
 
-        `label` tells the clouds apart where there are several.
+        `pace` tells the state of the pace in a few words, `details` in lines; `label` tells the clouds apart where
+        there are several.
         """
         ...
 
@@ -70,10 +77,16 @@ class SilentVoice:
 
     @contextmanager
     def following(
-        self, tracker: Tracker, *others: object, allowed_rate: float, pace: Callable[[], str], label: str = ""
+        self,
+        tracker: Tracker,
+        *others: object,
+        allowed_rate: float,
+        pace: Callable[[], str],
+        details: Callable[[], list[str]] = list,
+        label: str = "",
     ) -> Iterator[Observers]:
         """Let the observers be told."""
-        del allowed_rate, pace, label
+        del allowed_rate, pace, details, label
         yield Observers(tracker, *others)
 
     def ended(self, summary: Summary) -> None:

@@ -18,6 +18,7 @@ from bulkshare.app.causes import causes_in
 from bulkshare.app.places import utc_now
 from bulkshare.engine import Engine, Preflight
 from bulkshare.errors import BulkshareError, InterruptedRunError, LedgerError, StoppedEarlyError
+from bulkshare.fleet import Crew
 from bulkshare.model import Result
 from bulkshare.progress import Tracker
 from bulkshare.report import Summary
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from bulkshare.app.clouds import Line
     from bulkshare.app.voice import Voice
+    from bulkshare.fleet import Fleet
     from bulkshare.ledger import SqlLedger
     from bulkshare.model import Account, Image, Limits, Orders, Run, Settings, Telemetry
 
@@ -166,17 +168,22 @@ async def work_on(
     errand: Errand,
     stops: Stops,
     observers: tuple[object, ...] = (),
+    fleet: Fleet | None = None,
 ) -> Ending:
-    """Settle the pending pairs of a run as far as it goes, and write down how it ended. Raises `LedgerError`."""
+    """Settle the pending pairs of a run as far as it goes, and write down how it ended. Raises `LedgerError`.
+
+    With a fleet its workers send the pairs, and this process asks, decides and records.
+    """
     began, sent_before = time.monotonic(), line.paced.sent
     tracker = Tracker(run.plan, await anyio.to_thread.run_sync(ledger.totals, run.id), time.monotonic)
-    meter = Meter(utc_now(), time.monotonic, lambda: line.paced.allowed)
+    meter = Meter(utc_now(), time.monotonic, lambda: (fleet and fleet.allowed) or line.paced.allowed)
     with voice.following(
         tracker,
         meter,
         *observers,
         allowed_rate=settings.limits.rate,
-        pace=line.paced.state,
+        pace=lambda: (fleet and fleet.pace()) or line.paced.state(),
+        details=fleet.details if fleet else list,
         label=errand.label,
     ) as observer:
         engine = Engine(
@@ -196,12 +203,15 @@ async def work_on(
             orders=errand.orders,
             images=errand.images,
             prune_limit=errand.prune_limit,
+            senders=None if fleet is None else partial(Crew, fleet),
         )
         stops.add(engine)
         error = await _work(engine, effort, errand)
-    seconds, requests = time.monotonic() - began, line.paced.sent - sent_before
+    seconds, requests, retries = time.monotonic() - began, line.paced.sent - sent_before, engine.retries
+    if fleet is not None:
+        requests, retries = requests + fleet.requests, retries + fleet.retries
     run = await anyio.to_thread.run_sync(
-        partial(ledger.finish, run.id, now=utc_now(), requests=requests, retries=engine.retries, seconds=seconds)
+        partial(ledger.finish, run.id, now=utc_now(), requests=requests, retries=retries, seconds=seconds)
     )
     telemetry = meter.telemetry()
     await anyio.to_thread.run_sync(ledger.record_telemetry, run.id, telemetry)
@@ -209,7 +219,7 @@ async def work_on(
         early = engine.stopped_because
         error = StoppedEarlyError(f"{early}; {errand.go_on}") if early else _interrupted(errand)
     summary = Summary(
-        run.key, run.plan, run.totals, requests, engine.retries, seconds, causes_in(ledger, run.id), account.cloud
+        run.key, run.plan, run.totals, requests, retries, seconds, causes_in(ledger, run.id), account.cloud
     )
     if errand.write:
         voice.ended(summary)

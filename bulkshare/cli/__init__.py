@@ -14,6 +14,7 @@ from bulkshare import __version__
 from bulkshare.cli.options import (
     AS_JSON,
     EXIT_CODES,
+    FLEET,
     LEDGER,
     LIMITS,
     OS_CLOUD,
@@ -99,6 +100,7 @@ def schema() -> None:
     type=click.Path(dir_okay=False, path_type=Path),
     help="A file for Prometheus' textfile collector, written at the end.",
 )
+@FLEET
 @OUTPUT
 @click.pass_context
 def run(ctx: click.Context, /, **options: Any) -> None:
@@ -140,6 +142,7 @@ def diff(ctx: click.Context, /, **options: Any) -> None:
 @click.option("--os-cloud", metavar="NAME", help="The clouds.yaml entry to use. Default: the one the run had.")
 @LIMITS
 @STOPS
+@FLEET
 @OUTPUT
 @click.pass_context
 def resume(ctx: click.Context, /, **options: Any) -> None:

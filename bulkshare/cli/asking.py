@@ -6,6 +6,7 @@ import math
 import signal
 from dataclasses import dataclass
 
+from bulkshare.app.fleets import FleetRequest
 from bulkshare.app.work import Effort
 from bulkshare.cli.output import Voice
 
@@ -26,6 +27,8 @@ class CloudOptions:
     failures: str | None = None
     deadline: float = math.inf
     give_up_after: float = 15 * 60.0
+    fleet: str | None = None
+    fleet_credentials: str = "own"
 
     @property
     def effort(self) -> Effort:
@@ -37,6 +40,13 @@ class CloudOptions:
             deadline_seconds=self.deadline,
             give_up_after_seconds=self.give_up_after,
         )
+
+    @property
+    def fleet_request(self) -> FleetRequest | None:
+        """Which fleet is to send; None for no other than this process."""
+        if self.fleet is None:
+            return None
+        return FleetRequest(address=self.fleet, pass_credentials=self.fleet_credentials == "pass")
 
     def voice(self) -> Voice:
         """Return what speaks as the options say."""

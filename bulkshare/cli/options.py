@@ -113,6 +113,22 @@ LIMITS = together(
         "--rate", type=click.FloatRange(0.001, 1e6), metavar="R", help="Requests a second. Default: the plan's."
     ),
 )
+FLEET = together(
+    click.option(
+        "--fleet",
+        envvar="BULKSHARE_FLEET",
+        metavar="ADDRESS",
+        show_envvar=True,
+        help="Let the workers of a Dask scheduler send: tls://host:8786, or local:4 for four on this machine.",
+    ),
+    click.option(
+        "--fleet-credentials",
+        type=click.Choice(["own", "pass"]),
+        default="own",
+        show_default=True,
+        help="Each worker has its own clouds.yaml, or gets our credentials, which needs tls://.",
+    ),
+)
 STOPS = together(
     click.option(
         "--max-failures", "failures", metavar="N|P%", type=Share(), help="Stop when more pairs are refused or fail."

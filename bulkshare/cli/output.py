@@ -146,10 +146,11 @@ class Voice:
         *others: object,
         allowed_rate: float,
         pace: Callable[[], str],
+        details: Callable[[], list[str]] = list,
         label: str = "",
     ) -> Iterator[Observers]:
         """Show or log what goes on while the context lasts; `others` are told, too."""
-        view = View(tracker, allowed_rate, pace, label)
+        view = View(tracker, allowed_rate, pace, details, label)
         log = (DetailedLog if self._verbose else Log)(tracker, self._introduced, time.monotonic, pace)
         if self._display is None:
             yield Observers(tracker, log, *others)

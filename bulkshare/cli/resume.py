@@ -28,6 +28,7 @@ def resume_command(options: ResumeOptions) -> int:
         os_cloud=options.os_cloud,
         wait_lock_seconds=options.wait_lock,
         effort=options.effort,
+        fleet=options.fleet_request,
     )
     voice = options.voice()
     return conclude(run_async(partial(resume_runs, request, voice, signals=STOP_SIGNALS)), voice)

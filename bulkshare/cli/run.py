@@ -101,6 +101,7 @@ def run_command(options: RunOptions) -> int:
             wait_lock_seconds=options.wait_lock,
             effort=options.effort,
             expected=None if saved is None else saved.parts,
+            fleet=options.fleet_request,
         )
         name = request.plan.name
         voice = options.voice()

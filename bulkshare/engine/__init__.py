@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import anyio
 
@@ -19,23 +19,53 @@ from bulkshare.engine.caller import Caller
 from bulkshare.engine.describing import describe
 from bulkshare.engine.inspecting import Inspecting
 from bulkshare.engine.opening import Opening
-from bulkshare.engine.recorder import Recorder
+from bulkshare.engine.recorder import Recorder, Rest
 from bulkshare.engine.sharing import Sharing
 from bulkshare.engine.survey import Survey
 from bulkshare.errors import BulkshareError, LedgerError
 
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Container, Iterator, Mapping
     from datetime import datetime
 
     from bulkshare.model import Account, Image, Limits, Orders, RetryPolicy
-    from bulkshare.ports import Ledger, Observer, Transport
+    from bulkshare.ports import Observer, Transport, WorkList
 
-__all__ = ["Engine", "Preflight"]
+__all__ = ["Caller", "Engine", "Preflight", "Recorder", "Rest", "Sender"]
 
 PRUNE_LIMIT = 0.1  # of an image's members: a mistyped plan costs no more
 GRACE_SECONDS = 10.0  # how long requests in flight may take to end after a stop
+
+
+class Sender(Protocol):
+    """Sends the pairs that are pending, to be shared or removed, until all are settled or a stop comes."""
+
+    async def settle_pending(self, trusted: Container[str]) -> None:
+        """Work through the ledger's pending pairs; images in `trusted` need not show first that they take members."""
+        ...
+
+    def wake_all(self) -> None:
+        """Look again whether there is something to do: a stop may have come."""
+        ...
+
+
+class Senders(Protocol):
+    """Makes a `Sender` that tells `bad_luck` of every pair that is rejected or failed; `gone` is as for `Sharing`."""
+
+    def __call__(
+        self,
+        caller: Caller,
+        recorder: Recorder,
+        limits: Limits,
+        clock: Callable[[], float],
+        wall: Callable[[], datetime],
+        bad_luck: Callable[[], None],
+        *,
+        gone: bool,
+    ) -> Sender:
+        """Return one."""
+        ...
 
 
 class Preflight(Enum):
@@ -55,7 +85,8 @@ class Engine:
     for one at a time. `clock` is monotonic, in seconds; `wall` gives aware UTC times for the record; `jitter` gives
     uniform numbers in [0, 1). `stopping` is set when the engine begins to stop, for those who wait on its behalf.
     `answered_at` tells when the endpoint last answered, on `clock`: until it has answered somebody, no pair fails. With
-    more than `max_failures` pairs rejected or failed, the engine stops.
+    more than `max_failures` pairs rejected or failed, the engine stops. Images in `trusted` are known to take members;
+    `senders` makes those who send the pairs, which may have others do it.
     """
 
     def __init__(
@@ -63,7 +94,7 @@ class Engine:
         *,
         run_id: int,
         transport: Transport,
-        ledger: Ledger,
+        ledger: WorkList,
         observer: Observer,
         limits: Limits,
         policy: RetryPolicy,
@@ -78,6 +109,8 @@ class Engine:
         account: Account | None = None,
         prune_limit: float = PRUNE_LIMIT,
         ledger_turn: anyio.CapacityLimiter | None = None,
+        trusted: Collection[str] = (),
+        senders: Senders | None = None,
     ) -> None:
         self._stopping = anyio.Event() if stopping is None else stopping
         self._failures_left = max_failures
@@ -110,10 +143,11 @@ class Engine:
         self._opening = Opening(self._caller, self._recorder, limits)
         # One after the other: what is removed makes room for what is added.
         self._removing, self._sharing = (
-            Sharing(self._caller, self._recorder, limits, clock, wall, self._count_failure, gone=gone)
+            (senders or Sharing)(self._caller, self._recorder, limits, clock, wall, self._count_failure, gone=gone)
             for gone in (True, False)
         )
         self._all_enqueued = False
+        self._trusted = trusted
 
     @property
     def retries(self) -> int:
@@ -205,7 +239,7 @@ class Engine:
         await self._recorder.flush()
         await self._removing.settle_pending(trusted=())
         await self._recorder.flush()
-        await self._sharing.settle_pending(trusted=listed)
+        await self._sharing.settle_pending(trusted={*listed, *self._trusted})
         await self._recorder.flush()
         await describe(self._caller, self._recorder, self._limits)
 

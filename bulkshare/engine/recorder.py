@@ -13,13 +13,13 @@ from bulkshare.errors import LedgerError
 from bulkshare.model import Outcome, Result
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
     from datetime import datetime
     from types import TracebackType
     from typing import Self
 
     from bulkshare.model import Backlog, Block, Job, Member
-    from bulkshare.ports import Ledger, Observer
+    from bulkshare.ports import Observer, WorkList
 
 GROUP = 512  # outcomes in one commit; larger groups gain nothing measurable
 GROUP_WAIT_SECONDS = 0.05  # how long the first outcome of a group waits for company
@@ -65,7 +65,7 @@ class Recorder:
     def __init__(
         self,
         run_id: int,
-        ledger: Ledger,
+        ledger: WorkList,
         observer: Observer,
         wall: Callable[[], datetime],
         turn: anyio.CapacityLimiter,
@@ -117,7 +117,7 @@ class Recorder:
         """Call a ledger's method in a thread, in turn with the writer."""
         return await anyio.to_thread.run_sync(function, *args, limiter=self._turn)
 
-    async def pending_images(self, *, gone: bool | None = None) -> AsyncIterator[Backlog]:
+    async def pending_images(self, *, gone: bool | None = None) -> AsyncGenerator[Backlog]:
         """Yield the images with pending pairs; `gone` as in `ports.Ledger`."""
         after: str | None = None
         read = partial(self._ledger.pending_images, self._run_id, limit=IMAGES_PAGE, gone=gone)

@@ -3,11 +3,13 @@
 `entry` reads what the user configured from the files that `files` finds and checks. `keystone` logs in, for another
 project with what `rescope` makes, and `trouble` explains why that failed; `patience` says for how long to try again.
 `tokens` keeps one scope's token, `catalog` finds the image endpoint, `cloud` is the identity the engine sees,
-`identified` puts its tokens on requests. `directory` finds projects with `reader`. Knows no images.
+`identified` puts its tokens on requests, `parcel` makes an entry ready to be sent. `directory` finds projects with
+`reader`. Knows no images.
 """
 
 from bulkshare.identity.cloud import CloudIdentity
 from bulkshare.identity.entry import CloudEntry
 from bulkshare.identity.identified import Identified
+from bulkshare.identity.parcel import Parcel, pack
 
-__all__ = ["CloudEntry", "CloudIdentity", "Identified"]
+__all__ = ["CloudEntry", "CloudIdentity", "Identified", "Parcel", "pack"]

@@ -70,6 +70,11 @@ class CloudIdentity:
         return cls(read_entry(cloud, region))
 
     @property
+    def entry(self) -> CloudEntry:
+        """What is configured about the cloud."""
+        return self._entry
+
+    @property
     def account(self) -> Account:
         """As whom and where the run acts. Raises RuntimeError before the first log-in."""
         if self._account is None:

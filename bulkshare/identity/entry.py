@@ -27,7 +27,7 @@ from bulkshare.identity.files import find_files, require_readable
 from bulkshare.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from keystoneauth1.plugin import BaseAuthPlugin
     from openstack.config.cloud_region import CloudRegion
@@ -65,12 +65,13 @@ TRUE_WORDS = frozenset({"true", "yes", "on", "1", ""})
 
 @dataclass(frozen=True, slots=True)
 class CloudEntry:
-    """What is configured about one cloud. `plugin` holds the credentials, `secrets` are their secret strings."""
+    """What is configured about one cloud. `plugin` and `auth` hold the credentials, `secrets` their secret strings."""
 
     name: str
     auth_type: str
     auth_url: str
     plugin: BaseAuthPlugin = field(repr=False)
+    auth: Mapping[str, Any] = field(default_factory=dict, repr=False)  # what the plugin was made of
     secrets: tuple[str, ...] = field(default=(), repr=False)
     region: str = ""  # "" where none is named
     interface: str | list[str] = "public"
@@ -197,6 +198,7 @@ def _understand(name: str, region: str | None, cloud: CloudRegion) -> CloudEntry
         auth_type=auth_type,
         auth_url=_checked_auth_url(name, str(config["auth"].get("auth_url") or "")),
         plugin=plugin,
+        auth=dict(config["auth"]),
         secrets=tuple(str(value) for name, value in config["auth"].items() if value and SECRET.search(name)),
         region=region or cloud.get_region_name("image") or "",
         interface=cloud.get_interface("image") or "public",

@@ -5,6 +5,7 @@ Knows what an answer says about the endpoint as a whole; knows nothing of pairs.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Breaker", "Gcra", "Paced", "Window"]
 
 THROTTLED_PAUSE_SECONDS = 1.0  # how long all requests wait after a "too fast" that does not say how long
+LEASE_POLL_SECONDS = 0.05  # how often those who wait look whether a lease that has ended was renewed
 TROUBLE = frozenset({Kind.TRANSIENT, Kind.THROTTLED, Kind.LOST})
 MAYBE_TROUBLE = frozenset({400, 408, 429})  # beside 5xx; of all others it is known without a look at the body
 PROBE_PATH = "/v2/images?limit=1"  # cheap, and harmless to repeat
@@ -61,6 +63,8 @@ class Paced:
         self._probing = anyio.Lock(fast_acquire=True)
         self._waiting: deque[anyio.Event] = deque()
         self._in_flight = 0
+        self._lease_ends = math.inf
+        self.cooling_until = -math.inf  # on the clock: until when the endpoint has asked us to send nothing
         self.sent = 0  # requests let through, those that an outer layer repeats and probes included
 
     @property
@@ -72,6 +76,21 @@ class Paced:
     def answered_at(self) -> float:
         """When the endpoint last gave an answer that is one, on the clock."""
         return self._breaker.answered_at
+
+    def lease(self, limits: Limits, until: float) -> None:
+        """Hold to these limits from now on, which are a share of a fleet's; send nothing after `until` on the clock.
+
+        Each lease takes the place of the one before.
+        """
+        self._gcra.change(limits.rate)
+        self._window.limit(limits.concurrency)
+        self._lease_ends = until
+        self._give_places()
+
+    def cool_down(self, seconds: float) -> None:
+        """Send nothing for so long, and begin anew then: somebody was told that the requests come too fast."""
+        self._gcra.pause(self._clock() + seconds)
+        self._window.restart()
 
     def state(self) -> str:
         """Describe the pace in a few words. May be called from any thread: a display has one of its own."""
@@ -123,13 +142,18 @@ class Paced:
 
     async def _stopped_while_waiting(self) -> bool:
         """Wait for the rate's turn; return whether the run was stopped meanwhile."""
-        if self._turn.locked() or self._gcra.earliest() > self._clock():
+        if self._turn.locked() or self._wait_seconds() > 0:
             async with self._turn:
-                while (wait := self._gcra.earliest() - self._clock()) > 0 and not self._stopping.is_set():
+                while (wait := self._wait_seconds()) > 0 and not self._stopping.is_set():
                     with anyio.move_on_after(wait):
                         await self._stopping.wait()
                 return self._take_turn()
         return self._take_turn()
+
+    def _wait_seconds(self) -> float:
+        """Return how long to wait at least before the next request may leave."""
+        now = self._clock()
+        return LEASE_POLL_SECONDS if now >= self._lease_ends else self._gcra.earliest() - now
 
     def _take_turn(self) -> bool:
         """Let a request leave, unless the run was stopped; return whether it was."""
@@ -163,8 +187,8 @@ class Paced:
         self._window.troubled(sent_at, now)
         if verdict.kind is Kind.THROTTLED:
             pause = THROTTLED_PAUSE_SECONDS if verdict.retry_after is None else verdict.retry_after
-            self._gcra.pause(now + pause)
-            self._window.restart()
+            self.cooling_until = max(self.cooling_until, now + pause)
+            self.cool_down(pause)
         self._breaker.troubled(now)
         if self._breaker.gave_up(now):
             raise StoppedEarlyError("the endpoint has not answered for too long")

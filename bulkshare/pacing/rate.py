@@ -36,6 +36,16 @@ class Gcra:
         self._due = on_time + 1.0 / self.per_second
         self._left.append(now)
 
+    def change(self, per_second: float) -> None:
+        """Go on at another rate; what has left still counts."""
+        if per_second == self.per_second:
+            return
+        if self._left:
+            self._due = max(self._due, self._left[-1] + 1.0 / per_second)
+        self.per_second = per_second
+        self._left = deque(self._left, maxlen=min(max(int(per_second), 1), LONGEST_LOG))
+        self._window_seconds = (self._left.maxlen or 1) / per_second
+
     def pause(self, until: float) -> None:
         """Let no request leave before `until`."""
         self._due = max(self._due, until)

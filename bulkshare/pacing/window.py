@@ -25,6 +25,13 @@ class Window:
         """How many requests may be in flight now."""
         return int(self._size)
 
+    def limit(self, most: int) -> None:
+        """Let at most `most` be in flight from now on; a larger limit is grown into as any."""
+        self._most = float(most)
+        self._size = min(self._size, self._most)
+        if self._decreased_at == float("-inf"):
+            self._slow_start_below = self._most
+
     def succeeded(self, in_flight: int) -> None:
         """Learn from an answer; `in_flight` is how many there were with it. A window that is not used does not grow."""
         if in_flight >= self.size:

@@ -30,13 +30,14 @@ ALWAYS_SHOWN = frozenset({Result.SHARED, Result.ALREADY})
 class View:
     """What there is to see of a run on one cloud, for a display or a log.
 
-    `pace` tells the state of the pace in a few words; `label` tells the clouds apart where there are several;
-    `bound` is on each line of the log.
+    `pace` tells the state of the pace in a few words, `details` more of it in lines; `label` tells the clouds apart
+    where there are several; `bound` is on each line of the log.
     """
 
     tracker: Tracker
     allowed_rate: float
     pace: Callable[[], str] = str
+    details: Callable[[], list[str]] = list
     label: str = ""
     bound: Mapping[str, str] = field(default_factory=dict)
 
@@ -103,7 +104,13 @@ class Display:
                 total=max(view.tracker.planned, 1),
                 left="" if left is None else f"{clock_face(left)} left",
             )
-        return Group(self._bar, *(_line(view) for _, view in views))
+        return Group(self._bar, *(line for _, view in views for line in _lines(view)))
+
+
+def _lines(view: View) -> Iterator[Text]:
+    yield _line(view)
+    for detail in view.details():
+        yield Text(f"    {detail}", style="dim", no_wrap=True, overflow="ellipsis")
 
 
 def _line(view: View) -> Text:

@@ -1,0 +1,146 @@
+"""What a fleet's workers do when they are asked: the functions that a coordinator calls on them."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+import threading
+import time
+import traceback
+from functools import wraps
+from typing import TYPE_CHECKING, TypeVar
+
+from bulkshare import __version__
+from bulkshare.app.clouds import open_line, sign_in
+from bulkshare.app.places import utc_now
+from bulkshare.errors import BulkshareError, UsageError
+from bulkshare.fleet import Joined, Station
+from bulkshare.fleet.cluster import AwayError
+from bulkshare.identity import CloudIdentity
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from bulkshare.fleet import Grant, Muster, Order, Report, Returned
+    from bulkshare.model import Account
+
+M = TypeVar("M")
+T = TypeVar("T")
+
+WATCH_SECONDS = 1.0  # between two looks whether somebody still wants a station
+
+
+class FailedThereError(Exception):
+    """A bug showed on a worker; the text is its traceback there."""
+
+
+class Post:
+    """A station, and the task that keeps its way to the endpoint open."""
+
+    def __init__(self, muster: Muster) -> None:
+        self.run = muster.run
+        self._muster = muster
+        self._ready: asyncio.Future[tuple[Station, Account]] = asyncio.get_running_loop().create_future()
+        self._ended = asyncio.Event()
+        self._task = asyncio.create_task(self._keep())
+
+    async def ready(self) -> tuple[Station, Account]:
+        """Return the station once it is logged in, and as whom. Raises what kept it from that."""
+        return await asyncio.shield(self._ready)
+
+    def end(self) -> None:
+        """Let it close; what its engines have in flight gets the time that an engine gives it."""
+        if self._ready.done() and self._ready.exception() is None:
+            self._ready.result()[0].stop()
+        self._ended.set()
+
+    async def _keep(self) -> None:
+        try:
+            await self._stand()
+        except BaseException as error:
+            if not self._ready.done():
+                self._ready.set_exception(error)
+                self._ready.exception()  # whoever asked may have gone
+            if not isinstance(error, Exception):
+                raise
+
+    async def _stand(self) -> None:
+        muster, settings = self._muster, self._muster.settings
+        own = None if muster.credentials is None else CloudIdentity(muster.credentials.unpack())
+        async with (
+            sign_in(settings, identity=own) as identity,
+            open_line(identity, settings.limits, give_up_after_seconds=muster.give_up_after_seconds) as line,
+        ):
+            station = Station(line, settings, clock=time.monotonic, wall=utc_now, jitter=random.random)
+            self._ready.set_result((station, identity.account))
+            while not self._ended.is_set() and not station.forsaken:
+                try:
+                    await asyncio.wait_for(self._ended.wait(), WATCH_SECONDS)
+                except TimeoutError:
+                    continue
+            station.stop()
+            await station.idle()
+
+
+POSTS: dict[str, Post] = {}  # of this process, by engagement
+
+
+def telling_bugs(function: Callable[[M], Awaitable[T]]) -> Callable[[M], Awaitable[T]]:
+    """Let a bug be told from trouble with the connection by who called."""
+
+    @wraps(function)
+    async def told(message: M) -> T:
+        try:
+            return await function(message)
+        except (BulkshareError, AwayError):
+            raise
+        except Exception as bug:
+            raise FailedThereError(traceback.format_exc()) from bug
+
+    return told
+
+
+@telling_bugs
+async def muster(message: Muster) -> Joined:
+    """Take part in a run. Raises what keeps this worker from it."""
+    if message.version != __version__:
+        raise UsageError(f"it has bulkshare {__version__}, and the run is of {message.version}; give all the same")
+    if message.on_this_machine and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for the coordinator, which will tell
+    for engagement, other in list(POSTS.items()):
+        if other.run == message.run and engagement != message.engagement:
+            other.end()  # its coordinator was killed
+            del POSTS[engagement]
+    post = POSTS.get(message.engagement)
+    if post is None:
+        post = POSTS[message.engagement] = Post(message)
+    try:
+        _, account = await post.ready()
+    except BaseException:
+        POSTS.pop(message.engagement, None)
+        raise
+    return Joined(account, time.monotonic())
+
+
+@telling_bugs
+async def exchange(grant: Grant) -> Report:
+    """Take a share of the limits, and tell what happened."""
+    station, _ = await _post(grant.engagement).ready()
+    report = station.take(grant)
+    if grant.end:
+        POSTS.pop(grant.engagement).end()
+    return report
+
+
+@telling_bugs
+async def carry_out(order: Order) -> Returned:
+    """Work on a shard."""
+    station, _ = await _post(order.engagement).ready()
+    return await station.carry_out(order)
+
+
+def _post(engagement: str) -> Post:
+    if engagement not in POSTS:
+        raise AwayError(f"this worker takes no part in {engagement}")
+    return POSTS[engagement]

@@ -1,0 +1,28 @@
+"""Many machines for one run: the coordinator's engine plans and records, and workers' engines send, a shard at a time.
+
+`leases` and `cutting` are arithmetic: who may send how fast, and which pairs go together. `messages` is what the
+coordinator and the workers say to each other. On a worker a `station` runs an engine on a `shard`; on the coordinator
+`tending` keeps the workers (`hands`) and their leases, and a `crew` takes the place of the engine's own senders. `cluster` is the
+one module that knows dask.distributed.
+"""
+
+from bulkshare.fleet.cluster import Cluster, open_cluster
+from bulkshare.fleet.crew import Crew
+from bulkshare.fleet.messages import Grant, Joined, Muster, Order, Report, Returned
+from bulkshare.fleet.station import Station
+from bulkshare.fleet.tending import Fleet, Remote
+
+__all__ = [
+    "Cluster",
+    "Crew",
+    "Fleet",
+    "Grant",
+    "Joined",
+    "Muster",
+    "Order",
+    "Remote",
+    "Report",
+    "Returned",
+    "Station",
+    "open_cluster",
+]

@@ -1,0 +1,159 @@
+"""The workers of a dask.distributed scheduler, and no more of it than is needed: the one module that knows Dask."""
+
+from __future__ import annotations
+
+import logging
+import re
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from bulkshare.errors import BulkshareError, StoppedEarlyError, UsageError
+from bulkshare.text import clean
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from distributed import Client
+
+T = TypeVar("T")
+M = TypeVar("M")
+
+LOCAL = re.compile(r"local:(\d+)")
+MOST_LOCAL = 64  # workers on this machine
+ADDRESS = re.compile(r"(tcp|tls)://[^/\s@]+:\d+")
+CONNECT_SECONDS = 10.0
+
+
+class AwayError(Exception):
+    """A worker can't be reached now, or has gone."""
+
+
+class Cluster:
+    """A scheduler and its workers. `address` is how the user wrote it."""
+
+    def __init__(self, client: Client, address: str) -> None:
+        self._client = client
+        self._comm = client.scheduler_comm
+        self.address = address
+
+    @property
+    def is_local(self) -> bool:
+        """Whether its workers are processes of this machine that end with it."""
+        return LOCAL.fullmatch(self.address) is not None
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether what is said to the workers can't be read on the way."""
+        return self.address.startswith("tls://")
+
+    def require_scheduler(self) -> None:
+        """Raise `StoppedEarlyError` where the connection to the scheduler has ended."""
+        if self._client.status != "running" or self._client.scheduler_comm is not self._comm:
+            raise StoppedEarlyError(f"the fleet's scheduler {self.address} has gone")
+
+    async def workers(self) -> frozenset[str]:
+        """Return the addresses of those who are there now. Raises `AwayError` where the scheduler does not tell."""
+        with _away():
+            scheduler: Any = self._client.scheduler
+            found = await scheduler.identity(n_workers=-1)
+            return frozenset(found["workers"])
+
+    async def ask(self, worker: str, function: Callable[[M], Awaitable[T]], message: M) -> T:
+        """Call a function on a worker at once, whatever else it does. Raises what that raises, and `AwayError`."""
+        with _away():
+            answers: dict[str, T] = await self._client.run(function, message, workers=[worker])
+            return answers[worker]
+
+    async def carry_out(self, worker: str, function: Callable[[M], Awaitable[T]], order: M, name: str) -> T:
+        """Let a worker call a function in its turn; `name` is shown to everybody who sees the scheduler.
+
+        Raises what that raises, and `AwayError`.
+        """
+        with _away():
+            future = self._client.submit(
+                function, order, key=name, workers=[worker], allow_other_workers=False, pure=False, retries=0
+            )
+            try:
+                result: T = await future
+            finally:
+                with suppress(Exception):  # the scheduler may be gone, and the task with it
+                    future.release()  # type: ignore[no-untyped-call]
+            return result
+
+
+@asynccontextmanager
+async def open_cluster(address: str) -> AsyncIterator[Cluster]:
+    """Connect to `tcp://host:port` or `tls://host:port`, or start workers of our own for `local:N`.
+
+    TLS is configured as for all of Dask (`distributed.comm.tls`). Raises `UsageError`.
+    """
+    _check(address)
+    try:
+        from distributed import Client  # noqa: PLC0415  only a fleet needs it, and it takes its time
+    except ModuleNotFoundError as error:
+        raise UsageError(f"--fleet needs the package {error.name}: pip install 'bulkshare[fleet]'") from error
+    _quieten()
+    async with AsyncExitStack() as stack:
+        local = LOCAL.fullmatch(address)
+        try:
+            where = await stack.enter_async_context(_local_scheduler(int(local[1]))) if local else address
+            connecting = Client(where, asynchronous=True, timeout=CONNECT_SECONDS)  # type: ignore[no-untyped-call]
+            client = await stack.enter_async_context(connecting)
+        except (OSError, ValueError, TypeError) as error:
+            raise UsageError(f"--fleet {address}: {clean(str(error) or type(error).__name__)}") from error
+        yield Cluster(client, address)
+
+
+@asynccontextmanager
+async def _local_scheduler(workers: int) -> AsyncIterator[str]:
+    from distributed import LocalCluster  # noqa: PLC0415  as above
+
+    async with LocalCluster(  # type: ignore[no-untyped-call]
+        n_workers=workers,
+        threads_per_worker=1,
+        processes=True,
+        dashboard_address=None,
+        memory_limit=0,  # a worker has a shard in memory, no more
+        silence_logs=logging.CRITICAL,
+        asynchronous=True,
+    ) as cluster:
+        yield cluster.scheduler_address
+
+
+def _check(address: str) -> None:
+    local = LOCAL.fullmatch(address)
+    if (local and 1 <= int(local[1]) <= MOST_LOCAL) or ADDRESS.fullmatch(address):
+        return
+    raise UsageError(
+        f"--fleet {clean(address)!r}: write tls://host:8786 or tcp://host:8786 for a scheduler's address, or local:4 "
+        f"for workers on this machine (at most {MOST_LOCAL})"
+    )
+
+
+def _quieten() -> None:
+    """Let Dask log nothing here: what there is to say of workers, we say ourselves."""
+    for name in ("distributed", "asyncio", "tornado"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+class _away:  # noqa: N801  a context manager reads like a verb
+    """Makes whatever goes wrong between us and a worker an `AwayError`; what our own functions raise passes."""
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        if error is None or isinstance(error, BulkshareError) or not _is_dasks(error):
+            return
+        raise AwayError(clean(f"{type(error).__name__}: {error}")) from error
+
+
+def _is_dasks(error: BaseException) -> bool:
+    """Tell whether an error is about the connection, the worker or the task, and no bug in what was called."""
+    from distributed.client import FutureCancelledError  # noqa: PLC0415  as above
+    from distributed.comm.core import CommClosedError  # noqa: PLC0415
+    from distributed.scheduler import KilledWorker, NoValidWorkerError  # noqa: PLC0415
+
+    # What `run` raises for a worker that is not there any more is a plain ValueError or KeyError of its own.
+    own = isinstance(error, CommClosedError | KilledWorker | NoValidWorkerError | FutureCancelledError | OSError)
+    return own or isinstance(error, KeyError | ValueError | RuntimeError)

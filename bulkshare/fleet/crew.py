@@ -1,0 +1,136 @@
+"""Takes the place of an engine's own senders: cuts shards, hands them to workers, and records what comes back."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+import anyio
+
+from bulkshare.engine import Rest
+from bulkshare.engine.recorder import PAGE
+from bulkshare.fleet.cutting import Cutting
+from bulkshare.model import Result
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Container
+    from datetime import datetime
+
+    from bulkshare.engine import Caller, Recorder
+    from bulkshare.fleet.cutting import Shard
+    from bulkshare.fleet.messages import Returned
+    from bulkshare.fleet.tending import Fleet, Hand
+    from bulkshare.model import Backlog, Limits
+
+SHARD_SECONDS = 5.0  # of work in a shard: what a lost worker costs, and how often the ledger and the display move
+SMALLEST, LARGEST = 20, 1000  # pairs in a shard
+FIRST_LARGEST = 100  # of a worker whose speed is not known
+
+
+class Crew:
+    """An `engine.Sender` that has a fleet do the work."""
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        caller: Caller,
+        recorder: Recorder,
+        limits: Limits,
+        clock: Callable[[], float],
+        wall: Callable[[], datetime],
+        bad_luck: Callable[[], None],
+        *,
+        gone: bool,
+    ) -> None:
+        del limits, clock, wall  # the fleet has its own
+        self._fleet = fleet
+        self._stopping = caller.stopping
+        self._recorder = recorder
+        self._bad_luck = bad_luck
+        self._gone = gone
+        self._cutting = Cutting()
+        self._out = 0  # shards
+        self._trusted: set[str] = set()
+
+    async def settle_pending(self, trusted: Container[str]) -> None:
+        """See `engine.Sender`."""
+        pairs = sum([backlog.pairs async for backlog in self._recorder.pending_images(gone=self._gone)])
+        if not pairs:
+            return
+        self._recorder.observer.phase("removing" if self._gone else "sharing", pairs)
+        async with anyio.create_task_group() as tending:
+            tending.start_soon(self._fleet.tend, self._recorder.observer)
+            await self._deal(trusted)
+            tending.cancel_scope.cancel()
+        await self._fleet.hear_all(self._recorder.observer)
+
+    def wake_all(self) -> None:
+        """See `engine.Sender`."""
+        self._fleet.stop()
+
+    async def _deal(self, trusted: Container[str]) -> None:
+        async with (
+            aclosing(self._recorder.pending_images(gone=self._gone)) as images,
+            anyio.create_task_group() as shards,
+        ):
+            while not self._stopping.is_set():
+                changed = self._fleet.changed
+                await self._read_ahead(images)
+                hand = self._fleet.free_hand()
+                shard = self._cutting.cut(self._size(hand)) if hand is not None else {}
+                if hand is not None and shard:
+                    self._out += 1
+                    hand.outstanding += 1
+                    shards.start_soon(self._hand_out, hand, shard, trusted)
+                elif not self._out and not self._cutting:
+                    return
+                else:
+                    await changed.wait()
+
+    async def _read_ahead(self, images: AsyncGenerator[Backlog]) -> None:
+        """Have as much read as all workers may take now."""
+        wanted = max(self._fleet.places(), 1) * self._size(None)
+        while self._cutting.ready() < wanted and not self._stopping.is_set():
+            lane = self._cutting.hungry(LARGEST)
+            if lane is None:
+                backlog = await anext(images, None)
+                if backlog is None:
+                    return
+                lane = self._cutting.open(backlog.image_id)
+            page = await self._recorder.pending_jobs(lane.image_id, lane.last_member_id, gone=self._gone)
+            self._cutting.add(lane, page, exhausted=len(page) < PAGE)
+
+    def _size(self, hand: Hand | None) -> int:
+        """Return how many pairs a shard is to have: some seconds of work for who gets it."""
+        if hand is None or not hand.speed:
+            return max(SMALLEST, min(FIRST_LARGEST, int(self._fleet.limits.rate * SHARD_SECONDS)))
+        return max(SMALLEST, min(LARGEST, int(hand.speed * SHARD_SECONDS)))
+
+    async def _hand_out(self, hand: Hand, shard: Shard, trusted: Container[str]) -> None:
+        known = frozenset(image_id for image_id in shard if image_id in trusted or image_id in self._trusted)
+        jobs = [job for several in shard.values() for job in several]
+        try:
+            returned = await self._fleet.carry_out(hand, jobs, known)
+            if returned is None:
+                self._cutting.came_back(shard, jobs, {})
+                return
+            await self._record(shard, returned)
+            if returned.error is not None:
+                raise returned.error
+        finally:
+            self._out -= 1
+            self._fleet.tell_changed()
+
+    async def _record(self, shard: Shard, returned: Returned) -> None:
+        done = set()
+        for outcome in returned.outcomes:
+            self._recorder.put(outcome)
+            done.add((outcome.image_id, outcome.member_id))
+            if outcome.result in {Result.REJECTED, Result.FAILED}:
+                self._bad_luck()
+            elif outcome.image_id not in returned.closed:
+                self._trusted.add(outcome.image_id)
+        undone = [job for jobs in shard.values() for job in jobs if (job.image_id, job.member_id) not in done]
+        for image_id, reason in self._cutting.came_back(shard, undone, returned.closed).items():
+            self._recorder.put(Rest(image_id, reason, gone=self._gone))
+        await self._recorder.room()

@@ -1,0 +1,85 @@
+"""What coordinator and workers say to each other: values that pickle. No secret is in a repr, which may be logged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from bulkshare import __version__
+
+if TYPE_CHECKING:
+    from bulkshare.errors import BulkshareError
+    from bulkshare.identity import Parcel
+    from bulkshare.model import Account, Job, Outcome, Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Muster:
+    """Asks a worker to take part in a run, and not to take part in what the same run was before.
+
+    `engagement` is a name that this coordinator has for this run alone. Without `credentials` a worker has its own.
+    """
+
+    engagement: str
+    run: str
+    settings: Settings
+    give_up_after_seconds: float
+    credentials: Parcel | None = field(default=None, repr=False)
+    on_this_machine: bool = False  # its workers get the signals of our terminal
+    version: str = __version__
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """A worker takes part: as whom, and what its clock shows, in seconds."""
+
+    account: Account
+    clock: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """A share of the limits, until `until` on the worker's clock. The worker answers with a `Report`."""
+
+    engagement: str
+    rate: float
+    concurrency: int
+    until: float
+    pause_seconds: float = 0.0  # to send nothing for so long: another worker was told that requests come too fast
+    stop: bool = False  # to send nothing any more, and give back what is done
+    end: bool = False  # the run is over
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What a worker's clock shows, what it has sent in all, and what its engines have told since its last report.
+
+    `cooling_seconds` is for how long the endpoint has asked this worker to send nothing, from now on.
+    """
+
+    clock: float
+    requests: int
+    allowed: int
+    cooling_seconds: float
+    told: list[tuple[str, tuple[Any, ...]]] = field(repr=False)  # an observer's event, and its arguments
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """A shard to work on. `trusted` are those of its images that are known to take members."""
+
+    engagement: str
+    jobs: list[Job] = field(repr=False)
+    trusted: frozenset[str] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Returned:
+    """What became of a shard. What is neither in `outcomes` nor closed was not done.
+
+    `closed` are images that take no members, and why; `error` is what ended the work before its time.
+    """
+
+    outcomes: list[Outcome] = field(repr=False)
+    closed: dict[str, str] = field(repr=False)
+    error: BulkshareError | None = None
