@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
     from bulkshare.engine import Caller, Recorder
     from bulkshare.fleet.cutting import Shard
+    from bulkshare.fleet.hands import Hand
     from bulkshare.fleet.messages import Returned
-    from bulkshare.fleet.tending import Fleet, Hand
+    from bulkshare.fleet.tending import Fleet
     from bulkshare.model import Backlog, Limits
 
 SHARD_SECONDS = 5.0  # of work in a shard: what a lost worker costs, and how often the ledger and the display move

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Self
 
 from bulkshare.sandbox import Cloud, Sandbox
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
+    from bulkshare.sandbox import FaultRule
     from tests.shell import Shell
 
 START_SECONDS = 30
@@ -24,9 +27,11 @@ class ServedSandbox:
     A POST is at work for `latency_seconds` between looking and inserting, whether or not its client still lives.
     """
 
-    def __init__(self, images: int, *, latency_seconds: float) -> None:
+    def __init__(self, images: int, *, latency_seconds: float, faults: Sequence[FaultRule] = ()) -> None:
         self.cloud = Cloud.sample(images, 0, member_quota=UNLIMITED)
         self.held = threading.Event()  # while it is set, nothing below /image is answered
+        self.posted_at: list[float] = []  # when POSTs of members arrived, on the monotonic clock
+        self._faults = faults
         self._latency_seconds = latency_seconds
         self._started: Future[Sandbox] = Future()
         self._end: Future[None] = Future()
@@ -63,6 +68,20 @@ class ServedSandbox:
         shell.write("clouds.yaml", self._started.result().clouds_yaml())
         shell.env["OS_CLIENT_CONFIG_FILE"] = str(shell.directory / "clouds.yaml")
 
+    def most_in(self, seconds: float) -> int:
+        """Return how many POSTs arrived in the fullest window of so many seconds."""
+        most, first = 0, 0
+        for number, at in enumerate(self.posted_at):
+            while at - self.posted_at[first] >= seconds:
+                first += 1
+            most = max(most, number - first + 1)
+        return most
+
+    def _note(self, method: str, target: str, status: int) -> None:
+        del status
+        if method == "POST" and target.endswith("/members"):
+            self.posted_at.append(time.monotonic() - self._latency_seconds)
+
     async def _pause(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
         while self.held.is_set():
@@ -70,7 +89,13 @@ class ServedSandbox:
 
     async def _serve(self) -> None:
         try:
-            async with Sandbox(self.cloud, latency_seconds=self._latency_seconds, sleep=self._pause) as sandbox:
+            async with Sandbox(
+                self.cloud,
+                latency_seconds=self._latency_seconds,
+                sleep=self._pause,
+                faults=self._faults,
+                answered=self._note,
+            ) as sandbox:
                 self._started.set_result(sandbox)
                 await asyncio.wrap_future(self._end)
         except BaseException as error:
