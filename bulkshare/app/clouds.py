@@ -12,7 +12,7 @@ import anyio
 
 from bulkshare.app.places import utc_now
 from bulkshare.errors import UsageError
-from bulkshare.identity import CloudIdentity, Identified, Parcel
+from bulkshare.identity import CloudIdentity, Identified, entry_of
 from bulkshare.pacing import Breaker, Paced
 from bulkshare.transport import HttpTransport
 
@@ -94,5 +94,5 @@ async def _sandbox_of(plan: Plan) -> AsyncIterator[CloudIdentity]:
             "project_name": project.name,
             "project_domain_name": "Default",
         }
-        parcel = Parcel({"name": "sandbox", "auth_type": "v3password", "auth_url": sandbox.auth_url, "auth": auth})
-        yield CloudIdentity(parcel.unpack())
+        said = {"name": "sandbox", "auth_type": "v3password", "auth_url": sandbox.auth_url, "auth": auth}
+        yield CloudIdentity(entry_of(said))

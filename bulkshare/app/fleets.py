@@ -59,11 +59,18 @@ async def fleet_for(
         run=run.key,
         settings=settings,
         give_up_after_seconds=effort.give_up_after_seconds,
-        credentials=pack(identity.entry) if passes else None,
         on_this_machine=cluster.is_local,
     )
-    remote = Remote(stations.muster, stations.exchange, stations.carry_out)
-    fleet = Fleet(cluster, remote, muster, identity.account, clock=time.monotonic, note=voice.note)
+    remote = Remote(stations.greet, stations.muster, stations.exchange, stations.carry_out)
+    fleet = Fleet(
+        cluster,
+        remote,
+        muster,
+        identity.account,
+        credentials=pack(identity.entry) if passes else None,
+        clock=time.monotonic,
+        note=voice.note,
+    )
     try:
         yield fleet
     finally:

@@ -17,7 +17,8 @@ from bulkshare.app.places import utc_now
 from bulkshare.errors import BulkshareError, UsageError
 from bulkshare.fleet import Joined, Station
 from bulkshare.fleet.cluster import AwayError
-from bulkshare.identity import CloudIdentity
+from bulkshare.fleet.sealing import Letterbox
+from bulkshare.identity import CloudIdentity, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 M = TypeVar("M")
 T = TypeVar("T")
 
+LETTERBOX = Letterbox()  # of this process
 WATCH_SECONDS = 1.0  # between two looks whether somebody still wants a station
 
 
@@ -67,7 +69,7 @@ class Post:
 
     async def _stand(self) -> None:
         muster, settings = self._muster, self._muster.settings
-        own = None if muster.credentials is None else CloudIdentity(muster.credentials.unpack())
+        own = None if muster.sealed is None else CloudIdentity(unpack(LETTERBOX.open(muster.sealed)))
         async with (
             sign_in(settings, identity=own) as identity,
             open_line(identity, settings.limits, give_up_after_seconds=muster.give_up_after_seconds) as line,
@@ -102,10 +104,16 @@ def telling_bugs(function: Callable[[M], Awaitable[T]]) -> Callable[[M], Awaitab
 
 
 @telling_bugs
+async def greet(version: str) -> bytes:
+    """Return what credentials for this worker are to be sealed with. Raises `UsageError` for another version."""
+    if version != __version__:
+        raise UsageError(f"it has bulkshare {__version__}, and the run is of {version}; give all the same")
+    return LETTERBOX.slot
+
+
+@telling_bugs
 async def muster(message: Muster) -> Joined:
     """Take part in a run. Raises what keeps this worker from it."""
-    if message.version != __version__:
-        raise UsageError(f"it has bulkshare {__version__}, and the run is of {message.version}; give all the same")
     if message.on_this_machine and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for the coordinator, which will tell
     for engagement, other in list(POSTS.items()):

@@ -5,11 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from bulkshare import __version__
-
 if TYPE_CHECKING:
     from bulkshare.errors import BulkshareError
-    from bulkshare.identity import Parcel
     from bulkshare.model import Account, Job, Outcome, Settings
 
 
@@ -17,16 +14,16 @@ if TYPE_CHECKING:
 class Muster:
     """Asks a worker to take part in a run, and not to take part in what the same run was before.
 
-    `engagement` is a name that this coordinator has for this run alone. Without `credentials` a worker has its own.
+    `engagement` is a name that this coordinator has for this run alone. `sealed` are credentials for this one worker;
+    without them it has its own.
     """
 
     engagement: str
     run: str
     settings: Settings
     give_up_after_seconds: float
-    credentials: Parcel | None = field(default=None, repr=False)
+    sealed: bytes | None = field(default=None, repr=False)
     on_this_machine: bool = False  # its workers get the signals of our terminal
-    version: str = __version__
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,9 +98,11 @@ class Station:
 
     def stop(self) -> None:
         """Send nothing any more, and give what is in flight the time that an engine gives it."""
-        self._way.stopping.set()
+        if self._way.stopping.is_set():
+            return  # to stop an engine a second time is to give it no time
         for engine in self._engines:
             engine.stop()
+        self._way.stopping.set()
 
     async def idle(self) -> None:
         """Wait until no engine is at work."""
@@ -109,6 +111,8 @@ class Station:
     async def carry_out(self, order: Order) -> Returned:
         """Work on a shard, to its end or until a stop comes."""
         ledger = ShardLedger(order.jobs)
+        if self._way.stopping.is_set():
+            return Returned(outcomes=[], closed={})
         engine = Engine(
             run_id=0,
             transport=self._way.transport,
@@ -119,7 +123,6 @@ class Station:
             clock=self._clock,
             wall=self._wall,
             jitter=self._jitter,
-            stopping=self._way.stopping,
             answered_at=lambda: self._way.paced.answered_at,
             trusted=order.trusted,
         )

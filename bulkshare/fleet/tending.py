@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import anyio
 
+from bulkshare import __version__
 from bulkshare.errors import BulkshareError, StoppedEarlyError, UsageError
 from bulkshare.fleet.cluster import AwayError
 from bulkshare.fleet.hands import Hand
 from bulkshare.fleet.leases import LEASE_SECONDS, NOTHING, Leases
 from bulkshare.fleet.messages import Grant, Order
+from bulkshare.fleet.sealing import seal
 from bulkshare.text import counted
 
 if TYPE_CHECKING:
@@ -34,8 +36,9 @@ MOST_SHOWN = 8  # workers in a display
 
 
 class Remote(NamedTuple):
-    """The functions that workers run; each of them takes one message."""
+    """The functions that workers run; each of them takes one message, `greet` the version that all have to have."""
 
+    greet: Callable[[str], Awaitable[bytes]]
     muster: Callable[[Muster], Awaitable[Joined]]
     exchange: Callable[[Grant], Awaitable[Report]]
     carry_out: Callable[[Order], Awaitable[Returned]]
@@ -45,6 +48,7 @@ class Fleet:
     """The workers of a cluster that take part in one run on one cloud. `clock` is monotonic, in seconds.
 
     A worker that acts for another project or at another endpoint than `account` is sent nothing; `note` is told.
+    Workers get `credentials` where there are some, and have their own else.
     """
 
     def __init__(
@@ -54,6 +58,7 @@ class Fleet:
         muster: Muster,
         account: Account,
         *,
+        credentials: str | None,
         clock: Callable[[], float],
         note: Callable[[str], None],
     ) -> None:
@@ -61,6 +66,7 @@ class Fleet:
         self._remote = remote
         self._muster = muster
         self._account = account
+        self._credentials = credentials
         self._clock = clock
         self._note = note
         limits = muster.settings.limits
@@ -236,7 +242,9 @@ class Fleet:
     async def _meet(self, address: str) -> Hand | None:
         try:
             with anyio.fail_after(MUSTER_SECONDS):
-                joined = await self._cluster.ask(address, self._remote.muster, self._muster)
+                slot = await self._cluster.ask(address, self._remote.greet, __version__)
+                sealed = None if self._credentials is None else seal(self._credentials, slot)
+                joined = await self._cluster.ask(address, self._remote.muster, replace(self._muster, sealed=sealed))
             self._require_same(address, joined.account)
         except (AwayError, TimeoutError):
             return None  # while it is there it is asked again

@@ -10,6 +10,6 @@ project with what `rescope` makes, and `trouble` explains why that failed; `pati
 from bulkshare.identity.cloud import CloudIdentity
 from bulkshare.identity.entry import CloudEntry
 from bulkshare.identity.identified import Identified
-from bulkshare.identity.parcel import Parcel, pack
+from bulkshare.identity.parcel import entry_of, pack, unpack
 
-__all__ = ["CloudEntry", "CloudIdentity", "Identified", "Parcel", "pack"]
+__all__ = ["CloudEntry", "CloudIdentity", "Identified", "entry_of", "pack", "unpack"]

@@ -1,8 +1,9 @@
-"""A cloud's entry with its credentials as a value that can be sent to another machine. Knows no way of sending."""
+"""A cloud's entry with its credentials as text that can be sent to another machine. Knows no way of sending."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+import json
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from keystoneauth1.loading import get_plugin_loader
@@ -13,18 +14,19 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-@dataclass(frozen=True, slots=True)
-class Parcel:
-    """What a `CloudEntry` says, and the options of its auth plugin, which itself can't be sent."""
-
-    said: Mapping[str, Any] = field(repr=False)
-
-    def unpack(self) -> CloudEntry:
-        """Return the entry. Files that it names are looked for on this machine."""
-        loader: Any = get_plugin_loader(self.said["auth_type"])
-        return CloudEntry(plugin=loader.load_from_options(**self.said["auth"]), **self.said)
+def pack(entry: CloudEntry) -> str:
+    """Return an entry as JSON, which has to be kept as secret as the credentials in it."""
+    said = {each.name: getattr(entry, each.name) for each in fields(entry) if each.name != "plugin"}
+    return json.dumps(said, default=str)
 
 
-def pack(entry: CloudEntry) -> Parcel:
-    """Return an entry as a parcel, which has to be kept as secret as the credentials in it."""
-    return Parcel({each.name: getattr(entry, each.name) for each in fields(entry) if each.name != "plugin"})
+def unpack(packed: str) -> CloudEntry:
+    """Return the entry again. Files that it names are looked for on this machine."""
+    return entry_of(json.loads(packed))
+
+
+def entry_of(said: Mapping[str, Any]) -> CloudEntry:
+    """Return the entry with these fields; its plugin is made of `auth`."""
+    loader: Any = get_plugin_loader(said["auth_type"])
+    plugin = loader.load_from_options(**said["auth"])
+    return CloudEntry(**{**said, "plugin": plugin, "secrets": tuple(said.get("secrets", ()))})

@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from concurrent.futures import Future
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Self
 
 from bulkshare.sandbox import Cloud, Sandbox
@@ -31,6 +32,7 @@ class ServedSandbox:
         self.cloud = Cloud.sample(images, 0, member_quota=UNLIMITED)
         self.held = threading.Event()  # while it is set, nothing below /image is answered
         self.posted_at: list[float] = []  # when POSTs of members arrived, on the monotonic clock
+        self.throttled_at: list[float] = []  # when an answer was 429
         self._faults = faults
         self._latency_seconds = latency_seconds
         self._started: Future[Sandbox] = Future()
@@ -78,7 +80,8 @@ class ServedSandbox:
         return most
 
     def _note(self, method: str, target: str, status: int) -> None:
-        del status
+        if status == HTTPStatus.TOO_MANY_REQUESTS:
+            self.throttled_at.append(time.monotonic())
         if method == "POST" and target.endswith("/members"):
             self.posted_at.append(time.monotonic() - self._latency_seconds)
 

@@ -67,7 +67,7 @@ class Bench:
             engine = self.engine = Engine(
                 run_id=1,
                 transport=paced if self.through_pace else self.cloud,
-                ledger=self.ledger,  # type: ignore[arg-type]  # the part of one that an engine uses
+                ledger=self.ledger,
                 observer=self.observer,
                 limits=self.limits,
                 policy=self.policy,

@@ -69,7 +69,7 @@ class Yard:
         directory.mkdir()
         kind = name.rstrip("0123456789")
         everything = {**os.environ, **self._shell.env, "DASK_DISTRIBUTED__LOGGING__DISTRIBUTED": "debug", **environ}
-        command = [DASK, kind, *self._options, *arguments]
+        command: list[str | Path] = [DASK, kind, *self._options, *arguments]
         return Server(command, environ=everything, port=self.port, output=directory / "log")
 
     def _make_certificates(self) -> None:

@@ -1,0 +1,75 @@
+"""Which pairs go together: every pair is cut once, or again after it came back, and an image is at one worker."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bulkshare.fleet.cutting import Cutting, Shard
+from bulkshare.model import Job
+
+SIZES = st.lists(st.integers(0, 30), min_size=1, max_size=8)
+
+
+def jobs(image: int, count: int) -> list[Job]:
+    """Return so many pairs of an image."""
+    return [Job(f"i{image}", f"p{number:02}") for number in range(count)]
+
+
+def opened(sizes: list[int]) -> Cutting:
+    """Return a cutting with images of so many pairs."""
+    cutting = Cutting()
+    for image, count in enumerate(sizes):
+        cutting.add(cutting.open(f"i{image}"), jobs(image, count), exhausted=True)
+    return cutting
+
+
+@given(SIZES, st.integers(1, 20), st.data())
+def test_every_pair_is_done(sizes: list[int], most: int, data: st.DataObject) -> None:
+    """Shards come back in any order, done in part; in the end each pair was done once, and no image was out twice."""
+    cutting, done = opened(sizes), []
+    out: list[Shard] = []
+    while cutting:
+        shard = cutting.cut(most)
+        if shard:
+            assert 0 < sum(map(len, shard.values())) <= most
+            assert not any(image in other for other in out for image in shard), "an image is at two workers"
+            out.append(shard)
+        if not shard or data.draw(st.booleans()):
+            back = out.pop(data.draw(st.integers(0, len(out) - 1)))
+            pairs = [job for several in back.values() for job in several]
+            undone = pairs[data.draw(st.integers(0, len(pairs))) :] if data.draw(st.booleans()) else []
+            done += [job for job in pairs if job not in undone]
+            assert cutting.came_back(back, undone, {}) == {}
+    for shard in out:
+        done += [job for several in shard.values() for job in several]
+    assert sorted(done) == sorted(job for image, count in enumerate(sizes) for job in jobs(image, count))
+
+
+def test_a_closed_image_is_dealt_out_no_more() -> None:
+    """What is left of it is not cut, and it is told once, and only where something is left."""
+    cutting = opened([10, 3])
+    shard = cutting.cut(5)
+    assert cutting.came_back(shard, shard["i0"][1:], {"i0": "private"}) == {"i0": "private"}
+    assert list(cutting.cut(50)) == ["i1"]
+
+
+def test_a_closed_image_that_is_done() -> None:
+    """There is nothing left to tell of."""
+    cutting = opened([5])
+    assert cutting.came_back(cutting.cut(5), [], {"i0": "private"}) == {}
+    assert not cutting
+
+
+def test_reading_on() -> None:
+    """An image that has more in the ledger is hungry until it has enough, whether or not it is out."""
+    cutting = Cutting()
+    lane = cutting.open("i0")
+    cutting.add(lane, jobs(0, 5), exhausted=False)
+    assert lane.last_member_id == "p04"
+    shard = cutting.cut(5)
+    assert cutting.hungry(3) is lane
+    cutting.add(lane, [], exhausted=True)
+    assert cutting.hungry(3) is None
+    cutting.came_back(shard, [], {})
+    assert not cutting

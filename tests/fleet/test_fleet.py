@@ -1,0 +1,193 @@
+"""What users of a fleet see: what it takes, what goes wrong, and that it is the same as without one."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from bulkshare.sandbox import FaultRule
+from tests.chaos.served import ServedSandbox
+from tests.fleet.yard import Yard
+
+if TYPE_CHECKING:
+    import subprocess
+
+    from tests.shell import Shell
+
+pytestmark = pytest.mark.xdist_group("fleet")
+
+PROJECTS = [f"{number:032x}" for number in range(100)]
+ON_SANDBOX = ("--os-cloud", "sandbox")
+PRIVATE, UNKNOWN = 0, "00000000-0000-0000-0000-00000000dead"
+
+
+def limits(rate: float, concurrency: int = 32) -> str:
+    """Return the lines of a plan that limit it."""
+    return f"limits: {{concurrency: {concurrency}, rate: {rate}}}\n"
+
+
+def wait_for_posts(sandbox: ServedSandbox, count: int, process: subprocess.Popen[str]) -> None:
+    """Wait until the cloud has seen so many POSTs of a command that is at work."""
+    deadline = time.monotonic() + 60
+    while sandbox.posts < count:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline, f"{sandbox.posts} of {count} POSTs"
+        time.sleep(0.01)
+
+
+def rows_of(shell: Shell) -> dict[tuple[str, str], tuple[str, str]]:
+    """Return result and reason of each pair of the last run."""
+    return {(row["image_id"], row["member_id"]): (row["result"], row["reason"]) for row in shell.rows()}
+
+
+def test_it_is_the_same_as_without(shell: Shell) -> None:
+    """Results, reasons, exit code and totals of a plan with trouble in it are those of a run without a fleet."""
+    results, summaries = [], []
+    for fleet in ([], ["--fleet", "local:2"]):
+        with ServedSandbox(6, latency_seconds=0.002) as sandbox:
+            list(sandbox.cloud.images.values())[PRIVATE].visibility = "private"
+            sandbox.serve_to(shell)
+            plan = shell.plan([*sandbox.images, UNKNOWN], PROJECTS[:40], more=limits(500))
+            summary = shell.run_json("run", plan, *ON_SANDBOX, "--no-preflight", *fleet, exit_code=1)
+            results.append(rows_of(shell))
+            summaries.append([summary[name] for name in ("planned", "shared", "rejected", "skipped")])
+    alone, together = results
+    assert {pair: result for pair, (result, _) in together.items()} == {
+        pair: result for pair, (result, _) in alone.items()
+    }
+    assert summaries[0] == summaries[1]
+    for pair, (result, reason) in together.items():
+        if result != "shared":
+            assert reason, pair
+
+
+def test_a_dead_scheduler(shell: Shell) -> None:
+    """The run ends with 5 and a way to go on, which works without the fleet; nothing is lost."""
+    with ServedSandbox(20, latency_seconds=0.002) as sandbox, Yard(shell) as yard:
+        sandbox.serve_to(shell)
+        yard.hire(2)
+        process = shell.start(
+            "run", shell.plan(sandbox.images, PROJECTS, more=limits(300)), *ON_SANDBOX, "--fleet", yard.address
+        )
+        wait_for_posts(sandbox, 300, process)
+        yard.scheduler.kill()
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 5, err
+        assert f"the fleet's scheduler {yard.address} has gone" in err
+        assert "bulkshare resume" in err
+        time.sleep(0.5)  # the workers find out, too
+        shell.run("resume", *ON_SANDBOX, "--rate", "2000")
+        assert set(sandbox.rows().values()) == {1}
+        assert len(sandbox.rows()) == 20 * len(PROJECTS)
+    assert {result for result, _ in rows_of(shell).values()} <= {"shared", "already"}
+
+
+def test_one_429_lowers_all(shell: Shell) -> None:
+    """After one worker was told to wait, no worker sends for that long, but for what takes the news to travel."""
+    pause, news = 4, 1.0
+    rule = FaultRule.parse(f"POST members 429 0.03% retry-after={pause} times=1")
+    with ServedSandbox(20, latency_seconds=0.002, faults=[rule]) as sandbox, Yard(shell) as yard:
+        sandbox.serve_to(shell)
+        yard.hire(3)
+        process = shell.start(
+            "run", shell.plan(sandbox.images, PROJECTS, more=limits(200)), *ON_SANDBOX, "--fleet", yard.address
+        )
+        _, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+        assert set(sandbox.rows().values()) == {1}
+        (throttled_at,) = sandbox.throttled_at
+    assert len([at for at in sandbox.posted_at if at < throttled_at]) > 100, "all of them are at work"
+    assert not [at for at in sandbox.posted_at if throttled_at + news < at < throttled_at + pause - 0.1]
+
+
+def test_credentials_are_passed(shell: Shell) -> None:
+    """Workers without a clouds.yaml get ours over TLS; no log and no name of a task has them."""
+    with ServedSandbox(4, latency_seconds=0.002) as sandbox, Yard(shell) as yard:
+        sandbox.serve_to(shell)
+        yard.hire(2, OS_CLIENT_CONFIG_FILE="/nonexistent")
+        unlike_all_else = "Xq7-unlike-all-else"
+        clouds = yaml.safe_load(Path(shell.env["OS_CLIENT_CONFIG_FILE"]).read_text("utf-8"))
+        clouds["clouds"]["sandbox"]["auth"]["password"] = sandbox.cloud.admin.password = unlike_all_else
+        shell.write("clouds.yaml", json.dumps(clouds))
+        plan = shell.plan(sandbox.images, PROJECTS[:20])
+        command = ("run", plan, *ON_SANDBOX, "--fleet", yard.address)
+        refused = shell.run(*command, exit_code=2)
+        assert "does not take part" in refused.stderr
+        assert "/nonexistent" in refused.stderr
+        done = shell.run(*command, "--fleet-credentials", "pass", "-v")
+        for said in (done.stdout, done.stderr, yard.said()):
+            assert unlike_all_else not in said
+        assert "bulkshare-plan-" in yard.said(), "the names of tasks are in the log"
+        assert len(sandbox.rows()) == 80
+
+
+def test_credentials_are_not_passed_in_the_clear(shell: Shell) -> None:
+    """Without TLS they stay here; nothing is sent."""
+    with ServedSandbox(1, latency_seconds=0.002) as sandbox, Yard(shell, tls=False) as yard:
+        sandbox.serve_to(shell)
+        plan = shell.plan(sandbox.images, PROJECTS[:2])
+        refused = shell.run(
+            "run", plan, *ON_SANDBOX, "--fleet", yard.address, "--fleet-credentials", "pass", exit_code=2
+        )
+        assert "not encrypted" in refused.stderr
+        assert sandbox.posts == 0
+
+
+def test_workers_come_and_go(shell: Shell) -> None:
+    """A run waits for its first worker; one that comes later takes part; one that is stopped is done without."""
+    with ServedSandbox(20, latency_seconds=0.002) as sandbox, Yard(shell) as yard:
+        sandbox.serve_to(shell)
+        process = shell.start(
+            "run", shell.plan(sandbox.images, PROJECTS, more=limits(200)), *ON_SANDBOX, "--fleet", yard.address
+        )
+        time.sleep(2)
+        assert sandbox.posts == 0
+        yard.hire(1)
+        wait_for_posts(sandbox, 200, process)
+        yard.hire(1)
+        wait_for_posts(sandbox, 600, process)
+        yard.workers[0].stop()
+        _, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+        assert "is lost" in err
+        assert set(sandbox.rows().values()) == {1}
+        assert sandbox.most_in(1.0) <= 210
+
+
+def test_an_interrupt(shell: Shell) -> None:
+    """The workers give back what they have done; what the cloud did is in the ledger; the same command goes on."""
+    with ServedSandbox(20, latency_seconds=0.002) as sandbox:
+        sandbox.serve_to(shell)
+        command = ("run", shell.plan(sandbox.images, PROJECTS, more=limits(300)), *ON_SANDBOX, "--fleet", "local:2")
+        process = shell.start(*command)
+        wait_for_posts(sandbox, 300, process)
+        code, _, err = shell.interrupt(process, signal.SIGTERM)
+        assert code == 130, err
+        there = set(sandbox.rows())
+        assert not {pair: result for pair, result in rows_of(shell).items() if pair in there and result[0] != "shared"}
+        assert {pair for pair, (result, _) in rows_of(shell).items() if result == "shared"} == there
+        assert len(there) < 20 * len(PROJECTS)
+        shell.run(*command)
+        assert set(sandbox.rows().values()) == {1}
+        assert len(sandbox.rows()) == 20 * len(PROJECTS)
+
+
+@pytest.mark.parametrize(
+    "address", ["local:0", "local:65", "host:8786", "http://host:1", "tls://a:b@host:1", "tls://host"]
+)
+def test_an_address_that_is_none(shell: Shell, address: str) -> None:
+    """What can be written is said; nothing is sent."""
+    refused = shell.run("run", shell.plan(["i"], ["p"]), "--sandbox", "--fleet", address, exit_code=2)
+    assert "local:4" in refused.stderr
+
+
+def test_a_scheduler_that_is_not_there(shell: Shell) -> None:
+    """It is named, and nothing is sent."""
+    refused = shell.run("run", shell.plan(["i"], ["p"]), "--sandbox", "--fleet", "tcp://127.0.0.1:1", exit_code=2)
+    assert "tcp://127.0.0.1:1" in refused.stderr
