@@ -99,7 +99,7 @@ class Voice:
     def note(self, message: str) -> None:
         """Say something on stderr, unless nothing is to be heard while all is well."""
         if self._display is not None:
-            console(stderr=True).print(message)
+            self._display.say(message)
         else:
             self._log.info(message)
 

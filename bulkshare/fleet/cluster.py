@@ -112,7 +112,7 @@ async def _local_scheduler(workers: int) -> AsyncIterator[str]:
         n_workers=workers,
         threads_per_worker=1,
         processes=True,
-        dashboard_address=None,
+        dashboard_address="127.0.0.1:0",
         memory_limit=0,  # a worker has a shard in memory, no more
         silence_logs=logging.CRITICAL,
         asynchronous=True,

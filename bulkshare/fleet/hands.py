@@ -25,6 +25,7 @@ class Hand:
     address: str
     clock: float
     heard_at: float
+    grants: int = 0
     outstanding: int = 0
     pairs: int = 0
     requests: int = 0
@@ -34,7 +35,6 @@ class Hand:
     speed: float = 0.0  # pairs a second while it worked on its last shard
     answered: deque[tuple[float, int]] = field(default_factory=deque)  # when, and how many requests in all
     scopes: set[anyio.CancelScope] = field(default_factory=set)  # of those who wait for what it does
-    lost: bool = False
 
     def rate(self, now: float) -> float:
         """Return the requests that it sent in a second lately."""

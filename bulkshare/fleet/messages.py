@@ -36,9 +36,13 @@ class Joined:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
-    """A share of the limits, until `until` on the worker's clock. The worker answers with a `Report`."""
+    """A share of the limits, until `until` on the worker's clock. The worker answers with a `Report`.
+
+    One that arrives after another with a larger number has come too late.
+    """
 
     engagement: str
+    number: int
     rate: float
     concurrency: int
     until: float

@@ -66,6 +66,7 @@ class Station:
         self._idle = anyio.Event()
         self._idle.set()
         self._lease_ends = -math.inf
+        self._number = 0  # of the last grant
         self._began = clock()
         way.paced.lease(Limits(rate=1.0, concurrency=1), self._lease_ends)
 
@@ -77,12 +78,13 @@ class Station:
     def take(self, grant: Grant) -> Report:
         """Hold to a share of the limits from now on, and tell what happened since the last time."""
         paced = self._way.paced
-        if grant.rate > 0:
-            limits = Limits(rate=grant.rate, concurrency=grant.concurrency, per_image=self._settings.limits.per_image)
-            paced.lease(limits, grant.until)
-        else:
-            paced.lease(Limits(rate=1.0, concurrency=1), -math.inf)
-        self._lease_ends = grant.until
+        if grant.number > self._number:
+            self._number = grant.number
+            self._lease_ends = grant.until
+            if grant.rate > 0:
+                paced.lease(Limits(rate=grant.rate, concurrency=grant.concurrency), grant.until)
+            else:
+                paced.lease(Limits(rate=1.0, concurrency=1), -math.inf)
         if grant.pause_seconds > 0:
             paced.cool_down(grant.pause_seconds)
         if grant.stop:

@@ -13,7 +13,7 @@ from bulkshare import __version__
 from bulkshare.errors import BulkshareError, StoppedEarlyError, UsageError
 from bulkshare.fleet.cluster import AwayError
 from bulkshare.fleet.hands import Hand
-from bulkshare.fleet.leases import LEASE_SECONDS, NOTHING, Leases
+from bulkshare.fleet.leases import LEASE_SECONDS, NOTHING, Leases, Share
 from bulkshare.fleet.messages import Grant, Order
 from bulkshare.fleet.sealing import seal
 from bulkshare.text import counted
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from bulkshare.fleet.cluster import Cluster
-    from bulkshare.fleet.leases import Share
     from bulkshare.fleet.messages import Joined, Muster, Report, Returned
     from bulkshare.model import Account, Job, Limits
     from bulkshare.ports import Observer
@@ -178,7 +177,10 @@ class Fleet:
             async with anyio.create_task_group() as hands:
                 while True:
                     self._cluster.require_scheduler()
-                    for address in await self._there() - self._meeting - self._refused.keys():
+                    there = await self._there()
+                    for hand in [hand for hand in self._hands.values() if hand.address not in there]:
+                        self._lose(hand)
+                    for address in there - self._meeting - self._refused.keys():
                         self._meeting.add(address)
                         hands.start_soon(self._tend_one, address, observer)
                     if self._hands:
@@ -202,25 +204,26 @@ class Fleet:
 
     async def end(self) -> None:
         """Tell the workers that it is over, those that listen; the others find out by themselves."""
+
+        async def part(hand: Hand) -> None:
+            with anyio.move_on_after(RENEW_SECONDS * 2), suppress(AwayError):
+                await self._ask(hand, replace(self._grant(hand, NOTHING), stop=True, end=True))
+
         async with anyio.create_task_group() as farewells:
             for hand in self._hands.values():
-                farewells.start_soon(self._part, hand)
-
-    async def _part(self, hand: Hand) -> None:
-        grant = self._grant(hand, NOTHING)
-        with anyio.move_on_after(RENEW_SECONDS * 2), suppress(AwayError):
-            await self._ask(hand, replace(grant, stop=True, end=True))
+                farewells.start_soon(part, hand)
 
     async def _ask(self, hand: Hand, grant: Grant) -> Report:
         return await self._cluster.ask(hand.address, self._remote.exchange, grant)
 
     async def _there(self) -> frozenset[str]:
+        """Return who is there, as far as the scheduler tells: who takes part already, else."""
         with anyio.move_on_after(ANSWER_SECONDS):
             try:
                 return await self._cluster.workers()
             except AwayError:
                 self._cluster.require_scheduler()
-        return frozenset()
+        return frozenset(self._hands)
 
     def _require_hands(self, alone_since: float) -> None:
         if self._refused and not self._hands and not self._meeting:
@@ -235,7 +238,9 @@ class Fleet:
                 return
             self._hands[address] = hand
             self.tell_changed()
-            await self._keep(hand, observer)
+            with anyio.CancelScope() as scope:
+                hand.scopes.add(scope)
+                await self._keep(hand, observer)
         finally:
             self._meeting.discard(address)
 
@@ -272,9 +277,8 @@ class Fleet:
                     report = await self._ask(hand, grant)
             except (AwayError, TimeoutError):
                 self._cluster.require_scheduler()
-                if self._clock() - hand.heard_at > ANSWER_SECONDS or hand.address not in await self._there():
+                if self._clock() - hand.heard_at > ANSWER_SECONDS:
                     self._lose(hand)
-                    return
                 await anyio.sleep(RENEW_SECONDS)
                 continue
             self._learn(hand, grant, report, observer)
@@ -288,7 +292,9 @@ class Fleet:
 
     def _grant(self, hand: Hand, share: Share) -> Grant:
         pause = self._cooling_until - self._clock()
+        hand.grants += 1
         return Grant(
+            number=hand.grants,
             engagement=self._muster.engagement,
             rate=share.rate,
             concurrency=share.concurrency,
@@ -301,7 +307,7 @@ class Fleet:
         now = self._clock()
         self._leases.confirm(hand.address)
         hand.clock, hand.heard_at, hand.allowed = report.clock, now, report.allowed
-        hand.share = hand.share._replace(rate=grant.rate, concurrency=grant.concurrency)
+        hand.share = Share(grant.rate, grant.concurrency)
         self.requests += report.requests - hand.requests
         hand.requests = report.requests
         hand.answered.append((now, report.requests))
@@ -317,7 +323,6 @@ class Fleet:
 
     def _lose(self, hand: Hand) -> None:
         self._lost += 1
-        hand.lost = True
         del self._hands[hand.address]
         self._note(f"worker {hand.address} is lost; its {counted(hand.outstanding, 'shard')} will be done again")
         for scope in hand.scopes:

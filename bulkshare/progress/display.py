@@ -77,6 +77,10 @@ class Display:
         finally:
             self._waiting = False
 
+    def say(self, message: str) -> None:
+        """Print a message; above the display where there is one."""
+        self._console.print(Text(message))
+
     @contextmanager
     def showing(self, view: View) -> Iterator[None]:
         """Show a view until all that are being shown have ended."""
