@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,6 +27,22 @@ Exit codes:
   75   another run of this plan holds the lock
   130  interrupted; the rest is pending
 """
+
+
+def _keep_secret(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Return the value unless it shows a password to everybody who lists this machine's processes."""
+    given = ctx.get_parameter_source(param.name or "")
+    if value and given is click.core.ParameterSource.COMMANDLINE and WITH_PASSWORD.match(value):
+        raise click.BadParameter(
+            "everybody on this machine sees a password on the command line; put the URL into BULKSHARE_LEDGER, or the "
+            "password into ~/.pgpass (PostgreSQL) or an option file: ?read_default_file=/home/me/.my.cnf (MariaDB)",
+            ctx,
+            param,
+        )
+    return value
+
+
+WITH_PASSWORD = re.compile(r"\w[\w+.-]*://([^/?#]*:[^/?#]*@|.*[?&](password|passwd)=)")
 PLAN = click.argument("plan", type=click.Path(path_type=Path))
 RUN = click.argument("run", required=False)
 LEDGER = click.option(
@@ -33,6 +50,7 @@ LEDGER = click.option(
     envvar="BULKSHARE_LEDGER",
     metavar="PATH|URL",
     show_envvar=True,
+    callback=_keep_secret,
     help="Where the ledger is. Default: ledger.db in the user's state directory.",
 )
 

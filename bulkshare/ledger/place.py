@@ -30,7 +30,7 @@ def place_of(where: str) -> Path | URL:
 
 def shown(url: URL) -> str:
     """Return a server's URL as messages may show it: without the password, which options may hold as well."""
-    return url.set(password=None, query={}).render_as_string()
+    return URL.create(url.drivername, url.username, None, url.host, url.port, url.database).render_as_string()
 
 
 def _place_in(where: str) -> Path | URL:

@@ -1,0 +1,159 @@
+"""Ledgers in PostgreSQL and MariaDB, through the command: what works on a file works there, and hosts share it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy.engine import URL, make_url
+
+from bulkshare.ledger import SqlLedger
+from bulkshare.model import AS_PLANNED
+from tests.chaos.served import ServedSandbox
+from tests.databases import PASSWORD, SHARED_DATABASES, USER
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable, Iterator
+
+    from tests.databases import DatabaseServer
+    from tests.shell import Shell
+
+PROJECTS = [f"project-{number:03}" for number in range(50)]
+ON_SANDBOX = ("--os-cloud", "sandbox")
+AWAY_SECONDS = 3.0
+
+
+@pytest.fixture(params=SHARED_DATABASES)
+def server(request: pytest.FixtureRequest, database_server: Callable[[str], DatabaseServer]) -> DatabaseServer:
+    """Return a database server."""
+    return database_server(request.param)
+
+
+@pytest.fixture
+def sandbox(shell: Shell, server: DatabaseServer) -> Iterator[ServedSandbox]:
+    """Serve a cloud to the shell, whose ledger is a new database."""
+    shell.env["BULKSHARE_LEDGER"] = server.new_database()
+    with ServedSandbox(10, latency_seconds=0.01) as sandbox:
+        sandbox.serve_to(shell)
+        yield sandbox
+
+
+def slow_plan(shell: Shell, sandbox: ServedSandbox) -> str:
+    """Return a plan that takes five seconds."""
+    return shell.plan(sandbox.images, PROJECTS, more="limits: {rate: 100}\n")
+
+
+def wait_for_posts(sandbox: ServedSandbox, count: int, process: subprocess.Popen[str]) -> None:
+    """Wait until the cloud has seen so many POSTs of a command that is at work."""
+    while sandbox.posts < count:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+
+
+def require_complete(shell: Shell, sandbox: ServedSandbox) -> None:
+    """Require that cloud and ledger have all pairs, the cloud each once."""
+    pairs = {(image, project) for image in sandbox.images for project in PROJECTS}
+    ledger = SqlLedger.open(shell.env["BULKSHARE_LEDGER"])
+    run = ledger.newest_run()
+    assert run is not None
+    outcomes = {(row.image_id, row.member_id): row.result for row in ledger.outcomes(run.id)}
+    ledger.close()
+    assert set(outcomes) == set(sandbox.rows()) == pairs
+    assert set(outcomes.values()) <= AS_PLANNED
+    assert set(sandbox.rows().values()) == {1}
+
+
+def test_all_commands(shell: Shell, sandbox: ServedSandbox) -> None:
+    """Run, run again, show, runs, export, report, verify, resume, prune."""
+    plan = shell.plan(sandbox.images, PROJECTS)
+    first = shell.run_json("run", plan, *ON_SANDBOX)
+    assert (first["shared"], first["planned"]) == (500, 500)
+    second = shell.run_json("run", plan, *ON_SANDBOX)
+    assert (second["already"], second["requests"]) == (500, 10)
+    assert shell.run_json("show")["run"] == second["run"]
+    assert len(shell.run("runs", "--json").stdout.splitlines()) == 2
+    assert {row["result"] for row in shell.rows(first["run"])} == {"shared"}
+    shell.run("report", "--output", "report.html")
+    assert "500" in (shell.directory / "report.html").read_text("utf-8")
+    shell.run("verify", plan, *ON_SANDBOX)
+    assert "finished" in shell.run("resume", *ON_SANDBOX).stderr
+    require_complete(shell, sandbox)
+    assert "Deleted 2 runs with 1,000 pairs" in shell.run("ledger", "prune", "--keep", "0s").stdout
+    assert not shell.run("runs", "--json").stdout
+
+
+def test_one_run_of_a_plan_at_a_time(shell: Shell, sandbox: ServedSandbox) -> None:
+    """Another host's run is refused and told who is at work; the lock of a killed one is free, and its run goes on."""
+    plan = slow_plan(shell, sandbox)
+    first = shell.start("run", plan, *ON_SANDBOX)
+    wait_for_posts(sandbox, 100, first)
+    held = shell.run("run", plan, *ON_SANDBOX, exit_code=75)
+    assert f"process {first.pid}" in held.stderr
+    first.kill()
+    first.communicate()
+    shell.run("run", plan, *ON_SANDBOX, "--wait-lock", "10s")
+    require_complete(shell, sandbox)
+
+
+def test_a_server_that_restarts(shell: Shell, sandbox: ServedSandbox, server: DatabaseServer) -> None:
+    """The run waits for it, takes its lock again, and loses nothing."""
+    process = shell.start("run", slow_plan(shell, sandbox), *ON_SANDBOX)
+    wait_for_posts(sandbox, 150, process)
+    server.stop()
+    time.sleep(AWAY_SECONDS)
+    server.start()
+    out, err = process.communicate(timeout=90)
+    assert process.returncode == 0, out + err
+    require_complete(shell, sandbox)
+
+
+def test_a_server_that_is_not_there(shell: Shell, sandbox: ServedSandbox, server: DatabaseServer) -> None:
+    """It is named with its database, at once; nothing is sent."""
+    server.stop()
+    began = time.monotonic()
+    refused = shell.run("run", shell.plan(sandbox.images, PROJECTS), *ON_SANDBOX, exit_code=4)
+    server.start()
+    assert time.monotonic() - began < 20
+    url = make_url(shell.env["BULKSHARE_LEDGER"])
+    assert f"127.0.0.1:{url.port}/{url.database}" in refused.stderr
+    assert sandbox.posts == 0
+    require_no_secret(refused)
+
+
+def test_a_wrong_password(shell: Shell, sandbox: ServedSandbox) -> None:
+    """It is told, and shown nowhere."""
+    url = make_url(shell.env["BULKSHARE_LEDGER"]).set(password="wr0ng/:@ word")
+    shell.env["BULKSHARE_LEDGER"] = url.render_as_string(hide_password=False)
+    plan = shell.plan(sandbox.images, PROJECTS)
+    refused = shell.run("run", plan, *ON_SANDBOX, "--log-format", "json", "-v", exit_code=4)
+    assert USER in refused.stderr
+    assert "wr0ng" not in refused.stdout + refused.stderr
+    assert sandbox.posts == 0
+
+
+def test_a_password_on_the_command_line(shell: Shell, sandbox: ServedSandbox) -> None:
+    """It is refused, and not repeated; a file has it instead."""
+    url = make_url(shell.env.pop("BULKSHARE_LEDGER"))
+    plan = shell.plan(sandbox.images, PROJECTS[:2])
+    refused = shell.run("run", plan, *ON_SANDBOX, "--ledger", url.render_as_string(hide_password=False), exit_code=2)
+    assert "BULKSHARE_LEDGER" in refused.stderr
+    require_no_secret(refused)
+    bare = URL.create(url.drivername, USER, None, url.host, url.port, url.database)
+    if url.drivername.startswith("postgresql"):
+        escaped = PASSWORD.replace("\\", "\\\\").replace(":", "\\:")
+        passwords = shell.write("pgpass", f"127.0.0.1:{url.port}:{url.database}:{USER}:{escaped}\n")
+        passwords.chmod(0o600)
+        shell.env["PGPASSFILE"] = str(passwords)
+    else:
+        options = shell.write("my.cnf", f'[client]\npassword="{PASSWORD}"\n')
+        bare = bare.update_query_dict({"read_default_file": str(options)})
+    done = shell.run("run", plan, *ON_SANDBOX, "--ledger", bare.render_as_string())
+    require_no_secret(done)
+    assert len(sandbox.rows()) == 20
+
+
+def require_no_secret(done: subprocess.CompletedProcess[str]) -> None:
+    """Require that no output has the password."""
+    assert "s3cret" not in done.stdout + done.stderr
