@@ -108,7 +108,7 @@ class ClientLimit:
     """The contenders, in a directory with a plan, a clouds.yaml and the pairs as lines."""
 
     def __init__(self, directory: Path, address: str, images: list[str], pairs: int, core: int | None) -> None:
-        self._directory = directory
+        self.directory = directory
         self._address = address
         self._cores = None if core is None else {core}
         projects = ids("project", pairs // len(images))
@@ -128,7 +128,7 @@ class ClientLimit:
         plan = {"version": 1, "name": "limit", "cloud": "nginx", "check_projects": "never", "limits": limits}
         plan["share"] = [{"images": images, "projects": projects}]
         (directory / "plan.yaml").write_text(json.dumps(plan), "utf-8")
-        self._environment = {
+        self.environment = {
             **{name: text for name, text in os.environ.items() if not name.startswith("OS_")},
             "OS_CLIENT_CONFIG_FILE": str(directory / "clouds.yaml"),
             "BULKSHARE_LEDGER": str(directory / "ledger.db"),
@@ -140,7 +140,7 @@ class ClientLimit:
         sdk = [executable, str(HERE / "sdk_loop.py"), "nginx", "few-pairs", str(THREADS)]
         return {
             "bare aiohttp loop": partial(self._take, bare),
-            "bulkshare": self._bulkshare,
+            "bulkshare": self.bulkshare,
             f"openstacksdk, {THREADS} threads": partial(self._take, sdk, self._few),
             **({"wrk, 1 thread": self._wrk} if shutil.which("wrk") else {}),
         }
@@ -149,22 +149,23 @@ class ClientLimit:
         return take(
             command,
             pairs or self._pairs,
-            directory=self._directory,
-            environment=self._environment,
+            directory=self.directory,
+            environment=self.environment,
             cores=self._cores,
             terminal=terminal,
         )
 
-    def _bulkshare(self) -> Taken:
-        for part in self._directory.glob("ledger.db*"):
+    def bulkshare(self, *options: str) -> Taken:
+        """Run the plan with a new ledger."""
+        for part in self.directory.glob("ledger.db*"):
             part.unlink()
-        return self._take([BULKSHARE, "run", "plan.yaml"], terminal=True)
+        return self._take([BULKSHARE, "run", "plan.yaml", *options], terminal=True)
 
     def _wrk(self) -> Taken:
         """Let wrk send for some seconds: how many it sent is what it did."""
         command = ["wrk", "-t1", f"-c{CONCURRENCY}", f"-d{WRK_SECONDS}s", "-s", "post.lua", self._url]
         taken = self._take(command)
-        told = (self._directory / "out").read_text("utf-8")
+        told = (self.directory / "out").read_text("utf-8")
         sent = next(int(line.split()[0]) for line in told.splitlines() if " requests in " in line)
         return Taken(sent, taken.seconds, taken.cpu_seconds, taken.peak_bytes)
 

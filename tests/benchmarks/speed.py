@@ -2,10 +2,11 @@
 
     python -m tests.benchmarks.speed [PART ...] [--rounds 5] [--json FILE]
 
-Parts: `others` (a real Glance: the clients people use today), `limit` (nginx: the client's own limit), `pace` (how
-exactly the rate is kept) and `start` (how long it takes to begin). All parts without any. `limit` needs nginx, and has
-wrk where it is installed; `others` has glance where it is. Every contender has its turn in each round; the tables have
-medians. CPU is that of the whole process, start-up included.
+Parts: `others` (a real Glance: the clients people use today), `limit` (nginx: the client's own limit), `fleet` (nginx:
+what a fleet's coordinator costs), `pace` (how exactly the rate is kept) and `start` (how long it takes to begin). All
+parts without any. `limit` and `fleet` need nginx, and `limit` has wrk where it is installed; `others` has glance where
+it is. Every contender has its turn in each round; the tables have medians. CPU is that of the whole process, start-up
+included.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.benchmarks.client_limit import client_limit
+from tests.benchmarks.fleet_limit import fleet_limit
 from tests.benchmarks.measure import interleaved, machine, median_of
 from tests.benchmarks.others import Sizes, others
 from tests.benchmarks.pace import RATES, keep_pace
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
     from tests.benchmarks.measure import Taken
 
-PARTS = ("others", "limit", "pace", "start")
+PARTS = ("others", "limit", "fleet", "pace", "start")
 FULL_PAIRS, SMALL_PAIRS = 50_000, 500
 FULL_SECONDS, SMALL_SECONDS = 10.0, 1.0
 SMALL = Sizes(command_line=1, serial=2, others=100)
@@ -63,6 +65,12 @@ def run_limit(rounds: int, *, small: bool) -> dict[str, Any]:
         return compare("Pairs on nginx", contest.contenders(), rounds)
 
 
+def run_fleet(rounds: int, *, small: bool) -> dict[str, Any]:
+    """Take what a fleet's coordinator costs."""
+    with fleet_limit(SMALL_PAIRS if small else FULL_PAIRS) as contenders:
+        return compare("Pairs on nginx, by a fleet", contenders, rounds)
+
+
 def run_pace(_rounds: int, *, small: bool) -> dict[str, Any]:
     """Take how exactly the rate is kept."""
     paces = keep_pace(RATES, SMALL_SECONDS if small else FULL_SECONDS)
@@ -91,8 +99,8 @@ def main() -> None:
     options = parser.parse_args()
     if unknown := set(options.parts) - set(PARTS):
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
-    runs = {"others": run_others, "limit": run_limit, "pace": run_pace, "start": run_start}
-    document: dict[str, Any] = {"machine": machine("openstacksdk", "keystoneauth1")}
+    runs = {"others": run_others, "limit": run_limit, "fleet": run_fleet, "pace": run_pace, "start": run_start}
+    document: dict[str, Any] = {"machine": machine("openstacksdk", "keystoneauth1", "distributed")}
     print(", ".join(f"{name} {value}" for name, value in document["machine"].items()))
     for part in options.parts or PARTS:
         document[part] = runs[part](options.rounds, small=options.small)

@@ -49,6 +49,14 @@ def test_limit(tmp_path: Path) -> None:
     assert document["limit"]["bulkshare"]["amount"] == document["limit"]["bare aiohttp loop"]["amount"] == 500
 
 
+@pytest.mark.xdist_group("fleet")
+@pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed")
+def test_fleet(tmp_path: Path) -> None:
+    """A fleet gets through all pairs, too."""
+    document = document_of("speed", "fleet", "--small", "--rounds", "1", file=tmp_path / "table.json")
+    assert {taken["amount"] for taken in document["fleet"].values()} == {500}
+
+
 @pytest.mark.real
 def test_others(tmp_path: Path) -> None:
     """On a real Glance all pairs are shared, and the second run sends next to nothing."""
