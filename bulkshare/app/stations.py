@@ -113,20 +113,22 @@ async def greet(version: str) -> bytes:
 
 @telling_bugs
 async def muster(message: Muster) -> Joined:
-    """Take part in a run. Raises what keeps this worker from it."""
+    """Take part in a run, from the beginning: what this worker still does for the same run is stopped.
+
+    Whoever asks has given that up: it was killed and came again, or had lost this worker. Raises what keeps it from it.
+    """
     if message.on_this_machine and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for the coordinator, which will tell
     for engagement, other in list(POSTS.items()):
-        if other.run == message.run and engagement != message.engagement:
-            other.end()  # its coordinator was killed
+        if other.run == message.run:
+            other.end()
             del POSTS[engagement]
-    post = POSTS.get(message.engagement)
-    if post is None:
-        post = POSTS[message.engagement] = Post(message)
+    post = POSTS[message.engagement] = Post(message)
     try:
         _, account = await post.ready()
     except BaseException:
-        POSTS.pop(message.engagement, None)
+        if POSTS.get(message.engagement) is post:
+            del POSTS[message.engagement]
         raise
     return Joined(account, time.monotonic())
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bulkshare.fleet.leases import Share
 
 SPEED_SECONDS = 5.0  # over which a worker's speed is taken
+MOST_ANSWERED = 64  # reports, of which that takes the newest
 
 
 @dataclass(eq=False)
@@ -33,7 +34,9 @@ class Hand:
     share: Share = NOTHING
     paused_until: float = -math.inf  # it knows of this cool-down
     speed: float = 0.0  # pairs a second while it worked on its last shard
-    answered: deque[tuple[float, int]] = field(default_factory=deque)  # when, and how many requests in all
+    answered: deque[tuple[float, int]] = field(
+        default_factory=lambda: deque(maxlen=MOST_ANSWERED)
+    )  # when, and how many
     scopes: set[anyio.CancelScope] = field(default_factory=set)  # of those who wait for what it does
 
     def rate(self, now: float) -> float:

@@ -144,7 +144,8 @@ class Fleet:
         order = Order(engagement=self._muster.engagement, jobs=jobs, trusted=trusted)
         began = self._clock()
         self._shards += 1
-        self._renew.set()
+        if hand.outstanding == 1:
+            self._renew.set()  # it was idle, and has no share
         try:
             returned = await self._unless_lost(hand, order, name)
             if returned is None:
@@ -164,7 +165,7 @@ class Fleet:
             try:
                 return await self._cluster.carry_out(hand.address, self._remote.carry_out, order, name)
             except AwayError:
-                return None
+                self._lose(hand)  # it may be at work on it still: no more leases
             finally:
                 hand.scopes.discard(scope)
         return None
@@ -322,9 +323,11 @@ class Fleet:
             getattr(observer, event)(*arguments)
 
     def _lose(self, hand: Hand) -> None:
-        self._lost += 1
+        if self._hands.get(hand.address) is not hand:
+            return
         del self._hands[hand.address]
+        self._lost += 1
         self._note(f"worker {hand.address} is lost; its {counted(hand.outstanding, 'shard')} will be done again")
-        for scope in hand.scopes:
+        for scope in list(hand.scopes):
             scope.cancel()
         self.tell_changed()

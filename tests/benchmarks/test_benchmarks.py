@@ -31,6 +31,13 @@ def test_millions(tmp_path: Path) -> None:
     assert rows["1,000 rows: prune of half"]["exit_code"] == 0
 
 
+@pytest.mark.xdist_group("databases")
+def test_ledgers(tmp_path: Path) -> None:
+    """Every kind of ledger that can be started here takes all pairs and gives them back."""
+    document = document_of("ledgers", "--pairs", "1000", "--rounds", "1", file=tmp_path / "table.json")
+    assert all(step > 0 for steps in document["ledgers"].values() for step in steps.values())
+
+
 def test_pace_and_start(tmp_path: Path) -> None:
     """Each rate is taken at the server; each way to begin is timed."""
     document = document_of("speed", "pace", "start", "--small", "--rounds", "1", file=tmp_path / "table.json")
