@@ -119,7 +119,7 @@ async def _resume(
 
 
 def _finished(run: Run, ledger: SqlLedger) -> Part:
-    summary = Summary(run.key, run.plan, run.totals, 0, 0, 0.0, causes_in(ledger, run.id), run.account.cloud)
+    summary = Summary(run.key, run.plan, run.totals, 0, 0, 0.0, causes_in(ledger, run), run.account.cloud)
     return Part(run.settings.cloud, run.account, summary=summary)
 
 

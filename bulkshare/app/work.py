@@ -218,9 +218,7 @@ async def work_on(
     if error is None and engine.interrupted and run.totals[Result.PENDING]:
         early = engine.stopped_because
         error = StoppedEarlyError(f"{early}; {errand.go_on}") if early else _interrupted(errand)
-    summary = Summary(
-        run.key, run.plan, run.totals, requests, retries, seconds, causes_in(ledger, run.id), account.cloud
-    )
+    summary = Summary(run.key, run.plan, run.totals, requests, retries, seconds, causes_in(ledger, run), account.cloud)
     if errand.write:
         voice.ended(summary)
     return Ending(run, summary, telemetry, error)

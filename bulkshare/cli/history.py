@@ -59,7 +59,7 @@ def show_run(where: str | None, key: str | None, *, failed: bool, limit: int, as
     """
     with open_ledger(where, create=False) as ledger:
         run = find_run(ledger, key, _tell)
-        causes = causes_in(ledger, run.id)
+        causes = causes_in(ledger, run)
         if as_json:
             click.echo(json.dumps(show_document(_standing(run), causes)))
             return

@@ -30,7 +30,7 @@ def write_report(where: str | None, key: str | None, output: Path) -> None:
             outcomes=ledger.outcomes(run.id),
             before=before,
             outcomes_before=() if before is None else ledger.outcomes(before.id),
-            causes=causes_in(ledger, run.id),
+            causes=causes_in(ledger, run),
             labels=ledger.labels(run.id),
             telemetry=ledger.telemetry(run.id),
             made_at=utc_now(),

@@ -8,9 +8,9 @@ coordinator and the workers say to each other. On a worker a `station` runs an e
 
 from bulkshare.fleet.cluster import Cluster, open_cluster
 from bulkshare.fleet.crew import Crew
-from bulkshare.fleet.messages import Grant, Joined, Muster, Order, Report, Returned
+from bulkshare.fleet.messages import Grant, Joined, Muster, Order, Remote, Report, Returned
 from bulkshare.fleet.station import Station
-from bulkshare.fleet.tending import Fleet, Remote
+from bulkshare.fleet.tending import Fleet
 
 __all__ = [
     "Cluster",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from bulkshare.errors import BulkshareError
     from bulkshare.model import Account, Job, Outcome, Settings
 
@@ -84,3 +86,12 @@ class Returned:
     outcomes: list[Outcome] = field(repr=False)
     closed: dict[str, str] = field(repr=False)
     error: BulkshareError | None = None
+
+
+class Remote(NamedTuple):
+    """The functions that workers run; each of them takes one message, `greet` the version that all have to have."""
+
+    greet: Callable[[str], Awaitable[bytes]]
+    muster: Callable[[Muster], Awaitable[Joined]]
+    exchange: Callable[[Grant], Awaitable[Report]]
+    carry_out: Callable[[Order], Awaitable[Returned]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import anyio
 
@@ -19,10 +19,10 @@ from bulkshare.fleet.sealing import seal
 from bulkshare.text import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from bulkshare.fleet.cluster import Cluster
-    from bulkshare.fleet.messages import Joined, Muster, Report, Returned
+    from bulkshare.fleet.messages import Muster, Remote, Report, Returned
     from bulkshare.model import Account, Job, Limits
     from bulkshare.ports import Observer
 
@@ -32,15 +32,6 @@ PATIENCE_SECONDS = 60.0  # with no worker at all
 ANSWER_SECONDS = 2 * LEASE_SECONDS  # a worker that does not answer for so long is lost
 MUSTER_SECONDS = 60.0  # for a worker to log in to the cloud
 MOST_SHOWN = 8  # workers in a display
-
-
-class Remote(NamedTuple):
-    """The functions that workers run; each of them takes one message, `greet` the version that all have to have."""
-
-    greet: Callable[[str], Awaitable[bytes]]
-    muster: Callable[[Muster], Awaitable[Joined]]
-    exchange: Callable[[Grant], Awaitable[Report]]
-    carry_out: Callable[[Order], Awaitable[Returned]]
 
 
 class Fleet:

@@ -83,6 +83,14 @@ class RealCloud(CloudUnderTest):
         self.stop_glance()
         self.start_glance(image_member_quota=image_member_quota)
 
+    def forget_images(self) -> None:
+        """Let Glance begin anew, with an empty database."""
+        self.stop_glance()
+        for part in self.state.glob("glance.db*"):
+            part.unlink()
+        shutil.copy(self.workshop.template / "glance.db", self.state)
+        self.start_glance()
+
     def glance_log(self) -> Path:
         """Return Glance's own log file."""
         return self.state / "glance.log"
