@@ -20,6 +20,7 @@ M = TypeVar("M")
 
 LOCAL = re.compile(r"local:(\d+)")
 MOST_LOCAL = 64  # workers on this machine
+SIDE_BY_SIDE = 8  # shards that a worker may work on: one of a cloud that is down keeps none of another waiting
 ADDRESS = re.compile(r"(tcp|tls)://[^/\s@]+:\d+")
 CONNECT_SECONDS = 10.0
 
@@ -110,7 +111,7 @@ async def _local_scheduler(workers: int) -> AsyncIterator[str]:
 
     async with LocalCluster(  # type: ignore[no-untyped-call]
         n_workers=workers,
-        threads_per_worker=1,
+        threads_per_worker=SIDE_BY_SIDE,
         processes=True,
         dashboard_address="127.0.0.1:0",
         memory_limit=0,  # a worker has a shard in memory, no more

@@ -16,7 +16,7 @@ from bulkshare.fleet.hands import Hand
 from bulkshare.fleet.leases import LEASE_SECONDS, NOTHING, Leases, Share
 from bulkshare.fleet.messages import Grant, Order
 from bulkshare.fleet.sealing import seal
-from bulkshare.text import counted
+from bulkshare.text import clean, counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -247,7 +247,7 @@ class Fleet:
             return None  # while it is there it is asked again
         except BulkshareError as error:
             self._refused[address] = error
-            self._note(f"worker {address} does not take part: {error}")
+            self._note(f"worker {address} does not take part: {clean(str(error))}")
             return None
         return Hand(address, joined.clock, self._clock())
 

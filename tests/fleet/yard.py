@@ -54,7 +54,7 @@ class Yard:
         """Start workers that have the shell's clouds.yaml, unless `environ` says otherwise."""
         for _ in range(count):
             number = len(self.workers)
-            place = ["--host", "127.0.0.1", "--nthreads", "1", "--no-nanny", "--name", f"w{number}"]
+            place = ["--host", "127.0.0.1", "--nthreads", "8", "--no-nanny", "--name", f"w{number}"]
             directory = ["--local-directory", str(self.directory / f"work{number}")]
             worker = self._server(f"worker{number}", [self.address, *place, *directory], **environ)
             worker.start()
