@@ -42,7 +42,10 @@ def _keep_secret(ctx: click.Context, param: click.Parameter, value: str | None) 
     return value
 
 
-WITH_PASSWORD = re.compile(r"\w[\w+.-]*://([^/?#]*:[^/?#]*@|.*[?&](password|passwd)=)")
+# As SQLAlchemy reads URLs, whose passwords may have a "/" or "?" that is not quoted.
+WITH_PASSWORD = re.compile(
+    r"\w[\w+.-]*://([^:/]*:[^@]*@|.*[?&](password|passwd|sslpassword|ssl_key_password)=)", re.DOTALL
+)
 PLAN = click.argument("plan", type=click.Path(path_type=Path))
 RUN = click.argument("run", required=False)
 LEDGER = click.option(

@@ -43,6 +43,8 @@ def _place_in(where: str) -> Path | URL:
         if not url.database or url.database == ":memory:" or url.host or url.query:
             raise LedgerError(f"the ledger's sqlite URL has to name a file and nothing else; {SUPPORTED}")
         return Path(url.database).absolute()
+    if where.count("@") > 1:  # what follows the first would be taken for the host, and shown
+        raise LedgerError(f"the ledger's URL has more than one @; write those of its password as %40; {SUPPORTED}")
     driver, _ = DRIVERS.get(url.get_backend_name(), ("", ""))
     if url.drivername not in {driver, url.get_backend_name()} or not driver:
         raise LedgerError(f"a ledger in {url.drivername} is not supported; {SUPPORTED}")

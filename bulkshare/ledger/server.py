@@ -7,12 +7,13 @@ for readers, and locks that end with their holder's connection.
 from __future__ import annotations
 
 import hashlib
+import socket
 import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sqlalchemy import create_engine, text
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy import create_engine, event, text
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from bulkshare.errors import LedgerError
@@ -28,16 +29,32 @@ if TYPE_CHECKING:
 
 BUSY_SECONDS = 30  # how long to wait for another process that writes
 CONNECT_SECONDS = 10
-# A host that is gone is noticed, and its locks are free, within about 2 minutes.
-KEEPALIVES = {"keepalives": 1, "keepalives_idle": 60, "keepalives_interval": 10, "keepalives_count": 5}
+# A host that has vanished is noticed within about 2 minutes: the server's by us, and ours by PostgreSQL, which then
+# ends our locks.
+IDLE_SECONDS, INTERVAL_SECONDS, PROBES = 60, 10, 5
+UNHEARD_MILLISECONDS = 60_000  # how long what was sent may stay unanswered by the other host's kernel
 
 
 class PostgreSQL:
     """What is particular to PostgreSQL. Its locks are numbers of 64 bits, of the database."""
 
-    connect_args: ClassVar = {"connect_timeout": CONNECT_SECONDS, **KEEPALIVES}
+    connect_args: ClassVar = {
+        "connect_timeout": CONNECT_SECONDS,
+        "keepalives_idle": IDLE_SECONDS,
+        "keepalives_interval": INTERVAL_SECONDS,
+        "keepalives_count": PROBES,
+        "tcp_user_timeout": UNHEARD_MILLISECONDS,
+    }
     # Classes of SQLSTATE: connection exceptions, the server going down or coming up, too many connections, deadlocks.
     passing = ("08", "57P", "53300", "40")
+
+    @staticmethod
+    def notice(connection: Any, _: object) -> None:
+        """Let the server look after us, too, on a new connection: by itself it would for 2 hours think we live."""
+        wanted = {"idle": IDLE_SECONDS, "interval": INTERVAL_SECONDS, "count": PROBES}
+        settings = (f"set_config('tcp_keepalives_{name}', '{value}', false)" for name, value in wanted.items())
+        connection.execute(f"SELECT {', '.join(settings)}")
+        connection.commit()
 
     @staticmethod
     def begin_writing(connection: Connection) -> None:
@@ -67,6 +84,22 @@ class MariaDB:
     connect_args: ClassVar = {"connect_timeout": CONNECT_SECONDS, "charset": "utf8mb4"}
     # Can't connect, lost (while asking), shutting down, killed, deadlock, waited too long for a row.
     passing = frozenset({0, 1040, 1053, 1205, 1213, 1927, 2002, 2003, 2006, 2013, 2055})
+
+    @staticmethod
+    def notice(connection: Any, _: object) -> None:
+        """Notice when the server's host is gone, on a new connection: the driver itself would wait for 15 minutes."""
+        sock = connection._sock  # noqa: SLF001  the driver has no other way to it
+        if sock.family == socket.AF_UNIX:
+            return
+        wanted = {
+            "TCP_KEEPIDLE": IDLE_SECONDS,
+            "TCP_KEEPINTVL": INTERVAL_SECONDS,
+            "TCP_KEEPCNT": PROBES,
+            "TCP_USER_TIMEOUT": UNHEARD_MILLISECONDS,
+        }
+        for name, value in wanted.items():
+            if hasattr(socket, name):  # not every system has all
+                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
     @staticmethod
     def begin_writing(connection: Connection) -> None:
@@ -102,7 +135,7 @@ class ServerStore(Store):
         self._for_locks = self._make_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
         self._locks: list[ServerLock] = []
         try:
-            with self.reading() as connection:
+            with self._doubting_url(), self.reading() as connection:
                 current = is_current(connection)
             if not current:
                 self._make(create=create)
@@ -146,12 +179,25 @@ class ServerStore(Store):
 
     def _make_engine(self, url: URL, **options: Any) -> Engine:
         try:
-            return create_engine(url, connect_args=self._kind.connect_args, hide_parameters=True, **options)
+            with self._doubting_url():
+                engine = create_engine(url, connect_args=self._kind.connect_args, hide_parameters=True, **options)
         except ModuleNotFoundError as error:
             extra = DRIVERS[url.get_backend_name()][1]
             raise LedgerError(
                 f"a ledger in {self.where} needs the package {error.name}: pip install '{extra}'"
             ) from error
+        event.listen(engine, "connect", self._kind.notice)
+        return engine
+
+    @contextmanager
+    def _doubting_url(self) -> Iterator[None]:
+        # Drivers take their options from the URL, and raise whatever comes where they can't.
+        try:
+            yield
+        except (ArgumentError, TypeError, ValueError, OSError) as error:
+            # What can't be encoded may be a part of the password.
+            said = clean(error.reason if isinstance(error, UnicodeEncodeError) else str(error))
+            raise LedgerError(f"the ledger's URL does not work for {self.where}: {said}") from error
 
     def _make(self, *, create: bool) -> None:
         if not create:

@@ -1,0 +1,62 @@
+"""What connections to database servers are told about hosts that vanish."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import make_url, text
+
+from bulkshare.ledger.server import IDLE_SECONDS, INTERVAL_SECONDS, PROBES, UNHEARD_MILLISECONDS, ServerStore
+from tests.databases import SHARED_DATABASES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.databases import DatabaseServer
+
+
+@pytest.fixture(params=SHARED_DATABASES)
+def store(request: pytest.FixtureRequest, database_server: Callable[[str], DatabaseServer]) -> Iterator[ServerStore]:
+    """Return the store of a new ledger on a server."""
+    url = make_url(database_server(request.param).new_database())
+    store = ServerStore(url, create=True)
+    yield store
+    store.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have other options")
+def test_a_server_that_vanishes_is_missed(store: ServerStore) -> None:
+    """The kernel asks an idle connection's other end whether it lives, and does not wait for ever for its answers."""
+    for engine in (store._engine, store._for_locks):
+        with engine.connect() as connection:
+            driver = connection.connection.driver_connection
+            assert driver is not None
+            number = driver.fileno() if hasattr(driver, "fileno") else driver._sock.fileno()
+            with socket.fromfd(number, socket.AF_INET, socket.SOCK_STREAM) as sock:
+                assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+                found = {
+                    name: sock.getsockopt(socket.IPPROTO_TCP, getattr(socket, f"TCP_{name}"))
+                    for name in ("KEEPIDLE", "KEEPINTVL", "KEEPCNT", "USER_TIMEOUT")
+                }
+        assert found == {
+            "KEEPIDLE": IDLE_SECONDS,
+            "KEEPINTVL": INTERVAL_SECONDS,
+            "KEEPCNT": PROBES,
+            "USER_TIMEOUT": UNHEARD_MILLISECONDS,
+        }
+
+
+def test_who_vanishes_is_missed_by_postgresql(store: ServerStore) -> None:
+    """Its end of the connection of a lock asks, too: by itself it would keep the lock for two hours."""
+    if not store.where.startswith("postgresql"):
+        pytest.skip("MariaDB's keepalives are its administrator's")
+    for engine in (store._engine, store._for_locks):
+        with engine.connect() as connection:
+            found = [
+                connection.scalar(text(f"SELECT current_setting('tcp_keepalives_{name}')"))
+                for name in ("idle", "interval", "count")
+            ]
+        assert found == [str(IDLE_SECONDS), str(INTERVAL_SECONDS), str(PROBES)]

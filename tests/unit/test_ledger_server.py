@@ -1,0 +1,201 @@
+"""Ledgers on database servers, without any: what is told where one can't be used, and how long one is waited for."""
+
+from __future__ import annotations
+
+import builtins
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner
+
+from bulkshare.cli import main
+from bulkshare.errors import LedgerError
+from bulkshare.ledger import SqlLedger, insisting
+from bulkshare.ledger.file import FileStore
+from bulkshare.ledger.insisting import PATIENCE_SECONDS, insist
+from bulkshare.ledger.place import place_of
+from bulkshare.ledger.store import ConnectionLostError
+from bulkshare.model import Block, RunState
+from tests.ledgers import begin, finish, outcome
+from tests.realcloud.process import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from sqlalchemy import Connection
+
+KINDS = ("postgresql", "mysql", "mariadb")
+SECRET = "s3cret"
+
+
+class Clock:
+    """A time in which sleeping takes none, in the place of the module `time`."""
+
+    now = 0.0
+
+    def monotonic(self) -> float:
+        """Return the time."""
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        """Let it pass."""
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Let nobody wait."""
+    clock = Clock()
+    monkeypatch.setattr(insisting, "time", clock)
+    return clock
+
+
+class Forgetful(FileStore):
+    """A ledger's file that loses the connection, right after the commit, when it is told to."""
+
+    losing = False
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """See `Store`."""
+        with super().writing() as connection:
+            yield connection
+        if self.losing:
+            self.losing = False
+            raise ConnectionLostError("the server closed the connection")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_driver_that_is_not_installed(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message says what to install."""
+    extra, driver = ("postgresql", "psycopg") if kind == "postgresql" else ("mariadb", "pymysql")
+    found = builtins.__import__
+
+    def without(name: str, *rest: Any, **more: Any) -> Any:
+        if name == driver:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        return found(name, *rest, **more)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(LedgerError, match=rf"{driver}: pip install 'bulkshare\[{extra}\]'"):
+        SqlLedger.open(f"{kind}://alice@127.0.0.1/ledger")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nobody_there(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told at once, with host and database, and without the password."""
+    monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("it waits"))
+    port = free_port()
+    with pytest.raises(LedgerError, match=f"alice@127.0.0.1:{port}/ledger") as caught:
+        SqlLedger.open(f"{kind}://alice:{SECRET}@127.0.0.1:{port}/ledger")
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize("query", ["port=x", "connect_timeout=x", "ssl_ca=/nowhere", "read_timeout=soon", "sslmode=no"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_options_that_the_driver_does_not_take(kind: str, query: str) -> None:
+    """Whatever the driver makes of them, it is the ledger that is unusable, and the password stays out of it."""
+    with pytest.raises(LedgerError) as caught:
+        SqlLedger.open(f"{kind}://alice:{SECRET}@127.0.0.1:{free_port()}/ledger?{query}")
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize("host", ["x" * 80, "no..host"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_hosts_that_can_not_be(kind: str, host: str) -> None:
+    """They are told as any other host that is not found."""
+    with pytest.raises(LedgerError, match=host[:9]):
+        SqlLedger.open(f"{kind}://alice@{host}/ledger")
+
+
+@pytest.mark.parametrize("password", ["s3@cret", "s3/@cret", "s3?@cret", "s3:@cret@"])
+def test_a_password_that_is_not_quoted(password: str) -> None:
+    """Nothing after its "@" is taken for the host, which messages show."""
+    with pytest.raises(LedgerError, match="%40") as caught:
+        place_of(f"postgresql://alice:{password}@db.example/ledger")
+    assert "cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://alice:s3cret@h/d",
+        "postgresql+psycopg://alice:s3/cret@h/d",
+        "mysql://:s3cret@h/d",
+        "mariadb://alice:s3?cret@h/d",
+        "mysql://h/d?user=alice&password=s3cret",
+        "mysql://alice@h/d?ssl_key=k&ssl_key_password=s3cret",
+    ],
+)
+def test_a_password_on_the_command_line(url: str) -> None:
+    """It is refused, however it is written, and not repeated."""
+    done = CliRunner().invoke(main, ["runs", "--ledger", url])
+    assert (done.exit_code, "BULKSHARE_LEDGER" in done.output) == (2, True)
+    assert "cret" not in done.output
+
+
+@pytest.mark.parametrize("url", ["sqlite:////no/where:at@all@.db", "/no/where:p@all.db"])
+def test_what_looks_like_a_password(url: str) -> None:
+    """A file's name may have what it likes."""
+    done = CliRunner().invoke(main, ["runs", "--ledger", url])
+    assert "command line" not in done.output
+
+
+def test_insisting(clock: Clock) -> None:
+    """Whoever was lost is asked again, and told that it is again; any other error is passed on."""
+    asked: list[bool] = []
+
+    def ask(again: bool) -> str:  # noqa: FBT001  what `insist` says
+        asked.append(again)
+        if len(asked) < 4:
+            raise ConnectionLostError("away")
+        return "there"
+
+    assert insist(ask) == "there"
+    assert asked == [False, True, True, True]
+    assert 0 < clock.now < PATIENCE_SECONDS
+
+
+def test_insisting_for_a_minute(clock: Clock) -> None:
+    """Then the error is passed on; one that no server's return mends is passed on at once."""
+
+    def fail(error: LedgerError) -> Callable[[bool], None]:
+        def ask(_: bool) -> None:  # noqa: FBT001  what `insist` says
+            raise error
+
+        return ask
+
+    with pytest.raises(LedgerError, match="full"):
+        insist(fail(LedgerError("the disk is full")))
+    assert clock.now == 0
+    with pytest.raises(ConnectionLostError, match="away"):
+        insist(fail(ConnectionLostError("away")))
+    assert PATIENCE_SECONDS <= clock.now < PATIENCE_SECONDS + 2
+
+
+@pytest.mark.usefixtures("clock")
+def test_what_is_done_twice_counts_once(tmp_path: Path) -> None:
+    """Where the answer to a commit is lost, all is done again: no second run, no second sum, no second pair."""
+    store = Forgetful(tmp_path / "ledger.db", create=True)
+    ledger = SqlLedger(store)
+    store.losing = True
+    run = begin(ledger)
+    assert not store.losing
+    assert ledger.runs() == [run]
+    for write in (
+        lambda: ledger.enqueue(run.id, [Block("i1", ["p1", "p2"])]),
+        lambda: ledger.settle(run.id, [outcome("i1", "p1"), outcome("i1", "p2")]),
+    ):
+        store.losing = True
+        write()
+    assert len(list(ledger.outcomes(run.id))) == 2
+    store.losing = True
+    ended = finish(ledger, run.id)
+    assert (ended.state, ended.requests, ended.retries, ended.seconds) == (RunState.FINISHED, 5, 2, 1.5)
+    store.losing = True
+    ledger.reopen(run.id)
+    assert finish(ledger, run.id).requests == 10
+    ledger.close()
