@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self
@@ -19,7 +20,7 @@ import pytest
 from psycopg import sql
 from sqlalchemy.engine import URL
 
-from tests.realcloud.process import Server, free_port
+from tests.realcloud.process import READY_SECONDS, Server, free_port
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -85,9 +86,14 @@ class DatabaseServer(ABC):
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def start(self) -> None:
-        """Start it and wait until it takes connections."""
+        """Start it and wait until it answers: PostgreSQL takes connections before it takes log-ins."""
         self.server.start()
         self.server.wait_connectable()
+        deadline = time.monotonic() + READY_SECONDS
+        while not self._answers():
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{self.driver} does not answer; its log is in {self.directory}")
+            time.sleep(0.05)
 
     def stop(self) -> None:
         """End it in good order, without waiting for who is connected."""
@@ -110,6 +116,9 @@ class DatabaseServer(ABC):
 
     @abstractmethod
     def _to_serve(self) -> list[str]: ...
+
+    @abstractmethod
+    def _answers(self) -> bool: ...
 
     @abstractmethod
     def _make_user(self) -> None: ...
@@ -149,14 +158,24 @@ class PostgreSQLServer(DatabaseServer):
         options = [f"-p{self.port}", "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-F"]
         return [self._paths[1], "-D", "data", *options]
 
+    def _answers(self) -> bool:
+        try:
+            self._connect().close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
     def _make_user(self) -> None:
         """It was made with the data."""
 
     def _make_database(self, name: str) -> None:
-        with psycopg.connect(
-            host="127.0.0.1", port=self.port, user=USER, password=PASSWORD, dbname="postgres", autocommit=True
-        ) as connection:
+        with self._connect() as connection:
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+
+    def _connect(self) -> psycopg.Connection:
+        return psycopg.connect(
+            host="127.0.0.1", port=self.port, user=USER, password=PASSWORD, dbname="postgres", autocommit=True
+        )
 
 
 class MariaDBServer(DatabaseServer):
@@ -189,6 +208,13 @@ class MariaDBServer(DatabaseServer):
             "--skip-name-resolve",
             "--innodb-flush-log-at-trx-commit=0",
         ]
+
+    def _answers(self) -> bool:
+        try:
+            self._execute("SELECT 1")
+        except pymysql.err.OperationalError:
+            return False
+        return True
 
     def _make_user(self) -> None:
         self._execute("CREATE USER %s@'%%' IDENTIFIED BY %s", USER, PASSWORD)
