@@ -1,20 +1,23 @@
-"""What connections to database servers are told about hosts that vanish."""
+"""What connections to database servers are told about hosts that vanish, and how rows get there in bulk."""
 
 from __future__ import annotations
 
 import socket
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import make_url, text
+from sqlalchemy import event, make_url, text
 
 from bulkshare.ledger.server import IDLE_SECONDS, INTERVAL_SECONDS, PROBES, UNHEARD_MILLISECONDS, ServerStore
+from bulkshare.model import Block, Result
 from tests.databases import SHARED_DATABASES
+from tests.ledgers import begin, outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from bulkshare.ledger import SqlLedger
     from tests.databases import DatabaseServer
 
 
@@ -60,3 +63,27 @@ def test_who_vanishes_is_missed_by_postgresql(store: ServerStore) -> None:
                 for name in ("idle", "interval", "count")
             ]
         assert found == [str(IDLE_SECONDS), str(INTERVAL_SECONDS), str(PROBES)]
+
+
+@pytest.mark.parametrize("place", [SHARED_DATABASES[1]], indirect=True)
+def test_mariadb_settles_a_group_in_one_statement(ledger: SqlLedger) -> None:
+    """It is one round trip, and each pair is looked up by its key; as one by one the last one holds."""
+    run = begin(ledger)
+    members = [f"p{number}" for number in range(3_000)]
+    ledger.enqueue(run.id, [Block("i1", members)])
+    ledger.settle(run.id, [outcome("i1", member) for member in members[500:]])
+    assert isinstance(ledger._store, ServerStore)
+    sent: list[tuple[str, Any]] = []
+    event.listen(
+        ledger._store._engine,
+        "before_cursor_execute",
+        lambda *told: sent.append(told[2:4]) if "UPDATE" in told[2] else None,
+    )
+    first = [outcome("i1", member, Result.FAILED, reason=f"no {member}", request_id=None) for member in members[:500]]
+    last = [outcome("i1", member) for member in members[:500]]
+    ledger.settle(run.id, [*first, *last])
+    assert ledger.totals(run.id)[Result.SHARED] == 3_000
+    ((statement, parameters),) = sent
+    with ledger._store.reading() as connection:
+        plan = connection.exec_driver_sql(f"EXPLAIN {statement}", parameters).all()
+    assert [row.key for row in plan if row.table == "pairs"] == ["PRIMARY"]
