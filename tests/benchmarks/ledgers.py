@@ -1,4 +1,4 @@
-"""What a ledger takes in a file, in PostgreSQL and in MariaDB, side by side: to enqueue, to settle, to read back.
+"""What a ledger takes in a file, in PostgreSQL and in MariaDB, side by side: to enqueue, settle and read back, and bytes.
 
     python -m tests.benchmarks.ledgers [--pairs 100000] [--rounds 3] [--json FILE]
 
@@ -17,6 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sqlalchemy import create_engine, text
+
 from bulkshare.engine.recorder import GROUP
 from bulkshare.ledger import SqlLedger
 from bulkshare.model import Account, Block, Outcome, Result
@@ -31,6 +33,19 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 ACCOUNT = Account("prod", "eu", "https://images.example", "alice", "golden", "0123456789abcdef0123456789abcdef")
 MEMBERS = 500
 STEPS = ("enqueue", "settle", "read")
+BYTES = "bytes a pair"
+# Of all tables with their indexes, as the server has them in files; MariaDB first has to look.
+SIZES = {
+    "postgresql": (
+        "VACUUM ANALYZE",
+        "SELECT sum(pg_total_relation_size(oid)) FROM pg_class WHERE relkind = 'r' AND "
+        "relnamespace = 'public'::regnamespace",
+    ),
+    "mysql": (
+        "ANALYZE TABLE names, pairs",
+        "SELECT sum(data_length + index_length) FROM information_schema.tables WHERE table_schema = DATABASE()",
+    ),
+}
 
 
 def settled(image: str, member: str, number: int) -> Outcome:
@@ -72,7 +87,20 @@ def fill(where: str, pairs: int) -> dict[str, float]:
     ledger.close()
     if read != count:
         raise SystemExit(f"{where} has {read} of {count} pairs")
-    return {step: count / seconds for step, seconds in took.items()}
+    return {**{step: count / seconds for step, seconds in took.items()}, BYTES: size(where) / count}
+
+
+def size(where: str) -> int:
+    """Return how many bytes a closed ledger takes."""
+    if "://" not in where:
+        return Path(where).stat().st_size
+    engine = create_engine(where, isolation_level="AUTOCOMMIT")
+    prepare, ask = SIZES[engine.dialect.name]
+    with engine.connect() as connection:
+        connection.execute(text(prepare))
+        found = int(connection.scalar(text(ask)) or 0)
+    engine.dispose()
+    return found
 
 
 def main() -> None:
@@ -96,17 +124,17 @@ def main() -> None:
             for name, new_place in places.items():
                 seen[name].append(fill(new_place(), options.pairs))
     medians = {
-        name: {step: statistics.median(took[step] for took in rounds) for step in STEPS}
+        name: {step: statistics.median(took[step] for took in rounds) for step in (*STEPS, BYTES)}
         for name, rounds in seen.items()
     }
     told = machine("sqlalchemy", "psycopg", "pymysql")
     print(", ".join(f"{name} {value}" for name, value in told.items()))
     print(
         f"{options.pairs:,} pairs, a second, medians of {options.rounds}\n{'':12}"
-        + "".join(f"{step:>12}" for step in STEPS)
+        + "".join(f"{step:>14}" for step in (*STEPS, BYTES))
     )
     for name, median in medians.items():
-        print(f"{name:12}" + "".join(f"{median[step]:12,.0f}" for step in STEPS))
+        print(f"{name:12}" + "".join(f"{median[step]:14,.0f}" for step in median))
     if options.json is not None:
         options.json.write_text(json.dumps({"machine": told, "ledgers": medians}, indent=1) + "\n", "utf-8")
 
