@@ -1,4 +1,4 @@
-"""What a ledger takes in a file, in PostgreSQL and in MariaDB, side by side: to enqueue, settle and read back, and bytes.
+"""What a ledger takes in a file, in PostgreSQL and in MariaDB, side by side: time and bytes.
 
     python -m tests.benchmarks.ledgers [--pairs 100000] [--rounds 3] [--json FILE]
 
