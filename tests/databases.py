@@ -124,6 +124,10 @@ class DatabaseServer(ABC):
     def _make_user(self) -> None: ...
 
     @abstractmethod
+    def make_user(self, name: str, password: str, database: str) -> None:
+        """Let another user use a database."""
+
+    @abstractmethod
     def _make_database(self, name: str) -> None: ...
 
 
@@ -167,6 +171,13 @@ class PostgreSQLServer(DatabaseServer):
 
     def _make_user(self) -> None:
         """It was made with the data."""
+
+    def make_user(self, name: str, password: str, database: str) -> None:
+        """Let another user use a database."""
+        with self._connect() as connection:
+            user = sql.Identifier(name)
+            connection.execute(sql.SQL("CREATE USER {} PASSWORD {}").format(user, sql.Literal(password)))
+            connection.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(sql.Identifier(database), user))
 
     def _make_database(self, name: str) -> None:
         with self._connect() as connection:
@@ -218,6 +229,11 @@ class MariaDBServer(DatabaseServer):
 
     def _make_user(self) -> None:
         self._execute("CREATE USER %s@'%%' IDENTIFIED BY %s", USER, PASSWORD)
+
+    def make_user(self, name: str, password: str, database: str) -> None:
+        """Let another user use a database."""
+        self._execute("CREATE USER %s@'%%' IDENTIFIED BY %s", name, password)
+        self._execute(f"GRANT ALL ON {database}.* TO %s@'%%'", name)
 
     def _make_database(self, name: str) -> None:
         self._execute(f"CREATE DATABASE {name}")

@@ -49,6 +49,11 @@ class PostgreSQL:
     passing = ("08", "57P", "53300", "40")
 
     @staticmethod
+    def password_of(_: URL) -> dict[str, bytes]:
+        """Return nothing: the driver takes any password."""
+        return {}
+
+    @staticmethod
     def notice(connection: Any, _: object) -> None:
         """Let the server look after us, too, on a new connection: by itself it would for 2 hours think we live."""
         wanted = {"idle": IDLE_SECONDS, "interval": INTERVAL_SECONDS, "count": PROBES}
@@ -84,6 +89,11 @@ class MariaDB:
     connect_args: ClassVar = {"connect_timeout": CONNECT_SECONDS, "charset": "utf8mb4"}
     # Can't connect, lost (while asking), shutting down, killed, deadlock, waited too long for a row.
     passing = frozenset({0, 1040, 1053, 1205, 1213, 1927, 2002, 2003, 2006, 2013, 2055})
+
+    @staticmethod
+    def password_of(url: URL) -> dict[str, bytes]:
+        """Return the password as the server has it: the driver would send it in Latin-1, which few are in."""
+        return {"password": url.password.encode()} if url.password else {}
 
     @staticmethod
     def notice(connection: Any, _: object) -> None:
@@ -180,7 +190,8 @@ class ServerStore(Store):
     def _make_engine(self, url: URL, **options: Any) -> Engine:
         try:
             with self._doubting_url():
-                engine = create_engine(url, connect_args=self._kind.connect_args, hide_parameters=True, **options)
+                arguments = {**self._kind.connect_args, **self._kind.password_of(url)}
+                engine = create_engine(url, connect_args=arguments, hide_parameters=True, **options)
         except ModuleNotFoundError as error:
             extra = DRIVERS[url.get_backend_name()][1]
             raise LedgerError(

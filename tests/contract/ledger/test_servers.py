@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import socket
 import sys
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import event, make_url, text
 
+from bulkshare.errors import LedgerError
 from bulkshare.ledger.server import IDLE_SECONDS, INTERVAL_SECONDS, PROBES, UNHEARD_MILLISECONDS, ServerStore
 from bulkshare.model import Block, Result
 from tests.databases import SHARED_DATABASES
@@ -87,3 +89,16 @@ def test_mariadb_settles_a_group_in_one_statement(ledger: SqlLedger) -> None:
     with ledger._store.reading() as connection:
         plan = connection.exec_driver_sql(f"EXPLAIN {statement}", parameters).all()
     assert [row.key for row in plan if row.table == "pairs"] == ["PRIMARY"]
+
+
+@pytest.mark.parametrize("kind", SHARED_DATABASES)
+@pytest.mark.parametrize("password", ["pässword", "пароль €"])
+def test_a_password_of_any_alphabet(kind: str, password: str, database_server: Callable[[str], DatabaseServer]) -> None:
+    """A URL may have it, as the server does."""
+    url = make_url(database_server(kind).new_database()).set(username=secrets.token_hex(4), password=password)
+    assert isinstance(url.username, str)
+    database_server(kind).make_user(url.username, password, str(url.database))
+    ServerStore(url, create=True).close()
+    with pytest.raises(LedgerError) as caught:
+        ServerStore(url.set(password=f"{password}…"), create=True)
+    assert password not in str(caught.value)
