@@ -62,7 +62,8 @@ class Paced:
         self._turn = anyio.Lock(fast_acquire=True)
         self._probing = anyio.Lock(fast_acquire=True)
         self._waiting: deque[anyio.Event] = deque()
-        self._in_flight = 0
+        self._in_flight = 0  # requests that have a place in the window
+        self._held = 0  # of these, requests that wait for the rate, a pause or the endpoint, and were not sent yet
         self._lease_ends = math.inf
         self.cooling_until = -math.inf  # on the clock: until when the endpoint has asked us to send nothing
         self.sent = 0  # requests let through, those that an outer layer repeats and probes included
@@ -104,11 +105,14 @@ class Paced:
 
     async def send(self, request: Request) -> Reply:
         """Wait for the request's turn and send it."""
-        await self._take_place()
+        if self._waiting or self._in_flight >= self._window.size:
+            await self._wait_for_place()
+        else:
+            self._in_flight += 1
         try:
-            while self._breaker.is_open and not self._stopping.is_set():
-                await self._probe(request)
-            if await self._stopped_while_waiting():
+            if self._breaker.is_open or self._turn.locked() or self._wait_seconds() > 0:
+                await self._wait_for_turn(request)
+            if not self._take_turn():
                 return Fault(FaultKind.UNSENT, "not sent: the run was stopped")
             sent_at = self._clock()
             reply = await self._inner.send(request)
@@ -116,13 +120,11 @@ class Paced:
             return reply
         finally:
             self._in_flight -= 1
-            self._give_places()
+            if self._waiting:
+                self._give_places()
 
-    async def _take_place(self) -> None:
+    async def _wait_for_place(self) -> None:
         """Wait for a place in the window, first come first served."""
-        if not self._waiting and self._in_flight < self._window.size:
-            self._in_flight += 1
-            return
         place = anyio.Event()
         self._waiting.append(place)
         try:
@@ -140,15 +142,22 @@ class Paced:
             self._waiting.popleft().set()
             self._in_flight += 1
 
-    async def _stopped_while_waiting(self) -> bool:
-        """Wait for the rate's turn; return whether the run was stopped meanwhile."""
-        if self._turn.locked() or self._wait_seconds() > 0:
-            async with self._turn:
-                while (wait := self._wait_seconds()) > 0 and not self._stopping.is_set():
-                    with anyio.move_on_after(wait):
-                        await self._stopping.wait()
-                return self._take_turn()
-        return self._take_turn()
+    async def _wait_for_turn(self, request: Request) -> None:
+        """Wait until the endpoint is up and the rate's turn has come, or the run is stopped."""
+        self._held += 1
+        try:
+            while self._breaker.is_open and not self._stopping.is_set():
+                await self._probe(request)
+            await self._wait_for_rate()
+        finally:
+            self._held -= 1
+
+    async def _wait_for_rate(self) -> None:
+        """Wait until a request may leave, first come first served. Whoever comes back has to leave at once."""
+        async with self._turn:
+            while (wait := self._wait_seconds()) > 0 and not self._stopping.is_set():
+                with anyio.move_on_after(wait):
+                    await self._stopping.wait()
 
     def _wait_seconds(self) -> float:
         """Return how long to wait at least before the next request may leave."""
@@ -156,12 +165,12 @@ class Paced:
         return LEASE_POLL_SECONDS if now >= self._lease_ends else self._gcra.earliest() - now
 
     def _take_turn(self) -> bool:
-        """Let a request leave, unless the run was stopped; return whether it was."""
+        """Let a request leave; return whether it may, because the run was not stopped."""
         if self._stopping.is_set():
-            return True
+            return False
         self._gcra.take(self._clock())
         self.sent += 1
-        return False
+        return True
 
     async def _probe(self, request: Request) -> None:
         """Ask the endpoint whether it is back, when it is time to; those who come meanwhile wait for the answer."""
@@ -170,7 +179,8 @@ class Paced:
                 return
             with anyio.move_on_after(self._breaker.probe_at - self._clock()):
                 await self._stopping.wait()
-            if await self._stopped_while_waiting():
+            await self._wait_for_rate()
+            if not self._take_turn():
                 return
             sent_at = self._clock()
             reply = await self._inner.send(Request("GET", PROBE_PATH, token=request.token))
@@ -181,8 +191,7 @@ class Paced:
         verdict = self._trouble_in(reply)
         if verdict is None:
             self._breaker.succeeded(now)
-            self._window.succeeded(self._in_flight)
-            self._give_places()
+            self._window.succeeded(self._in_flight - self._held, now)
             return
         self._window.troubled(sent_at, now)
         if verdict.kind is Kind.THROTTLED:

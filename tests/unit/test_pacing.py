@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from bulkshare.errors import StoppedEarlyError
 from bulkshare.model import Fault, FaultKind, Limits, Reply, Request
-from bulkshare.pacing import PROBE_PATH, Breaker, Gcra, Paced, Window
+from bulkshare.pacing import PROBE_PATH, Breaker, Gcra, Paced
 from bulkshare.pacing.rate import MADE_UP_SECONDS
 from tests.engine.fakes import NOW, response
 from tests.engine.virtual import TICK_SECONDS, run_virtual
@@ -141,33 +141,14 @@ def test_window_opens_to_the_limit_and_not_beyond() -> None:
     assert transport.sent == 200
 
 
-def test_trouble_halves_the_window_once_in_a_round_trip() -> None:
-    """A burst of 503s is one piece of news."""
-    window = Window(16)
-    for _ in range(12):
-        window.succeeded(window.size)
-    assert window.size == 16
-    decreased = [window.troubled(sent_at=1.0, now=2.0 + n / 10) for n in range(8)]
-    assert decreased == [True] + [False] * 7
-    assert window.size == 8
-    window.succeeded(8)
-    assert window.size == 8, "after trouble the window grows by one in a round trip"
-    for _ in range(8):
-        window.succeeded(8)
-    assert window.size == 9
-
-
-@given(st.lists(st.tuples(st.booleans(), st.floats(0, 10)), max_size=200), st.integers(1, 64))
-def test_window_stays_between_one_and_the_limit(events: list[tuple[bool, float]], most: int) -> None:
-    """Whatever comes, at least one request may be in flight and never more than allowed."""
-    window, now = Window(most), 0.0
-    for good, seconds in events:
-        now += seconds
-        if good:
-            window.succeeded(window.size)
-        else:
-            window.troubled(now, now)
-        assert 1 <= window.size <= most
+def test_requests_that_wait_for_the_rate_are_not_in_flight() -> None:
+    """Where the rate holds requests back, a wider window would change nothing: it stays as it is."""
+    inner = Inner(latency_seconds=0.05)
+    transport = paced(inner, concurrency=64, rate=50)
+    send_all(transport, 500)
+    assert inner.most_in_flight <= 4
+    assert transport.allowed == 4
+    assert inner.came[-1][0] - inner.came[0][0] == pytest.approx(499 / 50, rel=0.01)
 
 
 def test_retry_after_cools_everybody_down() -> None:
