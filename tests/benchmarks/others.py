@@ -32,7 +32,7 @@ HERE = Path(__file__).parent
 USER = "alice"
 PROJECTS = 100  # members of one image; Glance's own limit is 128
 THREADS = 32
-IN_FLIGHT = (4, 8, 16, 32, 64)
+IN_FLIGHT = (2, 4, 8, 16, 32, 64)
 LIMIT = 64
 SHELL_LOOP = """
 while read image project; do
@@ -47,7 +47,7 @@ class Sizes:
 
     command_line: int = 5
     serial: int = 100
-    others: int = 500
+    others: int = 2_000
 
 
 class Others:
