@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from bulkshare.model import Outcome, Result, Want
 from bulkshare.report import COLUMNS, export_csv, export_jsonl, row_of
 
-TEXTS = st.text(max_size=30)
+TEXTS = st.text(max_size=30) | st.text("a,\"'\r\n\t=-", max_size=6)
 TIMES = st.none() | st.datetimes(timezones=st.just(UTC))
 OUTCOMES = st.builds(
     Outcome,
@@ -82,3 +82,15 @@ def test_times_have_the_form_of_the_image_api(time: datetime | None) -> None:
 def test_the_action_tells_what_was_to_be_done(want: Want, action: str) -> None:
     """A pair was to be shared, or removed; how else it was wanted is no matter."""
     assert row_of("run-1", Outcome("i1", "p1", Result.SKIPPED, want=want))["action"] == action
+
+
+@given(st.lists(OUTCOMES, max_size=3))
+def test_csv_is_what_the_csv_module_writes(outcomes: list[Outcome]) -> None:
+    """Quotes stand where that module puts them, and nowhere else."""
+    expected = StringIO(newline="")
+    write = csv.writer(expected).writerow
+    write(COLUMNS)
+    for outcome in outcomes:
+        values = row_of("run-1", outcome).values()
+        write(f"'{v}" if isinstance(v, str) and v.startswith(tuple("=+-@\t\r\n")) else v for v in values)
+    assert "".join(export_csv("run-1", outcomes)) == expected.getvalue()
