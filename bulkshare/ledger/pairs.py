@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import islice
+from itertools import islice, repeat
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, func, literal_column, select, update
@@ -15,8 +15,9 @@ from bulkshare.ledger.values import (
     WANTS,
     pack_request_id,
     pack_time,
+    pack_usual_time,
     unpack_request_id,
-    unpack_time,
+    unpack_times,
     unpack_usual_time,
 )
 from bulkshare.model import Block, Outcome, Result, Want
@@ -175,8 +176,7 @@ def read_outcomes(connection: Connection, rows: Sequence[Row[Any]], names: Names
     images, members, wants, results, http_statuses, statuses, created, updated, schemas, *more = zip(*rows, strict=True)
     tries, requests, reasons, *when = more
     texts = names.texts(connection, set().union(images, members, statuses, schemas, reasons))
-    return map(
-        Outcome,
+    columns = (
         map(texts.__getitem__, images),
         map(texts.__getitem__, members),
         map(RESULTS.__getitem__, results),
@@ -187,10 +187,11 @@ def read_outcomes(connection: Connection, rows: Sequence[Row[Any]], names: Names
         map(texts.get, schemas),
         (number or 0 for number in tries),
         map(unpack_request_id, requests),
-        (texts.get(number, "") for number in reasons),
-        *(map(unpack_time, times) for times in when),
+        map(texts.get, reasons, repeat("")),
+        *map(unpack_times, when),
         map(WANTS.__getitem__, wants),
     )
+    return map(Outcome._make, zip(*columns, strict=True))
 
 
 def select_backlog(run_id: int, gone: bool | None, *, after: int, images: int) -> Select[Any]:  # noqa: FBT001
