@@ -29,8 +29,10 @@ class Names:
         self._texts: dict[int, str] = {}
 
     def numbers(self, connection: Connection, texts: Collection[str]) -> dict[str, int]:
-        """Return the numbers of texts, in a transaction that may write; new texts get one."""
+        """Return the numbers of these texts, perhaps of others too; new texts get one. The transaction may write."""
         known = self._numbers
+        if all(map(known.__contains__, texts)):
+            return known
         found = {text: known[text] for text in texts if text in known}
         missing = [text for text in texts if text not in found]
         for start in range(0, len(missing), CHUNK):
@@ -45,6 +47,8 @@ class Names:
 
     def remember(self, numbers: dict[str, int]) -> None:
         """Keep what a transaction found, once it is committed."""
+        if numbers is self._numbers:
+            return
         if len(self._numbers) > LARGEST_CACHE:
             self._numbers = {}
         self._numbers.update(numbers)

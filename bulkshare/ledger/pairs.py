@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import islice, repeat
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,9 @@ from bulkshare.ledger.values import (
     RESULT_CODES,
     RESULTS,
     WANTS,
-    pack_request_id,
+    pack_request_ids,
     pack_time,
+    pack_times,
     pack_usual_time,
     unpack_request_id,
     unpack_times,
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement, Connection, Row, Select, Update
+    from sqlalchemy import BindParameter, ColumnElement, Connection, Row, Select, Update
 
     from bulkshare.ledger.names import Names
     from bulkshare.model import Member
@@ -96,7 +98,7 @@ def enqueue(connection: Connection, run_id: int, blocks: list[Block], numbers: d
     return added
 
 
-def pending(run_id: int, gone: bool | None) -> list[ColumnElement[bool]]:  # noqa: FBT001  a condition, passed on
+def pending(run_id: int | BindParameter[int], gone: bool | None) -> list[ColumnElement[bool]]:  # noqa: FBT001  a condition, passed on
     """Return what is true of the run's pending pairs, of those that want the member gone, or of all others."""
     conditions = [PAIRS.c.run_id == run_id, _PENDING]
     if gone is not None:
@@ -111,32 +113,33 @@ def _all_wants() -> ColumnElement[int]:
 
 def texts_of(records: Sequence[Outcome] | Sequence[Member]) -> set[str]:
     """Return the texts that writing these needs numbers for."""
-    texts: set[str | None] = set()
-    for record in records:
-        texts.update((record.image_id, record.member_id, record.status, record.schema))
-        if isinstance(record, Outcome):
-            texts.add(record.reason[:LONGEST_TEXT] or None)
-    return {text for text in texts if text is not None}
+    columns = dict(zip(type(records[0])._fields, zip(*records, strict=True), strict=True))
+    texts = set().union(*(columns[name] for name in ("image_id", "member_id", "status", "schema")))
+    texts |= {reason[:LONGEST_TEXT] or None for reason in set(columns.get("reason", ()))}
+    return texts - {None}
 
 
-def settled_row(run_id: int, outcome: Outcome, numbers: dict[str, int]) -> tuple[Any, ...]:
-    """Return a row for `SETTLE`."""
-    return (
-        RESULT_CODES.get(outcome.result),
-        outcome.http_status,
-        None if outcome.status is None else numbers[outcome.status],
-        pack_time(outcome.created_at),
-        pack_time(outcome.updated_at),
-        None if outcome.schema is None else numbers[outcome.schema],
-        outcome.attempts,
-        pack_request_id(outcome.request_id),
-        numbers[outcome.reason[:LONGEST_TEXT]] if outcome.reason else None,
-        pack_time(outcome.started_at),
-        pack_time(outcome.settled_at),
-        run_id,
-        numbers[outcome.image_id],
-        numbers[outcome.member_id],
+def settled_rows(run_id: int, outcomes: Sequence[Outcome], numbers: dict[str, int]) -> list[tuple[Any, ...]]:
+    """Return rows for `SETTLE`. Column by column: quicker than row by row."""
+    images, members, results, http_statuses, statuses, created, updated, *more = zip(*outcomes, strict=True)
+    schemas, attempts, requests, reasons, started, settled, _wants = more
+    columns = (
+        map(RESULT_CODES.get, results),
+        http_statuses,
+        [None if status is None else numbers[status] for status in statuses],
+        map(pack_usual_time, created),
+        map(pack_usual_time, updated),
+        [None if schema is None else numbers[schema] for schema in schemas],
+        attempts,
+        pack_request_ids(requests),
+        [numbers[reason[:LONGEST_TEXT]] if reason else None for reason in reasons],
+        pack_times(started),
+        pack_times(settled),
+        repeat(run_id, len(outcomes)),
+        map(numbers.__getitem__, images),
+        map(numbers.__getitem__, members),
     )
+    return list(zip(*columns, strict=True))
 
 
 def described_row(run_id: int, member: Member, numbers: dict[str, int]) -> tuple[Any, ...]:
@@ -192,6 +195,21 @@ def read_outcomes(connection: Connection, rows: Sequence[Row[Any]], names: Names
         map(WANTS.__getitem__, wants),
     )
     return map(Outcome._make, zip(*columns, strict=True))
+
+
+@lru_cache(10)  # a run asks it for each image, and to build it takes longer than to ask
+def select_jobs(gone: bool | None, limit: int) -> Select[Any]:  # noqa: FBT001
+    """Return the query for members and wants of an image's pending pairs.
+
+    Its parameters are `run_id`, the number of the `image`, and that of the last `member` that was read, at first 0.
+    """
+    run_id, image, member = (bindparam(name, type_=PAIRS.c[name].type) for name in KEY)
+    return (
+        select(PAIRS.c.member, PAIRS.c.want)
+        .where(*pending(run_id, gone), PAIRS.c.image == image, PAIRS.c.member > member)
+        .order_by(PAIRS.c.member)
+        .limit(limit)
+    )
 
 
 def select_backlog(run_id: int, gone: bool | None, *, after: int, images: int) -> Select[Any]:  # noqa: FBT001

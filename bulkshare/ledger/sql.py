@@ -26,10 +26,11 @@ from bulkshare.ledger.pairs import (
     pending,
     read_outcomes,
     select_backlog,
+    select_jobs,
     select_outcomes,
     select_undescribed,
     settle_all,
-    settled_row,
+    settled_rows,
     texts_of,
     texts_of_blocks,
 )
@@ -208,10 +209,13 @@ class SqlLedger:
         self, run_id: int, image_id: str, *, after: str | None, limit: int, gone: bool | None = None
     ) -> list[Job]:
         """See `ports.Ledger`."""
-        query = select(PAIRS.c.member, PAIRS.c.want).where(*pending(run_id, gone)).order_by(PAIRS.c.member).limit(limit)
         with self._store.reading() as connection:
-            here = PAIRS.c.image == self._number(connection, image_id)
-            rows = connection.execute(query.where(here, PAIRS.c.member > self._number(connection, after))).all()
+            of = {
+                "run_id": run_id,
+                "image": self._number(connection, image_id),
+                "member": self._number(connection, after),
+            }
+            rows = connection.execute(select_jobs(gone, limit), of).all()
             texts = self._names.texts(connection, [row[0] for row in rows])
             return [Job(image_id, texts[member], WANTS[want]) for member, want in rows]
 
@@ -243,7 +247,7 @@ class SqlLedger:
             return
         with self._store.writing() as connection:
             numbers = self._names.numbers(connection, texts_of(outcomes))
-            execute_many(connection, SETTLE, [settled_row(run_id, outcome, numbers) for outcome in outcomes])
+            execute_many(connection, SETTLE, settled_rows(run_id, outcomes, numbers))
         self._names.remember(numbers)
 
     @lasting
@@ -255,7 +259,7 @@ class SqlLedger:
             reason = reason[:LONGEST_TEXT]
             numbers = self._names.numbers(connection, {reason} - {""})
             rest = *pending(run_id, gone), PAIRS.c.image == self._number(connection, image_id)
-            count = connection.execute(settle_all(rest, result, numbers.get(reason), now)).rowcount
+            count = connection.execute(settle_all(rest, result, numbers[reason] if reason else None, now)).rowcount
         self._names.remember(numbers)
         return count
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
+DAY = timedelta(days=1) // MILLISECOND
 MILLISECONDS = tuple(number * MILLISECOND for number in range(1000))
 
 # What oslo.middleware makes; other servers and proxies make others.
@@ -49,6 +50,14 @@ pack_usual_time = lru_cache(10_000)(pack_time)
 unpack_usual_time = lru_cache(10_000)(unpack_time)
 
 
+def pack_times(values: Iterable[datetime | None]) -> list[int | None]:
+    """Return what `pack_time` does for each, quicker."""
+    return [
+        None if value is None else (d := value - EPOCH).days * DAY + d.seconds * 1000 + d.microseconds // 1000
+        for value in values
+    ]
+
+
 def unpack_times(kept: Iterable[int | None]) -> list[datetime | None]:
     """Return what `unpack_time` does for each. Quicker where many are of the same second."""
     return [None if time is None else _second(time // 1000) + MILLISECONDS[time % 1000] for time in kept]
@@ -59,17 +68,20 @@ def _second(number: int) -> datetime:
     return EPOCH + timedelta(seconds=number)
 
 
-def pack_request_id(value: str | None) -> bytes | None:
-    """Return a request ID in 17 bytes where it is "req-" and a UUID in lower case, else as its text."""
-    if value is None:
-        return None
-    if is_usual_request_id(value):
-        return AS_UUID + bytes.fromhex(value[4:].replace("-", ""))
-    return AS_TEXT + value.encode()
+def pack_request_ids(values: Iterable[str | None]) -> list[bytes | None]:
+    """Return each request ID in 17 bytes where it is "req-" and a UUID in lower case, else as its text."""
+    return [
+        None
+        if value is None
+        else AS_UUID + bytes.fromhex(value[4:].replace("-", ""))
+        if is_usual_request_id(value)
+        else AS_TEXT + value.encode()
+        for value in values
+    ]
 
 
 def unpack_request_id(kept: bytes | None) -> str | None:
-    """Return what `pack_request_id` was given."""
+    """Return what `pack_request_ids` was given."""
     if kept is None:
         return None
     if kept.startswith(AS_TEXT):
