@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from bulkshare.model import Image, Member
@@ -13,7 +14,7 @@ from bulkshare.text import clean
 if TYPE_CHECKING:
     from bulkshare.model import Response
 
-LONGEST = 255  # characters of a name or a property; the width of Glance's columns
+LONGEST = 255  # characters of a name or a property (the width of Glance's columns), and of a time
 # A path with its query, as Glance writes it; a proxy may have put a path of its own before it.
 NEXT_PAGE = re.compile(r"/(?:[^/?#][^?#]*/)?(v2/images\?[!-~]*)")
 
@@ -84,8 +85,12 @@ def _shown(value: str) -> str:
 
 def _time(value: Any) -> datetime | None:
     """Parse an API time; one without a zone is UTC, as the API's documentation says."""
-    if not isinstance(value, str):
-        return None
+    return _parsed(value) if isinstance(value, str) and len(value) <= LONGEST else None
+
+
+# They are of whole seconds, in which many members are made; the ledger, too, is quicker with one object for them.
+@lru_cache(1024)
+def _parsed(value: str) -> datetime | None:
     try:
         parsed = datetime.fromisoformat(value)
         return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
