@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from bulkshare.model import AS_PLANNED, Result
@@ -132,8 +133,29 @@ def causes_of(outcomes: Iterable[Outcome]) -> tuple[Cause, ...]:
 
 
 def _without_ids(outcome: Outcome) -> str:
-    reason = outcome.reason
-    for word, instead in ((outcome.member_id, "<project>"), (outcome.image_id, "<image>")):
-        if word in reason:
-            reason = re.sub(rf"(?<!\w){re.escape(word)}(?!\w)", instead, reason)
-    return UUID_LIKE.sub("<id>", reason)
+    reason = _replaced(outcome.reason, outcome.member_id, "<project>")
+    return _without_image(reason, outcome.image_id)
+
+
+@lru_cache(1000)  # an image's pairs mostly have the same reason
+def _without_image(reason: str, image_id: str) -> str:
+    return UUID_LIKE.sub("<id>", _replaced(reason, image_id, "<image>"))
+
+
+def _replaced(text: str, known_id: str, instead: str) -> str:
+    """Replace an ID where it is no part of a longer word. By hand: to make an expression of each ID takes longer."""
+    at = text.find(known_id) if known_id else -1
+    parts, done = [], 0
+    while at >= 0:
+        end = at + len(known_id)
+        if _goes_on(text[at - 1 : at]) or _goes_on(text[end : end + 1]):
+            at = text.find(known_id, at + 1)
+        else:
+            parts += [text[done:at], instead]
+            done = end
+            at = text.find(known_id, end)
+    return "".join([*parts, text[done:]])
+
+
+def _goes_on(character: str) -> bool:
+    return character.isalnum() or character == "_"

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 
 from bulkshare.model import Outcome, Result
@@ -104,6 +107,13 @@ def test_causes_are_grouped_without_their_ids() -> None:
         "results": {"rejected": 3},
         "images": {"image-0": 1, "image-1": 1, "image-2": 1},
     }
+
+
+@given(st.text("ab_ -1é½", max_size=12), st.text("ab_ -1é½", min_size=1, max_size=3))
+def test_an_id_in_a_reason_is_a_word_of_its_own(reason: str, image_id: str) -> None:
+    """A part of a longer word is none, as regular expressions see words."""
+    (cause,) = causes_of([Outcome(image_id, "project", Result.REJECTED, reason=reason)])
+    assert cause.reason == re.sub(rf"(?<!\w){re.escape(image_id)}(?!\w)", "<image>", reason)
 
 
 def test_rejected_and_skipped_of_one_reason_are_one_cause() -> None:
