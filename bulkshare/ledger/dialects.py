@@ -8,27 +8,23 @@ from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import UpdateBase, insert
-from sqlalchemy.dialects import mysql, postgresql, sqlite
+from sqlalchemy.dialects import mysql, sqlite
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from sqlalchemy import Connection, Dialect, Table
+    from sqlalchemy.dialects import postgresql
 
 NAMED = re.compile(r"%\(\w+\)s")  # a driver's named parameter
 JOINED_AT_ONCE = 1_000  # rows in one statement of some 200 kB: a server takes at least 1 MB
 
 
-def insert_unless_there(table: Table, values: Mapping[str, Any]) -> dict[str, UpdateBase]:
-    """Return, by dialect, the statement that inserts a row unless one with its key is there."""
-    plain = insert(table).values(values)
-    ignoring = plain.prefix_with("IGNORE")
-    return {
-        "sqlite": plain.prefix_with("OR IGNORE"),
-        "postgresql": postgresql.insert(table).values(values).on_conflict_do_nothing(),
-        "mysql": ignoring,
-        "mariadb": ignoring,
-    }
+def insert_unless_there(dialect: str, table: Table, values: Mapping[str, Any]) -> UpdateBase:
+    """Return the statement that inserts a row unless one with its key is there."""
+    if dialect == "postgresql":
+        return _insert_postgresql(table).values(values).on_conflict_do_nothing()
+    return insert(table).values(values).prefix_with("OR IGNORE" if dialect == "sqlite" else "IGNORE")
 
 
 def insert_or_update(connection: Connection, table: Table, key: str, column: str) -> UpdateBase:
@@ -37,22 +33,25 @@ def insert_or_update(connection: Connection, table: Table, key: str, column: str
     if dialect in {"mysql", "mariadb"}:
         into = mysql.insert(table)
         return into.on_duplicate_key_update({column: into.inserted[column]})
-    made = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+    made = _insert_postgresql(table) if dialect == "postgresql" else sqlite.insert(table)
     return made.on_conflict_do_update(index_elements=[key], set_={column: made.excluded[column]})
 
 
-def execute_many(
-    connection: Connection, statement: UpdateBase | Mapping[str, UpdateBase], rows: Sequence[tuple[Any, ...]]
-) -> int:
+def _insert_postgresql(table: Table) -> postgresql.Insert:
+    from sqlalchemy.dialects import postgresql  # noqa: PLC0415  takes 40 ms of a start; most have a file
+
+    return postgresql.insert(table)
+
+
+def execute_many(connection: Connection, statement: UpdateBase, rows: Sequence[tuple[Any, ...]]) -> int:
     """Execute a statement once per row of plain values, in the order of its parameters; return how many rows changed.
 
     SQLAlchemy's own way goes over a dict per row, which takes longer than what SQLite then does with it. Servers get
     the rows in bulk.
     """
-    chosen = statement if isinstance(statement, UpdateBase) else statement[connection.dialect.name]
-    if chosen.is_update and connection.dialect.name in {"mysql", "mariadb"}:
-        return _update_joined(connection, chosen, rows)
-    return connection.exec_driver_sql(_by_position(chosen, connection.dialect), list(rows)).rowcount
+    if statement.is_update and connection.dialect.name in {"mysql", "mariadb"}:
+        return _update_joined(connection, statement, rows)
+    return connection.exec_driver_sql(_by_position(statement, connection.dialect), list(rows)).rowcount
 
 
 def _update_joined(connection: Connection, statement: UpdateBase, rows: Sequence[tuple[Any, ...]]) -> int:

@@ -50,7 +50,7 @@ _THIS_PAIR = [PAIRS.c[name] == bindparam(f"at_{name}") for name in KEY]
 _PENDING = PAIRS.c.result.is_(None)
 _NEW_WANT = bindparam("new_want", type_=PAIRS.c.want.type).bitwise_or(_bits(Want.LISTED))
 # The rows that `execute_many` takes for these: the columns in the order above; for the updates the key comes last.
-ENQUEUE = insert_unless_there(PAIRS, _parameters((*KEY, "want")))
+ENQUEUE = lru_cache(lambda dialect: insert_unless_there(dialect, PAIRS, _parameters((*KEY, "want"))))
 # Row: the want, the key, the want again. What a listing found is not forgotten.
 WANT = update(PAIRS).where(*_THIS_PAIR, _PENDING, PAIRS.c.want != _NEW_WANT).values(want=_NEW_WANT)
 MARK_LISTED = (
@@ -92,7 +92,7 @@ def enqueue(connection: Connection, run_id: int, blocks: list[Block], numbers: d
     for image_id, member_ids, want in blocks:
         image, wanted = numbers[image_id], int(want)
         rows += [(run_id, image, numbers[member_id], wanted) for member_id in member_ids]
-    added = execute_many(connection, ENQUEUE, rows)
+    added = execute_many(connection, ENQUEUE(connection.dialect.name), rows)
     if added < len(rows):
         execute_many(connection, WANT, [(want, *key, want) for *key, want in rows])
     return added
