@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from bulkshare.model import Run
     from bulkshare.report import Standing
 
+WRITTEN_AT_ONCE = 65_536  # bytes
+
 
 def list_runs(where: str | None, limit: int, *, as_json: bool = False) -> None:
     """Print the newest runs; as JSON, an object a line."""
@@ -109,7 +111,7 @@ def replacing(path: Path | None) -> Iterator[TextIO]:
             with path.open("w", encoding="utf-8", newline="") as file:
                 yield file
             return
-        with part.open("w", encoding="utf-8", newline="") as file:
+        with part.open("w", WRITTEN_AT_ONCE, encoding="utf-8", newline="") as file:
             yield file
         part.replace(path)
     except OSError as error:
