@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 import math
 import signal
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
 
 from bulkshare.app.fleets import FleetRequest
-from bulkshare.app.work import Effort, run_async
+from bulkshare.app.work import Effort
 from bulkshare.cli.output import Voice
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
-
-    Returned = TypeVar("Returned")
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -58,13 +51,3 @@ class CloudOptions:
     def voice(self) -> Voice:
         """Return what speaks as the options say."""
         return Voice.choose(quiet=self.quiet, verbose=self.verbose, as_json=self.as_json, log_format=self.log_format)
-
-
-def work_off(work: Callable[[], Coroutine[Any, Any, Returned]]) -> Returned:
-    """Do a command's work in an event loop, and return what it returns.
-
-    What was imported and read by now is there to the end. The garbage collector is told so, which would otherwise look
-    through all of it again and again for cycles: a tenth of the CPU of a large run.
-    """
-    gc.freeze()
-    return run_async(work)

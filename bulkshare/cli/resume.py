@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from bulkshare.app.resuming import ResumeRequest, resume_runs
-from bulkshare.cli.asking import STOP_SIGNALS, CloudOptions, work_off
+from bulkshare.app.work import run_async
+from bulkshare.cli.asking import STOP_SIGNALS, CloudOptions
 from bulkshare.cli.conclusion import conclude
 
 
@@ -30,4 +31,4 @@ def resume_command(options: ResumeOptions) -> int:
         fleet=options.fleet_request,
     )
     voice = options.voice()
-    return conclude(work_off(partial(resume_runs, request, voice, signals=STOP_SIGNALS)), voice)
+    return conclude(run_async(partial(resume_runs, request, voice, signals=STOP_SIGNALS)), voice)

@@ -12,7 +12,8 @@ import click
 from bulkshare.app.places import utc_now
 from bulkshare.app.running import RunRequest, run_plan
 from bulkshare.app.saved import is_saved, load_saved, save
-from bulkshare.cli.asking import STOP_SIGNALS, CloudOptions, work_off
+from bulkshare.app.work import run_async
+from bulkshare.cli.asking import STOP_SIGNALS, CloudOptions
 from bulkshare.cli.conclusion import conclude, conclude_changes
 from bulkshare.engine import Preflight
 from bulkshare.errors import BulkshareError, InterruptedRunError, UsageError
@@ -70,7 +71,7 @@ def diff_command(options: DiffOptions) -> int:
         effort=options.effort,
     )
     voice = options.voice()
-    parts = work_off(partial(run_plan, request, voice, signals=STOP_SIGNALS))
+    parts = run_async(partial(run_plan, request, voice, signals=STOP_SIGNALS))
     changes = conclude_changes(parts, voice, all_pairs=options.all_pairs)
     if options.out is not None:
         save(options.out, request.plan, parts)
@@ -104,7 +105,7 @@ def run_command(options: RunOptions) -> int:
         )
         name = request.plan.name
         voice = options.voice()
-        parts = work_off(partial(run_plan, request, voice, signals=STOP_SIGNALS))
+        parts = run_async(partial(run_plan, request, voice, signals=STOP_SIGNALS))
         if options.dry_run:
             conclude_changes(parts, voice)
             exit_code = 0

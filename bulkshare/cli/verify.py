@@ -7,7 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from bulkshare.app.verifying import verify_plan
-from bulkshare.cli.asking import STOP_SIGNALS, CloudOptions, work_off
+from bulkshare.app.work import run_async
+from bulkshare.cli.asking import STOP_SIGNALS, CloudOptions
 from bulkshare.cli.conclusion import conclude_comparisons
 from bulkshare.plan import load_plan
 
@@ -35,4 +36,4 @@ def verify_command(options: VerifyOptions) -> int:
         effort=options.effort,
         signals=STOP_SIGNALS,
     )
-    return conclude_comparisons(work_off(work), voice)
+    return conclude_comparisons(run_async(work), voice)
