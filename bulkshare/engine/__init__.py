@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from bulkshare.model import Account, Image, Limits, Orders, RetryPolicy
     from bulkshare.ports import Observer, Transport, WorkList
 
-__all__ = ["Caller", "Engine", "Preflight", "Recorder", "Rest", "Sender"]
+__all__ = ["Caller", "Engine", "Preflight", "Recorder", "Rest", "Sender", "Senders", "Sharing"]
 
 PRUNE_LIMIT = 0.1  # of an image's members: a mistyped plan costs no more
 GRACE_SECONDS = 10.0  # how long requests in flight may take to end after a stop

@@ -13,7 +13,7 @@ from bulkshare.fleet.cutting import Cutting
 from bulkshare.model import Result
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Container
+    from collections.abc import AsyncGenerator, Callable, Container, Mapping
     from datetime import datetime
 
     from bulkshare.engine import Caller, Recorder
@@ -99,7 +99,7 @@ class Crew:
                     return
                 lane = self._cutting.open(backlog.image_id)
             page = await self._recorder.pending_jobs(lane.image_id, lane.last_member_id, gone=self._gone)
-            self._cutting.add(lane, page, exhausted=len(page) < PAGE)
+            self._skip_rest(self._cutting.add(lane, page, exhausted=len(page) < PAGE))
 
     def _size(self, hand: Hand | None) -> int:
         """Return how many pairs a shard is to have: some seconds of work for who gets it."""
@@ -132,6 +132,10 @@ class Crew:
             elif outcome.image_id not in returned.closed:
                 self._trusted.add(outcome.image_id)
         undone = [job for jobs in shard.values() for job in jobs if (job.image_id, job.member_id) not in done]
-        for image_id, reason in self._cutting.came_back(shard, undone, returned.closed).items():
-            self._recorder.put(Rest(image_id, reason, gone=self._gone))
+        self._skip_rest(self._cutting.came_back(shard, undone, returned.closed))
         await self._recorder.room()
+
+    def _skip_rest(self, rest: Mapping[str, str]) -> None:
+        """Settle what is left of images that take no more."""
+        for image_id, reason in rest.items():
+            self._recorder.put(Rest(image_id, reason, gone=self._gone))

@@ -76,15 +76,22 @@ class Order:
     trusted: frozenset[str] = field(repr=False)
 
 
+class Closed(NamedTuple):
+    """Why an image takes no members. One that is only `full` has members whose acceptance may be left to do."""
+
+    reason: str
+    full: bool = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Returned:
-    """What became of a shard. What is neither in `outcomes` nor closed was not done.
+    """What became of a shard. What is not in `outcomes` was not done.
 
-    `closed` are images that take no members, and why; `error` is what ended the work before its time.
+    `closed` are images that take no members; `error` is what ended the work before its time.
     """
 
     outcomes: list[Outcome] = field(repr=False)
-    closed: dict[str, str] = field(repr=False)
+    closed: dict[str, Closed] = field(repr=False)
     error: BulkshareError | None = None
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
 
-from bulkshare.engine import Engine, Preflight
+from bulkshare.engine import Engine, Preflight, Sharing
 from bulkshare.errors import BulkshareError
 from bulkshare.fleet.messages import Report, Returned
 from bulkshare.fleet.shard import ShardLedger
@@ -127,6 +128,7 @@ class Station:
             jitter=self._jitter,
             answered_at=lambda: self._way.paced.answered_at,
             trusted=order.trusted,
+            senders=partial(Sharing, leave=ledger.close),
         )
         self._engines.add(engine)
         self._idle = anyio.Event()
