@@ -72,6 +72,8 @@ class Cutting:
 
         Return the image where it is done with that and has a rest, and why that is not to be tried.
         """
+        if self._lanes.get(lane.image_id) is not lane:
+            return {}  # it was closed while this was read
         lane.jobs.extend(lane.taken(jobs))
         lane.exhausted = exhausted
         if jobs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -119,4 +120,16 @@ def test_reading_on() -> None:
     cutting.add(lane, [], exhausted=True)
     assert cutting.hungry(3) is None
     cutting.came_back(shard, [], {})
+    assert not cutting
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_an_image_that_is_closed_while_it_is_read(count: int) -> None:
+    """What comes of that reading is part of the rest, which was told."""
+    cutting = Cutting()
+    lane = cutting.open("i0")
+    cutting.add(lane, jobs(0, 5), exhausted=False)
+    assert cutting.came_back(cutting.cut(5), [], {"i0": PRIVATE}) == {"i0": "private"}
+    assert cutting.add(lane, jobs(0, count), exhausted=True) == {}
+    assert cutting.cut(5) == {}
     assert not cutting
