@@ -7,6 +7,8 @@ import re
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import anyio
+
 from bulkshare.errors import BulkshareError, StoppedEarlyError, UsageError
 from bulkshare.text import clean
 
@@ -22,7 +24,8 @@ LOCAL = re.compile(r"local:(\d+)")
 MOST_LOCAL = 64  # workers on this machine
 SIDE_BY_SIDE = 8  # shards that a worker may work on: one of a cloud that is down keeps none of another waiting
 ADDRESS = re.compile(r"(tcp|tls)://[^/\s@]+:\d+")
-CONNECT_SECONDS = 10.0
+CONNECT_SECONDS = 10.0  # until a scheduler takes the connection
+HELLO_SECONDS = CONNECT_SECONDS + 5.0  # and has answered: Dask itself waits forever for that
 
 
 class AwayError(Exception):
@@ -90,19 +93,36 @@ async def open_cluster(address: str) -> AsyncIterator[Cluster]:
     """
     _check(address)
     try:
-        from distributed import Client  # noqa: PLC0415  only a fleet needs it, and it takes its time
+        import distributed  # noqa: F401, PLC0415  only a fleet needs it, and it takes its time
     except ModuleNotFoundError as error:
         raise UsageError(f"--fleet needs the package {error.name}: pip install 'bulkshare[fleet]'") from error
     _quieten()
+    if address.startswith("tls://"):
+        _require_certificates(address)
     async with AsyncExitStack() as stack:
         local = LOCAL.fullmatch(address)
         try:
             where = await stack.enter_async_context(_local_scheduler(int(local[1]))) if local else address
-            connecting = Client(where, asynchronous=True, timeout=CONNECT_SECONDS)  # type: ignore[no-untyped-call]
-            client = await stack.enter_async_context(connecting)
+            client = await stack.enter_async_context(_connected(where))
         except (OSError, ValueError, TypeError) as error:
             raise UsageError(f"--fleet {address}: {clean(str(error) or type(error).__name__)}") from error
         yield Cluster(client, address)
+
+
+@asynccontextmanager
+async def _connected(address: str) -> AsyncIterator[Client]:
+    """Return a client that is connected. Raises `OSError`, and what Dask makes of what is no scheduler."""
+    from distributed import Client  # noqa: PLC0415  as above
+
+    client = Client(address, asynchronous=True, timeout=CONNECT_SECONDS)  # type: ignore[no-untyped-call]
+    try:
+        with anyio.move_on_after(HELLO_SECONDS) as hello:
+            await client
+        if hello.cancelled_caught:
+            raise TimeoutError(f"no answer within {HELLO_SECONDS:g} s")
+        yield client
+    finally:
+        await client.close()  # type: ignore[no-untyped-call]
 
 
 @asynccontextmanager
@@ -129,6 +149,22 @@ def _check(address: str) -> None:
         f"--fleet {clean(address)!r}: write tls://host:8786 or tcp://host:8786 for a scheduler's address, or local:4 "
         f"for workers on this machine (at most {MOST_LOCAL})"
     )
+
+
+def _require_certificates(address: str) -> None:
+    """Raise `UsageError` where Dask knows no certificates, which it tells in other words."""
+    from distributed import Security  # noqa: PLC0415  as above
+
+    try:
+        known = Security().get_connection_args("client").get("ssl_context")  # type: ignore[no-untyped-call]
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--fleet {address}: its TLS files: {clean(str(error))}") from error
+    if known is None:
+        prefix = "DASK_DISTRIBUTED__COMM__TLS__"
+        raise UsageError(
+            f"--fleet {address}: TLS is not configured: set {prefix}CA_FILE, {prefix}CLIENT__CERT and "
+            f"{prefix}CLIENT__KEY to files"
+        )
 
 
 def _quieten() -> None:
