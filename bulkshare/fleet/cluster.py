@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import re
+import signal
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
@@ -15,7 +17,7 @@ from bulkshare.text import clean
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from distributed import Client
+    from distributed import Client, LocalCluster
 
 T = TypeVar("T")
 M = TypeVar("M")
@@ -102,19 +104,19 @@ async def open_cluster(address: str) -> AsyncIterator[Cluster]:
     async with AsyncExitStack() as stack:
         local = LOCAL.fullmatch(address)
         try:
-            where = await stack.enter_async_context(_local_scheduler(int(local[1]))) if local else address
-            client = await stack.enter_async_context(_connected(where))
+            cluster = await stack.enter_async_context(_local_cluster(int(local[1]))) if local else None
+            client = await stack.enter_async_context(_connected(cluster or address))
         except (OSError, ValueError, TypeError) as error:
             raise UsageError(f"--fleet {address}: {clean(str(error) or type(error).__name__)}") from error
         yield Cluster(client, address)
 
 
 @asynccontextmanager
-async def _connected(address: str) -> AsyncIterator[Client]:
+async def _connected(where: LocalCluster | str) -> AsyncIterator[Client]:
     """Return a client that is connected. Raises `OSError`, and what Dask makes of what is no scheduler."""
     from distributed import Client  # noqa: PLC0415  as above
 
-    client = Client(address, asynchronous=True, timeout=CONNECT_SECONDS)  # type: ignore[no-untyped-call]
+    client = Client(where, asynchronous=True, timeout=CONNECT_SECONDS)  # type: ignore[no-untyped-call]
     try:
         with anyio.move_on_after(HELLO_SECONDS) as hello:
             await client
@@ -126,10 +128,15 @@ async def _connected(address: str) -> AsyncIterator[Client]:
 
 
 @asynccontextmanager
-async def _local_scheduler(workers: int) -> AsyncIterator[str]:
+async def _local_cluster(workers: int) -> AsyncIterator[LocalCluster]:
+    """Start workers that take orders from nobody else: other users of this machine could run code as we, else.
+
+    A Ctrl-C, which a terminal sends to all of its processes, is for us alone: they inherit that it is blocked. One that
+    comes before they are there, comes when they are.
+    """
     from distributed import LocalCluster  # noqa: PLC0415  as above
 
-    async with LocalCluster(  # type: ignore[no-untyped-call]
+    starting = LocalCluster(  # type: ignore[no-untyped-call]
         n_workers=workers,
         threads_per_worker=SIDE_BY_SIDE,
         processes=True,
@@ -137,8 +144,16 @@ async def _local_scheduler(workers: int) -> AsyncIterator[str]:
         memory_limit=0,  # a worker has a shard in memory, no more
         silence_logs=logging.CRITICAL,
         asynchronous=True,
-    ) as cluster:
-        yield cluster.scheduler_address
+        security=True,  # certificates of this cluster alone, which are in memory
+    )
+    resource_tracker.ensure_running()  # to start it with the first process would lift the block
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        await starting
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    async with starting:
+        yield starting
 
 
 def _check(address: str) -> None:
