@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 
+from bulkshare import __version__
 from bulkshare.errors import BulkshareError, StoppedEarlyError, UsageError
 from bulkshare.text import clean
 
@@ -65,7 +66,10 @@ class Cluster:
             return frozenset(found["workers"])
 
     async def ask(self, worker: str, function: Callable[[M], Awaitable[T]], message: M) -> T:
-        """Call a function on a worker at once, whatever else it does. Raises what that raises, and `AwayError`."""
+        """Call a function on a worker at once, whatever else it does. Raises what that raises, and `AwayError`.
+
+        Raises `UsageError` where the worker does not have the function.
+        """
         with _away():
             answers: dict[str, T] = await self._client.run(function, message, workers=[worker])
             return answers[worker]
@@ -189,13 +193,21 @@ def _quieten() -> None:
 
 
 class _away:  # noqa: N801  a context manager reads like a verb
-    """Makes whatever goes wrong between us and a worker an `AwayError`; what our own functions raise passes."""
+    """Makes whatever goes wrong between us and a worker an `AwayError`; what our own functions raise passes.
+
+    A worker that has none of our functions, or other ones, is a `UsageError`.
+    """
 
     def __enter__(self) -> None:
         """Nothing to prepare."""
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
-        if error is None or isinstance(error, BulkshareError) or not _is_dasks(error):
+        if error is None or isinstance(error, BulkshareError):
+            return
+        if type(error) is Exception:  # what Dask makes of a message that a worker can't read
+            why = clean(str(error))
+            raise UsageError(f"it can't be asked for bulkshare {__version__}: {why}; give all the same") from error
+        if not _is_dasks(error):
             return
         raise AwayError(clean(f"{type(error).__name__}: {error}")) from error
 
