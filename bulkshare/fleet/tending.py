@@ -19,7 +19,7 @@ from bulkshare.fleet.sealing import seal
 from bulkshare.text import clean, counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from bulkshare.fleet.cluster import Cluster
     from bulkshare.fleet.messages import Muster, Remote, Report, Returned
@@ -172,12 +172,14 @@ class Fleet:
                     there = await self._there()
                     for hand in [hand for hand in self._hands.values() if hand.address not in there]:
                         self._lose(hand)
+                    for address in self._refused.keys() - there:
+                        del self._refused[address]  # who comes there next may be another
                     for address in there - self._meeting - self._refused.keys():
                         self._meeting.add(address)
                         hands.start_soon(self._tend_one, address, observer)
                     if self._hands:
                         alone_since = self._clock()
-                    self._require_hands(alone_since)
+                    self._require_hands(alone_since, there)
                     await anyio.sleep(RENEW_SECONDS)
         finally:
             self._at_work = False
@@ -217,11 +219,12 @@ class Fleet:
                 self._cluster.require_scheduler()
         return frozenset(self._hands)
 
-    def _require_hands(self, alone_since: float) -> None:
-        if self._refused and not self._hands and not self._meeting:
+    def _require_hands(self, alone_since: float, there: Collection[str]) -> None:
+        if self._refused and not (self._hands or self._meeting or self._lost):
             raise next(iter(self._refused.values()))
         if self._clock() - alone_since > PATIENCE_SECONDS:
-            raise StoppedEarlyError(f"the fleet at {self._cluster.address} has no worker")
+            which = f"; the {counted(len(there), 'worker')} there did not take part" if there else ""
+            raise StoppedEarlyError(f"the fleet at {self._cluster.address} has no worker{which}")
 
     async def _tend_one(self, address: str, observer: Observer) -> None:
         try:
