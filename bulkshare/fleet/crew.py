@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from bulkshare.engine import Caller, Recorder
+    from bulkshare.errors import BulkshareError
     from bulkshare.fleet.cutting import Shard
     from bulkshare.fleet.hands import Hand
     from bulkshare.fleet.messages import Returned
@@ -52,6 +53,7 @@ class Crew:
         self._cutting = Cutting()
         self._out = 0  # shards
         self._trusted: set[str] = set()
+        self._error: BulkshareError | None = None  # the first that ended a worker's work
 
     async def settle_pending(self, trusted: Container[str]) -> None:
         """See `engine.Sender`."""
@@ -62,6 +64,8 @@ class Crew:
         async with anyio.create_task_group() as tending:
             tending.start_soon(self._fleet.tend, self._recorder.observer)
             await self._deal(trusted)
+            if self._error is not None:
+                raise self._error
             tending.cancel_scope.cancel()
         await self._fleet.hear_all(self._recorder.observer)
 
@@ -74,7 +78,7 @@ class Crew:
             aclosing(self._recorder.pending_images(gone=self._gone)) as images,
             anyio.create_task_group() as shards,
         ):
-            while not self._stopping.is_set():
+            while not self._stopping.is_set() and self._error is None:
                 changed = self._fleet.changed
                 await self._read_ahead(images)
                 hand = self._fleet.free_hand()
@@ -116,8 +120,9 @@ class Crew:
                 self._cutting.came_back(shard, jobs, {})
                 return
             await self._record(shard, returned)
-            if returned.error is not None:
-                raise returned.error
+            if returned.error is not None and self._error is None:
+                self._error = returned.error
+                self._fleet.stop()  # the others give back what they have done
         finally:
             self._out -= 1
             self._fleet.tell_changed()

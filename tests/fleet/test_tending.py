@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import anyio
 import pytest
 
-from bulkshare.errors import StoppedEarlyError, UsageError
+from bulkshare.errors import CredentialsRefusedError, StoppedEarlyError, UsageError
 from bulkshare.model import Limits, Result
 from tests.engine.bench import Bench
 from tests.fleet.inplace import Worker, crew_of
@@ -16,8 +17,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bulkshare.engine import Engine
+    from bulkshare.model import Reply, Request
+    from tests.engine.fakes import FakeCloud
 
 REFUSAL = UsageError("it has no clouds.yaml")
+
+
+@dataclass
+class Refusing:
+    """A way to a cloud, where that refuses who we are after some requests."""
+
+    cloud: FakeCloud
+    after: int
+
+    async def send(self, request: Request) -> Reply:
+        """Answer, or not."""
+        self.after -= 1
+        if self.after < 0:
+            raise CredentialsRefusedError("the password is not right any more")
+        return await self.cloud.send(request)
 
 
 def slow_bench(images: int = 20, projects: int = 50) -> Bench:
@@ -82,3 +100,15 @@ def test_a_refused_worker_is_mended() -> None:
     run_with(bench, (2.0, lambda: cluster.members.pop("w1")), (4.0, lambda: cluster.members.update(w1=mended)))
     assert bench.totals() == {Result.SHARED: 1000}
     assert mended.grants
+
+
+def test_one_worker_can_not_go_on() -> None:
+    """The run ends with why; what the others were at work on is given back and recorded."""
+    bench = slow_bench()
+    cluster = crew_of(bench, 3)
+    cluster.members["w1"].cloud = Refusing(bench.cloud, after=50)
+    with pytest.raises(CredentialsRefusedError):
+        bench.run()
+    shared = {pair for pair, row in bench.ledger.rows.items() if row.result is Result.SHARED}
+    assert len(shared) > 100
+    assert shared == bench.cloud.members
