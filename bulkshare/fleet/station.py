@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
 
-from bulkshare.engine import Engine, Preflight, Sharing
+from bulkshare.engine import GRACE_SECONDS, Engine, Preflight, Sharing
 from bulkshare.errors import BulkshareError
 from bulkshare.fleet.messages import Report, Returned
 from bulkshare.fleet.shard import ShardLedger
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from bulkshare.pacing import Paced
     from bulkshare.ports import Transport
 
+WAY_SECONDS = 2.0  # for a stop to come here, and for what was done to come back, in the coordinator's own time of grace
 FORSAKEN_SECONDS = 30.0  # after the end of its lease: nobody will ask for what it has
 
 
@@ -129,6 +130,7 @@ class Station:
             answered_at=lambda: self._way.paced.answered_at,
             trusted=order.trusted,
             senders=partial(Sharing, leave=ledger.close),
+            grace_seconds=GRACE_SECONDS - WAY_SECONDS,
         )
         self._engines.add(engine)
         self._idle = anyio.Event()

@@ -38,6 +38,21 @@ class Refusing:
         return await self.cloud.send(request)
 
 
+@dataclass
+class Late:
+    """A way to a cloud that answers nothing any more after some requests."""
+
+    cloud: FakeCloud
+    after: int
+
+    async def send(self, request: Request) -> Reply:
+        """Answer, or not."""
+        self.after -= 1
+        if self.after < 0:
+            await anyio.sleep(60.0)
+        return await self.cloud.send(request)
+
+
 def slow_bench(images: int = 20, projects: int = 50) -> Bench:
     """Return a bench with work for some ten seconds."""
     bench = Bench(limits=Limits(concurrency=8, per_image=4, rate=100, members_per_image=0))
@@ -109,6 +124,22 @@ def test_one_worker_can_not_go_on() -> None:
     cluster.members["w1"].cloud = Refusing(bench.cloud, after=50)
     with pytest.raises(CredentialsRefusedError):
         bench.run()
+    shared = {pair for pair, row in bench.ledger.rows.items() if row.result is Result.SHARED}
+    assert len(shared) > 100
+    assert shared == bench.cloud.members
+
+
+def test_a_stop_while_an_answer_is_late() -> None:
+    """Workers give back what they have done before the coordinator's own time for that has passed."""
+    bench = slow_bench()
+    cluster = crew_of(bench, 2)
+    cluster.members["w1"].cloud = Late(bench.cloud, after=20)
+
+    async def stop(engine: Engine) -> None:
+        await anyio.sleep(3.0)
+        engine.stop("the deadline has passed")
+
+    bench.run(beside=stop)
     shared = {pair for pair, row in bench.ledger.rows.items() if row.result is Result.SHARED}
     assert len(shared) > 100
     assert shared == bench.cloud.members
