@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 class Muster:
     """Asks a worker to take part in a run, and not to take part in what the same run was before.
 
-    `engagement` is a name that this coordinator has for this run alone. `sealed` are credentials for this one worker;
-    without them it has its own.
+    `engagement` is a name that its coordinator has for this run and this meeting alone. `sealed` are credentials for
+    this one worker; without them it has its own.
     """
 
     engagement: str

@@ -66,6 +66,7 @@ class Fleet:
         self._meeting: set[str] = set()
         self._shards = 0
         self._numbered = 0
+        self._meetings = 0
         self._lost = 0
         self._again = 0  # shards that were, or will be, done a second time
         self._cooling_until = -math.inf
@@ -132,7 +133,7 @@ class Fleet:
         """
         self._numbered += 1
         name = f"bulkshare-{self._muster.engagement}-{self._numbered}"
-        order = Order(engagement=self._muster.engagement, jobs=jobs, trusted=trusted)
+        order = Order(engagement=hand.engagement, jobs=jobs, trusted=trusted)
         began = self._clock()
         self._shards += 1
         if hand.outstanding == 1:
@@ -240,11 +241,14 @@ class Fleet:
             self._meeting.discard(address)
 
     async def _meet(self, address: str) -> Hand | None:
+        self._meetings += 1  # a name for each: what is said to a worker that was lost may come when it takes part again
+        engagement = f"{self._muster.engagement}-{self._meetings}"
         try:
             with anyio.fail_after(MUSTER_SECONDS):
                 slot = await self._cluster.ask(address, self._remote.greet, __version__)
                 sealed = None if self._credentials is None else seal(self._credentials, slot)
-                joined = await self._cluster.ask(address, self._remote.muster, replace(self._muster, sealed=sealed))
+                muster = replace(self._muster, engagement=engagement, sealed=sealed)
+                joined = await self._cluster.ask(address, self._remote.muster, muster)
             self._require_same(address, joined.account)
         except (AwayError, TimeoutError):
             return None  # while it is there it is asked again
@@ -252,7 +256,7 @@ class Fleet:
             self._refused[address] = error
             self._note(f"worker {address} does not take part: {clean(str(error))}")
             return None
-        return Hand(address, joined.clock, self._clock())
+        return Hand(address, engagement, joined.clock, self._clock())
 
     def _require_same(self, address: str, account: Account) -> None:
         ours, its = ((each.endpoint, each.project_id) for each in (self._account, account))
@@ -290,7 +294,7 @@ class Fleet:
         hand.grants += 1
         return Grant(
             number=hand.grants,
-            engagement=self._muster.engagement,
+            engagement=hand.engagement,
             rate=share.rate,
             concurrency=share.concurrency,
             until=hand.clock + LEASE_SECONDS,

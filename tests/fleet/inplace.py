@@ -42,6 +42,7 @@ class Worker:
     silent: bool = False  # it is at work, and no message comes through
     stations: dict[str, Station] = field(default_factory=dict)
     grants: list[Grant] = field(default_factory=list)
+    orders: list[Order] = field(default_factory=list)
 
     async def greet(self, _version: str) -> bytes:
         """Say that it is there."""
@@ -75,6 +76,7 @@ class Worker:
 
     async def carry_out(self, order: Order) -> Returned:
         """Work on a shard."""
+        self.orders.append(order)
         return await self._station(order.engagement).carry_out(order)
 
     def _station(self, engagement: str) -> Station:

@@ -9,8 +9,10 @@ import anyio
 import pytest
 
 from bulkshare.errors import CredentialsRefusedError, StoppedEarlyError, UsageError
+from bulkshare.fleet.cluster import AwayError
 from bulkshare.model import Limits, Result
 from tests.engine.bench import Bench
+from tests.engine.virtual import run_virtual
 from tests.fleet.inplace import Worker, crew_of
 
 if TYPE_CHECKING:
@@ -143,3 +145,16 @@ def test_a_stop_while_an_answer_is_late() -> None:
     shared = {pair for pair, row in bench.ledger.rows.items() if row.result is Result.SHARED}
     assert len(shared) > 100
     assert shared == bench.cloud.members
+
+
+def test_a_worker_that_was_silent() -> None:
+    """It is lost, and met anew under another name: an order or a grant from before, which may come late, is void."""
+    bench = slow_bench(images=40)
+    cluster = crew_of(bench, 2)
+    worker = cluster.members["w1"]
+    run_with(bench, (2.0, lambda: setattr(worker, "silent", True)), (16.0, lambda: setattr(worker, "silent", False)))
+    assert len(bench.cloud.members) == 2000
+    assert len({grant.engagement for grant in worker.grants}) == 2
+    assert len({order.engagement for order in worker.orders}) == 2
+    with pytest.raises(AwayError):
+        run_virtual(worker.carry_out(worker.orders[0]))
