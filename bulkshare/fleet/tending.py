@@ -16,6 +16,7 @@ from bulkshare.fleet.hands import Hand
 from bulkshare.fleet.leases import LEASE_SECONDS, NOTHING, Leases, Share
 from bulkshare.fleet.messages import Grant, Order
 from bulkshare.fleet.sealing import seal
+from bulkshare.retry import AT_WORK_BASES
 from bulkshare.text import clean, counted
 
 if TYPE_CHECKING:
@@ -129,7 +130,8 @@ class Fleet:
     async def carry_out(self, hand: Hand, jobs: list[Job], trusted: frozenset[str]) -> Returned | None:
         """Let a worker, whose `outstanding` counts this already, work on a shard.
 
-        Return None where the worker is lost, once it is sure that it sends nothing any more.
+        Return None where the worker is lost, once it is sure that it sends nothing any more, and what it had in flight
+        has had the time that an answer which is lost gets.
         """
         self._numbered += 1
         name = f"bulkshare-{self._muster.engagement}-{self._numbered}"
@@ -142,7 +144,8 @@ class Fleet:
             returned = await self._unless_lost(hand, order, name)
             if returned is None:
                 self._again += 1
-                await anyio.sleep(max(self._leases.ends(hand.address) - self._clock(), 0.0))
+                at_work = AT_WORK_BASES * self._muster.settings.retry.base_seconds
+                await anyio.sleep(max(self._leases.ends(hand.address) + at_work - self._clock(), 0.0))
                 return None
             hand.pairs += len(returned.outcomes)
             hand.speed = len(returned.outcomes) / max(self._clock() - began, 0.1)

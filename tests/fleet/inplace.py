@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from dataclasses import dataclass, field
 from functools import partial
@@ -94,6 +95,7 @@ class InPlaceCluster:
     way_seconds: float = 0.001
     gone: bool = False
     notes: list[str] = field(default_factory=list)
+    tasks: set[asyncio.Future[Any]] = field(default_factory=set)
 
     def require_scheduler(self) -> None:
         """See `fleet.Cluster`."""
@@ -116,11 +118,11 @@ class InPlaceCluster:
     ) -> Any:
         """See `fleet.Cluster`; the worker goes on where nobody waits for it any more."""
         await self._way(worker)
-        returned: list[Any] = []
-        with anyio.CancelScope(shield=True):
-            returned.append(await function(self.members[worker], order))
+        task = asyncio.ensure_future(function(self.members[worker], order))
+        self.tasks.add(task)
+        returned = await asyncio.shield(task)
         await self._way(worker)
-        return returned[0]
+        return returned
 
     async def _way(self, worker: str) -> None:
         await anyio.sleep(self.way_seconds)

@@ -10,8 +10,10 @@ import pytest
 
 from bulkshare.errors import CredentialsRefusedError, StoppedEarlyError, UsageError
 from bulkshare.fleet.cluster import AwayError
+from bulkshare.fleet.leases import LEASE_SECONDS
 from bulkshare.model import Limits, Result
 from tests.engine.bench import Bench
+from tests.engine.fakes import FakeCloud
 from tests.engine.virtual import run_virtual
 from tests.fleet.inplace import Worker, crew_of
 
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
 
     from bulkshare.engine import Engine
     from bulkshare.model import Reply, Request
-    from tests.engine.fakes import FakeCloud
 
 REFUSAL = UsageError("it has no clouds.yaml")
 
@@ -38,6 +39,15 @@ class Refusing:
         if self.after < 0:
             raise CredentialsRefusedError("the password is not right any more")
         return await self.cloud.send(request)
+
+
+class SlowCloud(FakeCloud):
+    """A cloud whose POSTs take longer than a lease."""
+
+    async def send(self, request: Request) -> Reply:
+        """Answer, in time."""
+        self.latency_seconds = LEASE_SECONDS + 1.5 if request.method == "POST" else 0.01
+        return await super().send(request)
 
 
 @dataclass
@@ -158,3 +168,20 @@ def test_a_worker_that_was_silent() -> None:
     assert len({order.engagement for order in worker.orders}) == 2
     with pytest.raises(AwayError):
         run_virtual(worker.carry_out(worker.orders[0]))
+
+
+def test_a_shard_that_is_done_again() -> None:
+    """What its first worker had in flight gets the time of a lost answer: no pair is in flight twice."""
+    bench = Bench(SlowCloud(), limits=Limits(concurrency=8, per_image=4, rate=100, members_per_image=0))
+    bench.plan(2, 100)
+    cluster = crew_of(bench, 3)
+
+    def cut_off() -> None:
+        """Let one that is at work not reach us any more; it reaches the cloud."""
+        del cluster.members[next(name for name, worker in cluster.members.items() if worker.orders)]
+
+    run_with(bench, (0.3, cut_off))
+    assert len(cluster.notes) == 1
+    assert len(bench.cloud.members) == 200
+    twice = {pair for pair, most in bench.cloud.most_in_flight.items() if pair.startswith("pair ") and most > 1}
+    assert not twice
