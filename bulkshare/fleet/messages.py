@@ -57,11 +57,13 @@ class Grant:
 class Report:
     """What a worker's clock shows, what it has sent in all, and what its engines have told since its last report.
 
+    `in_flight` are those of them that are not answered yet, which may be more than it is allowed by now.
     `cooling_seconds` is for how long the endpoint has asked this worker to send nothing, from now on.
     """
 
     clock: float
     requests: int
+    in_flight: int
     allowed: int
     cooling_seconds: float
     told: list[tuple[str, tuple[Any, ...]]] = field(repr=False)  # an observer's event, and its arguments

@@ -95,6 +95,7 @@ class Station:
         return Report(
             clock=now,
             requests=paced.sent,
+            in_flight=paced.unanswered,
             allowed=paced.allowed if grant.rate > 0 else 0,
             cooling_seconds=max(paced.cooling_until - now, 0.0),
             told=self._teller.take(),

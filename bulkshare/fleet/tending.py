@@ -307,7 +307,7 @@ class Fleet:
 
     def _learn(self, hand: Hand, grant: Grant, report: Report, observer: Observer) -> None:
         now = self._clock()
-        self._leases.confirm(hand.address)
+        self._leases.confirm(hand.address, report.in_flight)
         hand.clock, hand.heard_at, hand.allowed = report.clock, now, report.allowed
         hand.share = Share(grant.rate, grant.concurrency)
         self.requests += report.requests - hand.requests

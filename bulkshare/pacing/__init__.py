@@ -62,7 +62,8 @@ class Paced:
         self._turn = anyio.Lock(fast_acquire=True)
         self._probing = anyio.Lock(fast_acquire=True)
         self._waiting: deque[anyio.Event] = deque()
-        self._in_flight = 0
+        self._in_flight = 0  # those that wait for their turn included
+        self.unanswered = 0  # requests that have left
         self._lease_ends = math.inf
         self.cooling_until = -math.inf  # on the clock: until when the endpoint has asked us to send nothing
         self.sent = 0  # requests let through, those that an outer layer repeats and probes included
@@ -110,10 +111,7 @@ class Paced:
                 await self._probe(request)
             if await self._stopped_while_waiting():
                 return Fault(FaultKind.UNSENT, "not sent: the run was stopped")
-            sent_at = self._clock()
-            reply = await self._inner.send(request)
-            self._learn(reply, sent_at)
-            return reply
+            return await self._send(request)
         finally:
             self._in_flight -= 1
             self._give_places()
@@ -153,7 +151,9 @@ class Paced:
     def _wait_seconds(self) -> float:
         """Return how long to wait at least before the next request may leave."""
         now = self._clock()
-        return LEASE_POLL_SECONDS if now >= self._lease_ends else self._gcra.earliest() - now
+        if self._lease_ends < math.inf and (now >= self._lease_ends or self.unanswered >= self._window.size):
+            return LEASE_POLL_SECONDS  # a lease has ended, or has become smaller than what is in flight
+        return self._gcra.earliest() - now
 
     def _take_turn(self) -> bool:
         """Let a request leave, unless the run was stopped; return whether it was."""
@@ -172,9 +172,17 @@ class Paced:
                 await self._stopping.wait()
             if await self._stopped_while_waiting():
                 return
-            sent_at = self._clock()
-            reply = await self._inner.send(Request("GET", PROBE_PATH, token=request.token))
-            self._learn(reply, sent_at)
+            await self._send(Request("GET", PROBE_PATH, token=request.token))
+
+    async def _send(self, request: Request) -> Reply:
+        sent_at = self._clock()
+        self.unanswered += 1
+        try:
+            reply = await self._inner.send(request)
+        finally:
+            self.unanswered -= 1
+        self._learn(reply, sent_at)
+        return reply
 
     def _learn(self, reply: Reply, sent_at: float) -> None:
         now = self._clock()

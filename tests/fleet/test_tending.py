@@ -185,3 +185,17 @@ def test_a_shard_that_is_done_again() -> None:
     assert len(bench.cloud.members) == 200
     twice = {pair for pair, most in bench.cloud.most_in_flight.items() if pair.startswith("pair ") and most > 1}
     assert not twice
+
+
+def test_in_flight_while_shares_change() -> None:
+    """What a worker has in flight beyond a smaller share is not lent to others before it is answered."""
+    bench = slow_bench(images=8)
+    bench.cloud.latency_seconds = 2.0
+    cluster = crew_of(bench, 1)
+    run_with(
+        bench,
+        (15.0, lambda: cluster.members.update(w1=Worker(bench.cloud))),
+        (25.0, lambda: cluster.members.update(w2=Worker(bench.cloud))),
+    )
+    assert len(bench.cloud.members) == 400
+    assert bench.cloud.most_in_flight["all"] <= bench.limits.concurrency
