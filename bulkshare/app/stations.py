@@ -38,9 +38,10 @@ class FailedThereError(Exception):
 
 
 class Post:
-    """A station, and the task that keeps its way to the endpoint open."""
+    """A station, and the task that keeps its way to the endpoint open. It is in `POSTS` while it takes orders."""
 
     def __init__(self, muster: Muster) -> None:
+        POSTS[muster.engagement] = self
         self.run = muster.run
         self._muster = muster
         self._ready: asyncio.Future[tuple[Station, Account]] = asyncio.get_running_loop().create_future()
@@ -53,9 +54,14 @@ class Post:
 
     def end(self) -> None:
         """Let it close; what its engines have in flight gets the time that an engine gives it."""
+        self._forget()
         if self._ready.done() and self._ready.exception() is None:
             self._ready.result()[0].stop()
         self._ended.set()
+
+    def _forget(self) -> None:
+        if POSTS.get(self._muster.engagement) is self:
+            del POSTS[self._muster.engagement]
 
     async def _keep(self) -> None:
         try:
@@ -66,6 +72,8 @@ class Post:
                 self._ready.exception()  # whoever asked may have gone
             if not isinstance(error, Exception):
                 raise
+        finally:
+            self._forget()
 
     async def _stand(self) -> None:
         muster, settings = self._muster, self._muster.settings
@@ -81,6 +89,7 @@ class Post:
                     await asyncio.wait_for(self._ended.wait(), WATCH_SECONDS)
                 except TimeoutError:
                     continue
+            self._forget()  # a coordinator that was asleep asks anew; a station that has stopped does nothing
             station.stop()
             await station.idle()
 
@@ -119,17 +128,10 @@ async def muster(message: Muster) -> Joined:
     """
     if message.on_this_machine and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for the coordinator, which will tell
-    for engagement, other in list(POSTS.items()):
+    for other in list(POSTS.values()):
         if other.run == message.run:
             other.end()
-            del POSTS[engagement]
-    post = POSTS[message.engagement] = Post(message)
-    try:
-        _, account = await post.ready()
-    except BaseException:
-        if POSTS.get(message.engagement) is post:
-            del POSTS[message.engagement]
-        raise
+    _, account = await Post(message).ready()
     return Joined(account, time.monotonic())
 
 
@@ -139,7 +141,7 @@ async def exchange(grant: Grant) -> Report:
     station, _ = await _post(grant.engagement).ready()
     report = station.take(grant)
     if grant.end:
-        POSTS.pop(grant.engagement).end()
+        _post(grant.engagement).end()
     return report
 
 

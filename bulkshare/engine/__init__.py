@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from bulkshare.model import Account, Image, Limits, Orders, RetryPolicy
     from bulkshare.ports import Observer, Transport, WorkList
 
-__all__ = ["Caller", "Engine", "Preflight", "Recorder", "Rest", "Sender"]
+__all__ = ["GRACE_SECONDS", "Caller", "Engine", "Preflight", "Recorder", "Rest", "Sender", "Senders", "Sharing"]
 
 PRUNE_LIMIT = 0.1  # of an image's members: a mistyped plan costs no more
 GRACE_SECONDS = 10.0  # how long requests in flight may take to end after a stop
@@ -86,7 +86,8 @@ class Engine:
     uniform numbers in [0, 1). `stopping` is set when the engine begins to stop, for those who wait on its behalf.
     `answered_at` tells when the endpoint last answered, on `clock`: until it has answered somebody, no pair fails. With
     more than `max_failures` pairs rejected or failed, the engine stops. Images in `trusted` are known to take members;
-    `senders` makes those who send the pairs, which may have others do it.
+    `senders` makes those who send the pairs, which may have others do it. Requests in flight may take `grace_seconds`
+    to end after a stop.
     """
 
     def __init__(
@@ -111,6 +112,7 @@ class Engine:
         ledger_turn: anyio.CapacityLimiter | None = None,
         trusted: Collection[str] = (),
         senders: Senders | None = None,
+        grace_seconds: float = GRACE_SECONDS,
     ) -> None:
         self._stopping = anyio.Event() if stopping is None else stopping
         self._failures_left = max_failures
@@ -148,6 +150,7 @@ class Engine:
         )
         self._all_enqueued = False
         self._trusted = trusted
+        self._grace_seconds = grace_seconds
 
     @property
     def retries(self) -> int:
@@ -200,14 +203,14 @@ class Engine:
             raise _leading(group) from group
 
     def stop(self, because: str = "") -> None:
-        """Send nothing more, and give what is in flight ten seconds to end. Called again: give it none."""
+        """Send nothing more, and give what is in flight some seconds to end. Called again: give it none."""
         if self._stopping.is_set():
             if not because:
                 self._work_scope.cancel()
             return
         self._because = because
         self._stopping.set()
-        self._work_scope.deadline = anyio.current_time() + GRACE_SECONDS
+        self._work_scope.deadline = anyio.current_time() + self._grace_seconds
         self._removing.wake_all()
         self._sharing.wake_all()
 

@@ -38,7 +38,8 @@ class Sharing:
     """A feeder that keeps the window on the ledger filled, and workers that empty it.
 
     With `gone` it sends the pairs that are to be removed, else all others. `bad_luck` is called for every pair that is
-    rejected or failed.
+    rejected or failed. Where `leave` is given, the rest of an image that takes no more is somebody else's to settle:
+    that is told the image, why, and whether the image is only full, so that its members' pairs were sent all the same.
     """
 
     def __init__(
@@ -51,8 +52,10 @@ class Sharing:
         bad_luck: Callable[[], None],
         *,
         gone: bool,
+        leave: Callable[[str, str, bool], None] | None = None,
     ) -> None:
         self._gone = gone
+        self._leave = leave
         self._caller = caller
         self._recorder = recorder
         self._limits = limits
@@ -157,7 +160,9 @@ class Sharing:
 
     def _skip_rest(self, lane: Lane) -> None:
         """Settle what is left of a drained lane that was closed."""
-        if lane.closed is not None:
+        if lane.closed is not None and self._leave is not None:
+            self._leave(lane.image_id, lane.closed, lane.full)
+        elif lane.closed is not None:
             self._recorder.put(Rest(lane.image_id, lane.closed, gone=self._gone))
 
     def _trust(self, lane: Lane) -> None:

@@ -13,10 +13,11 @@ from bulkshare.fleet.cutting import Cutting
 from bulkshare.model import Result
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Container
+    from collections.abc import AsyncGenerator, Callable, Container, Mapping
     from datetime import datetime
 
     from bulkshare.engine import Caller, Recorder
+    from bulkshare.errors import BulkshareError
     from bulkshare.fleet.cutting import Shard
     from bulkshare.fleet.hands import Hand
     from bulkshare.fleet.messages import Returned
@@ -52,6 +53,7 @@ class Crew:
         self._cutting = Cutting()
         self._out = 0  # shards
         self._trusted: set[str] = set()
+        self._error: BulkshareError | None = None  # the first that ended a worker's work
 
     async def settle_pending(self, trusted: Container[str]) -> None:
         """See `engine.Sender`."""
@@ -62,6 +64,8 @@ class Crew:
         async with anyio.create_task_group() as tending:
             tending.start_soon(self._fleet.tend, self._recorder.observer)
             await self._deal(trusted)
+            if self._error is not None:
+                raise self._error
             tending.cancel_scope.cancel()
         await self._fleet.hear_all(self._recorder.observer)
 
@@ -74,7 +78,7 @@ class Crew:
             aclosing(self._recorder.pending_images(gone=self._gone)) as images,
             anyio.create_task_group() as shards,
         ):
-            while not self._stopping.is_set():
+            while not self._stopping.is_set() and self._error is None:
                 changed = self._fleet.changed
                 await self._read_ahead(images)
                 hand = self._fleet.free_hand()
@@ -99,7 +103,7 @@ class Crew:
                     return
                 lane = self._cutting.open(backlog.image_id)
             page = await self._recorder.pending_jobs(lane.image_id, lane.last_member_id, gone=self._gone)
-            self._cutting.add(lane, page, exhausted=len(page) < PAGE)
+            self._skip_rest(self._cutting.add(lane, page, exhausted=len(page) < PAGE))
 
     def _size(self, hand: Hand | None) -> int:
         """Return how many pairs a shard is to have: some seconds of work for who gets it."""
@@ -116,8 +120,9 @@ class Crew:
                 self._cutting.came_back(shard, jobs, {})
                 return
             await self._record(shard, returned)
-            if returned.error is not None:
-                raise returned.error
+            if returned.error is not None and self._error is None:
+                self._error = returned.error
+                self._fleet.stop()  # the others give back what they have done
         finally:
             self._out -= 1
             self._fleet.tell_changed()
@@ -132,6 +137,10 @@ class Crew:
             elif outcome.image_id not in returned.closed:
                 self._trusted.add(outcome.image_id)
         undone = [job for jobs in shard.values() for job in jobs if (job.image_id, job.member_id) not in done]
-        for image_id, reason in self._cutting.came_back(shard, undone, returned.closed).items():
-            self._recorder.put(Rest(image_id, reason, gone=self._gone))
+        self._skip_rest(self._cutting.came_back(shard, undone, returned.closed))
         await self._recorder.room()
+
+    def _skip_rest(self, rest: Mapping[str, str]) -> None:
+        """Settle what is left of images that take no more."""
+        for image_id, reason in rest.items():
+            self._recorder.put(Rest(image_id, reason, gone=self._gone))

@@ -21,9 +21,13 @@ MOST_ANSWERED = 64  # reports, of which that takes the newest
 
 @dataclass(eq=False)
 class Hand:
-    """A worker that takes part. Its own clock showed `clock` when it was last heard of, at `heard_at` on ours."""
+    """A worker that takes part, as which `engagement`.
+
+    Its own clock showed `clock` when it was last heard of, at `heard_at` on ours.
+    """
 
     address: str
+    engagement: str
     clock: float
     heard_at: float
     grants: int = 0

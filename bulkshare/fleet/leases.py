@@ -25,10 +25,14 @@ class Share(NamedTuple):
 
 
 class Lent(NamedTuple):
-    """A share, and when it ends, on the coordinator's clock; a little later than on the worker's."""
+    """A share, and when it ends, on the coordinator's clock; a little later than on the worker's.
+
+    Its worker had `in_flight` requests when it got it: more than the share, where that is smaller than the one before.
+    """
 
     share: Share
     until: float
+    in_flight: int = 0
 
 
 NOTHING = Share(0.0, 0)
@@ -55,20 +59,22 @@ class Leases:
         self._lent.setdefault(worker, []).append(Lent(share, now + self.seconds))
         return share
 
-    def confirm(self, worker: str) -> None:
-        """The worker has the share that was lent to it last: those before are void."""
-        del self._lent[worker][:-1]
+    def confirm(self, worker: str, in_flight: int) -> None:
+        """The worker has the share that was lent to it last: those before are void. It has so many requests in flight.
+
+        Beyond its share it sends none before these are answered.
+        """
+        self._lent[worker] = [self._lent[worker][-1]._replace(in_flight=in_flight)]
 
     def ends(self, worker: str) -> float:
         """Return when the worker sends nothing any more unless it hears of us; -inf where nothing was lent."""
         return max((lent.until for lent in self._lent.get(worker, ()) if lent.share != NOTHING), default=float("-inf"))
 
     def _held(self, worker: str, now: float) -> Share:
-        """Return the most that the worker may believe to have."""
-        live = [lent.share for lent in self._lent[worker] if lent.until > now]
-        return Share(
-            max((share.rate for share in live), default=0.0), max((share.concurrency for share in live), default=0)
-        )
+        """Return the most that the worker may believe to have, or has in flight still."""
+        live = [lent for lent in self._lent[worker] if lent.until > now]
+        in_flight = (max(lent.share.concurrency, lent.in_flight) for lent in live)
+        return Share(max((lent.share.rate for lent in live), default=0.0), max(in_flight, default=0))
 
 
 def fair_shares(rate: float, concurrency: int, sharers: int) -> list[Share]:

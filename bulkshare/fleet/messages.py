@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 class Muster:
     """Asks a worker to take part in a run, and not to take part in what the same run was before.
 
-    `engagement` is a name that this coordinator has for this run alone. `sealed` are credentials for this one worker;
-    without them it has its own.
+    `engagement` is a name that its coordinator has for this run and this meeting alone. `sealed` are credentials for
+    this one worker; without them it has its own.
     """
 
     engagement: str
@@ -57,11 +57,13 @@ class Grant:
 class Report:
     """What a worker's clock shows, what it has sent in all, and what its engines have told since its last report.
 
+    `in_flight` are those of them that are not answered yet, which may be more than it is allowed by now.
     `cooling_seconds` is for how long the endpoint has asked this worker to send nothing, from now on.
     """
 
     clock: float
     requests: int
+    in_flight: int
     allowed: int
     cooling_seconds: float
     told: list[tuple[str, tuple[Any, ...]]] = field(repr=False)  # an observer's event, and its arguments
@@ -76,15 +78,22 @@ class Order:
     trusted: frozenset[str] = field(repr=False)
 
 
+class Closed(NamedTuple):
+    """Why an image takes no members. One that is only `full` has members whose acceptance may be left to do."""
+
+    reason: str
+    full: bool = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Returned:
-    """What became of a shard. What is neither in `outcomes` nor closed was not done.
+    """What became of a shard. What is not in `outcomes` was not done.
 
-    `closed` are images that take no members, and why; `error` is what ended the work before its time.
+    `closed` are images that take no members; `error` is what ended the work before its time.
     """
 
     outcomes: list[Outcome] = field(repr=False)
-    closed: dict[str, str] = field(repr=False)
+    closed: dict[str, Closed] = field(repr=False)
     error: BulkshareError | None = None
 
 

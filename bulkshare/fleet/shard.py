@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from bulkshare.fleet.messages import Closed
 from bulkshare.model import Backlog, Job, Outcome, Result, Want
 
 if TYPE_CHECKING:
@@ -22,7 +23,11 @@ class ShardLedger:
         for job in jobs:
             self._pending.setdefault(job.image_id, {})[job.member_id] = job
         self.outcomes: list[Outcome] = []
-        self.closed: dict[str, str] = {}
+        self.closed: dict[str, Closed] = {}
+
+    def close(self, image_id: str, reason: str, full: bool) -> None:  # noqa: FBT001  see `engine.Sharing`
+        """Note that an image takes no more: the rest of it, in other shards, too, is the coordinator's to settle."""
+        self.closed[image_id] = Closed(reason, full)
 
     def enqueue(self, run_id: int, blocks: Iterable[Block]) -> int:
         """Nothing is added to a shard."""
@@ -71,13 +76,8 @@ class ShardLedger:
     def settle_rest(
         self, run_id: int, image_id: str, *, result: Result, reason: str, now: datetime, gone: bool | None = None
     ) -> int:
-        """See `ports.Ledger`. That of the whole image is the coordinator's to settle, so here it is only noted."""
-        del run_id, result, now
-        rest = self._jobs(image_id, gone)
-        self.closed[image_id] = reason
-        for job in rest:
-            del self._pending[image_id][job.member_id]
-        return len(rest)
+        """It is the coordinator's to settle: see `close`."""
+        raise NotImplementedError
 
     def undescribed(self, run_id: int, *, after: str | None, limit: int) -> list[tuple[str, list[str]]]:
         """Return none: the coordinator asks, once for each image."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
 
-from bulkshare.engine import Engine, Preflight
+from bulkshare.engine import GRACE_SECONDS, Engine, Preflight, Sharing
 from bulkshare.errors import BulkshareError
 from bulkshare.fleet.messages import Report, Returned
 from bulkshare.fleet.shard import ShardLedger
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from bulkshare.pacing import Paced
     from bulkshare.ports import Transport
 
+WAY_SECONDS = 2.0  # for a stop to come here, and for what was done to come back, in the coordinator's own time of grace
 FORSAKEN_SECONDS = 30.0  # after the end of its lease: nobody will ask for what it has
 
 
@@ -93,6 +95,7 @@ class Station:
         return Report(
             clock=now,
             requests=paced.sent,
+            in_flight=paced.unanswered,
             allowed=paced.allowed if grant.rate > 0 else 0,
             cooling_seconds=max(paced.cooling_until - now, 0.0),
             told=self._teller.take(),
@@ -127,6 +130,8 @@ class Station:
             jitter=self._jitter,
             answered_at=lambda: self._way.paced.answered_at,
             trusted=order.trusted,
+            senders=partial(Sharing, leave=ledger.close),
+            grace_seconds=GRACE_SECONDS - WAY_SECONDS,
         )
         self._engines.add(engine)
         self._idle = anyio.Event()

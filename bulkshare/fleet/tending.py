@@ -16,10 +16,11 @@ from bulkshare.fleet.hands import Hand
 from bulkshare.fleet.leases import LEASE_SECONDS, NOTHING, Leases, Share
 from bulkshare.fleet.messages import Grant, Order
 from bulkshare.fleet.sealing import seal
+from bulkshare.retry import AT_WORK_BASES
 from bulkshare.text import clean, counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from bulkshare.fleet.cluster import Cluster
     from bulkshare.fleet.messages import Muster, Remote, Report, Returned
@@ -66,6 +67,7 @@ class Fleet:
         self._meeting: set[str] = set()
         self._shards = 0
         self._numbered = 0
+        self._meetings = 0
         self._lost = 0
         self._again = 0  # shards that were, or will be, done a second time
         self._cooling_until = -math.inf
@@ -128,11 +130,12 @@ class Fleet:
     async def carry_out(self, hand: Hand, jobs: list[Job], trusted: frozenset[str]) -> Returned | None:
         """Let a worker, whose `outstanding` counts this already, work on a shard.
 
-        Return None where the worker is lost, once it is sure that it sends nothing any more.
+        Return None where the worker is lost, once it is sure that it sends nothing any more, and what it had in flight
+        has had the time that an answer which is lost gets.
         """
         self._numbered += 1
         name = f"bulkshare-{self._muster.engagement}-{self._numbered}"
-        order = Order(engagement=self._muster.engagement, jobs=jobs, trusted=trusted)
+        order = Order(engagement=hand.engagement, jobs=jobs, trusted=trusted)
         began = self._clock()
         self._shards += 1
         if hand.outstanding == 1:
@@ -141,7 +144,8 @@ class Fleet:
             returned = await self._unless_lost(hand, order, name)
             if returned is None:
                 self._again += 1
-                await anyio.sleep(max(self._leases.ends(hand.address) - self._clock(), 0.0))
+                at_work = AT_WORK_BASES * self._muster.settings.retry.base_seconds
+                await anyio.sleep(max(self._leases.ends(hand.address) + at_work - self._clock(), 0.0))
                 return None
             hand.pairs += len(returned.outcomes)
             hand.speed = len(returned.outcomes) / max(self._clock() - began, 0.1)
@@ -172,12 +176,14 @@ class Fleet:
                     there = await self._there()
                     for hand in [hand for hand in self._hands.values() if hand.address not in there]:
                         self._lose(hand)
+                    for address in self._refused.keys() - there:
+                        del self._refused[address]  # who comes there next may be another
                     for address in there - self._meeting - self._refused.keys():
                         self._meeting.add(address)
                         hands.start_soon(self._tend_one, address, observer)
                     if self._hands:
                         alone_since = self._clock()
-                    self._require_hands(alone_since)
+                    self._require_hands(alone_since, there)
                     await anyio.sleep(RENEW_SECONDS)
         finally:
             self._at_work = False
@@ -217,11 +223,12 @@ class Fleet:
                 self._cluster.require_scheduler()
         return frozenset(self._hands)
 
-    def _require_hands(self, alone_since: float) -> None:
-        if self._refused and not self._hands and not self._meeting:
+    def _require_hands(self, alone_since: float, there: Collection[str]) -> None:
+        if self._refused and not (self._hands or self._meeting or self._lost):
             raise next(iter(self._refused.values()))
         if self._clock() - alone_since > PATIENCE_SECONDS:
-            raise StoppedEarlyError(f"the fleet at {self._cluster.address} has no worker")
+            which = f"; the {counted(len(there), 'worker')} there did not take part" if there else ""
+            raise StoppedEarlyError(f"the fleet at {self._cluster.address} has no worker{which}")
 
     async def _tend_one(self, address: str, observer: Observer) -> None:
         try:
@@ -237,11 +244,14 @@ class Fleet:
             self._meeting.discard(address)
 
     async def _meet(self, address: str) -> Hand | None:
+        self._meetings += 1  # a name for each: what is said to a worker that was lost may come when it takes part again
+        engagement = f"{self._muster.engagement}-{self._meetings}"
         try:
             with anyio.fail_after(MUSTER_SECONDS):
                 slot = await self._cluster.ask(address, self._remote.greet, __version__)
                 sealed = None if self._credentials is None else seal(self._credentials, slot)
-                joined = await self._cluster.ask(address, self._remote.muster, replace(self._muster, sealed=sealed))
+                muster = replace(self._muster, engagement=engagement, sealed=sealed)
+                joined = await self._cluster.ask(address, self._remote.muster, muster)
             self._require_same(address, joined.account)
         except (AwayError, TimeoutError):
             return None  # while it is there it is asked again
@@ -249,7 +259,7 @@ class Fleet:
             self._refused[address] = error
             self._note(f"worker {address} does not take part: {clean(str(error))}")
             return None
-        return Hand(address, joined.clock, self._clock())
+        return Hand(address, engagement, joined.clock, self._clock())
 
     def _require_same(self, address: str, account: Account) -> None:
         ours, its = ((each.endpoint, each.project_id) for each in (self._account, account))
@@ -287,7 +297,7 @@ class Fleet:
         hand.grants += 1
         return Grant(
             number=hand.grants,
-            engagement=self._muster.engagement,
+            engagement=hand.engagement,
             rate=share.rate,
             concurrency=share.concurrency,
             until=hand.clock + LEASE_SECONDS,
@@ -297,7 +307,7 @@ class Fleet:
 
     def _learn(self, hand: Hand, grant: Grant, report: Report, observer: Observer) -> None:
         now = self._clock()
-        self._leases.confirm(hand.address)
+        self._leases.confirm(hand.address, report.in_flight)
         hand.clock, hand.heard_at, hand.allowed = report.clock, now, report.allowed
         hand.share = Share(grant.rate, grant.concurrency)
         self.requests += report.requests - hand.requests

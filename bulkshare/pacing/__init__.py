@@ -62,8 +62,8 @@ class Paced:
         self._turn = anyio.Lock(fast_acquire=True)
         self._probing = anyio.Lock(fast_acquire=True)
         self._waiting: deque[anyio.Event] = deque()
-        self._in_flight = 0  # requests that have a place in the window
-        self._held = 0  # of these, requests that wait for the rate, a pause or the endpoint, and were not sent yet
+        self._in_flight = 0  # requests that have a place in the window, those that wait for their turn included
+        self.unanswered = 0  # of these, requests that have left
         self._lease_ends = math.inf
         self.cooling_until = -math.inf  # on the clock: until when the endpoint has asked us to send nothing
         self.sent = 0  # requests let through, those that an outer layer repeats and probes included
@@ -114,10 +114,7 @@ class Paced:
                 await self._wait_for_turn(request)
             if not self._take_turn():
                 return Fault(FaultKind.UNSENT, "not sent: the run was stopped")
-            sent_at = self._clock()
-            reply = await self._inner.send(request)
-            self._learn(reply, sent_at)
-            return reply
+            return await self._send(request)
         finally:
             self._in_flight -= 1
             if self._waiting:
@@ -144,13 +141,9 @@ class Paced:
 
     async def _wait_for_turn(self, request: Request) -> None:
         """Wait until the endpoint is up and the rate's turn has come, or the run is stopped."""
-        self._held += 1
-        try:
-            while self._breaker.is_open and not self._stopping.is_set():
-                await self._probe(request)
-            await self._wait_for_rate()
-        finally:
-            self._held -= 1
+        while self._breaker.is_open and not self._stopping.is_set():
+            await self._probe(request)
+        await self._wait_for_rate()
 
     async def _wait_for_rate(self) -> None:
         """Wait until a request may leave, first come first served. Whoever comes back has to leave at once."""
@@ -162,7 +155,9 @@ class Paced:
     def _wait_seconds(self) -> float:
         """Return how long to wait at least before the next request may leave."""
         now = self._clock()
-        return LEASE_POLL_SECONDS if now >= self._lease_ends else self._gcra.earliest() - now
+        if self._lease_ends < math.inf and (now >= self._lease_ends or self.unanswered >= self._window.size):
+            return LEASE_POLL_SECONDS  # a lease has ended, or has become smaller than what is in flight
+        return self._gcra.earliest() - now
 
     def _take_turn(self) -> bool:
         """Let a request leave; return whether it may, because the run was not stopped."""
@@ -182,16 +177,24 @@ class Paced:
             await self._wait_for_rate()
             if not self._take_turn():
                 return
-            sent_at = self._clock()
-            reply = await self._inner.send(Request("GET", PROBE_PATH, token=request.token))
+            await self._send(Request("GET", PROBE_PATH, token=request.token))
+
+    async def _send(self, request: Request) -> Reply:
+        sent_at = self._clock()
+        self.unanswered += 1
+        try:
+            reply = await self._inner.send(request)
             self._learn(reply, sent_at)
+            return reply
+        finally:
+            self.unanswered -= 1
 
     def _learn(self, reply: Reply, sent_at: float) -> None:
         now = self._clock()
         verdict = self._trouble_in(reply)
         if verdict is None:
             self._breaker.succeeded(now)
-            self._window.succeeded(self._in_flight - self._held, now)
+            self._window.succeeded(self.unanswered, now)
             return
         self._window.troubled(sent_at, now)
         if verdict.kind is Kind.THROTTLED:

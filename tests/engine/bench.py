@@ -19,6 +19,8 @@ from tests.engine.virtual import run_virtual
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from bulkshare.engine import Senders
+
 ACCOUNT = Account("cloud", "RegionOne", "https://images.example", "user", "project", "ours")
 
 
@@ -39,6 +41,7 @@ class Bench:
     images: dict[str, Image] = field(default_factory=dict)
     account: Account = ACCOUNT
     prune_limit: float = 1.0
+    senders: Senders | None = None
     engine: Engine = field(init=False)
 
     def plan(self, images: int, projects: int, want: Want = Want.MEMBER) -> None:
@@ -81,6 +84,7 @@ class Bench:
                 images=self.images,
                 account=self.account,
                 prune_limit=self.prune_limit,
+                senders=self.senders,
             )
             if beside is None:
                 await engine.run(preflight=preflight, share=share, deadline_seconds=self.deadline_seconds)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkshare.fleet.cutting import Cutting, Shard
-from bulkshare.model import Job
+from bulkshare.fleet.messages import Closed
+from bulkshare.model import Job, Want
 
+PRIVATE, FULL = Closed("private"), Closed("full", full=True)
 SIZES = st.lists(st.integers(0, 30), min_size=1, max_size=8)
 
 
@@ -50,14 +53,59 @@ def test_a_closed_image_is_dealt_out_no_more() -> None:
     """What is left of it is not cut, and it is told once, and only where something is left."""
     cutting = opened([10, 3])
     shard = cutting.cut(5)
-    assert cutting.came_back(shard, shard["i0"][1:], {"i0": "private"}) == {"i0": "private"}
+    assert cutting.came_back(shard, shard["i0"][1:], {"i0": PRIVATE}) == {"i0": "private"}
     assert list(cutting.cut(50)) == ["i1"]
 
 
 def test_a_closed_image_that_is_done() -> None:
     """There is nothing left to tell of."""
     cutting = opened([5])
-    assert cutting.came_back(cutting.cut(5), [], {"i0": "private"}) == {}
+    assert cutting.came_back(cutting.cut(5), [], {"i0": PRIVATE}) == {}
+    assert not cutting
+
+
+def members(cutting: Cutting, numbers: list[int], *, exhausted: bool) -> dict[str, str]:
+    """Read on: pairs of the first image that are members already, the last of which is one that is not."""
+    lane = cutting.hungry(1000)
+    assert lane is not None
+    known = [Job("i0", f"p{number:02}", Want.ACCEPTED | Want.LISTED) for number in numbers]
+    return cutting.add(lane, [*known, Job("i0", "p99", Want.ACCEPTED)], exhausted=exhausted)
+
+
+def test_a_full_image_has_members_left() -> None:
+    """Its members' pairs are dealt out and read on; the rest is told once nothing of it is out or to be read."""
+    cutting = Cutting()
+    cutting.add(cutting.open("i0"), jobs(0, 5), exhausted=False)
+    members(cutting, [10, 11], exhausted=False)
+    shard = cutting.cut(5)
+    assert cutting.came_back(shard, [], {"i0": FULL}) == {}
+    shard = cutting.cut(50)
+    assert [job.member_id for job in shard["i0"]] == ["p10", "p11"]
+    assert members(cutting, [20], exhausted=True) == {}
+    assert cutting.came_back(shard, shard["i0"][1:], {"i0": FULL}) == {}
+    shard = cutting.cut(50)
+    assert [job.member_id for job in shard["i0"]] == ["p11", "p20"]
+    assert cutting.came_back(shard, [], {}) == {"i0": "full"}
+    assert not cutting
+
+
+def test_a_full_image_without_members() -> None:
+    """What is read on of it is not dealt out, and is the rest."""
+    cutting = Cutting()
+    lane = cutting.open("i0")
+    cutting.add(lane, jobs(0, 5), exhausted=False)
+    assert cutting.came_back(cutting.cut(5), [], {"i0": FULL}) == {}
+    assert cutting.add(lane, jobs(0, 3), exhausted=True) == {"i0": "full"}
+    assert not cutting
+
+
+def test_a_full_image_that_takes_nothing_at_all() -> None:
+    """It was full, and is gone then: its members' pairs are the rest, too."""
+    cutting = Cutting()
+    cutting.add(cutting.open("i0"), jobs(0, 5), exhausted=False)
+    members(cutting, [10, 11, 12], exhausted=False)
+    cutting.came_back(cutting.cut(5), [], {"i0": FULL})
+    assert cutting.came_back(cutting.cut(1), [], {"i0": PRIVATE}) == {"i0": "private"}
     assert not cutting
 
 
@@ -72,4 +120,16 @@ def test_reading_on() -> None:
     cutting.add(lane, [], exhausted=True)
     assert cutting.hungry(3) is None
     cutting.came_back(shard, [], {})
+    assert not cutting
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_an_image_that_is_closed_while_it_is_read(count: int) -> None:
+    """What comes of that reading is part of the rest, which was told."""
+    cutting = Cutting()
+    lane = cutting.open("i0")
+    cutting.add(lane, jobs(0, 5), exhausted=False)
+    assert cutting.came_back(cutting.cut(5), [], {"i0": PRIVATE}) == {"i0": "private"}
+    assert cutting.add(lane, jobs(0, count), exhausted=True) == {}
+    assert cutting.cut(5) == {}
     assert not cutting

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
+from bulkshare import __version__
 from bulkshare.sandbox import FaultRule
 from tests.chaos.served import ServedSandbox
 from tests.fleet.yard import Yard
@@ -185,6 +187,39 @@ def test_an_address_that_is_none(shell: Shell, address: str) -> None:
     """What can be written is said; nothing is sent."""
     refused = shell.run("run", shell.plan(["i"], ["p"]), "--sandbox", "--fleet", address, exit_code=2)
     assert "local:4" in refused.stderr
+
+
+def test_a_worker_with_another_bulkshare(shell: Shell) -> None:
+    """One that can't even read what it is asked does not take part, and is told as any; the others do the work."""
+    other = shell.directory / "other" / "bulkshare"
+    other.mkdir(parents=True)
+    (other / "__init__.py").write_text("", "utf-8")
+    with ServedSandbox(1, latency_seconds=0.002) as sandbox, Yard(shell, tls=False) as yard:
+        sandbox.serve_to(shell)
+        command = ("run", shell.plan(sandbox.images, PROJECTS[:2]), *ON_SANDBOX, "--fleet", yard.address)
+        yard.hire(1, PYTHONPATH=str(other.parent))
+        alone = shell.run(*command, exit_code=2)
+        assert f"bulkshare {__version__}" in alone.stderr
+        assert "Traceback" not in alone.stderr
+        yard.hire(1)
+        yard.wait_for_workers(2)
+        shell.run(*command)
+        assert len(sandbox.rows()) == 2
+
+
+def test_a_scheduler_that_says_nothing(shell: Shell) -> None:
+    """Something takes the connection and never answers: the run does not wait for it forever."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
+        refused = shell.run("run", shell.plan(["i"], ["p"]), "--sandbox", "--fleet", address, exit_code=2)
+    assert refused.stderr == f"bulkshare: --fleet {address}: no answer within 15 s\n"
+
+
+def test_tls_that_is_not_configured(shell: Shell) -> None:
+    """What it takes is said, in one line."""
+    refused = shell.run("run", shell.plan(["i"], ["p"]), "--sandbox", "--fleet", "tls://127.0.0.1:1", exit_code=2)
+    assert "DASK_DISTRIBUTED__COMM__TLS__CA_FILE" in refused.stderr
+    assert refused.stderr.count("\n") == 1, refused.stderr
 
 
 def test_a_scheduler_that_is_not_there(shell: Shell) -> None:

@@ -49,7 +49,7 @@ def test_all_together_hold_to_the_limits(
         believer = believers[worker]
         believer.shares.append((share, now + LEASE_SECONDS))
         if arrives:
-            leases.confirm(worker)
+            leases.confirm(worker, 0)
             believer.shares = believer.shares[-1:]
         together = [believer.most(now) for believer in believers.values()]
         assert sum(share.rate for share in together) <= rate * (1 + 1e-9)
@@ -73,13 +73,25 @@ def test_a_share_is_free_when_its_worker_has_a_smaller_one() -> None:
     """The first worker has all; the second gets its half once the first has said that it has no more than that."""
     leases = Leases(100, 10)
     assert leases.lend("a", ["a"], 0.0) == Share(100, 10)
-    leases.confirm("a")
+    leases.confirm("a", 0)
     assert leases.lend("b", ["a", "b"], 1.0) == NOTHING
-    leases.confirm("b")
+    leases.confirm("b", 0)
     assert leases.lend("a", ["a", "b"], 1.0) == Share(50, 5)
     assert leases.lend("b", ["a", "b"], 1.5) == NOTHING, "the first may not have heard of it"
-    leases.confirm("a")
+    leases.confirm("a", 0)
     assert leases.lend("b", ["a", "b"], 2.0) == Share(50, 5)
+
+
+def test_what_is_in_flight_is_nobody_elses() -> None:
+    """A worker that has more in flight than its share keeps others from theirs, until that is answered."""
+    leases = Leases(100, 10)
+    leases.lend("a", ["a"], 0.0)
+    leases.lend("a", ["a", "b"], 1.0)
+    leases.confirm("a", 8)
+    assert leases.lend("b", ["a", "b"], 1.0) == Share(50, 2)
+    leases.lend("a", ["a", "b"], 1.5)
+    leases.confirm("a", 3)
+    assert leases.lend("b", ["a", "b"], 1.5) == Share(50, 5)
 
 
 def test_a_lost_share_is_free_when_it_has_ended() -> None:
@@ -88,7 +100,7 @@ def test_a_lost_share_is_free_when_it_has_ended() -> None:
     leases.lend("a", ["a"], 0.0)
     assert leases.ends("a") == LEASE_SECONDS
     assert leases.lend("b", ["b"], LEASE_SECONDS - 0.1) == NOTHING
-    leases.confirm("b")
+    leases.confirm("b", 0)
     assert leases.lend("b", ["b"], LEASE_SECONDS) == Share(100, 10)
 
 

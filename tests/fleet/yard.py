@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -59,6 +60,13 @@ class Yard:
             worker = self._server(f"worker{number}", [self.address, *place, *directory], **environ)
             worker.start()
             self.workers.append(worker)
+
+    def wait_for_workers(self, count: int) -> None:
+        """Wait until so many workers have found the scheduler."""
+        deadline = time.monotonic() + 60
+        while self.said().count("Register worker addr") < count:
+            assert time.monotonic() < deadline, self.said()
+            time.sleep(0.05)
 
     def said(self) -> str:
         """Return all that scheduler and workers have logged."""

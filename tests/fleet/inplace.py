@@ -1,0 +1,155 @@
+"""A fleet without processes: stations in this loop, whose cluster loses and delays messages as a test likes."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from bulkshare.errors import BulkshareError, StoppedEarlyError
+from bulkshare.fleet import Crew, Fleet, Joined, Muster, Remote, Station
+from bulkshare.fleet.cluster import AwayError
+from bulkshare.model import Account, RetryPolicy, Settings
+from bulkshare.pacing import Breaker, Paced
+from tests.engine.bench import ACCOUNT, Bench
+from tests.engine.fakes import NOW
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from bulkshare.fleet import Grant, Order, Report, Returned
+    from bulkshare.ports import Transport
+
+
+@dataclass
+class Way:
+    """What a station needs of a line."""
+
+    transport: Transport
+    paced: Paced
+    stopping: anyio.Event
+
+
+@dataclass
+class Worker:
+    """A worker's process. `account` is as whom it acts, or what keeps it from that."""
+
+    cloud: Transport
+    account: Account | BulkshareError = ACCOUNT
+    silent: bool = False  # it is at work, and no message comes through
+    stations: dict[str, Station] = field(default_factory=dict)
+    grants: list[Grant] = field(default_factory=list)
+    orders: list[Order] = field(default_factory=list)
+
+    async def greet(self, _version: str) -> bytes:
+        """Say that it is there."""
+        return b""
+
+    async def muster(self, message: Muster) -> Joined:
+        """Take part, anew."""
+        if isinstance(self.account, BulkshareError):
+            raise self.account
+        for station in self.stations.values():
+            station.stop()
+        stopping = anyio.Event()
+        limits = message.settings.limits
+        clock = anyio.current_time
+        paced = Paced(self.cloud, limits, breaker=Breaker(), stopping=stopping, clock=clock, wall=lambda: NOW)
+        self.stations = {
+            message.engagement: Station(
+                Way(paced, paced, stopping),
+                message.settings,
+                clock=clock,
+                wall=lambda: NOW,
+                jitter=random.Random(7).random,
+            )
+        }
+        return Joined(self.account, clock())
+
+    async def exchange(self, grant: Grant) -> Report:
+        """Take a share."""
+        self.grants.append(grant)
+        return self._station(grant.engagement).take(grant)
+
+    async def carry_out(self, order: Order) -> Returned:
+        """Work on a shard."""
+        self.orders.append(order)
+        return await self._station(order.engagement).carry_out(order)
+
+    def _station(self, engagement: str) -> Station:
+        if engagement not in self.stations:
+            raise AwayError(engagement)
+        return self.stations[engagement]
+
+
+@dataclass
+class InPlaceCluster:
+    """A `fleet.Cluster` without Dask."""
+
+    members: dict[str, Worker]
+    address: str = "local:0"
+    way_seconds: float = 0.001
+    gone: bool = False
+    notes: list[str] = field(default_factory=list)
+    tasks: set[asyncio.Future[Any]] = field(default_factory=set)
+
+    def require_scheduler(self) -> None:
+        """See `fleet.Cluster`."""
+        if self.gone:
+            raise StoppedEarlyError("the fleet's scheduler has gone")
+
+    async def workers(self) -> frozenset[str]:
+        """See `fleet.Cluster`."""
+        return frozenset(self.members)
+
+    async def ask(self, worker: str, function: Callable[[Worker, Any], Awaitable[Any]], message: Any) -> Any:
+        """See `fleet.Cluster`."""
+        await self._way(worker)
+        answer = await function(self.members[worker], message)
+        await self._way(worker)
+        return answer
+
+    async def carry_out(
+        self, worker: str, function: Callable[[Worker, Any], Awaitable[Any]], order: Any, _name: str
+    ) -> Any:
+        """See `fleet.Cluster`; the worker goes on where nobody waits for it any more."""
+        await self._way(worker)
+        task = asyncio.ensure_future(function(self.members[worker], order))
+        self.tasks.add(task)
+        returned = await asyncio.shield(task)
+        await self._way(worker)
+        return returned
+
+    async def _way(self, worker: str) -> None:
+        await anyio.sleep(self.way_seconds)
+        if worker not in self.members:
+            raise AwayError(worker)
+        while self.members[worker].silent:
+            await anyio.sleep(0.1)
+
+
+def with_fleet(bench: Bench, cluster: InPlaceCluster) -> Fleet:
+    """Let a bench's engine have its pairs sent by a fleet, and return that."""
+    settings = Settings(limits=bench.limits, retry=RetryPolicy(attempts=4, base_seconds=1.0, cap_seconds=8.0))
+    fleet = Fleet(
+        cluster,  # type: ignore[arg-type]  # as far as a fleet needs one
+        Remote(Worker.greet, Worker.muster, Worker.exchange, Worker.carry_out),  # type: ignore[arg-type]  # as above
+        Muster(engagement="engagement", run="run", settings=settings, give_up_after_seconds=900.0),
+        ACCOUNT,
+        credentials=None,
+        clock=anyio.current_time,
+        note=cluster.notes.append,
+    )
+    bench.senders = partial(Crew, fleet)
+    return fleet
+
+
+def crew_of(bench: Bench, workers: int) -> InPlaceCluster:
+    """Let a bench's pairs be sent by so many workers."""
+    cluster = InPlaceCluster({f"w{number}": Worker(bench.cloud) for number in range(workers)})
+    with_fleet(bench, cluster)
+    return cluster

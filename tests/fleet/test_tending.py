@@ -1,0 +1,201 @@
+"""Workers that come, go and are refused, in virtual time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+
+from bulkshare.errors import CredentialsRefusedError, StoppedEarlyError, UsageError
+from bulkshare.fleet.cluster import AwayError
+from bulkshare.fleet.leases import LEASE_SECONDS
+from bulkshare.model import Limits, Result
+from tests.engine.bench import Bench
+from tests.engine.fakes import FakeCloud
+from tests.engine.virtual import run_virtual
+from tests.fleet.inplace import Worker, crew_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bulkshare.engine import Engine
+    from bulkshare.model import Reply, Request
+
+REFUSAL = UsageError("it has no clouds.yaml")
+
+
+@dataclass
+class Refusing:
+    """A way to a cloud, where that refuses who we are after some requests."""
+
+    cloud: FakeCloud
+    after: int
+
+    async def send(self, request: Request) -> Reply:
+        """Answer, or not."""
+        self.after -= 1
+        if self.after < 0:
+            raise CredentialsRefusedError("the password is not right any more")
+        return await self.cloud.send(request)
+
+
+class SlowCloud(FakeCloud):
+    """A cloud whose POSTs take longer than a lease."""
+
+    async def send(self, request: Request) -> Reply:
+        """Answer, in time."""
+        self.latency_seconds = LEASE_SECONDS + 1.5 if request.method == "POST" else 0.01
+        return await super().send(request)
+
+
+@dataclass
+class Late:
+    """A way to a cloud that answers nothing any more after some requests."""
+
+    cloud: FakeCloud
+    after: int
+
+    async def send(self, request: Request) -> Reply:
+        """Answer, or not."""
+        self.after -= 1
+        if self.after < 0:
+            await anyio.sleep(60.0)
+        return await self.cloud.send(request)
+
+
+def slow_bench(images: int = 20, projects: int = 50) -> Bench:
+    """Return a bench with work for some ten seconds."""
+    bench = Bench(limits=Limits(concurrency=8, per_image=4, rate=100, members_per_image=0))
+    bench.plan(images, projects)
+    return bench
+
+
+def run_with(bench: Bench, *events: tuple[float, Callable[[], object]]) -> None:
+    """Run, with things that happen at seconds since the beginning."""
+
+    async def happen(_engine: Engine) -> None:
+        began = anyio.current_time()
+        for at, event in events:
+            await anyio.sleep_until(began + at)
+            event()
+
+    bench.run(beside=happen)
+
+
+def test_all_are_refused() -> None:
+    """The run ends at once, with the first refusal."""
+    bench = slow_bench()
+    crew_of(bench, 1).members["w0"].account = REFUSAL
+    with pytest.raises(UsageError, match="it has no clouds"):
+        bench.run()
+
+
+def test_the_last_good_worker_goes() -> None:
+    """A worker that was refused does not end the run then: it waits for others, as without it."""
+    bench = slow_bench()
+    cluster = crew_of(bench, 2)
+    cluster.members["w1"].account = REFUSAL
+    run_with(
+        bench,
+        (2.0, lambda: cluster.members.pop("w0")),
+        (30.0, lambda: cluster.members.update(w2=Worker(bench.cloud))),
+    )
+    assert set(bench.totals()) == {Result.SHARED, Result.ALREADY}  # the lost worker's, done again
+    assert len(bench.cloud.members) == 1000
+
+
+def test_nobody_comes() -> None:
+    """After a minute the run ends, so that it can be gone on with."""
+    bench = slow_bench()
+    cluster = crew_of(bench, 2)
+    cluster.members["w1"].account = REFUSAL
+    with pytest.raises(ExceptionGroup) as stopped:
+        run_with(bench, (2.0, lambda: cluster.members.pop("w0")))
+    (error,) = stopped.value.exceptions
+    assert isinstance(error, StoppedEarlyError)
+    assert "no worker; the 1 worker there did not take part" in str(error)
+
+
+def test_a_refused_worker_is_mended() -> None:
+    """Another process at the same address is asked anew."""
+    bench = slow_bench()
+    cluster = crew_of(bench, 2)
+    cluster.members["w1"].account = REFUSAL
+    mended = Worker(bench.cloud)
+    run_with(bench, (2.0, lambda: cluster.members.pop("w1")), (4.0, lambda: cluster.members.update(w1=mended)))
+    assert bench.totals() == {Result.SHARED: 1000}
+    assert mended.grants
+
+
+def test_one_worker_can_not_go_on() -> None:
+    """The run ends with why; what the others were at work on is given back and recorded."""
+    bench = slow_bench()
+    cluster = crew_of(bench, 3)
+    cluster.members["w1"].cloud = Refusing(bench.cloud, after=50)
+    with pytest.raises(CredentialsRefusedError):
+        bench.run()
+    shared = {pair for pair, row in bench.ledger.rows.items() if row.result is Result.SHARED}
+    assert len(shared) > 100
+    assert shared == bench.cloud.members
+
+
+def test_a_stop_while_an_answer_is_late() -> None:
+    """Workers give back what they have done before the coordinator's own time for that has passed."""
+    bench = slow_bench()
+    cluster = crew_of(bench, 2)
+    cluster.members["w1"].cloud = Late(bench.cloud, after=20)
+
+    async def stop(engine: Engine) -> None:
+        await anyio.sleep(3.0)
+        engine.stop("the deadline has passed")
+
+    bench.run(beside=stop)
+    shared = {pair for pair, row in bench.ledger.rows.items() if row.result is Result.SHARED}
+    assert len(shared) > 100
+    assert shared == bench.cloud.members
+
+
+def test_a_worker_that_was_silent() -> None:
+    """It is lost, and met anew under another name: an order or a grant from before, which may come late, is void."""
+    bench = slow_bench(images=40)
+    cluster = crew_of(bench, 2)
+    worker = cluster.members["w1"]
+    run_with(bench, (2.0, lambda: setattr(worker, "silent", True)), (16.0, lambda: setattr(worker, "silent", False)))
+    assert len(bench.cloud.members) == 2000
+    assert len({grant.engagement for grant in worker.grants}) == 2
+    assert len({order.engagement for order in worker.orders}) == 2
+    with pytest.raises(AwayError):
+        run_virtual(worker.carry_out(worker.orders[0]))
+
+
+def test_a_shard_that_is_done_again() -> None:
+    """What its first worker had in flight gets the time of a lost answer: no pair is in flight twice."""
+    bench = Bench(SlowCloud(), limits=Limits(concurrency=8, per_image=4, rate=100, members_per_image=0))
+    bench.plan(2, 100)
+    cluster = crew_of(bench, 3)
+
+    def cut_off() -> None:
+        """Let one that is at work not reach us any more; it reaches the cloud."""
+        del cluster.members[next(name for name, worker in cluster.members.items() if worker.orders)]
+
+    run_with(bench, (0.3, cut_off))
+    assert len(cluster.notes) == 1
+    assert len(bench.cloud.members) == 200
+    twice = {pair for pair, most in bench.cloud.most_in_flight.items() if pair.startswith("pair ") and most > 1}
+    assert not twice
+
+
+def test_in_flight_while_shares_change() -> None:
+    """What a worker has in flight beyond a smaller share is not lent to others before it is answered."""
+    bench = slow_bench(images=8)
+    bench.cloud.latency_seconds = 2.0
+    cluster = crew_of(bench, 1)
+    run_with(
+        bench,
+        (15.0, lambda: cluster.members.update(w1=Worker(bench.cloud))),
+        (25.0, lambda: cluster.members.update(w2=Worker(bench.cloud))),
+    )
+    assert len(bench.cloud.members) == 400
+    assert bench.cloud.most_in_flight["all"] <= bench.limits.concurrency
