@@ -210,11 +210,8 @@ class SqlLedger:
     ) -> list[Job]:
         """See `ports.Ledger`."""
         with self._store.reading() as connection:
-            of = {
-                "run_id": run_id,
-                "image": self._number(connection, image_id),
-                "member": self._number(connection, after),
-            }
+            image, last = self._number(connection, image_id), self._number(connection, after)
+            of = {"run_id": run_id, "image": image, "member": last}
             rows = connection.execute(select_jobs(gone, limit), of).all()
             texts = self._names.texts(connection, [row[0] for row in rows])
             return [Job(image_id, texts[member], WANTS[want]) for member, want in rows]
