@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import signal
+from concurrent.futures import CancelledError
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,7 +20,7 @@ from bulkshare.text import clean
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from distributed import Client, LocalCluster
+    from distributed import Client, Future, LocalCluster
 
 T = TypeVar("T")
 M = TypeVar("M")
@@ -42,6 +44,7 @@ class Cluster:
         self._client = client
         self._comm = client.scheduler_comm
         self.address = address
+        self._waiting: set[asyncio.Future[Any]] = set()
 
     @property
     def is_local(self) -> bool:
@@ -83,12 +86,28 @@ class Cluster:
             future = self._client.submit(
                 function, order, key=name, workers=[worker], allow_other_workers=False, pure=False, retries=0
             )
+            waiting = asyncio.ensure_future(_result(future))
+            self._waiting.add(waiting)
+            waiting.add_done_callback(self._done)
             try:
-                result: T = await future
+                await asyncio.wait({waiting})
             finally:
                 with suppress(Exception):  # the scheduler may be gone, and the task with it
                     future.release()  # type: ignore[no-untyped-call]
+            if waiting.cancelled():
+                raise AwayError(f"{name} was given up")
+            result: T = waiting.result()
             return result
+
+    def _done(self, waiting: asyncio.Future[Any]) -> None:
+        self._waiting.discard(waiting)
+        if not waiting.cancelled():
+            waiting.exception()  # nobody may be left who wants to know
+
+
+async def _result(future: Future[Any]) -> Any:
+    """Wait for a result. It must not be cancelled: Dask fetches several results at once, and would cancel them all."""
+    return await future
 
 
 @asynccontextmanager
@@ -188,7 +207,7 @@ def _require_certificates(address: str) -> None:
 
 def _quieten() -> None:
     """Let Dask log nothing here: what there is to say of workers, we say ourselves."""
-    for name in ("distributed", "asyncio", "tornado"):
+    for name in ("distributed", "distributed.client", "asyncio", "tornado"):  # its client has a level of its own
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
@@ -214,10 +233,9 @@ class _away:  # noqa: N801  a context manager reads like a verb
 
 def _is_dasks(error: BaseException) -> bool:
     """Tell whether an error is about the connection, the worker or the task, and no bug in what was called."""
-    from distributed.client import FutureCancelledError  # noqa: PLC0415  as above
-    from distributed.comm.core import CommClosedError  # noqa: PLC0415
+    from distributed.comm.core import CommClosedError  # noqa: PLC0415  as above
     from distributed.scheduler import KilledWorker, NoValidWorkerError  # noqa: PLC0415
 
     # What `run` raises for a worker that is not there any more is a plain ValueError or KeyError of its own.
-    own = isinstance(error, CommClosedError | KilledWorker | NoValidWorkerError | FutureCancelledError | OSError)
+    own = isinstance(error, CommClosedError | KilledWorker | NoValidWorkerError | CancelledError | OSError)
     return own or isinstance(error, KeyError | ValueError | RuntimeError)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import anyio
 import pytest
 from distributed.comm.core import connect
 
-from bulkshare.fleet import open_cluster
+from bulkshare.fleet import Cluster, open_cluster
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
 
 pytestmark = pytest.mark.xdist_group("fleet")
 
@@ -42,3 +47,45 @@ async def test_local_workers_are_blind_to_sigint() -> None:
         (worker,) = await cluster.workers()
         assert signal.SIGINT in await cluster.ask(worker, blocked, "")
     assert signal.SIGINT not in await blocked("")
+
+
+class Fetching:
+    """A client, and its futures, that fetches all results with one task, as Dask does."""
+
+    scheduler_comm = None
+
+    def __init__(self) -> None:
+        self.arrived = asyncio.Event()
+        self.task: asyncio.Task[bool] | None = None
+
+    def submit(self, *_arguments: object, **_options: object) -> Fetching:
+        """Return what may be awaited."""
+        return self
+
+    def release(self) -> None:
+        """Nothing is kept."""
+
+    def __await__(self) -> Generator[Any, Any, bool]:
+        self.task = self.task or asyncio.ensure_future(self.arrived.wait())
+        return self.task.__await__()
+
+
+async def test_a_result_that_nobody_wants_any_more() -> None:
+    """To stop waiting for one worker's keeps no other's from coming."""
+    client = Fetching()
+    cluster = Cluster(client, "local:2")  # type: ignore[arg-type]  # as far as this needs one
+    results: list[bool] = []
+
+    async def fetch(worker: str, scope: anyio.CancelScope) -> None:
+        with scope:
+            results.append(await cluster.carry_out(worker, own_id, "", worker) > 0)
+
+    lost = anyio.CancelScope()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(fetch, "w0", lost)
+        tasks.start_soon(fetch, "w1", anyio.CancelScope())
+        await anyio.sleep(0.01)
+        lost.cancel()
+        await anyio.sleep(0.01)
+        client.arrived.set()
+    assert results == [True]

@@ -83,6 +83,7 @@ def test_a_dead_scheduler(shell: Shell) -> None:
         assert process.returncode == 5, err
         assert f"the fleet's scheduler {yard.address} has gone" in err
         assert "bulkshare resume" in err
+        assert "distributed" not in err, "it is said in our words alone"
         time.sleep(0.5)  # the workers find out, too
         shell.run("resume", *ON_SANDBOX, "--rate", "2000")
         assert set(sandbox.rows().values()) == {1}
