@@ -33,6 +33,11 @@ class FleetRequest:
     address: str
     pass_credentials: bool = False
 
+    @property
+    def is_local(self) -> bool:
+        """Whether it is of workers that this process starts."""
+        return self.address.startswith("local:")
+
 
 @dataclass(frozen=True, slots=True)
 class Fleets:
