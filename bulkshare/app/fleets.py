@@ -33,6 +33,11 @@ class FleetRequest:
     address: str
     pass_credentials: bool = False
 
+    @property
+    def is_local(self) -> bool:
+        """Whether it is of workers that this process starts."""
+        return self.address.startswith("local:")
+
 
 @dataclass(frozen=True, slots=True)
 class Fleets:
@@ -56,7 +61,7 @@ async def fleet_for(
     passes = fleets.request.pass_credentials or (settings.sandbox and cluster.is_local)
     muster = Muster(
         engagement=f"{run.key}-{secrets.token_hex(4)}",
-        run=run.key,
+        run=_told_apart(run),
         settings=settings,
         give_up_after_seconds=effort.give_up_after_seconds,
         on_this_machine=cluster.is_local,
@@ -76,6 +81,11 @@ async def fleet_for(
     finally:
         with anyio.move_on_after(FAREWELL_SECONDS, shield=True):
             await fleet.end()
+
+
+def _told_apart(run: Run) -> str:
+    """Name a run as no run of another ledger on the same workers: two that begin in one second may have one key."""
+    return f"{run.key} {run.started_at.isoformat()} {run.account.endpoint} {run.account.project_id}"
 
 
 @asynccontextmanager

@@ -239,6 +239,12 @@ def _check(request: RunRequest) -> None:
         )
     if request.dry_run and request.verify:
         raise UsageError("--dry-run shares nothing that --verify could find: leave out one, or use `bulkshare verify`")
+    fleet = request.fleet
+    if request.sandbox and fleet is not None and not (fleet.is_local or fleet.pass_credentials):
+        raise UsageError(
+            f"--fleet {fleet.address}: its workers can't log in to a --sandbox, which nobody else knows; use "
+            "--fleet local:4"
+        )
     if request.sandbox and request.retry_failed:
         raise UsageError("--retry-failed needs the cloud of the last run, and a --sandbox is a new one each time")
     if request.expected is not None and (request.prune or request.retry_failed or request.sandbox):

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import re
 import signal
+from concurrent.futures import CancelledError
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -206,7 +207,7 @@ def _require_certificates(address: str) -> None:
 
 def _quieten() -> None:
     """Let Dask log nothing here: what there is to say of workers, we say ourselves."""
-    for name in ("distributed", "asyncio", "tornado"):
+    for name in ("distributed", "distributed.client", "asyncio", "tornado"):  # its client has a level of its own
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
@@ -236,5 +237,5 @@ def _is_dasks(error: BaseException) -> bool:
     from distributed.scheduler import KilledWorker, NoValidWorkerError  # noqa: PLC0415
 
     # What `run` raises for a worker that is not there any more is a plain ValueError or KeyError of its own.
-    own = isinstance(error, CommClosedError | KilledWorker | NoValidWorkerError | OSError)
+    own = isinstance(error, CommClosedError | KilledWorker | NoValidWorkerError | CancelledError | OSError)
     return own or isinstance(error, KeyError | ValueError | RuntimeError)

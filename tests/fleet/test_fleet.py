@@ -83,6 +83,7 @@ def test_a_dead_scheduler(shell: Shell) -> None:
         assert process.returncode == 5, err
         assert f"the fleet's scheduler {yard.address} has gone" in err
         assert "bulkshare resume" in err
+        assert "distributed" not in err, "it is said in our words alone"
         time.sleep(0.5)  # the workers find out, too
         shell.run("resume", *ON_SANDBOX, "--rate", "2000")
         assert set(sandbox.rows().values()) == {1}
@@ -211,18 +212,24 @@ def test_a_scheduler_that_says_nothing(shell: Shell) -> None:
     """Something takes the connection and never answers: the run does not wait for it forever."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
-        refused = shell.run("run", shell.plan(["i"], ["p"]), "--sandbox", "--fleet", address, exit_code=2)
+        refused = shell.run("run", shell.plan(["i"], ["p"]), "--fleet", address, exit_code=2)
     assert refused.stderr == f"bulkshare: --fleet {address}: no answer within 15 s\n"
+
+
+def test_a_sandbox_and_workers_elsewhere(shell: Shell) -> None:
+    """They would log in to whatever cloud they know; that is said before anything is asked of them."""
+    refused = shell.run("run", shell.plan(["i"], ["p"]), "--sandbox", "--fleet", "tcp://127.0.0.1:1", exit_code=2)
+    assert "--fleet local:4" in refused.stderr
 
 
 def test_tls_that_is_not_configured(shell: Shell) -> None:
     """What it takes is said, in one line."""
-    refused = shell.run("run", shell.plan(["i"], ["p"]), "--sandbox", "--fleet", "tls://127.0.0.1:1", exit_code=2)
+    refused = shell.run("run", shell.plan(["i"], ["p"]), "--fleet", "tls://127.0.0.1:1", exit_code=2)
     assert "DASK_DISTRIBUTED__COMM__TLS__CA_FILE" in refused.stderr
     assert refused.stderr.count("\n") == 1, refused.stderr
 
 
 def test_a_scheduler_that_is_not_there(shell: Shell) -> None:
     """It is named, and nothing is sent."""
-    refused = shell.run("run", shell.plan(["i"], ["p"]), "--sandbox", "--fleet", "tcp://127.0.0.1:1", exit_code=2)
+    refused = shell.run("run", shell.plan(["i"], ["p"]), "--fleet", "tcp://127.0.0.1:1", exit_code=2)
     assert "tcp://127.0.0.1:1" in refused.stderr

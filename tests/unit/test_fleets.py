@@ -1,0 +1,33 @@
+"""What tells one run's fleet from another's on the same workers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from types import SimpleNamespace
+
+from bulkshare.app.fleets import FleetRequest, Fleets, fleet_for
+from bulkshare.app.work import Effort
+from bulkshare.model import Run, RunState, Settings
+from tests.engine.bench import ACCOUNT
+from tests.engine.fakes import NOW
+
+RUN = Run(1, "nightly-20260102T030405Z", "nightly", "f", ACCOUNT, RunState.RUNNING, NOW)
+
+
+async def name_of(run: Run, *, address: str = "tls://scheduler:8786") -> str:
+    """Return as what the workers are asked to take part."""
+    fleets = Fleets(SimpleNamespace(is_local=False), FleetRequest(address=address))  # type: ignore[arg-type]  # no Dask
+    identity = SimpleNamespace(account=run.account)
+    async with fleet_for(fleets, run, Settings(), identity, SimpleNamespace(note=print), Effort()) as fleet:  # type: ignore[arg-type]
+        assert fleet is not None
+        return fleet._muster.run
+
+
+async def test_runs_of_other_ledgers() -> None:
+    """Two that begin in one second, of one plan's name, are two runs; one that goes on is the same."""
+    first = await name_of(RUN)
+    elsewhere = replace(RUN, account=replace(ACCOUNT, endpoint="https://images.other"))
+    assert await name_of(elsewhere) != first
+    assert await name_of(replace(RUN, started_at=NOW + timedelta(milliseconds=7))) != first
+    assert await name_of(replace(RUN, pid=7, state=RunState.INTERRUPTED)) == first
