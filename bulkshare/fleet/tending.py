@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from bulkshare.errors import BulkshareError, StoppedEarlyError
+from bulkshare import __version__
+from bulkshare.errors import BulkshareError, StoppedEarlyError, UsageError
 from bulkshare.fleet.cluster import AwayError
+from bulkshare.fleet.hands import Hand
 from bulkshare.fleet.leases import LEASE_SECONDS, NOTHING, Leases, Share
-from bulkshare.fleet.meetings import Meetings
 from bulkshare.fleet.messages import Grant, Order
+from bulkshare.fleet.sealing import seal
 from bulkshare.retry import AT_WORK_BASES
 from bulkshare.text import clean, counted
 
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from bulkshare.fleet.cluster import Cluster
-    from bulkshare.fleet.hands import Hand
     from bulkshare.fleet.messages import Muster, Remote, Report, Returned
     from bulkshare.model import Account, Job, Limits
     from bulkshare.ports import Observer
@@ -30,6 +31,7 @@ OUTSTANDING = 2  # shards a worker has: one at work, and one so that it never wa
 RENEW_SECONDS = 0.5  # between two exchanges with a worker: how long a 429 at one takes to reach the others
 PATIENCE_SECONDS = 60.0  # with no worker at all
 ANSWER_SECONDS = 2 * LEASE_SECONDS  # a worker that does not answer for so long is lost
+MUSTER_SECONDS = 60.0  # for a worker to log in to the cloud
 MOST_SHOWN = 8  # workers in a display
 
 
@@ -54,9 +56,10 @@ class Fleet:
         self._cluster = cluster
         self._remote = remote
         self._muster = muster
+        self._account = account
+        self._credentials = credentials
         self._clock = clock
         self._note = note
-        self._meetings = Meetings(cluster, remote, muster, account, credentials=credentials, clock=clock)
         limits = muster.settings.limits
         self._leases = Leases(limits.rate, limits.concurrency)
         self._hands: dict[str, Hand] = {}
@@ -64,6 +67,7 @@ class Fleet:
         self._meeting: set[str] = set()
         self._shards = 0
         self._numbered = 0
+        self._meetings = 0
         self._lost = 0
         self._again = 0  # shards that were, or will be, done a second time
         self._cooling_until = -math.inf
@@ -240,15 +244,31 @@ class Fleet:
             self._meeting.discard(address)
 
     async def _meet(self, address: str) -> Hand | None:
-        """Return the worker there as one of this run's; None where it can't be asked yet, or is refused."""
+        self._meetings += 1  # a name for each: what is said to a worker that was lost may come when it takes part again
+        engagement = f"{self._muster.engagement}-{self._meetings}"
         try:
-            return await self._meetings.meet(address)
+            with anyio.fail_after(MUSTER_SECONDS):
+                slot = await self._cluster.ask(address, self._remote.greet, __version__)
+                sealed = None if self._credentials is None else seal(self._credentials, slot)
+                muster = replace(self._muster, engagement=engagement, sealed=sealed)
+                joined = await self._cluster.ask(address, self._remote.muster, muster)
+            self._require_same(address, joined.account)
         except (AwayError, TimeoutError):
             return None  # while it is there it is asked again
         except BulkshareError as error:
             self._refused[address] = error
             self._note(f"worker {address} does not take part: {clean(str(error))}")
             return None
+        return Hand(address, engagement, joined.clock, self._clock())
+
+    def _require_same(self, address: str, account: Account) -> None:
+        ours, its = ((each.endpoint, each.project_id) for each in (self._account, account))
+        if ours != its:
+            raise UsageError(
+                f"worker {address} acts for project {account.project} ({account.project_id}) at {account.endpoint}, "
+                f"and this run for {self._account.project} ({self._account.project_id}) at {self._account.endpoint}; "
+                "give the workers the same clouds.yaml"
+            )
 
     async def _keep(self, hand: Hand, observer: Observer) -> None:
         """Exchange with a worker until it is lost."""
