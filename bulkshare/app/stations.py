@@ -17,6 +17,7 @@ from bulkshare.app.places import utc_now
 from bulkshare.errors import BulkshareError, UsageError
 from bulkshare.fleet import Joined, Station
 from bulkshare.fleet.cluster import AwayError
+from bulkshare.fleet.messages import bare
 from bulkshare.fleet.sealing import Letterbox
 from bulkshare.identity import CloudIdentity, unpack
 
@@ -104,10 +105,11 @@ def telling_bugs(function: Callable[[M], Awaitable[T]]) -> Callable[[M], Awaitab
     async def told(message: M) -> T:
         try:
             return await function(message)
-        except (BulkshareError, AwayError):
-            raise
-        except Exception as bug:
-            raise FailedThereError(traceback.format_exc()) from bug
+        except (BulkshareError, AwayError) as error:
+            raise bare(error) from None
+        except Exception:  # noqa: BLE001  told as what it is
+            bug = FailedThereError(traceback.format_exc())
+        raise bug
 
     return told
 

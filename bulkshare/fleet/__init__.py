@@ -2,8 +2,8 @@
 
 `leases` and `cutting` are arithmetic: who may send how fast, and which pairs go together. `messages` is what the
 coordinator and the workers say to each other. On a worker a `station` runs an engine on a `shard`; on the coordinator
-`tending` keeps the workers (`hands`) and their leases, and a `crew` takes the place of the engine's own senders.
-`cluster` is the one module that knows dask.distributed.
+`meeting` asks workers (`hands`) to take part, `tending` keeps them and their leases, and a `crew` takes the place of
+the engine's own senders. `cluster` is the one module that knows dask.distributed.
 """
 
 from bulkshare.fleet.cluster import Cluster, open_cluster

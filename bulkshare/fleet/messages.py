@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from bulkshare.errors import BulkshareError
     from bulkshare.model import Account, Job, Outcome, Settings
+
+E = TypeVar("E", bound=BaseException)
+
+
+def bare(error: E) -> E:
+    """Return an error without what led to it: Dask sends that, too, and it may not pickle, or have the error in it."""
+    error.__cause__ = error.__context__ = None
+    return error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ import anyio
 
 from bulkshare.engine import GRACE_SECONDS, Engine, Preflight, Sharing
 from bulkshare.errors import BulkshareError
-from bulkshare.fleet.messages import Report, Returned
+from bulkshare.fleet.messages import Report, Returned, bare
 from bulkshare.fleet.shard import ShardLedger
 from bulkshare.model import Limits
 
@@ -139,7 +139,7 @@ class Station:
         try:
             await engine.run(preflight=Preflight.NEVER, inspect=False)
         except BulkshareError as raised:
-            error = raised
+            error = bare(raised)
         finally:
             self._engines.discard(engine)
             if not self._engines:

@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from bulkshare import __version__
-from bulkshare.errors import BulkshareError, StoppedEarlyError, UsageError
+from bulkshare.errors import BulkshareError, StoppedEarlyError
 from bulkshare.fleet.cluster import AwayError
-from bulkshare.fleet.hands import Hand
 from bulkshare.fleet.leases import LEASE_SECONDS, NOTHING, Leases, Share
+from bulkshare.fleet.meeting import Meetings
 from bulkshare.fleet.messages import Grant, Order
-from bulkshare.fleet.sealing import seal
 from bulkshare.retry import AT_WORK_BASES
 from bulkshare.text import clean, counted
 
@@ -23,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from bulkshare.fleet.cluster import Cluster
+    from bulkshare.fleet.hands import Hand
     from bulkshare.fleet.messages import Muster, Remote, Report, Returned
     from bulkshare.model import Account, Job, Limits
     from bulkshare.ports import Observer
@@ -31,7 +30,6 @@ OUTSTANDING = 2  # shards a worker has: one at work, and one so that it never wa
 RENEW_SECONDS = 0.5  # between two exchanges with a worker: how long a 429 at one takes to reach the others
 PATIENCE_SECONDS = 60.0  # with no worker at all
 ANSWER_SECONDS = 2 * LEASE_SECONDS  # a worker that does not answer for so long is lost
-MUSTER_SECONDS = 60.0  # for a worker to log in to the cloud
 MOST_SHOWN = 8  # workers in a display
 
 
@@ -56,8 +54,7 @@ class Fleet:
         self._cluster = cluster
         self._remote = remote
         self._muster = muster
-        self._account = account
-        self._credentials = credentials
+        self._meetings = Meetings(cluster, remote, muster, account, credentials, clock)
         self._clock = clock
         self._note = note
         limits = muster.settings.limits
@@ -67,7 +64,6 @@ class Fleet:
         self._meeting: set[str] = set()
         self._shards = 0
         self._numbered = 0
-        self._meetings = 0
         self._lost = 0
         self._again = 0  # shards that were, or will be, done a second time
         self._cooling_until = -math.inf
@@ -244,31 +240,14 @@ class Fleet:
             self._meeting.discard(address)
 
     async def _meet(self, address: str) -> Hand | None:
-        self._meetings += 1  # a name for each: what is said to a worker that was lost may come when it takes part again
-        engagement = f"{self._muster.engagement}-{self._meetings}"
         try:
-            with anyio.fail_after(MUSTER_SECONDS):
-                slot = await self._cluster.ask(address, self._remote.greet, __version__)
-                sealed = None if self._credentials is None else seal(self._credentials, slot)
-                muster = replace(self._muster, engagement=engagement, sealed=sealed)
-                joined = await self._cluster.ask(address, self._remote.muster, muster)
-            self._require_same(address, joined.account)
+            return await self._meetings.meet(address)
         except (AwayError, TimeoutError):
             return None  # while it is there it is asked again
         except BulkshareError as error:
             self._refused[address] = error
             self._note(f"worker {address} does not take part: {clean(str(error))}")
             return None
-        return Hand(address, engagement, joined.clock, self._clock())
-
-    def _require_same(self, address: str, account: Account) -> None:
-        ours, its = ((each.endpoint, each.project_id) for each in (self._account, account))
-        if ours != its:
-            raise UsageError(
-                f"worker {address} acts for project {account.project} ({account.project_id}) at {account.endpoint}, "
-                f"and this run for {self._account.project} ({self._account.project_id}) at {self._account.endpoint}; "
-                "give the workers the same clouds.yaml"
-            )
 
     async def _keep(self, hand: Hand, observer: Observer) -> None:
         """Exchange with a worker until it is lost."""

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
+from distributed.protocol import pickle
 
 from bulkshare.errors import BulkshareError, StoppedEarlyError
 from bulkshare.fleet import Crew, Fleet, Joined, Muster, Remote, Station
@@ -109,20 +110,20 @@ class InPlaceCluster:
     async def ask(self, worker: str, function: Callable[[Worker, Any], Awaitable[Any]], message: Any) -> Any:
         """See `fleet.Cluster`."""
         await self._way(worker)
-        answer = await function(self.members[worker], message)
+        answer = await function(self.members[worker], _carried(message))
         await self._way(worker)
-        return answer
+        return _carried(answer)
 
     async def carry_out(
         self, worker: str, function: Callable[[Worker, Any], Awaitable[Any]], order: Any, _name: str
     ) -> Any:
         """See `fleet.Cluster`; the worker goes on where nobody waits for it any more."""
         await self._way(worker)
-        task = asyncio.ensure_future(function(self.members[worker], order))
+        task = asyncio.ensure_future(function(self.members[worker], _carried(order)))
         self.tasks.add(task)
         returned = await asyncio.shield(task)
         await self._way(worker)
-        return returned
+        return _carried(returned)
 
     async def _way(self, worker: str) -> None:
         await anyio.sleep(self.way_seconds)
@@ -130,6 +131,11 @@ class InPlaceCluster:
             raise AwayError(worker)
         while self.members[worker].silent:
             await anyio.sleep(0.1)
+
+
+def _carried(message: Any) -> Any:
+    """Return what arrives of a message."""
+    return pickle.loads(pickle.dumps(message))  # type: ignore[no-untyped-call]
 
 
 def with_fleet(bench: Bench, cluster: InPlaceCluster) -> Fleet:

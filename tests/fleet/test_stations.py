@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from types import SimpleNamespace
@@ -10,8 +11,11 @@ from typing import TYPE_CHECKING
 
 import anyio
 import pytest
+from distributed.core import error_message
+from distributed.protocol import pickle
 
 from bulkshare.app import stations
+from bulkshare.errors import UsageError
 from bulkshare.fleet import Grant, Muster, station
 from bulkshare.fleet.cluster import AwayError
 from bulkshare.model import Limits, Settings
@@ -22,6 +26,10 @@ from tests.fleet.inplace import Way
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+
+class UnpicklableError(Exception):
+    """What a library may raise."""
 
 
 @pytest.fixture(autouse=True)
@@ -73,3 +81,18 @@ async def test_a_run_that_is_over() -> None:
         await stations.exchange(replace(grant(engagement), end=True))
     assert not stations.POSTS
     await asyncio.sleep(0.01)  # its task ends
+
+
+@pytest.mark.parametrize("kind", [UsageError, RuntimeError])
+async def test_what_keeps_a_worker_from_a_run(kind: type[Exception], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It arrives where it is told, whatever led to it; of a bug its traceback there."""
+
+    def sign_in(*_settings: object, **_options: object) -> None:
+        raise kind("no way to log in") from UnpicklableError(threading.Lock())
+
+    monkeypatch.setattr(stations, "sign_in", sign_in)
+    with pytest.raises(Exception, match="no way to log in") as raised:
+        await stations.muster(muster("never"))
+    arrived = pickle.loads(error_message(raised.value)["exception"].data)  # type: ignore[no-untyped-call]
+    assert type(arrived) is (UsageError if kind is UsageError else stations.FailedThereError)
+    assert not stations.POSTS
