@@ -29,4 +29,10 @@ async def describe(caller: Caller, recorder: Recorder, limits: Limits) -> None:
             await recorder.describe(found)
 
     async for page in recorder.undescribed():
-        await for_each(page, fill_in, at_once=limits.concurrency, stopping=caller.stopping)
+        await for_each(
+            page,
+            fill_in,
+            at_once=limits.concurrency,
+            stopping=caller.stopping,
+            size=lambda wanted: len(wanted[1]),
+        )

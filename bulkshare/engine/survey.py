@@ -63,7 +63,13 @@ class Survey:
         images += pruned.values()  # they have no pairs to do, but may have members too many
         if images:
             self._recorder.observer.phase("listing", len(images))
-            await for_each(images, self._list, at_once=self._limits.concurrency, stopping=self._caller.stopping)
+            await for_each(
+                images,
+                self._list,
+                at_once=self._limits.concurrency,
+                stopping=self._caller.stopping,
+                size=lambda backlog: backlog.pairs,  # about as many as it has members
+            )
         return self._sights
 
     async def _list(self, backlog: Backlog) -> None:

@@ -1,0 +1,54 @@
+"""The same for each of many: how many at once."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+
+from bulkshare.engine.each import MOST_AT_ONCE, for_each
+from tests.engine.virtual import run_virtual
+
+
+@pytest.mark.parametrize(
+    ("sizes", "most"),
+    [
+        ([1] * 40, 8),
+        ([MOST_AT_ONCE // 4] * 20, 4),
+        ([MOST_AT_ONCE * 3] * 5, 1),
+        ([MOST_AT_ONCE * 3, 1, 1, 1, MOST_AT_ONCE * 3], 3),
+    ],
+)
+def test_large_items_have_fewer_beside_them(sizes: list[int], most: int) -> None:
+    """No more than so many together, and no more than fit; one that fits nowhere is alone."""
+    together, seen, done = 0, 0, 0
+
+    async def act(_size: int) -> None:
+        nonlocal together, seen, done
+        together += 1
+        seen = max(seen, together)
+        await anyio.sleep(1)
+        together -= 1
+        done += 1
+
+    async def main() -> None:
+        await for_each(sizes, act, at_once=8, stopping=anyio.Event(), size=lambda size: size)
+
+    run_virtual(main())
+    assert (seen, done) == (most, len(sizes))
+
+
+def test_nothing_begins_after_a_stop() -> None:
+    """Those that wait for room go home, too."""
+    begun = []
+    stopping = anyio.Event()
+
+    async def act(number: int) -> None:
+        begun.append(number)
+        await anyio.sleep(1)
+        stopping.set()
+
+    async def main() -> None:
+        await for_each(range(10), act, at_once=8, stopping=stopping, size=lambda _: MOST_AT_ONCE)
+
+    run_virtual(main())
+    assert begun == [0]
