@@ -62,8 +62,9 @@ class Paced:
         self._turn = anyio.Lock(fast_acquire=True)
         self._probing = anyio.Lock(fast_acquire=True)
         self._waiting: deque[anyio.Event] = deque()
-        self._in_flight = 0  # requests that have a place in the window, those that wait for their turn included
-        self.unanswered = 0  # of these, requests that have left
+        self._in_flight = 0  # requests that have a place in the window
+        self._held = 0  # of these, requests that the rate, a pause or the breaker holds back
+        self.unanswered = 0  # and requests that have left
         self._lease_ends = math.inf
         self.cooling_until = -math.inf  # on the clock: until when the endpoint has asked us to send nothing
         self.sent = 0  # requests let through, those that an outer layer repeats and probes included
@@ -141,9 +142,13 @@ class Paced:
 
     async def _wait_for_turn(self, request: Request) -> None:
         """Wait until the endpoint is up and the rate's turn has come, or the run is stopped."""
-        while self._breaker.is_open and not self._stopping.is_set():
-            await self._probe(request)
-        await self._wait_for_rate()
+        self._held += 1
+        try:
+            while self._breaker.is_open and not self._stopping.is_set():
+                await self._probe(request)
+            await self._wait_for_rate()
+        finally:
+            self._held -= 1
 
     async def _wait_for_rate(self) -> None:
         """Wait until a request may leave, first come first served. Whoever comes back has to leave at once."""
@@ -194,7 +199,8 @@ class Paced:
         verdict = self._trouble_in(reply)
         if verdict is None:
             self._breaker.succeeded(now)
-            self._window.succeeded(self.unanswered, now)
+            # Not `unanswered`: where answers come in bursts, those who got their places are only about to send.
+            self._window.succeeded(self._in_flight - self._held, now)
             return
         self._window.troubled(sent_at, now)
         if verdict.kind is Kind.THROTTLED:

@@ -17,10 +17,10 @@ DECREASE = 0.5  # TCP's multiplicative decrease (RFC 5681)
 # Chosen by simulation (tests/unit/test_window.py has the servers): what costs least on servers that get no faster
 # beyond 1 to 100 in flight, with answers that vary as in life.
 STEP = math.sqrt(2)  # between the two sizes that are compared
-CLIMB_GAIN = 1.1  # answers a second of twice the window, below which doubling ends
+CLIMB_GAIN = 1.05  # answers a second of twice the window, below which doubling ends
 CLEAR_GAIN = 1.5  # the same, above which one round trip is proof enough
 GAIN = math.log(1.02)  # answers a second that a step has to bring to be worth it
-PROOF = 0.15  # of gains added up, above or below what is worth it, until the window moves
+PROOF = 0.1  # of gains added up, above or below what is worth it, until the window moves
 CLIMB_SECONDS, CLIMB_ANSWERS = 0.2, 16  # at least, for a doubling to be judged
 SEARCH_SECONDS, SEARCH_ANSWERS = 1.0, 32  # at least, for a comparison
 REST_SECONDS, LONGEST_REST_SECONDS = 10.0, 320.0  # between comparisons where the better size is an end of the range
@@ -71,11 +71,11 @@ class Count:
 class Window:
     """The size of the window, between 1 and `most`; times are on any one monotonic clock, in seconds.
 
-    It begins with 4 and doubles while that brings a tenth more answers a second (CLIMB). Then it compares two sizes, a
-    factor of 1.4 apart, for at least a second each in the order 1-2-2-1, which takes a steady change of the server out
-    of it; the logarithms of their gains, less what a step has to bring, are added up until the sum is proof (a
-    sequential test, Wald 1945), and the window moves by a step (SEARCH). Where something else holds requests back, the
-    rate or the lack of them, nothing is learned and the size stays.
+    It begins with 4 and doubles while that brings a twentieth more answers a second (CLIMB). Then it compares two
+    sizes, a factor of 1.4 apart, for at least a second each in the order 1-2-2-1, which takes a steady change of the
+    server out of it; the logarithms of their gains, less what a step has to bring, are added up until the sum is proof
+    (a sequential test, Wald 1945), and the window moves by a step (SEARCH). Where something else holds requests back,
+    the rate or the lack of them, nothing is learned and the size stays.
 
     Trouble halves the window, at most once in a round trip: answers to requests that left before the last decrease say
     nothing about the new window. From there it grows by one in a round trip up to where the trouble came (RECOVER);
@@ -110,7 +110,7 @@ class Window:
             self._resize(most)
 
     def succeeded(self, in_flight: int, now: float) -> None:
-        """Learn from an answer; `in_flight` is how many had been sent and not answered, with it."""
+        """Learn from an answer; `in_flight` is how many there were, with it."""
         full = in_flight >= self.size
         if self._mode is Mode.RECOVER:
             if full:

@@ -141,6 +141,23 @@ def test_window_opens_to_the_limit_and_not_beyond() -> None:
     assert transport.sent == 200
 
 
+def test_answers_that_come_in_bursts_find_the_window_full() -> None:
+    """Who got a place and has had no time to send yet counts: else a fast server would never get more at once."""
+    inner = Bursts()
+    transport = paced(inner, concurrency=64, rate=10_000)
+    send_all(transport, 1000)
+    assert transport.allowed == 64
+
+
+class Bursts(Inner):
+    """A Transport whose answers all come at tenths of a second."""
+
+    async def send(self, request: Request) -> Reply:
+        """Answer."""
+        self.latency_seconds = 0.1 - anyio.current_time() % 0.1
+        return await super().send(request)
+
+
 def test_requests_that_wait_for_the_rate_are_not_in_flight() -> None:
     """Where the rate holds requests back, a wider window would change nothing: it stays as it is."""
     inner = Inner(latency_seconds=0.05)
