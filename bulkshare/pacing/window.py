@@ -87,7 +87,7 @@ class Window:
         self.size = min(FIRST, most)  # how many requests may be in flight now
         self._mode = Mode.CLIMB
         self._count = Count(0)
-        self._before: float | None = None  # CLIMB: answers a second at half the size
+        self._before: tuple[int, float] | None = None  # CLIMB: the size before, and its answers a second
         self._pair = (1, 1)  # SEARCH: the sizes compared
         self._first: float | None = None  # SEARCH: answers a second at the first of them
         self._proof = 0.0
@@ -115,12 +115,12 @@ class Window:
         if self._mode is Mode.RECOVER:
             if full:
                 self._recover()
-            return
-        self._count.add(now, full=full)
-        if self._mode is Mode.CLIMB:
-            self._climb(now)
         elif now >= self._rest_until:
-            self._search(now)
+            self._count.add(now, full=full)
+            if self._mode is Mode.CLIMB:
+                self._climb(now)
+            else:
+                self._search(now)
 
     def troubled(self, sent_at: float, now: float) -> bool:
         """Learn from trouble (throttling, 5xx, no answer); return whether the window was decreased."""
@@ -150,23 +150,21 @@ class Window:
             self._search_from(self.size)
 
     def _climb(self, now: float) -> None:
-        count, before = self._count, self._before
+        count = self._count
+        below, before = self._before or (0, 0.0)
         enough = count.answers >= max(2 * self.size, CLIMB_ANSWERS) and count.seconds >= CLIMB_SECONDS
-        if not enough and not (
-            before is not None
-            and count.answers >= max(self.size, CLIMB_ANSWERS // 2)
-            and count.per_second >= before * CLEAR_GAIN
-        ):
+        clear = count.answers >= max(self.size, CLIMB_ANSWERS // 2) and count.per_second >= before * CLEAR_GAIN
+        if not enough and not (below and clear):
             return
         if not count.is_full:
             self._count = Count(0)
-        elif before is not None and count.per_second < before * CLIMB_GAIN:
-            self._search_from(self.size // 2)
+        elif count.per_second < before * CLIMB_GAIN:
+            self._search_from(below)
         elif self.size == self._most:
             self._search_from(self.size)
             self._rest(now)
         else:
-            self._before = count.per_second
+            self._before = self.size, count.per_second
             self._resize(min(2 * self.size, self._most))
 
     def _search_from(self, size: int) -> None:

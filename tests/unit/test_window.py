@@ -170,6 +170,12 @@ def test_doubles_while_that_pays() -> None:
     assert told.sizes.index(64) <= 200
 
 
+def test_goes_back_to_where_it_came_from() -> None:
+    """The last step up may be a small one, to the limit."""
+    told = work(Window(12), lambda _: Server(8, 0.02, variation=0.1), 150)
+    assert [size for size, _ in itertools.groupby(told.sizes)][:4] == [4, 8, 12, 8]
+
+
 def test_stays_below_what_the_server_refuses() -> None:
     """Where the server says no beyond some size, the window works below it, and asks for more now and then."""
     server = Server(30, 0.1, refuses_above=20)
