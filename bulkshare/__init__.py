@@ -1,6 +1,7 @@
-"""Bulk sharing of OpenStack images: a plan says who may use which image; a run makes the cloud agree.
+"""Bulk sharing of OpenStack images: a plan says who may use which image; a run makes the cloud match it.
 
 from bulkshare import load_plan, run
+
 report = run(load_plan("golden.yaml"), ledger="ledger.db")
 """
 
@@ -8,17 +9,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from bulkshare.library import Progress, RunOptions, RunReport, load_plan, run, run_async
+from bulkshare._version import __version__
 
-__version__ = "0.1.0"
-__all__ = ["Progress", "RunOptions", "RunReport", "load_plan", "run", "run_async"]
+if TYPE_CHECKING:
+    from bulkshare.api import Progress, RunOptions, RunReport, load_plan, run, run_async
+
+__all__ = ["Progress", "RunOptions", "RunReport", "__version__", "load_plan", "run", "run_async"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import the library when it is asked for: the command line starts without most of it."""
+    """Import the library on first use: the command line starts without most of it."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from bulkshare import library  # noqa: PLC0415  late, for the reason above
+    from bulkshare import api  # noqa: PLC0415  late, for the reason above
 
-    return getattr(library, name)
+    return getattr(api, name)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 from keystoneauth1.identity.v3 import Password
 
-from bulkshare.identity import CloudEntry, CloudIdentity
+from bulkshare.cloud import CloudEntry, CloudIdentity
 
 if TYPE_CHECKING:
     import ssl

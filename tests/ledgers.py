@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bulkshare.errors import LedgerError
 from bulkshare.ledger import RunLock, SqlLedger
-from bulkshare.ledger.file import FileStore
+from bulkshare.ledger.sqlite import FileStore
 from bulkshare.model import Account, Outcome, Result
 
 if TYPE_CHECKING:

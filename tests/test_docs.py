@@ -12,7 +12,7 @@ import pytest
 from bulkshare import errors
 from bulkshare.cli import main
 from bulkshare.model import Result
-from bulkshare.plan import load_plan
+from bulkshare.plan.load import load_plan
 from bulkshare.sandbox import Cloud
 
 if TYPE_CHECKING:

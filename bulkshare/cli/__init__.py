@@ -11,7 +11,8 @@ from typing import Any
 
 import click
 
-from bulkshare import __version__
+from bulkshare._version import __version__
+from bulkshare.cli.console import guarded_stdout
 from bulkshare.cli.options import (
     AS_JSON,
     EXIT_CODES,
@@ -29,7 +30,6 @@ from bulkshare.cli.options import (
     WAIT_LOCK,
     Duration,
 )
-from bulkshare.cli.stdout import guarded_stdout
 from bulkshare.errors import BulkshareError, PlanError
 from bulkshare.text import counted
 
@@ -156,7 +156,7 @@ def resume(ctx: click.Context, /, **options: Any) -> None:
 
     Cloud, limits and retries are the run's own; endpoint and project have to be what they were.
     """
-    from bulkshare.cli.resume import ResumeOptions, resume_command
+    from bulkshare.cli.run import ResumeOptions, resume_command
 
     ctx.exit(resume_command(ResumeOptions(**options)))
 
@@ -174,7 +174,7 @@ def verify(ctx: click.Context, /, **options: Any) -> None:
 
     Exit code 0 where nothing is missing, else 1.
     """
-    from bulkshare.cli.verify import VerifyOptions, verify_command
+    from bulkshare.cli.run import VerifyOptions, verify_command
 
     ctx.exit(verify_command(VerifyOptions(**options)))
 
@@ -185,7 +185,7 @@ def verify(ctx: click.Context, /, **options: Any) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a run, a line each.")
 def runs(ledger: str | None, limit: int, as_json: bool) -> None:
     """List the runs in the ledger, newest first."""
-    from bulkshare.cli.history import list_runs
+    from bulkshare.cli.ledger import list_runs
 
     list_runs(ledger, limit, as_json=as_json)
 
@@ -202,7 +202,7 @@ def show(run: str | None, failed: bool, limit: int, as_json: bool, ledger: str |
     RUN is a run's name or the beginning of one, or a plan's name for its last run. Default: the last run, one on a
     sandbox only where there is no other.
     """
-    from bulkshare.cli.history import show_run
+    from bulkshare.cli.ledger import show_run
 
     show_run(ledger, run, failed=failed, limit=limit, as_json=as_json)
 
@@ -216,7 +216,7 @@ def show(run: str | None, failed: bool, limit: int, as_json: bool, ledger: str |
 @LEDGER
 def export(run: str | None, form: str, output: Path | None, ledger: str | None) -> None:
     """Write all pairs of a run, a row each. RUN as for `show`."""
-    from bulkshare.cli.history import export_run
+    from bulkshare.cli.ledger import export_run
 
     export_run(ledger, run, form=form, output=output)
 
@@ -234,17 +234,17 @@ def export(run: str | None, form: str, output: Path | None, ledger: str | None) 
 @LEDGER
 def report(run: str | None, output: Path, ledger: str | None) -> None:
     """Write a run as one HTML page, which needs nothing else. RUN as for `show`."""
-    from bulkshare.cli.report import write_report
+    from bulkshare.cli.ledger import write_report
 
     write_report(ledger, run, output)
 
 
-@main.group()
-def ledger() -> None:
+@main.group(name="ledger")
+def ledger_commands() -> None:
     """Look after the ledger."""
 
 
-@ledger.command()
+@ledger_commands.command()
 @click.option("--keep", metavar="DURATION", type=Duration(), required=True, help="How old runs may be, e.g. 90d.")
 @click.option("--dry-run", is_flag=True, help="Print what would be deleted, delete nothing.")
 @LEDGER
@@ -253,7 +253,7 @@ def prune(keep: float, dry_run: bool, ledger: str | None) -> None:
 
     The last run of a plan stays while it is unfinished.
     """
-    from bulkshare.cli.pruning import prune_ledger
+    from bulkshare.cli.ledger import prune_ledger
 
     prune_ledger(ledger, keep_seconds=keep, dry_run=dry_run)
 

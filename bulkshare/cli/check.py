@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bulkshare.cli.stdout import is_terminal
-from bulkshare.plan import load_plan, plan_schema
-from bulkshare.planner import count
-from bulkshare.selection import for_cloud
+from bulkshare.cli.console import is_terminal
+from bulkshare.plan.expand import count
+from bulkshare.plan.load import load_plan
+from bulkshare.plan.schema import plan_schema
+from bulkshare.plan.selectors import for_cloud
 from bulkshare.text import counted
 
 if TYPE_CHECKING:

@@ -1,29 +1,149 @@
-"""`bulkshare run` and `bulkshare diff`: from options to a request, and from what became of it to an exit code."""
+"""The commands that ask a cloud: run, diff, resume and verify, and the exit status they end with."""
 
 from __future__ import annotations
 
+import math
+import signal
 import time
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from bulkshare.app.places import utc_now
-from bulkshare.app.running import RunRequest, run_plan
-from bulkshare.app.saved import is_saved, load_saved, save
-from bulkshare.app.work import run_async
-from bulkshare.cli.asking import STOP_SIGNALS, CloudOptions
-from bulkshare.cli.conclusion import conclude, conclude_changes
+from bulkshare.cli.console import Voice
 from bulkshare.engine import Preflight
 from bulkshare.errors import BulkshareError, InterruptedRunError, UsageError
-from bulkshare.metrics import LastRun, require_writable, write_metrics
-from bulkshare.plan import load_plan
+from bulkshare.operations.defaults import utc_now
+from bulkshare.operations.execute import Effort, run_async
+from bulkshare.operations.resume import ResumeRequest, resume_runs
+from bulkshare.operations.run import RunRequest, run_plan
+from bulkshare.operations.saved_plan import is_saved, load_saved, save
+from bulkshare.operations.verify import verify_plan
+from bulkshare.operations.workers import FleetRequest
+from bulkshare.plan.load import load_plan
+from bulkshare.progress.metrics import LastRun, require_writable, write_metrics
+from bulkshare.report import changes_document, comparison_document, merged, summary_document
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from bulkshare.app.parts import Part
+    from bulkshare.operations.execute import Part
+    from bulkshare.report import Comparison
+
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloudOptions:
+    """Which cloud, how hard, for how long (in seconds), and how to tell of it."""
+
+    os_cloud: str | None
+    concurrency: int | None
+    rate: float | None
+    as_json: bool
+    quiet: bool
+    verbose: bool = False
+    log_format: str = "console"
+    failures: str | None = None
+    deadline: float = math.inf
+    give_up_after: float = 15 * 60.0
+    fleet: str | None = None
+    fleet_credentials: str = "own"
+
+    @property
+    def effort(self) -> Effort:
+        """How hard to work, and when to stop."""
+        return Effort(
+            concurrency=self.concurrency,
+            rate=self.rate,
+            max_failures=self.failures,
+            deadline_seconds=self.deadline,
+            give_up_after_seconds=self.give_up_after,
+        )
+
+    @property
+    def fleet_request(self) -> FleetRequest | None:
+        """Which fleet is to send; None for no other than this process."""
+        if self.fleet is None:
+            return None
+        return FleetRequest(address=self.fleet, pass_credentials=self.fleet_credentials == "pass")
+
+    def voice(self) -> Voice:
+        """Return what speaks as the options say."""
+        return Voice.choose(quiet=self.quiet, verbose=self.verbose, as_json=self.as_json, log_format=self.log_format)
+
+
+def conclude(parts: Sequence[Part], voice: Voice) -> int:
+    """Tell what became of a plan; return 0 where all is as planned, else 1. Raises what ended a part early."""
+    for part in parts:
+        if part.summary is not None:
+            voice.conclude(part.summary, comparison=part.comparison)
+    if voice.as_json and any(part.summary for part in parts):
+        voice.print_json(_document(parts))
+    _raise_first(parts)
+    return 0 if all(part.as_planned for part in parts) else 1
+
+
+def conclude_changes(parts: Sequence[Part], voice: Voice, *, all_pairs: bool = False) -> bool:
+    """Tell what a run would do; return whether that is anything. Raises what ended a part early."""
+    seen = [(part, part.changes) for part in parts if part.changes is not None]
+    if voice.as_json and seen:
+        documents = [changes_document(changes, part.labels) for part, changes in seen]
+        voice.print_json(documents[0] if len(parts) == 1 else {"clouds": documents})
+    elif not voice.as_json:
+        for part, changes in seen:
+            voice.conclude_changes(changes, part.labels, everything=all_pairs, heading=len(parts) > 1)
+    _raise_first(parts)
+    return any(changes.any for _, changes in seen)
+
+
+def conclude_comparisons(found: Mapping[str | None, Comparison], voice: Voice) -> int:
+    """Tell how the clouds differ from a plan; return 0 where nothing is missing, else 1."""
+    if voice.as_json:
+        documents = [(cloud, comparison_document(comparison)) for cloud, comparison in found.items()]
+        several = {"clouds": [{"cloud": cloud, **document} for cloud, document in documents]}
+        voice.print_json(several if len(documents) > 1 else documents[0][1])
+    else:
+        for cloud, comparison in found.items():
+            voice.conclude_comparison(comparison, cloud=cloud if len(found) > 1 else None)
+    return 0 if all(comparison.complete for comparison in found.values()) else 1
+
+
+def _document(parts: Sequence[Part]) -> dict[str, Any]:
+    """Return the object of `--json`: of several clouds the sums, with each of them in `clouds`."""
+    documents = [
+        {
+            **summary_document(part.summary),
+            **({"verify": comparison_document(part.comparison)} if part.comparison is not None else {}),
+        }
+        for part in parts
+        if part.summary is not None
+    ]
+    if len(parts) == 1:
+        return documents[0]
+    summaries = [part.summary for part in parts if part.summary is not None]
+    clouds = [part.cloud for part in parts if part.summary is not None]
+    return {
+        **summary_document(merged(summaries)),
+        "clouds": [{"cloud": cloud, **document} for cloud, document in zip(clouds, documents, strict=True)],
+    }
+
+
+def _raise_first(parts: Sequence[Part]) -> None:
+    """Raise what ended a part early; where that befell several, tell of the others first."""
+    ended = [(part.cloud, part.error) for part in parts if part.error is not None]
+    if not ended:
+        return
+    if len(parts) == 1:
+        raise ended[0][1]
+    for cloud, error in ended[1:]:
+        click.echo(f"bulkshare: cloud {cloud}: {error}", err=True)
+    cloud, error = ended[0]
+    raise type(error)(f"cloud {cloud}: {error}") from error
+
 
 CHANGES_EXIT_CODE = 10
 INTERRUPTED_EXIT_CODE = InterruptedRunError.exit_code
@@ -138,3 +258,49 @@ def _write_metrics(path: Path, plan: str, exit_code: int, seconds: float, parts:
         write_metrics(path, plan=plan, exit_code=exit_code, ended_at=utc_now(), seconds=seconds, clouds=clouds)
     except UsageError as error:  # what became of the pairs stands: the exit code tells of that
         click.echo(f"bulkshare: {error}", err=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResumeOptions(CloudOptions):
+    """The options of `bulkshare resume`, as the command line has them."""
+
+    run: str | None
+    ledger: str | None
+    wait_lock: float  # seconds
+
+
+def resume_command(options: ResumeOptions) -> int:
+    """Finish a run and return its exit code. Raises `BulkshareError` where it can't."""
+    request = ResumeRequest(
+        run=options.run,
+        ledger=options.ledger,
+        os_cloud=options.os_cloud,
+        wait_lock_seconds=options.wait_lock,
+        effort=options.effort,
+        fleet=options.fleet_request,
+    )
+    voice = options.voice()
+    return conclude(run_async(partial(resume_runs, request, voice, signals=STOP_SIGNALS)), voice)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyOptions(CloudOptions):
+    """The options of `bulkshare verify`, as the command line has them."""
+
+    plan: Path
+    sandbox: bool
+
+
+def verify_command(options: VerifyOptions) -> int:
+    """Compare a plan with its clouds; return 0 where nothing is missing, else 1. Raises `BulkshareError`."""
+    plan, voice = load_plan(options.plan), options.voice()
+    work = partial(
+        verify_plan,
+        plan,
+        voice,
+        os_cloud=options.os_cloud,
+        sandbox=options.sandbox,
+        effort=options.effort,
+        signals=STOP_SIGNALS,
+    )
+    return conclude_comparisons(run_async(work), voice)

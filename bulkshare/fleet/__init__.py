@@ -6,11 +6,11 @@ coordinator and the workers say to each other. On a worker a `station` runs an e
 the engine's own senders. `cluster` is the one module that knows dask.distributed.
 """
 
-from bulkshare.fleet.cluster import Cluster, open_cluster
-from bulkshare.fleet.crew import Crew
+from bulkshare.fleet.coordinator import Fleet
+from bulkshare.fleet.dask import Cluster, open_cluster
 from bulkshare.fleet.messages import Grant, Joined, Muster, Order, Remote, Report, Returned
-from bulkshare.fleet.station import Station
-from bulkshare.fleet.tending import Fleet
+from bulkshare.fleet.sharding import Crew
+from bulkshare.fleet.worker import Station
 
 __all__ = [
     "Cluster",

@@ -7,7 +7,7 @@ with which `insisting` is patient. `lock` lets one run of a plan work at a time,
 the commands use.
 """
 
+from bulkshare.ledger.ledger import SqlLedger
 from bulkshare.ledger.lock import RunLock
-from bulkshare.ledger.sql import SqlLedger
 
 __all__ = ["RunLock", "SqlLedger"]

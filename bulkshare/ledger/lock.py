@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from bulkshare.ledger.sql import SqlLedger
+    from bulkshare.ledger.ledger import SqlLedger
     from bulkshare.model import Run
 
 LOOKED_AT = 10  # runs of a plan, in search of the one that is at work

@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, func, literal_column, select, update
 
-from bulkshare.ledger.dialects import execute_many, insert_unless_there
-from bulkshare.ledger.schema import LONGEST_TEXT, PAIRS
-from bulkshare.ledger.values import (
+from bulkshare.ledger.codecs import (
     RESULT_CODES,
     RESULTS,
     WANTS,
@@ -22,6 +20,8 @@ from bulkshare.ledger.values import (
     unpack_times,
     unpack_usual_time,
 )
+from bulkshare.ledger.dialects import execute_many, insert_unless_there
+from bulkshare.ledger.schema import LONGEST_TEXT, PAIRS
 from bulkshare.model import Block, Outcome, Result, Want
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import BindParameter, ColumnElement, Connection, Row, Select, Update
 
-    from bulkshare.ledger.names import Names
+    from bulkshare.ledger.strings import Names
     from bulkshare.model import Member
 
 KEY = ("run_id", "image", "member")

@@ -1,25 +1,83 @@
-"""The rows of runs: reading, writing and finding them, in the caller's transaction."""
+"""Rows of runs: their settings, telemetry, names of images and projects, and their deletion."""
 
 from __future__ import annotations
 
 import os
 import socket
+from dataclasses import asdict
+from math import inf
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import delete, func, insert, select, union, update
 
 from bulkshare.errors import UsageError
-from bulkshare.ledger.schema import PAIRS, RUNS
-from bulkshare.ledger.settings import pack_settings, unpack_settings
-from bulkshare.ledger.values import RESULTS, pack_time, unpack_time
-from bulkshare.model import Account, Result, Run, RunState
+from bulkshare.ledger.codecs import RESULTS, pack_time, unpack_time
+from bulkshare.ledger.dialects import insert_or_update
+from bulkshare.ledger.schema import LABELS, NAMES, PAIRS, RUNS, TELEMETRY
+from bulkshare.ledger.strings import Names
+from bulkshare.model import Account, Limits, Result, RetryPolicy, Run, RunState, Settings, Telemetry
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from sqlalchemy import Connection, Row, Select
 
-    from bulkshare.model import Settings
+
+def pack_settings(settings: Settings) -> dict[str, Any]:
+    """Return the settings as plain values; the names are the fields'."""
+    return asdict(settings)
+
+
+def unpack_settings(kept: dict[str, Any]) -> Settings:
+    """Return what `pack_settings` was given."""
+    return Settings(**{**kept, "limits": Limits(**kept["limits"]), "retry": RetryPolicy(**kept["retry"])})
+
+
+def keep_labels(connection: Connection, labels: Mapping[str, str]) -> None:
+    """Keep names by their IDs; the last name of an ID stands."""
+    numbers = Names().numbers(connection, labels.keys())  # with no memory: there may be no run at work
+    rows = [{"id": numbers[text], "label": label} for text, label in labels.items()]
+    connection.execute(insert_or_update(connection, LABELS, "id", "label"), rows)
+
+
+def read_labels(connection: Connection, run_id: int) -> dict[str, str]:
+    """Return the names that are known of the run's images and projects, by their IDs."""
+    if connection.scalar(select(LABELS.c.id).limit(1)) is None:
+        return {}  # without a look at the run's pairs
+    used = union(*(select(column).where(PAIRS.c.run_id == run_id) for column in (PAIRS.c.image, PAIRS.c.member)))
+    query = select(NAMES.c.text, LABELS.c.label).join(LABELS, LABELS.c.id == NAMES.c.id).where(LABELS.c.id.in_(used))
+    return {row.text: row.label for row in connection.execute(query)}
+
+
+def add_telemetry(connection: Connection, run_id: int, telemetry: Telemetry) -> None:
+    """Keep how the run's next invocation went."""
+    last = connection.scalar(select(func.max(TELEMETRY.c.number)).where(TELEMETRY.c.run_id == run_id)) or 0
+    row = {"run_id": run_id, "number": last + 1, "body": pack_telemetry(telemetry)}
+    connection.execute(insert(TELEMETRY), row)
+
+
+def read_telemetry(connection: Connection, run_id: int) -> list[Telemetry]:
+    """Return how the run's invocations went, in their order."""
+    query = select(TELEMETRY.c.body).where(TELEMETRY.c.run_id == run_id).order_by(TELEMETRY.c.number)
+    return [unpack_telemetry(body) for body in connection.scalars(query)]
+
+
+def pack_telemetry(telemetry: Telemetry) -> dict[str, Any]:
+    """Return telemetry as plain values; the names are the fields'.
+
+    `latency` is a list of bounds and counts, because a JSON object has only texts as keys; None stands for inf.
+    """
+    latency = [[None if bound == inf else bound, count] for bound, count in telemetry.latency.items()]
+    return asdict(telemetry) | {"began_at": pack_time(telemetry.began_at), "latency": latency}
+
+
+def unpack_telemetry(kept: dict[str, Any]) -> Telemetry:
+    """Return what `pack_telemetry` was given, its time without the microseconds."""
+    columns = {name: tuple(kept[name]) for name in ("requests", "troubled", "allowed")}
+    latency = {inf if bound is None else bound: count for bound, count in kept["latency"]}
+    return Telemetry(**{**kept, **columns, "began_at": unpack_time(kept["began_at"]), "latency": latency})
+
 
 MATCHES_SHOWN = 5
 
@@ -193,3 +251,25 @@ def _run(connection: Connection, row: Row[Any]) -> Run:
         settings=unpack_settings(row.settings),
         enqueued=row.enqueued,
     )
+
+
+NAMED = (PAIRS.c.image, PAIRS.c.member, PAIRS.c.status, PAIRS.c.schema, PAIRS.c.reason)
+
+
+def delete_run(connection: Connection, run_id: int) -> None:
+    """Delete a run, its pairs and its telemetry."""
+    for column in (PAIRS.c.run_id, TELEMETRY.c.run_id, RUNS.c.id):
+        connection.execute(delete(column.table).where(column == run_id))
+
+
+def delete_unused_names(connection: Connection, *, unless_after: int) -> bool:
+    """Delete the texts that no pair uses, with their labels, unless there is a run newer than run `unless_after`.
+
+    Return whether they were deleted. Nobody who is at work on that run or an older one may remember their numbers.
+    """
+    if (connection.scalar(select(func.max(RUNS.c.id))) or 0) > unless_after:
+        return False
+    used = union(*(select(column).where(column.is_not(None)) for column in NAMED))
+    connection.execute(delete(NAMES).where(NAMES.c.id.not_in(used)))
+    connection.execute(delete(LABELS).where(LABELS.c.id.not_in(select(NAMES.c.id))))
+    return True

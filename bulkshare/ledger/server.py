@@ -17,9 +17,9 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, Operationa
 from sqlalchemy.pool import NullPool
 
 from bulkshare.errors import LedgerError
-from bulkshare.ledger.place import DRIVERS, shown
 from bulkshare.ledger.schema import is_current, migrate
 from bulkshare.ledger.store import ConnectionLostError, Store
+from bulkshare.ledger.url import DRIVERS, shown
 from bulkshare.text import clean
 
 if TYPE_CHECKING:

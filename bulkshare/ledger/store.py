@@ -1,13 +1,16 @@
-"""What a ledger's tables are kept in: the face that a file and a database server have in common."""
+"""What the ledger's tables are kept in, and how a lost connection is retried."""
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Protocol
+from functools import wraps
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar
 
 from bulkshare.errors import LedgerError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
 
     from sqlalchemy import Connection
@@ -57,3 +60,37 @@ class Store(ABC):
     @abstractmethod
     def close(self) -> None:
         """Close it."""
+
+
+PATIENCE_SECONDS = 60.0  # a server that is restarted is back by then
+PAUSE_SECONDS = 0.5
+
+L = TypeVar("L")
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def insist(ask: Callable[[bool], T]) -> T:
+    """Return what `ask` returns; where the server can't be asked, ask again (and say so) for a minute.
+
+    Raises the last `ConnectionLostError` then.
+    """
+    deadline = None
+    while True:
+        try:
+            return ask(deadline is not None)
+        except ConnectionLostError:
+            deadline = deadline or time.monotonic() + PATIENCE_SECONDS
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(PAUSE_SECONDS)
+
+
+def lasting(method: Callable[Concatenate[L, P], T]) -> Callable[Concatenate[L, P], T]:
+    """Let a method insist; what it writes may be written twice."""
+
+    @wraps(method)
+    def insisting(ledger: L, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return insist(lambda _again: method(ledger, *args, **kwargs))
+
+    return insisting

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pydantic import ValidationError
 
-from bulkshare.plan.files import UnreadableError
 from bulkshare.plan.lists import id_trouble, read_ids
-from bulkshare.plan.sections import ImageSelectorItem, ProjectSelectorItem
+from bulkshare.plan.schema import ImageSelectorItem, ProjectSelectorItem
+from bulkshare.plan.yaml import UnreadableError
 from bulkshare.text import clean
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bulkshare.model import ImageSelector, Problem, ProjectSelector
-    from bulkshare.plan.document import Document
+    from bulkshare.plan.yaml import Document
 
     Location = tuple[str | int, ...]
 

@@ -10,7 +10,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from bulkshare.model import Problem
-from bulkshare.plan.files import UnreadableError, read_text
+from bulkshare.plan.yaml import UnreadableError, read_text
 from bulkshare.text import clean
 
 if TYPE_CHECKING:

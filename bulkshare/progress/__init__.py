@@ -5,7 +5,6 @@ Knows nothing of how the work is done; must never hold it up.
 
 from bulkshare.progress.display import Display, View, clock_face
 from bulkshare.progress.log import DetailedLog, Log
-from bulkshare.progress.observers import Listings, Observers
-from bulkshare.progress.tracker import Tracker
+from bulkshare.progress.tracker import Listings, Observers, Tracker
 
 __all__ = ["DetailedLog", "Display", "Listings", "Log", "Observers", "Tracker", "View", "clock_face"]

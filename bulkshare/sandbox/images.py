@@ -15,14 +15,7 @@ from bulkshare.sandbox.listing import ListQuery
 from bulkshare.sandbox.members import read_json
 from bulkshare.sandbox.policy import find_image, may_change, may_see, require
 from bulkshare.sandbox.schema import BASE_TYPES, READ_ONLY, check_value, is_reserved
-from bulkshare.sandbox.wire import (
-    SERVER_ERROR,
-    Answer,
-    RefusalError,
-    answer_json,
-    isotime,
-    unsupported_media_type,
-)
+from bulkshare.sandbox.wire import SERVER_ERROR, Answer, RefusalError, answer_json, isotime, unsupported_media_type
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence

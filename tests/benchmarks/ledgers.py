@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import create_engine, text
 
-from bulkshare.engine.recorder import GROUP
+from bulkshare.engine.writer import GROUP
 from bulkshare.ledger import SqlLedger
 from bulkshare.model import Account, Block, Outcome, Result
 from tests.benchmarks.client_limit import ids

@@ -38,8 +38,9 @@ HEADER = f"{'':34}{'pairs':>10}{'seconds':>10}{'pairs/s':>10}{'CPU us/pair':>12}
 PLANNING = """
 import json, sys, time
 from pathlib import Path
-from bulkshare.plan import load_plan
-from bulkshare.planner import expand, fingerprint
+from bulkshare.plan.load import load_plan
+from bulkshare.plan.expand import expand
+from bulkshare.plan.expand import fingerprint
 began = time.monotonic()
 plan = load_plan(Path(sys.argv[1]))
 fingerprint(plan)

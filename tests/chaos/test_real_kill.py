@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
+from bulkshare.cloud import Identified
+from bulkshare.cloud.http import HttpTransport
 from bulkshare.engine import Engine
-from bulkshare.identity import Identified
 from bulkshare.ledger import SqlLedger
 from bulkshare.model import AS_PLANNED, Account, Block, Connection, Limits, RetryPolicy
 from bulkshare.pacing import Breaker, Paced
-from bulkshare.transport import HttpTransport
 from tests.engine.fakes import Recording
 
 if TYPE_CHECKING:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import anyio
 
+from bulkshare.cloud import Identified
+from bulkshare.cloud.http import HttpTransport
 from bulkshare.engine import Engine
-from bulkshare.identity import Identified
 from bulkshare.ledger import SqlLedger
 from bulkshare.model import Account, Block, Connection, Limits, Orders, Outcome, Reply, Request, RetryPolicy, Want
 from bulkshare.pacing import Breaker, Paced
-from bulkshare.transport import HttpTransport
 from tests.chaos.clock import run_over_sockets, wall
 from tests.chaos.server import FaultyCloud, Pair, Seen
 from tests.chaos.weather import HOST, Weather

@@ -11,17 +11,7 @@ from urllib.parse import parse_qsl, urlencode
 
 import anyio
 
-from bulkshare.model import (
-    Image,
-    Job,
-    Outcome,
-    Reply,
-    Request,
-    Response,
-    Result,
-    Step,
-    Verdict,
-)
+from bulkshare.model import Image, Job, Outcome, Reply, Request, Response, Result, Step, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import anyio
 import pytest
 
+from bulkshare.cloud import CloudIdentity, Identified
+from bulkshare.cloud.http import HttpTransport
 from bulkshare.engine import Engine, Preflight
-from bulkshare.identity import CloudIdentity, Identified
 from bulkshare.ledger import SqlLedger
 from bulkshare.model import Block, Limits, Orders, Outcome, Result, RetryPolicy, Want
 from bulkshare.pacing import Breaker, Paced
-from bulkshare.transport import HttpTransport
 from tests.cloud import call
 from tests.engine.fakes import Recording
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from bulkshare.engine.each import MOST_AT_ONCE, for_each
+from bulkshare.engine.phases import MOST_AT_ONCE, for_each
 from tests.engine.virtual import run_virtual
 
 

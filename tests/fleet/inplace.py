@@ -13,7 +13,7 @@ from distributed.protocol import pickle
 
 from bulkshare.errors import BulkshareError, StoppedEarlyError
 from bulkshare.fleet import Crew, Fleet, Joined, Muster, Remote, Station
-from bulkshare.fleet.cluster import AwayError
+from bulkshare.fleet.dask import AwayError
 from bulkshare.model import Account, RetryPolicy, Settings
 from bulkshare.pacing import Breaker, Paced
 from tests.engine.bench import ACCOUNT, Bench

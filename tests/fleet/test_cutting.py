@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkshare.fleet.cutting import Cutting, Shard
 from bulkshare.fleet.messages import Closed
+from bulkshare.fleet.sharding import Cutting, Shard
 from bulkshare.model import Job, Want
 
 PRIVATE, FULL = Closed("private"), Closed("full", full=True)

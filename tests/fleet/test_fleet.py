@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from bulkshare import __version__
+from bulkshare._version import __version__
 from bulkshare.sandbox import FaultRule
 from tests.chaos.served import ServedSandbox
 from tests.fleet.yard import Yard

@@ -14,11 +14,12 @@ import pytest
 from distributed.core import error_message
 from distributed.protocol import pickle
 
-from bulkshare.app import stations
 from bulkshare.errors import UsageError
-from bulkshare.fleet import Grant, Muster, station
-from bulkshare.fleet.cluster import AwayError
+from bulkshare.fleet import Grant, Muster
+from bulkshare.fleet import worker as station
+from bulkshare.fleet.dask import AwayError
 from bulkshare.model import Limits, Settings
+from bulkshare.operations import stations
 from bulkshare.pacing import Breaker, Paced
 from tests.engine.bench import ACCOUNT
 from tests.engine.fakes import NOW, FakeCloud

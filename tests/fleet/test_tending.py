@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from bulkshare.errors import CredentialsRefusedError, StoppedEarlyError, UsageError
-from bulkshare.fleet.cluster import AwayError
+from bulkshare.fleet.dask import AwayError
 from bulkshare.fleet.leases import LEASE_SECONDS
 from bulkshare.model import Limits, Result
 from tests.engine.bench import Bench

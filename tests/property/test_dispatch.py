@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from bulkshare.dispatch import Dispatch, Lane
+from bulkshare.engine.dispatch import Dispatch, Lane
 from bulkshare.model import Case, Job, Result, Step
 
 PER_IMAGE = 3

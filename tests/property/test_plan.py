@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from bulkshare.errors import PlanError
 from bulkshare.model import Plan
-from bulkshare.plan import load_plan
-from bulkshare.planner import count, expand, fingerprint
+from bulkshare.plan.expand import count, expand, fingerprint
+from bulkshare.plan.load import load_plan
 
 GOOD = """\
 version: 1

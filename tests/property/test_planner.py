@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkshare.model import Entry, Orders, Plan, Want
-from bulkshare.planner import count, expand, fingerprint, narrow, orders
+from bulkshare.plan.expand import count, expand, fingerprint, narrow, orders
 
 if TYPE_CHECKING:
     import random

@@ -10,13 +10,13 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkshare.app.parts import Part
-from bulkshare.app.saved import load_saved, save
+from bulkshare.engine.retry import first_case
 from bulkshare.errors import UsageError
-from bulkshare.glance import request_for
+from bulkshare.image_api.glance import request_for
 from bulkshare.model import Account, Block, Job, Limits, Plan, RetryPolicy, Want
-from bulkshare.planner import expand, fingerprint
-from bulkshare.retry import first_case
+from bulkshare.operations.execute import Part
+from bulkshare.operations.saved_plan import load_saved, save
+from bulkshare.plan.expand import expand, fingerprint
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),

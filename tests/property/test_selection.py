@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkshare.model import Entry, Image, ImageSelector, Plan, Problem, ProjectSelector
-from bulkshare.planner import count, expand
-from bulkshare.selection import image_query, resolved, select_images, selectors
+from bulkshare.plan.expand import count, expand
+from bulkshare.plan.selectors import image_query, resolved, select_images, selectors
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 NAMES = st.sampled_from(["a", "ab", "b", "A"])

@@ -9,15 +9,15 @@ import pytest
 from aiohttp import web
 from keystoneauth1.token_endpoint import Token
 
+from bulkshare.cloud import CloudEntry, CloudIdentity
 from bulkshare.errors import DirectoryError, UsageError
-from bulkshare.identity import CloudEntry, CloudIdentity
 from bulkshare.model import Project, ProjectSelector
 from tests.keystone import Clock, FakeKeystone, identity_of, said
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from bulkshare.identity.directory import KeystoneDirectory
+    from bulkshare.cloud.projects import KeystoneDirectory
 
 pytestmark = pytest.mark.usefixtures("own_configuration")
 

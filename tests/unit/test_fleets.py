@@ -6,9 +6,9 @@ from dataclasses import replace
 from datetime import timedelta
 from types import SimpleNamespace
 
-from bulkshare.app.fleets import FleetRequest, Fleets, fleet_for
-from bulkshare.app.work import Effort
 from bulkshare.model import Run, RunState, Settings
+from bulkshare.operations.execute import Effort
+from bulkshare.operations.workers import FleetRequest, Fleets, fleet_for
 from tests.engine.bench import ACCOUNT
 from tests.engine.fakes import NOW
 

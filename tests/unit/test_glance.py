@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkshare.glance import LONGEST_RETRY_AFTER_SECONDS, interpret, request_for
+from bulkshare.image_api.glance import LONGEST_RETRY_AFTER_SECONDS, interpret, request_for
 from bulkshare.model import Fault, FaultKind, Kind, Reply, Response, Scope, Step, Verdict
 
 IMAGE, MEMBER = "d164b5df-1bc3-4c3f-893e-3e471fd16e64", "edc89b490d7d4392898e19b2deb34797"

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkshare.glance import details_path, find_request, images_path, interpret
-from bulkshare.glance.answers import image, path_of_next
+from bulkshare.image_api.glance import details_path, find_request, image, images_path, interpret, path_of_next
 from bulkshare.model import Fault, FaultKind, Image, Kind, Reply, Scope, Step
 from tests.unit.test_glance import DOCUMENT, IMAGE, MEMBER, NOW, answer, meaning
 

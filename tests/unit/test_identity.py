@@ -9,9 +9,9 @@ import pytest
 import trustme
 from aiohttp import web
 
+from bulkshare.cloud import CloudIdentity
+from bulkshare.cloud.keystone import UnansweredError
 from bulkshare.errors import CredentialsRefusedError, EndpointRefusedError
-from bulkshare.identity import CloudIdentity
-from bulkshare.identity.patience import UnansweredError
 from bulkshare.model import Account
 from tests.keystone import GLANCE, Clock, FakeKeystone, auth, identity_of, said, served
 

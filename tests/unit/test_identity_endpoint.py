@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 from keystoneauth1.identity.v3 import Password
 
+from bulkshare.cloud import CloudEntry
+from bulkshare.cloud.catalog import checked_endpoint, connection_to
 from bulkshare.errors import CredentialsRefusedError, EndpointRefusedError, UsageError
-from bulkshare.identity.catalog import checked_endpoint, connection_to
-from bulkshare.identity.entry import CloudEntry
 from tests.keystone import GLANCE, FakeKeystone, identity_of, said
 
 pytestmark = pytest.mark.usefixtures("own_configuration")

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from openstack.config import loader
 
+from bulkshare.cloud import CloudIdentity
+from bulkshare.cloud.config import find_files, read_entry
 from bulkshare.errors import UsageError
-from bulkshare.identity import CloudIdentity
-from bulkshare.identity.entry import read_entry
-from bulkshare.identity.files import find_files
 from bulkshare.model import Account
 from tests.keystone import GLANCE, FakeKeystone, auth, said
 

@@ -8,9 +8,10 @@ from aiohttp import web
 from keystoneauth1.identity import generic, v3
 from keystoneauth1.token_endpoint import Token
 
+from bulkshare.cloud import CloudEntry, CloudIdentity
+from bulkshare.cloud import auth as cloud
+from bulkshare.cloud.keystone import UnansweredError
 from bulkshare.errors import CredentialsRefusedError, NoRoleError
-from bulkshare.identity import CloudEntry, CloudIdentity, cloud
-from bulkshare.identity.patience import UnansweredError
 from tests.keystone import Clock, FakeKeystone, identity_of, said
 
 pytestmark = pytest.mark.usefixtures("own_configuration")

@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 
 import pytest
 
+from bulkshare.cloud import Identified
+from bulkshare.cloud.keystone import UnansweredError
 from bulkshare.errors import CredentialsRefusedError, NoRoleError
-from bulkshare.glance import interpret
-from bulkshare.identity import Identified
-from bulkshare.identity.patience import UnansweredError
+from bulkshare.image_api.glance import interpret
 from bulkshare.model import Account, Fault, FaultKind, Reply, Request, Response, Step
 from tests.keystone import GLANCE, said
 

@@ -9,8 +9,8 @@ import trustme
 from aiohttp import web
 from keystoneauth1.identity import generic, v3
 
+from bulkshare.cloud.keystone import UnansweredError
 from bulkshare.errors import CredentialsRefusedError
-from bulkshare.identity.patience import UnansweredError
 from tests.keystone import REFUSED, FakeKeystone, identity_of, said, served
 
 if TYPE_CHECKING:

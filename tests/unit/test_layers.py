@@ -11,11 +11,11 @@ import anyio.lowlevel
 import pytest
 from aioresponses import CallbackResult, aioresponses
 
+from bulkshare.cloud import Identified
+from bulkshare.cloud.http import HttpTransport
 from bulkshare.errors import CredentialsRefusedError
-from bulkshare.identity import Identified
 from bulkshare.model import Account, Connection, Limits, Reply, Request, Response
 from bulkshare.pacing import Breaker, Paced
-from bulkshare.transport import HttpTransport
 from tests.engine.fakes import NOW
 
 if TYPE_CHECKING:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bulkshare.app.locking import locked
-from bulkshare.app.voice import SilentVoice
 from bulkshare.errors import InterruptedRunError, LockHeldError, PlanError
 from bulkshare.ledger import RunLock, SqlLedger
-from bulkshare.plan import load_plan
+from bulkshare.operations.listener import SilentVoice
+from bulkshare.operations.lock import locked
+from bulkshare.plan.load import load_plan
 from tests.ledgers import begin, finish, path_of
 
 if TYPE_CHECKING:

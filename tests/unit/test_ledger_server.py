@@ -12,11 +12,11 @@ from click.testing import CliRunner
 
 from bulkshare.cli import main
 from bulkshare.errors import LedgerError
-from bulkshare.ledger import SqlLedger, insisting
-from bulkshare.ledger.file import FileStore
-from bulkshare.ledger.insisting import PATIENCE_SECONDS, insist
-from bulkshare.ledger.place import place_of
-from bulkshare.ledger.store import ConnectionLostError
+from bulkshare.ledger import SqlLedger
+from bulkshare.ledger import store as insisting
+from bulkshare.ledger.sqlite import FileStore
+from bulkshare.ledger.store import PATIENCE_SECONDS, ConnectionLostError, insist
+from bulkshare.ledger.url import place_of
 from bulkshare.model import Block, RunState
 from tests.ledgers import begin, finish, outcome
 from tests.realcloud.process import free_port

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bulkshare.errors import LedgerError
-from bulkshare.ledger import SqlLedger, file, names
+from bulkshare.ledger import SqlLedger
+from bulkshare.ledger import sqlite as file
+from bulkshare.ledger import strings as names
 from bulkshare.model import Block, Result
 from tests.ledgers import begin, finish, outcome
 

@@ -6,7 +6,7 @@ import json
 import logging
 from typing import TYPE_CHECKING, Any
 
-from bulkshare.cli.logs import Introduced, make_log
+from bulkshare.cli.console import Introduced, make_log
 
 if TYPE_CHECKING:
     import pytest

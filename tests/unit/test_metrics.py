@@ -9,8 +9,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from bulkshare.errors import UsageError
-from bulkshare.metrics import LastRun, require_writable, write_metrics
 from bulkshare.model import Result
+from bulkshare.progress.metrics import LastRun, require_writable, write_metrics
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from bulkshare.errors import StoppedEarlyError
 from bulkshare.model import Fault, FaultKind, Limits, Reply, Request
-from bulkshare.pacing import PROBE_PATH, Breaker, Gcra, Paced
+from bulkshare.pacing import Breaker, Gcra, Paced
 from bulkshare.pacing.rate import MADE_UP_SECONDS
+from bulkshare.pacing.transport import PROBE_PATH
 from tests.engine.fakes import NOW, response
 from tests.engine.virtual import TICK_SECONDS, run_virtual
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bulkshare.model import Entry, Limits, Plan, ProjectSelector, RetryPolicy
-from bulkshare.plan import load_plan
-from bulkshare.planner import Counts, count
+from bulkshare.plan.expand import Counts, count
+from bulkshare.plan.load import load_plan
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bulkshare.errors import PlanError
-from bulkshare.plan import load_plan
+from bulkshare.plan.load import load_plan
 
 if TYPE_CHECKING:
     from pathlib import Path

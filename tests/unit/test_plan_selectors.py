@@ -8,7 +8,7 @@ import pytest
 
 from bulkshare.errors import PlanError
 from bulkshare.model import CheckProjects, Entry, ImageSelector, Limits, Plan, ProjectSelector, Want
-from bulkshare.plan import load_plan
+from bulkshare.plan.load import load_plan
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bulkshare.model import Block, Entry, ImageSelector, Orders, Plan, ProjectSelector, Want
-from bulkshare.planner import Counts, count, expand, fingerprint, narrow, orders
+from bulkshare.plan.expand import Counts, count, expand, fingerprint, narrow, orders
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from bulkshare.cli import main
-from bulkshare.plan import load_plan
-from bulkshare.planner import count
+from bulkshare.plan.expand import count
+from bulkshare.plan.load import load_plan
 
 FOLDER = Path(__file__).parents[2] / "plans"
 PLANS = sorted(FOLDER.glob("*.yaml"))

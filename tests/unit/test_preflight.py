@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bulkshare.engine.preflight import NOT_LISTED, Beyond, Facts, Finding, Fit, Open, SkipPair, SkipRest, findings
 from bulkshare.model import Account, Image, Orders, Want
-from bulkshare.preflight import NOT_LISTED, Beyond, Facts, Finding, Fit, Open, SkipPair, SkipRest, findings
 
 US = Account("cloud", "RegionOne", "https://images.example", "user", "project", "us")
 ADMIN = replace(US, admin=True)

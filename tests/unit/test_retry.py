@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bulkshare.engine.retry import RetryBudget, Send, Settle, backoff_seconds, decide, first_case, is_repeat, spare
 from bulkshare.model import Job, Kind, Member, Result, RetryPolicy, Scope, Step, Verdict, Want
-from bulkshare.retry import RetryBudget, Send, Settle, backoff_seconds, decide, first_case, is_repeat, spare
 
 POLICY = RetryPolicy(attempts=3, base_seconds=1.0, cap_seconds=4.0)
 JOB = Job("image", "member")

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bulkshare.app.parts import Part
-from bulkshare.app.saved import SavedPart, is_saved, load_saved, require_unchanged, save
 from bulkshare.errors import UsageError
 from bulkshare.model import Account, Block, CheckProjects, Limits, Plan, RetryPolicy, Want
-from bulkshare.planner import expand
+from bulkshare.operations.execute import Part
+from bulkshare.operations.saved_plan import SavedPart, is_saved, load_saved, require_unchanged, save
+from bulkshare.plan.expand import expand
 
 if TYPE_CHECKING:
     from pathlib import Path

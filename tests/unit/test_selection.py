@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bulkshare.model import Entry, Image, ImageSelector, Plan, Problem, Project, ProjectSelector
-from bulkshare.selection import (
+from bulkshare.plan.selectors import (
     check_ids,
     describe,
     for_cloud,

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from bulkshare.model import Kind, Step, Verdict
-from bulkshare.telemetry import MOST_INTERVALS, Meter
+from bulkshare.progress.telemetry import MOST_INTERVALS, Meter
 
 BEGAN_AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 SHARED = Verdict(Kind.SHARED, http_status=200)

@@ -14,9 +14,9 @@ import trustme
 from aiohttp import web
 from cryptography.hazmat.primitives import serialization
 
+from bulkshare.cloud.http import HttpTransport
 from bulkshare.errors import CredentialsRefusedError, EndpointRefusedError, UsageError
 from bulkshare.model import Connection, Fault, FaultKind, Reply, Request, Response
-from bulkshare.transport import HttpTransport
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

@@ -1,0 +1,182 @@
+"""bulkshare from Python: what `from bulkshare import load_plan, run` gives."""
+
+from __future__ import annotations
+
+import math
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict, Unpack
+
+from bulkshare.engine import Preflight
+from bulkshare.model import Plan
+from bulkshare.operations.execute import GIVE_UP_AFTER_SECONDS, PRUNE_LIMIT, Effort
+from bulkshare.operations.execute import run_async as _in_event_loop
+from bulkshare.operations.listener import SilentVoice
+from bulkshare.operations.run import RunRequest, run_plan
+from bulkshare.plan.load import load_plan as _load_plan
+from bulkshare.progress import Observers
+from bulkshare.report import merged
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from os import PathLike
+    from typing import Self
+
+    from bulkshare.model import Account, Outcome, Result
+    from bulkshare.operations.execute import Part
+    from bulkshare.progress import Tracker
+    from bulkshare.report import Summary
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is on one of its clouds. `phase` is as in `ports.Observer`; `settled` counts pairs by result."""
+
+    plan: str
+    cloud: str
+    phase: str
+    planned: int
+    settled: Mapping[Result, int]
+    retries: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """What became of a plan. `summary` adds up its clouds; `parts` has each of them."""
+
+    summary: Summary
+    parts: tuple[Part, ...]
+
+    @property
+    def as_planned(self) -> bool:
+        """Whether everything is as the plan says, on every cloud."""
+        return all(part.as_planned for part in self.parts)
+
+
+class RunOptions(TypedDict, total=False):
+    """How to run a plan: the options of `bulkshare run` that have the same names; see there."""
+
+    ledger: str | PathLike[str]
+    cloud: str  # --os-cloud
+    sandbox: bool
+    dry_run: bool
+    retry_failed: bool
+    verify: bool
+    prune: bool
+    prune_limit: float  # share of an image's members
+    preflight: bool  # False: --no-preflight
+    concurrency: int
+    rate: float
+    max_failures: int | str
+    deadline_seconds: float
+    give_up_after_seconds: float
+    wait_lock_seconds: float
+    on_progress: Callable[[Progress], None]
+
+
+def load_plan(path: str | PathLike[str]) -> Plan:
+    """Read a plan file and the lists it names. Raises `PlanError` with all that is wrong with it."""
+    return _load_plan(Path(path))
+
+
+def run(plan: Plan | str | PathLike[str], **options: Unpack[RunOptions]) -> RunReport:
+    """Make the clouds agree with a plan, as `bulkshare run` does, and return what became of it.
+
+    `on_progress` is called from the thread that works, often: it must return at once and not raise. Pairs that are
+    not as planned are in the report. Raises the `BulkshareError` that ended the run before its time; its `exit_code`
+    is the command's. No signal handler is installed. Where an event loop runs already there is `run_async`.
+    """
+    return _in_event_loop(partial(run_async, plan, **options))
+
+
+async def run_async(plan: Plan | str | PathLike[str], **options: Unpack[RunOptions]) -> RunReport:
+    """Do what `run` does, on asyncio's event loop. Cancelled, it records what the clouds have answered first."""
+    loaded = plan if isinstance(plan, Plan) else load_plan(plan)
+    ledger, failures = options.get("ledger"), options.get("max_failures")
+    request = RunRequest(
+        plan=loaded,
+        ledger=None if ledger is None else str(ledger),
+        os_cloud=options.get("cloud"),
+        sandbox=options.get("sandbox", False),
+        dry_run=options.get("dry_run", False),
+        retry_failed=options.get("retry_failed", False),
+        verify=options.get("verify", False),
+        prune=options.get("prune", False),
+        prune_limit=options.get("prune_limit", PRUNE_LIMIT),
+        preflight=Preflight.AUTO if options.get("preflight", True) else Preflight.NEVER,
+        wait_lock_seconds=options.get("wait_lock_seconds", 0.0),
+        effort=Effort(
+            concurrency=options.get("concurrency"),
+            rate=options.get("rate"),
+            max_failures=None if failures is None else str(failures),
+            deadline_seconds=options.get("deadline_seconds", math.inf),
+            give_up_after_seconds=options.get("give_up_after_seconds", GIVE_UP_AFTER_SECONDS),
+        ),
+    )
+    parts = await run_plan(request, _Listener(options.get("on_progress")))
+    for part in parts:
+        if part.error is not None:
+            raise part.error
+    return RunReport(merged([part.summary for part in parts if part.summary is not None]), tuple(parts))
+
+
+class _Listener(SilentVoice):
+    """Tells a function how far the work is."""
+
+    def __init__(self, on_progress: Callable[[Progress], None] | None, cloud: str = "") -> None:
+        self._on_progress = on_progress
+        self._cloud = cloud
+
+    def acting_as(self, account: Account, doing: str, what: str, *, plan: str, run: str | None) -> Self:
+        """Remember which cloud it is."""
+        del doing, what, plan, run
+        return type(self)(self._on_progress, account.cloud)
+
+    @contextmanager
+    def following(
+        self,
+        tracker: Tracker,
+        *others: object,
+        allowed_rate: float,
+        pace: Callable[[], str],
+        details: Callable[[], list[str]] = list,
+        label: str = "",
+    ) -> Iterator[Observers]:
+        """Tell after everything that changes the count."""
+        del allowed_rate, pace, details, label
+        teller = (_Teller(tracker, self._cloud, self._on_progress),) if self._on_progress is not None else ()
+        yield Observers(tracker, *others, *teller)
+
+
+class _Teller:
+    """An observer that passes on what a tracker has counted."""
+
+    def __init__(self, tracker: Tracker, cloud: str, on_progress: Callable[[Progress], None]) -> None:
+        self._tracker = tracker
+        self._cloud = cloud
+        self._on_progress = on_progress
+
+    def phase(self, name: str, total: int) -> None:
+        """See `ports.Observer`."""
+        del name, total
+        self._tell()
+
+    def settled(self, outcomes: Sequence[Outcome]) -> None:
+        """See `ports.Observer`."""
+        del outcomes
+        self._tell()
+
+    def settled_rest(self, image_id: str, count: int, result: Result, reason: str) -> None:
+        """See `ports.Observer`."""
+        del image_id, count, result, reason
+        self._tell()
+
+    def _tell(self) -> None:
+        tracker = self._tracker
+        self._on_progress(
+            Progress(
+                tracker.plan, self._cloud, tracker.phase_name, tracker.planned, dict(tracker.totals), tracker.retries
+            )
+        )

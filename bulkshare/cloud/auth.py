@@ -1,0 +1,352 @@
+"""The identity of a run on one cloud: its account, its tokens, and the transport that adds them."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import anyio
+from anyio import to_thread
+from keystoneauth1.identity import BaseIdentityPlugin, v2, v3
+from keystoneauth1.identity.generic.base import BaseGenericPlugin
+from keystoneauth1.identity.v3.application_credential import ApplicationCredentialMethod
+
+from bulkshare.cloud.catalog import connection_to, find_endpoint
+from bulkshare.cloud.config import read_entry
+from bulkshare.cloud.keystone import Cause, Patience, Tries, UnansweredError, explain, log_in
+from bulkshare.cloud.projects import KeystoneDirectory
+from bulkshare.errors import BulkshareError, CredentialsRefusedError, EndpointRefusedError, NoRoleError
+from bulkshare.image_api.glance import interpret
+from bulkshare.model import Account, Fault, FaultKind, Response, Step
+from bulkshare.text import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+    from typing import Self
+
+    from keystoneauth1.plugin import BaseAuthPlugin
+
+    from bulkshare.cloud.config import CloudEntry
+    from bulkshare.cloud.keystone import Grant, Trouble
+    from bulkshare.model import Connection, Reply, Request
+    from bulkshare.ports import Identity, Transport
+
+
+MARGIN_SECONDS = 120.0  # a token is renewed this long before its end ...
+MARGIN_SHARE = 0.2  # ... or, where it is short-lived, at this share of its life
+POSTPONED_SECONDS = 15.0  # how long to go on with a good token after a renewal got no answer
+
+
+class ScopedToken:
+    """A token that `log_in` gets. A refusal of it is remembered: asking again may lock the user out.
+
+    `same_again` is what to say where a log-in gives the very token that the cloud has refused.
+    """
+
+    def __init__(
+        self, log_in: Callable[[], Awaitable[Grant]], *, clock: Callable[[], float], same_again: CredentialsRefusedError
+    ) -> None:
+        self._log_in = log_in
+        self._clock = clock
+        self._same_again = same_again
+        self._lock = anyio.Lock()
+        self._token = ""
+        self._renew_at = self._ends_at = float("-inf")
+        self._refusal: CredentialsRefusedError | None = None
+
+    async def get(self) -> str:
+        """Return the token, logging in where there is none or it is about to end.
+
+        While somebody renews a token that is still good, the others go on with it. Raises what `log_in` raises.
+        """
+        now = self._clock()
+        if now < self._renew_at or (now < self._ends_at and self._lock.locked()):
+            return self._token
+        async with self._lock:
+            if self._clock() >= self._renew_at:
+                await self._renew_ahead()
+            return self._token
+
+    async def renew(self, refused: str) -> str:
+        """Return a token other than `refused`; one log-in serves all who ask at once. Raises what `log_in` raises."""
+        async with self._lock:
+            if self._token in {"", refused}:
+                self._renew_at = self._ends_at = float("-inf")  # nobody else is to try his luck with it
+                await self._replace()
+            if self._token == refused:
+                self._refusal = self._same_again
+                self._raise_refusal()
+            return self._token
+
+    async def _renew_ahead(self) -> None:
+        try:
+            await self._replace()
+        except UnansweredError:
+            if self._clock() >= self._ends_at:
+                raise
+            self._renew_at = min(self._clock() + POSTPONED_SECONDS, self._ends_at)
+
+    async def _replace(self) -> None:
+        """Get another token. Only with the lock held."""
+        self._raise_refusal()
+        began = self._clock()
+        try:
+            grant = await self._log_in()
+        except UnansweredError:
+            raise
+        except CredentialsRefusedError as refusal:
+            self._refusal = refusal
+            raise
+        self._token = grant.token
+        self._renew_at = self._ends_at = float("inf")
+        if grant.lifetime_seconds is not None and grant.lifetime_seconds > 0:
+            self._ends_at = began + grant.lifetime_seconds
+            self._renew_at = self._ends_at - min(MARGIN_SECONDS, grant.lifetime_seconds * MARGIN_SHARE)
+
+    def _raise_refusal(self) -> None:
+        if self._refusal is not None:  # another object each time: a raised one collects tracebacks
+            raise type(self._refusal)(*self._refusal.args)
+
+
+def plugin_for(entry: CloudEntry, project: str, token: str) -> BaseAuthPlugin:
+    """Return a plugin for `project` with the entry's credentials, which have got us `token` before.
+
+    A password is given again. All else that knows projects exchanges the token, since what it took to get that may be
+    good for one time, or may want a person. Raises `NoRoleError` where the credentials are bound to one project.
+    """
+    plugin = entry.plugin
+    if isinstance(plugin, BaseGenericPlugin):  # it has found out the version, and leaves the log-in to this one
+        plugin = plugin._plugin or plugin  # noqa: SLF001  # there is no public way to it, nor to the credentials
+    if not isinstance(plugin, BaseIdentityPlugin) or isinstance(plugin, v2.Auth):
+        raise NoRoleError(f"auth_type {entry.auth_type} gets no token for another project")
+    url = plugin.auth_url or entry.auth_url
+    methods = plugin.auth_methods if isinstance(plugin, v3.Auth) else []
+    if any(isinstance(method, ApplicationCredentialMethod) for method in methods):
+        raise NoRoleError(
+            "an application credential is good for its own project alone: a log-in with a password is needed to act in "
+            "others"
+        )
+    if len(methods) == 1 and isinstance(methods[0], v3.PasswordMethod):
+        return v3.Auth(url, methods, project_id=project, include_catalog=False)
+    return v3.Token(url, token, project_id=project, include_catalog=False)
+
+
+MOST_PROJECTS = 1000  # whose tokens are kept
+MOST_LOG_INS = 4  # at the same time: each costs the identity service a third of a second of its CPU
+
+
+class CloudIdentity:
+    """Who we are for one cloud; a `ports.Identity`.
+
+    `patience_seconds` is for how long a log-in that gets no answer is tried again, from `backoff_seconds` on with
+    doubling pauses.
+    """
+
+    def __init__(
+        self,
+        entry: CloudEntry,
+        *,
+        patience_seconds: float = 30.0,
+        backoff_seconds: float = 0.5,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._entry = entry
+        self._patience = Patience(patience_seconds, backoff_seconds, clock)
+        self._limiter = anyio.CapacityLimiter(MOST_LOG_INS)
+        self._account: Account | None = None
+        self._connection: Connection | None = None
+        self._domains: Mapping[str, str] = {}
+        no_other = f"the cloud refuses the token, and auth_type {entry.auth_type} gets no other"
+        self._own = ScopedToken(self._log_in, clock=clock, same_again=CredentialsRefusedError(no_other))
+        self._others: dict[str, ScopedToken] = {}  # the one used last is the last
+        self._without_role: dict[str, str] = {}  # why, by project
+
+    @classmethod
+    def from_config(cls, *, cloud: str | None, region: str | None) -> Self:
+        """Read the entry `cloud` of clouds.yaml, or the OS_* variables where it is None. Raises `UsageError`."""
+        return cls(read_entry(cloud, region))
+
+    @property
+    def entry(self) -> CloudEntry:
+        """What is configured about the cloud."""
+        return self._entry
+
+    @property
+    def account(self) -> Account:
+        """As whom and where the run acts. Raises RuntimeError before the first log-in."""
+        if self._account is None:
+            raise RuntimeError("the account is known after the first log-in")
+        return self._account
+
+    @property
+    def connection(self) -> Connection:
+        """How to reach the image endpoint. Raises RuntimeError before the first log-in."""
+        if self._connection is None:
+            raise RuntimeError("the connection is known after the first log-in")
+        return self._connection
+
+    def directory(self) -> KeystoneDirectory:
+        """Return the projects that this identity may see. Only after the first log-in."""
+        return KeystoneDirectory(self._entry, self, domains=self._domains, patience=self._patience)
+
+    async def token(self, project: str | None = None) -> str:
+        """Return the current token of our user for the run's own project, or for `project`.
+
+        Raises `CredentialsRefusedError`, `EndpointRefusedError`, and `UsageError` where the catalog does not have what
+        the user asked for; for another project `NoRoleError`, and `UnansweredError` where the identity service does
+        not answer, both of which say nothing about the run.
+        """
+        if project is None or self._is_own(project):
+            return await self._own.get()
+        return await self._asking(project, lambda scoped: scoped.get())
+
+    async def renew(self, refused: str, project: str | None = None) -> str:
+        """Return a token other than `refused`; one log-in serves all who ask at once. Raises as `token`."""
+        if project is None or self._is_own(project):
+            return await self._own.renew(refused)
+        return await self._asking(project, lambda scoped: scoped.renew(refused))
+
+    def _is_own(self, project: str) -> bool:
+        return self._account is not None and project == self._account.project_id
+
+    async def _asking(self, project: str, ask: Callable[[ScopedToken], Awaitable[str]]) -> str:
+        """Ask the token of `project`, which is made where there is none, and remember it if there can be none."""
+        if self._account is None:
+            await self._own.get()
+        if project in self._without_role:
+            raise NoRoleError(self._without_role[project])
+        scoped = self._others.pop(project, None) or self._scoped_to(project)
+        self._others[project] = scoped
+        if len(self._others) > MOST_PROJECTS:
+            del self._others[next(iter(self._others))]
+        try:
+            return await ask(scoped)
+        except NoRoleError as refusal:
+            self._without_role[project] = str(refusal)
+            self._others.pop(project, None)
+            raise
+
+    def _scoped_to(self, project: str) -> ScopedToken:
+        async def log_in_there() -> Grant:
+            plugin = plugin_for(self._entry, project, await self._own.get())
+            return await self._ask(plugin, project)
+
+        refused = f"the cloud refuses the token of user {self.account.user} for project {clean(project)}"
+        return ScopedToken(log_in_there, clock=self._patience.clock, same_again=NoRoleError(refused))
+
+    async def _log_in(self) -> Grant:
+        """Get a token of the run's own project, and with the first one the account."""
+        grant = await self._ask(self._entry.plugin, None)
+        if self._account is None:
+            endpoint, region = find_endpoint(self._entry, grant.catalog)
+            self._connection = connection_to(endpoint, self._entry)
+            self._domains = grant.domains
+            self._account = Account(
+                cloud=clean(self._entry.name),
+                region=region,
+                endpoint=endpoint,
+                user=grant.user,
+                project=grant.project,
+                project_id=grant.project_id,
+                admin=grant.admin,
+            )
+        return grant
+
+    async def _ask(self, plugin: BaseAuthPlugin, project: str | None) -> Grant:
+        """Log in, again where that may help. A log-in is left to itself in its thread when the run is cancelled."""
+        tries = Tries(self._patience)
+        while True:
+            try:
+                return await to_thread.run_sync(
+                    log_in, self._entry, plugin, abandon_on_cancel=True, limiter=self._limiter
+                )
+            except Exception as error:  # noqa: BLE001  # auth plugins are anybody's, and raise what they like
+                trouble = explain(error)
+                # We have logged in there before: what is no identity service now is something on the way to it.
+                elsewhere = project is not None and trouble.cause is Cause.MISDIRECTED
+                if trouble.cause is not Cause.PASSING and not elsewhere:
+                    raise self._refused(trouble, project) from None  # its text may hold secrets
+                pause = tries.pause_after(trouble)
+                if pause is None:
+                    raise self._unanswered(trouble, tries, project) from None
+            await anyio.sleep(pause)
+
+    def _refused(self, trouble: Trouble, project: str | None) -> BulkshareError:
+        text = self._scrub(trouble.text)
+        if trouble.cause is Cause.UNTRUSTED:
+            return EndpointRefusedError(f"the identity service {self._where()} can't be trusted: {text}")
+        if trouble.cause is Cause.MISDIRECTED:
+            return CredentialsRefusedError(f"there is no identity service (Keystone, API v3) {self._where()}: {text}")
+        if project is not None:
+            return NoRoleError(_no_role(self.account.user, clean(project), trouble.status, text))
+        hint = ""
+        if self._entry.auth_type.endswith("token"):
+            hint = "; a token that has expired gets no new one: use a password or an application credential"
+        return CredentialsRefusedError(f"the identity service {self._where()} refuses the log-in: {text}{hint}")
+
+    def _unanswered(self, trouble: Trouble, tries: Tries, project: str | None) -> UnansweredError:
+        wanted = "" if project is None else f" for project {clean(project)}"
+        text = self._scrub(trouble.text)
+        return UnansweredError(f"no token{wanted} from the identity service {self._where()} ({tries}): {text}")
+
+    def _where(self) -> str:
+        url = self._entry.auth_url
+        return f"of cloud {clean(self._entry.name)}" + (f" at {url}" if url else "")
+
+    def _scrub(self, text: str) -> str:
+        for secret in self._entry.secrets:
+            text = text.replace(secret, "***")
+        return text
+
+
+def _no_role(user: str, project: str, status: int | None, text: str) -> str:
+    if status == 401:  # Keystone's words for it are that authentication is required
+        return f"user {user} has no role in project {project}, or the project is unknown or disabled"
+    if status in {403, 404}:
+        return f"user {user} has no role in project {project}: {text}"
+    return f"user {user} gets no token for project {project}: {text}"
+
+
+class Identified:
+    """A Transport that sends every request as `identity`, and once more with a new token after a 401."""
+
+    def __init__(self, inner: Transport, identity: Identity) -> None:
+        self._inner = inner
+        self._identity = identity
+
+    async def send(self, request: Request) -> Reply:
+        """Send `request` with a token. Raises `CredentialsRefusedError` where a new token is refused as well.
+
+        That no token of the request's project can be had, or that it is refused twice, is no matter of the run: it is
+        answered with a 403 that says so, or with a fault where the identity service does not answer.
+        """
+        if request.project is None:
+            return await self._send(request)
+        try:
+            return await self._send(request)
+        except NoRoleError as error:
+            return Response(403, {"content-type": "application/json"}, json.dumps({"message": str(error)}).encode())
+        except UnansweredError as error:
+            return Fault(FaultKind.UNSENT, str(error))
+
+    async def _send(self, request: Request) -> Reply:
+        token = await self._identity.token(request.project)
+        reply = await self._inner.send(request._replace(token=token))
+        if not _is_refused(reply):
+            return reply
+        token = await self._identity.renew(token, request.project)
+        reply = await self._inner.send(request._replace(token=token))
+        if isinstance(reply, Response) and _is_refused(reply):
+            said = interpret(Step.ASK, "", "", reply, datetime.now(UTC)).reason.replace(token, "***")
+            where = self._identity.account.endpoint
+            refusal = f"the image service at {where} refuses a token that was just issued"
+            if request.project is not None:
+                raise NoRoleError(f"{refusal} for project {clean(request.project)}: {said}")
+            raise CredentialsRefusedError(f"{refusal}: {said}")
+        return reply
+
+
+def _is_refused(reply: Reply) -> bool:
+    return isinstance(reply, Response) and reply.status == 401

@@ -1,0 +1,248 @@
+"""Sends requests over HTTP with aiohttp. Knows no tokens but the one a request carries, no pace and no images.
+
+What can go wrong on the way, and what becomes of it:
+
+=========================================================  ======================
+no connection: refused, not resolved, no route, time-out,  Fault UNSENT
+TLS handshake failed, proxy did not let it through
+no answer within the time for the whole request            Fault TIMEOUT
+the connection ended before the answer was complete,       Fault LOST
+or the answer is no HTTP
+the server's certificate does not verify                   EndpointRefusedError
+the server or the proxy refuses our certificate or log-in  CredentialsRefusedError
+=========================================================  ======================
+
+An answer that breaks off in its body is LOST, whatever its status: half a list is no list, and for a POST the way to
+the truth is the same GET as after any lost answer. `Response.cut` is left to mean one thing, "longer than the bound".
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import aiohttp
+from multidict import CIMultiDict
+from yarl import URL
+
+from bulkshare._version import __version__
+from bulkshare.errors import CredentialsRefusedError, EndpointRefusedError, UsageError
+from bulkshare.model import Fault, FaultKind, Response
+from bulkshare.text import clean
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from bulkshare.model import Connection, Reply, Request
+
+
+# Apache closes an idle connection after 5 s. A POST that meets the closing is lost and has to be asked about, so a
+# connection that has been idle for nearly as long is not used again.
+IDLE_SECONDS = 4.0
+GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS  # zlib detects which of the two it is
+
+
+class HttpTransport:
+    """A pool of connections to one image endpoint, as an async context manager; a `ports.Transport`.
+
+    `connections` is the size of the pool and has to be the number of requests in flight at least, because
+    `connect_seconds` includes the wait for a place in it. `total_seconds` is for a whole request with its answer.
+    Raises `UsageError` where the TLS files or the proxy of `connection` are of no use.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        connections: int = 16,
+        total_seconds: float = 60.0,
+        connect_seconds: float = 10.0,
+    ) -> None:
+        self._endpoint = str(URL(connection.endpoint)).rstrip("/")
+        self._where = URL(connection.endpoint).authority
+        self._tls = _tls_context(connection) if connection.endpoint.startswith("https:") else True
+        self._proxy = _checked_proxy(connection.proxy)
+        self._connections = connections
+        self._total_seconds = total_seconds
+        self._connect_seconds = connect_seconds
+        # No Accept-Encoding: without it a small file of zeros can't become a large answer.
+        self._headers = {
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+            "User-Agent": f"bulkshare/{__version__}",
+        }
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=self._connections, ssl=self._tls, keepalive_timeout=IDLE_SECONDS),
+            timeout=aiohttp.ClientTimeout(total=self._total_seconds, connect=self._connect_seconds),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers=self._headers,
+            auto_decompress=False,
+            proxy=self._proxy,
+        )
+        # aiohttp sends a GET that meets a closing connection a second time, unseen and past the pace. It has no
+        # public switch for that; a test tells when this one is gone.
+        self._session._retry_connection = False  # noqa: SLF001
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def send(self, request: Request) -> Reply:
+        """Send `request` once and return its answer, whatever its status, or what went wrong. Follows no redirect.
+
+        Raises `EndpointRefusedError` and `CredentialsRefusedError` as the module says, and RuntimeError outside of
+        the context.
+        """
+        if self._session is None:
+            raise RuntimeError("the transport is not open")
+        headers: CIMultiDict[str] = CIMultiDict()
+        if request.token is not None:
+            headers["X-Auth-Token"] = request.token
+        if request.body is not None:
+            headers["Content-Type"] = request.content_type
+        url = URL(self._endpoint + request.path, encoded=True)
+        try:
+            answer = await self._session.request(
+                request.method, url, data=request.body, headers=headers, allow_redirects=False
+            )
+            try:
+                body, cut = await _read(answer, request.body_bound)
+            except BaseException:
+                answer.close()
+                raise
+        except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
+            fault = self._interpret(error)
+            detail = fault.detail.replace(request.token, "***") if request.token else fault.detail
+            return Fault(fault.kind, clean(detail))
+        return Response(answer.status, {name.lower(): value for name, value in answer.headers.items()}, body, cut)
+
+    def _interpret(self, error: aiohttp.ClientError | OSError) -> Fault:
+        """Say what `error` means, or raise where it means the end. The order matters: later classes contain earlier."""
+        where = self._where
+        _raise_if_final(error, where)
+        if isinstance(error, aiohttp.ClientHttpProxyError):
+            return Fault(FaultKind.UNSENT, f"the proxy does not connect to {where}: {error.status} {error.message}")
+        if isinstance(error, aiohttp.ConnectionTimeoutError):
+            return Fault(FaultKind.UNSENT, f"no connection to {where} within {self._connect_seconds:g} s")
+        if isinstance(error, aiohttp.ClientConnectorError):
+            return Fault(FaultKind.UNSENT, f"no connection to {error.host}:{error.port}: {_reason(error)}")
+        if isinstance(error, TimeoutError):
+            return Fault(FaultKind.TIMEOUT, f"no answer from {where} within {self._total_seconds:g} s")
+        if isinstance(error, aiohttp.ClientPayloadError):
+            return Fault(FaultKind.LOST, f"the answer of {where} broke off")
+        if isinstance(error, aiohttp.ClientResponseError):
+            return Fault(FaultKind.LOST, f"the answer of {where} is no HTTP: {error.message}")
+        if isinstance(error, aiohttp.ServerDisconnectedError):
+            return Fault(FaultKind.LOST, f"{where} closed the connection without an answer")
+        return Fault(FaultKind.LOST, f"the connection to {where} was lost: {_reason(error)}")
+
+
+def _raise_if_final(error: BaseException, where: str) -> None:
+    """Raise where asking again, for this pair or another, can't help."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        why = getattr(error.certificate_error, "verify_message", "") or str(error.certificate_error)
+        raise EndpointRefusedError(clean(f"the certificate of {error.host}:{error.port} does not verify: {why}"))
+    if _refuses_our_certificate(error):
+        raise CredentialsRefusedError(clean(f"{where} wants another client certificate: {_reason(error)}"))
+    if isinstance(error, aiohttp.ClientHttpProxyError) and error.status == 407:
+        raise CredentialsRefusedError(f"the proxy on the way to {where} wants credentials (407)")
+
+
+async def _read(answer: aiohttp.ClientResponse, bound: int) -> tuple[bytes, bool]:
+    """Return at most `bound` bytes of the body, decompressed, and whether there is more. Then no more is read."""
+    declared = answer.content_length
+    if declared is not None and declared <= bound:
+        body, cut = await answer.read(), False
+    else:
+        parts, size = [], 0
+        while size <= bound and (part := await answer.content.readany()):
+            parts.append(part)
+            size += len(part)
+        body, cut = b"".join(parts)[:bound], size > bound
+        if cut:
+            answer.close()
+    # A proxy may compress what nobody asked it to.
+    if answer.headers.get("Content-Encoding", "").lower() in {"gzip", "x-gzip", "deflate"}:
+        return _inflate(body, bound)
+    return body, cut
+
+
+def _inflate(packed: bytes, bound: int) -> tuple[bytes, bool]:
+    inflater = zlib.decompressobj(GZIP_OR_ZLIB)
+    try:
+        body = inflater.decompress(packed, bound + 1)
+    except zlib.error:
+        return packed, True
+    return body[:bound], not inflater.eof or len(body) > bound
+
+
+def _tls_error(error: BaseException) -> ssl.SSLError | None:
+    """Return the TLS error inside of `error`, where there is one."""
+    inner: BaseException | None = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    while inner is not None and not isinstance(inner, ssl.SSLError):
+        inner = inner.__cause__
+    return inner
+
+
+def _refuses_our_certificate(error: BaseException) -> bool:
+    """Tell whether the server ended the connection because of the client certificate (or of the lack of one).
+
+    The alerts of RFC 8446, 6.2, as OpenSSL names them. With TLS 1.3 they come after the handshake seemed complete.
+    """
+    tls_error = _tls_error(error)
+    alert = (tls_error.reason or "") if tls_error is not None else ""
+    return "ALERT" in alert and ("CERTIFICATE" in alert or "UNKNOWN_CA" in alert)
+
+
+def _reason(error: BaseException) -> str:
+    """Return why a connection failed, in the words of the system or of OpenSSL."""
+    tls_error = _tls_error(error)
+    if tls_error is not None:
+        return (tls_error.reason or str(tls_error)).replace("_", " ").lower()
+    inner = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    if not isinstance(inner, OSError):
+        return str(inner) or type(inner).__name__
+    if inner.errno is not None and inner.errno > 0:
+        return os.strerror(inner.errno)
+    return inner.strerror or str(inner) or type(inner).__name__
+
+
+def _tls_context(connection: Connection) -> ssl.SSLContext:
+    authorities = connection.cacert
+    try:
+        is_folder = authorities is not None and Path(authorities).is_dir()
+        context = ssl.create_default_context(
+            cafile=None if is_folder else authorities, capath=authorities if is_folder else None
+        )
+    except OSError as error:  # ssl.SSLError is one
+        raise UsageError(f"the cacert file {authorities} can't be used: {_reason(error)}") from error
+    if not connection.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if connection.cert is not None:
+        files = connection.cert if connection.key is None else f"{connection.cert} with the key {connection.key}"
+        try:
+            # The empty password keeps OpenSSL from asking for one on the terminal.
+            context.load_cert_chain(connection.cert, connection.key, password="")
+        except OSError as error:
+            raise UsageError(f"the client certificate {files} can't be used: {_reason(error)}") from error
+    return context
+
+
+def _checked_proxy(proxy: str | None) -> URL | None:
+    if proxy is None:
+        return None
+    url = URL(proxy)
+    if url.scheme not in {"http", "https"} or not url.host:
+        raise UsageError(f"the proxy {url.with_user(None) if url.host else ''} can't be used: only http and https can")
+    return url

@@ -1,0 +1,115 @@
+"""One question to the cloud and what its answer means; counted and told to the observer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import anyio
+
+from bulkshare.engine.retry import Send, Settle, backoff_seconds, decide, is_repeat, spare
+from bulkshare.image_api.glance import find_request, interpret, request_for
+from bulkshare.model import Kind, Result, Step, Want
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from bulkshare.engine.retry import Decision
+    from bulkshare.model import Case, Job, Request, RetryPolicy, Verdict
+    from bulkshare.ports import Observer, Transport
+
+
+PASSING = frozenset({Kind.TRANSIENT, Kind.THROTTLED, Kind.LOST, Kind.UNCLEAR})
+
+
+class Caller:
+    """Sends the request of a step through the transport and interprets the reply."""
+
+    def __init__(
+        self,
+        *,
+        transport: Transport,
+        observer: Observer,
+        policy: RetryPolicy,
+        clock: Callable[[], float],
+        wall: Callable[[], datetime],
+        jitter: Callable[[], float],
+        stopping: anyio.Event,
+        answered_at: Callable[[], float],
+    ) -> None:
+        self._transport = transport
+        self._observer = observer
+        self._policy = policy
+        self._clock = clock
+        self._wall = wall
+        self._jitter = jitter
+        self._answered_at = answered_at
+        self.stopping = stopping
+        self.retries = 0
+
+    async def advance(self, case: Case, *, since: float) -> Decision:
+        """Send what the case asks for, once, and decide what follows.
+
+        A pair does not fail where the endpoint has answered nobody since `since`, when this pair was last tried: its
+        attempts say nothing about it then.
+        """
+        step, (image_id, member_id, want) = case.step, case.job
+        as_member = step is Step.ACCEPT and Want.AS_PROJECT in want
+        verdict = await self._call(
+            step, image_id, member_id, request_for(step, image_id, member_id, as_member=as_member)
+        )
+        decision = decide(self._policy, case, verdict, self._jitter())
+        if isinstance(decision, Settle) and decision.result is Result.FAILED and self._answered_at() < since:
+            decision = spare(self._policy, decision, self._jitter())
+        if isinstance(decision, Send) and is_repeat(decision.case):
+            self._count_retry(case.job, verdict, decision.delay_seconds)
+        return decision
+
+    async def list_members(self, image_id: str) -> Verdict:
+        """List an image's members."""
+        verdict = await self._insist(Step.LIST, image_id, request_for(Step.LIST, image_id))
+        self._observer.listed(image_id, verdict)
+        return verdict
+
+    async def open_image(self, image_id: str) -> Verdict:
+        """Make an image `shared`."""
+        verdict = await self._insist(Step.OPEN, image_id, request_for(Step.OPEN, image_id))
+        self._observer.opened(image_id, verdict)
+        return verdict
+
+    async def find_images(self, path: str) -> Verdict:
+        """Get a page of images."""
+        return await self._insist(Step.FIND, "", find_request(path))
+
+    async def _insist(self, step: Step, image_id: str, request: Request) -> Verdict:
+        """Send a request that can be sent twice, trying again as the policy says; a stop ends the waiting.
+
+        In an outage it goes on: attempts are used up only while the endpoint answers somebody.
+        """
+        attempt = 1
+        while True:
+            began = self._clock()
+            verdict = await self._call(step, image_id, "", request)
+            if verdict.kind not in PASSING or self.stopping.is_set():
+                return verdict
+            if attempt >= self._policy.attempts and self._answered_at() >= began:
+                return verdict
+            delay_seconds = backoff_seconds(self._policy, attempt, verdict, self._jitter())
+            self._count_retry(image_id, verdict, delay_seconds)
+            with anyio.move_on_after(delay_seconds):
+                await self.stopping.wait()
+                return verdict
+            attempt += 1
+
+    async def _call(self, step: Step, image_id: str, member_id: str, request: Request) -> Verdict:
+        began = self._clock()
+        reply = await self._transport.send(request)
+        verdict = interpret(step, image_id, member_id, reply, self._wall())
+        self._observer.answered(step, image_id, member_id or None, verdict, self._clock() - began)
+        return verdict
+
+    def _count_retry(self, what: Job | str, verdict: Verdict, delay_seconds: float) -> None:
+        if self.stopping.is_set():
+            return  # a stop sends nothing again
+        self.retries += 1
+        self._observer.retrying(what, verdict, delay_seconds)

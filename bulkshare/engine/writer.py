@@ -1,0 +1,303 @@
+"""The only writer of a run's outcomes: groups them, commits, then reports them to the observer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar, TypeVarTuple, Unpack
+
+import anyio
+import anyio.to_thread
+
+from bulkshare.engine.retry import LEFT_REJECTED
+from bulkshare.errors import LedgerError
+from bulkshare.model import Outcome, Result
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+    from datetime import datetime
+    from types import TracebackType
+    from typing import Self
+
+    from bulkshare.engine.retry import Settle
+    from bulkshare.model import Backlog, Block, Job, Member, Verdict, Want
+    from bulkshare.ports import Observer, WorkList
+
+
+def settled(settle: Settle, began: datetime, now: datetime) -> Outcome:
+    """Return the row of a pair that was sent; `began` is when its first request left."""
+    case, verdict = settle.case, settle.verdict
+    job = case.job
+    member = verdict.members[0] if verdict.members else case.member
+    return Outcome(
+        image_id=job.image_id,
+        member_id=job.member_id,
+        result=settle.result,
+        http_status=verdict.http_status,
+        status=member.status if member else None,
+        created_at=member.created_at if member else None,
+        updated_at=member.updated_at if member else None,
+        schema=member.schema if member else None,
+        attempts=case.posts or case.tries,
+        request_id=verdict.request_id,
+        reason=settle.reason,
+        started_at=began,
+        settled_at=now,
+        want=job.want,
+    )
+
+
+def present(member: Member, listing: Verdict, now: datetime, want: Want, *, left: bool) -> Outcome:
+    """Return the row of a pair that was found in its image's member list; `left` as the project has rejected it."""
+    return Outcome(
+        image_id=member.image_id,
+        member_id=member.member_id,
+        result=Result.ALREADY,
+        http_status=listing.http_status,
+        status=member.status,
+        created_at=member.created_at,
+        updated_at=member.updated_at,
+        schema=member.schema,
+        request_id=listing.request_id,
+        reason=LEFT_REJECTED if left else "",
+        started_at=now,
+        settled_at=now,
+        want=want,
+    )
+
+
+def absent(job: Job, listing: Verdict, now: datetime) -> Outcome:
+    """Return the row of a pair that was to be removed, and is not in its image's member list."""
+    return Outcome(
+        image_id=job.image_id,
+        member_id=job.member_id,
+        result=Result.ABSENT,
+        http_status=listing.http_status,
+        request_id=listing.request_id,
+        started_at=now,
+        settled_at=now,
+        want=job.want,
+    )
+
+
+def skipped(job: Job, reason: str, now: datetime) -> Outcome:
+    """Return the row of a pair that is not tried."""
+    return Outcome(job.image_id, job.member_id, Result.SKIPPED, reason=reason, settled_at=now, want=job.want)
+
+
+GROUP = 512  # outcomes in one commit; larger groups gain nothing measurable
+# How long the first outcome of a group waits for company. Each commit is synced, for which all wait who write to the
+# disk: with 20 a second instead of 4 a run on a Glance of the same machine took a tenth longer.
+GROUP_WAIT_SECONDS = 0.25
+LONGEST_QUEUE = 16 * GROUP  # outcomes in memory, beyond which those who add them wait
+MOST_NAMED = 20  # pairs in an error
+PAGE = 256  # pairs read at a time: some seconds of work for one image
+IMAGES_PAGE = 1000
+UNDESCRIBED_PAGE = 16  # images, each with all its members
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """All pairs of an image that are still pending, to be settled alike; `gone` limits them as in `ports.Ledger`."""
+
+    image_id: str
+    reason: str
+    result: Result = Result.SKIPPED
+    gone: bool | None = None
+
+
+def _lost_to_the_record(records: list[Outcome | Rest]) -> str:
+    """Name the pairs whose outcomes the ledger may lack."""
+    pairs = [f"{r.image_id} {r.member_id} {r.result}" for r in records if isinstance(r, Outcome) and r.attempts]
+    if not pairs:
+        return ""
+    more = f" and {len(pairs) - MOST_NAMED:,} more" if len(pairs) > MOST_NAMED else ""
+    return (
+        f"; not recorded, but answered by the cloud: {', '.join(pairs[:MOST_NAMED])}{more}; "
+        "the next run finds them by listing the images' members"
+    )
+
+
+class Recorder:
+    """Writes outcomes in the order in which they came, and tells the observer once they are durable.
+
+    An async context manager: leaving it, even with an error, writes what is queued. Raises `LedgerError` from the
+    task group it belongs to, which ends everything that could send more. `turn` keeps those apart who use the ledger.
+    """
+
+    def __init__(
+        self,
+        run_id: int,
+        ledger: WorkList,
+        observer: Observer,
+        wall: Callable[[], datetime],
+        turn: anyio.CapacityLimiter,
+    ) -> None:
+        self._run_id = run_id
+        self._ledger = ledger
+        self.observer = observer
+        self._wall = wall
+        self._queue: list[Outcome | Rest] = []
+        self._arrived = anyio.Event()
+        self._written = anyio.Event()
+        self._full = anyio.Event()
+        self._busy = False
+        self._closed = False
+        self._turn = turn
+        self._writers = anyio.create_task_group()
+
+    async def __aenter__(self) -> Self:
+        await self._writers.__aenter__()
+        self._writers.start_soon(self._write)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        self._closed = True
+        self._arrived.set()
+        return await self._writers.__aexit__(kind, error, trace)
+
+    def put(self, record: Outcome | Rest) -> None:
+        """Queue a record. Never waits: an answer that came is not lost to a cancellation."""
+        self._queue.append(record)
+        self._arrived.set()
+        if len(self._queue) >= GROUP:
+            self._full.set()
+
+    async def room(self) -> None:
+        """Wait until the queue is short enough to take more."""
+        while len(self._queue) >= LONGEST_QUEUE:
+            await self._written.wait()
+
+    async def flush(self) -> None:
+        """Wait until everything queued is in the ledger."""
+        while self._queue or self._busy:
+            self._full.set()
+            await self._written.wait()
+
+    async def ledger(self, function: Callable[[Unpack[Ts]], T], *args: *Ts) -> T:
+        """Call a ledger's method in a thread, in turn with the writer."""
+        return await anyio.to_thread.run_sync(function, *args, limiter=self._turn)
+
+    async def pending_images(self, *, gone: bool | None = None) -> AsyncGenerator[Backlog]:
+        """Yield the images with pending pairs; `gone` as in `ports.Ledger`."""
+        after: str | None = None
+        read = partial(self._ledger.pending_images, self._run_id, limit=IMAGES_PAGE, gone=gone)
+        while True:
+            page = await self.ledger(partial(read, after=after))
+            for backlog in page:
+                yield backlog
+            if len(page) < IMAGES_PAGE:
+                return
+            after = page[-1].image_id
+
+    async def pending_jobs(self, image_id: str, after: str | None, *, gone: bool | None = None) -> list[Job]:
+        """Return the next page of an image's pending pairs; shorter than `PAGE` when it is the last."""
+        read = partial(self._ledger.pending_jobs, self._run_id, image_id, after=after, limit=PAGE, gone=gone)
+        return await self.ledger(read)
+
+    async def pending_pages(self, image_id: str, *, gone: bool | None = None) -> AsyncIterator[list[Job]]:
+        """Yield an image's pending pairs page by page, as fast as what is made of them gets written."""
+        after: str | None = None
+        while True:
+            await self.room()
+            page = await self.pending_jobs(image_id, after, gone=gone)
+            if page:
+                yield page
+            if len(page) < PAGE:
+                return
+            after = page[-1].member_id
+
+    async def is_pending(self, image_id: str, member_id: str) -> bool:
+        """Tell whether a pair is in the run, and pending."""
+        return await self.ledger(self._ledger.is_pending, self._run_id, image_id, member_id)
+
+    async def enqueue(self, blocks: Sequence[Block]) -> int:
+        """Add pairs to the run and return how many are new."""
+        return await self.ledger(self._ledger.enqueue, self._run_id, blocks)
+
+    async def mark_enqueued(self) -> None:
+        """Write down that all the run's pairs are in the ledger."""
+        await self.ledger(self._ledger.mark_enqueued, self._run_id)
+
+    async def mark_listed(self, image_id: str, member_ids: Sequence[str]) -> None:
+        """Write down that these members are there, and that what they want is not yet so."""
+        await self.ledger(self._ledger.mark_listed, self._run_id, image_id, member_ids)
+
+    async def pending_total(self) -> int:
+        """Count the pairs that are pending."""
+        return (await self.ledger(self._ledger.totals, self._run_id))[Result.PENDING]
+
+    async def undescribed(self) -> AsyncIterator[list[tuple[str, list[str]]]]:
+        """Yield, by image, the members that are there but whose fields are not known; some images at a time."""
+        after: str | None = None
+        while True:
+            read = partial(self._ledger.undescribed, self._run_id, after=after, limit=UNDESCRIBED_PAGE)
+            page = await self.ledger(read)
+            if page:
+                yield page
+            if len(page) < UNDESCRIBED_PAGE:
+                return
+            after = page[-1][0]
+
+    async def describe(self, members: list[Member]) -> None:
+        """Fill in members' fields."""
+        await self.ledger(self._ledger.describe, self._run_id, members)
+
+    async def _write(self) -> None:
+        # Shielded: whatever ends the run, what the cloud has answered is written down first.
+        with anyio.CancelScope(shield=True):
+            while True:
+                await self._arrived.wait()
+                if not self._closed:
+                    with anyio.move_on_after(GROUP_WAIT_SECONDS):
+                        await self._full.wait()
+                group, self._queue = self._queue, []
+                self._arrived, self._full = anyio.Event(), anyio.Event()
+                self._busy = True
+                try:
+                    await self._commit(group)
+                except LedgerError as error:
+                    raise LedgerError(f"{error}{_lost_to_the_record([*group, *self._queue])}") from error
+                self._busy = False
+                self._written.set()
+                self._written = anyio.Event()
+                if self._closed and not self._queue:
+                    return
+                if self._closed:
+                    self._arrived.set()
+
+    async def _commit(self, group: list[Outcome | Rest]) -> None:
+        outcomes: list[Outcome] = []
+        for record in group:
+            if isinstance(record, Outcome):
+                outcomes.append(record)
+                continue
+            await self._settle(outcomes)  # what was answered for the image stands; only the remainder is skipped
+            outcomes = []
+            await self._settle_rest(record)
+        await self._settle(outcomes)
+
+    async def _settle(self, outcomes: list[Outcome]) -> None:
+        if outcomes:
+            await self.ledger(self._ledger.settle, self._run_id, outcomes)
+            self.observer.settled(outcomes)
+
+    async def _settle_rest(self, rest: Rest) -> None:
+        count = await self.ledger(
+            partial(
+                self._ledger.settle_rest,
+                self._run_id,
+                rest.image_id,
+                result=rest.result,
+                reason=rest.reason,
+                now=self._wall(),
+                gone=rest.gone,
+            )
+        )
+        if count:
+            self.observer.settled_rest(rest.image_id, count, rest.result, rest.reason)

@@ -1,0 +1,1 @@
+"""The image API as data: requests, and what answers mean. Pure."""

@@ -1,0 +1,251 @@
+"""Running a plan: a run in the ledger for each of its clouds."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.to_thread
+
+from bulkshare.engine import Preflight
+from bulkshare.errors import UsageError
+from bulkshare.operations.defaults import open_ledger, utc_now
+from bulkshare.operations.diff import look
+from bulkshare.operations.execute import PRUNE_LIMIT, Effort, Errand, Part, Stops, fill, stopping_at, work_on
+from bulkshare.operations.lock import locked
+from bulkshare.operations.saved_plan import part_for, require_unchanged
+from bulkshare.operations.session import on_each_cloud
+from bulkshare.operations.verify import compare
+from bulkshare.operations.workers import fleet_for, open_fleets
+from bulkshare.plan.expand import fingerprint, narrow, orders
+from bulkshare.report import NOT_AS_PLANNED, Summary
+
+if TYPE_CHECKING:
+    import signal
+
+    from bulkshare.ledger import SqlLedger
+    from bulkshare.model import Account, Plan, Run
+    from bulkshare.operations.diff import Look
+    from bulkshare.operations.listener import Voice
+    from bulkshare.operations.saved_plan import SavedPart
+    from bulkshare.operations.session import Site
+    from bulkshare.operations.workers import FleetRequest, Fleets
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest:
+    """What is asked of a run. `ledger` is a path or URL, None the user's own; `prune` holds for every entry.
+
+    With `dry_run` nothing is written, neither to a cloud nor to the ledger: the parts have `changes` and `todo`. With
+    `expected` (of a saved plan) nothing is written where anything else would be done.
+    """
+
+    plan: Plan
+    ledger: str | None = None
+    os_cloud: str | None = None
+    sandbox: bool = False
+    dry_run: bool = False
+    retry_failed: bool = False
+    verify: bool = False
+    prune: bool = False
+    prune_limit: float = PRUNE_LIMIT
+    preflight: Preflight = Preflight.AUTO
+    wait_lock_seconds: float = 0.0
+    effort: Effort = field(default_factory=Effort)
+    expected: tuple[SavedPart, ...] | None = None
+    fleet: FleetRequest | None = None
+
+
+async def run_plan(request: RunRequest, voice: Voice, *, signals: tuple[signal.Signals, ...] = ()) -> list[Part]:
+    """Run a plan on each of its clouds. What ended a part early is in it.
+
+    The first of `signals` ends all of them in good order, the second at once. Raises the `BulkshareError` for which
+    nothing was begun: a plan that does not fit, a lock that is held.
+    """
+    _check(request)
+    parts: dict[str | None, Part] = {}
+    async with AsyncExitStack() as stack:
+        if not request.dry_run:  # each cloud opens a handle of its own for the work
+            opening = open_ledger(request.ledger, create=True)
+            ledger = await anyio.to_thread.run_sync(stack.enter_context, opening)
+            lock = locked(ledger, request.plan.name, voice, wait_seconds=request.wait_lock_seconds, signals=signals)
+            await stack.enter_async_context(lock)
+        fleets = await stack.enter_async_context(open_fleets(None if request.dry_run else request.fleet))
+        async with stopping_at(signals) as stops:
+
+            async def share(site: Site) -> None:
+                await _share(request, site, parts.setdefault(site.cloud, Part(site.cloud)), stops, fleets)
+
+            errors = await on_each_cloud(
+                request.plan,
+                share,
+                voice,
+                approve=partial(_approve, request),
+                os_cloud=request.os_cloud,
+                sandbox=request.sandbox,
+                effort=request.effort,
+                prune_all=request.prune,
+            )
+    for cloud, error in errors.items():
+        part = parts.setdefault(cloud, Part(cloud))
+        part.error = part.error or error
+    return [parts[cloud] for cloud in errors]
+
+
+async def _share(request: RunRequest, site: Site, part: Part, stops: Stops, fleets: Fleets | None) -> None:
+    part.account = site.account
+    plan, voice = site.prepared.plan, site.voice
+    todo = await anyio.to_thread.run_sync(_left, request, plan, site.account) if request.retry_failed else plan
+    if todo is None:
+        voice.note("nothing to retry: the last run of this plan left no pair that the plan still names")
+        part.summary = Summary(None, plan.name, {}, 0, 0, 0.0, cloud=site.account.cloud)
+        return
+    if request.retry_failed:  # it does not name all who are to stay
+        site = replace(site, prepared=replace(site.prepared, orders=orders(todo)))
+    if request.dry_run:
+        seen = await _look(request, todo, site, stops)
+        part.ended(seen.ending)
+        part.changes, part.todo, part.labels = seen.changes, seen.todo, seen.labels
+        return
+    await _work(request, todo, site, part, stops, fleets)
+
+
+async def _approve(request: RunRequest, site: Site) -> None:
+    """Raise what forbids to begin on a cloud, and with that on all. No write is sent, so a signal ends it at once."""
+    if request.retry_failed:
+        await anyio.to_thread.run_sync(_require_last, request, site.account)
+    if request.expected is None:
+        return
+    expected = part_for(site.cloud, request.expected or ())
+    seen = await _look(request, site.prepared.plan, site, Stops())
+    if seen.ending.error is not None:
+        raise seen.ending.error
+    require_unchanged(expected, site.account.endpoint, site.account.project_id, seen.todo)
+
+
+async def _look(request: RunRequest, plan: Plan, site: Site, stops: Stops) -> Look:
+    account = site.account
+    told = site.voice.acting_as(account, "asking", f"what a run of {plan.name} would do", plan=plan.name, run=None)
+    return await look(plan, site, told, effort=request.effort, stops=stops, prune_limit=_prune_limit(request))
+
+
+async def _work(request: RunRequest, todo: Plan, site: Site, part: Part, stops: Stops, fleets: Fleets | None) -> None:
+    began = anyio.current_time()
+    async with AsyncExitStack() as stack:
+        ledger = stack.enter_context(open_ledger(request.ledger, create=True))
+        run, continued = await anyio.to_thread.run_sync(_begin, ledger, todo, site, request)
+        doing = "continuing" if continued else "starting"
+        voice = site.voice.acting_as(site.account, doing, f"run {run.key}", plan=run.plan, run=run.key)
+        await anyio.to_thread.run_sync(fill, ledger, run.id, todo, site.prepared)
+        if not any(orders.prune for orders in site.prepared.orders.values()):
+            ledger.mark_enqueued(run.id)  # else the engine does, once it knows who is to be removed
+        fleet = await stack.enter_async_context(
+            fleet_for(fleets, run, site.settings, site.identity, voice, request.effort)
+        )
+        ending = await work_on(
+            run,
+            ledger,
+            site.account,
+            site.line,
+            voice,
+            settings=site.settings,
+            effort=request.effort,
+            errand=Errand(
+                go_on=_how_to_go_on(request, run),
+                preflight=request.preflight,
+                orders=site.prepared.orders,
+                images=site.prepared.images,
+                prune_limit=_prune_limit(request),
+                label=site.label,
+            ),
+            stops=stops,
+            fleet=fleet,
+        )
+        part.ended(ending)
+    if request.verify and part.error is None:
+        left_seconds = max(request.effort.deadline_seconds - (anyio.current_time() - began), 0.0)
+        effort = replace(request.effort, deadline_seconds=left_seconds)
+        part.comparison = await compare(site.prepared.plan, site, voice, effort=effort, stops=stops)
+
+
+def _prune_limit(request: RunRequest) -> float:
+    """Return the share of an image's members that may go. Whom a saved plan removes, somebody has looked at."""
+    return request.prune_limit if request.expected is None else 1.0
+
+
+def _begin(ledger: SqlLedger, plan: Plan, site: Site, request: RunRequest) -> tuple[Run, bool]:
+    """Return the run to work on, and whether it is one that was left unfinished."""
+    digest = fingerprint(plan, prune_all=request.prune)
+    unfinished = None
+    if not request.retry_failed:
+        unfinished = ledger.unfinished(plan=plan.name, fingerprint=digest, account=site.account)
+    if unfinished is not None:
+        return ledger.reopen(unfinished.id, site.settings), True
+    run = ledger.begin(
+        plan=plan.name,
+        fingerprint=digest,
+        account=site.account,
+        now=utc_now(),
+        settings=site.settings,
+        key_suffix=site.label,
+    )
+    return run, False
+
+
+def _left(request: RunRequest, plan: Plan, account: Account) -> Plan | None:
+    """Return the plan with the pairs that its last run, at the same place, did not bring about; None for no pair."""
+    with open_ledger(request.ledger, create=False) as ledger:
+        last = _last(ledger, request, account)
+        wanted: dict[str, set[str]] = {}
+        for outcome in ledger.outcomes(last.id, results=NOT_AS_PLANNED):
+            wanted.setdefault(outcome.image_id, set()).add(outcome.member_id)
+    left = narrow(plan, wanted)
+    return left if left.entries else None
+
+
+def _require_last(request: RunRequest, account: Account) -> None:
+    with open_ledger(request.ledger, create=False) as ledger:
+        _last(ledger, request, account)
+
+
+def _last(ledger: SqlLedger, request: RunRequest, account: Account) -> Run:
+    """Return the run whose pairs `--retry-failed` tries again. Raises `UsageError` where there is none."""
+    last = ledger.last_enqueued(plan=request.plan.name, account=account)
+    if last is None:
+        raise UsageError(
+            f"--retry-failed: the ledger has no run of plan {request.plan.name} at {account.endpoint} for project "
+            f"{account.project}; run the plan without it"
+        )
+    return last
+
+
+def _how_to_go_on(request: RunRequest, run: Run) -> str:
+    if request.sandbox:
+        return "the sandbox has ended with it"
+    if request.retry_failed or request.expected is not None:
+        return f"`bulkshare resume {run.key}` goes on where it was"
+    return f"the same command goes on where it was, or `bulkshare resume {run.key}`"
+
+
+def _check(request: RunRequest) -> None:
+    if request.dry_run and request.preflight is Preflight.NEVER:
+        raise UsageError(
+            "--dry-run asks the cloud who is a member; --no-preflight forbids to ask: leave out one of them"
+        )
+    if request.dry_run and request.verify:
+        raise UsageError("--dry-run shares nothing that --verify could find: leave out one, or use `bulkshare verify`")
+    fleet = request.fleet
+    if request.sandbox and fleet is not None and not (fleet.is_local or fleet.pass_credentials):
+        raise UsageError(
+            f"--fleet {fleet.address}: its workers can't log in to a --sandbox, which nobody else knows; use "
+            "--fleet local:4"
+        )
+    if request.sandbox and request.retry_failed:
+        raise UsageError("--retry-failed needs the cloud of the last run, and a --sandbox is a new one each time")
+    if request.expected is not None and (request.prune or request.retry_failed or request.sandbox):
+        raise UsageError(
+            "a saved plan is done exactly: leave out --prune, --retry-failed and --sandbox, or run the plan itself"
+        )

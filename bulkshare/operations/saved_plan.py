@@ -1,0 +1,219 @@
+"""Saved plans: what `diff` has shown, kept in a file, to be done exactly so or not at all."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from bulkshare.errors import UsageError
+from bulkshare.model import Block, CheckProjects, Entry, Limits, Plan, RetryPolicy, Want
+from bulkshare.operations.defaults import utc_now
+from bulkshare.plan.load import SAVED_MARK
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from bulkshare.operations.execute import Part
+
+
+VERSION = 2
+SHOWN = 5  # pairs in an error
+
+
+@dataclass(frozen=True, slots=True)
+class SavedPart:
+    """What is to be done on one cloud, and as whom."""
+
+    cloud: str | None
+    endpoint: str
+    project_id: str
+    todo: tuple[Block, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SavedPlan:
+    """The content of a saved plan's file."""
+
+    name: str
+    region: str | None
+    limits: Limits
+    retry: RetryPolicy
+    parts: tuple[SavedPart, ...]
+
+    @property
+    def plan(self) -> Plan:
+        """The plan of exactly these pairs."""
+        entries = tuple(
+            Entry(
+                (block.image_id,),
+                tuple(block.member_ids),
+                want=block.want & ~Want.LISTED,
+                accept_as_project=Want.AS_PROJECT in block.want,
+                cloud=part.cloud,
+            )
+            for part in self.parts
+            for block in part.todo
+        )
+        return Plan(
+            self.name,
+            entries,
+            clouds=tuple(part.cloud for part in self.parts if part.cloud is not None),
+            region=self.region,
+            limits=self.limits,
+            retry=self.retry,
+            check_projects=CheckProjects.NEVER,
+        )
+
+
+def is_saved(path: Path) -> bool:
+    """Tell whether a file is a saved plan, and no plan in YAML."""
+    try:
+        with path.open("rb") as file:
+            return SAVED_MARK.encode() in file.read(100)  # it is the first key
+    except OSError:
+        return False
+
+
+def save(path: Path, plan: Plan, parts: Sequence[Part]) -> None:
+    """Write down what the parts would do. Raises `UsageError`."""
+    document = {
+        SAVED_MARK: VERSION,
+        "made_at": f"{utc_now():%Y-%m-%dT%H:%M:%SZ}",
+        "plan": plan.name,
+        "region": plan.region,
+        "limits": asdict(plan.limits),
+        "retry": asdict(plan.retry),
+        "clouds": [
+            {
+                "cloud": part.cloud,
+                "endpoint": part.account.endpoint,
+                "project_id": part.account.project_id,
+                "todo": _grouped(part.todo),
+            }
+            for part in parts
+            if part.account is not None
+        ],
+    }
+    try:
+        path.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
+    except OSError as error:
+        raise UsageError(f"can't write {path}: {error.strerror}") from error
+
+
+def _grouped(blocks: Iterable[Block]) -> list[tuple[list[str], int, Sequence[str]]]:
+    """Put images together that have the same to be done: in a migration that is nearly all of them."""
+    images: dict[tuple[Want, tuple[str, ...]], list[str]] = {}
+    for image_id, member_ids, want in blocks:
+        images.setdefault((want, tuple(member_ids)), []).append(image_id)
+    return [(image_ids, int(want), member_ids) for (want, member_ids), image_ids in images.items()]
+
+
+def load_saved(path: Path) -> SavedPlan:
+    """Read what `save` wrote. Raises `UsageError`."""
+    try:
+        document = json.loads(path.read_text("utf-8"))
+        if document[SAVED_MARK] != VERSION:
+            raise UsageError(f"{path}: saved by another version of bulkshare; make a new one with `bulkshare diff`")
+        return SavedPlan(
+            name=_name(document["plan"]),
+            region=_text_or_none(document["region"]),
+            limits=Limits(**_positive(document["limits"])),
+            retry=RetryPolicy(**_positive(document["retry"])),
+            parts=tuple(_part(part) for part in document["clouds"]),
+        )
+    except OSError as error:
+        raise UsageError(f"can't read {path}: {error.strerror}") from error
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
+        raise UsageError(f"{path}: the saved plan is damaged; make a new one with `bulkshare diff`") from None
+
+
+def _name(name: str) -> str:
+    if not re.fullmatch(r"[a-z0-9-]{1,100}", name):  # it is a part of a file's name: the lock's
+        raise ValueError(name)
+    return name
+
+
+def _positive(numbers: dict[str, float]) -> dict[str, Any]:
+    for name, number in numbers.items():
+        whole = isinstance(number, int) or name in {"rate", "base_seconds", "cap_seconds"}
+        if not whole or number < 0 or (number == 0 and name != "members_per_image"):
+            raise ValueError(name)
+    return numbers
+
+
+def _part(part: dict[str, Any]) -> SavedPart:
+    cloud, endpoint, project_id = _text_or_none(part["cloud"]), part["endpoint"], part["project_id"]
+    if not isinstance(endpoint, str) or not isinstance(project_id, str):
+        raise TypeError(part)
+    return SavedPart(cloud, endpoint, project_id, tuple(block for group in part["todo"] for block in _blocks(group)))
+
+
+def _text_or_none(value: Any) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise ValueError(value)
+    return value
+
+
+def _blocks(group: list[Any]) -> list[Block]:
+    images, want, members = group
+    if not isinstance(images, list) or not isinstance(members, list):
+        raise TypeError(group)
+    if not all(text and isinstance(text, str) for text in (*images, *members)):
+        raise ValueError(group)
+    "".join((*images, *members)).encode()  # half a surrogate pair is no text: a ValueError
+    if type(want) is not int or want not in range(sum(Want) + 1):
+        raise ValueError(want)
+    member_ids = tuple(members)
+    return [Block(image_id, member_ids, Want(want)) for image_id in images]
+
+
+def part_for(cloud: str | None, parts: Iterable[SavedPart]) -> SavedPart:
+    """Return what is to be done on a cloud. Raises `UsageError` where the saved plan is not for it."""
+    known = {part.cloud: part for part in parts}
+    if cloud not in known:
+        names = ", ".join(name or "the OS_* variables" for name in known) or "none"
+        raise UsageError(f"the saved plan is for another cloud: {names}; nothing was sent")
+    return known[cloud]
+
+
+def require_unchanged(expected: SavedPart, endpoint: str, project_id: str, todo: Iterable[Block]) -> None:
+    """Raise `UsageError` where a cloud is not as it was when the plan was saved."""
+    if (expected.endpoint, expected.project_id) != (endpoint, project_id):
+        raise UsageError(
+            f"the saved plan is for project {expected.project_id} at {expected.endpoint}, and this is project "
+            f"{project_id} at {endpoint}; nothing was sent"
+        )
+    changed = _changed(expected.todo, todo)
+    if changed:
+        shown = ", ".join(f"image {image_id} project {member_id}" for image_id, member_id in changed[:SHOWN])
+        more = f" and {len(changed) - SHOWN:,} more" if len(changed) > SHOWN else ""
+        raise UsageError(
+            f"the cloud has changed since the plan was saved: {shown}{more}; nothing was sent; look again with "
+            "`bulkshare diff`"
+        )
+
+
+def _changed(before: Iterable[Block], after: Iterable[Block]) -> list[tuple[str, str]]:
+    """Return the pairs that are in one of the two alone, or want something else; one image at a time is looked at."""
+    was, now = _by_image(before), _by_image(after)
+    changed: list[tuple[str, str]] = []
+    for image_id in was | now:
+        wanted, wants = _wants(was.get(image_id, ())), _wants(now.get(image_id, ()))
+        if wanted != wants:
+            members = (member_id for member_id in wanted | wants if wanted.get(member_id) != wants.get(member_id))
+            changed += [(image_id, member_id) for member_id in members]
+    return changed
+
+
+def _by_image(blocks: Iterable[Block]) -> dict[str, list[Block]]:
+    found: dict[str, list[Block]] = {}
+    for block in blocks:
+        found.setdefault(block.image_id, []).append(block)
+    return found
+
+
+def _wants(blocks: Iterable[Block]) -> dict[str, Want]:
+    return {member_id: block.want for block in blocks for member_id in block.member_ids}

@@ -1,0 +1,104 @@
+"""A fleet for a run: workers that send, instead of the engine of this process."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import anyio
+
+from bulkshare.cloud import pack
+from bulkshare.errors import UsageError
+from bulkshare.fleet import Fleet, Muster, Remote, open_cluster
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from bulkshare.cloud import CloudIdentity
+    from bulkshare.fleet import Cluster
+    from bulkshare.model import Run, Settings
+    from bulkshare.operations.execute import Effort
+    from bulkshare.operations.listener import Voice
+
+
+FAREWELL_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetRequest:
+    """Which fleet, as the user wrote it, and whether its workers get our credentials; else they have their own."""
+
+    address: str
+    pass_credentials: bool = False
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is of workers that this process starts."""
+        return self.address.startswith("local:")
+
+
+@dataclass(frozen=True, slots=True)
+class Fleets:
+    """Where the fleets of a run's clouds come from: one scheduler for all of them."""
+
+    cluster: Cluster
+    request: FleetRequest
+
+
+@asynccontextmanager
+async def fleet_for(
+    fleets: Fleets | None, run: Run, settings: Settings, identity: CloudIdentity, voice: Voice, effort: Effort
+) -> AsyncIterator[Fleet | None]:
+    """Return the fleet for the work on one cloud, whose workers are told when that is over; None for none."""
+    if fleets is None:
+        yield None
+        return
+    from bulkshare.operations import stations  # noqa: PLC0415  only a fleet needs it
+
+    cluster = fleets.cluster
+    passes = fleets.request.pass_credentials or (settings.sandbox and cluster.is_local)
+    muster = Muster(
+        engagement=f"{run.key}-{secrets.token_hex(4)}",
+        run=_told_apart(run),
+        settings=settings,
+        give_up_after_seconds=effort.give_up_after_seconds,
+        on_this_machine=cluster.is_local,
+    )
+    remote = Remote(stations.greet, stations.muster, stations.exchange, stations.carry_out)
+    fleet = Fleet(
+        cluster,
+        remote,
+        muster,
+        identity.account,
+        credentials=pack(identity.entry) if passes else None,
+        clock=time.monotonic,
+        note=voice.note,
+    )
+    try:
+        yield fleet
+    finally:
+        with anyio.move_on_after(FAREWELL_SECONDS, shield=True):
+            await fleet.end()
+
+
+def _told_apart(run: Run) -> str:
+    """Name a run as no run of another ledger on the same workers: two that begin in one second may have one key."""
+    return f"{run.key} {run.started_at.isoformat()} {run.account.endpoint} {run.account.project_id}"
+
+
+@asynccontextmanager
+async def open_fleets(request: FleetRequest | None) -> AsyncIterator[Fleets | None]:
+    """Connect to the fleet; None where none is asked for. Raises `UsageError`."""
+    if request is None:
+        yield None
+        return
+    async with open_cluster(request.address) as cluster:
+        if request.pass_credentials and not (cluster.is_encrypted or cluster.is_local):
+            raise UsageError(
+                f"--fleet-credentials pass: the way to {request.address} is not encrypted; use a scheduler with TLS "
+                "(tls://), or give each worker its own clouds.yaml"
+            )
+        yield Fleets(cluster, request)

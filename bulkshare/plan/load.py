@@ -1,0 +1,171 @@
+"""Plan files: YAML text -> `Plan`, or every problem with its place.
+
+`files` reads text; `document` reads the YAML and knows where everything stands; `values` and `sections` say what a plan
+looks like, and `sentences` what is wrong with one; `lists` reads lists of IDs, `groups` what items come to, `clouds`
+which clouds are meant; `resolve` puts them together. Must not know the cloud: all of this is offline.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from bulkshare.errors import PlanError
+from bulkshare.model import Entry, Limits, Plan, RetryPolicy, Want
+from bulkshare.plan.groups import Lists, image_selector, project_selector
+from bulkshare.plan.messages import validate
+from bulkshare.plan.yaml import read_document
+from bulkshare.text import clean
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bulkshare.model import Problem
+    from bulkshare.plan.schema import EntrySection, PlanFile
+    from bulkshare.plan.yaml import Document
+
+    Location = tuple[str | int, ...]
+
+
+def clouds_of(document: Document, problems: list[Problem]) -> tuple[str, ...]:
+    """Return the plan's clouds, none where it names none. Problems are added to `problems`."""
+    data = document.data if isinstance(document.data, dict) else {}
+    listed = _texts(data.get("clouds"))
+    if "cloud" in data and "clouds" in data:
+        problems.append(document.problem(("clouds",), "`cloud` and `clouds` are both here; keep one", at_key=True))
+        return ()
+    for number, cloud in enumerate(listed):
+        if cloud is not None and cloud in listed[:number]:
+            problems.append(document.problem(("clouds", number), f"{clean(cloud, 60)!r} stands here again; keep one"))
+    known = dict.fromkeys(cloud for cloud in _texts([data.get("cloud"), *listed]) if cloud)
+    entries = _texts([section.get("cloud") if isinstance(section, dict) else None for section in _sections(data)])
+    if "cloud" in data or "clouds" in data:
+        _check_entries(entries, list(known), document, problems)
+        return tuple(known)
+    if any(entries):
+        for number, cloud in enumerate(entries):
+            if not cloud:
+                message = "has no `cloud`, while other entries have; add it, or name all in `clouds` at the top"
+                problems.append(document.problem(("share", number), message))
+    return tuple(dict.fromkeys(cloud for cloud in entries if cloud))
+
+
+def _check_entries(entries: list[str | None], known: list[str], document: Document, problems: list[Problem]) -> None:
+    if not known:  # they are no good: told already
+        return
+    for number, cloud in enumerate(entries):
+        if cloud and cloud not in known:
+            near = difflib.get_close_matches(cloud, known, n=1, cutoff=0.5)
+            hint = f"did you mean {clean(near[0], 60)!r}?" if near else f"they are: {clean(', '.join(known))}"
+            message = f"{clean(cloud, 60)!r} is none of the plan's clouds; {hint}"
+            problems.append(document.problem(("share", number, "cloud"), message))
+    idle = [cloud for cloud in known if None not in entries and cloud not in entries]
+    for cloud in idle if entries else ():
+        at = ("clouds", known.index(cloud)) if "clouds" in document.data else ("cloud",)
+        problems.append(document.problem(at, f"no entry is for {clean(cloud, 60)!r}; take it away, or add one"))
+
+
+def _texts(value: Any) -> list[str | None]:
+    return [item if isinstance(item, str) else None for item in value] if isinstance(value, list) else []
+
+
+def _sections(data: dict[str, Any]) -> list[Any]:
+    share = data.get("share")
+    return share if isinstance(share, list) else []
+
+
+def resolve(file: PlanFile | None, document: Document, folder: Path, problems: list[Problem]) -> Plan | None:
+    """Return the plan; it is of use only where no problem was added to `problems`. Files are relative to `folder`.
+
+    `file` is None where the schema has found problems: then this only looks for more of them.
+    """
+    images = Lists("images", image_selector, document, folder, problems)
+    projects = Lists("projects", project_selector, document, folder, problems)
+    entries = []
+    share = document.data.get("share") if isinstance(document.data, dict) else None
+    for number, section in enumerate(share if isinstance(share, list) else ()):
+        if not isinstance(section, dict):
+            continue
+        at: Location = ("share", number)
+        before = len(problems)
+        entry = Entry(
+            images=images.items(section.get("images"), (*at, "images")),
+            projects=projects.items(section.get("projects"), (*at, "projects")),
+            excluded=projects.item_set(section.get("except"), (*at, "except")),
+            keep=projects.item_set(section.get("keep"), (*at, "keep")),
+        )
+        if file is None:
+            continue
+        entries.append(_with_orders(entry, file.share[number]))
+        if len(problems) == before and _leaves_nobody(entry):
+            problems.append(document.problem((*at, "except"), "leaves no project over; take the entry away"))
+    clouds = clouds_of(document, problems)
+    if file is None:
+        return None
+    images.tell_unused()
+    projects.tell_unused()
+    limits, retry = file.limits, file.retry
+    return Plan(
+        name=file.name,
+        entries=tuple(entries),
+        clouds=clouds,
+        region=file.region or None,
+        limits=Limits(limits.concurrency, limits.rate, limits.per_image, limits.members_per_image),
+        retry=RetryPolicy(retry.attempts, retry.base, retry.cap),
+        check_projects=file.check_projects,
+    )
+
+
+def _with_orders(entry: Entry, section: EntrySection) -> Entry:
+    """Return the entry with what is to become of its pairs and images."""
+    want = Want.MEMBER
+    if section.accept:
+        want |= Want.ACCEPTED
+    if section.accept == "force":
+        want |= Want.FORCED
+    if section.make_shared:
+        want |= Want.OPENED
+    return replace(
+        entry,
+        want=want,
+        accept_as_project={"self": False, "project": True}.get(section.accept_as),
+        prune=section.prune,
+        fill=section.on_quota == "fill",
+        cloud=section.cloud or None,
+    )
+
+
+def _leaves_nobody(entry: Entry) -> bool:
+    """Whether it is known without a cloud that an entry has no project."""
+    return entry.excluded.issuperset(entry.projects)
+
+
+SAVED_MARK = "bulkshare_saved_plan"  # the key by which a file that `diff --out` made is told from a plan
+
+
+def load_plan(path: Path) -> Plan:
+    """Read a plan and the lists it names. Raises `PlanError` with all that is wrong, in the order of the file."""
+    problems: list[Problem] = []
+    name = clean(str(path), 1000)
+    document = read_document(path, name, problems)
+    if document is None:
+        raise PlanError(problems)
+    if isinstance(document.data, dict) and SAVED_MARK in document.data:
+        raise PlanError([document.problem((), "this is a saved plan, which only `bulkshare run` takes; name the plan")])
+    file = validate(document, problems)
+    plan = resolve(file, document, path.parent, problems)
+    if plan is None or problems:
+        raise PlanError(_in_order(problems, name))
+    return plan
+
+
+def _in_order(problems: list[Problem], name: str) -> list[Problem]:
+    """Put the plan's own problems first, by place, then those of its lists as they were found; each of them once."""
+    once = dict.fromkeys(problems)
+    own = sorted((problem for problem in once if problem.file == name), key=_place)
+    return [*own, *(problem for problem in once if problem.file != name)]
+
+
+def _place(problem: Problem) -> tuple[int, int]:
+    return problem.line or 0, problem.column or 0

@@ -1,0 +1,154 @@
+"""pydantic's findings about a plan, put into sentences for its author, each with its place."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from bulkshare.plan.schema import (
+    AT_KEY,
+    FILE,
+    GROUP,
+    SELECTOR,
+    EntrySection,
+    FileItem,
+    GroupItem,
+    GroupsSection,
+    ImageSelectorItem,
+    LimitsSection,
+    PlanFile,
+    ProjectSelectorItem,
+    RetrySection,
+    found,
+    kind,
+)
+from bulkshare.text import clean
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+    from pydantic_core import ErrorDetails
+
+    from bulkshare.model import Problem
+    from bulkshare.plan.yaml import Document
+
+    Location = tuple[str | int, ...]
+
+
+KIND_AT = 4  # where pydantic puts the kind into a location: share, 0, images, 0, KIND, or groups, images, name, 0, KIND
+# pydantic's error types (docs: "Validation Errors") -> sentences; {found} is what stands in the plan.
+SENTENCES = {
+    "too_short": "the {what} is empty; name at least one, or take it away",
+    "list_type": "expected a list, found {found}",
+    "model_type": "expected a mapping, found {found}",
+    "dict_type": "expected a mapping, found {found}",
+    "string_type": "expected text, found {found}",
+    "string_too_short": "expected text, found nothing",
+    "int_parsing": "expected a whole number, found {found}",
+    "int_parsing_size": "expected a whole number, found {found}",
+    "int_from_float": "expected a whole number, found {found}",
+    "int_type": "expected a whole number, found {found}",
+    "float_parsing": "expected a number, found {found}",
+    "float_type": "expected a number, found {found}",
+    "finite_number": "expected a number, found {found}",
+    "greater_than_equal": "has to be {ge:g} or more, found {found}",
+    "less_than_equal": "has to be {le:,.0f} or less, found {found}",
+    "literal_error": "expected {expected}, found {found}",
+    "enum": "expected {expected}, found {found}",
+    "value_error": "{error}",
+    AT_KEY: "{message}",
+}
+
+
+def validate(document: Document, problems: list[Problem]) -> PlanFile | None:
+    """Check a document; None, and sentences in `problems`, where it is no plan."""
+    if not isinstance(document.data, dict):
+        problems.append(
+            document.problem((), f"a plan is a mapping that begins with `version: 1`, not {kind(document.data)}")
+        )
+        return None
+    try:
+        return PlanFile.model_validate(document.data)
+    except ValidationError as error:
+        findings = error.errors(include_url=False)
+    meant: set[Location] = set()  # the keys that are there, misspelled
+    for finding in findings:
+        location = finding["loc"]
+        if finding["type"] == "extra_forbidden":
+            message, near = _unknown_key(location)
+            meant.update((*location[:-1], key) for key in near)
+            problems.append(document.problem(_plain(location), message, at_key=True))
+    for finding in findings:
+        location = finding["loc"]
+        if finding["type"] == "missing":
+            if location not in meant:
+                problems.append(document.problem(_plain(location)[:-1], f"`{location[-1]}` is missing; add it here"))
+        elif finding["type"] != "extra_forbidden":
+            problems.append(document.problem(_plain(_place(finding)), _sentence(finding)))
+    return None
+
+
+def _place(finding: ErrorDetails) -> Location:
+    """Return the location of a finding: of one about a whole section, that of the key at which it is to be shown."""
+    location, section = finding["loc"], finding["input"]
+    key = next((key for key in finding.get("ctx", {}).get("keys", ()) if key in section), None)
+    return location if key is None else (*location, key)
+
+
+def _item_section(location: Location) -> type[BaseModel] | None:
+    """Return what an item that is a mapping may have, where the location leads to one or into it."""
+    if len(location) <= KIND_AT:
+        return None
+    of_images = "images" in (location[1], location[2])
+    return {
+        GROUP: GroupItem,
+        FILE: FileItem,
+        SELECTOR: ImageSelectorItem if of_images else ProjectSelectorItem,
+    }.get(str(location[KIND_AT]))
+
+
+def _plain(location: Location) -> Location:
+    """Return a location without the kind of an item, which is not in the file."""
+    return (*location[:KIND_AT], *location[KIND_AT + 1 :])
+
+
+def _unknown_key(location: Location) -> tuple[str, list[str]]:
+    """Return the sentence about an unknown key, and the keys that may be meant by it."""
+    key = str(location[-1])
+    section = _item_section(location[:-1])
+    if section is not None:
+        selector = _item_section((*location[:KIND_AT], SELECTOR))
+        known = ["group", "file", *_keys(selector or section)]
+        if key in known:
+            return "an item is a group, a file or a selector; make two items of it", []
+    else:
+        known = _keys_at(location[:-1])
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
+    return f"unknown key {clean(key, 60)!r}; {hint}", near
+
+
+def _keys_at(location: Location) -> list[str]:
+    """Return the keys that the section at a location may have."""
+    sections: dict[Location, type[BaseModel]] = {
+        (): PlanFile,
+        ("limits",): LimitsSection,
+        ("retry",): RetrySection,
+        ("groups",): GroupsSection,
+    }
+    return _keys(sections.get(location, EntrySection))
+
+
+def _keys(section: type[BaseModel]) -> list[str]:
+    return [field.alias or name for name, field in section.model_fields.items()]
+
+
+def _sentence(finding: ErrorDetails) -> str:
+    """Put one of pydantic's findings into words for the author of a plan."""
+    value = finding["input"]
+    template = SENTENCES.get(finding["type"])
+    if template is None:
+        return clean(finding["msg"])
+    what = "mapping" if isinstance(value, dict) else "list"
+    return template.format(found=found(value), what=what, **finding.get("ctx", {}))

@@ -1,0 +1,411 @@
+"""What a plan file may say: its values and sections, as pydantic models."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from math import inf
+from typing import Annotated, Any, ClassVar, Literal
+
+import durationpy
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from bulkshare.model import CheckProjects, ImageSelector, Limits, ProjectSelector, RetryPolicy
+from bulkshare.plan.lists import ID_PATTERN, LONGEST_ID, id_trouble
+from bulkshare.text import clean
+
+VERSION = 1
+DURATION_PATTERN = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+$"  # durationpy takes more: mm is a month
+DAY_SECONDS = 86_400.0
+LONGEST_AGE_DAYS = 36_500
+
+
+def kind(value: object) -> str:
+    """Name the kind of a value for a sentence."""
+    if value is None:
+        return "nothing"
+    return "a mapping" if isinstance(value, dict) else "a list" if isinstance(value, list) else "text"
+
+
+def found(value: object) -> str:
+    """Name a value for a sentence: what it is, or where it is a text, how it reads."""
+    return repr(clean(value, 60)) if isinstance(value, str) else kind(value)
+
+
+def _seconds(text: object, *, longest: float, what: str, such_as: tuple[str, ...]) -> float:
+    if not isinstance(text, str):
+        raise ValueError(f"expected a duration such as {such_as[0]}, found {kind(text)}")  # noqa: TRY004  # pydantic wants it
+    advice = f"write e.g. {', '.join(such_as[:-1])} or {such_as[-1]}"
+    if not re.fullmatch(DURATION_PATTERN, text):
+        raise ValueError(f"{clean(text, 60)!r} is no duration; {advice}")
+    try:
+        seconds = float(durationpy.from_str(text).total_seconds())
+    except (OverflowError, ValueError):  # its DurationError is a ValueError
+        seconds = inf
+    if seconds <= 0:
+        raise ValueError(f"{clean(text, 60)!r} is no time at all; {advice}")
+    if seconds > longest:
+        raise ValueError(f"{clean(text, 60)!r} is more than {what}; {advice}")
+    return seconds
+
+
+def _version(text: object) -> int:
+    if not isinstance(text, str) or not text.isascii() or not text.isdecimal():
+        raise ValueError(f"expected the plan format's version, which is {VERSION}")
+    number = int(text.lstrip("0")[:9] or "0")  # nine digits are enough to tell
+    if number > VERSION:
+        raise ValueError(f"version {clean(text, 20)} is for a newer bulkshare; this one reads version {VERSION}")
+    if number < VERSION:
+        raise ValueError(f"there is no version 0; the first is {VERSION}")
+    return VERSION
+
+
+def _name(text: str) -> str:
+    if not text or not text.isascii() or not all(c.islower() or c.isdigit() or c == "-" for c in text):
+        raise ValueError(f"{clean(text, 60)!r} is no name for a plan; use a-z, 0-9 and -")
+    if len(text) > 100:
+        raise ValueError("a plan's name has at most 100 characters")
+    return text
+
+
+def _visible(text: str) -> str:
+    if text != text.strip() or not text.isprintable():
+        raise ValueError(
+            f"{clean(text, 60)!r} has white space around it or characters that can't be seen; take them away"
+        )
+    return text
+
+
+def _id(text: str) -> str:
+    if trouble := id_trouble(text):
+        raise ValueError(trouble.message)
+    return text
+
+
+def _flag(text: object, words: tuple[str, ...] = ()) -> bool | str:
+    known = {"true": True, "false": False} | {word: word for word in words}
+    if isinstance(text, str) and text.lower() in known:
+        return known[text.lower()]
+    raise ValueError(
+        f"expected {'true, false' if words else 'true'} or {words[-1] if words else 'false'}, found {found(text)}"
+    )
+
+
+def _texts(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+def _no_separators(text: str) -> str:
+    if sign := next((sign for sign in ",/" if sign in text), None):
+        raise ValueError(f"{clean(text, 60)!r} has {sign!r} in it; no tag of a project has")
+    return text
+
+
+Version = Annotated[int, BeforeValidator(_version), WithJsonSchema({"const": VERSION})]
+PlanName = Annotated[
+    str,
+    AfterValidator(_name),
+    WithJsonSchema({"type": "string", "pattern": "^[a-z0-9-]+$", "maxLength": 100}),
+]
+Visible = Annotated[str, Field(min_length=1), AfterValidator(_visible)]
+Wait = Annotated[
+    float,
+    BeforeValidator(partial(_seconds, longest=DAY_SECONDS, what="a day", such_as=("500ms", "0.5s", "2m"))),
+    WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN, "examples": ["0.5s", "2m"]}),
+]
+Age = Annotated[
+    float,
+    BeforeValidator(
+        partial(
+            _seconds, longest=LONGEST_AGE_DAYS * DAY_SECONDS, what="a hundred years", such_as=("30d", "12h", "1d12h")
+        )
+    ),
+    WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN, "examples": ["30d", "12h"]}),
+]
+# An item of a list: what is wrong with it as an ID is told where lists are read.
+ItemId = Annotated[str, WithJsonSchema({"type": "string", "pattern": ID_PATTERN, "maxLength": LONGEST_ID})]
+Id = Annotated[
+    str, AfterValidator(_id), WithJsonSchema({"type": "string", "pattern": ID_PATTERN, "maxLength": LONGEST_ID})
+]
+Flag = Annotated[bool, BeforeValidator(_flag), WithJsonSchema({"type": "boolean"})]
+FlagOrAny = Annotated[
+    bool | Literal["any"],
+    BeforeValidator(partial(_flag, words=("any",))),
+    WithJsonSchema({"enum": [True, False, "any"]}),
+]
+FlagOrForce = Annotated[
+    bool | Literal["force"],
+    BeforeValidator(partial(_flag, words=("force",))),
+    WithJsonSchema({"enum": [True, False, "force"]}),
+]
+_TEXT_OR_TEXTS = WithJsonSchema(
+    {
+        "anyOf": [
+            {"type": "string", "minLength": 1},
+            {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1},
+        ]
+    }
+)
+ImageTags = Annotated[list[Visible], Field(min_length=1), BeforeValidator(_texts), _TEXT_OR_TEXTS]
+ProjectTags = Annotated[
+    list[Annotated[Visible, AfterValidator(_no_separators)]],
+    Field(min_length=1),
+    BeforeValidator(_texts),
+    _TEXT_OR_TEXTS,
+]
+Status = Literal["queued", "saving", "uploading", "importing", "active", "deactivated"]
+
+
+LIMITS, RETRY, IMAGES, PROJECTS = Limits(), RetryPolicy(), ImageSelector(), ProjectSelector()
+ID, GROUP, FILE, SELECTOR = "<id>", "<group>", "<file>", "<selector>"  # the kinds of items, for pydantic to tell apart
+AT_KEY = "at_key"  # the type of a problem of a whole section that is to be shown at one of its keys
+
+
+def _at_key(message: str, *keys: str) -> PydanticCustomError:
+    """Return an error to be shown at the first of the keys that is there; the message has no braces."""
+    return PydanticCustomError(AT_KEY, "{message}", {"message": message, "keys": keys})
+
+
+class Section(BaseModel):
+    """A mapping in a plan. It has the keys of its fields and no others.
+
+    A key that may be left out, but not left empty, has a factory that makes what nobody can write: so the JSON Schema
+    offers no such default, and null is no value.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class GroupItem(Section):
+    """Everything in a group."""
+
+    group: str = Field(min_length=1, description="The name of a group of the same kind.")
+
+
+class FileItem(Section):
+    """Every ID in a file."""
+
+    file: str = Field(
+        min_length=1,
+        description="A file beside the plan: one ID a line, # begins a comment; or a .csv with a column project_id "
+        "(or image_id), else its first column is taken.",
+    )
+
+
+ALLOW_EMPTY = Field(default=False, description="Matching nothing is no error.")
+
+
+class _SelectorItem(Section):
+    """What is meant by what it is."""
+
+    refining: ClassVar[frozenset[str]] = frozenset({"allow_empty"})  # keys that select nothing by themselves
+
+    @model_validator(mode="after")
+    def _selects(self) -> _SelectorItem:
+        selecting = [name for name in type(self).model_fields if name not in self.refining]
+        if not self.model_fields_set.intersection(selecting):
+            raise ValueError(f"selects nothing; add `group`, `file`, or what to select by: {', '.join(selecting)}")
+        return self
+
+
+def _needs_one_of(keys: list[str]) -> dict[str, Any]:
+    return {"anyOf": [{"required": [key]} for key in keys]}
+
+
+class ImageSelectorItem(_SelectorItem):
+    """All images that fit every key. Hidden images are not meant."""
+
+    model_config = ConfigDict(
+        json_schema_extra=_needs_one_of(["name", "tag", "property", "owner", "status", "newer_than"])
+        | {"dependentRequired": {"per": ["latest"]}}
+    )
+    refining: ClassVar[frozenset[str]] = frozenset({"allow_empty", "latest", "per"})
+
+    name: Visible = Field(default_factory=str, description="A name; * ? and [...] make it a pattern.")
+    tag: ImageTags = Field(default_factory=list, description="A tag, or several that it must all have.")
+    property: dict[Visible, Visible] = Field(default_factory=dict, min_length=1, description="Properties and values.")
+    owner: Id = Field(default=IMAGES.owner, description="`self` (the project of the run), `any`, or a project ID.")
+    status: Status = Field(default="active", description="Only an active image can be used by anyone.")
+    newer_than: Age = Field(default_factory=float, description="Created so long ago at most.")
+    latest: int = Field(default_factory=int, ge=1, le=1000, description="Only the newest so many.")
+    per: Visible = Field(
+        default_factory=str,
+        description="`latest` for each value of this property (or `name`); images without it are left out.",
+    )
+
+    allow_empty: Flag = ALLOW_EMPTY
+
+    @model_validator(mode="after")
+    def _per_what(self) -> ImageSelectorItem:
+        if self.per and not self.latest:
+            raise _at_key("`per` needs `latest`; add it, or take this away", "per")
+        return self
+
+    def selector(self, place: str) -> ImageSelector:
+        """Return what is selected; `place` is where it stands."""
+        return ImageSelector(
+            name=self.name or None,
+            tags=frozenset(self.tag),
+            properties=tuple(sorted(self.property.items())),
+            owner=self.owner,
+            status=self.status,
+            newer_than_seconds=self.newer_than or None,
+            latest=self.latest or None,
+            per=self.per or None,
+            allow_empty=self.allow_empty,
+            place=place,
+        )
+
+
+class ProjectSelectorItem(_SelectorItem):
+    """All projects that fit every key."""
+
+    model_config = ConfigDict(json_schema_extra=_needs_one_of(["name", "domain", "tag", "enabled", "parent"]))
+
+    name: Visible = Field(
+        default_factory=str, description="A name, which has to fit one project alone; * ? and [...] make it a pattern."
+    )
+    domain: Visible = Field(default_factory=str, description="The name or the ID of the domain.")
+    tag: ProjectTags = Field(default_factory=list, description="A tag, or several that it must all have.")
+    enabled: FlagOrAny = Field(default=True, description="`any` selects disabled projects, too.")
+    parent: Id = Field(default_factory=str, description="The ID of the project right above.")
+    allow_empty: Flag = ALLOW_EMPTY
+
+    def selector(self, place: str) -> ProjectSelector:
+        """Return what is selected; `place` is where it stands."""
+        return ProjectSelector(
+            name=self.name or None,
+            domain=self.domain or None,
+            tags=frozenset(self.tag),
+            enabled=None if self.enabled == "any" else self.enabled,
+            parent=self.parent or None,
+            allow_empty=self.allow_empty,
+            place=place,
+        )
+
+
+def _item_kind(value: object) -> str:
+    if isinstance(value, dict):
+        return FILE if "file" in value else GROUP if "group" in value else SELECTOR
+    return ID
+
+
+_Listed = Annotated[ItemId, Tag(ID)] | Annotated[GroupItem, Tag(GROUP)] | Annotated[FileItem, Tag(FILE)]
+ImageItems = Annotated[
+    list[Annotated[_Listed | Annotated[ImageSelectorItem, Tag(SELECTOR)], Discriminator(_item_kind)]],
+    Field(min_length=1),
+]
+ProjectItems = Annotated[
+    list[Annotated[_Listed | Annotated[ProjectSelectorItem, Tag(SELECTOR)], Discriminator(_item_kind)]],
+    Field(min_length=1),
+]
+
+
+class LimitsSection(Section):
+    """How hard the cloud may be worked."""
+
+    concurrency: int = Field(default=LIMITS.concurrency, ge=1, le=1000, description="Requests in flight.")
+    rate: float = Field(
+        default=LIMITS.rate, ge=0.001, le=1_000_000, allow_inf_nan=False, description="Requests a second."
+    )
+    per_image: int = Field(default=LIMITS.per_image, ge=1, le=1000, description="Requests in flight for one image.")
+    members_per_image: int = Field(
+        default=LIMITS.members_per_image,
+        ge=0,
+        le=1_000_000,
+        description="How many members the cloud lets an image have (image_member_quota of Glance); 0: any number.",
+    )
+
+
+class RetrySection(Section):
+    """How often a pair is tried, and how long the waits in between may be."""
+
+    attempts: int = Field(default=RETRY.attempts, ge=1, le=100, description="How often a pair is sent at most.")
+    base: Wait = Field(default=RETRY.base_seconds, description="The longest first wait; it doubles each time.")
+    cap: Wait = Field(default=RETRY.cap_seconds, description="The longest wait of all.")
+
+    @model_validator(mode="after")
+    def _base_below_cap(self) -> RetrySection:
+        if self.base > self.cap:
+            message = f"base ({self.base:g}s) is longer than cap ({self.cap:g}s); mend one of the two"
+            raise _at_key(message, "base", "cap")
+        return self
+
+
+class GroupsSection(Section):
+    """Lists with names, to be used in several places."""
+
+    images: dict[str, ImageItems] = Field(default_factory=dict, description="Groups of images, by name.")
+    projects: dict[str, ProjectItems] = Field(default_factory=dict, description="Groups of projects, by name.")
+
+
+class EntrySection(Section):
+    """Shares all of its images with all of its projects."""
+
+    model_config = ConfigDict(json_schema_extra={"dependentRequired": {"accept_as": ["accept"]}})
+
+    images: ImageItems = Field(description="Image IDs, groups, files or selectors.")
+    projects: ProjectItems = Field(description="Project IDs, groups, files or selectors.")
+    excluded: ProjectItems = Field(
+        default_factory=list, alias="except", description="Projects to leave out of this entry."
+    )
+    accept: FlagOrForce = Field(
+        default=False,
+        description="Accept the image for the projects, so that it shows in their lists; `force`: also where a "
+        "project has rejected it.",
+    )
+    accept_as: Literal["auto", "self", "project"] = Field(
+        default="auto",
+        description="Accept with the run's own token, which needs the role admin, or with one for each project, in "
+        "which the user needs a role; `auto`: as the token allows.",
+    )
+    make_shared: Flag = Field(default=False, description="Make a private image `shared` first.")
+    prune: Flag = Field(default=False, description="Remove members of the images that the plan does not name.")
+    keep: ProjectItems = Field(default_factory=list, description="Members that pruning leaves alone.")
+    on_quota: Literal["fail", "fill"] = Field(
+        default="fail",
+        description="Where an image has no room for all: add none of them, or as many as fit.",
+    )
+    cloud: Visible = Field(default_factory=str, description="Of the plan's clouds the only one that this is for.")
+
+    @model_validator(mode="after")
+    def _accepts_as(self) -> EntrySection:
+        if "accept_as" in self.model_fields_set and not self.accept:
+            raise _at_key("`accept_as` needs `accept: true`; add it, or take this away", "accept_as")
+        return self
+
+
+class PlanFile(Section):
+    """A plan: which projects are to be able to use which images."""
+
+    model_config = ConfigDict(json_schema_extra={"not": {"required": ["cloud", "clouds"]}})
+
+    version: Version
+    name: PlanName = Field(description="Names the plan's runs and its lock.")
+    cloud: Visible = Field(default_factory=str, description="An entry of clouds.yaml.")
+    clouds: list[Visible] = Field(default_factory=list, min_length=1, description="Several entries of clouds.yaml.")
+    region: Visible = Field(default_factory=str, description="The region, where the cloud has several.")
+    check_projects: CheckProjects = Field(
+        default=CheckProjects.AUTO,
+        description="Look project IDs up at the identity service first; `auto`: where it may be asked.",
+    )
+    limits: LimitsSection = LimitsSection()
+    retry: RetrySection = RetrySection()
+    groups: GroupsSection = Field(default_factory=GroupsSection)
+    share: list[EntrySection] = Field(min_length=1, description="What is shared with whom.")
+
+
+def plan_schema() -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of plan files."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **PlanFile.model_json_schema()}

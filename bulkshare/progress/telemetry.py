@@ -1,0 +1,97 @@
+"""How one invocation of a run goes over time: an observer that adds up what was answered, in bounded memory.
+
+Knows nothing of pairs or of how the work is done; runs once per answer, so it does next to nothing there.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from typing import TYPE_CHECKING
+
+from bulkshare.model import Kind, Telemetry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from bulkshare.model import Step, Verdict
+
+
+MOST_INTERVALS = 600  # as many as a chart can show; ten minutes at one second each
+FIRST_INTERVAL_SECONDS = 1.0
+LATENCY_BOUNDS = (*(0.001 * 2**power for power in range(17)), math.inf)  # 1 ms to 65.5 s, each twice the one before
+
+# Local names: looking an enumeration's member up takes longer than all the rest.
+_THROTTLED, _TRANSIENT, _LOST = Kind.THROTTLED, Kind.TRANSIENT, Kind.LOST
+NO_ANSWER = "no answer"  # the request was sent, or partly
+NOT_SENT = "not sent"
+
+
+class Meter:
+    """Makes a `Telemetry` of what it hears. It begins when it is made.
+
+    `began_at` is that moment's time of day, `clock` is monotonic, in seconds, and `allowed` tells how many requests
+    may be in flight now. Once a run outgrows `MOST_INTERVALS`, neighbours are merged, and the interval doubles.
+    """
+
+    def __init__(self, began_at: datetime, clock: Callable[[], float], allowed: Callable[[], int]) -> None:
+        self._began_at = began_at
+        self._clock = clock
+        self._allowed_now = allowed
+        self._began = clock()
+        self._interval = FIRST_INTERVAL_SECONDS
+        self._ends = self._began + self._interval  # the current interval, which is the last of the lists
+        self._requests = [0]
+        self._troubled = [0]
+        self._allowed = [0]
+        self._latency = [0] * len(LATENCY_BOUNDS)
+        self._statuses: dict[int | str, int] = {}
+
+    def answered(self, step: Step, image_id: str, member_id: str | None, verdict: Verdict, seconds: float) -> None:
+        """See `ports.Observer`."""
+        del step, image_id, member_id
+        now = self._clock()
+        if now >= self._ends:
+            self._advance(now)
+        self._requests[-1] += 1
+        kind = verdict.kind
+        if kind is _THROTTLED or kind is _TRANSIENT or kind is _LOST:
+            self._troubled[-1] += 1
+        self._latency[bisect_left(LATENCY_BOUNDS, seconds)] += 1
+        status: int | str = verdict.http_status or (NO_ANSWER if kind is _LOST else NOT_SENT)
+        self._statuses[status] = self._statuses.get(status, 0) + 1
+
+    def telemetry(self) -> Telemetry:
+        """Return how it went so far, up to now."""
+        now = self._clock()
+        if now >= self._ends:
+            self._advance(now)
+        return Telemetry(
+            began_at=self._began_at,
+            interval_seconds=self._interval,
+            requests=tuple(self._requests),
+            troubled=tuple(self._troubled),
+            allowed=(*self._allowed[:-1], self._allowed_now()),
+            latency={bound: count for bound, count in zip(LATENCY_BOUNDS, self._latency, strict=True) if count},
+            statuses={str(status): self._statuses[status] for status in sorted(self._statuses, key=str)},
+        )
+
+    def _advance(self, now: float) -> None:
+        """Close the current interval, and begin the one that `now` is in."""
+        allowed = self._allowed_now()
+        while (last := int((now - self._began) / self._interval)) >= MOST_INTERVALS:
+            self._requests = _pairwise_sums(self._requests)
+            self._troubled = _pairwise_sums(self._troubled)
+            self._allowed = self._allowed[1::2] + self._allowed[len(self._allowed) & ~1 :]
+            self._interval *= 2
+        self._allowed[-1] = allowed
+        idle = last + 1 - len(self._requests)
+        self._requests += [0] * idle
+        self._troubled += [0] * idle
+        self._allowed += [allowed] * idle
+        self._ends = self._began + (last + 1) * self._interval
+
+
+def _pairwise_sums(numbers: list[int]) -> list[int]:
+    return [sum(numbers[i : i + 2]) for i in range(0, len(numbers), 2)]
