@@ -9,9 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
-from bulkshare.engine import Preflight
+from bulkshare.engine import PreflightMode
 from bulkshare.model import Plan
-from bulkshare.operations.execute import GIVE_UP_AFTER_SECONDS, PRUNE_LIMIT, Effort
+from bulkshare.operations.execute import GIVE_UP_AFTER_SECONDS, PRUNE_LIMIT, Overrides
 from bulkshare.operations.execute import run_async as _in_event_loop
 from bulkshare.operations.listener import SilentVoice
 from bulkshare.operations.run import RunRequest, run_plan
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from bulkshare.model import Account, Outcome, Result
-    from bulkshare.operations.execute import Part
+    from bulkshare.operations.execute import CloudResult
     from bulkshare.progress import Tracker
     from bulkshare.report import Summary
 
@@ -47,7 +47,7 @@ class RunReport:
     """What became of a plan. `summary` adds up its clouds; `parts` has each of them."""
 
     summary: Summary
-    parts: tuple[Part, ...]
+    parts: tuple[CloudResult, ...]
 
     @property
     def as_planned(self) -> bool:
@@ -105,9 +105,9 @@ async def run_async(plan: Plan | str | PathLike[str], **options: Unpack[RunOptio
         verify=options.get("verify", False),
         prune=options.get("prune", False),
         prune_limit=options.get("prune_limit", PRUNE_LIMIT),
-        preflight=Preflight.AUTO if options.get("preflight", True) else Preflight.NEVER,
+        preflight=PreflightMode.AUTO if options.get("preflight", True) else PreflightMode.NEVER,
         wait_lock_seconds=options.get("wait_lock_seconds", 0.0),
-        effort=Effort(
+        effort=Overrides(
             concurrency=options.get("concurrency"),
             rate=options.get("rate"),
             max_failures=None if failures is None else str(failures),

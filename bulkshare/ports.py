@@ -103,7 +103,7 @@ class WorkList(Protocol):
         ...
 
     def mark_listed(self, run_id: int, image_id: str, member_ids: Sequence[str]) -> None:
-        """Add `Want.LISTED` to pending pairs."""
+        """Add `Want.ALREADY_MEMBER` to pending pairs."""
         ...
 
     def settle(self, run_id: int, outcomes: Sequence[Outcome]) -> None:

@@ -37,7 +37,7 @@ MOST_TOLD = 20  # members of an image; the log at debug and the ledger have all
 WIDTH_WITHOUT_TERMINAL = 4000  # a pipe or a file has no width of its own: no line of ours is wrapped there
 
 
-class Paper(Console):
+class PlainConsole(Console):
     """A console that takes text as it is: no markup, no emoji, nothing highlighted. A pipe that is closed raises."""
 
     def __init__(self, *, stderr: bool = False) -> None:
@@ -51,7 +51,7 @@ class Paper(Console):
 
 def console(*, stderr: bool = False) -> Console:
     """Return a console for people."""
-    return Paper(stderr=stderr)
+    return PlainConsole(stderr=stderr)
 
 
 def print_whole(what: RenderableType, *, stderr: bool = False) -> None:
@@ -59,7 +59,7 @@ def print_whole(what: RenderableType, *, stderr: bool = False) -> None:
     console(stderr=stderr).print(what, crop=False)
 
 
-class Farewells:
+class RemovalNotice:
     """Prints on a terminal who is to be removed, before it happens; the log has it elsewhere."""
 
     def extra(self, image_id: str, member_ids: Sequence[str]) -> None:
@@ -69,7 +69,7 @@ class Farewells:
         print_whole(f"To be removed from image {image_id}:{told}{more}", stderr=True)
 
 
-class Voice:
+class Listener:
     """How a command speaks: to a person at a terminal, to a log, to a program, or not at all while all is well.
 
     `acting_as` gives one for each cloud; they share the display.
@@ -83,14 +83,14 @@ class Voice:
         quiet: bool,
         verbose: bool,
         as_json: bool,
-        introduced: Introduced | None = None,
+        introduced: ContextLogger | None = None,
     ) -> None:
         self.as_json = as_json
         self._verbose = verbose
         self._quiet = quiet
         self._display = display
         self._log = log
-        self._introduced = introduced or Introduced(log, "")
+        self._introduced = introduced or ContextLogger(log, "")
 
     @classmethod
     def choose(cls, *, quiet: bool, verbose: bool, as_json: bool, log_format: str) -> Self:
@@ -127,7 +127,7 @@ class Voice:
                 f"As user {account.user} of project {account.project}, cloud {where}, at {account.endpoint}"
             )
         log = self._log.bind(plan=plan, cloud=account.cloud, **({"run": run} if run else {}))
-        introduced = Introduced(
+        introduced = ContextLogger(
             log,
             doing,
             user=account.user,
@@ -161,7 +161,7 @@ class Voice:
             yield Observers(tracker, log, *others)
             return
         with self._display.showing(view):
-            yield Observers(tracker, log, Farewells(), *others)
+            yield Observers(tracker, log, RemovalNotice(), *others)
 
     def ended(self, summary: Summary) -> None:
         """Log how the work on one cloud ended."""
@@ -220,7 +220,7 @@ def make_log(level: int, form: str, *, colors: bool) -> FilteringBoundLogger:
     return cast("FilteringBoundLogger", wrapped)
 
 
-class Introduced:
+class ContextLogger:
     """A log that says who acts before the first line that matters: a night without news is a single line.
 
     `who` are the fields of that introduction.

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bulkshare.cli.console import Voice
-from bulkshare.engine import Preflight
+from bulkshare.cli.console import Listener
+from bulkshare.engine import PreflightMode
 from bulkshare.errors import BulkshareError, InterruptedRunError, UsageError
 from bulkshare.operations.defaults import utc_now
-from bulkshare.operations.execute import Effort, run_async
+from bulkshare.operations.execute import Overrides, run_async
 from bulkshare.operations.resume import ResumeRequest, resume_runs
 from bulkshare.operations.run import RunRequest, run_plan
 from bulkshare.operations.saved_plan import is_saved, load_saved, save
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from bulkshare.operations.execute import Part
+    from bulkshare.operations.execute import CloudResult
     from bulkshare.report import Comparison
 
 
@@ -54,9 +54,9 @@ class CloudOptions:
     fleet_credentials: str = "own"
 
     @property
-    def effort(self) -> Effort:
+    def effort(self) -> Overrides:
         """How hard to work, and when to stop."""
-        return Effort(
+        return Overrides(
             concurrency=self.concurrency,
             rate=self.rate,
             max_failures=self.failures,
@@ -71,12 +71,12 @@ class CloudOptions:
             return None
         return FleetRequest(address=self.fleet, pass_credentials=self.fleet_credentials == "pass")
 
-    def voice(self) -> Voice:
+    def voice(self) -> Listener:
         """Return what speaks as the options say."""
-        return Voice.choose(quiet=self.quiet, verbose=self.verbose, as_json=self.as_json, log_format=self.log_format)
+        return Listener.choose(quiet=self.quiet, verbose=self.verbose, as_json=self.as_json, log_format=self.log_format)
 
 
-def conclude(parts: Sequence[Part], voice: Voice) -> int:
+def conclude(parts: Sequence[CloudResult], voice: Listener) -> int:
     """Tell what became of a plan; return 0 where all is as planned, else 1. Raises what ended a part early."""
     for part in parts:
         if part.summary is not None:
@@ -87,7 +87,7 @@ def conclude(parts: Sequence[Part], voice: Voice) -> int:
     return 0 if all(part.as_planned for part in parts) else 1
 
 
-def conclude_changes(parts: Sequence[Part], voice: Voice, *, all_pairs: bool = False) -> bool:
+def conclude_changes(parts: Sequence[CloudResult], voice: Listener, *, all_pairs: bool = False) -> bool:
     """Tell what a run would do; return whether that is anything. Raises what ended a part early."""
     seen = [(part, part.changes) for part in parts if part.changes is not None]
     if voice.as_json and seen:
@@ -100,7 +100,7 @@ def conclude_changes(parts: Sequence[Part], voice: Voice, *, all_pairs: bool = F
     return any(changes.any for _, changes in seen)
 
 
-def conclude_comparisons(found: Mapping[str | None, Comparison], voice: Voice) -> int:
+def conclude_comparisons(found: Mapping[str | None, Comparison], voice: Listener) -> int:
     """Tell how the clouds differ from a plan; return 0 where nothing is missing, else 1."""
     if voice.as_json:
         documents = [(cloud, comparison_document(comparison)) for cloud, comparison in found.items()]
@@ -112,7 +112,7 @@ def conclude_comparisons(found: Mapping[str | None, Comparison], voice: Voice) -
     return 0 if all(comparison.complete for comparison in found.values()) else 1
 
 
-def _document(parts: Sequence[Part]) -> dict[str, Any]:
+def _document(parts: Sequence[CloudResult]) -> dict[str, Any]:
     """Return the object of `--json`: of several clouds the sums, with each of them in `clouds`."""
     documents = [
         {
@@ -132,7 +132,7 @@ def _document(parts: Sequence[Part]) -> dict[str, Any]:
     }
 
 
-def _raise_first(parts: Sequence[Part]) -> None:
+def _raise_first(parts: Sequence[CloudResult]) -> None:
     """Raise what ended a part early; where that befell several, tell of the others first."""
     ended = [(part.cloud, part.error) for part in parts if part.error is not None]
     if not ended:
@@ -187,7 +187,7 @@ def diff_command(options: DiffOptions) -> int:
         dry_run=True,
         prune=options.prune,
         prune_limit=options.prune_limit,
-        preflight=Preflight.ALWAYS,
+        preflight=PreflightMode.ALWAYS,
         effort=options.effort,
     )
     voice = options.voice()
@@ -202,7 +202,7 @@ def diff_command(options: DiffOptions) -> int:
 def run_command(options: RunOptions) -> int:
     """Run a plan, or what `diff --out` saved, and return the exit code: 0 or 1. Raises `BulkshareError`."""
     began, name, exit_code = time.monotonic(), options.plan.stem, 1
-    parts: list[Part] = []
+    parts: list[CloudResult] = []
     if options.metrics_file is not None:
         require_writable(options.metrics_file)
     try:
@@ -217,7 +217,7 @@ def run_command(options: RunOptions) -> int:
             verify=options.verify,
             prune=options.prune,
             prune_limit=options.prune_limit,
-            preflight=Preflight.NEVER if options.no_preflight else Preflight.AUTO,
+            preflight=PreflightMode.NEVER if options.no_preflight else PreflightMode.AUTO,
             wait_lock_seconds=options.wait_lock,
             effort=options.effort,
             expected=None if saved is None else saved.parts,
@@ -243,7 +243,7 @@ def run_command(options: RunOptions) -> int:
     return exit_code
 
 
-def _write_metrics(path: Path, plan: str, exit_code: int, seconds: float, parts: list[Part]) -> None:
+def _write_metrics(path: Path, plan: str, exit_code: int, seconds: float, parts: list[CloudResult]) -> None:
     clouds = [
         LastRun(
             part.cloud or (part.account.cloud if part.account else ""),

@@ -339,7 +339,7 @@ class Identified:
         token = await self._identity.renew(token, request.project)
         reply = await self._inner.send(request._replace(token=token))
         if isinstance(reply, Response) and _is_refused(reply):
-            said = interpret(Step.ASK, "", "", reply, datetime.now(UTC)).reason.replace(token, "***")
+            said = interpret(Step.GET_MEMBER, "", "", reply, datetime.now(UTC)).reason.replace(token, "***")
             where = self._identity.account.endpoint
             refusal = f"the image service at {where} refuses a token that was just issued"
             if request.project is not None:

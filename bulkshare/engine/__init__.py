@@ -7,9 +7,19 @@ answered 409, which tells nothing else. A phase with nothing to do is left out: 
 request per image. Outcomes pass through one writer, which commits them in groups and only then tells the observer.
 """
 
-from bulkshare.engine.client import Caller
-from bulkshare.engine.engine import GRACE_SECONDS, Engine, Preflight, Sender, Senders
-from bulkshare.engine.pool import Sharing
-from bulkshare.engine.writer import Recorder, Rest
+from bulkshare.engine.client import ApiClient
+from bulkshare.engine.engine import GRACE_SECONDS, Engine, PreflightMode, Sender, Senders
+from bulkshare.engine.pool import WorkerPool
+from bulkshare.engine.writer import Recorder, SettleImage
 
-__all__ = ["GRACE_SECONDS", "Caller", "Engine", "Preflight", "Recorder", "Rest", "Sender", "Senders", "Sharing"]
+__all__ = [
+    "GRACE_SECONDS",
+    "ApiClient",
+    "Engine",
+    "PreflightMode",
+    "Recorder",
+    "Sender",
+    "Senders",
+    "SettleImage",
+    "WorkerPool",
+]

@@ -8,21 +8,21 @@ import anyio
 
 from bulkshare.engine.retry import Send, Settle, backoff_seconds, decide, is_repeat, spare
 from bulkshare.image_api.glance import find_request, interpret, request_for
-from bulkshare.model import Kind, Result, Step, Want
+from bulkshare.model import Result, Step, VerdictKind, Want
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
     from bulkshare.engine.retry import Decision
-    from bulkshare.model import Case, Job, Request, RetryPolicy, Verdict
+    from bulkshare.model import Attempt, Job, Request, RetryPolicy, Verdict
     from bulkshare.ports import Observer, Transport
 
 
-PASSING = frozenset({Kind.TRANSIENT, Kind.THROTTLED, Kind.LOST, Kind.UNCLEAR})
+PASSING = frozenset({VerdictKind.TRANSIENT, VerdictKind.THROTTLED, VerdictKind.LOST, VerdictKind.UNCLEAR})
 
 
-class Caller:
+class ApiClient:
     """Sends the request of a step through the transport and interprets the reply."""
 
     def __init__(
@@ -47,7 +47,7 @@ class Caller:
         self.stopping = stopping
         self.retries = 0
 
-    async def advance(self, case: Case, *, since: float) -> Decision:
+    async def advance(self, case: Attempt, *, since: float) -> Decision:
         """Send what the case asks for, once, and decide what follows.
 
         A pair does not fail where the endpoint has answered nobody since `since`, when this pair was last tried: its
@@ -73,7 +73,7 @@ class Caller:
 
     async def open_image(self, image_id: str) -> Verdict:
         """Make an image `shared`."""
-        verdict = await self._insist(Step.OPEN, image_id, request_for(Step.OPEN, image_id))
+        verdict = await self._insist(Step.SET_SHARED, image_id, request_for(Step.SET_SHARED, image_id))
         self._observer.opened(image_id, verdict)
         return verdict
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bulkshare.model import Case
+    from bulkshare.model import Attempt
 
 
 @dataclass(slots=True, eq=False)
@@ -29,7 +29,7 @@ class Lane:
     last_member_id: str | None = None  # the last pair added: where to read on
     closed: str | None = None  # why the image's untried pairs are not to be tried
     full: bool = False  # it is closed to new members only: those who are members go on
-    ready: deque[Case] = field(default_factory=deque)
+    ready: deque[Attempt] = field(default_factory=deque)
     in_flight: int = 0
     deferred: int = 0
     queued: bool = False  # in the dispatch's turn
@@ -44,7 +44,7 @@ class Lane:
         """The ledger may have more pairs for the image that are to be tried."""
         return not self.exhausted and (self.closed is None or self.full)
 
-    def takes(self, case: Case) -> bool:
+    def takes(self, case: Attempt) -> bool:
         """Tell whether a case may be tried, or has been, which then goes on to an answer of its own."""
         return self.closed is None or case.posts > 0 or case.tries > 0 or (self.full and case.joined is not None)
 
@@ -56,8 +56,8 @@ class Dispatch:
         self._per_image = per_image
         self._lanes: dict[str, Lane] = {}
         self._turn: deque[Lane] = deque()
-        self._deferred: list[tuple[float, int, Case]] = []
-        self._parked: deque[tuple[Case, float]] = deque()  # with the seconds that each would wait by itself
+        self._deferred: list[tuple[float, int, Attempt]] = []
+        self._parked: deque[tuple[Attempt, float]] = deque()  # with the seconds that each would wait by itself
         self._in_flight = 0
         self._order = 0  # ties in the heap are served first come, first served
 
@@ -70,7 +70,7 @@ class Dispatch:
         lane = self._lanes[image_id] = Lane(image_id, trusted=trusted)
         return lane
 
-    def add(self, lane: Lane, cases: Sequence[Case], *, exhausted: bool) -> bool:
+    def add(self, lane: Lane, cases: Sequence[Attempt], *, exhausted: bool) -> bool:
         """Append cases to an open lane; `exhausted` says that these are the image's last.
 
         Returns whether the lane is drained by that.
@@ -92,7 +92,7 @@ class Dispatch:
                 return lane
         return None
 
-    def next(self, now: float) -> Case | None:
+    def next(self, now: float) -> Attempt | None:
         """Take the next case that may be sent at `now`, or None."""
         while self._deferred and self._deferred[0][0] <= now:
             case = heapq.heappop(self._deferred)[2]
@@ -115,12 +115,12 @@ class Dispatch:
         """Return when the first deferred case becomes ready, or None."""
         return self._deferred[0][0] if self._deferred else None
 
-    def defer(self, case: Case, until: float) -> None:
+    def defer(self, case: Attempt, until: float) -> None:
         """Put a case that was in flight back, to be sent at `until` or later."""
         self._put_back(case)
         self._push(case, until)
 
-    def park(self, case: Case, delay_seconds: float) -> None:
+    def park(self, case: Attempt, delay_seconds: float) -> None:
         """Put a case that was in flight back, to be sent once `unpark` or `unpark_stalled` says so."""
         self._put_back(case)
         self._parked.append((case, delay_seconds))
@@ -140,14 +140,14 @@ class Dispatch:
         """How many cases are parked."""
         return len(self._parked)
 
-    def _put_back(self, case: Case) -> None:
+    def _put_back(self, case: Attempt) -> None:
         lane = self._lanes[case.job.image_id]
         lane.in_flight -= 1
         self._in_flight -= 1
         lane.deferred += 1
         self._queue(lane)
 
-    def _push(self, case: Case, until: float) -> None:
+    def _push(self, case: Attempt, until: float) -> None:
         heapq.heappush(self._deferred, (until, self._order, case))
         self._order += 1
 

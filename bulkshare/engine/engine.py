@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Protocol
 
 import anyio
 
-from bulkshare.engine.client import Caller
-from bulkshare.engine.phases import Inspecting, Opening, Survey, describe
-from bulkshare.engine.pool import Sharing
+from bulkshare.engine.client import ApiClient
+from bulkshare.engine.phases import MemberLister, Preflight, SetShared, describe
+from bulkshare.engine.pool import WorkerPool
 from bulkshare.engine.writer import Recorder
 from bulkshare.errors import BulkshareError, LedgerError
 
@@ -47,16 +47,16 @@ class Sender(Protocol):
 
 
 class Senders(Protocol):
-    """Makes a `Sender` that tells `bad_luck` of every pair that is rejected or failed; `gone` is as for `Sharing`."""
+    """Makes a `Sender` that calls `on_failure` for every rejected or failed pair; `gone` is as for `WorkerPool`."""
 
     def __call__(
         self,
-        caller: Caller,
+        caller: ApiClient,
         recorder: Recorder,
         limits: Limits,
         clock: Callable[[], float],
         wall: Callable[[], datetime],
-        bad_luck: Callable[[], None],
+        on_failure: Callable[[], None],
         *,
         gone: bool,
     ) -> Sender:
@@ -64,7 +64,7 @@ class Senders(Protocol):
         ...
 
 
-class Preflight(Enum):
+class PreflightMode(Enum):
     """Which images are listed first: those with that many pairs to do or more; never none."""
 
     AUTO = 2  # one GET in place of two POSTs pays at once; in place of one it does not
@@ -115,7 +115,7 @@ class Engine:
         self._because = ""
         self._nothing_left = False
         self._work_scope = anyio.CancelScope()
-        self._caller = Caller(
+        self._caller = ApiClient(
             transport=transport,
             observer=observer,
             policy=policy,
@@ -127,8 +127,8 @@ class Engine:
         )
         self._recorder = Recorder(run_id, ledger, observer, wall, ledger_turn or anyio.CapacityLimiter(1))
         self._limits = limits
-        self._survey = Survey(self._caller, self._recorder, limits, wall, orders or {})
-        self._inspecting = Inspecting(
+        self._survey = MemberLister(self._caller, self._recorder, limits, wall, orders or {})
+        self._inspecting = Preflight(
             self._caller,
             self._recorder,
             limits,
@@ -138,10 +138,10 @@ class Engine:
             account=account,
             prune_limit=prune_limit,
         )
-        self._opening = Opening(self._caller, self._recorder, limits)
+        self._opening = SetShared(self._caller, self._recorder, limits)
         # One after the other: what is removed makes room for what is added.
         self._removing, self._sharing = (
-            (senders or Sharing)(self._caller, self._recorder, limits, clock, wall, self._count_failure, gone=gone)
+            (senders or WorkerPool)(self._caller, self._recorder, limits, clock, wall, self._count_failure, gone=gone)
             for gone in (True, False)
         )
         self._all_enqueued = False
@@ -171,7 +171,7 @@ class Engine:
     async def run(
         self,
         *,
-        preflight: Preflight = Preflight.AUTO,
+        preflight: PreflightMode = PreflightMode.AUTO,
         share: bool = True,
         inspect: bool = True,
         deadline_seconds: float = math.inf,
@@ -219,12 +219,12 @@ class Engine:
         await anyio.sleep(seconds)
         self.stop("the deadline has passed")
 
-    async def _work(self, preflight: Preflight, *, share: bool, inspect: bool) -> None:
+    async def _work(self, preflight: PreflightMode, *, share: bool, inspect: bool) -> None:
         sights = await self._survey.take(at_least=preflight.value)
         await self._recorder.flush()
         to_open: list[str] = []
         if inspect and not self._stopping.is_set():
-            to_open = await self._inspecting.decide(sights, everything=preflight is not Preflight.NEVER)
+            to_open = await self._inspecting.decide(sights, everything=preflight is not PreflightMode.NEVER)
             await self._recorder.flush()
         if self._stopping.is_set():
             return

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 
-from bulkshare.engine.preflight import Beyond, Facts, Fit, Open, SkipPair, SkipRest, findings
+from bulkshare.engine.preflight import Facts, Open, OverPruneLimit, QuotaRoom, SkipPair, SkipRest, findings
 from bulkshare.engine.retry import is_left_rejected, is_to_accept
-from bulkshare.engine.writer import Rest, absent, present, skipped
+from bulkshare.engine.writer import SettleImage, absent, present, skipped
 from bulkshare.image_api.glance import details_path
-from bulkshare.model import Backlog, Block, Image, Job, Kind, Orders, Result, Want
+from bulkshare.model import Backlog, Block, Image, Job, Orders, Result, VerdictKind, Want
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from bulkshare.engine.client import Caller
+    from bulkshare.engine.client import ApiClient
     from bulkshare.engine.writer import Recorder
     from bulkshare.model import Account, Limits, Member, Verdict
 
@@ -67,7 +67,7 @@ async def for_each(
 
 
 @dataclass(slots=True)
-class Sights:
+class ListResults:
     """What a survey saw, by image: how many members, how many of those that are only to be accepted, and who refused.
 
     An image that is not in `members` was not listed.
@@ -78,12 +78,12 @@ class Sights:
     refused: set[str] = field(default_factory=set)
 
 
-class Survey:
+class MemberLister:
     """Lists the members of images, as many at once as the limits allow, and settles the pairs that are as planned."""
 
     def __init__(
         self,
-        caller: Caller,
+        caller: ApiClient,
         recorder: Recorder,
         limits: Limits,
         wall: Callable[[], datetime],
@@ -94,9 +94,9 @@ class Survey:
         self._limits = limits
         self._wall = wall
         self._orders = orders
-        self._sights = Sights()
+        self._sights = ListResults()
 
-    async def take(self, *, at_least: float) -> Sights:
+    async def take(self, *, at_least: float) -> ListResults:
         """List images with `at_least` pairs to do, and those that are to be pruned; return what was seen.
 
         An image that can't be listed is left as it is: whether it takes members its first POST will tell.
@@ -122,18 +122,18 @@ class Survey:
     async def _list(self, backlog: Backlog) -> None:
         image_id = backlog.image_id
         verdict = await self._caller.list_members(image_id)
-        if verdict.kind is not Kind.LISTED:
-            if verdict.kind is Kind.REJECTED:
+        if verdict.kind is not VerdictKind.LISTED:
+            if verdict.kind is VerdictKind.REJECTED:
                 self._sights.refused.add(image_id)
             return
         there = {member.member_id: member for member in verdict.members}
         leaving = set()
-        if there or Want.GONE in backlog.want:
+        if there or Want.REMOVE in backlog.want:
             leaving = await self._compare(image_id, there, verdict)
         orders = self._orders.get(image_id)
         if orders is not None and orders.prune:
             extra = [member_id for member_id in there if member_id not in orders.kept and member_id not in leaving]
-            if extra and await self._recorder.enqueue([Block(image_id, extra, Want.GONE)]):
+            if extra and await self._recorder.enqueue([Block(image_id, extra, Want.REMOVE)]):
                 self._recorder.observer.extra(image_id, extra)
         self._sights.members[image_id] = len(verdict.members)  # where a member is there twice, the quota counts both
 
@@ -146,7 +146,7 @@ class Survey:
             to_mark = []
             for job in page:
                 member, want = there.get(job.member_id), job.want
-                if want and Want.GONE in want:
+                if want and Want.REMOVE in want:
                     if member is None:
                         self._recorder.put(absent(job, verdict, now))
                     else:
@@ -155,7 +155,7 @@ class Survey:
                     continue
                 elif want and is_to_accept(want, member):
                     to_accept += 1
-                    if Want.LISTED not in want:
+                    if Want.ALREADY_MEMBER not in want:
                         to_mark.append(job.member_id)
                 else:
                     self._recorder.put(present(member, verdict, now, want, left=is_left_rejected(want, member)))
@@ -170,7 +170,7 @@ BATCH = 50  # images asked for at once: their IDs make a URL of 2 kB, which ever
 NO_ORDERS = Orders()
 
 
-class Inspecting:
+class Preflight:
     """Asks what images are, many with one GET, and settles the pairs that can't be brought about.
 
     `images` are known already, because the plan chose them for what they are.
@@ -178,7 +178,7 @@ class Inspecting:
 
     def __init__(
         self,
-        caller: Caller,
+        caller: ApiClient,
         recorder: Recorder,
         limits: Limits,
         wall: Callable[[], datetime],
@@ -200,7 +200,7 @@ class Inspecting:
         self._to_open: list[str] = []
         self._beyond: dict[str, str] = {}  # why nobody is removed from an image, nor then from any other
 
-    async def decide(self, sights: Sights, *, everything: bool) -> list[str]:
+    async def decide(self, sights: ListResults, *, everything: bool) -> list[str]:
         """Settle what can't be, and return the images that are to be opened.
 
         Without `everything` only those are looked at that are to be opened, or lose members.
@@ -210,7 +210,7 @@ class Inspecting:
         todo = [
             image_id
             for image_id in dict.fromkeys([*leaving, *others])
-            if everything or image_id in leaving or Want.OPENED in others[image_id].want
+            if everything or image_id in leaving or Want.SET_SHARED in others[image_id].want
         ]
         known = [self._images[image_id] for image_id in todo if image_id in self._images]
         unknown = [image_id for image_id in todo if image_id not in self._images]
@@ -242,9 +242,9 @@ class Inspecting:
         why = f"nobody is removed while that is so of image {one}: {self._beyond[one]}"
         for image_id in leaving:
             if image_id not in self._beyond:
-                self._recorder.put(Rest(image_id, why, gone=True))
+                self._recorder.put(SettleImage(image_id, why, gone=True))
         for image_id, reason in self._beyond.items():
-            self._recorder.put(Rest(image_id, reason, gone=True))
+            self._recorder.put(SettleImage(image_id, reason, gone=True))
 
     async def _details(self, image_ids: Sequence[str]) -> dict[str, Image]:
         """Return what the cloud tells of images; hidden ones are only found where they are asked for."""
@@ -255,12 +255,12 @@ class Inspecting:
             while path is not None:
                 verdict = await self._caller.find_images(path)
                 found.update((image.id, image) for image in verdict.images)
-                more = verdict.kind is Kind.FOUND and verdict.images and len(found) < len(image_ids)
+                more = verdict.kind is VerdictKind.FOUND and verdict.images and len(found) < len(image_ids)
                 path = verdict.next_path if more else None
         return found
 
     async def _settle(
-        self, image_id: str, image: Image | None, sights: Sights, others: Backlog | None, to_remove: int
+        self, image_id: str, image: Image | None, sights: ListResults, others: Backlog | None, to_remove: int
     ) -> None:
         if image is not None:
             self._recorder.observer.inspected(image)
@@ -280,34 +280,34 @@ class Inspecting:
         for finding in self._findings(facts, self._orders.get(image_id, NO_ORDERS)):
             match finding:
                 case SkipRest(reason, gone):
-                    self._recorder.put(Rest(image_id, reason, gone=gone))
-                case Beyond(reason):
+                    self._recorder.put(SettleImage(image_id, reason, gone=gone))
+                case OverPruneLimit(reason):
                     self._beyond[image_id] = reason
                 case SkipPair(member_id, reason):
                     self._recorder.put(skipped(Job(image_id, member_id), reason, self._wall()))
-                case Fit(0, reason) if not to_accept:
-                    self._recorder.put(Rest(image_id, reason, gone=False))
-                case Fit():
+                case QuotaRoom(0, reason) if not to_accept:
+                    self._recorder.put(SettleImage(image_id, reason, gone=False))
+                case QuotaRoom():
                     await self._fit(image_id, finding, owner)
                 case Open():
                     self._to_open.append(image_id)
 
-    async def _fit(self, image_id: str, fit: Fit, owner: str | None) -> None:
+    async def _fit(self, image_id: str, fit: QuotaRoom, owner: str | None) -> None:
         """Leave the first pairs that are to be added pending, and those that need no room."""
         room = fit.room
         async for page in self._recorder.pending_pages(image_id, gone=False):
             for job in page:
-                if job.member_id == owner or Want.LISTED in job.want:
+                if job.member_id == owner or Want.ALREADY_MEMBER in job.want:
                     continue
                 room -= 1
                 if room < 0:
                     self._recorder.put(skipped(job, fit.reason, self._wall()))
 
 
-class Opening:
+class SetShared:
     """One PATCH per image. The pairs of an image that stays as it is are settled with the reason."""
 
-    def __init__(self, caller: Caller, recorder: Recorder, limits: Limits) -> None:
+    def __init__(self, caller: ApiClient, recorder: Recorder, limits: Limits) -> None:
         self._caller = caller
         self._recorder = recorder
         self._limits = limits
@@ -321,14 +321,14 @@ class Opening:
 
     async def _open(self, image_id: str) -> None:
         verdict = await self._caller.open_image(image_id)
-        if verdict.kind is Kind.REJECTED:
-            self._recorder.put(Rest(image_id, f"the image can't be made shared: {verdict.reason}"))
-        elif verdict.kind is not Kind.OPENED and not self._caller.stopping.is_set():
+        if verdict.kind is VerdictKind.REJECTED:
+            self._recorder.put(SettleImage(image_id, f"the image can't be made shared: {verdict.reason}"))
+        elif verdict.kind is not VerdictKind.SET_SHARED and not self._caller.stopping.is_set():
             reason = f"not known whether the image was made shared: {verdict.reason}"
-            self._recorder.put(Rest(image_id, reason, Result.FAILED))
+            self._recorder.put(SettleImage(image_id, reason, Result.FAILED))
 
 
-async def describe(caller: Caller, recorder: Recorder, limits: Limits) -> None:
+async def describe(caller: ApiClient, recorder: Recorder, limits: Limits) -> None:
     """Fill in status, times and schema of pairs that are settled without them."""
     images = 0
     async for page in recorder.undescribed():

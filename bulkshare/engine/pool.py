@@ -10,18 +10,18 @@ import anyio
 
 from bulkshare.engine.dispatch import Dispatch
 from bulkshare.engine.retry import RetryBudget, Send, first_case, is_repeat
-from bulkshare.engine.writer import PAGE, Rest, settled
-from bulkshare.model import Kind, Result, Scope, Step
+from bulkshare.engine.writer import PAGE, SettleImage, settled
+from bulkshare.model import Result, Scope, Step, VerdictKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container
     from datetime import datetime
 
-    from bulkshare.engine.client import Caller
+    from bulkshare.engine.client import ApiClient
     from bulkshare.engine.dispatch import Lane
     from bulkshare.engine.retry import Settle
     from bulkshare.engine.writer import Recorder
-    from bulkshare.model import Case, Job, Limits
+    from bulkshare.model import Attempt, Job, Limits
 
 
 LOW_WATER = PAGE // 4  # pairs ready for an image below which its next page is read
@@ -34,22 +34,22 @@ class Tried(NamedTuple):
     last: float  # on the engine's clock
 
 
-class Sharing:
+class WorkerPool:
     """A feeder that keeps the window on the ledger filled, and workers that empty it.
 
-    With `gone` it sends the pairs that are to be removed, else all others. `bad_luck` is called for every pair that is
-    rejected or failed. Where `leave` is given, the rest of an image that takes no more is somebody else's to settle:
+    With `gone` it sends the pairs that are to be removed, else all others. `on_failure` is called for every rejected or
+    failed pair. Where `leave` is given, the rest of an image that takes no more is somebody else's to settle:
     that is told the image, why, and whether the image is only full, so that its members' pairs were sent all the same.
     """
 
     def __init__(
         self,
-        caller: Caller,
+        caller: ApiClient,
         recorder: Recorder,
         limits: Limits,
         clock: Callable[[], float],
         wall: Callable[[], datetime],
-        bad_luck: Callable[[], None],
+        on_failure: Callable[[], None],
         *,
         gone: bool,
         leave: Callable[[str, str, bool], None] | None = None,
@@ -69,7 +69,7 @@ class Sharing:
         self._hungry = anyio.Event()
         self._tried: dict[Job, Tried] = {}  # pairs that wait to be sent again
         self._budget = RetryBudget()
-        self._bad_luck = bad_luck
+        self._on_failure = on_failure
 
     async def settle_pending(self, trusted: Container[str]) -> None:
         """Work through the ledger's pending pairs; images in `trusted` need not show first that they take members."""
@@ -118,7 +118,7 @@ class Sharing:
         while (case := await self._next()) is not None:
             tried = self._tried.pop(case.job, None) or Tried(self._wall(), self._clock())
             decision = await self._caller.advance(case, since=tried.last)
-            if case.step is not Step.ASK and not is_repeat(case):
+            if case.step is not Step.GET_MEMBER and not is_repeat(case):
                 self._budget.deposit()
             if isinstance(decision, Send):
                 self._tried[case.job] = Tried(tried.began, self._clock())
@@ -132,7 +132,7 @@ class Sharing:
         """Let a pair be sent again later: at its time, or, with the budget for retries used up, as answers come in."""
         if send.case.joined is not None:
             self._trust(self._dispatch.lane(send.case.job.image_id))
-        if send.case.step is Step.ASK or not is_repeat(send.case) or self._budget.withdraw():
+        if send.case.step is Step.GET_MEMBER or not is_repeat(send.case) or self._budget.withdraw():
             self._dispatch.defer(send.case, self._clock() + send.delay_seconds)
         else:
             self._dispatch.park(send.case, send.delay_seconds)
@@ -141,7 +141,7 @@ class Sharing:
     def _finish(self, settle: Settle) -> None:
         """Account for a settled pair in its lane, and for what it says about the image and the endpoint."""
         if settle.result in {Result.REJECTED, Result.FAILED}:
-            self._bad_luck()
+            self._on_failure()
         if settle.result is not Result.FAILED:
             if settle.case.posts > 1 or settle.case.tries > 1:
                 self._budget.give_back()
@@ -150,7 +150,7 @@ class Sharing:
                 self._wake(1)
         lane = self._dispatch.lane(settle.case.job.image_id)
         if settle.scope is Scope.IMAGE:
-            self._dispatch.close(lane, settle.reason, full=settle.verdict.kind is Kind.OVER_QUOTA)
+            self._dispatch.close(lane, settle.reason, full=settle.verdict.kind is VerdictKind.OVER_QUOTA)
         elif settle.result is not Result.FAILED:
             self._trust(lane)
         if self._dispatch.done(lane):
@@ -163,7 +163,7 @@ class Sharing:
         if lane.closed is not None and self._leave is not None:
             self._leave(lane.image_id, lane.closed, lane.full)
         elif lane.closed is not None:
-            self._recorder.put(Rest(lane.image_id, lane.closed, gone=self._gone))
+            self._recorder.put(SettleImage(lane.image_id, lane.closed, gone=self._gone))
 
     def _trust(self, lane: Lane) -> None:
         """Let an image that has shown that it takes members have more than one request in flight."""
@@ -171,7 +171,7 @@ class Sharing:
             self._dispatch.trust(lane)
             self._wake(self._limits.per_image)
 
-    async def _next(self) -> Case | None:
+    async def _next(self) -> Attempt | None:
         """Wait for a case that may be sent; None when there will be none."""
         while not self._caller.stopping.is_set():
             now = self._clock()

@@ -44,7 +44,7 @@ class SkipRest(NamedTuple):
     gone: bool | None = None
 
 
-class Beyond(NamedTuple):
+class OverPruneLimit(NamedTuple):
     """More of the image's members would be removed than the limit allows: nobody is to be removed from any image."""
 
     reason: str
@@ -57,7 +57,7 @@ class SkipPair(NamedTuple):
     reason: str
 
 
-class Fit(NamedTuple):
+class QuotaRoom(NamedTuple):
     """Of the members that are to be added only the first so many fit; the others are not to be tried."""
 
     room: int
@@ -68,7 +68,7 @@ class Open(NamedTuple):
     """The image is private, and is to be made `shared` first."""
 
 
-Finding = SkipRest | Beyond | SkipPair | Fit | Open
+Finding = SkipRest | OverPruneLimit | SkipPair | QuotaRoom | Open
 
 
 def findings(
@@ -83,7 +83,7 @@ def findings(
     if closed:
         return [SkipRest(closed)]
     image = facts.image
-    if image is not None and image.visibility == "private" and Want.OPENED in facts.want:
+    if image is not None and image.visibility == "private" and Want.SET_SHARED in facts.want:
         found.append(Open())
     too_many = _too_many_removals(facts, orders, prune_limit)
     found += too_many
@@ -110,7 +110,7 @@ def _closed(facts: Facts, account: Account | None) -> str:
     if account is not None and not account.admin and image.owner not in {None, account.project_id}:
         return f"the image is not ours but project {image.owner}'s"
     # Older services share private images as they are: it takes a refusal to know that this one does not.
-    if image.visibility == "private" and facts.refused and Want.OPENED not in facts.want:
+    if image.visibility == "private" and facts.refused and Want.SET_SHARED not in facts.want:
         return "the image is private; `openstack image set --shared` opens it, or `make_shared: true` in the plan"
     return ""
 
@@ -124,10 +124,10 @@ def _too_many_removals(facts: Facts, orders: Orders, prune_limit: float) -> list
         return []
     share = f"{prune_limit * 100:g} %"
     many = f"{facts.to_remove:,} of {facts.members:,} members would be removed"
-    return [Beyond(f"{many}, more than the prune limit of {share}")]
+    return [OverPruneLimit(f"{many}, more than the prune limit of {share}")]
 
 
-def _over_quota(facts: Facts, to_add: int, removals: int, quota: int) -> Fit | None:
+def _over_quota(facts: Facts, to_add: int, removals: int, quota: int) -> QuotaRoom | None:
     """Return how many fit where not all do. More members than the quota show that it is another one."""
     if not quota or facts.members is None or facts.members > quota:
         return None
@@ -135,4 +135,4 @@ def _over_quota(facts: Facts, to_add: int, removals: int, quota: int) -> Fit | N
     if has + to_add <= quota:
         return None
     after = f" when {removals:,} are removed" if removals else ""
-    return Fit(quota - has, f"needs {has + to_add:,}, has {has:,} of {quota:,} members{after}")
+    return QuotaRoom(quota - has, f"needs {has + to_add:,}, has {has:,} of {quota:,} members{after}")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from bulkshare.model import Case, Kind, Result, Scope, Step, Want
+from bulkshare.model import Attempt, Result, Scope, Step, VerdictKind, Want
 
 if TYPE_CHECKING:
     from bulkshare.model import Job, Member, RetryPolicy, Verdict
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 class Send(NamedTuple):
     """Send `case`'s request when `delay_seconds` have passed."""
 
-    case: Case
+    case: Attempt
     delay_seconds: float
 
 
 class Settle(NamedTuple):
     """The pair is done. With scope IMAGE the image's other pairs are not to be tried either."""
 
-    case: Case
+    case: Attempt
     result: Result
     verdict: Verdict
     reason: str = ""
@@ -35,7 +35,9 @@ Decision = Send | Settle
 # For how many bases (2 s by default) a server may be at work on a request whose answer was lost, before the member is
 # asked for and, where need be, the request sent again. Without a floor full jitter asks at once, and two rows are left.
 AT_WORK_BASES = 4.0
-PASSING = frozenset({Kind.TRANSIENT, Kind.LOST, Kind.UNCLEAR})  # no answer to go by, but the next one may be
+PASSING = frozenset(
+    {VerdictKind.TRANSIENT, VerdictKind.LOST, VerdictKind.UNCLEAR}
+)  # no answer to go by, but the next one may be
 
 
 def backoff_seconds(policy: RetryPolicy, failures: int, verdict: Verdict, jitter: float) -> float:
@@ -84,32 +86,32 @@ class RetryBudget:
         return True
 
 
-def after_add(policy: RetryPolicy, case: Case, verdict: Verdict, jitter: float) -> Decision:
+def after_add(policy: RetryPolicy, case: Attempt, verdict: Verdict, jitter: float) -> Decision:
     """Say what follows from the answer to a POST, which `case` has counted."""
     match verdict.kind:
-        case Kind.SHARED:
+        case VerdictKind.SHARED:
             return joined(case, Result.SHARED, verdict)
-        case Kind.PRESENT:
+        case VerdictKind.PRESENT:
             why = f"an earlier attempt ({case.lost.reason}) may have added it" if case.lost else ""
             return joined(case, Result.ALREADY, verdict, why)
-        case Kind.OVER_QUOTA:
-            return Send(case._replace(step=Step.ASK, over_quota=verdict), 0.0)
-        case Kind.UNCLEAR:
-            return Send(case._replace(step=Step.ASK, lost=verdict), 0.0)
-        case Kind.LOST:
+        case VerdictKind.OVER_QUOTA:
+            return Send(case._replace(step=Step.GET_MEMBER, over_quota=verdict), 0.0)
+        case VerdictKind.UNCLEAR:
+            return Send(case._replace(step=Step.GET_MEMBER, lost=verdict), 0.0)
+        case VerdictKind.LOST:
             # The first request may still be at work: wait, then ask. A blind second POST can leave two rows.
             delay_seconds = lost_seconds(policy, case.posts, verdict, jitter)
-            return Send(case._replace(step=Step.ASK, lost=verdict), delay_seconds)
-        case Kind.TRANSIENT:
+            return Send(case._replace(step=Step.GET_MEMBER, lost=verdict), delay_seconds)
+        case VerdictKind.TRANSIENT:
             known = case._replace(lost=verdict) if verdict.maybe_done else case
             return _add_again(policy, known, verdict, backoff_seconds(policy, case.posts, verdict, jitter))
         case _:
             return Settle(case, Result.REJECTED, verdict, verdict.reason, verdict.scope)
 
 
-def after_ask(policy: RetryPolicy, case: Case, verdict: Verdict, jitter: float) -> Decision:
+def after_ask(policy: RetryPolicy, case: Attempt, verdict: Verdict, jitter: float) -> Decision:
     """Say what follows from the answer to a question, which `case` has counted."""
-    if verdict.kind is Kind.PRESENT:
+    if verdict.kind is VerdictKind.PRESENT:
         if case.joined is not None:
             return joined(case, case.joined, verdict, case.why)
         if case.lost is None:
@@ -121,24 +123,24 @@ def after_ask(policy: RetryPolicy, case: Case, verdict: Verdict, jitter: float) 
     if case.over_quota is not None:
         quota = case.over_quota
         return Settle(case, Result.REJECTED, quota, quota.reason, Scope.IMAGE)
-    if verdict.kind is Kind.ABSENT:
+    if verdict.kind is VerdictKind.ABSENT:
         # What was lost stays on record: it may be added yet, and then the next POST is answered 409.
         return _add_again(policy, case._replace(joined=None, why=""), case.lost or verdict, 0.0)
     if case.joined is not None:
-        result = Result.REJECTED if verdict.kind is Kind.REJECTED else Result.FAILED
+        result = Result.REJECTED if verdict.kind is VerdictKind.REJECTED else Result.FAILED
         return Settle(case, result, verdict, f"{NOT_ACCEPTED}: asking for its status: {verdict.reason}")
-    if verdict.kind is Kind.REJECTED:
+    if verdict.kind is VerdictKind.REJECTED:
         return _add_again(policy, case._replace(asks=policy.attempts), verdict, 0.0)
     why = f"not known whether it was added: {case.lost.reason if case.lost else ''}; asking: {verdict.reason}"
     return Settle(case, Result.FAILED, verdict, why)
 
 
-def _add_again(policy: RetryPolicy, case: Case, verdict: Verdict, delay_seconds: float) -> Decision:
+def _add_again(policy: RetryPolicy, case: Attempt, verdict: Verdict, delay_seconds: float) -> Decision:
     """POST once more, or, with the attempts used up, ask a last time where an attempt may have added the member."""
     if case.posts - case.spared < policy.attempts:
         return Send(case._replace(step=Step.ADD), delay_seconds)
     if case.lost is not None and case.asks == 0:
-        return Send(case._replace(step=Step.ASK), delay_seconds)
+        return Send(case._replace(step=Step.GET_MEMBER), delay_seconds)
     return Settle(case, Result.FAILED, verdict, f"gave up after {case.posts} attempts: {verdict.reason}")
 
 
@@ -158,7 +160,7 @@ def is_left_rejected(want: Want, member: Member) -> bool:
     return member.status == "rejected" and Want.ACCEPTED in want and Want.FORCED not in want
 
 
-def joined(case: Case, result: Result, verdict: Verdict, why: str = "") -> Decision:
+def joined(case: Attempt, result: Result, verdict: Verdict, why: str = "") -> Decision:
     """Settle a pair that is a member, as `verdict` says, or go on to acceptance."""
     want = case.job.want
     if not want or Want.ACCEPTED not in want:
@@ -166,7 +168,7 @@ def joined(case: Case, result: Result, verdict: Verdict, why: str = "") -> Decis
     member = verdict.members[0] if verdict.members else None
     going_on = case._replace(step=Step.ACCEPT, tries=0, spared=0, asks=0, joined=result, why=why, member=member)
     if member is None:  # a 409 does not tell whether the project has rejected it
-        return Send(going_on if Want.FORCED in want else going_on._replace(step=Step.ASK), 0.0)
+        return Send(going_on if Want.FORCED in want else going_on._replace(step=Step.GET_MEMBER), 0.0)
     if is_to_accept(want, member):
         return Send(going_on, 0.0)
     if is_left_rejected(want, member):
@@ -174,11 +176,11 @@ def joined(case: Case, result: Result, verdict: Verdict, why: str = "") -> Decis
     return Settle(case, result, verdict, why)
 
 
-def after_accept(policy: RetryPolicy, case: Case, verdict: Verdict, jitter: float) -> Decision:
+def after_accept(policy: RetryPolicy, case: Attempt, verdict: Verdict, jitter: float) -> Decision:
     """Say what follows from the answer to a PUT, which `case` has counted. To send it twice does no harm."""
-    if verdict.kind is Kind.ACCEPTED:
+    if verdict.kind is VerdictKind.ACCEPTED:
         return Settle(case, case.joined or Result.ALREADY, verdict, case.why)
-    if verdict.kind is Kind.ABSENT and not case.posts:  # it was listed, and has left since
+    if verdict.kind is VerdictKind.ABSENT and not case.posts:  # it was listed, and has left since
         return Send(case._replace(step=Step.ADD, tries=0, joined=None), 0.0)
     if verdict.kind not in PASSING:
         return Settle(case, Result.REJECTED, verdict, f"{NOT_ACCEPTED}: {verdict.reason}")
@@ -188,18 +190,20 @@ def after_accept(policy: RetryPolicy, case: Case, verdict: Verdict, jitter: floa
     return Settle(case, Result.FAILED, verdict, why)
 
 
-def after_remove(policy: RetryPolicy, case: Case, verdict: Verdict, jitter: float) -> Decision:
+def after_remove(policy: RetryPolicy, case: Attempt, verdict: Verdict, jitter: float) -> Decision:
     """Say what follows from the answer to a DELETE, which `case` has counted."""
     match verdict.kind:
-        case Kind.REMOVED:
+        case VerdictKind.REMOVED:
             return Settle(case, Result.REMOVED, verdict)
-        case Kind.ABSENT:
-            return Send(case._replace(step=Step.ASK), 0.0)
-        case Kind.UNCLEAR:
-            return Send(case._replace(step=Step.ASK, lost=verdict), 0.0)
-        case Kind.LOST:
-            return Send(case._replace(step=Step.ASK, lost=verdict), lost_seconds(policy, case.tries, verdict, jitter))
-        case Kind.TRANSIENT:
+        case VerdictKind.ABSENT:
+            return Send(case._replace(step=Step.GET_MEMBER), 0.0)
+        case VerdictKind.UNCLEAR:
+            return Send(case._replace(step=Step.GET_MEMBER, lost=verdict), 0.0)
+        case VerdictKind.LOST:
+            return Send(
+                case._replace(step=Step.GET_MEMBER, lost=verdict), lost_seconds(policy, case.tries, verdict, jitter)
+            )
+        case VerdictKind.TRANSIENT:
             known = case._replace(lost=verdict) if verdict.maybe_done else case
             delay_seconds = backoff_seconds(policy, case.tries, verdict, jitter)
             return _remove_again(policy, known, verdict, verdict.reason, delay_seconds)
@@ -207,9 +211,9 @@ def after_remove(policy: RetryPolicy, case: Case, verdict: Verdict, jitter: floa
             return Settle(case, Result.REJECTED, verdict, verdict.reason, verdict.scope)
 
 
-def after_ask_in_vain(policy: RetryPolicy, case: Case, verdict: Verdict, jitter: float) -> Decision:
+def after_ask_in_vain(policy: RetryPolicy, case: Attempt, verdict: Verdict, jitter: float) -> Decision:
     """Say what follows from the answer to a question, which `case` has counted and which hopes for a no."""
-    if verdict.kind is Kind.ABSENT:
+    if verdict.kind is VerdictKind.ABSENT:
         if verdict.scope is Scope.IMAGE:  # it is the image that is not there, at least for us
             return Settle(case, Result.REJECTED, verdict, verdict.reason, Scope.IMAGE)
         if case.lost is None:
@@ -218,53 +222,53 @@ def after_ask_in_vain(policy: RetryPolicy, case: Case, verdict: Verdict, jitter:
         return Settle(case, Result.REMOVED, verdict, why)
     if verdict.kind in PASSING and case.asks < policy.attempts:
         return Send(case, backoff_seconds(policy, case.asks, verdict, jitter))
-    if verdict.kind is Kind.PRESENT:
+    if verdict.kind is VerdictKind.PRESENT:
         why = case.lost.reason if case.lost else "the member is still there"
         return _remove_again(policy, case, verdict, why, backoff_seconds(policy, case.tries, verdict, jitter))
-    if verdict.kind is Kind.REJECTED:
+    if verdict.kind is VerdictKind.REJECTED:
         return _remove_again(policy, case._replace(asks=policy.attempts), verdict, verdict.reason, 0.0)
     why = f"not known whether it was removed: {case.lost.reason if case.lost else ''}; asking: {verdict.reason}"
     return Settle(case, Result.FAILED, verdict, why)
 
 
-def _remove_again(policy: RetryPolicy, case: Case, verdict: Verdict, reason: str, delay_seconds: float) -> Decision:
+def _remove_again(policy: RetryPolicy, case: Attempt, verdict: Verdict, reason: str, delay_seconds: float) -> Decision:
     """DELETE once more, or, with the attempts used up, ask a last time where an attempt may have removed the member."""
     if case.tries - case.spared < policy.attempts:
         return Send(case._replace(step=Step.REMOVE), delay_seconds)
     if case.lost is not None and case.asks == 0:
-        return Send(case._replace(step=Step.ASK), delay_seconds)
+        return Send(case._replace(step=Step.GET_MEMBER), delay_seconds)
     return Settle(case, Result.FAILED, verdict, f"gave up after {case.tries} attempts: {reason}")
 
 
-def first_case(job: Job) -> Case:
+def first_case(job: Job) -> Attempt:
     """Return the case of a pair that was not tried yet, at the step that what it wants begins with."""
     want = job.want
     if not want:
-        return Case(job)
-    if Want.GONE in want:
-        return Case(job, Step.REMOVE)
-    if Want.LISTED in want:
-        return Case(job, Step.ACCEPT, joined=Result.ALREADY)
-    return Case(job)
+        return Attempt(job)
+    if Want.REMOVE in want:
+        return Attempt(job, Step.REMOVE)
+    if Want.ALREADY_MEMBER in want:
+        return Attempt(job, Step.ACCEPT, joined=Result.ALREADY)
+    return Attempt(job)
 
 
-def is_repeat(case: Case) -> bool:
+def is_repeat(case: Attempt) -> bool:
     """Tell whether the request that the case asks for was sent before."""
     if case.step is Step.ADD:
         return case.posts > 0
-    return (case.asks if case.step is Step.ASK else case.tries) > 0
+    return (case.asks if case.step is Step.GET_MEMBER else case.tries) > 0
 
 
-def decide(policy: RetryPolicy, case: Case, verdict: Verdict, jitter: float) -> Decision:
+def decide(policy: RetryPolicy, case: Attempt, verdict: Verdict, jitter: float) -> Decision:
     """Say what follows from `verdict`, the answer to the request that `case` asked for."""
     step = case.step
     if step is Step.ADD:
         case = case._replace(posts=case.posts + 1, asks=0)
-    elif step is not Step.ASK:
+    elif step is not Step.GET_MEMBER:
         case = case._replace(tries=case.tries + 1, asks=0)
-    if verdict.kind is Kind.THROTTLED:
+    if verdict.kind is VerdictKind.THROTTLED:
         # The endpoint's pace, not the pair's fault: it costs no attempt.
-        again = case if step is Step.ASK else case._replace(spared=case.spared + 1)
+        again = case if step is Step.GET_MEMBER else case._replace(spared=case.spared + 1)
         return Send(again, backoff_seconds(policy, max(again.posts, again.tries, 1), verdict, jitter))
     if step is Step.ADD:
         return after_add(policy, case, verdict, jitter)
@@ -273,7 +277,7 @@ def decide(policy: RetryPolicy, case: Case, verdict: Verdict, jitter: float) -> 
     if step is Step.REMOVE:
         return after_remove(policy, case, verdict, jitter)
     case = case._replace(asks=case.asks + 1)
-    return (after_ask_in_vain if Want.GONE in case.job.want else after_ask)(policy, case, verdict, jitter)
+    return (after_ask_in_vain if Want.REMOVE in case.job.want else after_ask)(policy, case, verdict, jitter)
 
 
 def spare(policy: RetryPolicy, failed: Settle, jitter: float) -> Send:
@@ -281,8 +285,8 @@ def spare(policy: RetryPolicy, failed: Settle, jitter: float) -> Send:
     case = failed.case
     if case.joined is not None:
         again = case._replace(spared=case.tries, asks=0)
-    elif Want.GONE in case.job.want:
-        again = case._replace(step=Step.REMOVE if case.lost is None else Step.ASK, spared=case.tries, asks=0)
+    elif Want.REMOVE in case.job.want:
+        again = case._replace(step=Step.REMOVE if case.lost is None else Step.GET_MEMBER, spared=case.tries, asks=0)
     else:
-        again = case._replace(step=Step.ADD if case.lost is None else Step.ASK, spared=case.posts, asks=0)
+        again = case._replace(step=Step.ADD if case.lost is None else Step.GET_MEMBER, spared=case.posts, asks=0)
     return Send(again, jitter * policy.cap_seconds)

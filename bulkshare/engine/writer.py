@@ -100,7 +100,7 @@ Ts = TypeVarTuple("Ts")
 
 
 @dataclass(frozen=True, slots=True)
-class Rest:
+class SettleImage:
     """All pairs of an image that are still pending, to be settled alike; `gone` limits them as in `ports.Ledger`."""
 
     image_id: str
@@ -109,7 +109,7 @@ class Rest:
     gone: bool | None = None
 
 
-def _lost_to_the_record(records: list[Outcome | Rest]) -> str:
+def _lost_to_the_record(records: list[Outcome | SettleImage]) -> str:
     """Name the pairs whose outcomes the ledger may lack."""
     pairs = [f"{r.image_id} {r.member_id} {r.result}" for r in records if isinstance(r, Outcome) and r.attempts]
     if not pairs:
@@ -140,7 +140,7 @@ class Recorder:
         self._ledger = ledger
         self.observer = observer
         self._wall = wall
-        self._queue: list[Outcome | Rest] = []
+        self._queue: list[Outcome | SettleImage] = []
         self._arrived = anyio.Event()
         self._written = anyio.Event()
         self._full = anyio.Event()
@@ -161,7 +161,7 @@ class Recorder:
         self._arrived.set()
         return await self._writers.__aexit__(kind, error, trace)
 
-    def put(self, record: Outcome | Rest) -> None:
+    def put(self, record: Outcome | SettleImage) -> None:
         """Queue a record. Never waits: an answer that came is not lost to a cancellation."""
         self._queue.append(record)
         self._arrived.set()
@@ -271,7 +271,7 @@ class Recorder:
                 if self._closed:
                     self._arrived.set()
 
-    async def _commit(self, group: list[Outcome | Rest]) -> None:
+    async def _commit(self, group: list[Outcome | SettleImage]) -> None:
         outcomes: list[Outcome] = []
         for record in group:
             if isinstance(record, Outcome):
@@ -287,7 +287,7 @@ class Recorder:
             await self.ledger(self._ledger.settle, self._run_id, outcomes)
             self.observer.settled(outcomes)
 
-    async def _settle_rest(self, rest: Rest) -> None:
+    async def _settle_rest(self, rest: SettleImage) -> None:
         count = await self.ledger(
             partial(
                 self._ledger.settle_rest,

@@ -6,23 +6,23 @@ coordinator and the workers say to each other. On a worker a `station` runs an e
 the engine's own senders. `cluster` is the one module that knows dask.distributed.
 """
 
-from bulkshare.fleet.coordinator import Fleet
+from bulkshare.fleet.coordinator import Coordinator
 from bulkshare.fleet.dask import Cluster, open_cluster
-from bulkshare.fleet.messages import Grant, Joined, Muster, Order, Remote, Report, Returned
-from bulkshare.fleet.sharding import Crew
-from bulkshare.fleet.worker import Station
+from bulkshare.fleet.messages import Grant, Joined, JoinRequest, Order, Remote, Report, Returned
+from bulkshare.fleet.sharding import ShardedSender
+from bulkshare.fleet.worker import Worker
 
 __all__ = [
     "Cluster",
-    "Crew",
-    "Fleet",
+    "Coordinator",
     "Grant",
+    "JoinRequest",
     "Joined",
-    "Muster",
     "Order",
     "Remote",
     "Report",
     "Returned",
-    "Station",
+    "ShardedSender",
+    "Worker",
     "open_cluster",
 ]

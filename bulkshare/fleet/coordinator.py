@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from bulkshare.fleet.dask import Cluster
-    from bulkshare.fleet.messages import Muster, Remote, Report, Returned
+    from bulkshare.fleet.messages import JoinRequest, Remote, Report, Returned
     from bulkshare.model import Account, Job, Limits
     from bulkshare.ports import Observer
 
@@ -32,14 +32,14 @@ MOST_ANSWERED = 64  # reports, of which that takes the newest
 
 
 @dataclass(eq=False)
-class Hand:
+class WorkerHandle:
     """A worker that takes part, as which `engagement`.
 
     Its own clock showed `clock` when it was last heard of, at `heard_at` on ours.
     """
 
     address: str
-    engagement: str
+    session_id: str
     clock: float
     heard_at: float
     grants: int = 0
@@ -83,23 +83,23 @@ class Meetings:
 
     cluster: Cluster
     remote: Remote
-    muster: Muster
+    muster: JoinRequest
     account: Account
     credentials: str | None = field(repr=False)
     clock: Callable[[], float]
     _held: int = 0
 
-    async def meet(self, address: str) -> Hand:
+    async def meet(self, address: str) -> WorkerHandle:
         """Raise `BulkshareError` where the worker can't take part, `AwayError` or `TimeoutError` where it may later."""
         self._held += 1
-        engagement = f"{self.muster.engagement}-{self._held}"
+        session_id = f"{self.muster.session_id}-{self._held}"
         with anyio.fail_after(MUSTER_SECONDS):
-            slot = await self.cluster.ask(address, self.remote.greet, __version__)
+            slot = await self.cluster.ask(address, self.remote.handshake, __version__)
             sealed = None if self.credentials is None else seal(self.credentials, slot)
-            muster = replace(self.muster, engagement=engagement, sealed=sealed)
+            muster = replace(self.muster, session_id=session_id, sealed=sealed)
             joined = await self.cluster.ask(address, self.remote.muster, muster)
         self._require_same(address, joined.account)
-        return Hand(address, engagement, joined.clock, self.clock())
+        return WorkerHandle(address, session_id, joined.clock, self.clock())
 
     def _require_same(self, address: str, account: Account) -> None:
         ours, its = ((each.endpoint, each.project_id) for each in (self.account, account))
@@ -118,7 +118,7 @@ ANSWER_SECONDS = 2 * LEASE_SECONDS  # a worker that does not answer for so long 
 MOST_SHOWN = 8  # workers in a display
 
 
-class Fleet:
+class Coordinator:
     """The workers of a cluster that take part in one run on one cloud. `clock` is monotonic, in seconds.
 
     A worker that acts for another project or at another endpoint than `account` is sent nothing; `note` is told.
@@ -129,7 +129,7 @@ class Fleet:
         self,
         cluster: Cluster,
         remote: Remote,
-        muster: Muster,
+        muster: JoinRequest,
         account: Account,
         *,
         credentials: str | None,
@@ -144,7 +144,7 @@ class Fleet:
         self._note = note
         limits = muster.settings.limits
         self._leases = Leases(limits.rate, limits.concurrency)
-        self._hands: dict[str, Hand] = {}
+        self._hands: dict[str, WorkerHandle] = {}
         self._refused: dict[str, BulkshareError] = {}
         self._meeting: set[str] = set()
         self._shards = 0
@@ -188,7 +188,7 @@ class Fleet:
         lines = [hand.described(now) for hand in hands[:MOST_SHOWN]]
         return [*lines, f"and {len(hands) - MOST_SHOWN} more"] if len(hands) > MOST_SHOWN else lines
 
-    def free_hand(self) -> Hand | None:
+    def least_loaded(self) -> WorkerHandle | None:
         """Return the worker that has least to do, if it may have more."""
         hand = min(self._hands.values(), key=lambda hand: hand.outstanding, default=None)
         return hand if hand is not None and hand.outstanding < OUTSTANDING else None
@@ -208,15 +208,15 @@ class Fleet:
         self.changed.set()
         self.changed = anyio.Event()
 
-    async def carry_out(self, hand: Hand, jobs: list[Job], trusted: frozenset[str]) -> Returned | None:
+    async def run_shard(self, hand: WorkerHandle, jobs: list[Job], trusted: frozenset[str]) -> Returned | None:
         """Let a worker, whose `outstanding` counts this already, work on a shard.
 
         Return None where the worker is lost, once it is sure that it sends nothing any more, and what it had in flight
         has had the time that an answer which is lost gets.
         """
         self._numbered += 1
-        name = f"bulkshare-{self._muster.engagement}-{self._numbered}"
-        order = Order(engagement=hand.engagement, jobs=jobs, trusted=trusted)
+        name = f"bulkshare-{self._muster.session_id}-{self._numbered}"
+        order = Order(session_id=hand.session_id, jobs=jobs, trusted=trusted)
         began = self._clock()
         self._shards += 1
         if hand.outstanding == 1:
@@ -235,13 +235,13 @@ class Fleet:
             hand.outstanding -= 1
             self._shards -= 1
 
-    async def _unless_lost(self, hand: Hand, order: Order, name: str) -> Returned | None:
+    async def _unless_lost(self, hand: WorkerHandle, order: Order, name: str) -> Returned | None:
         with anyio.CancelScope() as scope:
             hand.scopes.add(scope)
             try:
-                return await self._cluster.carry_out(hand.address, self._remote.carry_out, order, name)
+                return await self._cluster.run_shard(hand.address, self._remote.run_shard, order, name)
             except AwayError:
-                self._lose(hand)  # it may be at work on it still: no more leases
+                self.mark_lost(hand)  # it may be at work on it still: no more leases
             finally:
                 hand.scopes.discard(scope)
         return None
@@ -256,7 +256,7 @@ class Fleet:
                     self._cluster.require_scheduler()
                     there = await self._there()
                     for hand in [hand for hand in self._hands.values() if hand.address not in there]:
-                        self._lose(hand)
+                        self.mark_lost(hand)
                     for address in self._refused.keys() - there:
                         del self._refused[address]  # who comes there next may be another
                     for address in there - self._meeting - self._refused.keys():
@@ -269,10 +269,10 @@ class Fleet:
         finally:
             self._at_work = False
 
-    async def hear_all(self, observer: Observer) -> None:
+    async def drain_reports(self, observer: Observer) -> None:
         """Hear what the workers have not told yet, once they have nothing more to do."""
 
-        async def hear(hand: Hand) -> None:
+        async def hear(hand: WorkerHandle) -> None:
             grant = self._grant(hand, self._leases.lend(hand.address, (), self._clock()))
             with anyio.move_on_after(RENEW_SECONDS * 4), suppress(AwayError):
                 self._learn(hand, grant, await self._ask(hand, grant), observer)
@@ -284,7 +284,7 @@ class Fleet:
     async def end(self) -> None:
         """Tell the workers that it is over, those that listen; the others find out by themselves."""
 
-        async def part(hand: Hand) -> None:
+        async def part(hand: WorkerHandle) -> None:
             with anyio.move_on_after(RENEW_SECONDS * 2), suppress(AwayError):
                 await self._ask(hand, replace(self._grant(hand, NOTHING), stop=True, end=True))
 
@@ -292,7 +292,7 @@ class Fleet:
             for hand in self._hands.values():
                 farewells.start_soon(part, hand)
 
-    async def _ask(self, hand: Hand, grant: Grant) -> Report:
+    async def _ask(self, hand: WorkerHandle, grant: Grant) -> Report:
         return await self._cluster.ask(hand.address, self._remote.exchange, grant)
 
     async def _there(self) -> frozenset[str]:
@@ -324,7 +324,7 @@ class Fleet:
         finally:
             self._meeting.discard(address)
 
-    async def _meet(self, address: str) -> Hand | None:
+    async def _meet(self, address: str) -> WorkerHandle | None:
         try:
             return await self._meetings.meet(address)
         except (AwayError, TimeoutError):
@@ -334,7 +334,7 @@ class Fleet:
             self._note(f"worker {address} does not take part: {clean(str(error))}")
             return None
 
-    async def _keep(self, hand: Hand, observer: Observer) -> None:
+    async def _keep(self, hand: WorkerHandle, observer: Observer) -> None:
         """Exchange with a worker until it is lost."""
         while True:
             grant = self._grant(hand, self._leases.lend(hand.address, self._sharers(), self._clock()))
@@ -344,7 +344,7 @@ class Fleet:
             except (AwayError, TimeoutError):
                 self._cluster.require_scheduler()
                 if self._clock() - hand.heard_at > ANSWER_SECONDS:
-                    self._lose(hand)
+                    self.mark_lost(hand)
                 await anyio.sleep(RENEW_SECONDS)
                 continue
             self._learn(hand, grant, report, observer)
@@ -356,12 +356,12 @@ class Fleet:
         """Return who needs a share: those who have something to do."""
         return [address for address, hand in self._hands.items() if hand.outstanding]
 
-    def _grant(self, hand: Hand, share: Share) -> Grant:
+    def _grant(self, hand: WorkerHandle, share: Share) -> Grant:
         pause = self._cooling_until - self._clock()
         hand.grants += 1
         return Grant(
             number=hand.grants,
-            engagement=hand.engagement,
+            session_id=hand.session_id,
             rate=share.rate,
             concurrency=share.concurrency,
             until=hand.clock + LEASE_SECONDS,
@@ -369,7 +369,7 @@ class Fleet:
             stop=self._stopping,
         )
 
-    def _learn(self, hand: Hand, grant: Grant, report: Report, observer: Observer) -> None:
+    def _learn(self, hand: WorkerHandle, grant: Grant, report: Report, observer: Observer) -> None:
         now = self._clock()
         self._leases.confirm(hand.address, report.in_flight)
         hand.clock, hand.heard_at, hand.allowed = report.clock, now, report.allowed
@@ -387,7 +387,8 @@ class Fleet:
             self.retries += event == "retrying"
             getattr(observer, event)(*arguments)
 
-    def _lose(self, hand: Hand) -> None:
+    def mark_lost(self, hand: WorkerHandle) -> None:
+        """Forget a worker; what it was sending is cut anew."""
         if self._hands.get(hand.address) is not hand:
             return
         del self._hands[hand.address]

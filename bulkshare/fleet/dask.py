@@ -78,7 +78,7 @@ class Cluster:
             answers: dict[str, T] = await self._client.run(function, message, workers=[worker])
             return answers[worker]
 
-    async def carry_out(self, worker: str, function: Callable[[M], Awaitable[T]], order: M, name: str) -> T:
+    async def run_shard(self, worker: str, function: Callable[[M], Awaitable[T]], order: M, name: str) -> T:
         """Let a worker call a function in its turn; `name` is shown to everybody who sees the scheduler.
 
         Raises what that raises, and `AwayError`.

@@ -22,7 +22,7 @@ NONCE = bytes(12)
 PURPOSE = b"bulkshare credentials 1"
 
 
-class Letterbox:
+class SealedBox:
     """Takes sealed messages. Who has `slot`, its public key, can seal some, and nobody but this object opens them."""
 
     def __init__(self) -> None:
@@ -59,14 +59,14 @@ def bare(error: E) -> E:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Muster:
+class JoinRequest:
     """Asks a worker to take part in a run, and not to take part in what the same run was before.
 
     `engagement` is a name that its coordinator has for this run and this meeting alone. `sealed` are credentials for
     this one worker; without them it has its own.
     """
 
-    engagement: str
+    session_id: str
     run: str
     settings: Settings
     give_up_after_seconds: float
@@ -89,7 +89,7 @@ class Grant:
     One that arrives after another with a larger number has come too late.
     """
 
-    engagement: str
+    session_id: str
     number: int
     rate: float
     concurrency: int
@@ -119,7 +119,7 @@ class Report:
 class Order:
     """A shard to work on. `trusted` are those of its images that are known to take members."""
 
-    engagement: str
+    session_id: str
     jobs: list[Job] = field(repr=False)
     trusted: frozenset[str] = field(repr=False)
 
@@ -146,7 +146,7 @@ class Returned:
 class Remote(NamedTuple):
     """The functions that workers run; each of them takes one message, `greet` the version that all have to have."""
 
-    greet: Callable[[str], Awaitable[bytes]]
-    muster: Callable[[Muster], Awaitable[Joined]]
+    handshake: Callable[[str], Awaitable[bytes]]
+    muster: Callable[[JoinRequest], Awaitable[Joined]]
     exchange: Callable[[Grant], Awaitable[Report]]
-    carry_out: Callable[[Order], Awaitable[Returned]]
+    run_shard: Callable[[Order], Awaitable[Returned]]

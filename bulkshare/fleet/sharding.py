@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from bulkshare.engine import Rest
+from bulkshare.engine import SettleImage
 from bulkshare.engine.writer import PAGE
 from bulkshare.model import Result, Want
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Container, Mapping, Sequence
     from datetime import datetime
 
-    from bulkshare.engine import Caller, Recorder
+    from bulkshare.engine import ApiClient, Recorder
     from bulkshare.errors import BulkshareError
-    from bulkshare.fleet.coordinator import Fleet, Hand
+    from bulkshare.fleet.coordinator import Coordinator, WorkerHandle
     from bulkshare.fleet.messages import Closed, Returned
     from bulkshare.model import Backlog, Job, Limits
 
@@ -43,7 +43,7 @@ class Lane:
         """Return those pairs that may be tried, and note whether any may not."""
         if self.closed is None:
             return jobs
-        taken = [job for job in jobs if self.closed.full and Want.LISTED in job.want]
+        taken = [job for job in jobs if self.closed.full and Want.ALREADY_MEMBER in job.want]
         self.left = self.left or len(taken) < len(jobs)
         return taken
 
@@ -57,7 +57,7 @@ class Lane:
             self.exhausted = True
 
 
-class Cutting:
+class Sharder:
     """The images that are open, in their order."""
 
     def __init__(self) -> None:
@@ -139,18 +139,18 @@ SMALLEST, LARGEST = 20, 1000  # pairs in a shard
 FIRST_LARGEST = 100  # of a worker whose speed is not known
 
 
-class Crew:
+class ShardedSender:
     """An `engine.Sender` that has a fleet do the work."""
 
     def __init__(
         self,
-        fleet: Fleet,
-        caller: Caller,
+        fleet: Coordinator,
+        caller: ApiClient,
         recorder: Recorder,
         limits: Limits,
         clock: Callable[[], float],
         wall: Callable[[], datetime],
-        bad_luck: Callable[[], None],
+        on_failure: Callable[[], None],
         *,
         gone: bool,
     ) -> None:
@@ -158,9 +158,9 @@ class Crew:
         self._fleet = fleet
         self._stopping = caller.stopping
         self._recorder = recorder
-        self._bad_luck = bad_luck
+        self._on_failure = on_failure
         self._gone = gone
-        self._cutting = Cutting()
+        self._cutting = Sharder()
         self._out = 0  # shards
         self._trusted: set[str] = set()
         self._error: BulkshareError | None = None  # the first that ended a worker's work
@@ -177,7 +177,7 @@ class Crew:
             if self._error is not None:
                 raise self._error
             tending.cancel_scope.cancel()
-        await self._fleet.hear_all(self._recorder.observer)
+        await self._fleet.drain_reports(self._recorder.observer)
 
     def wake_all(self) -> None:
         """See `engine.Sender`."""
@@ -191,7 +191,7 @@ class Crew:
             while not self._stopping.is_set() and self._error is None:
                 changed = self._fleet.changed
                 await self._read_ahead(images)
-                hand = self._fleet.free_hand()
+                hand = self._fleet.least_loaded()
                 shard = self._cutting.cut(self._size(hand)) if hand is not None else {}
                 if hand is not None and shard:
                     self._out += 1
@@ -215,17 +215,17 @@ class Crew:
             page = await self._recorder.pending_jobs(lane.image_id, lane.last_member_id, gone=self._gone)
             self._skip_rest(self._cutting.add(lane, page, exhausted=len(page) < PAGE))
 
-    def _size(self, hand: Hand | None) -> int:
+    def _size(self, hand: WorkerHandle | None) -> int:
         """Return how many pairs a shard is to have: some seconds of work for who gets it."""
         if hand is None or not hand.speed:
             return max(SMALLEST, min(FIRST_LARGEST, int(self._fleet.limits.rate * SHARD_SECONDS)))
         return max(SMALLEST, min(LARGEST, int(hand.speed * SHARD_SECONDS)))
 
-    async def _hand_out(self, hand: Hand, shard: Shard, trusted: Container[str]) -> None:
+    async def _hand_out(self, hand: WorkerHandle, shard: Shard, trusted: Container[str]) -> None:
         known = frozenset(image_id for image_id in shard if image_id in trusted or image_id in self._trusted)
         jobs = [job for several in shard.values() for job in several]
         try:
-            returned = await self._fleet.carry_out(hand, jobs, known)
+            returned = await self._fleet.run_shard(hand, jobs, known)
             if returned is None:
                 self._cutting.came_back(shard, jobs, {})
                 return
@@ -243,7 +243,7 @@ class Crew:
             self._recorder.put(outcome)
             done.add((outcome.image_id, outcome.member_id))
             if outcome.result in {Result.REJECTED, Result.FAILED}:
-                self._bad_luck()
+                self._on_failure()
             elif outcome.image_id not in returned.closed:
                 self._trusted.add(outcome.image_id)
         undone = [job for jobs in shard.values() for job in jobs if (job.image_id, job.member_id) not in done]
@@ -253,4 +253,4 @@ class Crew:
     def _skip_rest(self, rest: Mapping[str, str]) -> None:
         """Settle what is left of images that take no more."""
         for image_id, reason in rest.items():
-            self._recorder.put(Rest(image_id, reason, gone=self._gone))
+            self._recorder.put(SettleImage(image_id, reason, gone=self._gone))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
 
-from bulkshare.engine import GRACE_SECONDS, Engine, Preflight, Sharing
+from bulkshare.engine import GRACE_SECONDS, Engine, PreflightMode, WorkerPool
 from bulkshare.errors import BulkshareError
 from bulkshare.fleet.messages import Closed, Report, Returned, bare
 from bulkshare.model import Backlog, Job, Limits, Outcome, Result, Want
@@ -106,7 +106,7 @@ class ShardLedger:
 
     def _jobs(self, image_id: str, gone: bool | None) -> list[Job]:  # noqa: FBT001  as in `ports.Ledger`
         jobs = self._pending.get(image_id, {}).values()
-        return [job for job in jobs if gone is None or gone == (Want.GONE in job.want)]
+        return [job for job in jobs if gone is None or gone == (Want.REMOVE in job.want)]
 
 
 WAY_SECONDS = 2.0  # for a stop to come here, and for what was done to come back, in the coordinator's own time of grace
@@ -132,7 +132,7 @@ class Way(Protocol):
         ...
 
 
-class Station:
+class Worker:
     """Takes part in one run. It sends nothing before it has a lease; times are on `clock`, in seconds."""
 
     def __init__(
@@ -159,7 +159,7 @@ class Station:
         way.paced.lease(Limits(rate=1.0, concurrency=1), self._lease_ends)
 
     @property
-    def forsaken(self) -> bool:
+    def expired(self) -> bool:
         """Whether nobody has renewed the lease for a while: whoever lent it is gone."""
         return self._clock() > max(self._lease_ends, self._began) + FORSAKEN_SECONDS
 
@@ -199,7 +199,7 @@ class Station:
         """Wait until no engine is at work."""
         await self._idle.wait()
 
-    async def carry_out(self, order: Order) -> Returned:
+    async def run_shard(self, order: Order) -> Returned:
         """Work on a shard, to its end or until a stop comes."""
         ledger = ShardLedger(order.jobs)
         if self._way.stopping.is_set():
@@ -216,14 +216,14 @@ class Station:
             jitter=self._jitter,
             answered_at=lambda: self._way.paced.answered_at,
             trusted=order.trusted,
-            senders=partial(Sharing, leave=ledger.close),
+            senders=partial(WorkerPool, leave=ledger.close),
             grace_seconds=GRACE_SECONDS - WAY_SECONDS,
         )
         self._engines.add(engine)
         self._idle = anyio.Event()
         error = None
         try:
-            await engine.run(preflight=Preflight.NEVER, inspect=False)
+            await engine.run(preflight=PreflightMode.NEVER, inspect=False)
         except BulkshareError as raised:
             error = bare(raised)
         finally:

@@ -50,7 +50,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
-from bulkshare.model import Fault, FaultKind, Image, Kind, Member, Request, Scope, Step, Verdict
+from bulkshare.model import Fault, FaultKind, Image, Member, Request, Scope, Step, Verdict, VerdictKind
 from bulkshare.text import clean
 
 if TYPE_CHECKING:
@@ -232,10 +232,10 @@ def request_for(step: Step, image_id: str, member_id: str = "", *, as_member: bo
         return Request("POST", members, f'{{"member": {json.dumps(member_id)}}}'.encode())
     if step is Step.LIST:
         return Request("GET", members, body_bound=LIST_BOUND)
-    if step is Step.OPEN:
+    if step is Step.SET_SHARED:
         return Request("PATCH", f"/v2/images/{quote(image_id, safe='')}", SHARED, content_type=PATCH_TYPE)
     member = f"{members}/{quote(member_id, safe='')}"
-    if step is Step.ASK:
+    if step is Step.GET_MEMBER:
         return Request("GET", member)
     if step is Step.ACCEPT:
         return Request("PUT", member, ACCEPTED, project=member_id if as_member else None)
@@ -282,35 +282,41 @@ def interpret(step: Step, image_id: str, member_id: str, reply: Reply, now: date
 
 def _interpret_fault(fault: Fault) -> Verdict:
     if fault.kind in (FaultKind.TIMEOUT, FaultKind.LOST):
-        return Verdict(Kind.LOST, clean(fault.detail), maybe_done=True)
-    return Verdict(Kind.TRANSIENT, clean(fault.detail))
+        return Verdict(VerdictKind.LOST, clean(fault.detail), maybe_done=True)
+    return Verdict(VerdictKind.TRANSIENT, clean(fault.detail))
 
 
 def _interpret_success(step: Step, image_id: str, member_id: str, response: Response) -> Verdict:
     seen: dict[str, Any] = {"http_status": response.status, "request_id": request_id(response)}
     if step is Step.REMOVE:
         if response.status == 204:
-            return Verdict(Kind.REMOVED, **seen)
-        return Verdict(Kind.UNCLEAR, f"{response.status}, and not 204", maybe_done=True, **seen)
+            return Verdict(VerdictKind.REMOVED, **seen)
+        return Verdict(VerdictKind.UNCLEAR, f"{response.status}, and not 204", maybe_done=True, **seen)
     document = None if response.cut or response.status != 200 else json_of(response.body)
-    if step is Step.ADD or step is Step.ASK or step is Step.ACCEPT:
+    if step is Step.ADD or step is Step.GET_MEMBER or step is Step.ACCEPT:
         return _interpret_member(step, member_id, member(document, image_id), seen)
-    if step is Step.OPEN:
+    if step is Step.SET_SHARED:
         opened = image(document)
         if opened is not None and (opened.id, opened.visibility) == (image_id, "shared"):
-            return Verdict(Kind.OPENED, images=(opened,), **seen)
-        return Verdict(Kind.UNCLEAR, f"{response.status}, but the body is not this image, shared", **seen)
+            return Verdict(VerdictKind.SET_SHARED, images=(opened,), **seen)
+        return Verdict(VerdictKind.UNCLEAR, f"{response.status}, but the body is not this image, shared", **seen)
     return _interpret_list(step, image_id, document, response, seen)
 
 
 def _interpret_member(step: Step, member_id: str, found: Member | None, seen: dict[str, Any]) -> Verdict:
     if found is None or found.member_id != member_id:
         reason = f"{seen['http_status']}, but the body is not this member"
-        return Verdict(Kind.UNCLEAR, reason, maybe_done=step is not Step.ASK, **seen)
+        return Verdict(VerdictKind.UNCLEAR, reason, maybe_done=step is not Step.GET_MEMBER, **seen)
     if step is Step.ACCEPT and found.status != "accepted":
         reason = f"{seen['http_status']}, but the member's status is {found.status}"
-        return Verdict(Kind.UNCLEAR, reason, members=(found,), **seen)
-    kind = Kind.SHARED if step is Step.ADD else Kind.PRESENT if step is Step.ASK else Kind.ACCEPTED
+        return Verdict(VerdictKind.UNCLEAR, reason, members=(found,), **seen)
+    kind = (
+        VerdictKind.SHARED
+        if step is Step.ADD
+        else VerdictKind.PRESENT
+        if step is Step.GET_MEMBER
+        else VerdictKind.ACCEPTED
+    )
     return Verdict(kind, members=(found,), **seen)
 
 
@@ -319,21 +325,21 @@ def _interpret_list(step: Step, image_id: str, document: Any, response: Response
     items = document.get(what) if isinstance(document, dict) else None
     if not isinstance(items, list):
         problem = "is too long to read" if response.cut else f"is not a list of {what}"
-        return Verdict(Kind.UNCLEAR, f"{response.status}, but the body {problem}", **seen)
+        return Verdict(VerdictKind.UNCLEAR, f"{response.status}, but the body {problem}", **seen)
     if step is Step.LIST:
         members = tuple(found for item in items if (found := member(item, image_id)) is not None)
         if len(members) == len(items):
-            return Verdict(Kind.LISTED, members=members, **seen)
-        return Verdict(Kind.UNCLEAR, f"{response.status}, but not all in the body are members", **seen)
+            return Verdict(VerdictKind.LISTED, members=members, **seen)
+        return Verdict(VerdictKind.UNCLEAR, f"{response.status}, but not all in the body are members", **seen)
     images = tuple(shown for item in items if (shown := image(item)) is not None)
     if len(images) != len(items):
-        return Verdict(Kind.UNCLEAR, f"{response.status}, but not all in the body are images", **seen)
+        return Verdict(VerdictKind.UNCLEAR, f"{response.status}, but not all in the body are images", **seen)
     following = document.get("next")
     next_path = path_of_next(following)
     if following is not None and next_path is None:
         reason = clean(f"{response.status}, but its next page is elsewhere: {following}")
-        return Verdict(Kind.UNCLEAR, reason, **seen)
-    return Verdict(Kind.FOUND, images=images, next_path=next_path, **seen)
+        return Verdict(VerdictKind.UNCLEAR, reason, **seen)
+    return Verdict(VerdictKind.FOUND, images=images, next_path=next_path, **seen)
 
 
 def _interpret_refusal(step: Step, image_id: str, member_id: str, response: Response, now: datetime) -> Verdict:
@@ -345,13 +351,13 @@ def _interpret_refusal(step: Step, image_id: str, member_id: str, response: Resp
     }
     retry_after = retry_after_of(response, now)
     if status == 429 or (status == 503 and retry_after is not None) or says_too_fast(response):
-        return Verdict(Kind.THROTTLED, retry_after=retry_after, **seen)
+        return Verdict(VerdictKind.THROTTLED, retry_after=retry_after, **seen)
     if status in STILL_AT_WORK:
-        return Verdict(Kind.LOST, maybe_done=True, **seen)
+        return Verdict(VerdictKind.LOST, maybe_done=True, **seen)
     if status >= 500 and status not in NEVER_TRANSIENT:
-        return Verdict(Kind.TRANSIENT, retry_after=retry_after, maybe_done=True, **seen)
+        return Verdict(VerdictKind.TRANSIENT, retry_after=retry_after, maybe_done=True, **seen)
     if status == 401:  # the identity layer has its say first; what comes through is tried again
-        return Verdict(Kind.TRANSIENT, **seen)
+        return Verdict(VerdictKind.TRANSIENT, **seen)
     return _interpret_no(step, image_id, member_id, response, seen)
 
 
@@ -359,14 +365,16 @@ def _interpret_no(step: Step, image_id: str, member_id: str, response: Response,
     """Say what a definite answer that is no success means."""
     status = response.status
     if step is Step.ADD and status == 409:
-        return Verdict(Kind.PRESENT, **seen)
+        return Verdict(VerdictKind.PRESENT, **seen)
     if step is Step.ADD and status == 413:
-        return Verdict(Kind.OVER_QUOTA, scope=Scope.IMAGE, **seen)
+        return Verdict(VerdictKind.OVER_QUOTA, scope=Scope.IMAGE, **seen)
     names_member = mentions(response, member_id)
-    if status == 404 and (step is Step.ASK or step is Step.REMOVE or step is Step.ACCEPT):
+    if status == 404 and (step is Step.GET_MEMBER or step is Step.REMOVE or step is Step.ACCEPT):
         of_image = mentions(response, image_id) and not names_member and step is not Step.ACCEPT
-        return Verdict(Kind.ABSENT, scope=Scope.IMAGE if of_image else Scope.PAIR, **seen)
+        return Verdict(VerdictKind.ABSENT, scope=Scope.IMAGE if of_image else Scope.PAIR, **seen)
     # The member is not in the path of a POST, so a refusal is about the image or about us, unless it says otherwise.
     # A 400 speaks of the body, which is the member. Who may accept is another question for each member.
     of_pair = status == 400 or names_member or step is Step.ACCEPT
-    return Verdict(Kind.REJECTED, scope=Scope.PAIR if of_pair and step is not Step.OPEN else Scope.IMAGE, **seen)
+    return Verdict(
+        VerdictKind.REJECTED, scope=Scope.PAIR if of_pair and step is not Step.SET_SHARED else Scope.IMAGE, **seen
+    )

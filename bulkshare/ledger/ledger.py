@@ -35,8 +35,8 @@ from bulkshare.ledger.pairs import (
 from bulkshare.ledger.runs import add_telemetry, keep_labels, read_labels, read_telemetry
 from bulkshare.ledger.schema import LONGEST_TEXT, PAIRS
 from bulkshare.ledger.sqlite import FileStore
-from bulkshare.ledger.store import insist, lasting
-from bulkshare.ledger.strings import Names
+from bulkshare.ledger.store import retry_lost, retrying
+from bulkshare.ledger.strings import StringTable
 from bulkshare.ledger.url import place_of
 from bulkshare.model import Account, Backlog, Job, Outcome, Result, Run, RunState, Settings
 
@@ -62,7 +62,7 @@ class SqlLedger:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._names = Names()
+        self._names = StringTable()
 
     @classmethod
     def open(cls, where: str, *, create: bool = True) -> Self:
@@ -110,7 +110,7 @@ class SqlLedger:
                     again=again,
                 )
 
-        return insist(add)
+        return retry_lost(add)
 
     def unfinished(self, *, plan: str, fingerprint: str, account: Account) -> Run | None:
         """See `ports.Ledger`."""
@@ -123,7 +123,7 @@ class SqlLedger:
         """Return the newest run, of a plan or of all."""
         return next(iter(self.runs(plan=plan, limit=1)), None)
 
-    @lasting
+    @retrying
     def reopen(self, run_id: int, settings: Settings | None = None) -> Run:
         """See `ports.Ledger`."""
         with self._store.writing() as connection:
@@ -139,7 +139,7 @@ class SqlLedger:
                     connection, run_id, now=now, requests=requests, retries=retries, seconds=seconds, again=again
                 )
 
-        return insist(rest)
+        return retry_lost(rest)
 
     def runs(self, *, limit: int | None = None, plan: str | None = None) -> list[Run]:
         """See `ports.Ledger`. With `plan`, only its runs."""
@@ -153,7 +153,7 @@ class SqlLedger:
         """See `ports.Ledger`."""
         return self._read(runs.newest_at, plan=run.plan, account=run.account, enqueued=True, before=run.id)
 
-    @lasting
+    @retrying
     def prune(self, run_ids: Sequence[int], *, names_unless_after: int | None) -> bool:
         """See `ports.Ledger`. A transaction for each run: others get to write in between."""
         for run_id in run_ids:
@@ -182,7 +182,7 @@ class SqlLedger:
         """
         return sum(self._enqueue(run_id, batch) for batch in batches(blocks, ENQUEUED_AT_ONCE))
 
-    @lasting
+    @retrying
     def _enqueue(self, run_id: int, batch: list[Block]) -> int:
         with self._store.writing() as connection:
             numbers = self._names.numbers(connection, texts_of_blocks(batch))
@@ -190,13 +190,13 @@ class SqlLedger:
         self._names.remember(numbers)
         return added
 
-    @lasting
+    @retrying
     def mark_enqueued(self, run_id: int) -> None:
         """See `ports.Ledger`."""
         with self._store.writing() as connection:
             runs.mark_enqueued(connection, run_id)
 
-    @lasting
+    @retrying
     def pending_images(self, run_id: int, *, after: str | None, limit: int, gone: bool | None = None) -> list[Backlog]:
         """See `ports.Ledger`."""
         with self._store.reading() as connection:
@@ -205,7 +205,7 @@ class SqlLedger:
             texts = self._names.texts(connection, [row[0] for row in rows])
             return [Backlog(texts[image], count, WANTS[want]) for image, count, want in rows]
 
-    @lasting
+    @retrying
     def pending_jobs(
         self, run_id: int, image_id: str, *, after: str | None, limit: int, gone: bool | None = None
     ) -> list[Job]:
@@ -217,7 +217,7 @@ class SqlLedger:
             texts = self._names.texts(connection, [row[0] for row in rows])
             return [Job(image_id, texts[member], WANTS[want]) for member, want in rows]
 
-    @lasting
+    @retrying
     def is_pending(self, run_id: int, image_id: str, member_id: str) -> bool:
         """See `ports.Ledger`."""
         with self._store.reading() as connection:
@@ -225,7 +225,7 @@ class SqlLedger:
             this = *pending(run_id, None), PAIRS.c.image == image, PAIRS.c.member == member
             return connection.scalar(select(PAIRS.c.member).where(*this)) is not None
 
-    @lasting
+    @retrying
     def mark_listed(self, run_id: int, image_id: str, member_ids: Sequence[str]) -> None:
         """See `ports.Ledger`."""
         if not member_ids:
@@ -238,7 +238,7 @@ class SqlLedger:
 
     # --- the record ----------------------------------------------------------------------------------------------
 
-    @lasting
+    @retrying
     def settle(self, run_id: int, outcomes: Sequence[Outcome]) -> None:
         """See `ports.Ledger`. What a pair wants stays as it was enqueued, whatever the outcome's `want`."""
         if not outcomes:
@@ -248,7 +248,7 @@ class SqlLedger:
             execute_many(connection, SETTLE, settled_rows(run_id, outcomes, numbers))
         self._names.remember(numbers)
 
-    @lasting
+    @retrying
     def settle_rest(
         self, run_id: int, image_id: str, *, result: Result, reason: str, now: datetime, gone: bool | None = None
     ) -> int:
@@ -261,7 +261,7 @@ class SqlLedger:
         self._names.remember(numbers)
         return count
 
-    @lasting
+    @retrying
     def undescribed(self, run_id: int, *, after: str | None, limit: int) -> list[tuple[str, list[str]]]:
         """See `ports.Ledger`."""
         found: dict[str, list[str]] = {}
@@ -273,7 +273,7 @@ class SqlLedger:
             found.setdefault(texts[image], []).append(texts[member])
         return list(found.items())
 
-    @lasting
+    @retrying
     def describe(self, run_id: int, members: Sequence[Member]) -> None:
         """See `ports.Ledger`."""
         if not members:
@@ -298,7 +298,7 @@ class SqlLedger:
 
     # --- beside the pairs ----------------------------------------------------------------------------------------
 
-    @lasting
+    @retrying
     def record_telemetry(self, run_id: int, telemetry: Telemetry) -> None:
         """See `ports.Ledger`."""
         with self._store.writing() as connection:
@@ -308,7 +308,7 @@ class SqlLedger:
         """See `ports.Ledger`."""
         return self._read(read_telemetry, run_id)
 
-    @lasting
+    @retrying
     def label(self, labels: Mapping[str, str]) -> None:
         """See `ports.Ledger`."""
         if labels:
@@ -319,7 +319,7 @@ class SqlLedger:
         """See `ports.Ledger`."""
         return self._read(read_labels, run_id)
 
-    @lasting
+    @retrying
     def _read(self, ask: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         with self._store.reading() as connection:
             return ask(connection, *args, **kwargs)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import BindParameter, ColumnElement, Connection, Row, Select, Update
 
-    from bulkshare.ledger.strings import Names
+    from bulkshare.ledger.strings import StringTable
     from bulkshare.model import Member
 
 KEY = ("run_id", "image", "member")
@@ -48,7 +48,7 @@ def _bits(want: Want) -> ColumnElement[int]:
 
 _THIS_PAIR = [PAIRS.c[name] == bindparam(f"at_{name}") for name in KEY]
 _PENDING = PAIRS.c.result.is_(None)
-_NEW_WANT = bindparam("new_want", type_=PAIRS.c.want.type).bitwise_or(_bits(Want.LISTED))
+_NEW_WANT = bindparam("new_want", type_=PAIRS.c.want.type).bitwise_or(_bits(Want.ALREADY_MEMBER))
 # The rows that `execute_many` takes for these: the columns in the order above; for the updates the key comes last.
 ENQUEUE = lru_cache(lambda dialect: insert_unless_there(dialect, PAIRS, _parameters((*KEY, "want"))))
 # Row: the want, the key, the want again. What a listing found is not forgotten.
@@ -56,7 +56,7 @@ WANT = update(PAIRS).where(*_THIS_PAIR, _PENDING, PAIRS.c.want != _NEW_WANT).val
 MARK_LISTED = (
     update(PAIRS)
     .where(*_THIS_PAIR, _PENDING)
-    .values(want=PAIRS.c.want.bitwise_or(literal_column(str(Want.LISTED.value))))
+    .values(want=PAIRS.c.want.bitwise_or(literal_column(str(Want.ALREADY_MEMBER.value))))
 )
 SETTLE = update(PAIRS).where(*_THIS_PAIR).values(_parameters(SETTLED))
 DESCRIBE = update(PAIRS).where(*_THIS_PAIR, PAIRS.c.result.is_not(None)).values(_parameters(DESCRIBED))
@@ -102,7 +102,7 @@ def pending(run_id: int | BindParameter[int], gone: bool | None) -> list[ColumnE
     """Return what is true of the run's pending pairs, of those that want the member gone, or of all others."""
     conditions = [PAIRS.c.run_id == run_id, _PENDING]
     if gone is not None:
-        conditions.append(_bits(Want.GONE) == (Want.GONE.value if gone else 0))
+        conditions.append(_bits(Want.REMOVE) == (Want.REMOVE.value if gone else 0))
     return conditions
 
 
@@ -174,7 +174,7 @@ def select_outcomes(run_id: int, results: frozenset[Result] | None) -> Select[An
     return query.where(settled | PAIRS.c.result.is_(None) if Result.PENDING in results else settled)
 
 
-def read_outcomes(connection: Connection, rows: Sequence[Row[Any]], names: Names) -> Iterator[Outcome]:
+def read_outcomes(connection: Connection, rows: Sequence[Row[Any]], names: StringTable) -> Iterator[Outcome]:
     """Yield rows of `select_outcomes` as what they were made of. Column by column: quicker than row by row."""
     images, members, wants, results, http_statuses, statuses, created, updated, schemas, *more = zip(*rows, strict=True)
     tries, requests, reasons, *when = more

@@ -14,7 +14,7 @@ from bulkshare.errors import UsageError
 from bulkshare.ledger.codecs import RESULTS, pack_time, unpack_time
 from bulkshare.ledger.dialects import insert_or_update
 from bulkshare.ledger.schema import LABELS, NAMES, PAIRS, RUNS, TELEMETRY
-from bulkshare.ledger.strings import Names
+from bulkshare.ledger.strings import StringTable
 from bulkshare.model import Account, Limits, Result, RetryPolicy, Run, RunState, Settings, Telemetry
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def unpack_settings(kept: dict[str, Any]) -> Settings:
 
 def keep_labels(connection: Connection, labels: Mapping[str, str]) -> None:
     """Keep names by their IDs; the last name of an ID stands."""
-    numbers = Names().numbers(connection, labels.keys())  # with no memory: there may be no run at work
+    numbers = StringTable().numbers(connection, labels.keys())  # with no memory: there may be no run at work
     rows = [{"id": numbers[text], "label": label} for text, label in labels.items()]
     connection.execute(insert_or_update(connection, LABELS, "id", "label"), rows)
 

@@ -70,7 +70,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def insist(ask: Callable[[bool], T]) -> T:
+def retry_lost(ask: Callable[[bool], T]) -> T:
     """Return what `ask` returns; where the server can't be asked, ask again (and say so) for a minute.
 
     Raises the last `ConnectionLostError` then.
@@ -86,11 +86,11 @@ def insist(ask: Callable[[bool], T]) -> T:
             time.sleep(PAUSE_SECONDS)
 
 
-def lasting(method: Callable[Concatenate[L, P], T]) -> Callable[Concatenate[L, P], T]:
+def retrying(method: Callable[Concatenate[L, P], T]) -> Callable[Concatenate[L, P], T]:
     """Let a method insist; what it writes may be written twice."""
 
     @wraps(method)
     def insisting(ledger: L, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return insist(lambda _again: method(ledger, *args, **kwargs))
+        return retry_lost(lambda _again: method(ledger, *args, **kwargs))
 
     return insisting

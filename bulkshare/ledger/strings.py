@@ -18,7 +18,7 @@ LARGEST_CACHE = 100_000  # texts, some 20 MB; forgetting all of them costs a few
 CHUNK = 500  # texts in one look-up: the oldest SQLite takes 999 parameters
 
 
-class Names:
+class StringTable:
     """The `names` table, with a memory of what was looked up.
 
     Only rows that are committed are remembered. Other processes remember them too: rows are deleted only while no run

@@ -4,7 +4,18 @@ Plan -> `Job` -> `Request` -> `Reply` -> `Verdict` -> `Outcome`. Nothing here kn
 """
 
 from bulkshare.model.clouds import Account, Connection, Image, Member, Project
-from bulkshare.model.exchange import Case, Fault, FaultKind, Kind, Reply, Request, Response, Scope, Step, Verdict
+from bulkshare.model.exchange import (
+    Attempt,
+    Fault,
+    FaultKind,
+    Reply,
+    Request,
+    Response,
+    Scope,
+    Step,
+    Verdict,
+    VerdictKind,
+)
 from bulkshare.model.pairs import AS_PLANNED, Backlog, Block, Job, Orders, Outcome, Result, Want
 from bulkshare.model.plans import (
     CheckProjects,
@@ -21,9 +32,9 @@ from bulkshare.model.runs import Run, RunState, Settings, Telemetry
 __all__ = [
     "AS_PLANNED",
     "Account",
+    "Attempt",
     "Backlog",
     "Block",
-    "Case",
     "CheckProjects",
     "Connection",
     "Entry",
@@ -32,7 +43,6 @@ __all__ = [
     "Image",
     "ImageSelector",
     "Job",
-    "Kind",
     "Limits",
     "Member",
     "Orders",
@@ -53,5 +63,6 @@ __all__ = [
     "Step",
     "Telemetry",
     "Verdict",
+    "VerdictKind",
     "Want",
 ]

@@ -66,22 +66,22 @@ class Step(Enum):
     """What is asked of the cloud."""
 
     ADD = "add"  # POST the member
-    ASK = "ask"  # GET it
+    GET_MEMBER = "ask"  # GET it
     LIST = "list"  # GET all of an image's members
     ACCEPT = "accept"  # PUT the member's status
     REMOVE = "remove"  # DELETE the member
-    OPEN = "open"  # PATCH the image's visibility to `shared`
+    SET_SHARED = "open"  # PATCH the image's visibility to `shared`
     FIND = "find"  # GET images
 
 
-class Kind(Enum):
+class VerdictKind(Enum):
     """What an answer means. The table of answers is in `glance`."""
 
     SHARED = "shared"  # the member was added by this very request
     PRESENT = "present"  # the member is there (a GET found it, or 409 said so)
     ACCEPTED = "accepted"  # the membership is accepted
     REMOVED = "removed"  # the member was removed by this very request
-    OPENED = "opened"  # the image is `shared` now
+    SET_SHARED = "opened"  # the image is `shared` now
     FOUND = "found"  # a page of images
     ABSENT = "absent"  # a GET did not find it
     LISTED = "listed"  # the image's members were listed
@@ -107,7 +107,7 @@ class Verdict(NamedTuple):
     told; `next_path` is the path of the following page of images, None where this was the last.
     """
 
-    kind: Kind
+    kind: VerdictKind
     reason: str = ""
     scope: Scope = Scope.PAIR
     retry_after: float | None = None
@@ -119,7 +119,7 @@ class Verdict(NamedTuple):
     request_id: str | None = None
 
 
-class Case(NamedTuple):
+class Attempt(NamedTuple):
     """One pair on its way: the request to send next, and what is known of it so far.
 
     `posts` and `asks` count the requests answered (asks: since the last POST, PUT or DELETE), `tries` those PUTs or

@@ -17,9 +17,9 @@ class Want(IntFlag):
     ACCEPTED = 1  # and the membership is to be accepted, so that the image shows in the project's lists
     FORCED = 2  # also where the project has rejected it
     AS_PROJECT = 4  # acceptance is declared with a token of the member project, not with our own
-    OPENED = 8  # a private image is made `shared` first
-    GONE = 16  # the project is not to be a member any more
-    LISTED = 32  # a listing found the project to be a member: only its acceptance is left to do
+    SET_SHARED = 8  # a private image is made `shared` first
+    REMOVE = 16  # the project is not to be a member any more
+    ALREADY_MEMBER = 32  # a listing found the project to be a member: only its acceptance is left to do
 
 
 class Job(NamedTuple):

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import anyio.to_thread
 
-from bulkshare.engine import Preflight
+from bulkshare.engine import PreflightMode
 from bulkshare.model import AS_PLANNED, Block, Result, Want
 from bulkshare.operations.defaults import throwaway_ledger, utc_now
-from bulkshare.operations.execute import PRUNE_LIMIT, Errand, fill, work_on
+from bulkshare.operations.execute import PRUNE_LIMIT, EngineTask, fill, work_on
 from bulkshare.plan.expand import fingerprint
 from bulkshare.progress import Listings
 from bulkshare.report import NOT_AS_PLANNED, changes_of
@@ -19,25 +19,31 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from bulkshare.model import Outcome, Plan
-    from bulkshare.operations.execute import Effort, Ending, Stops
-    from bulkshare.operations.listener import Voice
-    from bulkshare.operations.session import Site
+    from bulkshare.operations.execute import EngineResult, Overrides, Stops
+    from bulkshare.operations.listener import Listener
+    from bulkshare.operations.session import CloudSession
     from bulkshare.report import Changes
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class DiffResult:
     """What is to do, for people (`changes`) and as pairs (`todo`); `labels` are names by ID."""
 
-    ending: Ending
+    ending: EngineResult
     changes: Changes
     todo: tuple[Block, ...]
     labels: Mapping[str, str]
 
 
 async def look(
-    plan: Plan, site: Site, voice: Voice, *, effort: Effort, stops: Stops, prune_limit: float = PRUNE_LIMIT
-) -> Look:
+    plan: Plan,
+    site: CloudSession,
+    voice: Listener,
+    *,
+    effort: Overrides,
+    stops: Stops,
+    prune_limit: float = PRUNE_LIMIT,
+) -> DiffResult:
     """Ask the cloud what a run of the plan would do. What ended it early is in the ending."""
     with throwaway_ledger() as ledger:
         run = ledger.begin(plan=plan.name, fingerprint=fingerprint(plan), account=site.account, now=utc_now())
@@ -51,9 +57,9 @@ async def look(
             voice,
             settings=site.settings,
             effort=effort,
-            errand=Errand(
+            errand=EngineTask(
                 go_on="nothing was sent",
-                preflight=Preflight.ALWAYS,
+                preflight=PreflightMode.ALWAYS,
                 write=False,
                 orders=site.prepared.orders,
                 images=site.prepared.images,
@@ -72,7 +78,7 @@ async def look(
             cloud=site.account.cloud,
         )
         pending = ledger.outcomes(run.id, results=frozenset({Result.PENDING}))
-        return Look(ending, changes, tuple(_blocks(pending)), listings.names | ledger.labels(run.id))
+        return DiffResult(ending, changes, tuple(_blocks(pending)), listings.names | ledger.labels(run.id))
 
 
 def _blocks(pending: Iterable[Outcome]) -> list[Block]:

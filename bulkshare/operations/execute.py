@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import anyio
 import anyio.to_thread
 
-from bulkshare.engine import Engine, Preflight
+from bulkshare.engine import Engine, PreflightMode
 from bulkshare.errors import BulkshareError, InterruptedRunError, LedgerError, StoppedEarlyError
-from bulkshare.fleet import Crew
+from bulkshare.fleet import ShardedSender
 from bulkshare.model import Outcome, Result
 from bulkshare.operations.defaults import utc_now
 from bulkshare.plan.expand import expand
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskStatus
 
-    from bulkshare.fleet import Fleet
+    from bulkshare.fleet import Coordinator
     from bulkshare.ledger import SqlLedger
     from bulkshare.model import Account, Block, Image, Limits, Orders, Plan, Run, Settings, Telemetry
-    from bulkshare.operations.listener import Voice
-    from bulkshare.operations.session import Line, Prepared
+    from bulkshare.operations.listener import Listener
+    from bulkshare.operations.session import ImageEndpoint, Prepared
     from bulkshare.ports import Ledger
     from bulkshare.report import Cause, Changes, Comparison
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class Part:
+class CloudResult:
     """What became of a plan on one of its clouds, the clouds.yaml entry `cloud`. What was not come to is None."""
 
     cloud: str | None
@@ -62,7 +62,7 @@ class Part:
         compared = self.comparison is None or self.comparison.complete
         return self.error is None and compared and (self.summary is None or self.summary.as_planned)
 
-    def ended(self, ending: Ending) -> None:
+    def ended(self, ending: EngineResult) -> None:
         """Take over how the work ended."""
         self.summary, self.telemetry, self.error = ending.summary, ending.telemetry, ending.error
 
@@ -104,7 +104,7 @@ GIVE_UP_AFTER_SECONDS = 15 * 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Effort:
+class Overrides:
     """How hard to work and when to stop. None: as the plan or the run says.
 
     `max_failures` is "N" pairs or "P%" of them.
@@ -134,7 +134,7 @@ class Effort:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Errand:
+class EngineTask:
     """What an engine is to do with a run's pairs, beyond what the ledger says.
 
     `orders` and `images` are by image ID: what the plan says of an image, and what is known of it already. Without
@@ -143,7 +143,7 @@ class Errand:
     """
 
     go_on: str
-    preflight: Preflight = Preflight.AUTO
+    preflight: PreflightMode = PreflightMode.AUTO
     write: bool = True
     inspect: bool = True
     orders: Mapping[str, Orders] = field(default_factory=dict)
@@ -153,7 +153,7 @@ class Errand:
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class EngineResult:
     """How the work on a run ended. `error` is what ended it before its time, to be raised once the rest is told."""
 
     run: Run
@@ -221,16 +221,16 @@ async def work_on(
     run: Run,
     ledger: SqlLedger,
     account: Account,
-    line: Line,
-    voice: Voice,
+    line: ImageEndpoint,
+    voice: Listener,
     *,
     settings: Settings,
-    effort: Effort,
-    errand: Errand,
+    effort: Overrides,
+    errand: EngineTask,
     stops: Stops,
     observers: tuple[object, ...] = (),
-    fleet: Fleet | None = None,
-) -> Ending:
+    fleet: Coordinator | None = None,
+) -> EngineResult:
     """Settle the pending pairs of a run as far as it goes, and write down how it ended. Raises `LedgerError`.
 
     With a fleet its workers send the pairs, and this process asks, decides and records.
@@ -264,7 +264,7 @@ async def work_on(
             orders=errand.orders,
             images=errand.images,
             prune_limit=errand.prune_limit,
-            senders=None if fleet is None else partial(Crew, fleet),
+            senders=None if fleet is None else partial(ShardedSender, fleet),
         )
         stops.add(engine)
         error = await _work(engine, effort, errand)
@@ -282,10 +282,10 @@ async def work_on(
     summary = Summary(run.key, run.plan, run.totals, requests, retries, seconds, causes_in(ledger, run), account.cloud)
     if errand.write:
         voice.ended(summary)
-    return Ending(run, summary, telemetry, error)
+    return EngineResult(run, summary, telemetry, error)
 
 
-async def _work(engine: Engine, effort: Effort, errand: Errand) -> BulkshareError | None:
+async def _work(engine: Engine, effort: Overrides, errand: EngineTask) -> BulkshareError | None:
     """Let the engine work; return what ended it before its time."""
     try:
         await engine.run(
@@ -303,5 +303,5 @@ async def _work(engine: Engine, effort: Effort, errand: Errand) -> BulkshareErro
     return None
 
 
-def _interrupted(errand: Errand) -> InterruptedRunError:
+def _interrupted(errand: EngineTask) -> InterruptedRunError:
     return InterruptedRunError(f"interrupted; {errand.go_on}")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bulkshare.report import Summary
 
 
-class Voice(Protocol):
+class Listener(Protocol):
     """Says what goes on. Must not block or raise."""
 
     def note(self, message: str) -> None:
@@ -31,7 +31,7 @@ class Voice(Protocol):
         """Say what is being waited for while the context lasts."""
         ...
 
-    def acting_as(self, account: Account, doing: str, what: str, *, plan: str, run: str | None) -> Voice:
+    def acting_as(self, account: Account, doing: str, what: str, *, plan: str, run: str | None) -> Listener:
         """Say who is about to do what; return a voice that has plan, cloud and run in all that it says."""
         ...
 
@@ -70,7 +70,7 @@ class SilentVoice:
         del message
         return nullcontext()
 
-    def acting_as(self, account: Account, doing: str, what: str, *, plan: str, run: str | None) -> Voice:
+    def acting_as(self, account: Account, doing: str, what: str, *, plan: str, run: str | None) -> Listener:
         """Say nothing."""
         del account, doing, what, plan, run
         return self

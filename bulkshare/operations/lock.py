@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from bulkshare.ledger import SqlLedger
-    from bulkshare.operations.listener import Voice
+    from bulkshare.operations.listener import Listener
 
 
 POLL_SECONDS = 0.25  # as often as a person who waits could tell
@@ -24,7 +24,7 @@ POLL_SECONDS = 0.25  # as often as a person who waits could tell
 
 @asynccontextmanager
 async def locked(
-    ledger: SqlLedger, plan: str, voice: Voice, *, wait_seconds: float, signals: tuple[signal.Signals, ...]
+    ledger: SqlLedger, plan: str, voice: Listener, *, wait_seconds: float, signals: tuple[signal.Signals, ...]
 ) -> AsyncIterator[None]:
     """Hold the plan's lock, waiting for it up to `wait_seconds` once the voice has said who has it.
 

@@ -13,7 +13,7 @@ import anyio.to_thread
 from bulkshare.errors import BulkshareError, UsageError
 from bulkshare.model import RunState
 from bulkshare.operations.defaults import open_ledger
-from bulkshare.operations.execute import Effort, Errand, Part, causes_in, stopping_at, work_on
+from bulkshare.operations.execute import CloudResult, EngineTask, Overrides, causes_in, stopping_at, work_on
 from bulkshare.operations.lock import locked
 from bulkshare.operations.session import open_line, sign_in
 from bulkshare.operations.workers import fleet_for, open_fleets
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from bulkshare.ledger import SqlLedger
     from bulkshare.model import Account, Run
     from bulkshare.operations.execute import Stops
-    from bulkshare.operations.listener import Voice
+    from bulkshare.operations.listener import Listener
     from bulkshare.operations.workers import FleetRequest, Fleets
 
 
@@ -42,11 +42,13 @@ class ResumeRequest:
     ledger: str | None = None
     os_cloud: str | None = None
     wait_lock_seconds: float = 0.0
-    effort: Effort = field(default_factory=Effort)
+    effort: Overrides = field(default_factory=Overrides)
     fleet: FleetRequest | None = None
 
 
-async def resume_runs(request: ResumeRequest, voice: Voice, *, signals: tuple[signal.Signals, ...] = ()) -> list[Part]:
+async def resume_runs(
+    request: ResumeRequest, voice: Listener, *, signals: tuple[signal.Signals, ...] = ()
+) -> list[CloudResult]:
     """Finish a run, or what the last one left on several clouds. Raises the `BulkshareError` that forbids to begin."""
     async with AsyncExitStack() as stack:
         ledger = stack.enter_context(open_ledger(request.ledger, create=False))
@@ -60,7 +62,7 @@ async def resume_runs(request: ResumeRequest, voice: Voice, *, signals: tuple[si
             return [_finished(ledger.find_run(found.key) or found, ledger)]
         for run in runs:
             _check_resumable(run, ledger)
-        parts = [Part(run.settings.cloud) for run in runs]
+        parts = [CloudResult(run.settings.cloud) for run in runs]
         fleets = await stack.enter_async_context(open_fleets(request.fleet))
         async with stopping_at(signals) as stops, anyio.create_task_group() as sites:
             for run, part in zip(runs, parts, strict=True):
@@ -82,7 +84,7 @@ def _unfinished(ledger: SqlLedger, found: Run, request: ResumeRequest) -> list[R
 
 
 async def _resume(
-    run: Run, part: Part, request: ResumeRequest, voice: Voice, stops: Stops, fleets: Fleets | None
+    run: Run, part: CloudResult, request: ResumeRequest, voice: Listener, stops: Stops, fleets: Fleets | None
 ) -> None:
     settings = replace(run.settings, limits=request.effort.limits(run.settings.limits))
     if request.os_cloud is not None:
@@ -105,7 +107,7 @@ async def _resume(
                             told,
                             settings=settings,
                             effort=request.effort,
-                            errand=Errand(
+                            errand=EngineTask(
                                 go_on=f"`bulkshare resume {run.key}` goes on where it was",
                                 prune_limit=1.0,  # who is still to be removed has passed the limit of the run
                             ),
@@ -117,9 +119,9 @@ async def _resume(
         part.error = error
 
 
-def _finished(run: Run, ledger: SqlLedger) -> Part:
+def _finished(run: Run, ledger: SqlLedger) -> CloudResult:
     summary = Summary(run.key, run.plan, run.totals, 0, 0, 0.0, causes_in(ledger, run), run.account.cloud)
-    return Part(run.settings.cloud, run.account, summary=summary)
+    return CloudResult(run.settings.cloud, run.account, summary=summary)
 
 
 def _check_resumable(run: Run, ledger: SqlLedger) -> None:

@@ -10,11 +10,20 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.to_thread
 
-from bulkshare.engine import Preflight
+from bulkshare.engine import PreflightMode
 from bulkshare.errors import UsageError
 from bulkshare.operations.defaults import open_ledger, utc_now
 from bulkshare.operations.diff import look
-from bulkshare.operations.execute import PRUNE_LIMIT, Effort, Errand, Part, Stops, fill, stopping_at, work_on
+from bulkshare.operations.execute import (
+    PRUNE_LIMIT,
+    CloudResult,
+    EngineTask,
+    Overrides,
+    Stops,
+    fill,
+    stopping_at,
+    work_on,
+)
 from bulkshare.operations.lock import locked
 from bulkshare.operations.saved_plan import part_for, require_unchanged
 from bulkshare.operations.session import on_each_cloud
@@ -28,10 +37,10 @@ if TYPE_CHECKING:
 
     from bulkshare.ledger import SqlLedger
     from bulkshare.model import Account, Plan, Run
-    from bulkshare.operations.diff import Look
-    from bulkshare.operations.listener import Voice
+    from bulkshare.operations.diff import DiffResult
+    from bulkshare.operations.listener import Listener
     from bulkshare.operations.saved_plan import SavedPart
-    from bulkshare.operations.session import Site
+    from bulkshare.operations.session import CloudSession
     from bulkshare.operations.workers import FleetRequest, Fleets
 
 
@@ -52,21 +61,23 @@ class RunRequest:
     verify: bool = False
     prune: bool = False
     prune_limit: float = PRUNE_LIMIT
-    preflight: Preflight = Preflight.AUTO
+    preflight: PreflightMode = PreflightMode.AUTO
     wait_lock_seconds: float = 0.0
-    effort: Effort = field(default_factory=Effort)
+    effort: Overrides = field(default_factory=Overrides)
     expected: tuple[SavedPart, ...] | None = None
     fleet: FleetRequest | None = None
 
 
-async def run_plan(request: RunRequest, voice: Voice, *, signals: tuple[signal.Signals, ...] = ()) -> list[Part]:
+async def run_plan(
+    request: RunRequest, voice: Listener, *, signals: tuple[signal.Signals, ...] = ()
+) -> list[CloudResult]:
     """Run a plan on each of its clouds. What ended a part early is in it.
 
     The first of `signals` ends all of them in good order, the second at once. Raises the `BulkshareError` for which
     nothing was begun: a plan that does not fit, a lock that is held.
     """
     _check(request)
-    parts: dict[str | None, Part] = {}
+    parts: dict[str | None, CloudResult] = {}
     async with AsyncExitStack() as stack:
         if not request.dry_run:  # each cloud opens a handle of its own for the work
             opening = open_ledger(request.ledger, create=True)
@@ -76,8 +87,8 @@ async def run_plan(request: RunRequest, voice: Voice, *, signals: tuple[signal.S
         fleets = await stack.enter_async_context(open_fleets(None if request.dry_run else request.fleet))
         async with stopping_at(signals) as stops:
 
-            async def share(site: Site) -> None:
-                await _share(request, site, parts.setdefault(site.cloud, Part(site.cloud)), stops, fleets)
+            async def share(site: CloudSession) -> None:
+                await _share(request, site, parts.setdefault(site.cloud, CloudResult(site.cloud)), stops, fleets)
 
             errors = await on_each_cloud(
                 request.plan,
@@ -90,12 +101,14 @@ async def run_plan(request: RunRequest, voice: Voice, *, signals: tuple[signal.S
                 prune_all=request.prune,
             )
     for cloud, error in errors.items():
-        part = parts.setdefault(cloud, Part(cloud))
+        part = parts.setdefault(cloud, CloudResult(cloud))
         part.error = part.error or error
     return [parts[cloud] for cloud in errors]
 
 
-async def _share(request: RunRequest, site: Site, part: Part, stops: Stops, fleets: Fleets | None) -> None:
+async def _share(
+    request: RunRequest, site: CloudSession, part: CloudResult, stops: Stops, fleets: Fleets | None
+) -> None:
     part.account = site.account
     plan, voice = site.prepared.plan, site.voice
     todo = await anyio.to_thread.run_sync(_left, request, plan, site.account) if request.retry_failed else plan
@@ -113,7 +126,7 @@ async def _share(request: RunRequest, site: Site, part: Part, stops: Stops, flee
     await _work(request, todo, site, part, stops, fleets)
 
 
-async def _approve(request: RunRequest, site: Site) -> None:
+async def _approve(request: RunRequest, site: CloudSession) -> None:
     """Raise what forbids to begin on a cloud, and with that on all. No write is sent, so a signal ends it at once."""
     if request.retry_failed:
         await anyio.to_thread.run_sync(_require_last, request, site.account)
@@ -126,13 +139,15 @@ async def _approve(request: RunRequest, site: Site) -> None:
     require_unchanged(expected, site.account.endpoint, site.account.project_id, seen.todo)
 
 
-async def _look(request: RunRequest, plan: Plan, site: Site, stops: Stops) -> Look:
+async def _look(request: RunRequest, plan: Plan, site: CloudSession, stops: Stops) -> DiffResult:
     account = site.account
     told = site.voice.acting_as(account, "asking", f"what a run of {plan.name} would do", plan=plan.name, run=None)
     return await look(plan, site, told, effort=request.effort, stops=stops, prune_limit=_prune_limit(request))
 
 
-async def _work(request: RunRequest, todo: Plan, site: Site, part: Part, stops: Stops, fleets: Fleets | None) -> None:
+async def _work(
+    request: RunRequest, todo: Plan, site: CloudSession, part: CloudResult, stops: Stops, fleets: Fleets | None
+) -> None:
     began = anyio.current_time()
     async with AsyncExitStack() as stack:
         ledger = stack.enter_context(open_ledger(request.ledger, create=True))
@@ -153,7 +168,7 @@ async def _work(request: RunRequest, todo: Plan, site: Site, part: Part, stops: 
             voice,
             settings=site.settings,
             effort=request.effort,
-            errand=Errand(
+            errand=EngineTask(
                 go_on=_how_to_go_on(request, run),
                 preflight=request.preflight,
                 orders=site.prepared.orders,
@@ -176,7 +191,7 @@ def _prune_limit(request: RunRequest) -> float:
     return request.prune_limit if request.expected is None else 1.0
 
 
-def _begin(ledger: SqlLedger, plan: Plan, site: Site, request: RunRequest) -> tuple[Run, bool]:
+def _begin(ledger: SqlLedger, plan: Plan, site: CloudSession, request: RunRequest) -> tuple[Run, bool]:
     """Return the run to work on, and whether it is one that was left unfinished."""
     digest = fingerprint(plan, prune_all=request.prune)
     unfinished = None
@@ -231,7 +246,7 @@ def _how_to_go_on(request: RunRequest, run: Run) -> str:
 
 
 def _check(request: RunRequest) -> None:
-    if request.dry_run and request.preflight is Preflight.NEVER:
+    if request.dry_run and request.preflight is PreflightMode.NEVER:
         raise UsageError(
             "--dry-run asks the cloud who is a member; --no-preflight forbids to ask: leave out one of them"
         )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from bulkshare.operations.execute import Part
+    from bulkshare.operations.execute import CloudResult
 
 
 VERSION = 2
@@ -50,7 +50,7 @@ class SavedPlan:
             Entry(
                 (block.image_id,),
                 tuple(block.member_ids),
-                want=block.want & ~Want.LISTED,
+                want=block.want & ~Want.ALREADY_MEMBER,
                 accept_as_project=Want.AS_PROJECT in block.want,
                 cloud=part.cloud,
             )
@@ -77,7 +77,7 @@ def is_saved(path: Path) -> bool:
         return False
 
 
-def save(path: Path, plan: Plan, parts: Sequence[Part]) -> None:
+def save(path: Path, plan: Plan, parts: Sequence[CloudResult]) -> None:
     """Write down what the parts would do. Raises `UsageError`."""
     document = {
         SAVED_MARK: VERSION,

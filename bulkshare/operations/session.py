@@ -16,7 +16,7 @@ from bulkshare.cloud.http import HttpTransport
 from bulkshare.engine.retry import backoff_seconds
 from bulkshare.errors import BulkshareError, DirectoryError, PlanError, UsageError
 from bulkshare.image_api.glance import find_request, images_path, interpret
-from bulkshare.model import CheckProjects, Kind, RetryPolicy, Settings, Step, Want
+from bulkshare.model import CheckProjects, RetryPolicy, Settings, Step, VerdictKind, Want
 from bulkshare.operations.defaults import utc_now
 from bulkshare.pacing import Breaker, Paced
 from bulkshare.plan.expand import orders
@@ -35,20 +35,20 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
     from bulkshare.model import Account, Entry, Image, ImageSelector, Limits, Orders, Plan, Problem, Project, Verdict
-    from bulkshare.operations.listener import Voice
+    from bulkshare.operations.listener import Listener
     from bulkshare.ports import Directory, Transport
 
     Selector = TypeVar("Selector")
     from collections.abc import Awaitable, Callable
 
-    from bulkshare.operations.execute import Effort
+    from bulkshare.operations.execute import Overrides
 
 
 UNLIMITED = -1  # members an image of the run's own sandbox may have
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ImageEndpoint:
     """The way to the image endpoint: the transport, and the layer of it that paces and counts.
 
     Once `stopping` is set it lets nothing more through.
@@ -77,12 +77,14 @@ async def sign_in(
 
 
 @asynccontextmanager
-async def open_line(identity: CloudIdentity, limits: Limits, *, give_up_after_seconds: float) -> AsyncIterator[Line]:
+async def open_line(
+    identity: CloudIdentity, limits: Limits, *, give_up_after_seconds: float
+) -> AsyncIterator[ImageEndpoint]:
     """Open the way to the image endpoint."""
     stopping, breaker = anyio.Event(), Breaker(give_up_after_seconds=give_up_after_seconds)
     async with HttpTransport(identity.connection, connections=limits.concurrency) as http:
         paced = Paced(http, limits, breaker=breaker, stopping=stopping, clock=time.monotonic, wall=utc_now)
-        yield Line(Identified(paced, identity), paced, stopping)
+        yield ImageEndpoint(Identified(paced, identity), paced, stopping)
 
 
 def cloud_names(planned: tuple[str, ...], os_cloud: str | None) -> tuple[str | None, ...]:
@@ -121,7 +123,7 @@ async def _sandbox_of(plan: Plan) -> AsyncIterator[CloudIdentity]:
         yield CloudIdentity(entry_of(said))
 
 
-PASSING = frozenset({Kind.TRANSIENT, Kind.THROTTLED, Kind.LOST, Kind.UNCLEAR})
+PASSING = frozenset({VerdictKind.TRANSIENT, VerdictKind.THROTTLED, VerdictKind.LOST, VerdictKind.UNCLEAR})
 
 
 async def find_images(transport: Transport, query: Sequence[tuple[str, str]], policy: RetryPolicy) -> list[Image]:
@@ -137,7 +139,7 @@ async def find_images(transport: Transport, query: Sequence[tuple[str, str]], po
             raise DirectoryError("the image service's list of images leads back to itself, so that nobody sees all")
         asked.add(path)
         verdict = await _page(transport, path, policy)
-        if verdict.kind is not Kind.FOUND:
+        if verdict.kind is not VerdictKind.FOUND:
             raise DirectoryError(f"the image service does not tell which images there are: {verdict.reason}")
         images += verdict.images
         path = verdict.next_path
@@ -170,7 +172,7 @@ class Prepared:
 
 
 async def prepare(
-    plan: Plan, account: Account, line: Line, directory: Directory, voice: Voice, *, prune_all: bool = False
+    plan: Plan, account: Account, line: ImageEndpoint, directory: Directory, voice: Listener, *, prune_all: bool = False
 ) -> Prepared:
     """Ask the cloud what the plan's selectors mean. Raises `PlanError` with all that does not fit, `DirectoryError`.
 
@@ -200,12 +202,12 @@ def _ids(found: Mapping[Selector, Sequence[Image]] | Mapping[Selector, Sequence[
     return {selector: [item.id for item in items] for selector, items in found.items()}
 
 
-async def _images(selector: ImageSelector, account: Account, line: Line, policy: RetryPolicy) -> list[Image]:
+async def _images(selector: ImageSelector, account: Account, line: ImageEndpoint, policy: RetryPolicy) -> list[Image]:
     images = await find_images(line.transport, image_query(selector, account.project_id), policy)
     return select_images(selector, images, own_project_id=account.project_id, now=utc_now())
 
 
-async def _unknown(plan: Plan, directory: Directory, voice: Voice) -> frozenset[str]:
+async def _unknown(plan: Plan, directory: Directory, voice: Listener) -> frozenset[str]:
     """Return which of the IDs in the plan are no projects, as far as that may and shall be asked."""
     ids = project_ids(plan)
     if plan.check_projects is CheckProjects.NEVER or not ids:
@@ -228,7 +230,7 @@ def _accepting(entry: Entry, account: Account) -> Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class CloudSession:
     """A cloud that is ready for work. `cloud` is the clouds.yaml entry, None for the OS_* variables or a sandbox.
 
     `label` is its name where the plan has several, else "".
@@ -238,9 +240,9 @@ class Site:
     label: str
     settings: Settings
     identity: CloudIdentity
-    line: Line
+    line: ImageEndpoint
     prepared: Prepared
-    voice: Voice
+    voice: Listener
 
     @property
     def account(self) -> Account:
@@ -250,13 +252,13 @@ class Site:
 
 async def on_each_cloud(
     plan: Plan,
-    action: Callable[[Site], Awaitable[None]],
-    voice: Voice,
+    action: Callable[[CloudSession], Awaitable[None]],
+    voice: Listener,
     *,
-    approve: Callable[[Site], Awaitable[None]] | None = None,
+    approve: Callable[[CloudSession], Awaitable[None]] | None = None,
     os_cloud: str | None,
     sandbox: bool,
-    effort: Effort,
+    effort: Overrides,
     prune_all: bool = False,
 ) -> dict[str | None, BulkshareError | None]:
     """Do something on each of a plan's clouds; return what ended it early there, by cloud.
@@ -286,7 +288,7 @@ async def on_each_cloud(
                     )
                     waiting.close()
                     label = cloud or "" if len(plan.clouds) > 1 else ""
-                    site = Site(cloud, label, settings, identity, line, prepared, voice)
+                    site = CloudSession(cloud, label, settings, identity, line, prepared, voice)
                     if approve is not None:
                         await approve(site)
                     arrived = True
@@ -312,7 +314,7 @@ class _Start:
         self._all_here = anyio.Event()
         self._problems: list[Problem] = []
         self._errors: list[UsageError] = []
-        self._places: dict[tuple[str, str], Site] = {}
+        self._places: dict[tuple[str, str], CloudSession] = {}
 
     def failed(self, error: BulkshareError) -> None:
         """Take note of a cloud that does not begin."""
@@ -322,7 +324,7 @@ class _Start:
             self._errors.append(error)
         self._arrived()
 
-    async def ready(self, site: Site) -> bool:
+    async def ready(self, site: CloudSession) -> bool:
         """Wait for the others; return whether to begin."""
         account = site.account
         other = self._places.setdefault((account.endpoint, account.project_id), site)

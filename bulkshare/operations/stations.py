@@ -14,23 +14,23 @@ from typing import TYPE_CHECKING, TypeVar
 from bulkshare._version import __version__
 from bulkshare.cloud import CloudIdentity, unpack
 from bulkshare.errors import BulkshareError, UsageError
-from bulkshare.fleet import Joined, Station
+from bulkshare.fleet import Joined, Worker
 from bulkshare.fleet.dask import AwayError
-from bulkshare.fleet.messages import Letterbox, bare
+from bulkshare.fleet.messages import SealedBox, bare
 from bulkshare.operations.defaults import utc_now
 from bulkshare.operations.session import open_line, sign_in
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from bulkshare.fleet import Grant, Muster, Order, Report, Returned
+    from bulkshare.fleet import Grant, JoinRequest, Order, Report, Returned
     from bulkshare.model import Account
 
 
 M = TypeVar("M")
 T = TypeVar("T")
 
-LETTERBOX = Letterbox()  # of this process
+LETTERBOX = SealedBox()  # of this process
 WATCH_SECONDS = 1.0  # between two looks whether somebody still wants a station
 
 
@@ -38,18 +38,18 @@ class FailedThereError(Exception):
     """A bug showed on a worker; the text is its traceback there."""
 
 
-class Post:
-    """A station, and the task that keeps its way to the endpoint open. It is in `POSTS` while it takes orders."""
+class WorkerSession:
+    """A station, and the task that keeps its way to the endpoint open. It is in `SESSIONS` while it takes orders."""
 
-    def __init__(self, muster: Muster) -> None:
-        POSTS[muster.engagement] = self
+    def __init__(self, muster: JoinRequest) -> None:
+        SESSIONS[muster.session_id] = self
         self.run = muster.run
         self._muster = muster
-        self._ready: asyncio.Future[tuple[Station, Account]] = asyncio.get_running_loop().create_future()
+        self._ready: asyncio.Future[tuple[Worker, Account]] = asyncio.get_running_loop().create_future()
         self._ended = asyncio.Event()
         self._task = asyncio.create_task(self._keep())
 
-    async def ready(self) -> tuple[Station, Account]:
+    async def ready(self) -> tuple[Worker, Account]:
         """Return the station once it is logged in, and as whom. Raises what kept it from that."""
         return await asyncio.shield(self._ready)
 
@@ -61,8 +61,8 @@ class Post:
         self._ended.set()
 
     def _forget(self) -> None:
-        if POSTS.get(self._muster.engagement) is self:
-            del POSTS[self._muster.engagement]
+        if SESSIONS.get(self._muster.session_id) is self:
+            del SESSIONS[self._muster.session_id]
 
     async def _keep(self) -> None:
         try:
@@ -83,9 +83,9 @@ class Post:
             sign_in(settings, identity=own) as identity,
             open_line(identity, settings.limits, give_up_after_seconds=muster.give_up_after_seconds) as line,
         ):
-            station = Station(line, settings, clock=time.monotonic, wall=utc_now, jitter=random.random)
+            station = Worker(line, settings, clock=time.monotonic, wall=utc_now, jitter=random.random)
             self._ready.set_result((station, identity.account))
-            while not self._ended.is_set() and not station.forsaken:
+            while not self._ended.is_set() and not station.expired:
                 try:
                     await asyncio.wait_for(self._ended.wait(), WATCH_SECONDS)
                 except TimeoutError:
@@ -95,7 +95,7 @@ class Post:
             await station.idle()
 
 
-POSTS: dict[str, Post] = {}  # of this process, by engagement
+SESSIONS: dict[str, WorkerSession] = {}  # of this process, by engagement
 
 
 def telling_bugs(function: Callable[[M], Awaitable[T]]) -> Callable[[M], Awaitable[T]]:
@@ -115,7 +115,7 @@ def telling_bugs(function: Callable[[M], Awaitable[T]]) -> Callable[[M], Awaitab
 
 
 @telling_bugs
-async def greet(version: str) -> bytes:
+async def handshake(version: str) -> bytes:
     """Return what credentials for this worker are to be sealed with. Raises `UsageError` for another version."""
     if version != __version__:
         raise UsageError(f"it has bulkshare {__version__}, and the run is of {version}; give all the same")
@@ -123,38 +123,38 @@ async def greet(version: str) -> bytes:
 
 
 @telling_bugs
-async def muster(message: Muster) -> Joined:
+async def muster(message: JoinRequest) -> Joined:
     """Take part in a run, from the beginning: what this worker still does for the same run is stopped.
 
     Whoever asks has given that up: it was killed and came again, or had lost this worker. Raises what keeps it from it.
     """
     if message.on_this_machine and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for the coordinator, which will tell
-    for other in list(POSTS.values()):
+    for other in list(SESSIONS.values()):
         if other.run == message.run:
             other.end()
-    _, account = await Post(message).ready()
+    _, account = await WorkerSession(message).ready()
     return Joined(account, time.monotonic())
 
 
 @telling_bugs
 async def exchange(grant: Grant) -> Report:
     """Take a share of the limits, and tell what happened."""
-    station, _ = await _post(grant.engagement).ready()
+    station, _ = await _post(grant.session_id).ready()
     report = station.take(grant)
     if grant.end:
-        _post(grant.engagement).end()
+        _post(grant.session_id).end()
     return report
 
 
 @telling_bugs
-async def carry_out(order: Order) -> Returned:
+async def run_shard(order: Order) -> Returned:
     """Work on a shard."""
-    station, _ = await _post(order.engagement).ready()
-    return await station.carry_out(order)
+    station, _ = await _post(order.session_id).ready()
+    return await station.run_shard(order)
 
 
-def _post(engagement: str) -> Post:
-    if engagement not in POSTS:
-        raise AwayError(f"this worker takes no part in {engagement}")
-    return POSTS[engagement]
+def _post(session_id: str) -> WorkerSession:
+    if session_id not in SESSIONS:
+        raise AwayError(f"this worker takes no part in {session_id}")
+    return SESSIONS[session_id]

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import anyio.to_thread
 
-from bulkshare.engine import Preflight
+from bulkshare.engine import PreflightMode
 from bulkshare.operations.defaults import throwaway_ledger, utc_now
-from bulkshare.operations.execute import Errand, stopping_at, work_on
+from bulkshare.operations.execute import EngineTask, stopping_at, work_on
 from bulkshare.operations.session import on_each_cloud
 from bulkshare.plan.expand import expand, fingerprint
 from bulkshare.report import Comparer
@@ -17,26 +17,26 @@ if TYPE_CHECKING:
     import signal
 
     from bulkshare.model import Plan
-    from bulkshare.operations.execute import Effort, Stops
-    from bulkshare.operations.listener import Voice
-    from bulkshare.operations.session import Site
+    from bulkshare.operations.execute import Overrides, Stops
+    from bulkshare.operations.listener import Listener
+    from bulkshare.operations.session import CloudSession
     from bulkshare.report import Comparison
 
 
 async def verify_plan(
     plan: Plan,
-    voice: Voice,
+    voice: Listener,
     *,
     os_cloud: str | None,
     sandbox: bool,
-    effort: Effort,
+    effort: Overrides,
     signals: tuple[signal.Signals, ...] = (),
 ) -> dict[str | None, Comparison]:
     """Compare a plan with each of its clouds. Raises the first `BulkshareError` that kept it from that."""
     found: dict[str | None, Comparison] = {}
     async with stopping_at(signals) as stops:
 
-        async def verify(site: Site) -> None:
+        async def verify(site: CloudSession) -> None:
             told = site.voice.acting_as(site.account, "verifying", f"plan {plan.name}", plan=plan.name, run=None)
             found[site.cloud] = await compare(site.prepared.plan, site, told, effort=effort, stops=stops)
 
@@ -47,7 +47,7 @@ async def verify_plan(
     return {cloud: found[cloud] for cloud in errors}
 
 
-async def compare(plan: Plan, site: Site, voice: Voice, *, effort: Effort, stops: Stops) -> Comparison:
+async def compare(plan: Plan, site: CloudSession, voice: Listener, *, effort: Overrides, stops: Stops) -> Comparison:
     """List the members of the plan's images and compare. Raises what kept it from asking for all of them."""
     comparer = Comparer(plan.name, expand(plan))
     # The engine's listing, on a ledger that nobody keeps; the comparer is told of each image.
@@ -62,9 +62,9 @@ async def compare(plan: Plan, site: Site, voice: Voice, *, effort: Effort, stops
             voice,
             settings=site.settings,
             effort=effort,
-            errand=Errand(
+            errand=EngineTask(
                 go_on="not all images were asked about: verify again",
-                preflight=Preflight.ALWAYS,
+                preflight=PreflightMode.ALWAYS,
                 write=False,
                 inspect=False,
             ),

@@ -12,7 +12,7 @@ import anyio
 
 from bulkshare.cloud import pack
 from bulkshare.errors import UsageError
-from bulkshare.fleet import Fleet, Muster, Remote, open_cluster
+from bulkshare.fleet import Coordinator, JoinRequest, Remote, open_cluster
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from bulkshare.cloud import CloudIdentity
     from bulkshare.fleet import Cluster
     from bulkshare.model import Run, Settings
-    from bulkshare.operations.execute import Effort
-    from bulkshare.operations.listener import Voice
+    from bulkshare.operations.execute import Overrides
+    from bulkshare.operations.listener import Listener
 
 
 FAREWELL_SECONDS = 2.0
@@ -50,8 +50,8 @@ class Fleets:
 
 @asynccontextmanager
 async def fleet_for(
-    fleets: Fleets | None, run: Run, settings: Settings, identity: CloudIdentity, voice: Voice, effort: Effort
-) -> AsyncIterator[Fleet | None]:
+    fleets: Fleets | None, run: Run, settings: Settings, identity: CloudIdentity, voice: Listener, effort: Overrides
+) -> AsyncIterator[Coordinator | None]:
     """Return the fleet for the work on one cloud, whose workers are told when that is over; None for none."""
     if fleets is None:
         yield None
@@ -60,15 +60,15 @@ async def fleet_for(
 
     cluster = fleets.cluster
     passes = fleets.request.pass_credentials or (settings.sandbox and cluster.is_local)
-    muster = Muster(
-        engagement=f"{run.key}-{secrets.token_hex(4)}",
+    muster = JoinRequest(
+        session_id=f"{run.key}-{secrets.token_hex(4)}",
         run=_told_apart(run),
         settings=settings,
         give_up_after_seconds=effort.give_up_after_seconds,
         on_this_machine=cluster.is_local,
     )
-    remote = Remote(stations.greet, stations.muster, stations.exchange, stations.carry_out)
-    fleet = Fleet(
+    remote = Remote(stations.handshake, stations.muster, stations.exchange, stations.run_shard)
+    fleet = Coordinator(
         cluster,
         remote,
         muster,

@@ -13,7 +13,7 @@ import anyio
 
 from bulkshare.errors import StoppedEarlyError
 from bulkshare.image_api.glance import interpret
-from bulkshare.model import Fault, FaultKind, Kind, Request, Step
+from bulkshare.model import Fault, FaultKind, Request, Step, VerdictKind
 from bulkshare.pacing.rate import Gcra
 from bulkshare.pacing.window import Window
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 THROTTLED_PAUSE_SECONDS = 1.0  # how long all requests wait after a "too fast" that does not say how long
 LEASE_POLL_SECONDS = 0.05  # how often those who wait look whether a lease that has ended was renewed
-TROUBLE = frozenset({Kind.TRANSIENT, Kind.THROTTLED, Kind.LOST})
+TROUBLE = frozenset({VerdictKind.TRANSIENT, VerdictKind.THROTTLED, VerdictKind.LOST})
 MAYBE_TROUBLE = frozenset({400, 408, 429})  # beside 5xx; of all others it is known without a look at the body
 PROBE_PATH = "/v2/images?limit=1"  # cheap, and harmless to repeat
 
@@ -202,7 +202,7 @@ class Paced:
             self._window.succeeded(self._in_flight - self._held, now)
             return
         self._window.troubled(sent_at, now)
-        if verdict.kind is Kind.THROTTLED:
+        if verdict.kind is VerdictKind.THROTTLED:
             pause = THROTTLED_PAUSE_SECONDS if verdict.retry_after is None else verdict.retry_after
             self.cooling_until = max(self.cooling_until, now + pause)
             self.cool_down(pause)
@@ -213,5 +213,5 @@ class Paced:
     def _trouble_in(self, reply: Reply) -> Verdict | None:
         if not isinstance(reply, Fault) and reply.status < 500 and reply.status not in MAYBE_TROUBLE:
             return None  # the 401 of a token that has ended is no trouble of the endpoint's either
-        verdict = interpret(Step.ASK, "", "", reply, self._wall())
+        verdict = interpret(Step.GET_MEMBER, "", "", reply, self._wall())
         return verdict if verdict.kind in TROUBLE else None

@@ -125,7 +125,7 @@ def _with_orders(entry: Entry, section: EntrySection) -> Entry:
     if section.accept == "force":
         want |= Want.FORCED
     if section.make_shared:
-        want |= Want.OPENED
+        want |= Want.SET_SHARED
     return replace(
         entry,
         want=want,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from bulkshare.model import Job, Kind, Result
+from bulkshare.model import Job, Result, VerdictKind
 from bulkshare.progress.tracker import is_bad
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class Log:
 
     def listed(self, image_id: str, verdict: Verdict) -> None:
         """See `ports.Observer`."""
-        if verdict.kind is not Kind.LISTED:
+        if verdict.kind is not VerdictKind.LISTED:
             self._log.warning("members not listed", image_id=image_id, reason=verdict.reason)
 
     def extra(self, image_id: str, member_ids: Sequence[str]) -> None:
@@ -100,7 +100,7 @@ class Log:
 
     def opened(self, image_id: str, verdict: Verdict) -> None:
         """See `ports.Observer`."""
-        if verdict.kind is Kind.OPENED:
+        if verdict.kind is VerdictKind.SET_SHARED:
             self._log.info("made shared", image_id=image_id)
         else:
             self._log.warning("not made shared", image_id=image_id, **_known(reason=verdict.reason))

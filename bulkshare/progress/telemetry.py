@@ -9,7 +9,7 @@ import math
 from bisect import bisect_left
 from typing import TYPE_CHECKING
 
-from bulkshare.model import Kind, Telemetry
+from bulkshare.model import Telemetry, VerdictKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +23,7 @@ FIRST_INTERVAL_SECONDS = 1.0
 LATENCY_BOUNDS = (*(0.001 * 2**power for power in range(17)), math.inf)  # 1 ms to 65.5 s, each twice the one before
 
 # Local names: looking an enumeration's member up takes longer than all the rest.
-_THROTTLED, _TRANSIENT, _LOST = Kind.THROTTLED, Kind.TRANSIENT, Kind.LOST
+_THROTTLED, _TRANSIENT, _LOST = VerdictKind.THROTTLED, VerdictKind.TRANSIENT, VerdictKind.LOST
 NO_ANSWER = "no answer"  # the request was sent, or partly
 NOT_SENT = "not sent"
 

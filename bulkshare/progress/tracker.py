@@ -6,7 +6,7 @@ import math
 from collections import Counter, deque
 from typing import TYPE_CHECKING
 
-from bulkshare.model import AS_PLANNED, Job, Kind, Result
+from bulkshare.model import AS_PLANNED, Job, Result, VerdictKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -137,7 +137,7 @@ class Listings:
 
     def listed(self, image_id: str, verdict: Verdict) -> None:
         """See `ports.Observer`."""
-        if verdict.kind is not Kind.LISTED:
+        if verdict.kind is not VerdictKind.LISTED:
             self.refused[image_id] = verdict.reason
 
     def inspected(self, image: Image) -> None:

@@ -113,17 +113,17 @@ def changes_of(
     for outcome in outcomes:
         image_id, member_id, want = outcome.image_id, outcome.member_id, outcome.want
         image = images.setdefault(image_id, ImageChanges(image_id))
-        opened = image_id in private and want & Want.OPENED
+        opened = image_id in private and want & Want.SET_SHARED
         if outcome.result is not Result.PENDING:
             image.refused.setdefault(outcome.reason, []).append(member_id)
-        elif want & Want.GONE:
+        elif want & Want.REMOVE:
             image.remove.append(member_id)
         elif image_id in unlisted and not opened:
             image.unlisted = unlisted[image_id]
             image.unknown.append(member_id)
         else:
             image.make_shared = image.make_shared or bool(opened)
-            if not want & Want.LISTED:
+            if not want & Want.ALREADY_MEMBER:
                 image.add.append(member_id)
             if want & Want.ACCEPTED:
                 image.accept.append(member_id)

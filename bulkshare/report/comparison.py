@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Group
 from rich.text import Text
 
-from bulkshare.model import Kind
+from bulkshare.model import VerdictKind
 from bulkshare.report.layout import aligned
 from bulkshare.report.tables import because, labelled
 from bulkshare.text import counted
@@ -72,7 +72,7 @@ class Comparer:
         planned = self._todo.pop(image_id, None)
         if planned is None:
             return
-        if verdict.kind is not Kind.LISTED:
+        if verdict.kind is not VerdictKind.LISTED:
             self._unlisted[image_id] = verdict.reason
             self._missing[image_id] = planned
             return

@@ -35,7 +35,7 @@ COLUMNS = (
     "settled_at",
 )
 ALIKE = slice(3, 11)  # the columns from "action" to "attempts": many rows have the same in all of them
-ACTIONS = tuple("remove" if Want.GONE in Want(want) else "share" for want in range(2 * max(Want)))  # by the want
+ACTIONS = tuple("remove" if Want.REMOVE in Want(want) else "share" for want in range(2 * max(Want)))  # by the want
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECONDS = tuple(f".{number:03}Z" for number in range(1000))
 AT_ONCE = 1000  # rows that are made together, column by column: quicker than row by row

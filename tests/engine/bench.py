@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from bulkshare.engine import Engine, Preflight
+from bulkshare.engine import Engine, PreflightMode
 from bulkshare.model import Account, Image, Limits, Orders, Outcome, Reply, Request, Result, RetryPolicy, Want
 from bulkshare.pacing import Breaker, Paced
 from tests.engine.fakes import NOW, FakeCloud, Recording
@@ -50,7 +50,7 @@ class Bench:
 
     def run(
         self,
-        preflight: Preflight = Preflight.AUTO,
+        preflight: PreflightMode = PreflightMode.AUTO,
         *,
         share: bool = True,
         beside: Callable[[Engine], Coroutine[Any, Any, None]] | None = None,
@@ -98,7 +98,7 @@ class Bench:
 
     def again(self) -> None:
         """Begin another run of the same plan, on the same cloud: what was settled is not known to it."""
-        planned = [(pair, row.want) for pair, row in self.ledger.rows.items() if Want.GONE not in row.want]
+        planned = [(pair, row.want) for pair, row in self.ledger.rows.items() if Want.REMOVE not in row.want]
         self.ledger = MemoryLedger({pair: Outcome(*pair, Result.PENDING, want=want) for pair, want in planned})
         self.observer = Recording()
         self.cloud.sent.clear()

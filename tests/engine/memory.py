@@ -46,7 +46,7 @@ class MemoryLedger:
     def _pending(self, image_id: str | None, *, gone: bool | None) -> Iterator[Outcome]:
         for row in self.rows.values():
             here = row.result is Result.PENDING and image_id in {None, row.image_id}
-            if here and gone in {None, Want.GONE in row.want}:
+            if here and gone in {None, Want.REMOVE in row.want}:
                 yield row
 
     def pending_images(self, run_id: int, *, after: str | None, limit: int, gone: bool | None = None) -> list[Backlog]:
@@ -78,7 +78,7 @@ class MemoryLedger:
         """See the port."""
         del run_id
         for key in [(image_id, member_id) for member_id in member_ids]:
-            self.rows[key] = self.rows[key]._replace(want=self.rows[key].want | Want.LISTED)
+            self.rows[key] = self.rows[key]._replace(want=self.rows[key].want | Want.ALREADY_MEMBER)
 
     def settle(self, run_id: int, outcomes: Sequence[Outcome]) -> None:
         """See the port."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from bulkshare.engine import Engine, Preflight
+from bulkshare.engine import Engine, PreflightMode
 from bulkshare.model import Fault, FaultKind, Limits, Reply, Request, Result, Want
 from tests.engine.bench import Bench, on_post
 from tests.engine.fakes import response
@@ -69,7 +69,7 @@ def test_a_rejected_membership_is_accepted_by_force() -> None:
 def test_a_duplicate_is_asked_for_its_status_first(want: Want, questions: int) -> None:
     """A 409 does not tell whether the project has rejected it; by force that is no matter."""
     bench = accepting(want, **{f"p{number:03}": "pending" for number in range(9)}, p009="rejected")
-    bench.run(Preflight.NEVER)
+    bench.run(PreflightMode.NEVER)
     assert bench.cloud.count("GET") == questions
     assert bench.totals() == {Result.ALREADY: 10}
     assert bench.cloud.statuses["i00", "p009"] == ("accepted" if want is FORCE else "rejected")
@@ -179,6 +179,6 @@ def test_a_member_that_is_accepted_shows_that_its_image_takes_more() -> None:
     bench = accepting()
     bench.cloud.script = on_post(lambda _image, _body: None)
     bench.cloud.latency_seconds = 1.0
-    bench.run(Preflight.NEVER)
+    bench.run(PreflightMode.NEVER)
     times = [at for at, request in bench.cloud.sent if request.method == "POST"]
     assert times[1] - times[0] < 1.5

@@ -12,7 +12,7 @@ import pytest
 
 from bulkshare.cloud import CloudIdentity, Identified
 from bulkshare.cloud.http import HttpTransport
-from bulkshare.engine import Engine, Preflight
+from bulkshare.engine import Engine, PreflightMode
 from bulkshare.ledger import SqlLedger
 from bulkshare.model import Block, Limits, Orders, Outcome, Result, RetryPolicy, Want
 from bulkshare.pacing import Breaker, Paced
@@ -94,7 +94,7 @@ class Nights:
                     account=identity.account,
                     prune_limit=prune_limit,
                 )
-                await engine.run(preflight=Preflight.ALWAYS, share=share)
+                await engine.run(preflight=PreflightMode.ALWAYS, share=share)
             return list(ledger.outcomes(run.id))
 
         rows = {(row.image_id, row.member_id): row for row in anyio.run(main)}
@@ -129,7 +129,7 @@ def test_a_night(cloud: CloudUnderTest, nights: Nights) -> None:
     old = cloud.create_image("old", owner="acceptor")
     for member_id in (*able[:3], "left-1", "left-2", "friend"):
         cloud.add_member(old, member_id)
-    want = Want.ACCEPTED | Want.AS_PROJECT | Want.OPENED
+    want = Want.ACCEPTED | Want.AS_PROJECT | Want.SET_SHARED
     blocks = [Block(image_id, [*able, *unable], want) for image_id in (new, old)]
     orders = {old: Orders(prune=True, kept=frozenset({*able, *unable, "friend"}))}
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from bulkshare.engine import Engine, Preflight
+from bulkshare.engine import Engine, PreflightMode
 from bulkshare.ledger import SqlLedger
 from bulkshare.model import Block, Limits, Reply, Request, Result, RetryPolicy
 from tests.engine.bench import ACCOUNT, Bench, on_post
@@ -77,7 +77,7 @@ def test_without_preflight_duplicates_are_described_by_one_list_each() -> None:
     bench = Bench()
     bench.plan(2, 10)
     bench.cloud.members = {("i00", f"p{p:03}") for p in range(10)}
-    bench.run(Preflight.NEVER)
+    bench.run(PreflightMode.NEVER)
     assert bench.totals() == {Result.ALREADY: 10, Result.SHARED: 10}
     assert (bench.cloud.count("GET"), bench.cloud.count("POST")) == (1, 20)
     assert bench.ledger.rows["i00", "p003"].status == "pending"
@@ -88,7 +88,7 @@ def test_dry_run_sends_no_write() -> None:
     bench = Bench()
     bench.plan(3, 1)
     bench.cloud.members = {("i01", "p000")}
-    bench.run(Preflight.ALWAYS, share=False)
+    bench.run(PreflightMode.ALWAYS, share=False)
     assert bench.cloud.count("POST") == 0
     assert bench.totals() == {Result.ALREADY: 1, Result.PENDING: 2}
 
@@ -122,7 +122,7 @@ def test_quota_is_told_from_duplicate() -> None:
             else None
         )
     )
-    bench.run(Preflight.NEVER)
+    bench.run(PreflightMode.NEVER)
     assert bench.totals() == {Result.ALREADY: 1, Result.SHARED: 4, Result.REJECTED: 1, Result.SKIPPED: 14}
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import pytest
 
-from bulkshare.engine import Engine, Preflight
+from bulkshare.engine import Engine, PreflightMode
 from bulkshare.model import Image, Limits, Orders, Reply, Request, Result, Want
 from tests.engine.bench import ACCOUNT, Bench
 from tests.engine.fakes import response
@@ -48,7 +48,7 @@ def test_what_can_not_be_shared_is_not_tried(image: dict[str, Any], reason: str)
 def test_a_dry_run_finds_the_same() -> None:
     """What stays pending is what would be sent: nothing of an image that takes no members."""
     bench = about(status="queued")
-    bench.run(Preflight.ALWAYS, share=False)
+    bench.run(PreflightMode.ALWAYS, share=False)
     assert bench.totals() == {Result.SKIPPED: 10, Result.PENDING: 10}
 
 
@@ -99,7 +99,7 @@ def test_what_was_chosen_for_what_it_is_is_not_asked_about() -> None:
 def test_without_preflight_nothing_is_asked() -> None:
     """Neither who is a member nor what the images are."""
     bench = about(status="queued")
-    bench.run(Preflight.NEVER)
+    bench.run(PreflightMode.NEVER)
     assert (bench.cloud.count("GET"), bench.cloud.count("POST")) == (0, 20)
 
 
@@ -160,13 +160,13 @@ def test_the_quota_of_an_image_with_unknown_members_is_told_by_the_cloud() -> No
     """What is not known can't be over anything."""
     bench = Bench(limits=Limits(members_per_image=9))
     bench.plan(1, 10)
-    bench.run(Preflight.NEVER)
+    bench.run(PreflightMode.NEVER)
     assert bench.totals() == {Result.SHARED: 10}
 
 
 def test_a_private_image_is_opened_first() -> None:
     """One PATCH, and then it takes members, accepted where that is wanted."""
-    bench = about(Want.OPENED | Want.ACCEPTED, visibility="private")
+    bench = about(Want.SET_SHARED | Want.ACCEPTED, visibility="private")
     bench.run()
     assert bench.totals() == {Result.SHARED: 20}
     assert bench.cloud.count("PATCH") == 1
@@ -177,8 +177,8 @@ def test_a_private_image_is_opened_first() -> None:
 
 def test_without_preflight_a_private_image_is_opened_all_the_same() -> None:
     """Only images that may have to be opened are asked about."""
-    bench = about(Want.OPENED, visibility="private")
-    bench.run(Preflight.NEVER)
+    bench = about(Want.SET_SHARED, visibility="private")
+    bench.run(PreflightMode.NEVER)
     assert bench.totals() == {Result.SHARED: 20}
     assert (bench.cloud.count("GET"), bench.cloud.count("PATCH")) == (1, 1)
 
@@ -192,7 +192,7 @@ def test_without_preflight_a_private_image_is_opened_all_the_same() -> None:
 )
 def test_an_image_that_can_not_be_opened_is_not_tried(status: int, result: Result, reason: str) -> None:
     """All its pairs are told so."""
-    bench = about(Want.OPENED, visibility="private")
+    bench = about(Want.SET_SHARED, visibility="private")
     bench.cloud.script = lambda request, _count: (
         response(status, {"message": "no"}) if request.method == "PATCH" else None
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from bulkshare.engine import Engine, Preflight
+from bulkshare.engine import Engine, PreflightMode
 from bulkshare.model import Fault, FaultKind, Limits, Orders, Reply, Request, Result, Step, Want
 from tests.engine.bench import Bench
 from tests.engine.fakes import response
@@ -35,7 +35,7 @@ def test_members_too_many_are_removed() -> None:
     methods = [request.method for _, request in bench.cloud.sent]
     assert methods == ["GET", "GET", *["DELETE"] * 5, *["POST"] * 5]
     row = bench.ledger.rows["i00", "x0"]
-    assert (row.want, row.http_status, row.attempts) == (Want.GONE, 204, 1)
+    assert (row.want, row.http_status, row.attempts) == (Want.REMOVE, 204, 1)
 
 
 def test_the_steady_state_is_one_listing() -> None:
@@ -48,8 +48,8 @@ def test_the_steady_state_is_one_listing() -> None:
     assert bench.observer.extras == []
 
 
-@pytest.mark.parametrize("preflight", list(Preflight))
-def test_an_image_whose_pairs_are_done_is_pruned_as_well(preflight: Preflight) -> None:
+@pytest.mark.parametrize("preflight", list(PreflightMode))
+def test_an_image_whose_pairs_are_done_is_pruned_as_well(preflight: PreflightMode) -> None:
     """An image with one pair, or with none left to do, is listed all the same: else nobody knows who is too much."""
     bench = pruning(projects=1)
     bench.run(preflight)
@@ -62,7 +62,7 @@ def test_an_image_whose_pairs_are_done_is_pruned_as_well(preflight: Preflight) -
 def test_a_dry_run_tells_and_removes_nothing() -> None:
     """What stays pending is what would be removed, and added."""
     bench = pruning()
-    bench.run(Preflight.ALWAYS, share=False)
+    bench.run(PreflightMode.ALWAYS, share=False)
     assert {request.method for _, request in bench.cloud.sent} == {"GET"}
     assert bench.totals() == {Result.ALREADY: 5, Result.PENDING: 10}
     assert bench.observer.extras
@@ -178,7 +178,7 @@ def test_after_a_stop_removal_goes_on_where_it_was() -> None:
 def test_without_its_plan_a_run_ends_what_it_has_begun() -> None:
     """Resumed without orders, what was to be removed is removed, and nobody else."""
     bench = pruning()
-    bench.run(Preflight.ALWAYS, share=False)
+    bench.run(PreflightMode.ALWAYS, share=False)
     bench.cloud.statuses["i00", "late"] = "pending"
     bench.orders = {}
     bench.run()

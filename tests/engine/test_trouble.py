@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from bulkshare.engine import Preflight
+from bulkshare.engine import PreflightMode
 from bulkshare.model import Fault, FaultKind, Limits, Reply, Request, Result, RetryPolicy
 from tests.engine.bench import Bench, on_post
 from tests.engine.fakes import response
@@ -64,7 +64,7 @@ def test_retry_after_is_waited_for() -> None:
     bench = Bench()
     bench.plan(1, 1)
     bench.cloud.script = lambda _r, count: response(429, retry_after="30") if count == 1 else None
-    bench.run(Preflight.NEVER)
+    bench.run(PreflightMode.NEVER)
     times = [at for at, _ in bench.cloud.sent]
     assert times[1] - times[0] >= 30
     assert bench.totals() == {Result.SHARED: 1}
@@ -158,7 +158,7 @@ def test_a_lost_answer_is_asked_about_after_a_while() -> None:
     bench = Bench(jitter=lambda: 0.0)
     bench.plan(1, 1)
     bench.cloud.script = lambda _request, count: Fault(FaultKind.TIMEOUT, "60 s") if count == 1 else None
-    bench.run(Preflight.NEVER)
+    bench.run(PreflightMode.NEVER)
     (posted, _), (asked, question) = bench.cloud.sent[:2]
     assert question.method == "GET"
     assert asked - posted >= 4 * bench.policy.base_seconds
@@ -178,7 +178,7 @@ def test_what_was_lost_is_told_when_it_shows_up_later() -> None:
         return None
 
     bench.cloud.script = script
-    bench.run(Preflight.NEVER)
+    bench.run(PreflightMode.NEVER)
     row = bench.ledger.rows["i00", "p000"]
     assert (row.result, row.attempts) == (Result.ALREADY, 2)
     assert "connection reset" in row.reason

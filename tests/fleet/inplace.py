@@ -12,7 +12,7 @@ import anyio
 from distributed.protocol import pickle
 
 from bulkshare.errors import BulkshareError, StoppedEarlyError
-from bulkshare.fleet import Crew, Fleet, Joined, Muster, Remote, Station
+from bulkshare.fleet import Coordinator, Joined, JoinRequest, Remote, ShardedSender, Worker
 from bulkshare.fleet.dask import AwayError
 from bulkshare.model import Account, RetryPolicy, Settings
 from bulkshare.pacing import Breaker, Paced
@@ -36,21 +36,21 @@ class Way:
 
 
 @dataclass
-class Worker:
+class FakeWorker:
     """A worker's process. `account` is as whom it acts, or what keeps it from that."""
 
     cloud: Transport
     account: Account | BulkshareError = ACCOUNT
     silent: bool = False  # it is at work, and no message comes through
-    stations: dict[str, Station] = field(default_factory=dict)
+    stations: dict[str, Worker] = field(default_factory=dict)
     grants: list[Grant] = field(default_factory=list)
     orders: list[Order] = field(default_factory=list)
 
-    async def greet(self, _version: str) -> bytes:
+    async def handshake(self, _version: str) -> bytes:
         """Say that it is there."""
         return b""
 
-    async def muster(self, message: Muster) -> Joined:
+    async def muster(self, message: JoinRequest) -> Joined:
         """Take part, anew."""
         if isinstance(self.account, BulkshareError):
             raise self.account
@@ -61,7 +61,7 @@ class Worker:
         clock = anyio.current_time
         paced = Paced(self.cloud, limits, breaker=Breaker(), stopping=stopping, clock=clock, wall=lambda: NOW)
         self.stations = {
-            message.engagement: Station(
+            message.session_id: Worker(
                 Way(paced, paced, stopping),
                 message.settings,
                 clock=clock,
@@ -74,24 +74,24 @@ class Worker:
     async def exchange(self, grant: Grant) -> Report:
         """Take a share."""
         self.grants.append(grant)
-        return self._station(grant.engagement).take(grant)
+        return self._station(grant.session_id).take(grant)
 
-    async def carry_out(self, order: Order) -> Returned:
+    async def run_shard(self, order: Order) -> Returned:
         """Work on a shard."""
         self.orders.append(order)
-        return await self._station(order.engagement).carry_out(order)
+        return await self._station(order.session_id).run_shard(order)
 
-    def _station(self, engagement: str) -> Station:
-        if engagement not in self.stations:
-            raise AwayError(engagement)
-        return self.stations[engagement]
+    def _station(self, session_id: str) -> Worker:
+        if session_id not in self.stations:
+            raise AwayError(session_id)
+        return self.stations[session_id]
 
 
 @dataclass
 class InPlaceCluster:
     """A `fleet.Cluster` without Dask."""
 
-    members: dict[str, Worker]
+    members: dict[str, FakeWorker]
     address: str = "local:0"
     way_seconds: float = 0.001
     gone: bool = False
@@ -107,15 +107,15 @@ class InPlaceCluster:
         """See `fleet.Cluster`."""
         return frozenset(self.members)
 
-    async def ask(self, worker: str, function: Callable[[Worker, Any], Awaitable[Any]], message: Any) -> Any:
+    async def ask(self, worker: str, function: Callable[[FakeWorker, Any], Awaitable[Any]], message: Any) -> Any:
         """See `fleet.Cluster`."""
         await self._way(worker)
         answer = await function(self.members[worker], _carried(message))
         await self._way(worker)
         return _carried(answer)
 
-    async def carry_out(
-        self, worker: str, function: Callable[[Worker, Any], Awaitable[Any]], order: Any, _name: str
+    async def run_shard(
+        self, worker: str, function: Callable[[FakeWorker, Any], Awaitable[Any]], order: Any, _name: str
     ) -> Any:
         """See `fleet.Cluster`; the worker goes on where nobody waits for it any more."""
         await self._way(worker)
@@ -138,24 +138,24 @@ def _carried(message: Any) -> Any:
     return pickle.loads(pickle.dumps(message))  # type: ignore[no-untyped-call]
 
 
-def with_fleet(bench: Bench, cluster: InPlaceCluster) -> Fleet:
+def with_fleet(bench: Bench, cluster: InPlaceCluster) -> Coordinator:
     """Let a bench's engine have its pairs sent by a fleet, and return that."""
     settings = Settings(limits=bench.limits, retry=RetryPolicy(attempts=4, base_seconds=1.0, cap_seconds=8.0))
-    fleet = Fleet(
+    fleet = Coordinator(
         cluster,  # type: ignore[arg-type]  # as far as a fleet needs one
-        Remote(Worker.greet, Worker.muster, Worker.exchange, Worker.carry_out),  # type: ignore[arg-type]  # as above
-        Muster(engagement="engagement", run="run", settings=settings, give_up_after_seconds=900.0),
+        Remote(FakeWorker.handshake, FakeWorker.muster, FakeWorker.exchange, FakeWorker.run_shard),  # type: ignore[arg-type]  # as above
+        JoinRequest(session_id="engagement", run="run", settings=settings, give_up_after_seconds=900.0),
         ACCOUNT,
         credentials=None,
         clock=anyio.current_time,
         note=cluster.notes.append,
     )
-    bench.senders = partial(Crew, fleet)
+    bench.senders = partial(ShardedSender, fleet)
     return fleet
 
 
 def crew_of(bench: Bench, workers: int) -> InPlaceCluster:
     """Let a bench's pairs be sent by so many workers."""
-    cluster = InPlaceCluster({f"w{number}": Worker(bench.cloud) for number in range(workers)})
+    cluster = InPlaceCluster({f"w{number}": FakeWorker(bench.cloud) for number in range(workers)})
     with_fleet(bench, cluster)
     return cluster

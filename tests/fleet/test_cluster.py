@@ -78,7 +78,7 @@ async def test_a_result_that_nobody_wants_any_more() -> None:
 
     async def fetch(worker: str, scope: anyio.CancelScope) -> None:
         with scope:
-            results.append(await cluster.carry_out(worker, own_id, "", worker) > 0)
+            results.append(await cluster.run_shard(worker, own_id, "", worker) > 0)
 
     lost = anyio.CancelScope()
     async with anyio.create_task_group() as tasks:

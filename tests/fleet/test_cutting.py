@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkshare.fleet.messages import Closed
-from bulkshare.fleet.sharding import Cutting, Shard
+from bulkshare.fleet.sharding import Shard, Sharder
 from bulkshare.model import Job, Want
 
 PRIVATE, FULL = Closed("private"), Closed("full", full=True)
@@ -19,9 +19,9 @@ def jobs(image: int, count: int) -> list[Job]:
     return [Job(f"i{image}", f"p{number:02}") for number in range(count)]
 
 
-def opened(sizes: list[int]) -> Cutting:
+def opened(sizes: list[int]) -> Sharder:
     """Return a cutting with images of so many pairs."""
-    cutting = Cutting()
+    cutting = Sharder()
     for image, count in enumerate(sizes):
         cutting.add(cutting.open(f"i{image}"), jobs(image, count), exhausted=True)
     return cutting
@@ -64,17 +64,17 @@ def test_a_closed_image_that_is_done() -> None:
     assert not cutting
 
 
-def members(cutting: Cutting, numbers: list[int], *, exhausted: bool) -> dict[str, str]:
+def members(cutting: Sharder, numbers: list[int], *, exhausted: bool) -> dict[str, str]:
     """Read on: pairs of the first image that are members already, the last of which is one that is not."""
     lane = cutting.hungry(1000)
     assert lane is not None
-    known = [Job("i0", f"p{number:02}", Want.ACCEPTED | Want.LISTED) for number in numbers]
+    known = [Job("i0", f"p{number:02}", Want.ACCEPTED | Want.ALREADY_MEMBER) for number in numbers]
     return cutting.add(lane, [*known, Job("i0", "p99", Want.ACCEPTED)], exhausted=exhausted)
 
 
 def test_a_full_image_has_members_left() -> None:
     """Its members' pairs are dealt out and read on; the rest is told once nothing of it is out or to be read."""
-    cutting = Cutting()
+    cutting = Sharder()
     cutting.add(cutting.open("i0"), jobs(0, 5), exhausted=False)
     members(cutting, [10, 11], exhausted=False)
     shard = cutting.cut(5)
@@ -91,7 +91,7 @@ def test_a_full_image_has_members_left() -> None:
 
 def test_a_full_image_without_members() -> None:
     """What is read on of it is not dealt out, and is the rest."""
-    cutting = Cutting()
+    cutting = Sharder()
     lane = cutting.open("i0")
     cutting.add(lane, jobs(0, 5), exhausted=False)
     assert cutting.came_back(cutting.cut(5), [], {"i0": FULL}) == {}
@@ -101,7 +101,7 @@ def test_a_full_image_without_members() -> None:
 
 def test_a_full_image_that_takes_nothing_at_all() -> None:
     """It was full, and is gone then: its members' pairs are the rest, too."""
-    cutting = Cutting()
+    cutting = Sharder()
     cutting.add(cutting.open("i0"), jobs(0, 5), exhausted=False)
     members(cutting, [10, 11, 12], exhausted=False)
     cutting.came_back(cutting.cut(5), [], {"i0": FULL})
@@ -111,7 +111,7 @@ def test_a_full_image_that_takes_nothing_at_all() -> None:
 
 def test_reading_on() -> None:
     """An image that has more in the ledger is hungry until it has enough, whether or not it is out."""
-    cutting = Cutting()
+    cutting = Sharder()
     lane = cutting.open("i0")
     cutting.add(lane, jobs(0, 5), exhausted=False)
     assert lane.last_member_id == "p04"
@@ -126,7 +126,7 @@ def test_reading_on() -> None:
 @pytest.mark.parametrize("count", [0, 3])
 def test_an_image_that_is_closed_while_it_is_read(count: int) -> None:
     """What comes of that reading is part of the rest, which was told."""
-    cutting = Cutting()
+    cutting = Sharder()
     lane = cutting.open("i0")
     cutting.add(lane, jobs(0, 5), exhausted=False)
     assert cutting.came_back(cutting.cut(5), [], {"i0": PRIVATE}) == {"i0": "private"}

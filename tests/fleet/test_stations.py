@@ -15,7 +15,7 @@ from distributed.core import error_message
 from distributed.protocol import pickle
 
 from bulkshare.errors import UsageError
-from bulkshare.fleet import Grant, Muster
+from bulkshare.fleet import Grant, JoinRequest
 from bulkshare.fleet import worker as station
 from bulkshare.fleet.dask import AwayError
 from bulkshare.model import Limits, Settings
@@ -52,14 +52,14 @@ def no_cloud(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stations, "open_line", open_line)
 
 
-def muster(engagement: str, run: str = "run") -> Muster:
+def muster(session_id: str, run: str = "run") -> JoinRequest:
     """Ask to take part."""
-    return Muster(engagement=engagement, run=run, settings=Settings(), give_up_after_seconds=900.0)
+    return JoinRequest(session_id=session_id, run=run, settings=Settings(), give_up_after_seconds=900.0)
 
 
-def grant(engagement: str) -> Grant:
+def grant(session_id: str) -> Grant:
     """Lend nothing."""
-    return Grant(engagement=engagement, number=1, rate=0.0, concurrency=0, until=0.0)
+    return Grant(session_id=session_id, number=1, rate=0.0, concurrency=0, until=0.0)
 
 
 async def test_a_run_that_nobody_asks_for_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,17 +70,17 @@ async def test_a_run_that_nobody_asks_for_any_more(monkeypatch: pytest.MonkeyPat
     await asyncio.sleep(0.1)
     with pytest.raises(AwayError):
         await stations.exchange(grant("forsaken"))
-    assert not stations.POSTS
+    assert not stations.SESSIONS
 
 
 async def test_a_run_that_is_over() -> None:
     """Told so, or asked to begin anew, it is forgotten at once; another run is not touched by that."""
-    for engagement, run in (("first", "run"), ("other", "another run"), ("second", "run")):
-        await stations.muster(muster(engagement, run))
-    assert set(stations.POSTS) == {"other", "second"}
-    for engagement in ("other", "second"):
-        await stations.exchange(replace(grant(engagement), end=True))
-    assert not stations.POSTS
+    for session_id, run in (("first", "run"), ("other", "another run"), ("second", "run")):
+        await stations.muster(muster(session_id, run))
+    assert set(stations.SESSIONS) == {"other", "second"}
+    for session_id in ("other", "second"):
+        await stations.exchange(replace(grant(session_id), end=True))
+    assert not stations.SESSIONS
     await asyncio.sleep(0.01)  # its task ends
 
 
@@ -96,4 +96,4 @@ async def test_what_keeps_a_worker_from_a_run(kind: type[Exception], monkeypatch
         await stations.muster(muster("never"))
     arrived = pickle.loads(error_message(raised.value)["exception"].data)  # type: ignore[no-untyped-call]
     assert type(arrived) is (UsageError if kind is UsageError else stations.FailedThereError)
-    assert not stations.POSTS
+    assert not stations.SESSIONS

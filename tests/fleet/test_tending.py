@@ -15,7 +15,7 @@ from bulkshare.model import Limits, Result
 from tests.engine.bench import Bench
 from tests.engine.fakes import FakeCloud
 from tests.engine.virtual import run_virtual
-from tests.fleet.inplace import Worker, crew_of
+from tests.fleet.inplace import FakeWorker, crew_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,7 +100,7 @@ def test_the_last_good_worker_goes() -> None:
     run_with(
         bench,
         (2.0, lambda: cluster.members.pop("w0")),
-        (30.0, lambda: cluster.members.update(w2=Worker(bench.cloud))),
+        (30.0, lambda: cluster.members.update(w2=FakeWorker(bench.cloud))),
     )
     assert set(bench.totals()) == {Result.SHARED, Result.ALREADY}  # the lost worker's, done again
     assert len(bench.cloud.members) == 1000
@@ -123,7 +123,7 @@ def test_a_refused_worker_is_mended() -> None:
     bench = slow_bench()
     cluster = crew_of(bench, 2)
     cluster.members["w1"].account = REFUSAL
-    mended = Worker(bench.cloud)
+    mended = FakeWorker(bench.cloud)
     run_with(bench, (2.0, lambda: cluster.members.pop("w1")), (4.0, lambda: cluster.members.update(w1=mended)))
     assert bench.totals() == {Result.SHARED: 1000}
     assert mended.grants
@@ -164,10 +164,10 @@ def test_a_worker_that_was_silent() -> None:
     worker = cluster.members["w1"]
     run_with(bench, (2.0, lambda: setattr(worker, "silent", True)), (16.0, lambda: setattr(worker, "silent", False)))
     assert len(bench.cloud.members) == 2000
-    assert len({grant.engagement for grant in worker.grants}) == 2
-    assert len({order.engagement for order in worker.orders}) == 2
+    assert len({grant.session_id for grant in worker.grants}) == 2
+    assert len({order.session_id for order in worker.orders}) == 2
     with pytest.raises(AwayError):
-        run_virtual(worker.carry_out(worker.orders[0]))
+        run_virtual(worker.run_shard(worker.orders[0]))
 
 
 def test_a_shard_that_is_done_again() -> None:
@@ -194,8 +194,8 @@ def test_in_flight_while_shares_change() -> None:
     cluster = crew_of(bench, 1)
     run_with(
         bench,
-        (15.0, lambda: cluster.members.update(w1=Worker(bench.cloud))),
-        (25.0, lambda: cluster.members.update(w2=Worker(bench.cloud))),
+        (15.0, lambda: cluster.members.update(w1=FakeWorker(bench.cloud))),
+        (25.0, lambda: cluster.members.update(w2=FakeWorker(bench.cloud))),
     )
     assert len(bench.cloud.members) == 400
     assert bench.cloud.most_in_flight["all"] <= bench.limits.concurrency

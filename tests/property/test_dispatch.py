@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from bulkshare.engine.dispatch import Dispatch, Lane
-from bulkshare.model import Case, Job, Result, Step
+from bulkshare.model import Attempt, Job, Result, Step
 
 PER_IMAGE = 3
 IMAGES = ["a", "b", "c"]
@@ -21,7 +21,7 @@ class Window(RuleBasedStateMachine):
         self.now = 0.0
         self.opened: set[str] = set()
         self.added: list[Job] = []
-        self.flying: list[Case] = []
+        self.flying: list[Attempt] = []
         self.deferred: dict[Job, float] = {}
         self.ended: list[Job] = []
         self.dropped: set[str] = set()
@@ -50,7 +50,7 @@ class Window(RuleBasedStateMachine):
         pages = self.pages[lane.image_id]
         jobs = pages.pop(0) if pages else []
         cases = [
-            Case(job, Step.ACCEPT, joined=Result.ALREADY) if number % 2 else Case(job)
+            Attempt(job, Step.ACCEPT, joined=Result.ALREADY) if number % 2 else Attempt(job)
             for number, job in enumerate(jobs)
         ]
         self.members.update(job for number, job in enumerate(jobs) if number % 2)

@@ -30,7 +30,7 @@ times = st.none() | st.integers(-(10**12), 10**13).map(lambda number: NOW + time
 texts = st.none() | st.sampled_from(["pending", "accepted", ""]) | st.text(max_size=20)
 usual_request_ids = st.uuids().map("req-{}".format)
 request_ids = st.none() | st.text() | usual_request_ids | st.just("req-ABCDEF01-2345-6789-0123-456789012345")
-wants = st.integers(0, 2 * max(Want) - 1).map(Want) | st.sampled_from([Want.MEMBER, Want.GONE])
+wants = st.integers(0, 2 * max(Want) - 1).map(Want) | st.sampled_from([Want.MEMBER, Want.REMOVE])
 some_members = st.lists(st.sampled_from(MEMBERS), max_size=6)
 blocks = st.lists(st.builds(Block, images, some_members, wants), max_size=4)
 gone = st.sampled_from([None, False, True])
@@ -99,7 +99,7 @@ class LedgerLikeADict(RuleBasedStateMachine):
                 if row is None:
                     rows[pair] = Outcome(*pair, Result.PENDING, want=want)
                 elif row.result is Result.PENDING:
-                    rows[pair] = row._replace(want=want | row.want & Want.LISTED)
+                    rows[pair] = row._replace(want=want | row.want & Want.ALREADY_MEMBER)
         assert self.handles[handle].enqueue(self.run_ids[run], blocks) == len(rows) - before
 
     @rule(handle=handles, run=runs, image_id=images, member_ids=some_members)
@@ -108,7 +108,7 @@ class LedgerLikeADict(RuleBasedStateMachine):
         for pair in ((image_id, member_id) for member_id in member_ids):
             row = self.rows[run].get(pair)
             if row is not None and row.result is Result.PENDING:
-                self.rows[run][pair] = row._replace(want=row.want | Want.LISTED)
+                self.rows[run][pair] = row._replace(want=row.want | Want.ALREADY_MEMBER)
         self.handles[handle].mark_listed(self.run_ids[run], image_id, member_ids)
 
     @rule(handle=handles, run=runs, batch=st.lists(outcomes, max_size=6))
@@ -225,7 +225,7 @@ class LedgerLikeADict(RuleBasedStateMachine):
 
     def _pending(self, run: int, *, gone: bool | None = None) -> list[Outcome]:
         pending = [row for row in self.rows[run].values() if row.result is Result.PENDING]
-        return [row for row in pending if gone is None or (Want.GONE in row.want) == gone]
+        return [row for row in pending if gone is None or (Want.REMOVE in row.want) == gone]
 
 
 TestLedgerLikeADict = LedgerLikeADict.TestCase

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 IMAGES = st.lists(st.sampled_from("uvwxyz"), max_size=6).map(tuple)
 PROJECTS = st.lists(st.sampled_from("abcdef"), max_size=6).map(tuple)
 SETS = st.frozensets(st.sampled_from("abcdef"), max_size=3)
-WANTS = st.sampled_from([Want.MEMBER, Want.MEMBER, Want.ACCEPTED, Want.ACCEPTED | Want.FORCED, Want.OPENED])
+WANTS = st.sampled_from([Want.MEMBER, Want.MEMBER, Want.ACCEPTED, Want.ACCEPTED | Want.FORCED, Want.SET_SHARED])
 
 
 @st.composite

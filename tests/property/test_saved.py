@@ -14,7 +14,7 @@ from bulkshare.engine.retry import first_case
 from bulkshare.errors import UsageError
 from bulkshare.image_api.glance import request_for
 from bulkshare.model import Account, Block, Job, Limits, Plan, RetryPolicy, Want
-from bulkshare.operations.execute import Part
+from bulkshare.operations.execute import CloudResult
 from bulkshare.operations.saved_plan import load_saved, save
 from bulkshare.plan.expand import expand, fingerprint
 
@@ -28,10 +28,10 @@ VALUES = st.recursive(
 def good() -> Any:
     """Return the content of a saved plan."""
     account = Account("prod", "eu-de", "https://image.example", "ursula", "images", "p-images")
-    todo = (Block("i1", ("a", "b"), Want.ACCEPTED), Block("i1", ("c",), Want.GONE))
+    todo = (Block("i1", ("a", "b"), Want.ACCEPTED), Block("i1", ("c",), Want.REMOVE))
     plan = Plan("golden", (), clouds=("prod",), limits=Limits(), retry=RetryPolicy())
     with tempfile.TemporaryDirectory() as folder:
-        save(Path(folder) / "saved.plan", plan, [Part("prod", account, todo=todo)])
+        save(Path(folder) / "saved.plan", plan, [CloudResult("prod", account, todo=todo)])
         return json.loads((Path(folder) / "saved.plan").read_text())
 
 

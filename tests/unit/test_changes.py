@@ -14,11 +14,11 @@ ACCEPT = Want.ACCEPTED
 OUTCOMES = [
     Outcome("golden", "new", Result.PENDING),
     Outcome("golden", "new-accepted", Result.PENDING, want=ACCEPT),
-    Outcome("golden", "waiting", Result.PENDING, want=ACCEPT | Want.LISTED),
-    Outcome("golden", "gone", Result.PENDING, want=Want.GONE),
+    Outcome("golden", "waiting", Result.PENDING, want=ACCEPT | Want.ALREADY_MEMBER),
+    Outcome("golden", "gone", Result.PENDING, want=Want.REMOVE),
     Outcome("golden", "owner", Result.SKIPPED, reason="is the image's owner"),
-    Outcome("closed", "new", Result.PENDING, want=Want.OPENED),
-    Outcome("away", "p1", Result.PENDING, want=Want.OPENED),
+    Outcome("closed", "new", Result.PENDING, want=Want.SET_SHARED),
+    Outcome("away", "p1", Result.PENDING, want=Want.SET_SHARED),
     Outcome("away", "p2", Result.PENDING),
 ]
 

@@ -6,13 +6,15 @@ import json
 
 from rich.console import Console
 
-from bulkshare.model import Block, Kind, Member, Verdict, Want
+from bulkshare.model import Block, Member, Verdict, VerdictKind, Want
 from bulkshare.report import Comparer, Comparison, comparison_document, render_comparison
 
 
 def members(image_id: str, **statuses: str | None) -> Verdict:
     """Return what the listing of an image's members means."""
-    return Verdict(Kind.LISTED, members=tuple(Member(image_id, name, status) for name, status in statuses.items()))
+    return Verdict(
+        VerdictKind.LISTED, members=tuple(Member(image_id, name, status) for name, status in statuses.items())
+    )
 
 
 def blocks(**members: str) -> list[Block]:
@@ -25,7 +27,7 @@ def compared() -> Comparison:
     comparer = Comparer("nightly", [*blocks(i="ab", j="ab", k="ab", l="a"), Block("i", ("c",), Want.ACCEPTED)])
     comparer.listed("i", members("i", a="accepted", z="pending", b=None))
     comparer.listed("j", members("j", a="pending", b="accepted"))
-    comparer.listed("k", Verdict(Kind.REJECTED, reason="404: no such image"))
+    comparer.listed("k", Verdict(VerdictKind.REJECTED, reason="404: no such image"))
     comparer.listed("not-planned", members("not-planned", a="pending"))
     return comparer.comparison()
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from types import SimpleNamespace
 
 from bulkshare.model import Run, RunState, Settings
-from bulkshare.operations.execute import Effort
+from bulkshare.operations.execute import Overrides
 from bulkshare.operations.workers import FleetRequest, Fleets, fleet_for
 from tests.engine.bench import ACCOUNT
 from tests.engine.fakes import NOW
@@ -19,7 +19,7 @@ async def name_of(run: Run, *, address: str = "tls://scheduler:8786") -> str:
     """Return as what the workers are asked to take part."""
     fleets = Fleets(SimpleNamespace(is_local=False), FleetRequest(address=address))  # type: ignore[arg-type]  # no Dask
     identity = SimpleNamespace(account=run.account)
-    async with fleet_for(fleets, run, Settings(), identity, SimpleNamespace(note=print), Effort()) as fleet:  # type: ignore[arg-type]
+    async with fleet_for(fleets, run, Settings(), identity, SimpleNamespace(note=print), Overrides()) as fleet:  # type: ignore[arg-type]
         assert fleet is not None
         return fleet._muster.run
 

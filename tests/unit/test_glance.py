@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkshare.image_api.glance import LONGEST_RETRY_AFTER_SECONDS, interpret, request_for
-from bulkshare.model import Fault, FaultKind, Kind, Reply, Response, Scope, Step, Verdict
+from bulkshare.model import Fault, FaultKind, Reply, Response, Scope, Step, Verdict, VerdictKind
 
 IMAGE, MEMBER = "d164b5df-1bc3-4c3f-893e-3e471fd16e64", "edc89b490d7d4392898e19b2deb34797"
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -40,12 +40,12 @@ def meaning(reply: Reply, step: Step = Step.ADD) -> Verdict:
     ("step", "image_id", "member_id", "method", "path", "body"),
     [
         (Step.ADD, "a b/c", 'm"', "POST", "/v2/images/a%20b%2Fc/members", b'{"member": "m\\""}'),
-        (Step.ASK, "i", "m/..", "GET", "/v2/images/i/members/m%2F..", None),
+        (Step.GET_MEMBER, "i", "m/..", "GET", "/v2/images/i/members/m%2F..", None),
         (Step.LIST, "i", "", "GET", "/v2/images/i/members", None),
         (Step.ACCEPT, "i", "m/..", "PUT", "/v2/images/i/members/m%2F..", b'{"status": "accepted"}'),
         (Step.REMOVE, "i", "m?", "DELETE", "/v2/images/i/members/m%3F", None),
         (
-            Step.OPEN,
+            Step.SET_SHARED,
             "i/../j",
             "",
             "PATCH",
@@ -77,7 +77,7 @@ def test_finding_takes_a_path() -> None:
 def test_shared() -> None:
     """A 200 with this member's document is believed, and all of its fields travel on."""
     verdict = meaning(answer(200, DOCUMENT, x_openstack_request_id="req-1"))
-    assert (verdict.kind, verdict.http_status, verdict.request_id) == (Kind.SHARED, 200, "req-1")
+    assert (verdict.kind, verdict.http_status, verdict.request_id) == (VerdictKind.SHARED, 200, "req-1")
     (member,) = verdict.members
     assert (member.status, member.schema) == ("pending", "/v2/schemas/member")
     assert member.created_at == NOW
@@ -102,37 +102,37 @@ def test_shared() -> None:
 def test_a_success_without_the_member_is_not_believed(reply: Response) -> None:
     """Only a GET can tell what such an answer means."""
     verdict = meaning(reply)
-    assert (verdict.kind, verdict.maybe_done) == (Kind.UNCLEAR, True)
+    assert (verdict.kind, verdict.maybe_done) == (VerdictKind.UNCLEAR, True)
 
 
 @pytest.mark.parametrize(
     ("reply", "kind", "scope", "maybe_done"),
     [
-        (answer(409), Kind.PRESENT, Scope.PAIR, False),
-        (answer(413), Kind.OVER_QUOTA, Scope.IMAGE, False),
-        (answer(400), Kind.REJECTED, Scope.PAIR, False),
-        (answer(400, {"error": {"code": "IMG.0060", "message": "busy"}}), Kind.THROTTLED, Scope.PAIR, False),
-        (answer(400, {"error_code": "APIG.0308", "error_msg": "limit"}), Kind.THROTTLED, Scope.PAIR, False),
-        (answer(400, {"error_code": "APIGW.0308", "error_msg": "limit"}), Kind.THROTTLED, Scope.PAIR, False),
-        (answer(403), Kind.REJECTED, Scope.IMAGE, False),
-        (answer(404, b"<h1>404 Not Found</h1>"), Kind.REJECTED, Scope.IMAGE, False),
-        (answer(404, {"message": f"Project {MEMBER} not found"}), Kind.REJECTED, Scope.PAIR, False),
-        (answer(405), Kind.REJECTED, Scope.IMAGE, False),
-        (answer(301, location="https://evil.example/"), Kind.REJECTED, Scope.IMAGE, False),
-        (answer(408), Kind.LOST, Scope.PAIR, True),
-        (answer(429), Kind.THROTTLED, Scope.PAIR, False),
-        (answer(503, retry_after="3"), Kind.THROTTLED, Scope.PAIR, False),
-        (answer(503), Kind.TRANSIENT, Scope.PAIR, True),
-        (answer(500), Kind.TRANSIENT, Scope.PAIR, True),
-        (answer(502, b"<html><body>Bad Gateway"), Kind.LOST, Scope.PAIR, True),
-        (answer(504), Kind.LOST, Scope.PAIR, True),
-        (answer(501), Kind.REJECTED, Scope.IMAGE, False),
-        (Fault(FaultKind.UNSENT, "refused"), Kind.TRANSIENT, Scope.PAIR, False),
-        (Fault(FaultKind.TIMEOUT, "60 s"), Kind.LOST, Scope.PAIR, True),
-        (Fault(FaultKind.LOST, "reset"), Kind.LOST, Scope.PAIR, True),
+        (answer(409), VerdictKind.PRESENT, Scope.PAIR, False),
+        (answer(413), VerdictKind.OVER_QUOTA, Scope.IMAGE, False),
+        (answer(400), VerdictKind.REJECTED, Scope.PAIR, False),
+        (answer(400, {"error": {"code": "IMG.0060", "message": "busy"}}), VerdictKind.THROTTLED, Scope.PAIR, False),
+        (answer(400, {"error_code": "APIG.0308", "error_msg": "limit"}), VerdictKind.THROTTLED, Scope.PAIR, False),
+        (answer(400, {"error_code": "APIGW.0308", "error_msg": "limit"}), VerdictKind.THROTTLED, Scope.PAIR, False),
+        (answer(403), VerdictKind.REJECTED, Scope.IMAGE, False),
+        (answer(404, b"<h1>404 Not Found</h1>"), VerdictKind.REJECTED, Scope.IMAGE, False),
+        (answer(404, {"message": f"Project {MEMBER} not found"}), VerdictKind.REJECTED, Scope.PAIR, False),
+        (answer(405), VerdictKind.REJECTED, Scope.IMAGE, False),
+        (answer(301, location="https://evil.example/"), VerdictKind.REJECTED, Scope.IMAGE, False),
+        (answer(408), VerdictKind.LOST, Scope.PAIR, True),
+        (answer(429), VerdictKind.THROTTLED, Scope.PAIR, False),
+        (answer(503, retry_after="3"), VerdictKind.THROTTLED, Scope.PAIR, False),
+        (answer(503), VerdictKind.TRANSIENT, Scope.PAIR, True),
+        (answer(500), VerdictKind.TRANSIENT, Scope.PAIR, True),
+        (answer(502, b"<html><body>Bad Gateway"), VerdictKind.LOST, Scope.PAIR, True),
+        (answer(504), VerdictKind.LOST, Scope.PAIR, True),
+        (answer(501), VerdictKind.REJECTED, Scope.IMAGE, False),
+        (Fault(FaultKind.UNSENT, "refused"), VerdictKind.TRANSIENT, Scope.PAIR, False),
+        (Fault(FaultKind.TIMEOUT, "60 s"), VerdictKind.LOST, Scope.PAIR, True),
+        (Fault(FaultKind.LOST, "reset"), VerdictKind.LOST, Scope.PAIR, True),
     ],
 )
-def test_refusals_of_an_add(reply: Reply, kind: Kind, scope: Scope, maybe_done: bool) -> None:  # noqa: FBT001  a table
+def test_refusals_of_an_add(reply: Reply, kind: VerdictKind, scope: Scope, maybe_done: bool) -> None:  # noqa: FBT001  a table
     """The table of answers to a POST."""
     verdict = meaning(reply)
     assert (verdict.kind, verdict.scope, verdict.maybe_done) == (kind, scope, maybe_done)
@@ -141,34 +141,34 @@ def test_refusals_of_an_add(reply: Reply, kind: Kind, scope: Scope, maybe_done: 
 @pytest.mark.parametrize(
     ("reply", "kind"),
     [
-        (answer(200, DOCUMENT), Kind.PRESENT),
-        (answer(404), Kind.ABSENT),
-        (answer(200, b"<html>"), Kind.UNCLEAR),
-        (answer(403), Kind.REJECTED),
-        (answer(500), Kind.TRANSIENT),
-        (answer(409), Kind.REJECTED),
-        (answer(413), Kind.REJECTED),
+        (answer(200, DOCUMENT), VerdictKind.PRESENT),
+        (answer(404), VerdictKind.ABSENT),
+        (answer(200, b"<html>"), VerdictKind.UNCLEAR),
+        (answer(403), VerdictKind.REJECTED),
+        (answer(500), VerdictKind.TRANSIENT),
+        (answer(409), VerdictKind.REJECTED),
+        (answer(413), VerdictKind.REJECTED),
     ],
 )
-def test_answers_to_an_ask(reply: Reply, kind: Kind) -> None:
+def test_answers_to_an_ask(reply: Reply, kind: VerdictKind) -> None:
     """The table of answers to a GET of one member."""
-    assert meaning(reply, Step.ASK).kind is kind
+    assert meaning(reply, Step.GET_MEMBER).kind is kind
 
 
 @pytest.mark.parametrize(
     ("reply", "kind", "members"),
     [
-        (answer(200, {"members": [DOCUMENT]}), Kind.LISTED, 1),
-        (answer(200, {"members": []}), Kind.LISTED, 0),
-        (answer(200, {"members": [DOCUMENT, {"member_id": 3}]}), Kind.UNCLEAR, 0),
-        (answer(200, {"members": [DOCUMENT]})._replace(cut=True), Kind.UNCLEAR, 0),
-        (answer(200, {"images": []}), Kind.UNCLEAR, 0),
-        (answer(403, {"message": "Only shared images have members."}), Kind.REJECTED, 0),
-        (answer(404), Kind.REJECTED, 0),
-        (answer(429), Kind.THROTTLED, 0),
+        (answer(200, {"members": [DOCUMENT]}), VerdictKind.LISTED, 1),
+        (answer(200, {"members": []}), VerdictKind.LISTED, 0),
+        (answer(200, {"members": [DOCUMENT, {"member_id": 3}]}), VerdictKind.UNCLEAR, 0),
+        (answer(200, {"members": [DOCUMENT]})._replace(cut=True), VerdictKind.UNCLEAR, 0),
+        (answer(200, {"images": []}), VerdictKind.UNCLEAR, 0),
+        (answer(403, {"message": "Only shared images have members."}), VerdictKind.REJECTED, 0),
+        (answer(404), VerdictKind.REJECTED, 0),
+        (answer(429), VerdictKind.THROTTLED, 0),
     ],
 )
-def test_answers_to_a_list(reply: Reply, kind: Kind, members: int) -> None:
+def test_answers_to_a_list(reply: Reply, kind: VerdictKind, members: int) -> None:
     """The table of answers to a GET of all members."""
     verdict = meaning(reply, Step.LIST)
     assert (verdict.kind, len(verdict.members)) == (kind, members)
@@ -233,4 +233,4 @@ def test_interpret_is_total(step: Step, status: int, body: bytes, headers: dict[
     verdict = interpret(step, IMAGE, MEMBER, Response(status, headers, body, cut), NOW)
     assert verdict.reason.isprintable()
     assert len(verdict.reason) <= 300
-    assert verdict.kind is not Kind.SHARED or step is Step.ADD
+    assert verdict.kind is not VerdictKind.SHARED or step is Step.ADD

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkshare.image_api.glance import details_path, find_request, image, images_path, interpret, path_of_next
-from bulkshare.model import Fault, FaultKind, Image, Kind, Reply, Scope, Step
+from bulkshare.model import Fault, FaultKind, Image, Reply, Scope, Step, VerdictKind
 from tests.unit.test_glance import DOCUMENT, IMAGE, MEMBER, NOW, answer, meaning
 
 ACCEPTED = {**DOCUMENT, "status": "accepted"}
@@ -22,44 +22,49 @@ PAGE = "/v2/images?marker=x&limit=2"
 @pytest.mark.parametrize(
     ("step", "reply", "kind", "scope"),
     [
-        (Step.ACCEPT, answer(200, ACCEPTED), Kind.ACCEPTED, Scope.PAIR),
-        (Step.ACCEPT, answer(200, DOCUMENT), Kind.UNCLEAR, Scope.PAIR),
-        (Step.ACCEPT, answer(200, {**ACCEPTED, "member_id": "other"}), Kind.UNCLEAR, Scope.PAIR),
-        (Step.ACCEPT, answer(204), Kind.UNCLEAR, Scope.PAIR),
-        (Step.ACCEPT, answer(400), Kind.REJECTED, Scope.PAIR),
-        (Step.ACCEPT, answer(403, {"message": "not authorized"}), Kind.REJECTED, Scope.PAIR),
-        (Step.ACCEPT, answer(404, NOT_AN_IMAGE), Kind.ABSENT, Scope.PAIR),
-        (Step.ACCEPT, answer(409), Kind.REJECTED, Scope.PAIR),
-        (Step.ACCEPT, answer(413), Kind.REJECTED, Scope.PAIR),
-        (Step.ACCEPT, answer(500), Kind.TRANSIENT, Scope.PAIR),
-        (Step.ACCEPT, Fault(FaultKind.TIMEOUT, "60 s"), Kind.LOST, Scope.PAIR),
-        (Step.REMOVE, answer(204), Kind.REMOVED, Scope.PAIR),
-        (Step.REMOVE, answer(200, b"<html>welcome"), Kind.UNCLEAR, Scope.PAIR),
-        (Step.REMOVE, answer(404, NOT_A_MEMBER), Kind.ABSENT, Scope.PAIR),
-        (Step.REMOVE, answer(404, NOT_AN_IMAGE), Kind.ABSENT, Scope.IMAGE),
-        (Step.REMOVE, answer(404), Kind.ABSENT, Scope.PAIR),
-        (Step.REMOVE, answer(403, {"message": "not authorized"}), Kind.REJECTED, Scope.IMAGE),
-        (Step.REMOVE, answer(403, {"message": f"{MEMBER} is needed"}), Kind.REJECTED, Scope.PAIR),
-        (Step.REMOVE, answer(429), Kind.THROTTLED, Scope.PAIR),
-        (Step.REMOVE, Fault(FaultKind.LOST, "reset"), Kind.LOST, Scope.PAIR),
-        (Step.ASK, answer(404, NOT_AN_IMAGE), Kind.ABSENT, Scope.IMAGE),
-        (Step.OPEN, answer(200, {"id": IMAGE, "visibility": "shared"}), Kind.OPENED, Scope.PAIR),
-        (Step.OPEN, answer(200, {"id": IMAGE, "visibility": "private"}), Kind.UNCLEAR, Scope.PAIR),
-        (Step.OPEN, answer(200, {"id": "other", "visibility": "shared"}), Kind.UNCLEAR, Scope.PAIR),
-        (Step.OPEN, answer(400), Kind.REJECTED, Scope.IMAGE),
-        (Step.OPEN, answer(403), Kind.REJECTED, Scope.IMAGE),
-        (Step.OPEN, answer(404), Kind.REJECTED, Scope.IMAGE),
-        (Step.OPEN, answer(409), Kind.REJECTED, Scope.IMAGE),
-        (Step.OPEN, answer(503), Kind.TRANSIENT, Scope.PAIR),
-        (Step.FIND, answer(200, {"images": []}), Kind.FOUND, Scope.PAIR),
-        (Step.FIND, answer(200, {"images": [{"id": IMAGE}, {"name": "no ID"}]}), Kind.UNCLEAR, Scope.PAIR),
-        (Step.FIND, answer(200, {"members": []}), Kind.UNCLEAR, Scope.PAIR),
-        (Step.FIND, answer(200, {"images": [], "next": 7}), Kind.UNCLEAR, Scope.PAIR),
-        (Step.FIND, answer(200, {"images": [], "next": "https://evil.example/v2/images?x"}), Kind.UNCLEAR, Scope.PAIR),
-        (Step.FIND, answer(300), Kind.REJECTED, Scope.IMAGE),
+        (Step.ACCEPT, answer(200, ACCEPTED), VerdictKind.ACCEPTED, Scope.PAIR),
+        (Step.ACCEPT, answer(200, DOCUMENT), VerdictKind.UNCLEAR, Scope.PAIR),
+        (Step.ACCEPT, answer(200, {**ACCEPTED, "member_id": "other"}), VerdictKind.UNCLEAR, Scope.PAIR),
+        (Step.ACCEPT, answer(204), VerdictKind.UNCLEAR, Scope.PAIR),
+        (Step.ACCEPT, answer(400), VerdictKind.REJECTED, Scope.PAIR),
+        (Step.ACCEPT, answer(403, {"message": "not authorized"}), VerdictKind.REJECTED, Scope.PAIR),
+        (Step.ACCEPT, answer(404, NOT_AN_IMAGE), VerdictKind.ABSENT, Scope.PAIR),
+        (Step.ACCEPT, answer(409), VerdictKind.REJECTED, Scope.PAIR),
+        (Step.ACCEPT, answer(413), VerdictKind.REJECTED, Scope.PAIR),
+        (Step.ACCEPT, answer(500), VerdictKind.TRANSIENT, Scope.PAIR),
+        (Step.ACCEPT, Fault(FaultKind.TIMEOUT, "60 s"), VerdictKind.LOST, Scope.PAIR),
+        (Step.REMOVE, answer(204), VerdictKind.REMOVED, Scope.PAIR),
+        (Step.REMOVE, answer(200, b"<html>welcome"), VerdictKind.UNCLEAR, Scope.PAIR),
+        (Step.REMOVE, answer(404, NOT_A_MEMBER), VerdictKind.ABSENT, Scope.PAIR),
+        (Step.REMOVE, answer(404, NOT_AN_IMAGE), VerdictKind.ABSENT, Scope.IMAGE),
+        (Step.REMOVE, answer(404), VerdictKind.ABSENT, Scope.PAIR),
+        (Step.REMOVE, answer(403, {"message": "not authorized"}), VerdictKind.REJECTED, Scope.IMAGE),
+        (Step.REMOVE, answer(403, {"message": f"{MEMBER} is needed"}), VerdictKind.REJECTED, Scope.PAIR),
+        (Step.REMOVE, answer(429), VerdictKind.THROTTLED, Scope.PAIR),
+        (Step.REMOVE, Fault(FaultKind.LOST, "reset"), VerdictKind.LOST, Scope.PAIR),
+        (Step.GET_MEMBER, answer(404, NOT_AN_IMAGE), VerdictKind.ABSENT, Scope.IMAGE),
+        (Step.SET_SHARED, answer(200, {"id": IMAGE, "visibility": "shared"}), VerdictKind.SET_SHARED, Scope.PAIR),
+        (Step.SET_SHARED, answer(200, {"id": IMAGE, "visibility": "private"}), VerdictKind.UNCLEAR, Scope.PAIR),
+        (Step.SET_SHARED, answer(200, {"id": "other", "visibility": "shared"}), VerdictKind.UNCLEAR, Scope.PAIR),
+        (Step.SET_SHARED, answer(400), VerdictKind.REJECTED, Scope.IMAGE),
+        (Step.SET_SHARED, answer(403), VerdictKind.REJECTED, Scope.IMAGE),
+        (Step.SET_SHARED, answer(404), VerdictKind.REJECTED, Scope.IMAGE),
+        (Step.SET_SHARED, answer(409), VerdictKind.REJECTED, Scope.IMAGE),
+        (Step.SET_SHARED, answer(503), VerdictKind.TRANSIENT, Scope.PAIR),
+        (Step.FIND, answer(200, {"images": []}), VerdictKind.FOUND, Scope.PAIR),
+        (Step.FIND, answer(200, {"images": [{"id": IMAGE}, {"name": "no ID"}]}), VerdictKind.UNCLEAR, Scope.PAIR),
+        (Step.FIND, answer(200, {"members": []}), VerdictKind.UNCLEAR, Scope.PAIR),
+        (Step.FIND, answer(200, {"images": [], "next": 7}), VerdictKind.UNCLEAR, Scope.PAIR),
+        (
+            Step.FIND,
+            answer(200, {"images": [], "next": "https://evil.example/v2/images?x"}),
+            VerdictKind.UNCLEAR,
+            Scope.PAIR,
+        ),
+        (Step.FIND, answer(300), VerdictKind.REJECTED, Scope.IMAGE),
     ],
 )
-def test_answers(step: Step, reply: Reply, kind: Kind, scope: Scope) -> None:
+def test_answers(step: Step, reply: Reply, kind: VerdictKind, scope: Scope) -> None:
     """The table of answers to the writes and to a search."""
     verdict = meaning(reply, step)
     assert (verdict.kind, verdict.scope) == (kind, scope)
@@ -77,7 +82,7 @@ def test_a_page_of_images() -> None:
 def test_a_page_that_is_too_long_is_not_believed() -> None:
     """Half a list is no list, even where what came of it can be read."""
     verdict = meaning(answer(200, {"images": []})._replace(cut=True), Step.FIND)
-    assert (verdict.kind, verdict.reason) == (Kind.UNCLEAR, "200, but the body is too long to read")
+    assert (verdict.kind, verdict.reason) == (VerdictKind.UNCLEAR, "200, but the body is too long to read")
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,7 @@ async def test_no_role_in_a_project_is_an_answer() -> None:
     reply = await identified.send(ACCEPT)
     assert isinstance(reply, Response)
     assert reply.status == 403
-    verdict = interpret(Step.ASK, "i", "q", reply, datetime.now(UTC))
+    verdict = interpret(Step.GET_MEMBER, "i", "q", reply, datetime.now(UTC))
     assert verdict.reason == '403: user u has no role in project "q"'
     assert not transport.sent
 

@@ -87,7 +87,7 @@ def test_threads_with_handles_of_their_own(place: Path) -> None:
             expected |= by_pair(
                 [
                     outcome(image_id, "p1", reason=f"{cloud} {number}", want=Want.ACCEPTED),
-                    skipped._replace(member_id=cloud, want=Want.ACCEPTED | Want.LISTED),
+                    skipped._replace(member_id=cloud, want=Want.ACCEPTED | Want.ALREADY_MEMBER),
                     skipped._replace(member_id=f"{cloud} {number}"),
                 ]
             )

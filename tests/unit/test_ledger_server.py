@@ -15,7 +15,7 @@ from bulkshare.errors import LedgerError
 from bulkshare.ledger import SqlLedger
 from bulkshare.ledger import store as insisting
 from bulkshare.ledger.sqlite import FileStore
-from bulkshare.ledger.store import PATIENCE_SECONDS, ConnectionLostError, insist
+from bulkshare.ledger.store import PATIENCE_SECONDS, ConnectionLostError, retry_lost
 from bulkshare.ledger.url import place_of
 from bulkshare.model import Block, RunState
 from tests.ledgers import begin, finish, outcome
@@ -154,7 +154,7 @@ def test_insisting(clock: Clock) -> None:
             raise ConnectionLostError("away")
         return "there"
 
-    assert insist(ask) == "there"
+    assert retry_lost(ask) == "there"
     assert asked == [False, True, True, True]
     assert 0 < clock.now < PATIENCE_SECONDS
 
@@ -169,10 +169,10 @@ def test_insisting_for_a_minute(clock: Clock) -> None:
         return ask
 
     with pytest.raises(LedgerError, match="full"):
-        insist(fail(LedgerError("the disk is full")))
+        retry_lost(fail(LedgerError("the disk is full")))
     assert clock.now == 0
     with pytest.raises(ConnectionLostError, match="away"):
-        insist(fail(ConnectionLostError("away")))
+        retry_lost(fail(ConnectionLostError("away")))
     assert PATIENCE_SECONDS <= clock.now < PATIENCE_SECONDS + 2
 
 

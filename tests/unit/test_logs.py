@@ -6,7 +6,7 @@ import json
 import logging
 from typing import TYPE_CHECKING, Any
 
-from bulkshare.cli.console import Introduced, make_log
+from bulkshare.cli.console import ContextLogger, make_log
 
 if TYPE_CHECKING:
     import pytest
@@ -20,10 +20,10 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     return found
 
 
-def introduced() -> Introduced:
+def introduced() -> ContextLogger:
     """Return a log whose first line of news is one about who acts."""
     log = make_log(logging.INFO, "json", colors=False).bind(plan="golden")
-    return Introduced(log, "starting", user="ursula")
+    return ContextLogger(log, "starting", user="ursula")
 
 
 def test_a_run_without_news_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -146,14 +146,14 @@ def test_what_is_wanted_of_a_pair_adds_up() -> None:
     entries = [
         Entry(("i", "j"), ("p", "q", "r"), frozenset("r")),
         Entry(("i",), ("q", "s"), want=Want.ACCEPTED),
-        Entry(("i",), ("q", "t"), want=Want.OPENED),
+        Entry(("i",), ("q", "t"), want=Want.SET_SHARED),
         Entry(("j",), ("p", "q"), want=Want.ACCEPTED),
     ]
     assert list(expand(plan_of(*entries))) == [
         Block("i", ("p",)),
-        Block("i", ("q",), Want.ACCEPTED | Want.OPENED),
+        Block("i", ("q",), Want.ACCEPTED | Want.SET_SHARED),
         Block("i", ("s",), Want.ACCEPTED),
-        Block("i", ("t",), Want.OPENED),
+        Block("i", ("t",), Want.SET_SHARED),
         Block("j", ("p", "q"), Want.ACCEPTED),
     ]
     assert count(plan_of(*entries)) == Counts(2, 4, 6, 4)
@@ -226,11 +226,11 @@ def test_nothing_is_pruned_in_a_narrowed_plan() -> None:
     """It names only some of those who are to stay. What is wanted of its pairs stays, and so does filling."""
     plan = plan_of(
         Entry(("i",), ("p", "q"), want=Want.ACCEPTED, prune=True, fill=True, keep=frozenset("x")),
-        Entry(("i",), ("p",), want=Want.OPENED),
+        Entry(("i",), ("p",), want=Want.SET_SHARED),
     )
     narrowed = narrow(plan, {"i": {"p", "q"}})
     assert list(expand(narrowed)) == [
-        Block("i", ("p",), Want.ACCEPTED | Want.OPENED),
+        Block("i", ("p",), Want.ACCEPTED | Want.SET_SHARED),
         Block("i", ("q",), Want.ACCEPTED),
     ]
     assert orders(narrowed) == {"i": Orders(fill=True)}

@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkshare.engine.preflight import NOT_LISTED, Beyond, Facts, Finding, Fit, Open, SkipPair, SkipRest, findings
+from bulkshare.engine.preflight import (
+    NOT_LISTED,
+    Facts,
+    Finding,
+    Open,
+    OverPruneLimit,
+    QuotaRoom,
+    SkipPair,
+    SkipRest,
+    findings,
+)
 from bulkshare.model import Account, Image, Orders, Want
 
 US = Account("cloud", "RegionOne", "https://images.example", "user", "project", "us")
@@ -79,7 +89,12 @@ def test_an_image_that_is_not_active() -> None:
 
 def test_private_images_are_opened_where_that_is_wanted() -> None:
     """Whether or not the cloud let us list them, before anything else."""
-    facts: dict[str, Any] = {"image": PRIVATE, "to_add": 2, "owner_to_add": True, "want": Want.OPENED | Want.ACCEPTED}
+    facts: dict[str, Any] = {
+        "image": PRIVATE,
+        "to_add": 2,
+        "owner_to_add": True,
+        "want": Want.SET_SHARED | Want.ACCEPTED,
+    }
     assert found(**facts) == found(**facts, refused=True) == [Open(), OWNER]
 
 
@@ -101,7 +116,7 @@ def test_the_prune_limit(members: int, to_remove: int, limit: float, skipped: bo
     assert bool(told) == skipped
     if skipped:
         why = f"{to_remove} of {members} members would be removed, more than the prune limit of {limit * 100:g} %"
-        assert told == [Beyond(why)]
+        assert told == [OverPruneLimit(why)]
 
 
 def test_removals_of_an_image_that_was_not_listed() -> None:
@@ -122,8 +137,8 @@ def test_removals_of_an_image_that_was_not_listed() -> None:
 )
 def test_the_quota(facts: dict[str, Any], room: int, reason: str) -> None:
     """All or nothing, or as many as fit; what is removed first makes room, where it may be."""
-    assert found(FILL._replace(prune=True), image=FINE, **facts)[-1] == Fit(room, reason)
-    assert found(PRUNE, **facts)[-1] == Fit(0, reason), "nothing but the listing has to be known"
+    assert found(FILL._replace(prune=True), image=FINE, **facts)[-1] == QuotaRoom(room, reason)
+    assert found(PRUNE, **facts)[-1] == QuotaRoom(0, reason), "nothing but the listing has to be known"
 
 
 def test_the_owner_needs_no_room() -> None:
@@ -131,7 +146,7 @@ def test_the_owner_needs_no_room() -> None:
     assert found(image=FINE, members=0, to_add=129, owner_to_add=True) == [OWNER]
     assert found(image=FINE, members=0, to_add=130, owner_to_add=True) == [
         OWNER,
-        Fit(0, "needs 129, has 0 of 128 members"),
+        QuotaRoom(0, "needs 129, has 0 of 128 members"),
     ]
 
 
@@ -153,7 +168,7 @@ def test_the_owner_needs_no_room() -> None:
         to_add=st.integers(1, 200),
         to_remove=st.integers(0, 200),
         owner_to_add=st.booleans(),
-        want=st.sampled_from([Want.MEMBER, Want.OPENED]),
+        want=st.sampled_from([Want.MEMBER, Want.SET_SHARED]),
     ),
     st.builds(Orders, st.booleans(), st.booleans()),
 )
@@ -163,9 +178,9 @@ def test_findings_hold_together(facts: Facts, orders: Orders) -> None:
     reasons = [finding.reason for finding in told if not isinstance(finding, Open)]
     assert all(reasons)
     rests = [finding.gone for finding in told if isinstance(finding, SkipRest)]
-    beyond = any(isinstance(finding, Beyond) for finding in told)
+    beyond = any(isinstance(finding, OverPruneLimit) for finding in told)
     removed = 0 if beyond or {None, True} & set(rests) else facts.to_remove
-    fit = next((finding.room for finding in told if isinstance(finding, Fit)), facts.to_add)
+    fit = next((finding.room for finding in told if isinstance(finding, QuotaRoom)), facts.to_add)
     added = 0 if {None, False} & set(rests) else fit - any(isinstance(finding, SkipPair) for finding in told)
     if facts.members is not None and facts.members <= 128:
         assert facts.members - removed + added <= 128

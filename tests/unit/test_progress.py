@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from bulkshare.model import Image, Job, Kind, Outcome, Result, Step, Verdict
+from bulkshare.model import Image, Job, Outcome, Result, Step, Verdict, VerdictKind
 from bulkshare.progress import DetailedLog, Display, Listings, Observers, Tracker, View, clock_face
 
 
@@ -53,7 +53,7 @@ def test_rate_is_of_the_last_seconds() -> None:
     clock = Clock()
     tracked = tracker(clock)
     tracked.phase("sharing", 100)
-    verdict = Verdict(Kind.SHARED)
+    verdict = Verdict(VerdictKind.SHARED)
     for _ in range(100):
         clock.now += 0.1
         tracked.answered(Step.ADD, "i", "m", verdict, 0.1)
@@ -91,12 +91,12 @@ def test_no_time_left_while_nothing_settles() -> None:
 def test_a_retry_counts_when_it_is_sent() -> None:
     """One that waits when the run ends was none; another pair's answer is none either."""
     tracked = tracker(Clock())
-    trouble = Verdict(Kind.TRANSIENT)
+    trouble = Verdict(VerdictKind.TRANSIENT)
     tracked.retrying(Job("i", "m"), trouble, 1.0)
     tracked.retrying("j", trouble, 1.0)
     tracked.answered(Step.ADD, "i", "other", trouble, 0.1)
     assert tracked.retries == 0
-    tracked.answered(Step.ASK, "i", "m", trouble, 0.1)
+    tracked.answered(Step.GET_MEMBER, "i", "m", trouble, 0.1)
     tracked.answered(Step.LIST, "j", None, trouble, 0.1)
     tracked.answered(Step.ADD, "i", "m", trouble, 0.1)
     assert tracked.retries == 2
@@ -116,8 +116,8 @@ def test_phases_of_images(phase: str) -> None:
     """Their total is images, and so is what is done of it."""
     tracked = tracker(Clock())
     tracked.phase(phase, 9)
-    tracked.listed("i", Verdict(Kind.LISTED))
-    tracked.opened("j", Verdict(Kind.OPENED))
+    tracked.listed("i", Verdict(VerdictKind.LISTED))
+    tracked.opened("j", Verdict(VerdictKind.SET_SHARED))
     tracked.progressed(3)
     assert (tracked.phase_done, tracked.counts_images) == (5, True)
 
@@ -153,8 +153,8 @@ def test_display_shows_counts_rate_and_phase() -> None:
     tracked.phase("sharing", 100)
     tracked.settled(outcomes(30))
     tracked.settled_rest("i", 7, Result.SKIPPED, "why")
-    tracked.retrying(Job("i", "m"), Verdict(Kind.TRANSIENT), 1.0)
-    tracked.answered(Step.ADD, "i", "m", Verdict(Kind.TRANSIENT), 0.1)
+    tracked.retrying(Job("i", "m"), Verdict(VerdictKind.TRANSIENT), 1.0)
+    tracked.answered(Step.ADD, "i", "m", Verdict(VerdictKind.TRANSIENT), 0.1)
     clock.now += 10
     console = Console(width=80)
     with display.showing(View(tracked, 50)), console.capture() as capture:
@@ -189,10 +189,10 @@ def test_log_has_no_empty_fields() -> None:
     """A field that has nothing to say is left out; what will be removed and what was opened is told."""
     lines = Lines()
     log = DetailedLog(tracker(Clock()), lines, Clock())
-    log.answered(Step.LIST, "i", None, Verdict(Kind.LISTED, http_status=200), 0.5)
+    log.answered(Step.LIST, "i", None, Verdict(VerdictKind.LISTED, http_status=200), 0.5)
     log.extra("i", ["a", "b"])
-    log.opened("i", Verdict(Kind.OPENED))
-    log.opened("j", Verdict(Kind.REJECTED, "403: no"))
+    log.opened("i", Verdict(VerdictKind.SET_SHARED))
+    log.opened("j", Verdict(VerdictKind.REJECTED, "403: no"))
     answer = {"step": "list", "image_id": "i", "verdict": "listed", "http_status": 200, "seconds": 0.5}
     assert lines.lines == [
         ("debug", "answer", answer),
@@ -215,8 +215,8 @@ def test_listings_remember_what_images_are() -> None:
 def test_listings_remember_refusals() -> None:
     """An image that can't be listed is remembered with the reason."""
     listings = Listings()
-    listings.listed("good", Verdict(Kind.LISTED))
-    listings.listed("bad", Verdict(Kind.REJECTED, "403: no"))
+    listings.listed("good", Verdict(VerdictKind.LISTED))
+    listings.listed("bad", Verdict(VerdictKind.REJECTED, "403: no"))
     assert listings.refused == {"bad": "403: no"}
 
 
@@ -225,7 +225,7 @@ def test_observers_pass_on_what_each_cares_for() -> None:
     listings, tracked = Listings(), tracker(Clock())
     both = Observers(tracked, listings)
     both.settled(outcomes(3))
-    both.listed("bad", Verdict(Kind.REJECTED, "403: no"))
+    both.listed("bad", Verdict(VerdictKind.REJECTED, "403: no"))
     assert (tracked.done, tracked.phase_done, len(listings.refused)) == (3, 1, 1)
 
 

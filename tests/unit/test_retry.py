@@ -7,34 +7,34 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkshare.engine.retry import RetryBudget, Send, Settle, backoff_seconds, decide, first_case, is_repeat, spare
-from bulkshare.model import Job, Kind, Member, Result, RetryPolicy, Scope, Step, Verdict, Want
+from bulkshare.model import Job, Member, Result, RetryPolicy, Scope, Step, Verdict, VerdictKind, Want
 
 POLICY = RetryPolicy(attempts=3, base_seconds=1.0, cap_seconds=4.0)
 JOB = Job("image", "member")
 MEMBER = Member("image", "member", "pending")
-SHARED = Verdict(Kind.SHARED, members=(MEMBER,), http_status=200)
-PRESENT = Verdict(Kind.PRESENT, members=(MEMBER,), http_status=200)
-CONFLICT = Verdict(Kind.PRESENT, "409", http_status=409)
-ABSENT = Verdict(Kind.ABSENT, "404")
-NO = Verdict(Kind.REJECTED, "403: no", Scope.IMAGE)
-QUOTA = Verdict(Kind.OVER_QUOTA, "413: limit", Scope.IMAGE)
-UNCLEAR = Verdict(Kind.UNCLEAR, "200, but", maybe_done=True)
-LOST = Verdict(Kind.LOST, "time-out", maybe_done=True)
-BROKEN = Verdict(Kind.TRANSIENT, "500", maybe_done=True)
-UNSENT = Verdict(Kind.TRANSIENT, "refused")
-SLOWER = Verdict(Kind.THROTTLED, "429", retry_after=7.0)
-ACCEPTED = Verdict(Kind.ACCEPTED, members=(Member("image", "member", "accepted"),), http_status=200)
-TAKEN = Verdict(Kind.PRESENT, members=(Member("image", "member", "accepted"),), http_status=200)
-SPURNED = Verdict(Kind.PRESENT, members=(Member("image", "member", "rejected"),), http_status=200)
-REFUSED = Verdict(Kind.REJECTED, "403: no")
-REMOVED = Verdict(Kind.REMOVED, http_status=204)
-GONE_IMAGE = Verdict(Kind.ABSENT, "404: Image image not found.", Scope.IMAGE)
+SHARED = Verdict(VerdictKind.SHARED, members=(MEMBER,), http_status=200)
+PRESENT = Verdict(VerdictKind.PRESENT, members=(MEMBER,), http_status=200)
+CONFLICT = Verdict(VerdictKind.PRESENT, "409", http_status=409)
+ABSENT = Verdict(VerdictKind.ABSENT, "404")
+NO = Verdict(VerdictKind.REJECTED, "403: no", Scope.IMAGE)
+QUOTA = Verdict(VerdictKind.OVER_QUOTA, "413: limit", Scope.IMAGE)
+UNCLEAR = Verdict(VerdictKind.UNCLEAR, "200, but", maybe_done=True)
+LOST = Verdict(VerdictKind.LOST, "time-out", maybe_done=True)
+BROKEN = Verdict(VerdictKind.TRANSIENT, "500", maybe_done=True)
+UNSENT = Verdict(VerdictKind.TRANSIENT, "refused")
+SLOWER = Verdict(VerdictKind.THROTTLED, "429", retry_after=7.0)
+ACCEPTED = Verdict(VerdictKind.ACCEPTED, members=(Member("image", "member", "accepted"),), http_status=200)
+TAKEN = Verdict(VerdictKind.PRESENT, members=(Member("image", "member", "accepted"),), http_status=200)
+SPURNED = Verdict(VerdictKind.PRESENT, members=(Member("image", "member", "rejected"),), http_status=200)
+REFUSED = Verdict(VerdictKind.REJECTED, "403: no")
+REMOVED = Verdict(VerdictKind.REMOVED, http_status=204)
+GONE_IMAGE = Verdict(VerdictKind.ABSENT, "404: Image image not found.", Scope.IMAGE)
 
 ANSWERS = [UNCLEAR, LOST, BROKEN, UNSENT, ABSENT, GONE_IMAGE, QUOTA, NO, CONFLICT, PRESENT, SPURNED, ACCEPTED, REMOVED]
 
 ACCEPT = Want.ACCEPTED
 FORCE = Want.ACCEPTED | Want.FORCED
-LISTED = Want.ACCEPTED | Want.LISTED
+LISTED = Want.ACCEPTED | Want.ALREADY_MEMBER
 
 
 def play(*verdicts: Verdict, want: Want = Want.MEMBER) -> Settle | Send:
@@ -94,7 +94,7 @@ def test_after_a_lost_answer_the_next_request_asks() -> None:
     """No second POST may meet the first one at work."""
     decision = play(LOST)
     assert isinstance(decision, Send)
-    assert decision.case.step is Step.ASK
+    assert decision.case.step is Step.GET_MEMBER
     assert decision.delay_seconds > 0
 
 
@@ -138,7 +138,7 @@ def test_retry_after_is_a_floor() -> None:
         (FORCE, (LOST, SPURNED, ACCEPTED), Result.SHARED, "accepted", "the answer to the request was lost"),
         (LISTED, (ACCEPTED,), Result.ALREADY, "accepted", ""),
         (LISTED, (REFUSED,), Result.REJECTED, None, "shared, but not accepted: 403: no"),
-        (Want.OPENED, (SHARED,), Result.SHARED, "pending", ""),
+        (Want.SET_SHARED, (SHARED,), Result.SHARED, "pending", ""),
     ],
 )
 def test_acceptance(want: Want, verdicts: tuple[Verdict, ...], result: Result, status: str | None, reason: str) -> None:
@@ -177,7 +177,7 @@ def test_acceptance(want: Want, verdicts: tuple[Verdict, ...], result: Result, s
 )
 def test_removal(verdicts: tuple[Verdict, ...], result: Result, scope: Scope, tries: int) -> None:
     """Removed; or gone, once a question has shown that it is the member that is not there."""
-    decision = play(*verdicts, want=Want.GONE)
+    decision = play(*verdicts, want=Want.REMOVE)
     assert isinstance(decision, Settle)
     assert (decision.result, decision.scope, decision.case.tries) == (result, scope, tries)
     assert decision.case.posts == 0
@@ -189,18 +189,18 @@ def test_what_is_a_repeat() -> None:
         play(*verdicts, want=ACCEPT) for verdicts in [(SHARED,), (SHARED, BROKEN), (BROKEN,), (LOST,), (LOST, BROKEN)]
     ]
     assert [is_repeat(decision.case) for decision in sent] == [False, True, True, False, True]
-    assert not is_repeat(first_case(Job("image", "member", Want.GONE)))
+    assert not is_repeat(first_case(Job("image", "member", Want.REMOVE)))
 
 
 @pytest.mark.parametrize(
     ("want", "verdicts", "step"),
     [
         (ACCEPT, (UNSENT, UNSENT, UNSENT), Step.ADD),
-        (ACCEPT, (LOST, LOST, LOST, LOST), Step.ASK),
+        (ACCEPT, (LOST, LOST, LOST, LOST), Step.GET_MEMBER),
         (ACCEPT, (SHARED, UNSENT, UNSENT, UNSENT), Step.ACCEPT),
-        (ACCEPT, (CONFLICT, UNSENT, UNSENT, UNSENT), Step.ASK),
-        (Want.GONE, (UNSENT, UNSENT, UNSENT), Step.REMOVE),
-        (Want.GONE, (LOST, LOST, LOST, LOST), Step.ASK),
+        (ACCEPT, (CONFLICT, UNSENT, UNSENT, UNSENT), Step.GET_MEMBER),
+        (Want.REMOVE, (UNSENT, UNSENT, UNSENT), Step.REMOVE),
+        (Want.REMOVE, (LOST, LOST, LOST, LOST), Step.GET_MEMBER),
     ],
 )
 def test_a_pair_that_is_spared_goes_on_where_it_was(want: Want, verdicts: tuple[Verdict, ...], step: Step) -> None:
@@ -230,7 +230,7 @@ def test_the_budget() -> None:
         min_size=100,
     ),
     st.integers(1, 6),
-    st.sampled_from([Want.MEMBER, ACCEPT, FORCE, LISTED, Want.GONE]),
+    st.sampled_from([Want.MEMBER, ACCEPT, FORCE, LISTED, Want.REMOVE]),
 )
 def test_every_case_settles(verdicts: list[Verdict], attempts: int, want: Want) -> None:
     """Whatever the answers, a pair settles within its attempts, each followed by as many questions at most."""

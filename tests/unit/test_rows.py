@@ -77,7 +77,8 @@ def test_times_have_the_form_of_the_image_api(time: datetime | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("want", "action"), [(Want.MEMBER, "share"), (Want.ACCEPTED | Want.LISTED, "share"), (Want.GONE, "remove")]
+    ("want", "action"),
+    [(Want.MEMBER, "share"), (Want.ACCEPTED | Want.ALREADY_MEMBER, "share"), (Want.REMOVE, "remove")],
 )
 def test_the_action_tells_what_was_to_be_done(want: Want, action: str) -> None:
     """A pair was to be shared, or removed; how else it was wanted is no matter."""

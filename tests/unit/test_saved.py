@@ -8,7 +8,7 @@ import pytest
 
 from bulkshare.errors import UsageError
 from bulkshare.model import Account, Block, CheckProjects, Limits, Plan, RetryPolicy, Want
-from bulkshare.operations.execute import Part
+from bulkshare.operations.execute import CloudResult
 from bulkshare.operations.saved_plan import SavedPart, is_saved, load_saved, require_unchanged, save
 from bulkshare.plan.expand import expand
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 ACCOUNT = Account("prod", "eu-de", "https://image.example", "ursula", "images", "p-images")
 TODO = (
     Block("image-1", ("a", "b"), Want.ACCEPTED),
-    Block("image-1", ("c",), Want.GONE),
-    Block("image-2", ("a",), Want.ACCEPTED | Want.LISTED),
+    Block("image-1", ("c",), Want.REMOVE),
+    Block("image-2", ("a",), Want.ACCEPTED | Want.ALREADY_MEMBER),
 )
 PLAN = Plan("golden", (), clouds=("prod",), limits=Limits(3, 2.0, 1, 0), retry=RetryPolicy(2, 0.1, 1.0))
 
@@ -27,7 +27,7 @@ PLAN = Plan("golden", (), clouds=("prod",), limits=Limits(3, 2.0, 1, 0), retry=R
 def saved(folder: Path) -> Path:
     """Return the file of a saved plan."""
     path = folder / "saved.plan"
-    save(path, PLAN, [Part("prod", ACCOUNT, todo=TODO)])
+    save(path, PLAN, [CloudResult("prod", ACCOUNT, todo=TODO)])
     return path
 
 
@@ -42,7 +42,7 @@ def test_what_is_saved_is_read_back(tmp_path: Path) -> None:
     assert plan.check_projects is CheckProjects.NEVER
     assert list(expand(plan)) == [
         Block("image-1", ("a", "b"), Want.ACCEPTED),
-        Block("image-1", ("c",), Want.GONE),
+        Block("image-1", ("c",), Want.REMOVE),
         Block("image-2", ("a",), Want.ACCEPTED),
     ]
 
@@ -59,7 +59,7 @@ def test_images_that_want_the_same_are_together(tmp_path: Path) -> None:
     """A million pairs of a product take a line for each image and one for each project."""
     path, members = tmp_path / "saved.plan", tuple(f"p{number}" for number in range(500))
     todo = tuple(Block(f"i{number}", members) for number in range(2000))
-    save(path, PLAN, [Part("prod", ACCOUNT, todo=todo)])
+    save(path, PLAN, [CloudResult("prod", ACCOUNT, todo=todo)])
     assert path.stat().st_size < 100_000
     assert load_saved(path).parts[0].todo == todo
 
@@ -93,7 +93,7 @@ def test_the_same_pairs_in_another_order_are_unchanged() -> None:
     [
         TODO[1:],
         (*TODO, Block("image-3", ("a",))),
-        (Block("image-1", ("a", "b"), Want.ACCEPTED | Want.LISTED), *TODO[1:]),
+        (Block("image-1", ("a", "b"), Want.ACCEPTED | Want.ALREADY_MEMBER), *TODO[1:]),
     ],
 )
 def test_a_cloud_that_has_changed_is_told(todo: tuple[Block, ...]) -> None:

@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from bulkshare.model import Kind, Step, Verdict
+from bulkshare.model import Step, Verdict, VerdictKind
 from bulkshare.progress.telemetry import MOST_INTERVALS, Meter
 
 BEGAN_AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-SHARED = Verdict(Kind.SHARED, http_status=200)
+SHARED = Verdict(VerdictKind.SHARED, http_status=200)
 
 
 class Scene:
@@ -66,11 +66,11 @@ def test_trouble_is_throttling_errors_of_the_server_and_no_answer(scene: Scene) 
     """A definite no is an answer like any other."""
     for verdict in (
         SHARED,
-        Verdict(Kind.REJECTED, http_status=403),
-        Verdict(Kind.THROTTLED, http_status=429),
-        Verdict(Kind.TRANSIENT, http_status=503),
-        Verdict(Kind.TRANSIENT),
-        Verdict(Kind.LOST),
+        Verdict(VerdictKind.REJECTED, http_status=403),
+        Verdict(VerdictKind.THROTTLED, http_status=429),
+        Verdict(VerdictKind.TRANSIENT, http_status=503),
+        Verdict(VerdictKind.TRANSIENT),
+        Verdict(VerdictKind.LOST),
     ):
         scene.answer(0.5, verdict)
     telemetry = scene.meter.telemetry()

@@ -12,7 +12,7 @@ from tests.ledgers import NOW, begin, by_pair, outcome
 if TYPE_CHECKING:
     from bulkshare.ports import Ledger
 
-MEMBER, ACCEPTED, FORCED, GONE, LISTED = Want.MEMBER, Want.ACCEPTED, Want.FORCED, Want.GONE, Want.LISTED
+MEMBER, ACCEPTED, FORCED, GONE, LISTED = Want.MEMBER, Want.ACCEPTED, Want.FORCED, Want.REMOVE, Want.ALREADY_MEMBER
 
 
 def jobs(ledger: Ledger, run_id: int, image_id: str = "i1", *, gone: bool | None = None) -> dict[str, Want]:
