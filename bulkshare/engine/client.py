@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from bulkshare.engine.retry import Send, Settle, backoff_seconds, decide, is_repeat, spare
+from bulkshare.engine.retry import Send, Settle, decide, is_repeat, spare
 from bulkshare.image_api.glance import find_request, interpret, request_for
-from bulkshare.model import Result, Step, VerdictKind, Want
+from bulkshare.model import RETRYABLE, Result, RetryState, Step, Want
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from bulkshare.engine.retry import Decision
     from bulkshare.model import Attempt, Job, Request, RetryPolicy, Verdict
     from bulkshare.ports import Observer, Transport
-
-
-PASSING = frozenset({VerdictKind.TRANSIENT, VerdictKind.THROTTLED, VerdictKind.LOST, VerdictKind.UNCLEAR})
 
 
 class ApiClient:
@@ -86,20 +83,19 @@ class ApiClient:
 
         In an outage it goes on: attempts are used up only while the endpoint answers somebody.
         """
-        attempt = 1
+        state = RetryState(self._policy, self._jitter)
         while True:
             began = self._clock()
             verdict = await self._call(step, image_id, "", request)
-            if verdict.kind not in PASSING or self.stopping.is_set():
+            if verdict.kind not in RETRYABLE or self.stopping.is_set():
                 return verdict
-            if attempt >= self._policy.attempts and self._answered_at() >= began:
+            delay_seconds = state.next_delay(verdict.retry_after, excused=self._answered_at() < began)
+            if delay_seconds is None:
                 return verdict
-            delay_seconds = backoff_seconds(self._policy, attempt, verdict, self._jitter())
             self._count_retry(image_id, verdict, delay_seconds)
             with anyio.move_on_after(delay_seconds):
                 await self.stopping.wait()
                 return verdict
-            attempt += 1
 
     async def _call(self, step: Step, image_id: str, member_id: str, request: Request) -> Verdict:
         began = self._clock()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from bulkshare.model import Attempt, Result, Scope, Step, VerdictKind, Want
+from bulkshare.model import RETRYABLE, Attempt, Result, Scope, Step, VerdictKind, Want, backoff_seconds
 
 if TYPE_CHECKING:
     from bulkshare.model import Job, Member, RetryPolicy, Verdict
@@ -35,26 +35,11 @@ Decision = Send | Settle
 # For how many bases (2 s by default) a server may be at work on a request whose answer was lost, before the member is
 # asked for and, where need be, the request sent again. Without a floor full jitter asks at once, and two rows are left.
 AT_WORK_BASES = 4.0
-PASSING = frozenset(
-    {VerdictKind.TRANSIENT, VerdictKind.LOST, VerdictKind.UNCLEAR}
-)  # no answer to go by, but the next one may be
-
-
-def backoff_seconds(policy: RetryPolicy, failures: int, verdict: Verdict, jitter: float) -> float:
-    """Return the wait after the `failures`-th failure in a row; `jitter` is uniform in [0, 1).
-
-    Exponential with full jitter (M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015). A
-    server's Retry-After is a floor, with jitter of one base on top so that waiters don't return all at once.
-    """
-    if verdict.retry_after is not None:
-        return verdict.retry_after + jitter * policy.base_seconds
-    # 2.0 ** 1024 overflows; beyond 2 ** 40 any base has long met the cap
-    return jitter * min(policy.cap_seconds, policy.base_seconds * 2.0 ** min(failures - 1, 40))
 
 
 def lost_seconds(policy: RetryPolicy, failures: int, verdict: Verdict, jitter: float) -> float:
     """Return the wait before asking what became of a request whose answer was lost."""
-    return AT_WORK_BASES * policy.base_seconds + backoff_seconds(policy, failures, verdict, jitter)
+    return AT_WORK_BASES * policy.base_seconds + backoff_seconds(policy, failures, verdict.retry_after, jitter)
 
 
 class RetryBudget:
@@ -104,7 +89,7 @@ def after_add(policy: RetryPolicy, case: Attempt, verdict: Verdict, jitter: floa
             return Send(case._replace(step=Step.GET_MEMBER, lost=verdict), delay_seconds)
         case VerdictKind.TRANSIENT:
             known = case._replace(lost=verdict) if verdict.maybe_done else case
-            return _add_again(policy, known, verdict, backoff_seconds(policy, case.posts, verdict, jitter))
+            return _add_again(policy, known, verdict, backoff_seconds(policy, case.posts, verdict.retry_after, jitter))
         case _:
             return Settle(case, Result.REJECTED, verdict, verdict.reason, verdict.scope)
 
@@ -118,8 +103,8 @@ def after_ask(policy: RetryPolicy, case: Attempt, verdict: Verdict, jitter: floa
             return joined(case, Result.ALREADY, verdict)
         why = f"the answer to the request was lost ({case.lost.reason}); asked for, the member is there"
         return joined(case, Result.SHARED, verdict, why)
-    if verdict.kind in PASSING and case.asks < policy.attempts:
-        return Send(case, backoff_seconds(policy, case.asks, verdict, jitter))
+    if verdict.kind in RETRYABLE and case.asks < policy.attempts:
+        return Send(case, backoff_seconds(policy, case.asks, verdict.retry_after, jitter))
     if case.over_quota is not None:
         quota = case.over_quota
         return Settle(case, Result.REJECTED, quota, quota.reason, Scope.IMAGE)
@@ -182,10 +167,10 @@ def after_accept(policy: RetryPolicy, case: Attempt, verdict: Verdict, jitter: f
         return Settle(case, case.joined or Result.ALREADY, verdict, case.why)
     if verdict.kind is VerdictKind.ABSENT and not case.posts:  # it was listed, and has left since
         return Send(case._replace(step=Step.ADD, tries=0, joined=None), 0.0)
-    if verdict.kind not in PASSING:
+    if verdict.kind not in RETRYABLE:
         return Settle(case, Result.REJECTED, verdict, f"{NOT_ACCEPTED}: {verdict.reason}")
     if case.tries - case.spared < policy.attempts:
-        return Send(case, backoff_seconds(policy, case.tries, verdict, jitter))
+        return Send(case, backoff_seconds(policy, case.tries, verdict.retry_after, jitter))
     why = f"{NOT_ACCEPTED}: gave up after {case.tries} attempts: {verdict.reason}"
     return Settle(case, Result.FAILED, verdict, why)
 
@@ -205,7 +190,7 @@ def after_remove(policy: RetryPolicy, case: Attempt, verdict: Verdict, jitter: f
             )
         case VerdictKind.TRANSIENT:
             known = case._replace(lost=verdict) if verdict.maybe_done else case
-            delay_seconds = backoff_seconds(policy, case.tries, verdict, jitter)
+            delay_seconds = backoff_seconds(policy, case.tries, verdict.retry_after, jitter)
             return _remove_again(policy, known, verdict, verdict.reason, delay_seconds)
         case _:
             return Settle(case, Result.REJECTED, verdict, verdict.reason, verdict.scope)
@@ -220,11 +205,13 @@ def after_ask_in_vain(policy: RetryPolicy, case: Attempt, verdict: Verdict, jitt
             return Settle(case, Result.ABSENT, verdict)
         why = f"the answer to the request was lost ({case.lost.reason}); asked for, the member is gone"
         return Settle(case, Result.REMOVED, verdict, why)
-    if verdict.kind in PASSING and case.asks < policy.attempts:
-        return Send(case, backoff_seconds(policy, case.asks, verdict, jitter))
+    if verdict.kind in RETRYABLE and case.asks < policy.attempts:
+        return Send(case, backoff_seconds(policy, case.asks, verdict.retry_after, jitter))
     if verdict.kind is VerdictKind.PRESENT:
         why = case.lost.reason if case.lost else "the member is still there"
-        return _remove_again(policy, case, verdict, why, backoff_seconds(policy, case.tries, verdict, jitter))
+        return _remove_again(
+            policy, case, verdict, why, backoff_seconds(policy, case.tries, verdict.retry_after, jitter)
+        )
     if verdict.kind is VerdictKind.REJECTED:
         return _remove_again(policy, case._replace(asks=policy.attempts), verdict, verdict.reason, 0.0)
     why = f"not known whether it was removed: {case.lost.reason if case.lost else ''}; asking: {verdict.reason}"
@@ -269,7 +256,7 @@ def decide(policy: RetryPolicy, case: Attempt, verdict: Verdict, jitter: float) 
     if verdict.kind is VerdictKind.THROTTLED:
         # The endpoint's pace, not the pair's fault: it costs no attempt.
         again = case if step is Step.GET_MEMBER else case._replace(spared=case.spared + 1)
-        return Send(again, backoff_seconds(policy, max(again.posts, again.tries, 1), verdict, jitter))
+        return Send(again, backoff_seconds(policy, max(again.posts, again.tries, 1), verdict.retry_after, jitter))
     if step is Step.ADD:
         return after_add(policy, case, verdict, jitter)
     if step is Step.ACCEPT:

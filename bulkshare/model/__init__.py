@@ -5,6 +5,8 @@ Plan -> `Job` -> `Request` -> `Reply` -> `Verdict` -> `Outcome`. Nothing here kn
 
 from bulkshare.model.clouds import Account, Connection, Image, Member, Project
 from bulkshare.model.exchange import (
+    ENDPOINT_TROUBLE,
+    RETRYABLE,
     Attempt,
     Fault,
     FaultKind,
@@ -25,12 +27,15 @@ from bulkshare.model.plans import (
     Plan,
     Problem,
     ProjectSelector,
-    RetryPolicy,
 )
+from bulkshare.model.retry import UNLIMITED, RetryPolicy, RetryState, backoff_seconds, no_jitter
 from bulkshare.model.runs import Run, RunState, Settings, Telemetry
 
 __all__ = [
     "AS_PLANNED",
+    "ENDPOINT_TROUBLE",
+    "RETRYABLE",
+    "UNLIMITED",
     "Account",
     "Attempt",
     "Backlog",
@@ -56,6 +61,7 @@ __all__ = [
     "Response",
     "Result",
     "RetryPolicy",
+    "RetryState",
     "Run",
     "RunState",
     "Scope",
@@ -65,4 +71,6 @@ __all__ = [
     "Verdict",
     "VerdictKind",
     "Want",
+    "backoff_seconds",
+    "no_jitter",
 ]

@@ -93,6 +93,12 @@ class VerdictKind(Enum):
     THROTTLED = "throttled"  # the endpoint wants us slower; it did not act
 
 
+# Not an answer to go by, but the next one may be: the request is sent again.
+RETRYABLE = frozenset({VerdictKind.TRANSIENT, VerdictKind.THROTTLED, VerdictKind.LOST, VerdictKind.UNCLEAR})
+# These say that the endpoint as a whole is down, overloaded or out of reach.
+ENDPOINT_TROUBLE = frozenset({VerdictKind.TRANSIENT, VerdictKind.THROTTLED, VerdictKind.LOST})
+
+
 class Scope(Enum):
     """How far an answer reaches."""
 

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from bulkshare.model.pairs import Want
+from bulkshare.model.retry import RetryPolicy
 
 
 class Problem(NamedTuple):
@@ -30,15 +31,6 @@ class Limits:
     rate: float = 50.0
     per_image: int = 4
     members_per_image: int = 128  # Glance's image_member_quota; 0: no quota
-
-
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
-    """How often a POST is tried, and the base and the cap of the exponential wait between tries, in seconds."""
-
-    attempts: int = 6
-    base_seconds: float = 0.5
-    cap_seconds: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from bulkshare.model.plans import Limits, RetryPolicy
+from bulkshare.model.plans import Limits
+from bulkshare.model.retry import RetryPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

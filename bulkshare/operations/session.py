@@ -13,10 +13,9 @@ import anyio
 
 from bulkshare.cloud import CloudIdentity, Identified, entry_of
 from bulkshare.cloud.http import HttpTransport
-from bulkshare.engine.retry import backoff_seconds
 from bulkshare.errors import BulkshareError, DirectoryError, PlanError, UsageError
 from bulkshare.image_api.glance import find_request, images_path, interpret
-from bulkshare.model import CheckProjects, RetryPolicy, Settings, Step, VerdictKind, Want
+from bulkshare.model import RETRYABLE, CheckProjects, RetryPolicy, RetryState, Settings, Step, VerdictKind, Want
 from bulkshare.operations.defaults import utc_now
 from bulkshare.pacing import Breaker, Paced
 from bulkshare.plan.expand import orders
@@ -123,9 +122,6 @@ async def _sandbox_of(plan: Plan) -> AsyncIterator[CloudIdentity]:
         yield CloudIdentity(entry_of(said))
 
 
-PASSING = frozenset({VerdictKind.TRANSIENT, VerdictKind.THROTTLED, VerdictKind.LOST, VerdictKind.UNCLEAR})
-
-
 async def find_images(transport: Transport, query: Sequence[tuple[str, str]], policy: RetryPolicy) -> list[Image]:
     """Return the images that `GET /v2/images` finds for a query. Raises `DirectoryError` where it does not answer.
 
@@ -147,14 +143,14 @@ async def find_images(transport: Transport, query: Sequence[tuple[str, str]], po
 
 
 async def _page(transport: Transport, path: str, policy: RetryPolicy) -> Verdict:
-    attempt = 1
+    state = RetryState(policy, random.random)
     while True:
         reply = await transport.send(find_request(path))
         verdict = interpret(Step.FIND, "", "", reply, utc_now())
-        if verdict.kind not in PASSING or attempt >= policy.attempts:
+        delay_seconds = state.next_delay(verdict.retry_after) if verdict.kind in RETRYABLE else None
+        if delay_seconds is None:
             return verdict
-        await anyio.sleep(backoff_seconds(policy, attempt, verdict, random.random()))  # noqa: S311  no secret
-        attempt += 1
+        await anyio.sleep(delay_seconds)
 
 
 @dataclass(frozen=True, slots=True)

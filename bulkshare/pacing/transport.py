@@ -13,7 +13,7 @@ import anyio
 
 from bulkshare.errors import StoppedEarlyError
 from bulkshare.image_api.glance import interpret
-from bulkshare.model import Fault, FaultKind, Request, Step, VerdictKind
+from bulkshare.model import ENDPOINT_TROUBLE, Fault, FaultKind, Request, Step, VerdictKind
 from bulkshare.pacing.rate import Gcra
 from bulkshare.pacing.window import Window
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 THROTTLED_PAUSE_SECONDS = 1.0  # how long all requests wait after a "too fast" that does not say how long
 LEASE_POLL_SECONDS = 0.05  # how often those who wait look whether a lease that has ended was renewed
-TROUBLE = frozenset({VerdictKind.TRANSIENT, VerdictKind.THROTTLED, VerdictKind.LOST})
 MAYBE_TROUBLE = frozenset({400, 408, 429})  # beside 5xx; of all others it is known without a look at the body
 PROBE_PATH = "/v2/images?limit=1"  # cheap, and harmless to repeat
 
@@ -214,4 +213,4 @@ class Paced:
         if not isinstance(reply, Fault) and reply.status < 500 and reply.status not in MAYBE_TROUBLE:
             return None  # the 401 of a token that has ended is no trouble of the endpoint's either
         verdict = interpret(Step.GET_MEMBER, "", "", reply, self._wall())
-        return verdict if verdict.kind in TROUBLE else None
+        return verdict if verdict.kind in ENDPOINT_TROUBLE else None

@@ -6,8 +6,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkshare.engine.retry import RetryBudget, Send, Settle, backoff_seconds, decide, first_case, is_repeat, spare
-from bulkshare.model import Job, Member, Result, RetryPolicy, Scope, Step, Verdict, VerdictKind, Want
+from bulkshare.engine.retry import RetryBudget, Send, Settle, decide, first_case, is_repeat, spare
+from bulkshare.model import (
+    UNLIMITED,
+    Job,
+    Member,
+    Result,
+    RetryPolicy,
+    RetryState,
+    Scope,
+    Step,
+    Verdict,
+    VerdictKind,
+    Want,
+    backoff_seconds,
+)
 
 POLICY = RetryPolicy(attempts=3, base_seconds=1.0, cap_seconds=4.0)
 JOB = Job("image", "member")
@@ -100,14 +113,38 @@ def test_after_a_lost_answer_the_next_request_asks() -> None:
 
 def test_backoff_is_full_jitter_under_a_cap() -> None:
     """The wait doubles up to the cap, and is scaled by the jitter."""
-    waits = [backoff_seconds(POLICY, n, BROKEN, 0.999999) for n in (1, 2, 3, 4, 2000)]
+    waits = [backoff_seconds(POLICY, n, None, 0.999999) for n in (1, 2, 3, 4, 2000)]
     assert waits == pytest.approx([1, 2, 4, 4, 4], rel=1e-5)
-    assert backoff_seconds(POLICY, 3, BROKEN, 0.0) == 0.0
+    assert backoff_seconds(POLICY, 3, None, 0.0) == 0.0
 
 
 def test_retry_after_is_a_floor() -> None:
     """What the server asks for is kept, with up to one base on top."""
-    assert backoff_seconds(POLICY, 1, SLOWER, 0.5) == 7.5
+    assert backoff_seconds(POLICY, 1, 7.0, 0.5) == 7.5
+
+
+def test_attempts_run_out() -> None:
+    """The last attempt is followed by no wait."""
+    state = RetryState(POLICY, lambda: 0.5)
+    assert [state.next_delay() for _ in range(3)] == [0.5, 1.0, None]
+    assert state.failures == 3
+
+
+def test_an_excused_failure_exhausts_no_attempts() -> None:
+    """It lengthens the wait all the same; once the endpoint answers, the attempts count again."""
+    state = RetryState(POLICY)
+    assert [state.next_delay(excused=True) for _ in range(5)] == [1.0, 2.0, 4.0, 4.0, 4.0]
+    assert state.next_delay() is None
+
+
+def test_time_runs_out() -> None:
+    """No wait ends after the total time, which may be the only limit."""
+    state = RetryState(RetryPolicy(UNLIMITED, base_seconds=0.5, cap_seconds=0.5), total_seconds=60.0)
+    elapsed_seconds, waits = 0.0, 0
+    while (delay_seconds := state.next_delay(elapsed_seconds=elapsed_seconds)) is not None:
+        elapsed_seconds += delay_seconds
+        waits += 1
+    assert (elapsed_seconds, waits) == (60.0, 120)
 
 
 @pytest.mark.parametrize(
