@@ -1,4 +1,4 @@
-"""The values that travel between the floors: frozen, without behaviour beyond reading themselves.
+"""The values that travel between the rooms: frozen, and without behaviour of their own.
 
 Plan -> `Job` -> `Request` -> `Reply` -> `Verdict` -> `Outcome`. Nothing here knows HTTP libraries, SQL or asyncio.
 """
@@ -22,6 +22,7 @@ from bulkshare.model.pairs import AS_PLANNED, Backlog, Block, Job, Orders, Outco
 from bulkshare.model.plans import (
     CheckProjects,
     Entry,
+    IdList,
     ImageSelector,
     Limits,
     Plan,
@@ -45,6 +46,7 @@ __all__ = [
     "Entry",
     "Fault",
     "FaultKind",
+    "IdList",
     "Image",
     "ImageSelector",
     "Job",

@@ -1,13 +1,16 @@
-"""A plan as it was written: what is meant, and how hard to work for it."""
+"""A plan as it was written: what should be shared with whom, and at what pace."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple
+from functools import cached_property
+from typing import NamedTuple, TypeVar
 
 from bulkshare.model.pairs import Want
 from bulkshare.model.retry import RetryPolicy
+
+Item_co = TypeVar("Item_co", covariant=True)
 
 
 class Problem(NamedTuple):
@@ -25,20 +28,20 @@ class Problem(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How hard the cloud may be worked: requests in flight, a second, in flight for an image; members of an image."""
+    """How much load a run may put on the cloud, and how many members the cloud lets an image have."""
 
-    concurrency: int = 16
-    rate: float = 50.0
-    per_image: int = 4
+    concurrency: int = 16  # requests in flight
+    rate: float = 50.0  # requests a second
+    per_image: int = 4  # requests in flight for one image
     members_per_image: int = 128  # Glance's image_member_quota; 0: no quota
 
 
 @dataclass(frozen=True, slots=True)
 class ImageSelector:
-    """Images that are meant by what they are. None and empty: of no matter.
+    """Images chosen by their attributes. None and empty values match everything.
 
-    `name` may be a glob (* ? [...]). `owner` is "self" (our project), "any" or a project ID. `latest` keeps the newest
-    so many, for each value of the property `per` where that is given. `place` is where it stands: file:line:column.
+    `name` may be a glob (* ? [...]). `owner` is "self" (our project), "any" or a project ID. `latest` keeps that many
+    of the newest images, per value of the property `per` if given. `place` is its position: file:line:column.
     """
 
     name: str | None = None
@@ -55,9 +58,9 @@ class ImageSelector:
 
 @dataclass(frozen=True, slots=True)
 class ProjectSelector:
-    """Projects that are meant by what they are. None and empty: of no matter.
+    """Projects chosen by their attributes. None and empty values match everything.
 
-    `name` may be a glob; one that is not has to fit one project alone. `domain` is a name or an ID, `parent` an ID.
+    `name` may be a glob; a plain name must match exactly one project. `domain` is a name or an ID, `parent` an ID.
     """
 
     name: str | None = None
@@ -70,38 +73,59 @@ class ProjectSelector:
 
 
 class CheckProjects(StrEnum):
-    """Whether project IDs are looked up at the identity service before anything is sent."""
+    """Whether project IDs are looked up in the identity service before anything is sent."""
 
-    AUTO = "auto"  # where the credentials may
+    AUTO = "auto"  # if the credentials allow it
     ALWAYS = "always"
     NEVER = "never"
 
 
+class IdList(tuple[Item_co, ...]):  # noqa: SLOT001  a tuple can have no slots, and the hash is kept
+    """IDs and selectors, in order, with repetitions: a tuple that is cheap as a key of a dict.
+
+    A thousand entries may share one list of a million IDs, and whatever is computed from a list is computed once. So
+    a list is hashed once, as a frozenset is; looking up the same object again compares nothing.
+    """
+
+    @cached_property
+    def _hash(self) -> int:
+        return super().__hash__()
+
+    def __hash__(self) -> int:
+        return self._hash
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry of a plan's `share`: all its images with all its projects, less `excluded`. IDs may repeat.
+    """One entry of a plan's `share`: all its images with all its projects, except `excluded`. IDs may repeat.
 
-    Selectors stand among the IDs until the cloud has been asked (`selection.resolved`). With `prune`, members of its
-    images that the plan does not name are removed, but for those in `keep`. With `fill`, as many members are added as
-    the image's quota has room for; without it none where not all fit. `cloud` limits the entry to one of the plan's.
+    The lists contain selectors until the cloud has been asked (`plan.selectors.resolved`). With `prune`, members of its
+    images that the plan does not name are removed, except those in `keep`. With `fill`, as many members are added as
+    the image's quota has room for; without it none are added if not all fit. `cloud` limits the entry to one cloud.
     """
 
     images: tuple[str | ImageSelector, ...]
     projects: tuple[str | ProjectSelector, ...]
     excluded: frozenset[str | ProjectSelector] = frozenset()
     want: Want = Want.MEMBER
-    accept_as_project: bool | None = None  # None: only where our own token has no admin role
+    accept_as_project: bool | None = None  # None: only if our own token lacks the admin role
     prune: bool = False
     keep: frozenset[str | ProjectSelector] = frozenset()
     fill: bool = False
     cloud: str | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("images", "projects"):
+            items = getattr(self, name)
+            if not isinstance(items, IdList):
+                object.__setattr__(self, name, IdList(items))
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A plan with its groups and files resolved. `clouds` is empty and `region` None where it names none.
+    """A plan with its groups and files resolved. `clouds` is empty and `region` None if the plan names none.
 
-    Each cloud is a clouds.yaml entry, and gets the entries that name it or none.
+    Each cloud is a clouds.yaml entry. It gets the entries that name it and those that name no cloud.
     """
 
     name: str

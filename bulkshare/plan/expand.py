@@ -1,10 +1,9 @@
-"""From a plan to its pairs: plain set arithmetic on the lists, never holding their product.
+"""From a plan to its pairs: set arithmetic on the lists, without ever holding their product.
 
-The unit is the audience: the projects of an entry, less what it leaves out, and what is wanted of them. An image's
-members are the union of the audiences of the entries that name it, so that images with the same audiences have the
-same members: 2,000 images with 500 projects are 2,500 strings and no million of anything. Must not know where IDs come
-from and what a cloud says: but for `count`, all take a plan for one cloud whose selectors are resolved, and raise
-`ValueError` for any other.
+The unit is the audience: the projects of an entry, minus its exclusions, and what is wanted of them. An image's members
+are the union of the audiences of the entries that name it, so images with the same audiences have the same members:
+2,000 images with 500 projects take 2,500 strings, not a million pairs. All functions except `count` take a plan for one
+cloud whose selectors are resolved, and raise `ValueError` for any other.
 """
 
 from __future__ import annotations
@@ -14,29 +13,26 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import chain
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bulkshare.model import Block, Entry, Orders, Want
+from bulkshare.model import Block, Entry, IdList, Orders, Want
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 
     from bulkshare.model import Plan, ProjectSelector
 
     Audiences = tuple[int, ...]
     Parts = tuple[tuple[Want, tuple[str, ...]], ...]
 
-
-Kind = TypeVar("Kind", tuple[str, ...], frozenset[str])
-# Unions kept at hand. To make one again costs no more than to go through it once, so that few are enough.
-UNIONS_KEPT = 16
+UNIONS_KEPT = 16  # few suffice: rebuilding a union costs no more than iterating over it once
 NO_ORDERS = Orders()
 
 
 class Counts(NamedTuple):
-    """What a plan comes to; `duplicates` is how often a pair is named again.
+    """The size of a plan; `duplicates` counts repeated mentions of a pair.
 
-    `selectors` is how many selectors only a cloud can resolve; what they select is in none of the other numbers.
+    `selectors` counts the selectors that only a cloud can resolve; the other numbers don't include what they select.
     """
 
     images: int
@@ -47,10 +43,10 @@ class Counts(NamedTuple):
 
 
 def expand(plan: Plan) -> Iterator[Block]:
-    """Yield the pairs of the plan, each once: images in order of first mention, and an image's members in theirs.
+    """Yield each pair of the plan once: images in order of first mention, and the members of an image likewise.
 
-    An image's members are in one block, or in one for each different want. A pair that several entries name gets the
-    union of their wants. The sequences are shared between images: don't change them.
+    An image's members come in one block per distinct want. A pair that several entries name gets the union of their
+    wants. Images share the sequences.
     """
     layout = _resolved(plan)
     parts_of = lru_cache(UNIONS_KEPT)(layout.parts)
@@ -60,7 +56,7 @@ def expand(plan: Plan) -> Iterator[Block]:
 
 
 def count(plan: Plan) -> Counts:
-    """Count without expanding the product. Takes a plan with selectors, too, and counts what is known of it."""
+    """Count without expanding the product. A plan may still have selectors; then the known part is counted."""
     layout = _Layout(plan)
     images = pairs = 0
     projects: set[str] = set()
@@ -73,10 +69,10 @@ def count(plan: Plan) -> Counts:
 
 
 def orders(plan: Plan, *, prune_all: bool = False) -> dict[str, Orders]:
-    """Return what is ordered of images as a whole, for those images of which something is.
+    """Return the orders that concern an image as a whole, for each image that has any.
 
-    An image is pruned where an entry that names it says so, or with `prune_all`; kept are then all its members in the
-    plan and what these entries keep. The sets are shared between images.
+    An image is pruned if an entry that names it says so, or with `prune_all`. Its members in the plan and in these
+    entries' `keep` are then kept. Images share the sets.
     """
     layout = _resolved(plan)
     kept: dict[_Named, frozenset[str]] = {}
@@ -91,10 +87,10 @@ def orders(plan: Plan, *, prune_all: bool = False) -> dict[str, Orders]:
 
 
 def fingerprint(plan: Plan, *, prune_all: bool = False) -> str:
-    """Return a SHA-256 hex digest of what the plan asks for: two plans have the same one when they ask for the same.
+    """Return a SHA-256 hex digest of what the plan asks for; plans that ask for the same have the same digest.
 
-    That is the set of pairs with their wants, which images are pruned (with `prune_all`: each) or filled, and what is
-    kept. It does not depend on order, comments, groups or files, nor on limits.
+    It covers the set of pairs with their wants, which images are pruned (with `prune_all`: all) or filled, and what is
+    kept. It does not depend on order, comments, groups, files or limits.
     """
     layout = _resolved(plan)
     digests: dict[_Named, bytes] = {}
@@ -110,9 +106,9 @@ def fingerprint(plan: Plan, *, prune_all: bool = False) -> str:
 
 
 def narrow(plan: Plan, wanted: Mapping[str, Container[str]]) -> Plan:
-    """Return the plan with only those of its pairs whose image ID and member ID `wanted` has.
+    """Return the plan reduced to the pairs in `wanted`, member IDs by image ID.
 
-    Nothing in it is pruned: it does not name all who are to stay.
+    It prunes nothing: it no longer names all members that are to stay.
     """
     filled = orders(plan)
     entries = []
@@ -126,7 +122,7 @@ def narrow(plan: Plan, wanted: Mapping[str, Container[str]]) -> Plan:
 
 @dataclass(frozen=True, slots=True)
 class _Named:
-    """How a plan names an image: which audiences it has, and what is ordered; `keeps` has numbers of keep lists."""
+    """How a plan names an image: its audiences and orders. `audiences` and `keeps` are indexes into the layout."""
 
     audiences: Audiences = ()
     prune: bool = False
@@ -135,21 +131,20 @@ class _Named:
 
 
 class _Layout:
-    """Which audiences each image has. `mentions` counts pairs with every repeat, `selectors` what was passed over."""
+    """The audiences of each image. `mentions` counts pairs with repetitions, `selectors` counts skipped selectors."""
 
     def __init__(self, plan: Plan) -> None:
         self.images: dict[str, _Named] = {}
         self.mentions = 0
         self._audiences: list[_Audience] = []
         self._keeps: list[frozenset[str]] = []
-        # Entries with the same single group or file share its tuple: its identity tells that the audience is the same.
-        numbers: dict[tuple[int, frozenset[str], Want], int] = {}
+        numbers: dict[_Audience, int] = {}
         keep_numbers: dict[frozenset[str], int] = {}
         sizes: list[int] = []
         read = _Reader()
         for entry in plan.entries:
             audience = _Audience(read.ids(entry.projects), read.id_set(entry.excluded), entry.want)
-            number = numbers.setdefault((id(audience.projects), audience.excluded, audience.want), len(numbers))
+            number = numbers.setdefault(audience, len(numbers))
             if number == len(sizes):
                 self._audiences.append(audience)
                 sizes.append(sum(1 for _ in audience.members()))
@@ -162,7 +157,7 @@ class _Layout:
             more = _Named((number,), entry.prune, entry.fill, (keep_numbers[keep],) if keep else ())
             for image_id in images:
                 known = self.images.get(image_id)
-                self.images[image_id] = more if known is None else _joined(known, more)
+                self.images[image_id] = more if known is None else _merged(known, more)
         self.selectors = len(read.selectors)
 
     def members(self, audiences: Audiences) -> tuple[str, ...]:
@@ -170,7 +165,7 @@ class _Layout:
         return tuple(dict.fromkeys(chain.from_iterable(self._audiences[number].members() for number in audiences)))
 
     def parts(self, audiences: Audiences) -> Parts:
-        """Return the union of audiences by what is wanted of each member, in order of first mention."""
+        """Return the union of audiences, grouped by what is wanted of each member, in order of first mention."""
         wants = {self._audiences[number].want for number in audiences}
         if len(wants) == 1:
             members = self.members(audiences)
@@ -190,8 +185,8 @@ class _Layout:
         return [self._keeps[number] for number in named.keeps]
 
     def digest(self, named: _Named) -> bytes:
-        """Return a digest of the members, of what is wanted of them, and of the orders; empty where all that is not."""
-        # A member by its ID alone has no want beyond itself, so that such plans have the digest they always had.
+        """Return a digest of members, wants and orders; empty if there are none of them."""
+        # A plain member is hashed as its ID alone, so that plans without wants keep the digest in existing ledgers.
         lines = [
             member_id if want is Want.MEMBER else f"{member_id} {want.value}"
             for want, members in self.parts(named.audiences)
@@ -205,14 +200,14 @@ class _Layout:
 
 
 class _Audience(NamedTuple):
-    """The projects of an entry, less those it leaves out, and what is wanted of them."""
+    """The projects of an entry, minus its exclusions, and what is wanted of them."""
 
-    projects: tuple[str, ...]
+    projects: IdList[str]
     excluded: frozenset[str]
     want: Want
 
     def members(self) -> Iterator[str]:
-        """Go through the members, repeats included."""
+        """Iterate over the members, with repetitions."""
         if not self.excluded:
             return iter(self.projects)
         return (project_id for project_id in self.projects if project_id not in self.excluded)
@@ -225,8 +220,8 @@ def _resolved(plan: Plan) -> _Layout:
     return layout
 
 
-def _joined(known: _Named, more: _Named) -> _Named:
-    """Return how an image is named that was named before."""
+def _merged(known: _Named, more: _Named) -> _Named:
+    """Merge two ways in which entries name the same image."""
     return _Named(
         known.audiences if more.audiences[0] in known.audiences else known.audiences + more.audiences,
         known.prune or more.prune,
@@ -236,30 +231,30 @@ def _joined(known: _Named, more: _Named) -> _Named:
 
 
 class _Reader:
-    """Reads lists of entries as lists of IDs, each list once, so that what entries share stays shared."""
+    """Drops the selectors from lists of entries, once per list, so that what entries share stays shared."""
 
     def __init__(self) -> None:
         self.selectors: set[object] = set()
-        self._read: dict[int, tuple[object, Any]] = {}  # by identity; the list with it, so that nothing takes its place
+        self._read: dict[Collection[object], Any] = {}
 
-    def ids(self, items: Sequence[object]) -> tuple[str, ...]:
-        """Return the IDs among the items; the very same tuple where there is nothing else."""
-        return self._only_ids(items, tuple)
+    def ids(self, items: tuple[object, ...]) -> IdList[str]:
+        """Return the IDs among the items: the same list if there is nothing else."""
+        return self._only_ids(items, IdList)  # type: ignore[no-any-return]  # of the type that was put in
 
     def id_set(self, items: frozenset[str | ProjectSelector]) -> frozenset[str]:
-        """Return the IDs among the items; the very same set where there is nothing else."""
-        return self._only_ids(items, frozenset)
+        """Return the IDs among the items: the same set if there is nothing else."""
+        return self._only_ids(items, frozenset)  # type: ignore[no-any-return]  # as above
 
-    def _only_ids(self, items: Collection[object], kind: Callable[[Iterable[str]], Kind]) -> Kind:
-        if id(items) not in self._read:
-            ids: object = items
-            if not set(map(type, items)) <= {str}:  # at the speed of C: lists have a million lines
+    def _only_ids(self, items: Collection[object], make: type[IdList[str] | frozenset[str]]) -> Any:
+        if items not in self._read:
+            ids: Iterable[object] = items
+            if not set(map(type, items)) <= {str}:  # runs at C speed: lists have a million lines
                 self.selectors.update(item for item in items if not isinstance(item, str))
-                ids = kind(item for item in items if isinstance(item, str))
-            self._read[id(items)] = items, ids
-        return self._read[id(items)][1]  # type: ignore[no-any-return]  # of the kind that was put in
+                ids = make(item for item in items if isinstance(item, str))
+            self._read[items] = ids
+        return self._read[items]
 
 
 def _digest(texts: Sequence[str]) -> bytes:
-    # No ID has a line end in it, so that the joined text tells the IDs apart.
+    # IDs contain no line ends, so joining is unambiguous.
     return hashlib.sha256("\n".join(texts).encode()).digest()

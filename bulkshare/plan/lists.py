@@ -1,4 +1,4 @@
-"""Lists of IDs in files of their own, and what an ID may look like."""
+"""Lists of IDs in separate files, and the syntax of an ID."""
 
 from __future__ import annotations
 
@@ -9,48 +9,48 @@ import unicodedata
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
-from bulkshare.model import Problem
+from bulkshare.model import IdList, Problem
 from bulkshare.plan.yaml import UnreadableError, read_text
-from bulkshare.text import clean
+from bulkshare.text import clean, counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-LONGEST_ID = 255  # characters; Glance's column for a member is no wider
-ID_PATTERN = (
-    r"""^[^\s/\\?*#%,;"'\[\]]{1,255}$"""  # nearly the same for the JSON Schema, which can't say "printable ASCII"
-)
-NOT_IN_AN_ID = re.compile(
-    r"""[^!-~]|[/\\?*#%,;"'\[\]]"""
-)  # from ! to ~ is what ASCII has to see; , ; and quotes are a table read as something else, * [ ] a pattern of names
+LONGEST_ID = 255  # characters: the width of Glance's column for a member
+# Nearly NOT_IN_AN_ID for the JSON Schema, which can't express "printable ASCII".
+ID_PATTERN = r"""^[^\s/\\?*#%,;"'\[\]]{1,255}$"""
+# Everything outside printable ASCII; , ; and quotes, which hint at a table; * [ ], which hint at a glob.
+NOT_IN_AN_ID = re.compile(r"""[^!-~]|[/\\?*#%,;"'\[\]]""")
 PLAIN_LIST = re.compile(r"(?:[A-Za-z0-9._-]{1,255}\r?\n)+")
 LOOKS_LIKE_AN_ID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 WHITE_SPACE = " \t\r\n"
 ADVICE = (
-    (WHITE_SPACE, "give each ID an item or a line of its own"),
+    (WHITE_SPACE, "give each ID its own item or line"),
     ("*?[]", "to select by name, write {name: ...} in the plan"),
 )
-MOST_PROBLEMS = 20  # of one file; nobody reads the thousandth
+MOST_PROBLEMS = 20  # reported of one file; the rest are counted
 
 
-class Trouble(NamedTuple):
-    """What is wrong with a text as an ID, and at which of its characters, from 0."""
+class IdFault(NamedTuple):
+    """Why a text is not an ID, and the offset of the offending character."""
 
     offset: int
     message: str
 
 
-def id_trouble(text: str) -> Trouble | None:
-    """Say what is wrong with `text` as an ID, or None."""
+def id_fault(text: str) -> IdFault | None:
+    """Return why `text` is not an ID; None if it is one."""
     if not text:
-        return Trouble(0, "an ID can't be empty")
+        return IdFault(0, "an ID can't be empty")
     found = NOT_IN_AN_ID.search(text)
     if found is not None:
         advice = next((f": {advice}" for characters, advice in ADVICE if found[0] in characters), "")
-        return Trouble(found.start(), f"{clean(text, 60)!r} has {_describe(found[0])} in it; no ID has{advice}")
+        return IdFault(
+            found.start(), f"{clean(text, 60)!r} contains {_describe(found[0])}, which no ID may contain{advice}"
+        )
     if len(text) > LONGEST_ID:
-        return Trouble(0, f"an ID of {len(text)} characters; none has more than {LONGEST_ID}")
+        return IdFault(0, f"an ID of {len(text)} characters; the maximum is {LONGEST_ID}")
     return None
 
 
@@ -58,13 +58,13 @@ def _describe(character: str) -> str:
     if character in WHITE_SPACE:
         return "white space"
     if not character.isprintable():
-        return f"the character U+{ord(character):04X} {unicodedata.name(character, '(a control character)')}"
-    # Glance takes a member outside of ASCII and then can't be asked for it: it reads the path as Latin-1.
+        return f"the invisible character U+{ord(character):04X} {unicodedata.name(character, '(a control character)')}"
+    # Glance accepts a member outside ASCII, but can't be asked for it later: it reads the path as Latin-1.
     return repr(character)
 
 
 class _Row(NamedTuple):
-    """A text that stands for an ID in a list file, and where."""
+    """The text of an ID in a list file, and its position."""
 
     line: int
     column: int
@@ -72,18 +72,18 @@ class _Row(NamedTuple):
 
 
 class _NotAListError(Exception):
-    """The file as a whole can't be taken for a list of IDs; `str()` says why."""
+    """The file as a whole is not a list of IDs; `str()` says why."""
 
     def __init__(self, line: int, message: str) -> None:
         super().__init__(message)
         self.line = line
 
 
-def read_ids(path: Path, name: str, column: str, problems: list[Problem]) -> tuple[str, ...]:
-    """Read a list: one ID a line, or of a .csv file the column `column`, or else the first one.
+def read_ids(path: Path, name: str, column: str, problems: list[Problem]) -> IdList[str]:
+    """Read a list: one ID per line, or from a .csv file the column `column`, else the first column.
 
-    `name` is the file's name to show; the problems of its lines are added to `problems`. Raises `UnreadableError`
-    where there is no text, or no ID in it.
+    `name` is the file's name to show; problems in its lines are added to `problems`. Raises `UnreadableError` if the
+    file has no text, or no IDs.
     """
     try:
         text = read_text(path)
@@ -91,29 +91,28 @@ def read_ids(path: Path, name: str, column: str, problems: list[Problem]) -> tup
         if error.line is None:
             raise
         problems.append(Problem(name, error.line, error.column, str(error)))
-        return ()
-    if path.suffix.lower() != ".csv" and PLAIN_LIST.fullmatch(text):  # most are, and a million lines take a moment
-        return tuple(text.split())
+        return IdList()
+    if path.suffix.lower() != ".csv" and PLAIN_LIST.fullmatch(text):  # the common case, worth being fast
+        return IdList(text.split())
     rows = _csv_rows(text, column) if path.suffix.lower() == ".csv" else _lines(text)
-    trouble: list[Problem] = []
+    bad_lines: list[Problem] = []
     ids: list[str] = []
     try:
         for row in rows:
-            wrong = id_trouble(row.text)
-            if wrong is None:
+            fault = id_fault(row.text)
+            if fault is None:
                 ids.append(row.text)
             else:
-                trouble.append(Problem(name, row.line, row.column + wrong.offset, wrong.message))
+                bad_lines.append(Problem(name, row.line, row.column + fault.offset, fault.message))
     except _NotAListError as error:
-        trouble.append(Problem(name, error.line, 1, str(error)))
-    if not ids and not trouble:
-        raise UnreadableError("has no ID in it; fill it, or take it out of the plan")
-    problems.extend(trouble[:MOST_PROBLEMS])
-    if len(trouble) > MOST_PROBLEMS:
-        more = len(trouble) - MOST_PROBLEMS
-        lines = "line" if more == 1 else "lines"
-        problems.append(Problem(name, trouble[MOST_PROBLEMS].line, None, f"{more:,} more bad {lines} from here on"))
-    return tuple(ids)
+        bad_lines.append(Problem(name, error.line, 1, str(error)))
+    if not ids and not bad_lines:
+        raise UnreadableError("contains no IDs; add some, or remove it from the plan")
+    problems.extend(bad_lines[:MOST_PROBLEMS])
+    if (more := len(bad_lines) - MOST_PROBLEMS) > 0:
+        message = f"{counted(more, 'more bad line')} from here on"
+        problems.append(Problem(name, bad_lines[MOST_PROBLEMS].line, None, message))
+    return IdList(ids)
 
 
 def _lines(text: str) -> Iterator[_Row]:
@@ -124,11 +123,11 @@ def _lines(text: str) -> Iterator[_Row]:
 
 
 def _csv_rows(text: str, column: str) -> Iterator[_Row]:
-    """Yield the cells of `column`, or else of the first one.
+    """Yield the cells of `column`, else of the first column.
 
-    The first row is a heading where it names `column`, or where the second row begins with what looks like an ID and
-    the first does not; it holds an ID where it looks like one. Anything else would be a guess: a heading taken for an
-    ID is shared with nobody, and an ID taken for a heading is left out, and neither would be noticed.
+    The first row is a heading if it names `column`, or if the second row starts with what looks like an ID and the
+    first does not. It holds an ID if it looks like one. Anything else would be a guess, and a wrong guess would go
+    unnoticed: a heading taken for an ID shares with no one, an ID taken for a heading is left out.
     """
     lines = io.StringIO(text, newline=None).readlines()
     rows = _cells(lines)
@@ -145,7 +144,7 @@ def _csv_rows(text: str, column: str) -> Iterator[_Row]:
             rows = chain(second, rows)
         else:
             raise _NotAListError(
-                first[0], f"no telling whether this row is a heading; add a heading that names the column {column}"
+                first[0], f"it is unclear whether this row is a heading; add a heading with the column {column}"
             )
     for number, cells in rows:
         cell = cells[index] if index < len(cells) else ""
@@ -163,4 +162,4 @@ def _cells(lines: list[str]) -> Iterator[tuple[int, list[str]]]:
             if any(cells):
                 yield reader.line_num, cells
     except csv.Error as error:
-        raise _NotAListError(ended + 1, f"is no CSV: {error}") from None
+        raise _NotAListError(ended + 1, f"is not valid CSV: {error}") from None

@@ -1,9 +1,4 @@
-"""Plan files: YAML text -> `Plan`, or every problem with its place.
-
-`files` reads text; `document` reads the YAML and knows where everything stands; `values` and `sections` say what a plan
-looks like, and `sentences` what is wrong with one; `lists` reads lists of IDs, `groups` what items come to, `clouds`
-which clouds are meant; `resolve` puts them together. Must not know the cloud: all of this is offline.
-"""
+"""A plan file -> `Plan`, or every problem with its position. Offline: nothing here knows the cloud."""
 
 from __future__ import annotations
 
@@ -23,21 +18,37 @@ if TYPE_CHECKING:
 
     from bulkshare.model import Problem
     from bulkshare.plan.schema import EntrySection, PlanFile
-    from bulkshare.plan.yaml import Document
+    from bulkshare.plan.yaml import Document, Location
 
-    Location = tuple[str | int, ...]
+SAVED_MARK = "bulkshare_saved_plan"  # the key that distinguishes a file made by `diff --out` from a plan
+
+
+def load_plan(path: Path) -> Plan:
+    """Read a plan and the lists it names. Raises `PlanError` with every problem, in the order of the file."""
+    problems: list[Problem] = []
+    name = clean(str(path), 1000)
+    document = read_document(path, name, problems)
+    if document is None:
+        raise PlanError(problems)
+    if isinstance(document.data, dict) and SAVED_MARK in document.data:
+        message = "this is a saved plan, which only `bulkshare run` accepts; use the plan it was made from"
+        raise PlanError([document.problem((), message)])
+    plan = resolve(validate(document, problems), document, path.parent, problems)
+    if plan is None or problems:
+        raise PlanError(_in_order(problems, name))
+    return plan
 
 
 def clouds_of(document: Document, problems: list[Problem]) -> tuple[str, ...]:
-    """Return the plan's clouds, none where it names none. Problems are added to `problems`."""
+    """Return the clouds that the plan names, if any. Problems are added to `problems`."""
     data = document.data if isinstance(document.data, dict) else {}
     listed = _texts(data.get("clouds"))
     if "cloud" in data and "clouds" in data:
-        problems.append(document.problem(("clouds",), "`cloud` and `clouds` are both here; keep one", at_key=True))
+        problems.append(document.problem(("clouds",), "`cloud` and `clouds` are both present; keep one", at_key=True))
         return ()
     for number, cloud in enumerate(listed):
         if cloud is not None and cloud in listed[:number]:
-            problems.append(document.problem(("clouds", number), f"{clean(cloud, 60)!r} stands here again; keep one"))
+            problems.append(document.problem(("clouds", number), f"{clean(cloud, 60)!r} is repeated; keep one"))
     known = dict.fromkeys(cloud for cloud in _texts([data.get("cloud"), *listed]) if cloud)
     entries = _texts([section.get("cloud") if isinstance(section, dict) else None for section in _sections(data)])
     if "cloud" in data or "clouds" in data:
@@ -46,24 +57,24 @@ def clouds_of(document: Document, problems: list[Problem]) -> tuple[str, ...]:
     if any(entries):
         for number, cloud in enumerate(entries):
             if not cloud:
-                message = "has no `cloud`, while other entries have; add it, or name all in `clouds` at the top"
+                message = "has no `cloud`, but other entries do; add it, or list all clouds in `clouds` at the top"
                 problems.append(document.problem(("share", number), message))
     return tuple(dict.fromkeys(cloud for cloud in entries if cloud))
 
 
 def _check_entries(entries: list[str | None], known: list[str], document: Document, problems: list[Problem]) -> None:
-    if not known:  # they are no good: told already
+    if not known:  # invalid, and already reported
         return
     for number, cloud in enumerate(entries):
         if cloud and cloud not in known:
             near = difflib.get_close_matches(cloud, known, n=1, cutoff=0.5)
             hint = f"did you mean {clean(near[0], 60)!r}?" if near else f"they are: {clean(', '.join(known))}"
-            message = f"{clean(cloud, 60)!r} is none of the plan's clouds; {hint}"
+            message = f"{clean(cloud, 60)!r} is not one of the plan's clouds; {hint}"
             problems.append(document.problem(("share", number, "cloud"), message))
     idle = [cloud for cloud in known if None not in entries and cloud not in entries]
     for cloud in idle if entries else ():
         at = ("clouds", known.index(cloud)) if "clouds" in document.data else ("cloud",)
-        problems.append(document.problem(at, f"no entry is for {clean(cloud, 60)!r}; take it away, or add one"))
+        problems.append(document.problem(at, f"no entry is for {clean(cloud, 60)!r}; remove it, or add an entry"))
 
 
 def _texts(value: Any) -> list[str | None]:
@@ -76,9 +87,9 @@ def _sections(data: dict[str, Any]) -> list[Any]:
 
 
 def resolve(file: PlanFile | None, document: Document, folder: Path, problems: list[Problem]) -> Plan | None:
-    """Return the plan; it is of use only where no problem was added to `problems`. Files are relative to `folder`.
+    """Return the plan, which is usable only if no problem was added to `problems`. Files are relative to `folder`.
 
-    `file` is None where the schema has found problems: then this only looks for more of them.
+    `file` is None if the schema found problems: then this only looks for more of them, and returns None.
     """
     images = Lists("images", image_selector, document, folder, problems)
     projects = Lists("projects", project_selector, document, folder, problems)
@@ -98,13 +109,13 @@ def resolve(file: PlanFile | None, document: Document, folder: Path, problems: l
         if file is None:
             continue
         entries.append(_with_orders(entry, file.share[number]))
-        if len(problems) == before and _leaves_nobody(entry):
-            problems.append(document.problem((*at, "except"), "leaves no project over; take the entry away"))
+        if len(problems) == before and entry.excluded.issuperset(entry.projects):
+            problems.append(document.problem((*at, "except"), "leaves no project; remove the entry"))
     clouds = clouds_of(document, problems)
     if file is None:
         return None
-    images.tell_unused()
-    projects.tell_unused()
+    images.report_unused()
+    projects.report_unused()
     limits, retry = file.limits, file.retry
     return Plan(
         name=file.name,
@@ -118,7 +129,7 @@ def resolve(file: PlanFile | None, document: Document, folder: Path, problems: l
 
 
 def _with_orders(entry: Entry, section: EntrySection) -> Entry:
-    """Return the entry with what is to become of its pairs and images."""
+    """Return the entry with what its section wants of pairs and images."""
     want = Want.MEMBER
     if section.accept:
         want |= Want.ACCEPTED
@@ -136,32 +147,8 @@ def _with_orders(entry: Entry, section: EntrySection) -> Entry:
     )
 
 
-def _leaves_nobody(entry: Entry) -> bool:
-    """Whether it is known without a cloud that an entry has no project."""
-    return entry.excluded.issuperset(entry.projects)
-
-
-SAVED_MARK = "bulkshare_saved_plan"  # the key by which a file that `diff --out` made is told from a plan
-
-
-def load_plan(path: Path) -> Plan:
-    """Read a plan and the lists it names. Raises `PlanError` with all that is wrong, in the order of the file."""
-    problems: list[Problem] = []
-    name = clean(str(path), 1000)
-    document = read_document(path, name, problems)
-    if document is None:
-        raise PlanError(problems)
-    if isinstance(document.data, dict) and SAVED_MARK in document.data:
-        raise PlanError([document.problem((), "this is a saved plan, which only `bulkshare run` takes; name the plan")])
-    file = validate(document, problems)
-    plan = resolve(file, document, path.parent, problems)
-    if plan is None or problems:
-        raise PlanError(_in_order(problems, name))
-    return plan
-
-
 def _in_order(problems: list[Problem], name: str) -> list[Problem]:
-    """Put the plan's own problems first, by place, then those of its lists as they were found; each of them once."""
+    """Return each problem once: the plan's own by position, then those of its lists as they were found."""
     once = dict.fromkeys(problems)
     own = sorted((problem for problem in once if problem.file == name), key=_place)
     return [*own, *(problem for problem in once if problem.file != name)]

@@ -1,4 +1,4 @@
-"""pydantic's findings about a plan, put into sentences for its author, each with its place."""
+"""pydantic's findings about a plan as sentences for its author, each with its position."""
 
 from __future__ import annotations
 
@@ -31,15 +31,14 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
     from bulkshare.model import Problem
-    from bulkshare.plan.yaml import Document
+    from bulkshare.plan.yaml import Document, Location
 
-    Location = tuple[str | int, ...]
-
-
-KIND_AT = 4  # where pydantic puts the kind into a location: share, 0, images, 0, KIND, or groups, images, name, 0, KIND
-# pydantic's error types (docs: "Validation Errors") -> sentences; {found} is what stands in the plan.
+KIND_AT = (
+    4  # index of the item's kind in pydantic's locations: share, 0, images, 0, KIND; groups, images, name, 0, KIND
+)
+# pydantic's error types (docs: "Validation Errors") -> sentences; {found} is the value in the plan.
 SENTENCES = {
-    "too_short": "the {what} is empty; name at least one, or take it away",
+    "too_short": "the {what} is empty; add at least one item, or remove it",
     "list_type": "expected a list, found {found}",
     "model_type": "expected a mapping, found {found}",
     "dict_type": "expected a mapping, found {found}",
@@ -52,8 +51,8 @@ SENTENCES = {
     "float_parsing": "expected a number, found {found}",
     "float_type": "expected a number, found {found}",
     "finite_number": "expected a number, found {found}",
-    "greater_than_equal": "has to be {ge:g} or more, found {found}",
-    "less_than_equal": "has to be {le:,.0f} or less, found {found}",
+    "greater_than_equal": "must be {ge:g} or more, found {found}",
+    "less_than_equal": "must be {le:,.0f} or less, found {found}",
     "literal_error": "expected {expected}, found {found}",
     "enum": "expected {expected}, found {found}",
     "value_error": "{error}",
@@ -62,7 +61,7 @@ SENTENCES = {
 
 
 def validate(document: Document, problems: list[Problem]) -> PlanFile | None:
-    """Check a document; None, and sentences in `problems`, where it is no plan."""
+    """Return a document as a plan file; None if it is not valid, with sentences added to `problems`."""
     if not isinstance(document.data, dict):
         problems.append(
             document.problem((), f"a plan is a mapping that begins with `version: 1`, not {kind(document.data)}")
@@ -72,7 +71,7 @@ def validate(document: Document, problems: list[Problem]) -> PlanFile | None:
         return PlanFile.model_validate(document.data)
     except ValidationError as error:
         findings = error.errors(include_url=False)
-    meant: set[Location] = set()  # the keys that are there, misspelled
+    meant: set[Location] = set()  # keys that are present but misspelled
     for finding in findings:
         location = finding["loc"]
         if finding["type"] == "extra_forbidden":
@@ -90,14 +89,14 @@ def validate(document: Document, problems: list[Problem]) -> PlanFile | None:
 
 
 def _place(finding: ErrorDetails) -> Location:
-    """Return the location of a finding: of one about a whole section, that of the key at which it is to be shown."""
+    """Return where to show a finding: one about a whole section is shown at one of its keys."""
     location, section = finding["loc"], finding["input"]
     key = next((key for key in finding.get("ctx", {}).get("keys", ()) if key in section), None)
     return location if key is None else (*location, key)
 
 
 def _item_section(location: Location) -> type[BaseModel] | None:
-    """Return what an item that is a mapping may have, where the location leads to one or into it."""
+    """Return the section of an item that is a mapping, if the location leads to or into one."""
     if len(location) <= KIND_AT:
         return None
     of_images = "images" in (location[1], location[2])
@@ -109,19 +108,19 @@ def _item_section(location: Location) -> type[BaseModel] | None:
 
 
 def _plain(location: Location) -> Location:
-    """Return a location without the kind of an item, which is not in the file."""
+    """Return a location without the item's kind, which is not in the file."""
     return (*location[:KIND_AT], *location[KIND_AT + 1 :])
 
 
 def _unknown_key(location: Location) -> tuple[str, list[str]]:
-    """Return the sentence about an unknown key, and the keys that may be meant by it."""
+    """Return the sentence about an unknown key, and the keys that it is close to."""
     key = str(location[-1])
     section = _item_section(location[:-1])
     if section is not None:
         selector = _item_section((*location[:KIND_AT], SELECTOR))
         known = ["group", "file", *_keys(selector or section)]
         if key in known:
-            return "an item is a group, a file or a selector; make two items of it", []
+            return "an item is either a group, a file or a selector; make it two items", []
     else:
         known = _keys_at(location[:-1])
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
@@ -145,7 +144,7 @@ def _keys(section: type[BaseModel]) -> list[str]:
 
 
 def _sentence(finding: ErrorDetails) -> str:
-    """Put one of pydantic's findings into words for the author of a plan."""
+    """Return one of pydantic's findings as a sentence for the author of the plan."""
     value = finding["input"]
     template = SENTENCES.get(finding["type"])
     if template is None:

@@ -1,4 +1,4 @@
-"""What a plan file may say: its values and sections, as pydantic models."""
+"""The contents of a plan file: its values and sections, as pydantic models."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from bulkshare.model import CheckProjects, ImageSelector, Limits, ProjectSelector, RetryPolicy
-from bulkshare.plan.lists import ID_PATTERN, LONGEST_ID, id_trouble
+from bulkshare.plan.lists import ID_PATTERN, LONGEST_ID, id_fault
 from bulkshare.text import clean
 
 VERSION = 1
@@ -32,29 +32,29 @@ LONGEST_AGE_DAYS = 36_500
 
 
 def kind(value: object) -> str:
-    """Name the kind of a value for a sentence."""
+    """Return the kind of a value, as a sentence names it."""
     if value is None:
         return "nothing"
     return "a mapping" if isinstance(value, dict) else "a list" if isinstance(value, list) else "text"
 
 
 def found(value: object) -> str:
-    """Name a value for a sentence: what it is, or where it is a text, how it reads."""
+    """Return a value as a sentence shows it: text quoted, anything else by its kind."""
     return repr(clean(value, 60)) if isinstance(value, str) else kind(value)
 
 
 def _seconds(text: object, *, longest: float, what: str, such_as: tuple[str, ...]) -> float:
     if not isinstance(text, str):
         raise ValueError(f"expected a duration such as {such_as[0]}, found {kind(text)}")  # noqa: TRY004  # pydantic wants it
-    advice = f"write e.g. {', '.join(such_as[:-1])} or {such_as[-1]}"
+    advice = f"write for example {', '.join(such_as[:-1])} or {such_as[-1]}"
     if not re.fullmatch(DURATION_PATTERN, text):
-        raise ValueError(f"{clean(text, 60)!r} is no duration; {advice}")
+        raise ValueError(f"{clean(text, 60)!r} is not a duration; {advice}")
     try:
         seconds = float(durationpy.from_str(text).total_seconds())
     except (OverflowError, ValueError):  # its DurationError is a ValueError
         seconds = inf
     if seconds <= 0:
-        raise ValueError(f"{clean(text, 60)!r} is no time at all; {advice}")
+        raise ValueError(f"{clean(text, 60)!r} is not longer than zero; {advice}")
     if seconds > longest:
         raise ValueError(f"{clean(text, 60)!r} is more than {what}; {advice}")
     return seconds
@@ -63,7 +63,7 @@ def _seconds(text: object, *, longest: float, what: str, such_as: tuple[str, ...
 def _version(text: object) -> int:
     if not isinstance(text, str) or not text.isascii() or not text.isdecimal():
         raise ValueError(f"expected the plan format's version, which is {VERSION}")
-    number = int(text.lstrip("0")[:9] or "0")  # nine digits are enough to tell
+    number = int(text.lstrip("0")[:9] or "0")  # nine digits are enough to compare
     if number > VERSION:
         raise ValueError(f"version {clean(text, 20)} is for a newer bulkshare; this one reads version {VERSION}")
     if number < VERSION:
@@ -73,7 +73,7 @@ def _version(text: object) -> int:
 
 def _name(text: str) -> str:
     if not text or not text.isascii() or not all(c.islower() or c.isdigit() or c == "-" for c in text):
-        raise ValueError(f"{clean(text, 60)!r} is no name for a plan; use a-z, 0-9 and -")
+        raise ValueError(f"{clean(text, 60)!r} is not a valid plan name; use a-z, 0-9 and -")
     if len(text) > 100:
         raise ValueError("a plan's name has at most 100 characters")
     return text
@@ -81,15 +81,13 @@ def _name(text: str) -> str:
 
 def _visible(text: str) -> str:
     if text != text.strip() or not text.isprintable():
-        raise ValueError(
-            f"{clean(text, 60)!r} has white space around it or characters that can't be seen; take them away"
-        )
+        raise ValueError(f"{clean(text, 60)!r} has surrounding white space or invisible characters; remove them")
     return text
 
 
 def _id(text: str) -> str:
-    if trouble := id_trouble(text):
-        raise ValueError(trouble.message)
+    if fault := id_fault(text):
+        raise ValueError(fault.message)
     return text
 
 
@@ -108,7 +106,7 @@ def _texts(value: object) -> object:
 
 def _no_separators(text: str) -> str:
     if sign := next((sign for sign in ",/" if sign in text), None):
-        raise ValueError(f"{clean(text, 60)!r} has {sign!r} in it; no tag of a project has")
+        raise ValueError(f"{clean(text, 60)!r} has {sign!r}, which project tags can't contain")
     return text
 
 
@@ -133,7 +131,7 @@ Age = Annotated[
     ),
     WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN, "examples": ["30d", "12h"]}),
 ]
-# An item of a list: what is wrong with it as an ID is told where lists are read.
+# An item of a list. Whether it is a valid ID is checked when lists are read.
 ItemId = Annotated[str, WithJsonSchema({"type": "string", "pattern": ID_PATTERN, "maxLength": LONGEST_ID})]
 Id = Annotated[
     str, AfterValidator(_id), WithJsonSchema({"type": "string", "pattern": ID_PATTERN, "maxLength": LONGEST_ID})
@@ -168,48 +166,48 @@ Status = Literal["queued", "saving", "uploading", "importing", "active", "deacti
 
 
 LIMITS, RETRY, IMAGES, PROJECTS = Limits(), RetryPolicy(), ImageSelector(), ProjectSelector()
-ID, GROUP, FILE, SELECTOR = "<id>", "<group>", "<file>", "<selector>"  # the kinds of items, for pydantic to tell apart
-AT_KEY = "at_key"  # the type of a problem of a whole section that is to be shown at one of its keys
+ID, GROUP, FILE, SELECTOR = "<id>", "<group>", "<file>", "<selector>"  # tags that pydantic tells item kinds apart by
+AT_KEY = "at_key"  # the error type of a problem that is shown at one of its section's keys
 
 
 def _at_key(message: str, *keys: str) -> PydanticCustomError:
-    """Return an error to be shown at the first of the keys that is there; the message has no braces."""
+    """Return an error that is shown at the first of the keys that is present; the message contains no braces."""
     return PydanticCustomError(AT_KEY, "{message}", {"message": message, "keys": keys})
 
 
 class Section(BaseModel):
-    """A mapping in a plan. It has the keys of its fields and no others.
+    """A mapping in a plan, with the keys of its fields and no others.
 
-    A key that may be left out, but not left empty, has a factory that makes what nobody can write: so the JSON Schema
-    offers no such default, and null is no value.
+    A key that may be absent but not empty has a default factory whose value can't be written in a plan, so that the
+    JSON Schema offers no such default and null is not accepted.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class GroupItem(Section):
-    """Everything in a group."""
+    """All items of a group."""
 
     group: str = Field(min_length=1, description="The name of a group of the same kind.")
 
 
 class FileItem(Section):
-    """Every ID in a file."""
+    """All IDs in a file."""
 
     file: str = Field(
         min_length=1,
-        description="A file beside the plan: one ID a line, # begins a comment; or a .csv with a column project_id "
-        "(or image_id), else its first column is taken.",
+        description="A file, relative to the plan: one ID per line, # starts a comment; or a .csv file with a column "
+        "project_id (or image_id), else its first column is used.",
     )
 
 
-ALLOW_EMPTY = Field(default=False, description="Matching nothing is no error.")
+ALLOW_EMPTY = Field(default=False, description="Matching nothing is not an error.")
 
 
 class _SelectorItem(Section):
-    """What is meant by what it is."""
+    """Images or projects, chosen by their attributes."""
 
-    refining: ClassVar[frozenset[str]] = frozenset({"allow_empty"})  # keys that select nothing by themselves
+    refining: ClassVar[frozenset[str]] = frozenset({"allow_empty"})  # keys that select nothing on their own
 
     @model_validator(mode="after")
     def _selects(self) -> _SelectorItem:
@@ -224,7 +222,7 @@ def _needs_one_of(keys: list[str]) -> dict[str, Any]:
 
 
 class ImageSelectorItem(_SelectorItem):
-    """All images that fit every key. Hidden images are not meant."""
+    """All images that match every key. Hidden images are left out."""
 
     model_config = ConfigDict(
         json_schema_extra=_needs_one_of(["name", "tag", "property", "owner", "status", "newer_than"])
@@ -233,15 +231,15 @@ class ImageSelectorItem(_SelectorItem):
     refining: ClassVar[frozenset[str]] = frozenset({"allow_empty", "latest", "per"})
 
     name: Visible = Field(default_factory=str, description="A name; * ? and [...] make it a pattern.")
-    tag: ImageTags = Field(default_factory=list, description="A tag, or several that it must all have.")
+    tag: ImageTags = Field(default_factory=list, description="A tag, or several that must all be present.")
     property: dict[Visible, Visible] = Field(default_factory=dict, min_length=1, description="Properties and values.")
     owner: Id = Field(default=IMAGES.owner, description="`self` (the project of the run), `any`, or a project ID.")
-    status: Status = Field(default="active", description="Only an active image can be used by anyone.")
-    newer_than: Age = Field(default_factory=float, description="Created so long ago at most.")
-    latest: int = Field(default_factory=int, ge=1, le=1000, description="Only the newest so many.")
+    status: Status = Field(default="active", description="Only active images can be used.")
+    newer_than: Age = Field(default_factory=float, description="Created within this time.")
+    latest: int = Field(default_factory=int, ge=1, le=1000, description="Only this many of the newest images.")
     per: Visible = Field(
         default_factory=str,
-        description="`latest` for each value of this property (or `name`); images without it are left out.",
+        description="Apply `latest` per value of this property (or `name`); images without it are left out.",
     )
 
     allow_empty: Flag = ALLOW_EMPTY
@@ -249,7 +247,7 @@ class ImageSelectorItem(_SelectorItem):
     @model_validator(mode="after")
     def _per_what(self) -> ImageSelectorItem:
         if self.per and not self.latest:
-            raise _at_key("`per` needs `latest`; add it, or take this away", "per")
+            raise _at_key("`per` needs `latest`; add it, or remove this", "per")
         return self
 
     def selector(self, place: str) -> ImageSelector:
@@ -269,17 +267,18 @@ class ImageSelectorItem(_SelectorItem):
 
 
 class ProjectSelectorItem(_SelectorItem):
-    """All projects that fit every key."""
+    """All projects that match every key."""
 
     model_config = ConfigDict(json_schema_extra=_needs_one_of(["name", "domain", "tag", "enabled", "parent"]))
 
     name: Visible = Field(
-        default_factory=str, description="A name, which has to fit one project alone; * ? and [...] make it a pattern."
+        default_factory=str,
+        description="A name, which must match exactly one project; * ? and [...] make it a pattern.",
     )
     domain: Visible = Field(default_factory=str, description="The name or the ID of the domain.")
-    tag: ProjectTags = Field(default_factory=list, description="A tag, or several that it must all have.")
-    enabled: FlagOrAny = Field(default=True, description="`any` selects disabled projects, too.")
-    parent: Id = Field(default_factory=str, description="The ID of the project right above.")
+    tag: ProjectTags = Field(default_factory=list, description="A tag, or several that must all be present.")
+    enabled: FlagOrAny = Field(default=True, description="`any` also selects disabled projects.")
+    parent: Id = Field(default_factory=str, description="The ID of the parent project.")
     allow_empty: Flag = ALLOW_EMPTY
 
     def selector(self, place: str) -> ProjectSelector:
@@ -313,81 +312,85 @@ ProjectItems = Annotated[
 
 
 class LimitsSection(Section):
-    """How hard the cloud may be worked."""
+    """How much load a run may put on the cloud."""
 
     concurrency: int = Field(default=LIMITS.concurrency, ge=1, le=1000, description="Requests in flight.")
     rate: float = Field(
-        default=LIMITS.rate, ge=0.001, le=1_000_000, allow_inf_nan=False, description="Requests a second."
+        default=LIMITS.rate, ge=0.001, le=1_000_000, allow_inf_nan=False, description="Requests per second."
     )
     per_image: int = Field(default=LIMITS.per_image, ge=1, le=1000, description="Requests in flight for one image.")
     members_per_image: int = Field(
         default=LIMITS.members_per_image,
         ge=0,
         le=1_000_000,
-        description="How many members the cloud lets an image have (image_member_quota of Glance); 0: any number.",
+        description="The cloud's limit on the members of an image (Glance's image_member_quota); 0: none.",
     )
 
 
 class RetrySection(Section):
-    """How often a pair is tried, and how long the waits in between may be."""
+    """How often a pair is tried, and how long to wait in between."""
 
-    attempts: int = Field(default=RETRY.attempts, ge=1, le=100, description="How often a pair is sent at most.")
-    base: Wait = Field(default=RETRY.base_seconds, description="The longest first wait; it doubles each time.")
-    cap: Wait = Field(default=RETRY.cap_seconds, description="The longest wait of all.")
+    attempts: int = Field(default=RETRY.attempts, ge=1, le=100, description="The most times a pair is sent.")
+    base: Wait = Field(
+        default=RETRY.base_seconds, description="The upper bound of the first wait; it doubles each time."
+    )
+    cap: Wait = Field(default=RETRY.cap_seconds, description="The upper bound of any wait.")
 
     @model_validator(mode="after")
     def _base_below_cap(self) -> RetrySection:
         if self.base > self.cap:
-            message = f"base ({self.base:g}s) is longer than cap ({self.cap:g}s); mend one of the two"
+            message = f"base ({self.base:g}s) is longer than cap ({self.cap:g}s); change one of them"
             raise _at_key(message, "base", "cap")
         return self
 
 
 class GroupsSection(Section):
-    """Lists with names, to be used in several places."""
+    """Named lists that can be used in several places."""
 
     images: dict[str, ImageItems] = Field(default_factory=dict, description="Groups of images, by name.")
     projects: dict[str, ProjectItems] = Field(default_factory=dict, description="Groups of projects, by name.")
 
 
 class EntrySection(Section):
-    """Shares all of its images with all of its projects."""
+    """An entry: all of its images are shared with all of its projects."""
 
     model_config = ConfigDict(json_schema_extra={"dependentRequired": {"accept_as": ["accept"]}})
 
     images: ImageItems = Field(description="Image IDs, groups, files or selectors.")
     projects: ProjectItems = Field(description="Project IDs, groups, files or selectors.")
     excluded: ProjectItems = Field(
-        default_factory=list, alias="except", description="Projects to leave out of this entry."
+        default_factory=list, alias="except", description="Projects to exclude from this entry."
     )
     accept: FlagOrForce = Field(
         default=False,
-        description="Accept the image for the projects, so that it shows in their lists; `force`: also where a "
-        "project has rejected it.",
+        description="Accept the image on behalf of the projects, so that it appears in their lists; `force`: even if "
+        "a project has rejected it.",
     )
     accept_as: Literal["auto", "self", "project"] = Field(
         default="auto",
-        description="Accept with the run's own token, which needs the role admin, or with one for each project, in "
-        "which the user needs a role; `auto`: as the token allows.",
+        description="Accept with the run's own token, which needs the admin role, or with a token for each project, "
+        "in which the user needs a role; `auto`: whichever the token allows.",
     )
     make_shared: Flag = Field(default=False, description="Make a private image `shared` first.")
     prune: Flag = Field(default=False, description="Remove members of the images that the plan does not name.")
-    keep: ProjectItems = Field(default_factory=list, description="Members that pruning leaves alone.")
+    keep: ProjectItems = Field(default_factory=list, description="Members that pruning does not remove.")
     on_quota: Literal["fail", "fill"] = Field(
         default="fail",
-        description="Where an image has no room for all: add none of them, or as many as fit.",
+        description="If an image has no room for all members: add none of them, or as many as fit.",
     )
-    cloud: Visible = Field(default_factory=str, description="Of the plan's clouds the only one that this is for.")
+    cloud: Visible = Field(
+        default_factory=str, description="The only one of the plan's clouds that this entry applies to."
+    )
 
     @model_validator(mode="after")
     def _accepts_as(self) -> EntrySection:
         if "accept_as" in self.model_fields_set and not self.accept:
-            raise _at_key("`accept_as` needs `accept: true`; add it, or take this away", "accept_as")
+            raise _at_key("`accept_as` needs `accept: true`; add it, or remove this", "accept_as")
         return self
 
 
 class PlanFile(Section):
-    """A plan: which projects are to be able to use which images."""
+    """A plan: which projects should be able to use which images."""
 
     model_config = ConfigDict(json_schema_extra={"not": {"required": ["cloud", "clouds"]}})
 
@@ -398,12 +401,12 @@ class PlanFile(Section):
     region: Visible = Field(default_factory=str, description="The region, where the cloud has several.")
     check_projects: CheckProjects = Field(
         default=CheckProjects.AUTO,
-        description="Look project IDs up at the identity service first; `auto`: where it may be asked.",
+        description="Look up project IDs in the identity service first; `auto`: if the account may.",
     )
     limits: LimitsSection = LimitsSection()
     retry: RetrySection = RetrySection()
     groups: GroupsSection = Field(default_factory=GroupsSection)
-    share: list[EntrySection] = Field(min_length=1, description="What is shared with whom.")
+    share: list[EntrySection] = Field(min_length=1, description="Which images are shared with which projects.")
 
 
 def plan_schema() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""YAML text to data that remembers where everything stands."""
+"""YAML text -> data that remembers the position of everything."""
 
 from __future__ import annotations
 
@@ -13,19 +13,43 @@ from bulkshare.model import Problem
 from bulkshare.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from yaml.nodes import Node
 
-    Location = Sequence[str | int]
+    Location = tuple[str | int, ...]  # keys and indexes, from the root
 
-
-LARGEST = 1 << 28  # bytes: seven million IDs, and an end to /dev/zero
+LARGEST = 1 << 28  # bytes: enough for seven million IDs, and a bound for /dev/zero
+DEEPEST = 50  # levels: a plan has seven; libyaml overflows the stack at some ten thousand
+MOST_NODES = 5_000_000  # with aliases expanded: beyond any plan, and well within memory
+MOST_CHARACTERS_REPORTED = 20  # that YAML does not allow; a binary file is full of them
+NULLS = frozenset({"", "~", "null", "Null", "NULL"})
+DEFAULT_TAGS = frozenset(
+    {yaml.resolver.BaseResolver.DEFAULT_SCALAR_TAG, "tag:yaml.org,2002:seq", "tag:yaml.org,2002:map"}
+)
+# YAML 1.1, 5.1 "Character Set", without the line ends that no editor shows.
+NOT_IN_YAML = re.compile("[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+# A part of PyYAML's message that libyaml and the pure Python parser share -> advice.
+ADVICE = (
+    ("tab character", "indent with spaces"),
+    ("cannot start any token", "quote text that begins with this character, and indent with spaces, not tabs"),
+    ("mapping values are not allowed", "check the indentation, and quote text that contains `: `"),
+    ("sequence entries are not allowed", "start the list on its own line"),
+    ("',' or ']'", "a comma is missing, or the [ is not closed"),
+    ("',' or '}'", "a comma is missing, or the { is not closed"),
+    ("end of stream", "a quote is not closed"),
+    ("expected ':'", "a key needs `: ` after it"),
+    ("undefined alias", "quote text that begins with *"),
+    ("another document", "a plan is a single document: remove the ---"),
+    ("escape", "a backslash in double quotes starts an escape; use single quotes"),
+    ("duplicate anchor", "give each anchor its own name"),
+    ("expected", "check the indentation of this line and of the one above"),
+)
+_FastLoader: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # libyaml's, ten times as fast, if PyYAML has it
 
 
 class UnreadableError(Exception):
-    """A file has no text. `str()` continues a sentence that begins with its name; line and column are from 1."""
+    """A file has no text. `str()` continues a sentence that begins with its name; line and column count from 1."""
 
     def __init__(self, message: str, line: int | None = None, column: int | None = None) -> None:
         super().__init__(message)
@@ -34,76 +58,48 @@ class UnreadableError(Exception):
 
 
 def read_text(path: Path) -> str:
-    """Return a file's text, of UTF-8 with or without a byte order mark. Raises `UnreadableError`."""
+    """Return the text of a UTF-8 file, with or without a byte order mark. Raises `UnreadableError`."""
     try:
         with path.open("rb") as file:
             raw = file.read(LARGEST + 1)
     except FileNotFoundError:
-        raise UnreadableError("there is no such file") from None
+        raise UnreadableError("no such file") from None
     except IsADirectoryError:
         raise UnreadableError("is a directory, not a file") from None
     except PermissionError:
-        raise UnreadableError("may not be read by this user") from None
+        raise UnreadableError("is not readable by this user") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise UnreadableError(f"can't be read: {getattr(error, 'strerror', None) or error}") from None
     if len(raw) > LARGEST:
-        raise UnreadableError(f"is larger than {LARGEST >> 20} MiB; divide it")
+        raise UnreadableError(f"is larger than {LARGEST >> 20} MiB; split it")
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
             raise UnreadableError("is UTF-16; save the file as UTF-8", 1, 1) from None
-        before = error.object[: error.start].decode("utf-8")  # `object` is without the byte order mark
+        before = error.object[: error.start].decode("utf-8")  # `object` lacks the byte order mark
         line, column = place_of(before, len(before))
         message = f"byte 0x{error.object[error.start]:02x} is not UTF-8; save the file as UTF-8"
         raise UnreadableError(message, line, column) from None
 
 
 def place_of(text: str, offset: int) -> tuple[int, int]:
-    """Return line and column, from 1, of the character at `offset`, or of the end of a shorter text."""
+    """Return line and column, from 1, of the character at `offset`, or of the text's end if it is shorter."""
     before = text[:offset].replace("\r\n", "\n").replace("\r", "\n")
     return before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
 
 
-DEEPEST = 50  # a plan has seven levels; libyaml would overflow the stack at some ten thousand
-MOST_NODES = 5_000_000  # after aliases are expanded: beyond any plan, and well below what memory holds
-MOST_CHARACTERS_TOLD = 20  # that can't stand in YAML; a binary file is full of them
-NULLS = frozenset({"", "~", "null", "Null", "NULL"})
-DEFAULT_TAGS = frozenset(
-    {yaml.resolver.BaseResolver.DEFAULT_SCALAR_TAG, "tag:yaml.org,2002:seq", "tag:yaml.org,2002:map"}
-)
-# YAML 1.1, 5.1 "Character Set", less the line ends that no editor shows.
-NOT_IN_YAML = re.compile("[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
-# What PyYAML says, by a part of it that libyaml and pure Python have in common -> what to do about it.
-ADVICE = (
-    ("tab character", "indent with spaces"),
-    ("cannot start any token", "put a text that begins so into quotes, and indent with spaces, not tabs"),
-    ("mapping values are not allowed", "check the indentation, and put a text with `: ` in it into quotes"),
-    ("sequence entries are not allowed", "begin the list on a line of its own"),
-    ("',' or ']'", "a comma is missing, or the [ is not closed"),
-    ("',' or '}'", "a comma is missing, or the { is not closed"),
-    ("end of stream", "a quote is not closed"),
-    ("expected ':'", "a key needs `: ` after it"),
-    ("undefined alias", "put a text that begins with * into quotes"),
-    ("another document", "a plan is one document: take the --- away"),
-    ("escape", "in double quotes a backslash begins an escape; take single quotes"),
-    ("duplicate anchor", "give each anchor a name of its own"),
-    ("expected", "check the indentation of this line and of the one above"),
-)
-_FastLoader: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # libyaml's: ten times as fast, where PyYAML has it
-
-
 class _TooDeepError(yaml.MarkedYAMLError):
-    """Good YAML that would overflow the stack."""
+    """Valid YAML that would overflow the stack."""
 
 
-class _Loader(_FastLoader):  # type: ignore[misc]  # a choice of two classes
-    """Composes nodes without guessing types, down to a bounded depth."""
+class _Loader(_FastLoader):  # type: ignore[misc]  # one of two classes
+    """Composes nodes without guessing types, to a bounded depth."""
 
     depth = 0
 
     def descend_resolver(self, current_node: Node | None, current_index: Any) -> None:
-        """Count a level; PyYAML calls this on the way down."""
+        """Count a level; PyYAML calls this when it descends."""
         del current_index
         self.depth += 1
         if self.depth > DEEPEST:
@@ -111,20 +107,20 @@ class _Loader(_FastLoader):  # type: ignore[misc]  # a choice of two classes
             raise _TooDeepError(problem_mark=mark)
 
     def ascend_resolver(self) -> None:
-        """Count a level back; PyYAML calls this on the way up."""
+        """Uncount a level; PyYAML calls this when it ascends."""
         self.depth -= 1
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A plan's text as data: dicts, lists, text and None. `file` is the name to show."""
+    """A plan's text as data: dicts, lists, strings and None. `file` is the name to show."""
 
     file: str
     data: Any
     root: Node
 
     def problem(self, location: Location, message: str, *, at_key: bool = False) -> Problem:
-        """Return a problem at what `location` (keys and indexes) leads to, or as near as it goes."""
+        """Return a problem at `location`, or as close to it as the document goes."""
         node = self._find(location, at_key=at_key)
         return Problem(self.file, node.start_mark.line + 1, node.start_mark.column + 1, message)
 
@@ -144,7 +140,7 @@ class Document:
 
 
 def read_document(path: Path, name: str, problems: list[Problem]) -> Document | None:
-    """Read a file; None where it can't be understood at all. Problems are added to `problems`."""
+    """Read a file; None if it can't be parsed at all. Problems are added to `problems`."""
     try:
         text = read_text(path)
     except UnreadableError as error:
@@ -163,15 +159,15 @@ def read_document(path: Path, name: str, problems: list[Problem]) -> Document | 
         return None
     builder = _Builder(name, problems)
     data, _ = builder.build(root)
-    return None if builder.given_up else Document(name, data, root)
+    return None if builder.failed else Document(name, data, root)
 
 
 def _odd_characters(name: str, text: str) -> list[Problem]:
     problems = []
     for found in NOT_IN_YAML.finditer(text):
-        message = f"the character U+{ord(found[0]):04X}, which can't be seen, has no place in YAML; take it away"
+        message = f"the invisible character U+{ord(found[0]):04X} is not allowed in YAML; remove it"
         problems.append(Problem(name, *place_of(text, found.start()), message))
-        if len(problems) == MOST_CHARACTERS_TOLD:
+        if len(problems) == MOST_CHARACTERS_REPORTED:
             break
     return problems
 
@@ -181,40 +177,40 @@ def _syntax_problem(name: str, error: yaml.YAMLError) -> Problem:
     line, column = (mark.line + 1, mark.column + 1) if mark is not None else (None, None)
     if isinstance(error, _TooDeepError):
         return Problem(name, line, column, f"is nested more than {DEEPEST} levels deep; a plan has seven")
-    said = ", ".join(filter(None, (getattr(error, "context", None), getattr(error, "problem", None)))) or str(error)
-    begun = getattr(error, "context_mark", None)
-    since = f" (begun on line {begun.line + 1})" if begun is not None and begun.line + 1 != line else ""
-    advice = next((f"; {advice}" for part, advice in ADVICE if part in said), "")
-    return Problem(name, line, column, clean(f"is no valid YAML: {said}{since}{advice}"))
+    detail = ", ".join(filter(None, (getattr(error, "context", None), getattr(error, "problem", None)))) or str(error)
+    start = getattr(error, "context_mark", None)
+    since = f" (started on line {start.line + 1})" if start is not None and start.line + 1 != line else ""
+    advice = next((f"; {advice}" for part, advice in ADVICE if part in detail), "")
+    return Problem(name, line, column, clean(f"is not valid YAML: {detail}{since}{advice}"))
 
 
 class _Builder:
-    """Makes data of nodes, once for each node, however many aliases lead to it."""
+    """Turns nodes into data, once per node, however many aliases refer to it."""
 
     def __init__(self, file: str, problems: list[Problem]) -> None:
-        self.given_up = False
+        self.failed = False
         self._file = file
         self._problems = problems
         self._built: dict[int, tuple[Any, int]] = {}
         self._open: set[int] = set()
 
     def build(self, node: Node) -> tuple[Any, int]:
-        """Return the node's data, and how many nodes it is with its aliases expanded."""
+        """Return the node's data, and its number of nodes with aliases expanded."""
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node), 1
         known = self._built.get(id(node))
         if known is not None:
             return known
         if id(node) in self._open:
-            self._give_up(node, "holds an alias of itself; write the list out")
+            self._fail(node, "contains an alias of itself; write the list out")
             return None, 1
         self._open.add(id(node))
         self._check_tag(node)
         data, size = self._sequence(node) if isinstance(node, yaml.SequenceNode) else self._mapping(node)
         self._open.discard(id(node))
         if size > MOST_NODES:
-            self._give_up(node, f"comes to more than {MOST_NODES:,} values when its aliases are expanded; use groups")
-            size = 1  # said once is enough
+            self._fail(node, f"expands to more than {MOST_NODES:,} values through its aliases; use groups")
+            size = 1  # report it once
         self._built[id(node)] = data, size
         return data, size
 
@@ -239,13 +235,13 @@ class _Builder:
             size += count
             if not isinstance(key_node, yaml.ScalarNode):
                 self._problem(
-                    key_node, "a key has to be a word, not a list or a mapping; put a text with braces into quotes"
+                    key_node, "a key must be a word, not a list or a mapping; quote text that contains braces"
                 )
                 continue
             self._check_tag(key_node)
             key = str(key_node.value)
             if key in data:
-                again = f"key {clean(key, 60)!r} stands here again; it is on line {places[key]} already"
+                again = f"key {clean(key, 60)!r} is repeated; it is already on line {places[key]}"
                 self._problem(key_node, f"{again}. Keep one")
                 continue
             if key == "<<" and not key_node.style:
@@ -258,11 +254,11 @@ class _Builder:
     def _check_tag(self, node: Node) -> None:
         if node.tag not in DEFAULT_TAGS:
             tag = node.tag.replace("tag:yaml.org,2002:", "!!")
-            self._problem(node, f"tags are not supported: take {clean(tag, 60)!r} away; IDs are text in any case")
+            self._problem(node, f"tags are not supported; remove {clean(tag, 60)!r}: IDs are always text")
 
-    def _give_up(self, node: Node, message: str) -> None:
+    def _fail(self, node: Node, message: str) -> None:
         self._problem(node, message)
-        self.given_up = True
+        self.failed = True
 
     def _problem(self, node: Node, message: str) -> None:
         mark = node.start_mark

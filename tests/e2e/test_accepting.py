@@ -127,8 +127,8 @@ def test_what_does_not_fit_is_told_and_nothing_is_sent(cloud: CloudUnderTest, sh
     )
     cloud.mark()
     told = shell.run("run", "plan.yaml", "--os-cloud", "admin", exit_code=2).stderr
-    assert "plan.yaml:5:14: no image fits {name: no-such-image" in told
+    assert "plan.yaml:5:14: no image matches {name: no-such-image" in told
     assert f"plan.yaml:6:16: 2 projects have the name '{name}'" in told
-    assert "0123456789abcdef0123456789abcdef is no project" in told
+    assert "0123456789abcdef0123456789abcdef is not a project" in told
     assert "3 problems; nothing was sent" in told
     assert Counter(request.method for request in cloud.logged()) == {"GET": 1}

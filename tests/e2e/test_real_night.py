@@ -261,7 +261,7 @@ def test_the_owner_needs_no_share(stage: Stage) -> None:
     ("projects", "told"),
     [
         ("{name: NAME}", "plan.yaml:6:16: 2 projects have the name 'NAME'"),
-        ("{name: no-NAME}", "plan.yaml:6:16: no project fits {name: no-NAME, enabled: true}"),
+        ("{name: no-NAME}", "plan.yaml:6:16: no project matches {name: no-NAME, enabled: true}"),
     ],
 )
 def test_what_does_not_fit_stops_all(stage: Stage, projects: str, told: str) -> None:
@@ -301,4 +301,4 @@ def test_an_id_that_is_no_project(
         assert exported(stage.shell)[image_id] == rows
         assert ("knows no such project" in stage.reasons()[unknown]) == (check == "auto")
     else:
-        assert f"plan plan: {unknown} is no project" in done.err
+        assert f"plan plan: {unknown} is not a project" in done.err

@@ -27,7 +27,7 @@ TEXT = [
         "version: 1\nname: [n\nshare: 3\n",
         [
             (
-                "3:6: is no valid YAML: while parsing a flow sequence, did not find expected ',' or ']' (begun "
+                "3:6: is not valid YAML: while parsing a flow sequence, did not find expected ',' or ']' (started "
                 "on line 2); a comma is missing, or the [ is not closed"
             )
         ],
@@ -37,8 +37,8 @@ TEXT = [
         "version: 1\n\tname: n\n",
         [
             (
-                "2:1: is no valid YAML: while scanning a plain scalar, found a tab character that violates "
-                "indentation (begun on line 1); indent with spaces"
+                "2:1: is not valid YAML: while scanning a plain scalar, found a tab character that violates "
+                "indentation (started on line 1); indent with spaces"
             )
         ],
         id="a tab",
@@ -47,8 +47,8 @@ TEXT = [
         "version: 1\nname: a: b\n",
         [
             (
-                "2:8: is no valid YAML: mapping values are not allowed in this context; check the indentation, "
-                "and put a text with `: ` in it into quotes"
+                "2:8: is not valid YAML: mapping values are not allowed in this context; check the indentation, "
+                "and quote text that contains `: `"
             )
         ],
         id="a colon in text",
@@ -57,7 +57,7 @@ TEXT = [
         HEAD + "share:\n- images: [a]\n projects: [b]\n",
         [
             (
-                "5:2: is no valid YAML: while parsing a block mapping, did not find expected key (begun on "
+                "5:2: is not valid YAML: while parsing a block mapping, did not find expected key (started on "
                 "line 1); check the indentation of this line and of the one above"
             )
         ],
@@ -67,7 +67,7 @@ TEXT = [
         'version: 1\nname: "abc\n',
         [
             (
-                "3:1: is no valid YAML: while scanning a quoted scalar, found unexpected end of stream (begun "
+                "3:1: is not valid YAML: while scanning a quoted scalar, found unexpected end of stream (started "
                 "on line 2); a quote is not closed"
             )
         ],
@@ -77,7 +77,7 @@ TEXT = [
         "version: 1\nshare: {a: b\n",
         [
             (
-                "3:1: is no valid YAML: while parsing a flow mapping, did not find expected ',' or '}' (begun "
+                "3:1: is not valid YAML: while parsing a flow mapping, did not find expected ',' or '}' (started "
                 "on line 2); a comma is missing, or the { is not closed"
             )
         ],
@@ -87,43 +87,43 @@ TEXT = [
         "version: 1\nname: @foo\n",
         [
             (
-                "2:7: is no valid YAML: while scanning for the next token, found character that cannot start "
-                "any token; put a text that begins so into quotes, and indent with spaces, not tabs"
+                "2:7: is not valid YAML: while scanning for the next token, found character that cannot start "
+                "any token; quote text that begins with this character, and indent with spaces, not tabs"
             )
         ],
         id="an at sign",
     ),
     pytest.param(
         HEAD + "share:\n- images: [*a]\n  projects: [b]\n",
-        ["4:12: is no valid YAML: found undefined alias; put a text that begins with * into quotes"],
+        ["4:12: is not valid YAML: found undefined alias; quote text that begins with *"],
         id="an unknown alias",
     ),
     pytest.param(
         HEAD + "x: &a 1\ny: &a 2\n" + PAIR,
         [
             (
-                "4:4: is no valid YAML: found duplicate anchor; first occurrence, second occurrence (begun on "
-                "line 3); give each anchor a name of its own"
+                "4:4: is not valid YAML: found duplicate anchor; first occurrence, second occurrence (started on "
+                "line 3); give each anchor its own name"
             )
         ],
         id="an anchor twice",
     ),
     pytest.param(
         "version: 1\nname: \x01\n",
-        ["2:7: the character U+0001, which can't be seen, has no place in YAML; take it away"],
+        ["2:7: the invisible character U+0001 is not allowed in YAML; remove it"],
         id="a control character",
     ),
     pytest.param(
         "version: 1\nname: n\u2028m\n" + PAIR,
-        ["2:8: the character U+2028, which can't be seen, has no place in YAML; take it away"],
+        ["2:8: the invisible character U+2028 is not allowed in YAML; remove it"],
         id="a line separator",
     ),
     pytest.param(
         HEAD + PAIR + "---\nversion: 1\nname: n\n" + PAIR,
         [
             (
-                "6:1: is no valid YAML: expected a single document in the stream, but found another document "
-                "(begun on line 1); a plan is one document: take the --- away"
+                "6:1: is not valid YAML: expected a single document in the stream, but found another document "
+                "(started on line 1); a plan is a single document: remove the ---"
             )
         ],
         id="two documents",
@@ -147,10 +147,10 @@ TEXT = [
             "  projects: [! b, !!str 12]\n"
         ),
         [
-            "1:10: tags are not supported: take '!!int' away; IDs are text in any case",
-            "2:7: tags are not supported: take '!foo' away; IDs are text in any case",
-            "3:8: tags are not supported: take '!!set' away; IDs are text in any case",
-            ("4:11: tags are not supported: take '!!python/object/apply:os.system' away; IDs are text in any case"),
+            "1:10: tags are not supported; remove '!!int': IDs are always text",
+            "2:7: tags are not supported; remove '!foo': IDs are always text",
+            "3:8: tags are not supported; remove '!!set': IDs are always text",
+            ("4:11: tags are not supported; remove '!!python/object/apply:os.system': IDs are always text"),
         ],
         id="tags",
     ),
@@ -165,20 +165,20 @@ TEXT = [
     ),
     pytest.param(
         "? [a, b]\n: c\nversion: 1\nname: n\n" + PAIR,
-        ["1:3: a key has to be a word, not a list or a mapping; put a text with braces into quotes"],
+        ["1:3: a key must be a word, not a list or a mapping; quote text that contains braces"],
         id="a key that is a list",
     ),
     pytest.param(
         HEAD + PAIR + "name: m\n" + PAIR,
         [
-            "6:1: key 'name' stands here again; it is on line 2 already. Keep one",
-            "7:1: key 'share' stands here again; it is on line 3 already. Keep one",
+            "6:1: key 'name' is repeated; it is already on line 2. Keep one",
+            "7:1: key 'share' is repeated; it is already on line 3. Keep one",
         ],
         id="keys twice",
     ),
     pytest.param(
         HEAD + "share:\n- images: [a]\n  images: [b]\n  projects: [b]\n",
-        ["5:3: key 'images' stands here again; it is on line 4 already. Keep one"],
+        ["5:3: key 'images' is repeated; it is already on line 4. Keep one"],
         id="a key twice in an entry",
     ),
     pytest.param(
@@ -188,17 +188,17 @@ TEXT = [
         + "]\n"
         + "".join(f"{b}: &{b} [" + f"*{a}, " * 60 + "]\n" for a, b in pairwise("abcde"))
         + PAIR,
-        ["6:4: comes to more than 5,000,000 values when its aliases are expanded; use groups"],
+        ["6:4: expands to more than 5,000,000 values through its aliases; use groups"],
         id="an alias bomb",
     ),
     pytest.param(
         HEAD + "share: &s\n- images: [a]\n  projects: *s\n",
-        ["3:8: holds an alias of itself; write the list out"],
+        ["3:8: contains an alias of itself; write the list out"],
         id="an alias of itself",
     ),
     pytest.param(
         HEAD + "groups: &g {images: *g}\n" + PAIR,
-        ["3:9: holds an alias of itself; write the list out"],
+        ["3:9: contains an alias of itself; write the list out"],
         id="a mapping in itself",
     ),
 ]
@@ -206,8 +206,8 @@ FORM = [
     pytest.param(
         HEAD + 'cloud: "a\\nb"\nregion: " a"\n' + PAIR,
         [
-            "3:8: 'a b' has white space around it or characters that can't be seen; take them away",
-            "4:9: 'a' has white space around it or characters that can't be seen; take them away",
+            "3:8: 'a b' has surrounding white space or invisible characters; remove them",
+            "4:9: 'a' has surrounding white space or invisible characters; remove them",
         ],
         id="names with characters that can't be seen",
     ),
@@ -261,11 +261,11 @@ FORM = [
         [
             "4:13: unknown key 'grop'; did you mean 'group'?",
             "5:15: unknown key 'fiel'; did you mean 'file'?",
-            "5:32: x: there is no such file",
+            "5:32: x: no such file",
             "5:35: unknown key 'grop'; did you mean 'group'?",
-            "5:46: an item is a group, a file or a selector; make two items of it",
-            ("5:53: there is no group 'x' of projects; there are none; define it in `groups: {projects: ...}`"),
-            "5:62: y: there is no such file",
+            "5:46: an item is either a group, a file or a selector; make it two items",
+            ("5:53: there is no group 'x' of projects; none is defined; define it in `groups: {projects: ...}`"),
+            "5:62: y: no such file",
             "5:66: selects nothing; add `group`, `file`, or what to select by: name, domain, tag, enabled, parent",
             f"5:71: unknown key 'zzz'; {PROJECT_KEYS}",
         ],
@@ -283,7 +283,7 @@ FORM = [
     pytest.param(
         HEAD + PAIR + "groups: {images: {<id>: [], <group>: [{<file>: 3}]}}\n",
         [
-            "6:25: the list is empty; name at least one, or take it away",
+            "6:25: the list is empty; add at least one item, or remove it",
             "6:40: unknown key '<file>'; did you mean 'file'?",
         ],
         id="groups spelled like our own marks",
@@ -368,17 +368,17 @@ FORM = [
     pytest.param(
         HEAD + "share: []\ngroups: {images: {a: []}}\n",
         [
-            "3:8: the list is empty; name at least one, or take it away",
-            "4:22: the list is empty; name at least one, or take it away",
+            "3:8: the list is empty; add at least one item, or remove it",
+            "4:22: the list is empty; add at least one item, or remove it",
         ],
         id="empty list of entries",
     ),
     pytest.param(
         HEAD + "share:\n- images: []\n  projects: []\n  except: []\n",
         [
-            "4:11: the list is empty; name at least one, or take it away",
-            "5:13: the list is empty; name at least one, or take it away",
-            "6:11: the list is empty; name at least one, or take it away",
+            "4:11: the list is empty; add at least one item, or remove it",
+            "5:13: the list is empty; add at least one item, or remove it",
+            "6:11: the list is empty; add at least one item, or remove it",
         ],
         id="empty lists",
     ),
@@ -412,7 +412,7 @@ FORM = [
     pytest.param("name: n\n" + PAIR, ["1:1: `version` is missing; add it here"], id="version missing"),
     pytest.param(
         "version: 1\nname: Foo Bar\n" + PAIR,
-        ["2:7: 'Foo Bar' is no name for a plan; use a-z, 0-9 and -"],
+        ["2:7: 'Foo Bar' is not a valid plan name; use a-z, 0-9 and -"],
         id="a bad name",
     ),
     pytest.param(
@@ -423,9 +423,9 @@ FORM = [
     pytest.param(
         HEAD + PAIR + "limits: {concurrency: 0, rate: 0, per_image: -1}\n",
         [
-            "6:23: has to be 1 or more, found '0'",
-            "6:32: has to be 0.001 or more, found '0'",
-            "6:46: has to be 1 or more, found '-1'",
+            "6:23: must be 1 or more, found '0'",
+            "6:32: must be 0.001 or more, found '0'",
+            "6:46: must be 1 or more, found '-1'",
         ],
         id="limits too low",
     ),
@@ -440,7 +440,7 @@ FORM = [
     ),
     pytest.param(
         HEAD + PAIR + "limits: {concurrency: 1001, rate: inf, per_image: 1_0}\n",
-        ["6:23: has to be 1,000 or less, found '1001'", "6:35: expected a number, found 'inf'"],
+        ["6:23: must be 1,000 or less, found '1001'", "6:35: expected a number, found 'inf'"],
         id="limits too high",
     ),
     pytest.param(
@@ -455,7 +455,7 @@ FORM = [
     pytest.param(
         HEAD + PAIR + "limits: {concurrency: 99999999999999999999999999, rate: -.nan, per_image: true}\n",
         [
-            "6:23: has to be 1,000 or less, found '99999999999999999999999999'",
+            "6:23: must be 1,000 or less, found '99999999999999999999999999'",
             "6:57: expected a number, found '-.nan'",
             "6:75: expected a whole number, found 'true'",
         ],
@@ -464,48 +464,48 @@ FORM = [
     pytest.param(
         HEAD + PAIR + "retry: {attempts: 0, base: 10, cap: 0s}\n",
         [
-            "6:19: has to be 1 or more, found '0'",
-            "6:28: '10' is no duration; write e.g. 500ms, 0.5s or 2m",
-            "6:37: '0s' is no time at all; write e.g. 500ms, 0.5s or 2m",
+            "6:19: must be 1 or more, found '0'",
+            "6:28: '10' is not a duration; write for example 500ms, 0.5s or 2m",
+            "6:37: '0s' is not longer than zero; write for example 500ms, 0.5s or 2m",
         ],
         id="durations missing units",
     ),
     pytest.param(
         HEAD + PAIR + "retry: {base: 60s, cap: 30s}\n",
-        ["6:15: base (60s) is longer than cap (30s); mend one of the two"],
+        ["6:15: base (60s) is longer than cap (30s); change one of them"],
         id="base above cap",
     ),
     pytest.param(
         HEAD + PAIR + "retry: {base: 31s}\n",
-        ["6:15: base (31s) is longer than cap (30s); mend one of the two"],
+        ["6:15: base (31s) is longer than cap (30s); change one of them"],
         id="base above the cap that is not there",
     ),
     pytest.param(
         HEAD + PAIR + "retry: {cap: 100ms}\n",
-        ["6:14: base (0.5s) is longer than cap (0.1s); mend one of the two"],
+        ["6:14: base (0.5s) is longer than cap (0.1s); change one of them"],
         id="cap below the base that is not there",
     ),
     pytest.param(
         HEAD + PAIR + "retry: {base: foo, cap: -3s}\n",
         [
-            "6:15: 'foo' is no duration; write e.g. 500ms, 0.5s or 2m",
-            "6:25: '-3s' is no duration; write e.g. 500ms, 0.5s or 2m",
+            "6:15: 'foo' is not a duration; write for example 500ms, 0.5s or 2m",
+            "6:25: '-3s' is not a duration; write for example 500ms, 0.5s or 2m",
         ],
         id="bad durations",
     ),
     pytest.param(
         HEAD + PAIR + "retry: {base: 99999999999999999999999h, cap: 1}\n",
         [
-            "6:15: '99999999999999999999999h' is more than a day; write e.g. 500ms, 0.5s or 2m",
-            "6:46: '1' is no duration; write e.g. 500ms, 0.5s or 2m",
+            "6:15: '99999999999999999999999h' is more than a day; write for example 500ms, 0.5s or 2m",
+            "6:46: '1' is not a duration; write for example 500ms, 0.5s or 2m",
         ],
         id="durations beyond any",
     ),
     pytest.param(
         HEAD + PAIR + "retry: {base: 0.0000001ns, cap: 1y}\n",
         [
-            "6:15: '0.0000001ns' is no duration; write e.g. 500ms, 0.5s or 2m",
-            "6:33: '1y' is no duration; write e.g. 500ms, 0.5s or 2m",
+            "6:15: '0.0000001ns' is not a duration; write for example 500ms, 0.5s or 2m",
+            "6:33: '1y' is not a duration; write for example 500ms, 0.5s or 2m",
         ],
         id="durations in other units",
     ),
@@ -524,11 +524,11 @@ FORM = [
         ),
         [
             "1:10: version 2 is for a newer bulkshare; this one reads version 1",
-            "2:7: 'A B' is no name for a plan; use a-z, 0-9 and -",
+            "2:7: 'A B' is not a valid plan name; use a-z, 0-9 and -",
             "3:1: unknown key 'limit'; did you mean 'limits'?",
-            "4:16: has to be 0.001 or more, found '0'",
-            "6:11: the list is empty; name at least one, or take it away",
-            ("7:22: there is no group 'x' of projects; there are none; define it in `groups: {projects: ...}`"),
+            "4:16: must be 0.001 or more, found '0'",
+            "6:11: the list is empty; add at least one item, or remove it",
+            ("7:22: there is no group 'x' of projects; none is defined; define it in `groups: {projects: ...}`"),
             "8:3: unknown key 'exept'; did you mean 'except'?",
             "9:3: expected a mapping, found 'foo'",
         ],
@@ -537,17 +537,17 @@ FORM = [
     pytest.param(
         HEAD + "name: n\nfoo: 3\nlimits: {rate: 1, rate: 0}\nshare: []\n",
         [
-            "3:1: key 'name' stands here again; it is on line 2 already. Keep one",
+            "3:1: key 'name' is repeated; it is already on line 2. Keep one",
             f"4:1: unknown key 'foo'; {KEYS}",
-            "5:19: key 'rate' stands here again; it is on line 5 already. Keep one",
-            "6:8: the list is empty; name at least one, or take it away",
+            "5:19: key 'rate' is repeated; it is already on line 5. Keep one",
+            "6:8: the list is empty; add at least one item, or remove it",
         ],
         id="problems of all kinds",
     ),
     pytest.param(
         "version: 1\r\nname: n\r\nshare:\r\n- images: [a b]\r\n  projects: [b]\r\nfoo: 3\r\n",
         [
-            "4:12: 'a b' has white space in it; no ID has: give each ID an item or a line of its own",
+            "4:12: 'a b' contains white space, which no ID may contain: give each ID its own item or line",
             f"6:1: unknown key 'foo'; {KEYS}",
         ],
         id="CRLF",
@@ -594,7 +594,7 @@ def test_no_text(tmp_path: Path) -> None:
     path = tmp_path / "plan.yaml"
     with pytest.raises(PlanError) as missing:
         load_plan(path)
-    assert str(missing.value) == f"{path}: there is no such file"
+    assert str(missing.value) == f"{path}: no such file"
     with pytest.raises(PlanError) as folder:
         load_plan(tmp_path)
     assert str(folder.value) == f"{tmp_path}: is a directory, not a file"

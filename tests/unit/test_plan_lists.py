@@ -26,7 +26,7 @@ GROUPS = [
             "  projects: [{group: zzzz}]\n  except: [{group: gold}]\n"
         ),
         [
-            "3:42: group 'tenants' is not used; use it, or take it away",
+            "3:42: group 'tenants' is not used; use it, or remove it",
             "5:20: there is no group 'golden' of images; did you mean 'gold'?",
             "6:22: there is no group 'zzzz' of projects; there are: tenants",
             "7:20: there is no group 'gold' of projects; there are: tenants",
@@ -36,17 +36,17 @@ GROUPS = [
     pytest.param(
         HEAD + "share:\n- images: [{group: golden}]\n  projects: [{group: zzzz}]\n",
         [
-            ("4:20: there is no group 'golden' of images; there are none; define it in `groups: {images: ...}`"),
-            ("5:22: there is no group 'zzzz' of projects; there are none; define it in `groups: {projects: ...}`"),
+            ("4:20: there is no group 'golden' of images; none is defined; define it in `groups: {images: ...}`"),
+            ("5:22: there is no group 'zzzz' of projects; none is defined; define it in `groups: {projects: ...}`"),
         ],
         id="no groups at all",
     ),
     pytest.param(
         HEAD + PAIR + "groups:\n  images: {gold: [a]}\n  projects: {a: [{group: b}], b: [x], 7: [y]}\n",
         [
-            "7:12: group 'gold' is not used; use it, or take it away",
-            "8:14: group 'a' is not used; use it, or take it away",
-            "8:39: group '7' is not used; use it, or take it away",
+            "7:12: group 'gold' is not used; use it, or remove it",
+            "8:14: group 'a' is not used; use it, or remove it",
+            "8:39: group '7' is not used; use it, or remove it",
         ],
         id="unused groups",
     ),
@@ -56,40 +56,40 @@ GROUPS = [
             "groups:\n  projects:\n    a: [{group: b}]\n    b: [{group: c}, x]\n    c: [{group: a}]\n"
             "share:\n- images: [a]\n  projects: [{group: a}]\n- images: [b]\n  projects: [{group: b}]\n"
         ),
-        ["7:17: groups go round in a circle, take this one out: a -> b -> c -> a"],
+        ["7:17: groups refer to each other in a circle; remove this reference: a -> b -> c -> a"],
         id="a circle",
     ),
     pytest.param(
         HEAD + PAIR + "groups:\n  projects:\n    a: [{group: a}]\n    b: [{group: c}]\n    c: [{group: b}]\n",
         [
-            "8:5: group 'a' is not used; use it, or take it away",
-            "8:17: groups go round in a circle, take this one out: a -> a",
-            "9:5: group 'b' is not used; use it, or take it away",
-            "10:17: groups go round in a circle, take this one out: b -> c -> b",
+            "8:5: group 'a' is not used; use it, or remove it",
+            "8:17: groups refer to each other in a circle; remove this reference: a -> a",
+            "9:5: group 'b' is not used; use it, or remove it",
+            "10:17: groups refer to each other in a circle; remove this reference: b -> c -> b",
         ],
         id="circles that nothing uses",
     ),
     pytest.param(
         HEAD + PAIR + "groups:\n  projects:\n    a: [{group: zz}, 'x y', {file: nope}]\n",
         [
-            "8:5: group 'a' is not used; use it, or take it away",
+            "8:5: group 'a' is not used; use it, or remove it",
             "8:17: there is no group 'zz' of projects; there are: a",
-            "8:22: 'x y' has white space in it; no ID has: give each ID an item or a line of its own",
-            "8:36: nope: there is no such file",
+            "8:22: 'x y' contains white space, which no ID may contain: give each ID its own item or line",
+            "8:36: nope: no such file",
         ],
         id="trouble in a group that nothing uses",
     ),
     pytest.param(
         HEAD + "share:\n- images: [a]\n  projects: [a b]\n  except: [c/d]\n",
         [
-            "5:14: 'a b' has white space in it; no ID has: give each ID an item or a line of its own",
-            "6:12: 'c/d' has '/' in it; no ID has",
+            "5:14: 'a b' contains white space, which no ID may contain: give each ID its own item or line",
+            "6:12: 'c/d' contains '/', which no ID may contain",
         ],
         id="bad IDs",
     ),
     pytest.param(
         HEAD + "share:\n- images: [a]\n  projects: [b, c, b]\n  except: [c, b, d]\n",
-        ["6:11: leaves no project over; take the entry away"],
+        ["6:11: leaves no project; remove the entry"],
         id="nobody left",
     ),
     pytest.param(
@@ -98,12 +98,12 @@ GROUPS = [
             "groups:\n  projects:\n    a: &a ['x y']\n    b: *a\nshare:\n- images: [a]\n"
             "  projects: [{group: a}, {group: b}]\n"
         ),
-        ["5:12: 'x y' has white space in it; no ID has: give each ID an item or a line of its own"],
+        ["5:12: 'x y' contains white space, which no ID may contain: give each ID its own item or line"],
         id="in a group that an alias repeats",
     ),
     pytest.param(
         HEAD + 'share:\n- images: ["a\u202eb"]\n  projects: [b]\n',
-        ["4:12: 'a b' has the character U+202E RIGHT-TO-LEFT OVERRIDE in it; no ID has"],
+        ["4:12: 'a b' contains the invisible character U+202E RIGHT-TO-LEFT OVERRIDE, which no ID may contain"],
         id="a character that nobody sees",
     ),
     pytest.param(
@@ -114,63 +114,81 @@ GROUPS = [
 ]
 IDS = [
     pytest.param("''", "an ID can't be empty", id="''"),
-    pytest.param("a b", "'a b' has white space in it; no ID has: give each ID an item or a line of its own", id="a b"),
-    pytest.param("' a'", "'a' has white space in it; no ID has: give each ID an item or a line of its own", id="' a'"),
-    pytest.param("a/b", "'a/b' has '/' in it; no ID has", id="a/b"),
-    pytest.param("a\\b", "'a\\\\b' has '\\\\' in it; no ID has", id="a\\b"),
     pytest.param(
-        "a?b", "'a?b' has '?' in it; no ID has: to select by name, write {name: ...} in the plan", id="a pattern"
+        "a b", "'a b' contains white space, which no ID may contain: give each ID its own item or line", id="a b"
     ),
     pytest.param(
-        "ubuntu-*", "'ubuntu-*' has '*' in it; no ID has: to select by name, write {name: ...} in the plan", id="a glob"
+        "' a'", "'a' contains white space, which no ID may contain: give each ID its own item or line", id="' a'"
+    ),
+    pytest.param("a/b", "'a/b' contains '/', which no ID may contain", id="a/b"),
+    pytest.param("a\\b", "'a\\\\b' contains '\\\\', which no ID may contain", id="a\\b"),
+    pytest.param(
+        "a?b",
+        "'a?b' contains '?', which no ID may contain: to select by name, write {name: ...} in the plan",
+        id="a pattern",
     ),
     pytest.param(
-        "'a[12]'", "'a[12]' has '[' in it; no ID has: to select by name, write {name: ...} in the plan", id="a choice"
+        "ubuntu-*",
+        "'ubuntu-*' contains '*', which no ID may contain: to select by name, write {name: ...} in the plan",
+        id="a glob",
     ),
-    pytest.param("a#b", "'a#b' has '#' in it; no ID has", id="a#b"),
-    pytest.param("a%b", "'a%b' has '%' in it; no ID has", id="a%b"),
-    pytest.param("'a,b'", "'a,b' has ',' in it; no ID has", id="'a,b'"),
-    pytest.param("a;b", "'a;b' has ';' in it; no ID has", id="a;b"),
-    pytest.param('"a\'b"', '"a\'b" has "\'" in it; no ID has', id='"a\'b"'),
     pytest.param(
-        '"a\\tb"', "'a b' has white space in it; no ID has: give each ID an item or a line of its own", id='"a\\tb"'
+        "'a[12]'",
+        "'a[12]' contains '[', which no ID may contain: to select by name, write {name: ...} in the plan",
+        id="a choice",
     ),
-    pytest.param('"a\\0b"', "'a b' has the character U+0000 (a control character) in it; no ID has", id='"a\\0b"'),
+    pytest.param("a#b", "'a#b' contains '#', which no ID may contain", id="a#b"),
+    pytest.param("a%b", "'a%b' contains '%', which no ID may contain", id="a%b"),
+    pytest.param("'a,b'", "'a,b' contains ',', which no ID may contain", id="'a,b'"),
+    pytest.param("a;b", "'a;b' contains ';', which no ID may contain", id="a;b"),
+    pytest.param('"a\'b"', '"a\'b" contains "\'", which no ID may contain', id='"a\'b"'),
     pytest.param(
-        '"a\\e[2Jb"', "'a [2Jb' has the character U+001B (a control character) in it; no ID has", id='"a\\e[2Jb"'
+        '"a\\tb"',
+        "'a b' contains white space, which no ID may contain: give each ID its own item or line",
+        id='"a\\tb"',
     ),
-    pytest.param("é", "'é' has 'é' in it; no ID has", id="\\xe9"),
-    pytest.param("x" * 256, "an ID of 256 characters; none has more than 255", id="too long"),
+    pytest.param(
+        '"a\\0b"',
+        "'a b' contains the invisible character U+0000 (a control character), which no ID may contain",
+        id='"a\\0b"',
+    ),
+    pytest.param(
+        '"a\\e[2Jb"',
+        "'a [2Jb' contains the invisible character U+001B (a control character), which no ID may contain",
+        id='"a\\e[2Jb"',
+    ),
+    pytest.param("é", "'é' contains 'é', which no ID may contain", id="\\xe9"),
+    pytest.param("x" * 256, "an ID of 256 characters; the maximum is 255", id="too long"),
 ]
 LISTS = [
-    pytest.param("no.txt", None, ["5:21: no.txt: there is no such file"], id="a missing file"),
+    pytest.param("no.txt", None, ["5:21: no.txt: no such file"], id="a missing file"),
     pytest.param(".", None, ["5:21: FOLDER: is a directory, not a file"], id="a folder"),
     pytest.param("plan.yaml/x", None, ["5:21: plan.yaml/x: can't be read: Not a directory"], id="a file in a file"),
     pytest.param("loop", None, ["5:21: loop: can't be read: Too many levels of symbolic links"], id="a link to itself"),
     pytest.param(
-        "l.txt", b"", ["5:21: l.txt: has no ID in it; fill it, or take it out of the plan"], id="an empty list"
+        "l.txt", b"", ["5:21: l.txt: contains no IDs; add some, or remove it from the plan"], id="an empty list"
     ),
     pytest.param(
-        "l.txt", b"# a\n\n", ["5:21: l.txt: has no ID in it; fill it, or take it out of the plan"], id="only comments"
+        "l.txt", b"# a\n\n", ["5:21: l.txt: contains no IDs; add some, or remove it from the plan"], id="only comments"
     ),
     pytest.param(
         "l.csv",
         b"project_id\n",
-        ["5:21: l.csv: has no ID in it; fill it, or take it out of the plan"],
+        ["5:21: l.csv: contains no IDs; add some, or remove it from the plan"],
         id="only a heading",
     ),
     pytest.param(
         "l.txt",
         b"a b\r\nok\r\n\r\n  x/y # c\r\n\x01\r\n\xc3\xa9\r\n",
         [
-            "l.txt:1:2: 'a b' has white space in it; no ID has: give each ID an item or a line of its own",
-            "l.txt:4:4: 'x/y' has '/' in it; no ID has",
-            "l.txt:5:1: '' has the character U+0001 (a control character) in it; no ID has",
-            "l.txt:6:1: 'é' has 'é' in it; no ID has",
+            "l.txt:1:2: 'a b' contains white space, which no ID may contain: give each ID its own item or line",
+            "l.txt:4:4: 'x/y' contains '/', which no ID may contain",
+            "l.txt:5:1: '' contains the invisible character U+0001 (a control character), which no ID may contain",
+            "l.txt:6:1: 'é' contains 'é', which no ID may contain",
         ],
         id="bad lines",
     ),
-    pytest.param("l.txt", b"a,b\n", ["l.txt:1:2: 'a,b' has ',' in it; no ID has"], id="a table as text"),
+    pytest.param("l.txt", b"a,b\n", ["l.txt:1:2: 'a,b' contains ',', which no ID may contain"], id="a table as text"),
     pytest.param(
         "l.txt",
         b"\xef\xbb\xbfok\n\xc3\xa9\xfc\n",
@@ -187,46 +205,49 @@ LISTS = [
     pytest.param(
         "l.csv",
         b"project_id\na\x00b\n",
-        ["l.csv:2:2: 'a b' has the character U+0000 (a control character) in it; no ID has"],
+        ["l.csv:2:2: 'a b' contains the invisible character U+0000 (a control character), which no ID may contain"],
         id="NUL",
     ),
     pytest.param(
         "l.csv",
         b'name,project_id\nfoo,a b\nbar\n,\n\nbaz,\n"multi\nline",q/q\n',
         [
-            "l.csv:2:6: 'a b' has white space in it; no ID has: give each ID an item or a line of its own",
+            "l.csv:2:6: 'a b' contains white space, which no ID may contain: give each ID its own item or line",
             "l.csv:3:1: an ID can't be empty",
             "l.csv:6:1: an ID can't be empty",
-            "l.csv:8:8: 'q/q' has '/' in it; no ID has",
+            "l.csv:8:8: 'q/q' contains '/', which no ID may contain",
         ],
         id="bad cells",
     ),
     pytest.param(
         "l.csv",
         b'project_id\nok\n"abc\ndef\n',
-        ["l.csv:3:1: is no CSV: unexpected end of data"],
+        ["l.csv:3:1: is not valid CSV: unexpected end of data"],
         id="a quote that is not closed in a table",
     ),
     pytest.param(
-        "l.csv", b'project_id\n"abc"d\n', ["l.csv:2:1: is no CSV: ',' expected after '\"'"], id="text after a quote"
+        "l.csv",
+        b'project_id\n"abc"d\n',
+        ["l.csv:2:1: is not valid CSV: ',' expected after '\"'"],
+        id="text after a quote",
     ),
     pytest.param(
         "l.csv",
         b"name;project_id\nfoo;abc\n",
-        [("l.csv:1:1: no telling whether this row is a heading; add a heading that names the column project_id")],
+        [("l.csv:1:1: it is unclear whether this row is a heading; add a heading with the column project_id")],
         id="semicolons",
     ),
     pytest.param(
         "l.csv",
         b"tenant-a\ntenant-b\n",
-        [("l.csv:1:1: no telling whether this row is a heading; add a heading that names the column project_id")],
+        [("l.csv:1:1: it is unclear whether this row is a heading; add a heading with the column project_id")],
         id="no heading that says",
     ),
     pytest.param(
         "l.txt",
         b"a/b\n" * 21,
         [
-            *(f"l.txt:{n}:2: 'a/b' has '/' in it; no ID has" for n in range(1, 21)),
+            *(f"l.txt:{n}:2: 'a/b' contains '/', which no ID may contain" for n in range(1, 21)),
             "l.txt:21: 1 more bad line from here on",
         ],
         id="one bad line too many",
@@ -235,7 +256,7 @@ LISTS = [
         "l.txt",
         b"ok\n" + b"a/b\n" * 1022,
         [
-            *(f"l.txt:{n}:2: 'a/b' has '/' in it; no ID has" for n in range(2, 22)),
+            *(f"l.txt:{n}:2: 'a/b' contains '/', which no ID may contain" for n in range(2, 22)),
             "l.txt:22: 1,002 more bad lines from here on",
         ],
         id="many bad lines",
@@ -285,9 +306,9 @@ def test_a_list_in_several_places(tmp_path: Path) -> None:
     both = "[{file: l.txt}, {file: ./l.txt}, {file: no.txt}]"
     path.write_text(f"{HEAD}share:\n- images: {both}\n  projects: {both}\n")
     assert problems_of(path) == [
-        "4:51: no.txt: there is no such file",
-        "5:53: no.txt: there is no such file",
-        "l.txt:1:2: 'a/b' has '/' in it; no ID has",
+        "4:51: no.txt: no such file",
+        "5:53: no.txt: no such file",
+        "l.txt:1:2: 'a/b' contains '/', which no ID may contain",
     ]
 
 
@@ -299,4 +320,4 @@ def test_groups_that_grow_like_aliases_of_aliases(tmp_path: Path) -> None:
         f"{HEAD}groups:\n  projects:\n    g0: [p]\n{groups}share:\n- images: [i]\n  projects: [{{group: g12}}]\n"
     )
     (problem,) = problems_of(path)
-    assert problem.endswith("the projects come to more than 20,000,000 IDs here; name fewer")
+    assert problem.endswith("the projects expand to more than 20,000,000 IDs here; use fewer")

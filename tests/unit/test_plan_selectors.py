@@ -157,31 +157,31 @@ BAD_CLOUDS = [
     (
         "cloud: a\nclouds: [a]\n",
         ["cloud: b"],
-        ["4:1: `cloud` and `clouds` are both here; keep one"],
+        ["4:1: `cloud` and `clouds` are both present; keep one"],
     ),
     (
         "clouds: [eu-de, eu-nl, eu-de]\n",
         ["cloud: eu-dee", "cloud: prod", ""],
         [
-            "3:24: 'eu-de' stands here again; keep one",
-            "5:39: 'eu-dee' is none of the plan's clouds; did you mean 'eu-de'?",
-            "6:39: 'prod' is none of the plan's clouds; they are: eu-de, eu-nl",
+            "3:24: 'eu-de' is repeated; keep one",
+            "5:39: 'eu-dee' is not one of the plan's clouds; did you mean 'eu-de'?",
+            "6:39: 'prod' is not one of the plan's clouds; they are: eu-de, eu-nl",
         ],
     ),
-    ("cloud: a\n", ["cloud: b", ""], ["5:39: 'b' is none of the plan's clouds; they are: a"]),
-    ("clouds: [a, b]\n", ["cloud: a"], ["3:13: no entry is for 'b'; take it away, or add one"]),
+    ("cloud: a\n", ["cloud: b", ""], ["5:39: 'b' is not one of the plan's clouds; they are: a"]),
+    ("clouds: [a, b]\n", ["cloud: a"], ["3:13: no entry is for 'b'; remove it, or add an entry"]),
     (
         "",
         ["cloud: a", "", "cloud: b"],
-        ["5:3: has no `cloud`, while other entries have; add it, or name all in `clouds` at the top"],
+        ["5:3: has no `cloud`, but other entries do; add it, or list all clouds in `clouds` at the top"],
     ),
-    ("clouds: []\n", ["cloud: a"], ["3:9: the list is empty; name at least one, or take it away"]),
+    ("clouds: []\n", ["cloud: a"], ["3:9: the list is empty; add at least one item, or remove it"]),
     ("clouds: a\n", ["cloud: a"], ["3:9: expected a list, found 'a'"]),
     (
         "clouds: [a, ' b', [c]]\n",
         ["cloud: "],
         [
-            "3:13: 'b' has white space around it or characters that can't be seen; take them away",
+            "3:13: 'b' has surrounding white space or invisible characters; remove them",
             "3:19: expected text, found a list",
             "5:39: expected text, found nothing",
         ],
@@ -200,45 +200,49 @@ def test_bad_clouds(tmp_path: Path, head: str, entries: list[str], problems: lis
 SELECTS_NOTHING = "selects nothing; add `group`, `file`, or what to select by"
 BAD_IMAGES = [
     ("{nme: a}", 4, "unknown key 'nme'; did you mean 'name'?"),
-    ("{name: a, group: g}", 4, "an item is a group, a file or a selector; make two items of it"),
+    ("{name: a, group: g}", 4, "an item is either a group, a file or a selector; make it two items"),
     ("{allow_empty: true}", 3, f"{SELECTS_NOTHING}: name, tag, property, owner, status, newer_than"),
     ("{latest: 2}", 3, f"{SELECTS_NOTHING}: name, tag, property, owner, status, newer_than"),
     ("{per: x, latest: 2}", 3, f"{SELECTS_NOTHING}: name, tag, property, owner, status, newer_than"),
-    ("{name: a, per: x}", 18, "`per` needs `latest`; add it, or take this away"),
+    ("{name: a, per: x}", 18, "`per` needs `latest`; add it, or remove this"),
     ("{name: }", 10, "expected text, found nothing"),
     ("{name: [a]}", 10, "expected text, found a list"),
-    ("{name: ' a'}", 10, "'a' has white space around it or characters that can't be seen; take them away"),
-    ("{tag: []}", 9, "the list is empty; name at least one, or take it away"),
+    ("{name: ' a'}", 10, "'a' has surrounding white space or invisible characters; remove them"),
+    ("{tag: []}", 9, "the list is empty; add at least one item, or remove it"),
     ("{tag: }", 9, "expected a list, found nothing"),
     ("{tag: [a, {}]}", 13, "expected text, found a mapping"),
     ("{tag: ''}", 9, "expected text, found nothing"),
-    ("{property: {}}", 14, "the mapping is empty; name at least one, or take it away"),
+    ("{property: {}}", 14, "the mapping is empty; add at least one item, or remove it"),
     ("{property: a}", 14, "expected a mapping, found 'a'"),
     ("{property: {a: }}", 18, "expected text, found nothing"),
     ("{property: {a: [b]}}", 18, "expected text, found a list"),
     ("{property: {'': b}}", 19, "expected text, found nothing"),
-    ("{owner: 'a/b'}", 11, "'a/b' has '/' in it; no ID has"),
+    ("{owner: 'a/b'}", 11, "'a/b' contains '/', which no ID may contain"),
     (
         "{status: activ}",
         12,
         "expected 'queued', 'saving', 'uploading', 'importing', 'active' or 'deactivated', found 'activ'",
     ),
-    ("{newer_than: 30}", 16, "'30' is no duration; write e.g. 30d, 12h or 1d12h"),
-    ("{newer_than: 999999d}", 16, "'999999d' is more than a hundred years; write e.g. 30d, 12h or 1d12h"),
-    ("{newer_than: 0d}", 16, "'0d' is no time at all; write e.g. 30d, 12h or 1d12h"),
+    ("{newer_than: 30}", 16, "'30' is not a duration; write for example 30d, 12h or 1d12h"),
+    ("{newer_than: 999999d}", 16, "'999999d' is more than a hundred years; write for example 30d, 12h or 1d12h"),
+    ("{newer_than: 0d}", 16, "'0d' is not longer than zero; write for example 30d, 12h or 1d12h"),
     ("{newer_than: [1d]}", 16, "expected a duration such as 30d, found a list"),
-    ("{name: a, latest: 0}", 21, "has to be 1 or more, found '0'"),
+    ("{name: a, latest: 0}", 21, "must be 1 or more, found '0'"),
     ("{name: a, latest: two}", 21, "expected a whole number, found 'two'"),
     ("{name: a, latest: }", 21, "expected a whole number, found nothing"),
     ("{name: a, allow_empty: yes}", 26, "expected true or false, found 'yes'"),
 ]
 BAD_PROJECTS = [
     ("{latest: 2}", 4, "unknown key 'latest'; did you mean 'parent'?"),
-    ("{tag: 'a,b'}", 9, "'a,b' has ',' in it; no tag of a project has"),
-    ("{tag: [a/b]}", 10, "'a/b' has '/' in it; no tag of a project has"),
+    ("{tag: 'a,b'}", 9, "'a,b' has ',', which project tags can't contain"),
+    ("{tag: [a/b]}", 10, "'a/b' has '/', which project tags can't contain"),
     ("{enabled: all}", 13, "expected true, false or any, found 'all'"),
     ("{enabled: }", 13, "expected true, false or any, found nothing"),
-    ("{parent: 'a*'}", 12, "'a*' has '*' in it; no ID has: to select by name, write {name: ...} in the plan"),
+    (
+        "{parent: 'a*'}",
+        12,
+        "'a*' contains '*', which no ID may contain: to select by name, write {name: ...} in the plan",
+    ),
     ("{allow_empty: true}", 3, f"{SELECTS_NOTHING}: name, domain, tag, enabled, parent"),
 ]
 
@@ -277,16 +281,16 @@ share:
 """
     assert problems_of(tmp_path, text) == [
         "3:17: expected 'auto', 'always' or 'never', found 'sometimes'",
-        "4:29: has to be 0 or more, found '-1'",
+        "4:29: must be 0 or more, found '-1'",
         "8:11: expected true, false or force, found 'maybe'",
         "9:14: expected 'auto', 'self' or 'project', found 'me'",
         "10:16: expected true or false, found '1'",
         "11:10: expected true or false, found 'force'",
-        "12:9: the list is empty; name at least one, or take it away",
+        "12:9: the list is empty; add at least one item, or remove it",
         "13:13: expected 'fail' or 'fill', found 'explode'",
         "14:3: unknown key 'acept'; did you mean 'accept'?",
-        "17:14: `accept_as` needs `accept: true`; add it, or take this away",
-        "21:14: `accept_as` needs `accept: true`; add it, or take this away",
+        "17:14: `accept_as` needs `accept: true`; add it, or remove this",
+        "21:14: `accept_as` needs `accept: true`; add it, or remove this",
     ]
 
 
@@ -295,5 +299,5 @@ def test_except_may_leave_nobody_only_as_far_as_is_known(tmp_path: Path) -> None
     head = f"{HEAD}share:\n- images: [i]\n"
     assert load(tmp_path, head + "  projects: [p, {tag: a}]\n  except: [p]\n").entries
     assert load(tmp_path, head + "  projects: [p]\n  except: [{tag: a}]\n").entries
-    leaves = "6:11: leaves no project over; take the entry away"
+    leaves = "6:11: leaves no project; remove the entry"
     assert problems_of(tmp_path, head + "  projects: [p, {tag: a}]\n  except: [p, {tag: a}]\n") == [leaves]

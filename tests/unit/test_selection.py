@@ -191,7 +191,7 @@ def test_a_name_of_several_projects() -> None:
     select_projects(ProjectSelector(name="team-a", place="plan.yaml:7:9"), PROJECTS, problems)
     assert list(map(str, problems)) == [
         "plan.yaml:7:9: 2 projects have the name 'team-a': 1 of domain d1, 2 of domain d2; add `domain` or `parent`, "
-        "or take an ID"
+        "or use an ID"
     ]
     many = [Project(f"{number:02}", "x", "d") for number in range(12)]
     select_projects(ProjectSelector(name="x"), many, problems)
@@ -244,7 +244,7 @@ def test_ids_in_the_place_of_selectors() -> None:
         Entry(("i",), ("p", "q")),
     )
     assert found.entries[0].projects is found.entries[1].projects
-    assert found.entries[2].projects is untouched
+    assert found.entries[2].projects is plan.entries[2].projects
 
 
 def test_selectors_that_match_nothing() -> None:
@@ -255,17 +255,20 @@ def test_selectors_that_match_nothing() -> None:
         Entry(("i",), group, frozenset(group)),
     )
     assert resolve(plan)[1] == [
-        "plan.yaml:5:3: no image fits {name: golden-*, owner: self, status: active}; mend it, or add "
+        "plan.yaml:5:3: no image matches {name: golden-*, owner: self, status: active}; correct the selector, or add "
         "`allow_empty: true`",
-        "plan.yaml:6:3: no project fits {name: team-*, enabled: true}; mend it, or add `allow_empty: true`",
-        "plan.yaml:7:3: no project fits {tag: gone, enabled: true}; mend it, or add `allow_empty: true`",
-        "plan.yaml:8:3: no project fits {domain: partners, enabled: true}; mend it, or add `allow_empty: true`",
+        "plan.yaml:6:3: no project matches {name: team-*, enabled: true}; correct the selector, or add "
+        "`allow_empty: true`",
+        "plan.yaml:7:3: no project matches {tag: gone, enabled: true}; correct the selector, or add `allow_empty: "
+        "true`",
+        "plan.yaml:8:3: no project matches {domain: partners, enabled: true}; correct the selector, or add "
+        "`allow_empty: true`",
     ]
 
 
 def test_entries_without_projects() -> None:
     """An entry that is left with nobody is a mistake, unless its projects may be empty."""
-    told = ": no project is left over by what `except` leaves out"
+    told = ": `except` leaves no project"
     assert resolve(plan_of(Entry(("i",), (TEAMS,), frozenset("a"))), teams="a")[1] == [f"plan.yaml:6:3{told}"]
     assert resolve(plan_of(Entry(("i",), ("p",), frozenset({GONE}))), gone="p")[1] == [f"plan.yaml:7:3{told}"]
     assert resolve(plan_of(Entry(("i",), ("p",), frozenset({GONE}))), gone="q")[1] == []
@@ -295,9 +298,9 @@ def test_ids_to_check() -> None:
     assert project_ids(plan) == frozenset("pqxy")
     assert check_ids(plan, frozenset("pqxy")) == []
     assert list(map(str, check_ids(plan, frozenset("p")))) == [
-        "plan nightly: q is no project, and named by 2 entries",
-        "plan nightly: x is no project, and named by 1 entry",
-        "plan nightly: y is no project, and named by 1 entry",
+        "plan nightly: q is not a project; it is named by 2 entries",
+        "plan nightly: x is not a project; it is named by 1 entry",
+        "plan nightly: y is not a project; it is named by 1 entry",
     ]
 
 
@@ -306,7 +309,7 @@ def test_many_unknown_ids() -> None:
     plan = plan_of(Entry(("i",), tuple(f"p{number:02}" for number in range(23))))
     problems = check_ids(plan, frozenset({"p00"}))
     assert len(problems) == 21
-    assert str(problems[-1]) == "plan nightly: 2 more IDs that are no project"
+    assert str(problems[-1]) == "plan nightly: 2 more IDs that are not a project"
 
 
 def test_described() -> None:
@@ -326,4 +329,4 @@ def test_a_selector_that_stands_in_no_file() -> None:
     problems: list[Problem] = []
     selector = ProjectSelector(name="x")
     resolved(plan_of(Entry(("i",), (selector,))), {}, {selector: ()}, problems)
-    assert str(problems[0]).startswith("the plan: no project fits {name: x, enabled: true}")
+    assert str(problems[0]).startswith("the plan: no project matches {name: x, enabled: true}")
