@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
-from bulkshare.engine import PreflightMode
 from bulkshare.model import Plan
-from bulkshare.operations.execute import GIVE_UP_AFTER_SECONDS, PRUNE_LIMIT, Overrides
 from bulkshare.operations.execute import run_async as _in_event_loop
 from bulkshare.operations.listener import SilentVoice
-from bulkshare.operations.run import RunRequest, run_plan
+from bulkshare.operations.options import Options
+from bulkshare.operations.run import run_plan
 from bulkshare.plan.load import load_plan as _load_plan
 from bulkshare.progress import Observers
 from bulkshare.report import merged
@@ -94,28 +92,9 @@ def run(plan: Plan | str | PathLike[str], **options: Unpack[RunOptions]) -> RunR
 async def run_async(plan: Plan | str | PathLike[str], **options: Unpack[RunOptions]) -> RunReport:
     """Do what `run` does, on asyncio's event loop. Cancelled, it records what the clouds have answered first."""
     loaded = plan if isinstance(plan, Plan) else load_plan(plan)
-    ledger, failures = options.get("ledger"), options.get("max_failures")
-    request = RunRequest(
-        plan=loaded,
-        ledger=None if ledger is None else str(ledger),
-        os_cloud=options.get("cloud"),
-        sandbox=options.get("sandbox", False),
-        dry_run=options.get("dry_run", False),
-        retry_failed=options.get("retry_failed", False),
-        verify=options.get("verify", False),
-        prune=options.get("prune", False),
-        prune_limit=options.get("prune_limit", PRUNE_LIMIT),
-        preflight=PreflightMode.AUTO if options.get("preflight", True) else PreflightMode.NEVER,
-        wait_lock_seconds=options.get("wait_lock_seconds", 0.0),
-        effort=Overrides(
-            concurrency=options.get("concurrency"),
-            rate=options.get("rate"),
-            max_failures=None if failures is None else str(failures),
-            deadline_seconds=options.get("deadline_seconds", math.inf),
-            give_up_after_seconds=options.get("give_up_after_seconds", GIVE_UP_AFTER_SECONDS),
-        ),
-    )
-    parts = await run_plan(request, _Listener(options.get("on_progress")))
+    given: dict[str, Any] = {**options}
+    listener = _Listener(given.pop("on_progress", None))
+    parts = await run_plan(loaded, Options(**given), listener)
     for part in parts:
         if part.error is not None:
             raise part.error

@@ -100,7 +100,9 @@ def schema() -> None:
 @SANDBOX
 @LIMITS
 @STOPS
-@click.option("--no-preflight", is_flag=True, help="Don't list the images' members first.")
+@click.option(
+    "--no-preflight", "preflight", flag_value=False, default=True, help="Don't list the images' members first."
+)
 @click.option(
     "--metrics-file",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -115,9 +117,9 @@ def run(ctx: click.Context, /, **options: Any) -> None:
     PLAN is a plan file, or what `diff --out` saved. A run that was interrupted is continued by the same command. The
     ledger records what became of each pair.
     """
-    from bulkshare.cli.run import RunOptions, run_command
+    from bulkshare.cli.run import run_command
 
-    ctx.exit(run_command(RunOptions(**options)))
+    ctx.exit(run_command(**options))
 
 
 @main.command()
@@ -136,16 +138,16 @@ def diff(ctx: click.Context, /, **options: Any) -> None:
 
     Exit code 0 where that is nothing, 10 where it is something.
     """
-    from bulkshare.cli.run import DiffOptions, diff_command
+    from bulkshare.cli.run import diff_command
 
-    ctx.exit(diff_command(DiffOptions(**options)))
+    ctx.exit(diff_command(**options))
 
 
 @main.command(epilog=EXIT_CODES)
 @RUN
 @LEDGER
 @WAIT_LOCK
-@click.option("--os-cloud", metavar="NAME", help="The clouds.yaml entry to use. Default: the one the run had.")
+@click.option("--os-cloud", "cloud", metavar="NAME", help="The clouds.yaml entry to use. Default: the one the run had.")
 @LIMITS
 @STOPS
 @FLEET
@@ -156,9 +158,9 @@ def resume(ctx: click.Context, /, **options: Any) -> None:
 
     Cloud, limits and retries are the run's own; endpoint and project have to be what they were.
     """
-    from bulkshare.cli.run import ResumeOptions, resume_command
+    from bulkshare.cli.run import resume_command
 
-    ctx.exit(resume_command(ResumeOptions(**options)))
+    ctx.exit(resume_command(**options))
 
 
 @main.command()
@@ -174,9 +176,9 @@ def verify(ctx: click.Context, /, **options: Any) -> None:
 
     Exit code 0 where nothing is missing, else 1.
     """
-    from bulkshare.cli.run import VerifyOptions, verify_command
+    from bulkshare.cli.run import verify_command
 
-    ctx.exit(verify_command(VerifyOptions(**options)))
+    ctx.exit(verify_command(**options))
 
 
 @main.command()

@@ -115,12 +115,15 @@ def together(*options: Callable[[Command], Command]) -> Callable[[Command], Comm
     return add
 
 
-OS_CLOUD = click.option("--os-cloud", metavar="NAME", help="The clouds.yaml entry to use, where the plan names none.")
+OS_CLOUD = click.option(
+    "--os-cloud", "cloud", metavar="NAME", help="The clouds.yaml entry to use, where the plan names none."
+)
 SANDBOX = click.option(
     "--sandbox", is_flag=True, help="Run against an embedded cloud that has the plan's images: no account."
 )
 WAIT_LOCK = click.option(
     "--wait-lock",
+    "wait_lock_seconds",
     metavar="DURATION",
     type=Duration(),
     default="0s",
@@ -151,12 +154,18 @@ FLEET = together(
     ),
 )
 STOPS = together(
+    click.option("--max-failures", metavar="N|P%", type=Share(), help="Stop when more pairs are refused or fail."),
     click.option(
-        "--max-failures", "failures", metavar="N|P%", type=Share(), help="Stop when more pairs are refused or fail."
+        "--deadline",
+        "deadline_seconds",
+        metavar="DURATION",
+        type=Duration(),
+        default="inf",
+        help="Stop after so long, e.g. 2h.",
     ),
-    click.option("--deadline", metavar="DURATION", type=Duration(), default="inf", help="Stop after so long, e.g. 2h."),
     click.option(
         "--give-up-after",
+        "give_up_after_seconds",
         metavar="DURATION",
         type=Duration(),
         default="15m",

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import math
 import signal
 import time
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from bulkshare.cli.console import Listener
-from bulkshare.engine import PreflightMode
 from bulkshare.errors import BulkshareError, InterruptedRunError, UsageError
 from bulkshare.operations.defaults import utc_now
-from bulkshare.operations.execute import Overrides, run_async
-from bulkshare.operations.resume import ResumeRequest, resume_runs
-from bulkshare.operations.run import RunRequest, run_plan
+from bulkshare.operations.execute import run_async
+from bulkshare.operations.options import Options
+from bulkshare.operations.resume import resume_runs
+from bulkshare.operations.run import run_plan
 from bulkshare.operations.saved_plan import is_saved, load_saved, save
 from bulkshare.operations.verify import verify_plan
-from bulkshare.operations.workers import FleetRequest
 from bulkshare.plan.load import load_plan
 from bulkshare.progress.metrics import LastRun, require_writable, write_metrics
 from bulkshare.report import changes_document, comparison_document, merged, summary_document
@@ -34,46 +31,13 @@ if TYPE_CHECKING:
 
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+OUTPUT_DEFAULTS: dict[str, Any] = {"as_json": False, "quiet": False, "verbose": False, "log_format": "console"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CloudOptions:
-    """Which cloud, how hard, for how long (in seconds), and how to tell of it."""
-
-    os_cloud: str | None
-    concurrency: int | None
-    rate: float | None
-    as_json: bool
-    quiet: bool
-    verbose: bool = False
-    log_format: str = "console"
-    failures: str | None = None
-    deadline: float = math.inf
-    give_up_after: float = 15 * 60.0
-    fleet: str | None = None
-    fleet_credentials: str = "own"
-
-    @property
-    def effort(self) -> Overrides:
-        """How hard to work, and when to stop."""
-        return Overrides(
-            concurrency=self.concurrency,
-            rate=self.rate,
-            max_failures=self.failures,
-            deadline_seconds=self.deadline,
-            give_up_after_seconds=self.give_up_after,
-        )
-
-    @property
-    def fleet_request(self) -> FleetRequest | None:
-        """Which fleet is to send; None for no other than this process."""
-        if self.fleet is None:
-            return None
-        return FleetRequest(address=self.fleet, pass_credentials=self.fleet_credentials == "pass")
-
-    def voice(self) -> Listener:
-        """Return what speaks as the options say."""
-        return Listener.choose(quiet=self.quiet, verbose=self.verbose, as_json=self.as_json, log_format=self.log_format)
+def parse(given: dict[str, Any]) -> tuple[Options, Listener]:
+    """Return a command's options, and the listener that some of them choose."""
+    output = {name: given.pop(name, default) for name, default in OUTPUT_DEFAULTS.items()}
+    return Options(**given), Listener.choose(**output)
 
 
 def conclude(parts: Sequence[CloudResult], voice: Listener) -> int:
@@ -149,83 +113,30 @@ CHANGES_EXIT_CODE = 10
 INTERRUPTED_EXIT_CODE = InterruptedRunError.exit_code
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DiffOptions(CloudOptions):
-    """The options of `bulkshare diff`, as the command line has them."""
-
-    plan: Path
-    prune: bool
-    prune_limit: float  # share of an image's members
-    sandbox: bool
-    out: Path | None = None
-    all_pairs: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions(CloudOptions):
-    """The options of `bulkshare run`, as the command line has them."""
-
-    plan: Path
-    dry_run: bool
-    retry_failed: bool
-    verify: bool
-    prune: bool
-    prune_limit: float  # share of an image's members
-    ledger: str | None
-    sandbox: bool
-    no_preflight: bool
-    wait_lock: float  # seconds
-    metrics_file: Path | None
-
-
-def diff_command(options: DiffOptions) -> int:
+def diff_command(plan: Path, *, out: Path | None, all_pairs: bool, **given: Any) -> int:
     """Tell what a run would do; return 0 for nothing, 10 for changes. Raises `BulkshareError`."""
-    request = RunRequest(
-        plan=load_plan(options.plan),
-        os_cloud=options.os_cloud,
-        sandbox=options.sandbox,
-        dry_run=True,
-        prune=options.prune,
-        prune_limit=options.prune_limit,
-        preflight=PreflightMode.ALWAYS,
-        effort=options.effort,
-    )
-    voice = options.voice()
-    parts = run_async(partial(run_plan, request, voice, signals=STOP_SIGNALS))
-    changes = conclude_changes(parts, voice, all_pairs=options.all_pairs)
-    if options.out is not None:
-        save(options.out, request.plan, parts)
-        voice.note(f"`bulkshare run {options.out}` does exactly this")
+    wanted = load_plan(plan)
+    options, voice = parse({**given, "dry_run": True})
+    parts = run_async(partial(run_plan, wanted, options, voice, signals=STOP_SIGNALS))
+    changes = conclude_changes(parts, voice, all_pairs=all_pairs)
+    if out is not None:
+        save(out, wanted, parts)
+        voice.note(f"`bulkshare run {out}` does exactly this")
     return CHANGES_EXIT_CODE if changes else 0
 
 
-def run_command(options: RunOptions) -> int:
+def run_command(plan: Path, *, metrics_file: Path | None, **given: Any) -> int:
     """Run a plan, or what `diff --out` saved, and return the exit code: 0 or 1. Raises `BulkshareError`."""
-    began, name, exit_code = time.monotonic(), options.plan.stem, 1
+    began, name, exit_code = time.monotonic(), plan.stem, 1
+    options, voice = parse(given)
     parts: list[CloudResult] = []
-    if options.metrics_file is not None:
-        require_writable(options.metrics_file)
+    if metrics_file is not None:
+        require_writable(metrics_file)
     try:
-        saved = load_saved(options.plan) if is_saved(options.plan) else None
-        request = RunRequest(
-            plan=load_plan(options.plan) if saved is None else saved.plan,
-            ledger=options.ledger,
-            os_cloud=options.os_cloud,
-            sandbox=options.sandbox,
-            dry_run=options.dry_run,
-            retry_failed=options.retry_failed,
-            verify=options.verify,
-            prune=options.prune,
-            prune_limit=options.prune_limit,
-            preflight=PreflightMode.NEVER if options.no_preflight else PreflightMode.AUTO,
-            wait_lock_seconds=options.wait_lock,
-            effort=options.effort,
-            expected=None if saved is None else saved.parts,
-            fleet=options.fleet_request,
-        )
-        name = request.plan.name
-        voice = options.voice()
-        parts = run_async(partial(run_plan, request, voice, signals=STOP_SIGNALS))
+        saved = load_saved(plan) if is_saved(plan) else None
+        wanted, expected = (load_plan(plan), None) if saved is None else (saved.plan, saved.parts)
+        name = wanted.name
+        parts = run_async(partial(run_plan, wanted, options, voice, expected=expected, signals=STOP_SIGNALS))
         if options.dry_run:
             conclude_changes(parts, voice)
             exit_code = 0
@@ -238,8 +149,8 @@ def run_command(options: RunOptions) -> int:
         exit_code = INTERRUPTED_EXIT_CODE
         raise
     finally:
-        if options.metrics_file is not None and not options.dry_run:
-            _write_metrics(options.metrics_file, name, exit_code, time.monotonic() - began, parts)
+        if metrics_file is not None and not options.dry_run:
+            _write_metrics(metrics_file, name, exit_code, time.monotonic() - began, parts)
     return exit_code
 
 
@@ -260,47 +171,15 @@ def _write_metrics(path: Path, plan: str, exit_code: int, seconds: float, parts:
         click.echo(f"bulkshare: {error}", err=True)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResumeOptions(CloudOptions):
-    """The options of `bulkshare resume`, as the command line has them."""
-
-    run: str | None
-    ledger: str | None
-    wait_lock: float  # seconds
-
-
-def resume_command(options: ResumeOptions) -> int:
+def resume_command(run: str | None, **given: Any) -> int:
     """Finish a run and return its exit code. Raises `BulkshareError` where it can't."""
-    request = ResumeRequest(
-        run=options.run,
-        ledger=options.ledger,
-        os_cloud=options.os_cloud,
-        wait_lock_seconds=options.wait_lock,
-        effort=options.effort,
-        fleet=options.fleet_request,
-    )
-    voice = options.voice()
-    return conclude(run_async(partial(resume_runs, request, voice, signals=STOP_SIGNALS)), voice)
+    options, voice = parse(given)
+    return conclude(run_async(partial(resume_runs, run, options, voice, signals=STOP_SIGNALS)), voice)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VerifyOptions(CloudOptions):
-    """The options of `bulkshare verify`, as the command line has them."""
-
-    plan: Path
-    sandbox: bool
-
-
-def verify_command(options: VerifyOptions) -> int:
+def verify_command(plan: Path, **given: Any) -> int:
     """Compare a plan with its clouds; return 0 where nothing is missing, else 1. Raises `BulkshareError`."""
-    plan, voice = load_plan(options.plan), options.voice()
-    work = partial(
-        verify_plan,
-        plan,
-        voice,
-        os_cloud=options.os_cloud,
-        sandbox=options.sandbox,
-        effort=options.effort,
-        signals=STOP_SIGNALS,
+    options, voice = parse(given)
+    return conclude_comparisons(
+        run_async(partial(verify_plan, load_plan(plan), options, voice, signals=STOP_SIGNALS)), voice
     )
-    return conclude_comparisons(run_async(work), voice)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from bulkshare.ledger import SqlLedger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from os import PathLike
 
 
 def default_ledger() -> str:
@@ -22,9 +24,9 @@ def default_ledger() -> str:
 
 
 @contextmanager
-def open_ledger(where: str | None, *, create: bool) -> Iterator[SqlLedger]:
+def open_ledger(where: str | PathLike[str] | None, *, create: bool) -> Iterator[SqlLedger]:
     """Open the ledger at a path or URL, or the default one, for a while. Raises `LedgerError`."""
-    ledger = SqlLedger.open(where or default_ledger(), create=create)
+    ledger = SqlLedger.open(os.fspath(where or default_ledger()), create=create)
     try:
         yield ledger
     finally:

@@ -10,7 +10,7 @@ import anyio.to_thread
 from bulkshare.engine import PreflightMode
 from bulkshare.model import AS_PLANNED, Block, Result, Want
 from bulkshare.operations.defaults import throwaway_ledger, utc_now
-from bulkshare.operations.execute import PRUNE_LIMIT, EngineTask, fill, work_on
+from bulkshare.operations.execute import EngineTask, fill, work_on
 from bulkshare.plan.expand import fingerprint
 from bulkshare.progress import Listings
 from bulkshare.report import NOT_AS_PLANNED, changes_of
@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from bulkshare.model import Outcome, Plan
-    from bulkshare.operations.execute import EngineResult, Overrides, Stops
+    from bulkshare.operations.execute import EngineResult, Stops
     from bulkshare.operations.listener import Listener
+    from bulkshare.operations.options import Options
     from bulkshare.operations.session import CloudSession
     from bulkshare.report import Changes
 
@@ -40,9 +41,9 @@ async def look(
     site: CloudSession,
     voice: Listener,
     *,
-    effort: Overrides,
+    options: Options,
     stops: Stops,
-    prune_limit: float = PRUNE_LIMIT,
+    prune_limit: float,
 ) -> DiffResult:
     """Ask the cloud what a run of the plan would do. What ended it early is in the ending."""
     with throwaway_ledger() as ledger:
@@ -56,7 +57,7 @@ async def look(
             site.line,
             voice,
             settings=site.settings,
-            effort=effort,
+            options=options,
             errand=EngineTask(
                 go_on="nothing was sent",
                 preflight=PreflightMode.ALWAYS,

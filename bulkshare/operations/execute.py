@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
-import math
 import random
 import time
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,6 +15,7 @@ import anyio
 import anyio.to_thread
 
 from bulkshare.engine import Engine, PreflightMode
+from bulkshare.engine.engine import PRUNE_LIMIT
 from bulkshare.errors import BulkshareError, InterruptedRunError, LedgerError, StoppedEarlyError
 from bulkshare.fleet import ShardedSender
 from bulkshare.model import Outcome, Result
@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 
     from bulkshare.fleet import Coordinator
     from bulkshare.ledger import SqlLedger
-    from bulkshare.model import Account, Block, Image, Limits, Orders, Plan, Run, Settings, Telemetry
+    from bulkshare.model import Account, Block, Image, Orders, Plan, Run, Settings, Telemetry
     from bulkshare.operations.listener import Listener
+    from bulkshare.operations.options import Options
     from bulkshare.operations.session import ImageEndpoint, Prepared
     from bulkshare.ports import Ledger
     from bulkshare.report import Cause, Changes, Comparison
@@ -97,40 +98,6 @@ def fill(ledger: SqlLedger, run_id: int, plan: Plan, prepared: Prepared) -> None
                 if member_id in prepared.unknown and ledger.is_pending(run_id, block.image_id, member_id)
             ],
         )
-
-
-PRUNE_LIMIT = 0.1  # of an image's members
-GIVE_UP_AFTER_SECONDS = 15 * 60.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Overrides:
-    """How hard to work and when to stop. None: as the plan or the run says.
-
-    `max_failures` is "N" pairs or "P%" of them.
-    """
-
-    concurrency: int | None = None
-    rate: float | None = None
-    max_failures: str | None = None
-    deadline_seconds: float = math.inf
-    give_up_after_seconds: float = GIVE_UP_AFTER_SECONDS
-
-    def failures_allowed(self, planned: int) -> float:
-        """Return how many of `planned` pairs may be rejected or failed before the run stops."""
-        if self.max_failures is None:
-            return math.inf
-        if self.max_failures.endswith("%"):
-            return planned * float(self.max_failures[:-1]) / 100
-        return float(self.max_failures)
-
-    def limits(self, limits: Limits) -> Limits:
-        """Return the limits with what was asked for in their place."""
-        if self.concurrency is not None:
-            limits = replace(limits, concurrency=self.concurrency)
-        if self.rate is not None:
-            limits = replace(limits, rate=self.rate)
-        return limits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,7 +192,7 @@ async def work_on(
     voice: Listener,
     *,
     settings: Settings,
-    effort: Overrides,
+    options: Options,
     errand: EngineTask,
     stops: Stops,
     observers: tuple[object, ...] = (),
@@ -260,14 +227,14 @@ async def work_on(
             jitter=random.random,
             stopping=line.stopping,
             answered_at=lambda: line.paced.answered_at,
-            max_failures=effort.failures_allowed(tracker.planned),
+            max_failures=options.failures_allowed(tracker.planned),
             orders=errand.orders,
             images=errand.images,
             prune_limit=errand.prune_limit,
             senders=None if fleet is None else partial(ShardedSender, fleet),
         )
         stops.add(engine)
-        error = await _work(engine, effort, errand)
+        error = await _work(engine, options, errand)
     seconds, requests, retries = time.monotonic() - began, line.paced.sent - sent_before, engine.retries
     if fleet is not None:
         requests, retries = requests + fleet.requests, retries + fleet.retries
@@ -285,14 +252,14 @@ async def work_on(
     return EngineResult(run, summary, telemetry, error)
 
 
-async def _work(engine: Engine, effort: Overrides, errand: EngineTask) -> BulkshareError | None:
+async def _work(engine: Engine, options: Options, errand: EngineTask) -> BulkshareError | None:
     """Let the engine work; return what ended it before its time."""
     try:
         await engine.run(
             preflight=errand.preflight,
             share=errand.write,
             inspect=errand.inspect,
-            deadline_seconds=effort.deadline_seconds,
+            deadline_seconds=options.deadline_seconds,
         )
     except LedgerError:
         raise  # there is nothing to conclude from

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ import anyio.to_thread
 from bulkshare.errors import BulkshareError, UsageError
 from bulkshare.model import RunState
 from bulkshare.operations.defaults import open_ledger
-from bulkshare.operations.execute import CloudResult, EngineTask, Overrides, causes_in, stopping_at, work_on
+from bulkshare.operations.execute import CloudResult, EngineTask, causes_in, stopping_at, work_on
 from bulkshare.operations.lock import locked
 from bulkshare.operations.session import open_line, sign_in
 from bulkshare.operations.workers import fleet_for, open_fleets
@@ -27,52 +27,41 @@ if TYPE_CHECKING:
     from bulkshare.model import Account, Run
     from bulkshare.operations.execute import Stops
     from bulkshare.operations.listener import Listener
-    from bulkshare.operations.workers import FleetRequest, Fleets
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResumeRequest:
-    """What is asked of a resume. `ledger` is a path or URL, None the user's own.
-
-    `run` is a run's key, the beginning of one, or a plan's name. None: the last run, together with those that the
-    same plan left unfinished on other clouds.
-    """
-
-    run: str | None = None
-    ledger: str | None = None
-    os_cloud: str | None = None
-    wait_lock_seconds: float = 0.0
-    effort: Overrides = field(default_factory=Overrides)
-    fleet: FleetRequest | None = None
+    from bulkshare.operations.options import Options
+    from bulkshare.operations.workers import Fleets
 
 
 async def resume_runs(
-    request: ResumeRequest, voice: Listener, *, signals: tuple[signal.Signals, ...] = ()
+    name: str | None, options: Options, voice: Listener, *, signals: tuple[signal.Signals, ...] = ()
 ) -> list[CloudResult]:
-    """Finish a run, or what the last one left on several clouds. Raises the `BulkshareError` that forbids to begin."""
+    """Finish a run, or what the last one left on several clouds. Raises the `BulkshareError` that forbids to begin.
+
+    `name` is a run's key, the beginning of one, or a plan's name. None: the last run, together with those that the
+    same plan left unfinished on other clouds.
+    """
     async with AsyncExitStack() as stack:
-        ledger = stack.enter_context(open_ledger(request.ledger, create=False))
-        found = find_run(ledger, request.run, voice.note)
-        if _unfinished(ledger, found, request):
-            lock = locked(ledger, found.plan, voice, wait_seconds=request.wait_lock_seconds, signals=signals)
+        ledger = stack.enter_context(open_ledger(options.ledger, create=False))
+        found = find_run(ledger, name, voice.note)
+        if _unfinished(ledger, found, named=name is not None):
+            lock = locked(ledger, found.plan, voice, wait_seconds=options.wait_lock_seconds, signals=signals)
             await stack.enter_async_context(lock)
-        runs = _unfinished(ledger, found, request)  # as those who held the lock left them
+        runs = _unfinished(ledger, found, named=name is not None)  # as those who held the lock left them
         if not runs:
             voice.note(f"run {found.key} is finished; nothing was sent")
             return [_finished(ledger.find_run(found.key) or found, ledger)]
         for run in runs:
             _check_resumable(run, ledger)
         parts = [CloudResult(run.settings.cloud) for run in runs]
-        fleets = await stack.enter_async_context(open_fleets(request.fleet))
+        fleets = await stack.enter_async_context(open_fleets(options))
         async with stopping_at(signals) as stops, anyio.create_task_group() as sites:
             for run, part in zip(runs, parts, strict=True):
-                sites.start_soon(_resume, run, part, request, voice, stops, fleets)
+                sites.start_soon(_resume, run, part, options, voice, stops, fleets)
     return parts
 
 
-def _unfinished(ledger: SqlLedger, found: Run, request: ResumeRequest) -> list[Run]:
+def _unfinished(ledger: SqlLedger, found: Run, *, named: bool) -> list[Run]:
     """Return the runs to finish: the one that was named, or the newest of its plan in each place."""
-    if request.run is not None:
+    if named:
         newest = [ledger.find_run(found.key) or found]
     else:
         places: dict[tuple[str, str], Run] = {}
@@ -84,21 +73,21 @@ def _unfinished(ledger: SqlLedger, found: Run, request: ResumeRequest) -> list[R
 
 
 async def _resume(
-    run: Run, part: CloudResult, request: ResumeRequest, voice: Listener, stops: Stops, fleets: Fleets | None
+    run: Run, part: CloudResult, options: Options, voice: Listener, stops: Stops, fleets: Fleets | None
 ) -> None:
-    settings = replace(run.settings, limits=request.effort.limits(run.settings.limits))
-    if request.os_cloud is not None:
-        settings = replace(settings, cloud=request.os_cloud)
+    settings = replace(run.settings, limits=options.limits(run.settings.limits))
+    if options.cloud is not None:
+        settings = replace(settings, cloud=options.cloud)
     try:
         async with sign_in(settings) as identity:
             part.account = identity.account
             _check_same(run, identity.account)
-            give_up_after = request.effort.give_up_after_seconds
+            give_up_after = options.give_up_after_seconds
             async with open_line(identity, settings.limits, give_up_after_seconds=give_up_after) as line:
-                with open_ledger(request.ledger, create=False) as ledger:
+                with open_ledger(options.ledger, create=False) as ledger:
                     reopened = await anyio.to_thread.run_sync(ledger.reopen, run.id, settings)
                     told = voice.acting_as(identity.account, "continuing", f"run {run.key}", plan=run.plan, run=run.key)
-                    async with fleet_for(fleets, reopened, settings, identity, told, request.effort) as fleet:
+                    async with fleet_for(fleets, reopened, settings, identity, told) as fleet:
                         ending = await work_on(
                             reopened,
                             ledger,
@@ -106,7 +95,7 @@ async def _resume(
                             line,
                             told,
                             settings=settings,
-                            effort=request.effort,
+                            options=options,
                             errand=EngineTask(
                                 go_on=f"`bulkshare resume {run.key}` goes on where it was",
                                 prune_limit=1.0,  # who is still to be removed has passed the limit of the run

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,10 +15,8 @@ from bulkshare.errors import UsageError
 from bulkshare.operations.defaults import open_ledger, utc_now
 from bulkshare.operations.diff import look
 from bulkshare.operations.execute import (
-    PRUNE_LIMIT,
     CloudResult,
     EngineTask,
-    Overrides,
     Stops,
     fill,
     stopping_at,
@@ -39,52 +37,40 @@ if TYPE_CHECKING:
     from bulkshare.model import Account, Plan, Run
     from bulkshare.operations.diff import DiffResult
     from bulkshare.operations.listener import Listener
+    from bulkshare.operations.options import Options
     from bulkshare.operations.saved_plan import SavedPart
     from bulkshare.operations.session import CloudSession
-    from bulkshare.operations.workers import FleetRequest, Fleets
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunRequest:
-    """What is asked of a run. `ledger` is a path or URL, None the user's own; `prune` holds for every entry.
-
-    With `dry_run` nothing is written, neither to a cloud nor to the ledger: the parts have `changes` and `todo`. With
-    `expected` (of a saved plan) nothing is written where anything else would be done.
-    """
-
-    plan: Plan
-    ledger: str | None = None
-    os_cloud: str | None = None
-    sandbox: bool = False
-    dry_run: bool = False
-    retry_failed: bool = False
-    verify: bool = False
-    prune: bool = False
-    prune_limit: float = PRUNE_LIMIT
-    preflight: PreflightMode = PreflightMode.AUTO
-    wait_lock_seconds: float = 0.0
-    effort: Overrides = field(default_factory=Overrides)
-    expected: tuple[SavedPart, ...] | None = None
-    fleet: FleetRequest | None = None
+    from bulkshare.operations.workers import Fleets
 
 
 async def run_plan(
-    request: RunRequest, voice: Listener, *, signals: tuple[signal.Signals, ...] = ()
+    plan: Plan,
+    options: Options,
+    voice: Listener,
+    *,
+    expected: tuple[SavedPart, ...] | None = None,
+    signals: tuple[signal.Signals, ...] = (),
 ) -> list[CloudResult]:
     """Run a plan on each of its clouds. What ended a part early is in it.
 
     The first of `signals` ends all of them in good order, the second at once. Raises the `BulkshareError` for which
-    nothing was begun: a plan that does not fit, a lock that is held.
+    nothing was begun: a plan that does not fit, a lock that is held. With `dry_run` the parts have `changes` and
+    `todo`. With `expected` (of a saved plan) nothing is written where anything else would be done.
     """
+    request = _Request(plan, options, expected)
     _check(request)
     parts: dict[str | None, CloudResult] = {}
     async with AsyncExitStack() as stack:
-        if not request.dry_run:  # each cloud opens a handle of its own for the work
-            opening = open_ledger(request.ledger, create=True)
+        if not request.options.dry_run:  # each cloud opens a handle of its own for the work
+            opening = open_ledger(request.options.ledger, create=True)
             ledger = await anyio.to_thread.run_sync(stack.enter_context, opening)
-            lock = locked(ledger, request.plan.name, voice, wait_seconds=request.wait_lock_seconds, signals=signals)
+            lock = locked(
+                ledger, request.plan.name, voice, wait_seconds=request.options.wait_lock_seconds, signals=signals
+            )
             await stack.enter_async_context(lock)
-        fleets = await stack.enter_async_context(open_fleets(None if request.dry_run else request.fleet))
+        fleets = await stack.enter_async_context(
+            open_fleets(replace(options, fleet=None) if options.dry_run else options)
+        )
         async with stopping_at(signals) as stops:
 
             async def share(site: CloudSession) -> None:
@@ -94,11 +80,8 @@ async def run_plan(
                 request.plan,
                 share,
                 voice,
+                options,
                 approve=partial(_approve, request),
-                os_cloud=request.os_cloud,
-                sandbox=request.sandbox,
-                effort=request.effort,
-                prune_all=request.prune,
             )
     for cloud, error in errors.items():
         part = parts.setdefault(cloud, CloudResult(cloud))
@@ -106,19 +89,24 @@ async def run_plan(
     return [parts[cloud] for cloud in errors]
 
 
-async def _share(
-    request: RunRequest, site: CloudSession, part: CloudResult, stops: Stops, fleets: Fleets | None
-) -> None:
+@dataclass(frozen=True, slots=True)
+class _Request:
+    plan: Plan
+    options: Options
+    expected: tuple[SavedPart, ...] | None
+
+
+async def _share(request: _Request, site: CloudSession, part: CloudResult, stops: Stops, fleets: Fleets | None) -> None:
     part.account = site.account
     plan, voice = site.prepared.plan, site.voice
-    todo = await anyio.to_thread.run_sync(_left, request, plan, site.account) if request.retry_failed else plan
+    todo = await anyio.to_thread.run_sync(_left, request, plan, site.account) if request.options.retry_failed else plan
     if todo is None:
         voice.note("nothing to retry: the last run of this plan left no pair that the plan still names")
         part.summary = Summary(None, plan.name, {}, 0, 0, 0.0, cloud=site.account.cloud)
         return
-    if request.retry_failed:  # it does not name all who are to stay
+    if request.options.retry_failed:  # it does not name all who are to stay
         site = replace(site, prepared=replace(site.prepared, orders=orders(todo)))
-    if request.dry_run:
+    if request.options.dry_run:
         seen = await _look(request, todo, site, stops)
         part.ended(seen.ending)
         part.changes, part.todo, part.labels = seen.changes, seen.todo, seen.labels
@@ -126,9 +114,9 @@ async def _share(
     await _work(request, todo, site, part, stops, fleets)
 
 
-async def _approve(request: RunRequest, site: CloudSession) -> None:
+async def _approve(request: _Request, site: CloudSession) -> None:
     """Raise what forbids to begin on a cloud, and with that on all. No write is sent, so a signal ends it at once."""
-    if request.retry_failed:
+    if request.options.retry_failed:
         await anyio.to_thread.run_sync(_require_last, request, site.account)
     if request.expected is None:
         return
@@ -139,27 +127,25 @@ async def _approve(request: RunRequest, site: CloudSession) -> None:
     require_unchanged(expected, site.account.endpoint, site.account.project_id, seen.todo)
 
 
-async def _look(request: RunRequest, plan: Plan, site: CloudSession, stops: Stops) -> DiffResult:
+async def _look(request: _Request, plan: Plan, site: CloudSession, stops: Stops) -> DiffResult:
     account = site.account
     told = site.voice.acting_as(account, "asking", f"what a run of {plan.name} would do", plan=plan.name, run=None)
-    return await look(plan, site, told, effort=request.effort, stops=stops, prune_limit=_prune_limit(request))
+    return await look(plan, site, told, options=request.options, stops=stops, prune_limit=_prune_limit(request))
 
 
 async def _work(
-    request: RunRequest, todo: Plan, site: CloudSession, part: CloudResult, stops: Stops, fleets: Fleets | None
+    request: _Request, todo: Plan, site: CloudSession, part: CloudResult, stops: Stops, fleets: Fleets | None
 ) -> None:
     began = anyio.current_time()
     async with AsyncExitStack() as stack:
-        ledger = stack.enter_context(open_ledger(request.ledger, create=True))
+        ledger = stack.enter_context(open_ledger(request.options.ledger, create=True))
         run, continued = await anyio.to_thread.run_sync(_begin, ledger, todo, site, request)
         doing = "continuing" if continued else "starting"
         voice = site.voice.acting_as(site.account, doing, f"run {run.key}", plan=run.plan, run=run.key)
         await anyio.to_thread.run_sync(fill, ledger, run.id, todo, site.prepared)
         if not any(orders.prune for orders in site.prepared.orders.values()):
             ledger.mark_enqueued(run.id)  # else the engine does, once it knows who is to be removed
-        fleet = await stack.enter_async_context(
-            fleet_for(fleets, run, site.settings, site.identity, voice, request.effort)
-        )
+        fleet = await stack.enter_async_context(fleet_for(fleets, run, site.settings, site.identity, voice))
         ending = await work_on(
             run,
             ledger,
@@ -167,10 +153,10 @@ async def _work(
             site.line,
             voice,
             settings=site.settings,
-            effort=request.effort,
+            options=request.options,
             errand=EngineTask(
                 go_on=_how_to_go_on(request, run),
-                preflight=request.preflight,
+                preflight=PreflightMode.AUTO if request.options.preflight else PreflightMode.NEVER,
                 orders=site.prepared.orders,
                 images=site.prepared.images,
                 prune_limit=_prune_limit(request),
@@ -180,22 +166,22 @@ async def _work(
             fleet=fleet,
         )
         part.ended(ending)
-    if request.verify and part.error is None:
-        left_seconds = max(request.effort.deadline_seconds - (anyio.current_time() - began), 0.0)
-        effort = replace(request.effort, deadline_seconds=left_seconds)
-        part.comparison = await compare(site.prepared.plan, site, voice, effort=effort, stops=stops)
+    if request.options.verify and part.error is None:
+        left_seconds = max(request.options.deadline_seconds - (anyio.current_time() - began), 0.0)
+        options = replace(request.options, deadline_seconds=left_seconds)
+        part.comparison = await compare(site.prepared.plan, site, voice, options=options, stops=stops)
 
 
-def _prune_limit(request: RunRequest) -> float:
+def _prune_limit(request: _Request) -> float:
     """Return the share of an image's members that may go. Whom a saved plan removes, somebody has looked at."""
-    return request.prune_limit if request.expected is None else 1.0
+    return request.options.prune_limit if request.expected is None else 1.0
 
 
-def _begin(ledger: SqlLedger, plan: Plan, site: CloudSession, request: RunRequest) -> tuple[Run, bool]:
+def _begin(ledger: SqlLedger, plan: Plan, site: CloudSession, request: _Request) -> tuple[Run, bool]:
     """Return the run to work on, and whether it is one that was left unfinished."""
-    digest = fingerprint(plan, prune_all=request.prune)
+    digest = fingerprint(plan, prune_all=request.options.prune)
     unfinished = None
-    if not request.retry_failed:
+    if not request.options.retry_failed:
         unfinished = ledger.unfinished(plan=plan.name, fingerprint=digest, account=site.account)
     if unfinished is not None:
         return ledger.reopen(unfinished.id, site.settings), True
@@ -210,9 +196,9 @@ def _begin(ledger: SqlLedger, plan: Plan, site: CloudSession, request: RunReques
     return run, False
 
 
-def _left(request: RunRequest, plan: Plan, account: Account) -> Plan | None:
+def _left(request: _Request, plan: Plan, account: Account) -> Plan | None:
     """Return the plan with the pairs that its last run, at the same place, did not bring about; None for no pair."""
-    with open_ledger(request.ledger, create=False) as ledger:
+    with open_ledger(request.options.ledger, create=False) as ledger:
         last = _last(ledger, request, account)
         wanted: dict[str, set[str]] = {}
         for outcome in ledger.outcomes(last.id, results=NOT_AS_PLANNED):
@@ -221,12 +207,12 @@ def _left(request: RunRequest, plan: Plan, account: Account) -> Plan | None:
     return left if left.entries else None
 
 
-def _require_last(request: RunRequest, account: Account) -> None:
-    with open_ledger(request.ledger, create=False) as ledger:
+def _require_last(request: _Request, account: Account) -> None:
+    with open_ledger(request.options.ledger, create=False) as ledger:
         _last(ledger, request, account)
 
 
-def _last(ledger: SqlLedger, request: RunRequest, account: Account) -> Run:
+def _last(ledger: SqlLedger, request: _Request, account: Account) -> Run:
     """Return the run whose pairs `--retry-failed` tries again. Raises `UsageError` where there is none."""
     last = ledger.last_enqueued(plan=request.plan.name, account=account)
     if last is None:
@@ -237,30 +223,32 @@ def _last(ledger: SqlLedger, request: RunRequest, account: Account) -> Run:
     return last
 
 
-def _how_to_go_on(request: RunRequest, run: Run) -> str:
-    if request.sandbox:
+def _how_to_go_on(request: _Request, run: Run) -> str:
+    if request.options.sandbox:
         return "the sandbox has ended with it"
-    if request.retry_failed or request.expected is not None:
+    if request.options.retry_failed or request.expected is not None:
         return f"`bulkshare resume {run.key}` goes on where it was"
     return f"the same command goes on where it was, or `bulkshare resume {run.key}`"
 
 
-def _check(request: RunRequest) -> None:
-    if request.dry_run and request.preflight is PreflightMode.NEVER:
+def _check(request: _Request) -> None:
+    if request.options.dry_run and not request.options.preflight:
         raise UsageError(
             "--dry-run asks the cloud who is a member; --no-preflight forbids to ask: leave out one of them"
         )
-    if request.dry_run and request.verify:
+    if request.options.dry_run and request.options.verify:
         raise UsageError("--dry-run shares nothing that --verify could find: leave out one, or use `bulkshare verify`")
-    fleet = request.fleet
-    if request.sandbox and fleet is not None and not (fleet.is_local or fleet.pass_credentials):
+    options = request.options
+    if options.sandbox and options.fleet and not (options.has_local_fleet or options.passes_credentials):
         raise UsageError(
-            f"--fleet {fleet.address}: its workers can't log in to a --sandbox, which nobody else knows; use "
+            f"--fleet {options.fleet}: its workers can't log in to a --sandbox, which nobody else knows; use "
             "--fleet local:4"
         )
-    if request.sandbox and request.retry_failed:
+    if request.options.sandbox and request.options.retry_failed:
         raise UsageError("--retry-failed needs the cloud of the last run, and a --sandbox is a new one each time")
-    if request.expected is not None and (request.prune or request.retry_failed or request.sandbox):
+    if request.expected is not None and (
+        request.options.prune or request.options.retry_failed or request.options.sandbox
+    ):
         raise UsageError(
             "a saved plan is done exactly: leave out --prune, --retry-failed and --sandbox, or run the plan itself"
         )

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     Selector = TypeVar("Selector")
     from collections.abc import Awaitable, Callable
 
-    from bulkshare.operations.execute import Overrides
+    from bulkshare.operations.options import Options
 
 
 UNLIMITED = -1  # members an image of the run's own sandbox may have
@@ -250,37 +250,40 @@ async def on_each_cloud(
     plan: Plan,
     action: Callable[[CloudSession], Awaitable[None]],
     voice: Listener,
+    options: Options,
     *,
     approve: Callable[[CloudSession], Awaitable[None]] | None = None,
-    os_cloud: str | None,
-    sandbox: bool,
-    effort: Overrides,
-    prune_all: bool = False,
 ) -> dict[str | None, BulkshareError | None]:
     """Do something on each of a plan's clouds; return what ended it early there, by cloud.
 
     A cloud that can't be reached keeps no other from its work. Raises `PlanError` or `UsageError`, before anything is
     done anywhere, where the plan does not fit one of them, `approve` raises that for one, or two are the same place.
     """
-    names: tuple[str | None, ...] = (None,) if sandbox else cloud_names(plan.clouds, os_cloud)
+    names: tuple[str | None, ...] = (None,) if options.sandbox else cloud_names(plan.clouds, options.cloud)
     errors: dict[str | None, BulkshareError | None] = dict.fromkeys(names)
     start = _Start(len(names))
 
     async def visit(cloud: str | None) -> None:
         settings = Settings(
-            cloud=cloud, region=plan.region, sandbox=sandbox, limits=effort.limits(plan.limits), retry=plan.retry
+            cloud=cloud,
+            region=plan.region,
+            sandbox=options.sandbox,
+            limits=options.limits(plan.limits),
+            retry=plan.retry,
         )
         arrived = False
         part = plan if cloud is None else for_cloud(plan, cloud)
         try:
             with ExitStack() as waiting:
-                waiting.enter_context(voice.waiting(f"logging in to {cloud or ('a sandbox' * sandbox) or 'the cloud'}"))
+                waiting.enter_context(
+                    voice.waiting(f"logging in to {cloud or ('a sandbox' * options.sandbox) or 'the cloud'}")
+                )
                 async with (
                     sign_in(settings, part) as identity,
-                    open_line(identity, settings.limits, give_up_after_seconds=effort.give_up_after_seconds) as line,
+                    open_line(identity, settings.limits, give_up_after_seconds=options.give_up_after_seconds) as line,
                 ):
                     prepared = await prepare(
-                        part, identity.account, line, identity.directory(), voice, prune_all=prune_all
+                        part, identity.account, line, identity.directory(), voice, prune_all=options.prune
                     )
                     waiting.close()
                     label = cloud or "" if len(plan.clouds) > 1 else ""

@@ -17,19 +17,18 @@ if TYPE_CHECKING:
     import signal
 
     from bulkshare.model import Plan
-    from bulkshare.operations.execute import Overrides, Stops
+    from bulkshare.operations.execute import Stops
     from bulkshare.operations.listener import Listener
+    from bulkshare.operations.options import Options
     from bulkshare.operations.session import CloudSession
     from bulkshare.report import Comparison
 
 
 async def verify_plan(
     plan: Plan,
+    options: Options,
     voice: Listener,
     *,
-    os_cloud: str | None,
-    sandbox: bool,
-    effort: Overrides,
     signals: tuple[signal.Signals, ...] = (),
 ) -> dict[str | None, Comparison]:
     """Compare a plan with each of its clouds. Raises the first `BulkshareError` that kept it from that."""
@@ -38,16 +37,16 @@ async def verify_plan(
 
         async def verify(site: CloudSession) -> None:
             told = site.voice.acting_as(site.account, "verifying", f"plan {plan.name}", plan=plan.name, run=None)
-            found[site.cloud] = await compare(site.prepared.plan, site, told, effort=effort, stops=stops)
+            found[site.cloud] = await compare(site.prepared.plan, site, told, options=options, stops=stops)
 
-        errors = await on_each_cloud(plan, verify, voice, os_cloud=os_cloud, sandbox=sandbox, effort=effort)
+        errors = await on_each_cloud(plan, verify, voice, options)
     for error in errors.values():
         if error is not None:
             raise error
     return {cloud: found[cloud] for cloud in errors}
 
 
-async def compare(plan: Plan, site: CloudSession, voice: Listener, *, effort: Overrides, stops: Stops) -> Comparison:
+async def compare(plan: Plan, site: CloudSession, voice: Listener, *, options: Options, stops: Stops) -> Comparison:
     """List the members of the plan's images and compare. Raises what kept it from asking for all of them."""
     comparer = Comparer(plan.name, expand(plan))
     # The engine's listing, on a ledger that nobody keeps; the comparer is told of each image.
@@ -61,7 +60,7 @@ async def compare(plan: Plan, site: CloudSession, voice: Listener, *, effort: Ov
             site.line,
             voice,
             settings=site.settings,
-            effort=effort,
+            options=options,
             errand=EngineTask(
                 go_on="not all images were asked about: verify again",
                 preflight=PreflightMode.ALWAYS,

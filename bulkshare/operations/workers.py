@@ -20,24 +20,11 @@ if TYPE_CHECKING:
     from bulkshare.cloud import CloudIdentity
     from bulkshare.fleet import Cluster
     from bulkshare.model import Run, Settings
-    from bulkshare.operations.execute import Overrides
     from bulkshare.operations.listener import Listener
+    from bulkshare.operations.options import Options
 
 
 FAREWELL_SECONDS = 2.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FleetRequest:
-    """Which fleet, as the user wrote it, and whether its workers get our credentials; else they have their own."""
-
-    address: str
-    pass_credentials: bool = False
-
-    @property
-    def is_local(self) -> bool:
-        """Whether it is of workers that this process starts."""
-        return self.address.startswith("local:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +32,12 @@ class Fleets:
     """Where the fleets of a run's clouds come from: one scheduler for all of them."""
 
     cluster: Cluster
-    request: FleetRequest
+    options: Options
 
 
 @asynccontextmanager
 async def fleet_for(
-    fleets: Fleets | None, run: Run, settings: Settings, identity: CloudIdentity, voice: Listener, effort: Overrides
+    fleets: Fleets | None, run: Run, settings: Settings, identity: CloudIdentity, voice: Listener
 ) -> AsyncIterator[Coordinator | None]:
     """Return the fleet for the work on one cloud, whose workers are told when that is over; None for none."""
     if fleets is None:
@@ -59,12 +46,12 @@ async def fleet_for(
     from bulkshare.operations import stations  # noqa: PLC0415  only a fleet needs it
 
     cluster = fleets.cluster
-    passes = fleets.request.pass_credentials or (settings.sandbox and cluster.is_local)
+    passes = fleets.options.passes_credentials or (settings.sandbox and cluster.is_local)
     muster = JoinRequest(
         session_id=f"{run.key}-{secrets.token_hex(4)}",
         run=_told_apart(run),
         settings=settings,
-        give_up_after_seconds=effort.give_up_after_seconds,
+        give_up_after_seconds=fleets.options.give_up_after_seconds,
         on_this_machine=cluster.is_local,
     )
     remote = Remote(stations.handshake, stations.muster, stations.exchange, stations.run_shard)
@@ -90,15 +77,15 @@ def _told_apart(run: Run) -> str:
 
 
 @asynccontextmanager
-async def open_fleets(request: FleetRequest | None) -> AsyncIterator[Fleets | None]:
+async def open_fleets(options: Options) -> AsyncIterator[Fleets | None]:
     """Connect to the fleet; None where none is asked for. Raises `UsageError`."""
-    if request is None:
+    if options.fleet is None:
         yield None
         return
-    async with open_cluster(request.address) as cluster:
-        if request.pass_credentials and not (cluster.is_encrypted or cluster.is_local):
+    async with open_cluster(options.fleet) as cluster:
+        if options.passes_credentials and not (cluster.is_encrypted or cluster.is_local):
             raise UsageError(
-                f"--fleet-credentials pass: the way to {request.address} is not encrypted; use a scheduler with TLS "
+                f"--fleet-credentials pass: the way to {options.fleet} is not encrypted; use a scheduler with TLS "
                 "(tls://), or give each worker its own clouds.yaml"
             )
-        yield Fleets(cluster, request)
+        yield Fleets(cluster, options)

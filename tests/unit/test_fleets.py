@@ -7,8 +7,8 @@ from datetime import timedelta
 from types import SimpleNamespace
 
 from bulkshare.model import Run, RunState, Settings
-from bulkshare.operations.execute import Overrides
-from bulkshare.operations.workers import FleetRequest, Fleets, fleet_for
+from bulkshare.operations.options import Options
+from bulkshare.operations.workers import Fleets, fleet_for
 from tests.engine.bench import ACCOUNT
 from tests.engine.fakes import NOW
 
@@ -17,9 +17,9 @@ RUN = Run(1, "nightly-20260102T030405Z", "nightly", "f", ACCOUNT, RunState.RUNNI
 
 async def name_of(run: Run, *, address: str = "tls://scheduler:8786") -> str:
     """Return as what the workers are asked to take part."""
-    fleets = Fleets(SimpleNamespace(is_local=False), FleetRequest(address=address))  # type: ignore[arg-type]  # no Dask
+    fleets = Fleets(SimpleNamespace(is_local=False), Options(fleet=address))  # type: ignore[arg-type]  # no Dask
     identity = SimpleNamespace(account=run.account)
-    async with fleet_for(fleets, run, Settings(), identity, SimpleNamespace(note=print), Overrides()) as fleet:  # type: ignore[arg-type]
+    async with fleet_for(fleets, run, Settings(), identity, SimpleNamespace(note=print)) as fleet:  # type: ignore[arg-type]
         assert fleet is not None
         return fleet._muster.run
 

@@ -1,0 +1,52 @@
+"""One record of options: the command line and the Python API fill in the same fields, with the same defaults."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bulkshare.api import RunOptions
+from bulkshare.cli import main
+from bulkshare.operations.options import Options
+
+if TYPE_CHECKING:
+    import click
+
+FIELDS = {field.name for field in fields(Options)}
+OF_THE_COMMAND = {"plan", "run", "out", "all_pairs", "metrics_file", "as_json", "quiet", "verbose", "log_format"}
+
+
+def params_of(command: str, *arguments: str) -> dict[str, Any]:
+    """Return what click makes of a command's arguments."""
+    found: click.Command = main.commands[command]
+    return found.make_context(command, list(arguments)).params
+
+
+def test_the_python_api_has_the_fields_of_the_record() -> None:
+    """Whatever `run(plan, ...)` takes is a field, the callback excepted; only the command line has fleets."""
+    assert set(RunOptions.__annotations__) - {"on_progress"} == FIELDS - {"fleet", "fleet_credentials"}
+
+
+@pytest.mark.parametrize("command", ["run", "diff", "resume", "verify"])
+def test_options_of_commands_are_fields(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With nothing given, each has the default of the record."""
+    monkeypatch.delenv("BULKSHARE_LEDGER", raising=False)
+    given = {name: value for name, value in params_of(command, "nightly").items() if name not in OF_THE_COMMAND}
+    assert given
+    assert asdict(Options(**given)) == asdict(Options())
+
+
+def test_no_preflight() -> None:
+    """The flag takes away what is the default."""
+    assert params_of("run", "nightly")["preflight"] is True
+    assert params_of("run", "nightly", "--no-preflight")["preflight"] is False
+
+
+@pytest.mark.parametrize(
+    ("asked", "allowed"), [(None, float("inf")), (3, 3.0), ("3", 3.0), ("5%", 10.0), ("0", 0.0), (0, 0.0)]
+)
+def test_failures_allowed(asked: int | str | None, allowed: float) -> None:
+    """A number of pairs, or a share of the planned ones."""
+    assert Options(max_failures=asked).failures_allowed(200) == allowed
