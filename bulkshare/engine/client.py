@@ -8,7 +8,7 @@ import anyio
 
 from bulkshare.engine.retry import Send, Settle, decide, is_repeat, spare
 from bulkshare.image_api.glance import find_request, interpret, request_for
-from bulkshare.model import RETRYABLE, Result, RetryState, Step, Want
+from bulkshare.model import RETRYABLE, Result, RetryState, Step, VerdictKind, Want
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +32,7 @@ class ApiClient:
         wall: Callable[[], datetime],
         jitter: Callable[[], float],
         stopping: anyio.Event,
+        stop: Callable[[], None],
         answered_at: Callable[[], float],
     ) -> None:
         self._transport = transport
@@ -41,6 +42,7 @@ class ApiClient:
         self._wall = wall
         self._jitter = jitter
         self._answered_at = answered_at
+        self._stop = stop
         self.stopping = stopping
         self.retries = 0
 
@@ -65,13 +67,15 @@ class ApiClient:
     async def list_members(self, image_id: str) -> Verdict:
         """List an image's members."""
         verdict = await self._insist(Step.LIST, image_id, request_for(Step.LIST, image_id))
-        self._observer.listed(image_id, verdict)
+        if verdict.kind is not VerdictKind.NOT_SENT:
+            self._observer.listed(image_id, verdict)
         return verdict
 
     async def open_image(self, image_id: str) -> Verdict:
         """Make an image `shared`."""
         verdict = await self._insist(Step.SET_SHARED, image_id, request_for(Step.SET_SHARED, image_id))
-        self._observer.opened(image_id, verdict)
+        if verdict.kind is not VerdictKind.NOT_SENT:
+            self._observer.opened(image_id, verdict)
         return verdict
 
     async def find_images(self, path: str) -> Verdict:
@@ -101,7 +105,10 @@ class ApiClient:
         began = self._clock()
         reply = await self._transport.send(request)
         verdict = interpret(step, image_id, member_id, reply, self._wall())
-        self._observer.answered(step, image_id, member_id or None, verdict, self._clock() - began)
+        if verdict.kind is not VerdictKind.NOT_SENT:
+            self._observer.answered(step, image_id, member_id or None, verdict, self._clock() - began)
+        elif not self.stopping.is_set():
+            self._stop()  # the transport was stopped without the engine
         return verdict
 
     def _count_retry(self, what: Job | str, verdict: Verdict, delay_seconds: float) -> None:

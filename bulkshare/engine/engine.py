@@ -123,6 +123,7 @@ class Engine:
             wall=wall,
             jitter=jitter,
             stopping=self._stopping,
+            stop=self.stop,
             answered_at=answered_at,
         )
         self._recorder = Recorder(run_id, ledger, observer, wall, ledger_turn or anyio.CapacityLimiter(1))
@@ -236,11 +237,14 @@ class Engine:
     async def _write(self, to_open: list[str], listed: Mapping[str, int]) -> None:
         await self._opening.open(to_open)
         await self._recorder.flush()
-        await self._removing.settle_pending(trusted=())
-        await self._recorder.flush()
-        await self._sharing.settle_pending(trusted={*listed, *self._trusted})
-        await self._recorder.flush()
-        await describe(self._caller, self._recorder, self._limits)
+        if not self._stopping.is_set():
+            await self._removing.settle_pending(trusted=())
+            await self._recorder.flush()
+        if not self._stopping.is_set():
+            await self._sharing.settle_pending(trusted={*listed, *self._trusted})
+            await self._recorder.flush()
+        if not self._stopping.is_set():
+            await describe(self._caller, self._recorder, self._limits)
 
 
 def _leading(group: BaseExceptionGroup) -> BaseException:

@@ -248,6 +248,8 @@ def is_repeat(case: Attempt) -> bool:
 
 def decide(policy: RetryPolicy, case: Attempt, verdict: Verdict, jitter: float) -> Decision:
     """Say what follows from `verdict`, the answer to the request that `case` asked for."""
+    if verdict.kind is VerdictKind.NOT_SENT:
+        return Send(case, 0.0)
     step = case.step
     if step is Step.ADD:
         case = case._replace(posts=case.posts + 1, asks=0)

@@ -15,6 +15,7 @@ answer                                 verdict     because
 408, 502, 504, time-out, cut off       LOST        the server, or one behind it, may still be at work on it
 500, 503, other 5xx                    TRANSIENT   but 501 and 505, which will not change
 not sent at all                        TRANSIENT
+not sent because the run was stopped   NOT_SENT
 anything else                          REJECTED    reaching the whole image, unless it names the member
 =====================================  ==========  =======================================================
 
@@ -283,6 +284,8 @@ def interpret(step: Step, image_id: str, member_id: str, reply: Reply, now: date
 def _interpret_fault(fault: Fault) -> Verdict:
     if fault.kind in (FaultKind.TIMEOUT, FaultKind.LOST):
         return Verdict(VerdictKind.LOST, clean(fault.detail), maybe_done=True)
+    if fault.kind is FaultKind.STOPPED:
+        return Verdict(VerdictKind.NOT_SENT, clean(fault.detail))
     return Verdict(VerdictKind.TRANSIENT, clean(fault.detail))
 
 

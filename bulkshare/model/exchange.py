@@ -50,6 +50,7 @@ class FaultKind(Enum):
     UNSENT = "unsent"  # refused, unresolved, no route: the server never saw it
     TIMEOUT = "timeout"  # sent, or partly; no answer in time
     LOST = "lost"  # sent, or partly; the connection ended or the answer was no HTTP
+    STOPPED = "stopped"  # the run was stopped before the request left
 
 
 class Fault(NamedTuple):
@@ -91,6 +92,7 @@ class VerdictKind(Enum):
     LOST = "lost"  # no answer, and the server may have acted: wait, then ask
     TRANSIENT = "transient"  # try again later; `maybe_done` tells whether the server may have acted
     THROTTLED = "throttled"  # the endpoint wants us slower; it did not act
+    NOT_SENT = "not sent"  # a stop kept the request from leaving: no attempt, and nothing to conclude
 
 
 # Not an answer to go by, but the next one may be: the request is sent again.

@@ -37,7 +37,7 @@ class Paced:
 
     `clock` is monotonic, in seconds, and finer than an event loop's own, which may tick in milliseconds; `wall` gives
     aware UTC times, for Retry-After. Once `stopping` is set, requests that still wait come back as Fault
-    UNSENT. Raises `StoppedEarlyError` when the endpoint has been silent for too long.
+    STOPPED. Raises `StoppedEarlyError` when the endpoint has been silent for too long.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class Paced:
             if self._breaker.is_open or self._turn.locked() or self._wait_seconds() > 0:
                 await self._wait_for_turn(request)
             if not self._take_turn():
-                return Fault(FaultKind.UNSENT, "not sent: the run was stopped")
+                return Fault(FaultKind.STOPPED, "not sent: the run was stopped")
             return await self._send(request)
         finally:
             self._in_flight -= 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import random
 from dataclasses import dataclass, field
@@ -36,6 +37,7 @@ class Bench:
     through_pace: bool = False
     max_failures: float = math.inf
     deadline_seconds: float = math.inf
+    pace_stops_at: float | None = None  # seconds after the start, without a stop of the engine
     jitter: Callable[[], float] = field(default_factory=lambda: random.Random(7).random)
     orders: dict[str, Orders] = field(default_factory=dict)
     images: dict[str, Image] = field(default_factory=dict)
@@ -59,11 +61,14 @@ class Bench:
 
         async def main() -> None:
             stopping = anyio.Event()
+            pace_stopping = stopping if self.pace_stops_at is None else anyio.Event()
+            if self.pace_stops_at is not None:
+                asyncio.get_running_loop().call_later(self.pace_stops_at, pace_stopping.set)
             paced = Paced(
                 self.cloud,
                 self.limits,
                 breaker=Breaker(),
-                stopping=stopping,
+                stopping=pace_stopping,
                 clock=anyio.current_time,
                 wall=lambda: NOW,
             )

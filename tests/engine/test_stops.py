@@ -8,12 +8,14 @@ import anyio
 import pytest
 
 from bulkshare.errors import CredentialsRefusedError, LedgerError
-from bulkshare.model import Limits, Reply, Request, Result
+from bulkshare.model import Fault, FaultKind, Limits, Reply, Request, Result, RetryPolicy, VerdictKind, Want
 from tests.engine.bench import Bench, on_post
 from tests.engine.fakes import response
 from tests.engine.memory import MemoryLedger
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bulkshare.engine import Engine
 
 
@@ -124,3 +126,147 @@ def test_a_stop_that_finds_nothing_left_is_none() -> None:
     assert bench.totals() == {Result.SHARED: 2, Result.REJECTED: 1}
     assert not bench.engine.interrupted
     assert not bench.engine.stopped_because
+
+
+def held_bench(images: int, projects: int, want: Want = Want.MEMBER) -> Bench:
+    """Return a bench on which one request leaves per second, others wait, and a pair has one attempt."""
+    bench = Bench(
+        limits=Limits(concurrency=8, rate=1.0, per_image=8, members_per_image=0),
+        policy=RetryPolicy(attempts=1, base_seconds=0.1, cap_seconds=0.1),
+        through_pace=True,
+    )
+    bench.plan(images, projects, want)
+    return bench
+
+
+def held_listing() -> Bench:
+    """List an image per second."""
+    return held_bench(8, 2)
+
+
+def held_inspecting() -> Bench:
+    """Inspect 50 images per second."""
+    return held_bench(200, 1)
+
+
+def held_opening() -> Bench:
+    """After inspecting, make an image shared per second."""
+    bench = held_bench(8, 1, Want.SET_SHARED)
+    bench.cloud.images = {f"i{i:02}": {"visibility": "private"} for i in range(8)}
+    return bench
+
+
+def held_sharing() -> Bench:
+    """After listing and inspecting, add a member per second."""
+    return held_bench(1, 8)
+
+
+def held_asking() -> Bench:
+    """Lose the answer to each POST, and ask for the member."""
+    bench = held_sharing()
+    bench.cloud.script = on_post(lambda _i, _b: Fault(FaultKind.LOST, "connection reset"))
+    return bench
+
+
+def held_accepting() -> Bench:
+    """After listing and inspecting, accept a membership per second."""
+    bench = held_bench(1, 8, Want.ACCEPTED)
+    bench.cloud.members = set(bench.ledger.rows)
+    return bench
+
+
+def held_removing() -> Bench:
+    """After listing and inspecting, remove a member per second."""
+    bench = held_bench(1, 8, Want.REMOVE)
+    bench.cloud.members = set(bench.ledger.rows)
+    return bench
+
+
+def held_describing() -> Bench:
+    """After inspecting and adding members that were there already, list an image per second."""
+    bench = held_bench(4, 1)
+    bench.cloud.members = set(bench.ledger.rows)
+    return bench
+
+
+PHASES = [
+    pytest.param(held_listing, 2.5, id="list"),
+    pytest.param(held_inspecting, 1.5, id="inspect"),
+    pytest.param(held_opening, 3.5, id="set shared"),
+    pytest.param(held_sharing, 4.5, id="share"),
+    pytest.param(held_asking, 4.5, id="get member"),
+    pytest.param(held_accepting, 4.5, id="accept"),
+    pytest.param(held_removing, 4.5, id="remove"),
+    pytest.param(held_describing, 6.5, id="describe"),
+]
+
+
+def check_unsent_is_untouched(bench: Bench) -> None:
+    """Check that what a stop kept from leaving is neither an answer, nor a retry, nor a failure."""
+    sent, observer = bench.cloud.sent, bench.observer
+    assert 2 <= len(sent) <= 7
+    assert len(observer.answers) == len(sent)
+    assert bench.engine.interrupted or not bench.totals().get(Result.PENDING)
+    assert not {*bench.totals()} & {Result.FAILED, Result.SKIPPED}
+    assert bench.engine.retries == 0
+    assert not observer.rests
+    assert {verdict.kind for verdict in observer.listings.values()} <= {VerdictKind.LISTED}
+    assert {verdict.kind for verdict in observer.openings.values()} <= {VerdictKind.SET_SHARED}
+    assert all(row.attempts <= 1 for row in observer.shown)
+    assert len(bench.cloud.members) >= bench.totals().get(Result.SHARED, 0)
+
+
+@pytest.mark.parametrize(("scene", "seconds"), PHASES)
+def test_a_stop_leaves_what_was_not_sent_pending(scene: Callable[[], Bench], seconds: float) -> None:
+    """A request that a stop kept from leaving says nothing about its pair, in any phase."""
+    bench = scene()
+
+    async def stop(engine: Engine) -> None:
+        await anyio.sleep(seconds)
+        engine.stop()
+        await anyio.sleep_forever()
+
+    bench.run(beside=stop)
+    check_unsent_is_untouched(bench)
+
+
+@pytest.mark.parametrize(("scene", "seconds"), PHASES)
+def test_a_deadline_leaves_what_was_not_sent_pending(scene: Callable[[], Bench], seconds: float) -> None:
+    """So does a deadline."""
+    bench = scene()
+    bench.deadline_seconds = seconds
+    bench.run()
+    check_unsent_is_untouched(bench)
+
+
+@pytest.mark.parametrize(
+    ("scene", "method"),
+    [
+        pytest.param(held_sharing, "POST", id="share"),
+        pytest.param(held_accepting, "PUT", id="accept"),
+        pytest.param(held_removing, "DELETE", id="remove"),
+    ],
+)
+def test_max_failures_leaves_what_was_not_sent_pending(scene: Callable[[], Bench], method: str) -> None:
+    """So does a rejection too many."""
+    bench = scene()
+    bench.max_failures = 0
+
+    def reject(request: Request, _count: int) -> Reply | None:
+        refused = request.method == method and bench.cloud.count(method) == 3
+        return response(400, {"message": "no"}) if refused else None
+
+    bench.cloud.script = reject
+    bench.run()
+    check_unsent_is_untouched(bench)
+    assert bench.totals()[Result.REJECTED] == 1
+    assert bench.totals()[Result.PENDING] == 5
+
+
+@pytest.mark.parametrize(("scene", "seconds"), PHASES)
+def test_a_stop_of_the_pace_alone_ends_the_run(scene: Callable[[], Bench], seconds: float) -> None:
+    """An engine whose transport sends nothing more leaves the pairs pending, too, and does not wait for ever."""
+    bench = scene()
+    bench.pace_stops_at = seconds
+    bench.run()
+    check_unsent_is_untouched(bench)

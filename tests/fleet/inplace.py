@@ -14,7 +14,7 @@ from distributed.protocol import pickle
 from bulkshare.errors import BulkshareError, StoppedEarlyError
 from bulkshare.fleet import Coordinator, Joined, JoinRequest, Remote, ShardedSender, Worker
 from bulkshare.fleet.dask import AwayError
-from bulkshare.model import Account, RetryPolicy, Settings
+from bulkshare.model import Account, Settings
 from bulkshare.pacing import Breaker, Paced
 from tests.engine.bench import ACCOUNT, Bench
 from tests.engine.fakes import NOW
@@ -140,7 +140,7 @@ def _carried(message: Any) -> Any:
 
 def with_fleet(bench: Bench, cluster: InPlaceCluster) -> Coordinator:
     """Let a bench's engine have its pairs sent by a fleet, and return that."""
-    settings = Settings(limits=bench.limits, retry=RetryPolicy(attempts=4, base_seconds=1.0, cap_seconds=8.0))
+    settings = Settings(limits=bench.limits, retry=bench.policy)
     fleet = Coordinator(
         cluster,  # type: ignore[arg-type]  # as far as a fleet needs one
         Remote(FakeWorker.handshake, FakeWorker.muster, FakeWorker.exchange, FakeWorker.run_shard),  # type: ignore[arg-type]  # as above

@@ -11,7 +11,7 @@ import pytest
 from bulkshare.errors import CredentialsRefusedError, StoppedEarlyError, UsageError
 from bulkshare.fleet.dask import AwayError
 from bulkshare.fleet.leases import LEASE_SECONDS
-from bulkshare.model import Limits, Result
+from bulkshare.model import Limits, Result, RetryPolicy
 from tests.engine.bench import Bench
 from tests.engine.fakes import FakeCloud
 from tests.engine.virtual import run_virtual
@@ -155,6 +155,38 @@ def test_a_stop_while_an_answer_is_late() -> None:
     shared = {pair for pair, row in bench.ledger.rows.items() if row.result is Result.SHARED}
     assert len(shared) > 100
     assert shared == bench.cloud.members
+
+
+@pytest.mark.parametrize("cause", ["stop", "no scheduler", "no worker"])
+def test_what_no_worker_has_sent_stays_pending(cause: str) -> None:
+    """A stop, a lost scheduler or a lost worker keeps requests from leaving: that is no attempt, and no failure."""
+    bench = Bench(
+        limits=Limits(concurrency=8, per_image=8, rate=1.0, members_per_image=0),
+        policy=RetryPolicy(attempts=1, base_seconds=0.1, cap_seconds=0.1),
+    )
+    bench.plan(1, 100)
+    cluster = crew_of(bench, 2)
+
+    async def end(engine: Engine) -> None:
+        await anyio.sleep(8.5)
+        if cause == "stop":
+            engine.stop()
+        elif cause == "no scheduler":
+            cluster.gone = True
+        else:
+            cluster.members.clear()
+        await anyio.sleep_forever()
+
+    if cause == "stop":
+        bench.run(beside=end)
+    else:
+        with pytest.raises(ExceptionGroup) as ended:
+            bench.run(beside=end)
+        assert ended.group_contains(StoppedEarlyError)
+    assert bench.cloud.members
+    assert set(bench.totals()) <= {Result.SHARED, Result.PENDING}
+    assert bench.totals()[Result.PENDING] > 50
+    assert all(row.attempts <= 1 for row in bench.observer.shown)
 
 
 def test_a_worker_that_was_silent() -> None:

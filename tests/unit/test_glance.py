@@ -128,6 +128,7 @@ def test_a_success_without_the_member_is_not_believed(reply: Response) -> None:
         (answer(504), VerdictKind.LOST, Scope.PAIR, True),
         (answer(501), VerdictKind.REJECTED, Scope.IMAGE, False),
         (Fault(FaultKind.UNSENT, "refused"), VerdictKind.TRANSIENT, Scope.PAIR, False),
+        (Fault(FaultKind.STOPPED, "stopped"), VerdictKind.NOT_SENT, Scope.PAIR, False),
         (Fault(FaultKind.TIMEOUT, "60 s"), VerdictKind.LOST, Scope.PAIR, True),
         (Fault(FaultKind.LOST, "reset"), VerdictKind.LOST, Scope.PAIR, True),
     ],

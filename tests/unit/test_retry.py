@@ -111,6 +111,14 @@ def test_after_a_lost_answer_the_next_request_asks() -> None:
     assert decision.delay_seconds > 0
 
 
+@pytest.mark.parametrize("want", [Want.MEMBER, ACCEPT, Want.REMOVE, LISTED])
+def test_what_a_stop_kept_from_leaving_is_no_attempt(want: Want) -> None:
+    """The pair stays what it was, with as many attempts left."""
+    case = first_case(Job("image", "member", want))
+    decision = decide(RetryPolicy(attempts=1), case, Verdict(VerdictKind.NOT_SENT, "not sent"), 0.5)
+    assert decision == Send(case, 0.0)
+
+
 def test_backoff_is_full_jitter_under_a_cap() -> None:
     """The wait doubles up to the cap, and is scaled by the jitter."""
     waits = [backoff_seconds(POLICY, n, None, 0.999999) for n in (1, 2, 3, 4, 2000)]
