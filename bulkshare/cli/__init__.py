@@ -1,6 +1,7 @@
-"""The command line: names, options and help. What a command does is in the module it imports when it is called.
+"""The command line: names, options and help. What a command does is in the module that it imports when called.
 
-Importing this module is cheap, so that `--help` and shell completion answer at once.
+Importing this module is cheap, so that `--help` and shell completion answer at once; the build imports it, too, for
+the man pages, and has nothing but click.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from typing import Any
 import click
 
 from bulkshare._version import __version__
-from bulkshare.cli.console import guarded_stdout
+from bulkshare.cli.command import Program
+from bulkshare.cli.completion import SHELLS, complete_topic
 from bulkshare.cli.options import (
     AS_JSON,
-    EXIT_CODES,
     FLEET,
     LEDGER,
     LIMITS,
@@ -24,63 +25,41 @@ from bulkshare.cli.options import (
     PLAN,
     PRUNE,
     QUIET,
+    RESUME_CLOUD,
     RUN,
     SANDBOX,
     STOPS,
     WAIT_LOCK,
     Duration,
 )
-from bulkshare.errors import BulkshareError, PlanError
-from bulkshare.text import counted
 
-# More objects than there were before Python looks for cycles among them. Its 700 are reached with each page of rows,
-# and then a quarter of an export is spent in looking; cycles are few here.
-COLLECTED_AT = 10_000
+# New objects before Python looks for reference cycles. Its default of 700 is reached with each page of rows, and a
+# quarter of an export would be spent in looking; cycles are few here.
+GC_THRESHOLD = 10_000
 
 
-class Commands(click.Group):
-    """A group whose commands end with the exit codes of `bulkshare.errors`."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the commands in the order in which a user meets them."""
-        del ctx
-        return list(self.commands)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; what stops it is told on stderr in a sentence, without a traceback."""
-        try:
-            with guarded_stdout():
-                return super().invoke(ctx)
-        except PlanError as error:
-            for problem in error.problems:
-                click.echo(str(problem), err=True)
-            click.echo(f"{counted(len(error.problems), 'problem')}; nothing was sent", err=True)
-            ctx.exit(error.exit_code)
-        except BulkshareError as error:
-            click.echo(f"bulkshare: {error}", err=True)
-            ctx.exit(error.exit_code)
-        except KeyboardInterrupt:
-            click.echo("bulkshare: interrupted", err=True)
-            ctx.exit(130)
-
-
-@click.group(cls=Commands, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Program,
+    examples=["bulkshare run plans/quickstart.yaml --sandbox", "bulkshare help"],
+    exit_codes=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__, prog_name="bulkshare")
 def main() -> None:
     """Share OpenStack images with projects in bulk, from a plan file."""
-    gc.set_threshold(COLLECTED_AT)
+    gc.set_threshold(GC_THRESHOLD)
 
 
-@main.command()
+@main.command(examples=["bulkshare check golden.yaml"])
 @PLAN
 def check(plan: Path) -> None:
-    """Check a plan offline, and count its images, projects and pairs."""
+    """Check a plan offline and count its images, projects and pairs."""
     from bulkshare.cli.check import check_plan
 
     check_plan(plan)
 
 
-@main.command()
+@main.command(examples=["bulkshare schema > plan.schema.json"])
 def schema() -> None:
     """Print the JSON Schema of plan files, for editors."""
     from bulkshare.cli.check import print_schema
@@ -88,10 +67,16 @@ def schema() -> None:
     print_schema()
 
 
-@main.command(epilog=EXIT_CODES)
+@main.command(
+    examples=[
+        "bulkshare run golden.yaml --dry-run",
+        "bulkshare run golden.yaml --os-cloud prod --verify",
+    ],
+    exit_codes=True,
+)
 @PLAN
-@click.option("--dry-run", is_flag=True, help="Ask the cloud who is a member, print what would be sent, send no write.")
-@click.option("--retry-failed", is_flag=True, help="Only the pairs that the plan's last run did not bring about.")
+@click.option("--dry-run", is_flag=True, help="List the members, print what would be sent, and send no write.")
+@click.option("--retry-failed", is_flag=True, help="Only try the pairs that the plan's last run did not achieve.")
 @click.option("--verify", is_flag=True, help="Compare the plan with the cloud's members at the end.")
 @PRUNE
 @LEDGER
@@ -112,19 +97,24 @@ def schema() -> None:
 @OUTPUT
 @click.pass_context
 def run(ctx: click.Context, /, **options: Any) -> None:
-    """Make the cloud agree with a plan: share every image in it with every project in it.
+    """Make the cloud agree with a plan.
 
-    PLAN is a plan file, or what `diff --out` saved. A run that was interrupted is continued by the same command. The
-    ledger records what became of each pair.
+    Every image in the plan is shared with the projects that the plan names for it. PLAN is a plan file, or a file
+    saved by `bulkshare diff --out`. To continue an interrupted run, enter the same command again. The ledger records
+    what happened to each pair.
     """
     from bulkshare.cli.run import run_command
 
     ctx.exit(run_command(**options))
 
 
-@main.command()
+@main.command(examples=["bulkshare diff golden.yaml", "bulkshare diff golden.yaml --prune --out tonight.json"])
 @PLAN
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Save it, for `run` to do exactly this.")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Save the changes, so that `run` makes exactly these.",
+)
 @click.option("--all", "all_pairs", is_flag=True, help="Print every pair.")
 @PRUNE
 @OS_CLOUD
@@ -134,36 +124,37 @@ def run(ctx: click.Context, /, **options: Any) -> None:
 @OUTPUT
 @click.pass_context
 def diff(ctx: click.Context, /, **options: Any) -> None:
-    """Show what a run of a plan would do, sending no write.
+    """Show what a run of a plan would change, sending no writes.
 
-    Exit code 0 where that is nothing, 10 where it is something.
+    Exits 0 if nothing would change, else 10.
     """
     from bulkshare.cli.run import diff_command
 
     ctx.exit(diff_command(**options))
 
 
-@main.command(epilog=EXIT_CODES)
+@main.command(examples=["bulkshare resume", "bulkshare resume golden-nightly --deadline 2h"], exit_codes=True)
 @RUN
 @LEDGER
 @WAIT_LOCK
-@click.option("--os-cloud", "cloud", metavar="NAME", help="The clouds.yaml entry to use. Default: the one the run had.")
+@RESUME_CLOUD
 @LIMITS
 @STOPS
 @FLEET
 @OUTPUT
 @click.pass_context
 def resume(ctx: click.Context, /, **options: Any) -> None:
-    """Finish a run that has pending pairs, without its plan. RUN as for `show`.
+    """Finish a run that has pending pairs, without its plan.
 
-    Cloud, limits and retries are the run's own; endpoint and project have to be what they were.
+    RUN is the same as for `bulkshare show`. The cloud, the limits and the retries are the run's own; the endpoint and
+    the project must be the same as before.
     """
     from bulkshare.cli.run import resume_command
 
     ctx.exit(resume_command(**options))
 
 
-@main.command()
+@main.command(examples=["bulkshare verify golden.yaml", "bulkshare verify golden.yaml --json"])
 @PLAN
 @OS_CLOUD
 @SANDBOX
@@ -172,19 +163,20 @@ def resume(ctx: click.Context, /, **options: Any) -> None:
 @QUIET
 @click.pass_context
 def verify(ctx: click.Context, /, **options: Any) -> None:
-    """List the members of the plan's images and compare, sending no write: what is missing, what is extra.
+    """Compare a plan with the members of its images.
 
-    Exit code 0 where nothing is missing, else 1.
+    Lists the members, sends no writes, and reports which are missing and which are extra. Exits 0 if none is missing,
+    else 1.
     """
     from bulkshare.cli.run import verify_command
 
     ctx.exit(verify_command(**options))
 
 
-@main.command()
+@main.command(examples=["bulkshare runs", "bulkshare runs -n 1 --json"])
 @LEDGER
-@click.option("-n", "--limit", type=click.IntRange(1), default=20, show_default=True, help="How many runs.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a run, a line each.")
+@click.option("-n", "--limit", type=click.IntRange(1), default=20, show_default=True, help="Number of runs.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per run, each on a line.")
 def runs(ledger: str | None, limit: int, as_json: bool) -> None:
     """List the runs in the ledger, newest first."""
     from bulkshare.cli.ledger import list_runs
@@ -192,38 +184,43 @@ def runs(ledger: str | None, limit: int, as_json: bool) -> None:
     list_runs(ledger, limit, as_json=as_json)
 
 
-@main.command()
+@main.command(examples=["bulkshare show", "bulkshare show golden-nightly --failed -n 0"])
 @RUN
 @click.option("--failed", is_flag=True, help="Only the pairs that are not as planned.")
-@click.option("-n", "--limit", type=click.IntRange(0), default=50, show_default=True, help="How many pairs; 0 for all.")
+@click.option("-n", "--limit", type=click.IntRange(0), default=50, show_default=True, help="Number of pairs; 0: all.")
 @click.option("--json", "as_json", is_flag=True, help="Print the run, without its pairs, as one JSON object.")
 @LEDGER
 def show(run: str | None, failed: bool, limit: int, as_json: bool, ledger: str | None) -> None:
     """Show a run and its pairs.
 
-    RUN is a run's name or the beginning of one, or a plan's name for its last run. Default: the last run, one on a
-    sandbox only where there is no other.
+    RUN is a run's name or the beginning of one, or a plan's name for its last run. Default: the last run; one on a
+    sandbox only if there is no other.
     """
     from bulkshare.cli.ledger import show_run
 
     show_run(ledger, run, failed=failed, limit=limit, as_json=as_json)
 
 
-@main.command()
+@main.command(examples=["bulkshare export golden-nightly --format csv -o golden.csv"])
 @RUN
-@click.option("--format", "form", type=click.Choice(["jsonl", "csv"]), default="jsonl", show_default=True)
 @click.option(
-    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="A file to write. Default: stdout."
+    "--format", "form", type=click.Choice(["jsonl", "csv"]), default="jsonl", show_default=True, help="File format."
+)
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="The file to write. Default: stdout."
 )
 @LEDGER
 def export(run: str | None, form: str, output: Path | None, ledger: str | None) -> None:
-    """Write all pairs of a run, a row each. RUN as for `show`."""
+    """Write all pairs of a run, one row each.
+
+    RUN is the same as for `bulkshare show`.
+    """
     from bulkshare.cli.ledger import export_run
 
     export_run(ledger, run, form=form, output=output)
 
 
-@main.command()
+@main.command(examples=["bulkshare report golden-nightly -o golden.html"])
 @RUN
 @click.option(
     "-o",
@@ -235,7 +232,10 @@ def export(run: str | None, form: str, output: Path | None, ledger: str | None) 
 )
 @LEDGER
 def report(run: str | None, output: Path, ledger: str | None) -> None:
-    """Write a run as one HTML page, which needs nothing else. RUN as for `show`."""
+    """Write a run as one self-contained HTML page.
+
+    RUN is the same as for `bulkshare show`.
+    """
     from bulkshare.cli.ledger import write_report
 
     write_report(ledger, run, output)
@@ -243,30 +243,45 @@ def report(run: str | None, output: Path, ledger: str | None) -> None:
 
 @main.group(name="ledger")
 def ledger_commands() -> None:
-    """Look after the ledger."""
+    """Maintain the ledger."""
 
 
-@ledger_commands.command()
-@click.option("--keep", metavar="DURATION", type=Duration(), required=True, help="How old runs may be, e.g. 90d.")
-@click.option("--dry-run", is_flag=True, help="Print what would be deleted, delete nothing.")
+@ledger_commands.command(examples=["bulkshare ledger prune --keep 90d --dry-run"])
+@click.option(
+    "--keep", metavar="DURATION", type=Duration(), required=True, help="Keep runs that are no older, e.g. 90d."
+)
+@click.option("--dry-run", is_flag=True, help="Print what would be deleted, and delete nothing.")
 @LEDGER
 def prune(keep: float, dry_run: bool, ledger: str | None) -> None:
-    """Delete the runs that began longer ago, with their pairs.
+    """Delete old runs with their pairs.
 
-    The last run of a plan stays while it is unfinished.
+    The last run of a plan is kept while it is unfinished, however old it is.
     """
     from bulkshare.cli.ledger import prune_ledger
 
     prune_ledger(ledger, keep_seconds=keep, dry_run=dry_run)
 
 
-@main.command()
+@main.command(
+    examples=[
+        "bulkshare sandbox > clouds.yaml",
+        "bulkshare sandbox --latency 20ms --fault 'POST members 503 10%'",
+    ]
+)
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="The port on 127.0.0.1. Default: a free one.")
-@click.option("--images", type=click.IntRange(0, 100_000), default=3, show_default=True, help="Shared images it has.")
-@click.option("--projects", type=click.IntRange(0, 1_000_000), default=10, show_default=True, help="Projects it has.")
+@click.option(
+    "--images", type=click.IntRange(0, 100_000), default=3, show_default=True, help="Number of shared images."
+)
+@click.option(
+    "--projects", type=click.IntRange(0, 1_000_000), default=10, show_default=True, help="Number of projects."
+)
 @click.option("--example", is_flag=True, help="Have the images and projects of plans/golden-nightly.yaml instead.")
 @click.option(
-    "--quota", type=click.IntRange(-1), default=128, show_default=True, help="Members an image may have; -1: any."
+    "--quota",
+    type=click.IntRange(-1),
+    default=128,
+    show_default=True,
+    help="Members an image may have; -1: any number.",
 )
 @click.option(
     "--fault",
@@ -275,9 +290,52 @@ def prune(keep: float, dry_run: bool, ledger: str | None) -> None:
     metavar="RULE",
     help="Make requests fail, e.g. 'POST members 503 10%'. May be given several times.",
 )
-@click.option("--latency", type=Duration(), default="0s", metavar="DURATION", help="How long answers take, e.g. 20ms.")
+@click.option("--latency", type=Duration(), default="0s", metavar="DURATION", help="Delay of each answer, e.g. 20ms.")
 def sandbox(**options: Any) -> None:
-    """Serve the embedded cloud until interrupted, and print a clouds.yaml that uses it."""
+    """Serve an embedded cloud until interrupted.
+
+    Prints a clouds.yaml that uses it. The cloud is in memory only and listens on 127.0.0.1.
+    """
     from bulkshare.cli.sandbox import serve_sandbox
 
     serve_sandbox(**options)
+
+
+@main.command(name="help", examples=["bulkshare help", "bulkshare help ledger prune"])
+@click.argument("words", metavar="[TOPIC | COMMAND]", nargs=-1, shell_complete=complete_topic)
+@click.pass_context
+def help_command(ctx: click.Context, words: tuple[str, ...]) -> None:
+    """Show a chapter of the manual, or the help of a command.
+
+    Without an argument, lists the topics and the commands. A name that is both a topic and a command shows both.
+    """
+    from bulkshare.cli.manual import show_help
+
+    show_help(words, ctx.find_root())
+
+
+@main.command(
+    examples=[
+        "source <(bulkshare completion bash)",
+        "bulkshare completion fish > ~/.config/fish/completions/bulkshare.fish",
+    ]
+)
+@click.argument("shell", type=click.Choice(SHELLS))
+@click.pass_context
+def completion(ctx: click.Context, shell: str) -> None:
+    """Print the completion script of a shell.
+
+    Put the first example, with bash or zsh, into ~/.bashrc or ~/.zshrc (there below `compinit`).
+    """
+    from bulkshare.cli.completion import completion_script
+
+    click.echo(completion_script(ctx.find_root().command, shell), nl=False)
+
+
+@main.command(examples=["bulkshare version"])
+def version() -> None:
+    """Print the version, and those of Python and the system."""
+    import platform
+
+    click.echo(f"bulkshare, version {__version__}")
+    click.echo(f"Python {platform.python_version()} on {platform.platform()}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bulkshare.cli.console import is_terminal
+from bulkshare.cli.exit_status import is_terminal
 from bulkshare.plan.expand import count
 from bulkshare.plan.load import load_plan
 from bulkshare.plan.schema import plan_schema

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bulkshare.cli.console import Listener
-from bulkshare.errors import BulkshareError, InterruptedRunError, UsageError
+from bulkshare.cli.exit_status import AS_PLANNED, CHANGES, INTERRUPTED, NOT_AS_PLANNED
+from bulkshare.errors import BulkshareError, UsageError
 from bulkshare.operations.defaults import utc_now
 from bulkshare.operations.execute import run_async
 from bulkshare.operations.options import Options
@@ -48,7 +49,7 @@ def conclude(parts: Sequence[CloudResult], voice: Listener) -> int:
     if voice.as_json and any(part.summary for part in parts):
         voice.print_json(_document(parts))
     _raise_first(parts)
-    return 0 if all(part.as_planned for part in parts) else 1
+    return AS_PLANNED if all(part.as_planned for part in parts) else NOT_AS_PLANNED
 
 
 def conclude_changes(parts: Sequence[CloudResult], voice: Listener, *, all_pairs: bool = False) -> bool:
@@ -73,7 +74,7 @@ def conclude_comparisons(found: Mapping[str | None, Comparison], voice: Listener
     else:
         for cloud, comparison in found.items():
             voice.conclude_comparison(comparison, cloud=cloud if len(found) > 1 else None)
-    return 0 if all(comparison.complete for comparison in found.values()) else 1
+    return AS_PLANNED if all(comparison.complete for comparison in found.values()) else NOT_AS_PLANNED
 
 
 def _document(parts: Sequence[CloudResult]) -> dict[str, Any]:
@@ -109,10 +110,6 @@ def _raise_first(parts: Sequence[CloudResult]) -> None:
     raise type(error)(f"cloud {cloud}: {error}") from error
 
 
-CHANGES_EXIT_CODE = 10
-INTERRUPTED_EXIT_CODE = InterruptedRunError.exit_code
-
-
 def diff_command(plan: Path, *, out: Path | None, all_pairs: bool, **given: Any) -> int:
     """Tell what a run would do; return 0 for nothing, 10 for changes. Raises `BulkshareError`."""
     wanted = load_plan(plan)
@@ -122,12 +119,12 @@ def diff_command(plan: Path, *, out: Path | None, all_pairs: bool, **given: Any)
     if out is not None:
         save(out, wanted, parts)
         voice.note(f"`bulkshare run {out}` does exactly this")
-    return CHANGES_EXIT_CODE if changes else 0
+    return CHANGES if changes else AS_PLANNED
 
 
 def run_command(plan: Path, *, metrics_file: Path | None, **given: Any) -> int:
     """Run a plan, or what `diff --out` saved, and return the exit code: 0 or 1. Raises `BulkshareError`."""
-    began, name, exit_code = time.monotonic(), plan.stem, 1
+    began, name, exit_code = time.monotonic(), plan.stem, NOT_AS_PLANNED
     options, voice = parse(given)
     parts: list[CloudResult] = []
     if metrics_file is not None:
@@ -139,14 +136,14 @@ def run_command(plan: Path, *, metrics_file: Path | None, **given: Any) -> int:
         parts = run_async(partial(run_plan, wanted, options, voice, expected=expected, signals=STOP_SIGNALS))
         if options.dry_run:
             conclude_changes(parts, voice)
-            exit_code = 0
+            exit_code = AS_PLANNED
         else:
             exit_code = conclude(parts, voice)
     except BulkshareError as error:
         exit_code = error.exit_code
         raise
     except KeyboardInterrupt:
-        exit_code = INTERRUPTED_EXIT_CODE
+        exit_code = INTERRUPTED
         raise
     finally:
         if metrics_file is not None and not options.dry_run:

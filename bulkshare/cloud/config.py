@@ -246,6 +246,17 @@ def read_entry(cloud: str | None, region: str | None) -> CloudEntry:
     )
 
 
+def cloud_names() -> list[str]:
+    """Return the names of the entries of clouds.yaml, sorted. Raises `UsageError`, as `read_entry` does."""
+    config = _reading("the cloud configuration", lambda: CheckedConfig("", find_files(), from_variables=False))
+    return _names_in(config)
+
+
+def _names_in(config: OpenStackConfig) -> list[str]:
+    # Without a file, openstacksdk makes up an entry named "defaults".
+    return sorted(str(name) for name in config.cloud_config["clouds"] if config.default_cloud != "defaults")
+
+
 def _reading(what: str, read: Callable[[], Read], hint: str = "") -> Read:
     """Return what `read` returns, and make whatever openstacksdk says about the configuration a `UsageError`."""
     try:
@@ -264,7 +275,7 @@ def _reading(what: str, read: Callable[[], Read], hint: str = "") -> Read:
 def _unknown(cloud: str | None, config: OpenStackConfig, files: Files) -> str:
     """Say that the cloud is not there, which ones are, and where that was looked up."""
     found = config.config_filename
-    names = sorted(str(name) for name in config.cloud_config["clouds"] if config.default_cloud != "defaults")
+    names = _names_in(config)
     said = f"there is no cloud {clean(cloud)!r}" if cloud is not None else f"no cloud is given: {THREE_WAYS}"
     if found:
         nearest = difflib.get_close_matches(cloud or "", names, n=1)

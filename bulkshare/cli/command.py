@@ -1,0 +1,84 @@
+"""Commands and groups whose help ends with examples and exit codes, and which turn errors into exit codes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bulkshare.cli.exit_status import EXIT_CODES, INTERRUPTED, guarded_stdout
+from bulkshare.errors import BulkshareError, PlanError
+from bulkshare.text import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+
+class Documented(click.Command):
+    """A command whose help has examples and exit codes below the options."""
+
+    def __init__(self, *args: Any, examples: Sequence[str] = (), exit_codes: bool = False, **kwargs: Any) -> None:
+        """Take what `click.Command` takes, and more.
+
+        examples: command lines, as a user types them.
+        exit_codes: whether to list all exit codes.
+        """
+        super().__init__(*args, **kwargs)
+        self.examples = tuple(examples)
+        self.exit_codes = EXIT_CODES if exit_codes else {}
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples, which are never wrapped because they are there to be copied, and the exit codes."""
+        del ctx
+        if self.examples:
+            with formatter.section("Examples"):
+                for example in self.examples:
+                    formatter.write(f"{'':>{formatter.current_indent}}{example}\n")
+        if self.exit_codes:
+            with formatter.section("Exit codes"):
+                formatter.write_dl([(str(code), meaning) for code, meaning in self.exit_codes.items()])
+
+
+class Group(Documented, click.Group):
+    """A group that lists its commands in the order in which they were added."""
+
+    command_class = Documented
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the commands in the order in which a user meets them."""
+        del ctx
+        return list(self.commands)
+
+
+class Program(Group):
+    """The group at the root: reports what stops a command on stderr and exits with its code."""
+
+    group_class = Group
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command. What stops it is reported in a sentence, without a traceback."""
+        try:
+            with guarded_stdout():
+                return super().invoke(ctx)
+        except PlanError as error:
+            for problem in error.problems:
+                click.echo(str(problem), err=True)
+            click.echo(f"{counted(len(error.problems), 'problem')}; nothing was sent", err=True)
+            ctx.exit(error.exit_code)
+        except BulkshareError as error:
+            click.echo(f"bulkshare: {error}", err=True)
+            ctx.exit(error.exit_code)
+        except KeyboardInterrupt:
+            click.echo("bulkshare: interrupted", err=True)
+            ctx.exit(INTERRUPTED)
+
+
+def walk(
+    command: click.Command, parent: click.Context | None = None, name: str = "bulkshare"
+) -> Iterator[click.Context]:
+    """Yield a context for a command and for each of those below it, as it would be called."""
+    ctx = click.Context(command, parent, name, **command.context_settings)
+    yield ctx
+    if isinstance(command, click.Group):
+        for each in command.list_commands(ctx):
+            yield from walk(command.commands[each], ctx, each)

@@ -1,0 +1,73 @@
+"""How a command ends: the exit codes that scripts rely on, and a standard output that can't be written."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from click.exceptions import Exit
+
+from bulkshare.errors import InterruptedRunError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import TextIO
+
+AS_PLANNED = 0
+NOT_AS_PLANNED = 1
+CHANGES = 10
+INTERRUPTED = InterruptedRunError.exit_code
+
+# Every code that a command ends with, apart from 141 (128 + SIGPIPE). `bulkshare.errors` has those of the exceptions.
+EXIT_CODES = {
+    AS_PLANNED: "every pair is as planned",
+    NOT_AS_PLANNED: "finished, but some pairs are not as planned",
+    2: "bad usage or plan; nothing was sent",
+    3: "credentials or endpoint refused",
+    4: "ledger unusable",
+    5: "stopped early (endpoint down, --deadline, --max-failures); the rest is pending",
+    CHANGES: "diff: a run would change something",
+    75: "another run of this plan holds the lock",
+    INTERRUPTED: "interrupted; the rest is pending",
+}
+
+# What write(2) reports about the file itself: disk full, quota, size limit, hardware, closed.
+UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF})
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Return whether a stream is a terminal. It is None if it was closed before Python started."""
+    return stream is not None and stream.isatty()
+
+
+@contextmanager
+def guarded_stdout() -> Iterator[None]:
+    """Flush stdout at the end. A closed pipe (`| head`) ends the command silently, as SIGPIPE would.
+
+    Raises `UsageError` if stdout can't be written for another reason.
+    """
+    try:
+        try:
+            yield
+        finally:
+            if sys.stdout is not None:  # it is None if it was closed before Python started
+                sys.stdout.flush()
+    except BrokenPipeError:
+        _discard_stdout()
+        raise Exit(128 + signal.SIGPIPE) from None
+    except OSError as error:
+        if error.errno not in UNWRITABLE or error.filename is not None:  # a file name: it is another file's error
+            raise
+        _discard_stdout()
+        raise UsageError(f"can't write to stdout: {error.strerror}") from error
+
+
+def _discard_stdout() -> None:
+    """Discard what is still buffered: Python would try again at exit, and complain."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)
