@@ -7,6 +7,7 @@ import itertools
 import random
 import statistics
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
@@ -244,9 +245,25 @@ def test_a_limit_that_changes_is_kept_at_once() -> None:
 
 
 EVENTS = st.lists(
-    st.tuples(st.sampled_from(["good", "idle", "bad", "pause", "limit"]), st.floats(0, 10), st.integers(1, MOST)),
-    max_size=300,
+    st.tuples(
+        st.sampled_from(["good", "good", "good", "idle", "bad", "pause", "limit"]),
+        st.sampled_from([0.0, 0.1, 0.3, 1.0, 3.0, 10.0]),
+        st.integers(1, 2 * MOST),
+    ),
+    max_size=60,
 )
+
+
+@pytest.mark.parametrize("most", [1, 3, 6, 20])
+@pytest.mark.parametrize("shrinks_at", [10, 30, 60, 90, 150, 200, 1_000, 3_000])
+def test_a_share_that_shrinks_is_never_exceeded(shrinks_at: int, most: int) -> None:
+    """In no phase of the search, however the server answers from then on."""
+    for slow in (Server(1, 0.05), Server(1, 0.5), Server(1, 5.0)):
+        window = Window(MOST)
+        work(window, lambda _: Server(100, 0.5, variation=0.1), shrinks_at)
+        window.limit(most)
+        told = work(window, partial(_always, slow), 500)
+        assert max([window.size, *told.sizes]) <= most
 
 
 @given(EVENTS, st.integers(1, MOST))
@@ -256,8 +273,9 @@ def test_the_window_stays_between_one_and_the_limit(events: list[tuple[str, floa
     for what, seconds, number in events:
         now += seconds
         if what == "good":
-            for _ in range(number):
-                window.succeeded(window.size, now)
+            for nth in range(number):
+                window.succeeded(window.size, now - seconds * (number - nth) / number)
+                assert 1 <= window.size <= most
         elif what == "idle":
             window.succeeded(0, now)
         elif what == "bad":
@@ -265,8 +283,32 @@ def test_the_window_stays_between_one_and_the_limit(events: list[tuple[str, floa
         elif what == "pause":
             window.restart()
         else:
-            most = number
+            most = min(number, MOST)
             window.limit(most)
+        assert 1 <= window.size <= most
+
+
+def _always(server: Server, _number: int) -> Server:
+    return server
+
+
+SHARES = st.lists(
+    st.tuples(st.integers(1, 200), st.sampled_from([0.001, 0.01, 0.1]), st.sampled_from([1, 2, 3, 5, 8, 20, MOST])),
+    max_size=8,
+)
+
+
+@given(SHARES)
+def test_the_window_stays_within_its_share(shares: list[tuple[int, float, int]]) -> None:
+    """Shares grow and shrink in every phase of the search, while answers come quickly or slowly to a full window."""
+    window, now, most = Window(MOST), 0.0, MOST
+    for answers, seconds, share in shares:
+        for _ in range(answers):
+            now += seconds
+            window.succeeded(window.size, now)
+            assert 1 <= window.size <= most
+        most = share
+        window.limit(most)
         assert 1 <= window.size <= most
 
 
