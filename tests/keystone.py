@@ -115,7 +115,7 @@ def identity_of(keystone: FakeKeystone, *, clock: Clock | None = None, **entry: 
     password = Password(keystone.url, username="ann", password="hush-hush", project_id="p1")
     fields: dict[str, Any] = {"secrets": ("hush-hush",), "plugin": password, **entry}
     cloud = CloudEntry("fake", "password", keystone.url, **fields)
-    return CloudIdentity(cloud, patience_seconds=0.0 if clock else 20.0, backoff_seconds=0.001, clock=clock or Clock())
+    return CloudIdentity(cloud, retry_seconds=0.0 if clock else 20.0, backoff_seconds=0.001, clock=clock or Clock())
 
 
 def said(error: pytest.ExceptionInfo[BulkshareError]) -> str:

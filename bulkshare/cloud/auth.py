@@ -15,7 +15,7 @@ from keystoneauth1.identity.v3.application_credential import ApplicationCredenti
 
 from bulkshare.cloud.catalog import connection_to, find_endpoint
 from bulkshare.cloud.config import read_entry
-from bulkshare.cloud.keystone import Cause, Patience, Tries, UnansweredError, explain, log_in
+from bulkshare.cloud.keystone import AuthErrorKind, Retries, RetryTime, UnansweredError, explain, log_in
 from bulkshare.cloud.projects import KeystoneDirectory
 from bulkshare.errors import BulkshareError, CredentialsRefusedError, EndpointRefusedError, NoRoleError
 from bulkshare.image_api.glance import interpret
@@ -29,37 +29,45 @@ if TYPE_CHECKING:
     from keystoneauth1.plugin import BaseAuthPlugin
 
     from bulkshare.cloud.config import CloudEntry
-    from bulkshare.cloud.keystone import Grant, Trouble
+    from bulkshare.cloud.keystone import AuthError, Grant
     from bulkshare.model import Connection, Reply, Request
     from bulkshare.ports import Identity, Transport
 
 
-MARGIN_SECONDS = 120.0  # a token is renewed this long before its end ...
-MARGIN_SHARE = 0.2  # ... or, where it is short-lived, at this share of its life
-POSTPONED_SECONDS = 15.0  # how long to go on with a good token after a renewal got no answer
+MARGIN_SECONDS = 120.0  # a token is renewed this long before it expires ...
+MARGIN_SHARE = 0.2  # ... or, if it is short-lived, when this share of its lifetime is left
+POSTPONED_SECONDS = 15.0  # how long to keep using a valid token after a renewal got no answer
+MOST_PROJECTS = 1000  # whose tokens are kept
+MOST_LOG_INS = 4  # at the same time: each costs the identity service a third of a second of CPU
 
 
 class ScopedToken:
-    """A token that `log_in` gets. A refusal of it is remembered: asking again may lock the user out.
+    """The token of one scope. A refused log-in is remembered: trying again may lock the user out.
 
-    `same_again` is what to say where a log-in gives the very token that the cloud has refused.
+    log_in: gets a new token.
+    clock: monotonic, in seconds.
+    refusal_of_same: what to raise if a log-in returns the same token that the cloud has refused.
     """
 
     def __init__(
-        self, log_in: Callable[[], Awaitable[Grant]], *, clock: Callable[[], float], same_again: CredentialsRefusedError
+        self,
+        log_in: Callable[[], Awaitable[Grant]],
+        *,
+        clock: Callable[[], float],
+        refusal_of_same: CredentialsRefusedError,
     ) -> None:
         self._log_in = log_in
         self._clock = clock
-        self._same_again = same_again
+        self._refusal_of_same = refusal_of_same
         self._lock = anyio.Lock()
         self._token = ""
         self._renew_at = self._ends_at = float("-inf")
         self._refusal: CredentialsRefusedError | None = None
 
     async def get(self) -> str:
-        """Return the token, logging in where there is none or it is about to end.
+        """Return the token, logging in if there is none or it is about to expire.
 
-        While somebody renews a token that is still good, the others go on with it. Raises what `log_in` raises.
+        While one task renews a token that is still valid, the others keep using it. Raises what `log_in` raises.
         """
         now = self._clock()
         if now < self._renew_at or (now < self._ends_at and self._lock.locked()):
@@ -70,13 +78,13 @@ class ScopedToken:
             return self._token
 
     async def renew(self, refused: str) -> str:
-        """Return a token other than `refused`; one log-in serves all who ask at once. Raises what `log_in` raises."""
+        """Return a token other than `refused`; concurrent callers share one log-in. Raises what `log_in` raises."""
         async with self._lock:
             if self._token in {"", refused}:
-                self._renew_at = self._ends_at = float("-inf")  # nobody else is to try his luck with it
+                self._renew_at = self._ends_at = float("-inf")  # no other task may use it
                 await self._replace()
             if self._token == refused:
-                self._refusal = self._same_again
+                self._refusal = self._refusal_of_same
                 self._raise_refusal()
             return self._token
 
@@ -89,7 +97,7 @@ class ScopedToken:
             self._renew_at = min(self._clock() + POSTPONED_SECONDS, self._ends_at)
 
     async def _replace(self) -> None:
-        """Get another token. Only with the lock held."""
+        """Get another token. The caller holds the lock."""
         self._raise_refusal()
         began = self._clock()
         try:
@@ -106,18 +114,18 @@ class ScopedToken:
             self._renew_at = self._ends_at - min(MARGIN_SECONDS, grant.lifetime_seconds * MARGIN_SHARE)
 
     def _raise_refusal(self) -> None:
-        if self._refusal is not None:  # another object each time: a raised one collects tracebacks
+        if self._refusal is not None:  # a new object each time: a raised one accumulates tracebacks
             raise type(self._refusal)(*self._refusal.args)
 
 
 def plugin_for(entry: CloudEntry, project: str, token: str) -> BaseAuthPlugin:
-    """Return a plugin for `project` with the entry's credentials, which have got us `token` before.
+    """Return a plugin for `project` with the entry's credentials, which have already yielded `token`.
 
-    A password is given again. All else that knows projects exchanges the token, since what it took to get that may be
-    good for one time, or may want a person. Raises `NoRoleError` where the credentials are bound to one project.
+    A password is used again. All other methods exchange the token, since what they used may be valid only once or need
+    a person. Raises `NoRoleError` if the credentials are bound to one project.
     """
     plugin = entry.plugin
-    if isinstance(plugin, BaseGenericPlugin):  # it has found out the version, and leaves the log-in to this one
+    if isinstance(plugin, BaseGenericPlugin):  # it delegates to the plugin of the version it discovered
         plugin = plugin._plugin or plugin  # noqa: SLF001  # there is no public way to it, nor to the credentials
     if not isinstance(plugin, BaseIdentityPlugin) or isinstance(plugin, v2.Auth):
         raise NoRoleError(f"auth_type {entry.auth_type} gets no token for another project")
@@ -125,57 +133,55 @@ def plugin_for(entry: CloudEntry, project: str, token: str) -> BaseAuthPlugin:
     methods = plugin.auth_methods if isinstance(plugin, v3.Auth) else []
     if any(isinstance(method, ApplicationCredentialMethod) for method in methods):
         raise NoRoleError(
-            "an application credential is good for its own project alone: a log-in with a password is needed to act in "
-            "others"
+            "an application credential is valid for its own project only; to act in other projects, log in with a "
+            "password"
         )
     if len(methods) == 1 and isinstance(methods[0], v3.PasswordMethod):
         return v3.Auth(url, methods, project_id=project, include_catalog=False)
     return v3.Token(url, token, project_id=project, include_catalog=False)
 
 
-MOST_PROJECTS = 1000  # whose tokens are kept
-MOST_LOG_INS = 4  # at the same time: each costs the identity service a third of a second of its CPU
-
-
 class CloudIdentity:
-    """Who we are for one cloud; a `ports.Identity`.
+    """Our account and tokens on one cloud; a `ports.Identity`.
 
-    `patience_seconds` is for how long a log-in that gets no answer is tried again, from `backoff_seconds` on with
-    doubling pauses.
+    entry: the configured cloud.
+    retry_seconds: for how long a log-in that gets no answer is retried.
+    backoff_seconds: the first pause between these tries; it doubles.
+    clock: monotonic, in seconds.
     """
 
     def __init__(
         self,
         entry: CloudEntry,
         *,
-        patience_seconds: float = 30.0,
+        retry_seconds: float = 30.0,
         backoff_seconds: float = 0.5,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._entry = entry
-        self._patience = Patience(patience_seconds, backoff_seconds, clock)
+        self._retry_time = RetryTime(retry_seconds, backoff_seconds, clock)
         self._limiter = anyio.CapacityLimiter(MOST_LOG_INS)
         self._account: Account | None = None
         self._connection: Connection | None = None
         self._domains: Mapping[str, str] = {}
-        no_other = f"the cloud refuses the token, and auth_type {entry.auth_type} gets no other"
-        self._own = ScopedToken(self._log_in, clock=clock, same_again=CredentialsRefusedError(no_other))
-        self._others: dict[str, ScopedToken] = {}  # the one used last is the last
-        self._without_role: dict[str, str] = {}  # why, by project
+        no_other = f"the cloud refuses the token, and auth_type {entry.auth_type} can't get another one"
+        self._own = ScopedToken(self._log_in, clock=clock, refusal_of_same=CredentialsRefusedError(no_other))
+        self._others: dict[str, ScopedToken] = {}  # by project, the most recently used one last
+        self._without_role: dict[str, str] = {}  # the reason, by project
 
     @classmethod
     def from_config(cls, *, cloud: str | None, region: str | None) -> Self:
-        """Read the entry `cloud` of clouds.yaml, or the OS_* variables where it is None. Raises `UsageError`."""
+        """Read the entry `cloud` of clouds.yaml, or the OS_* variables if it is None. Raises `UsageError`."""
         return cls(read_entry(cloud, region))
 
     @property
     def entry(self) -> CloudEntry:
-        """What is configured about the cloud."""
+        """The configuration of the cloud."""
         return self._entry
 
     @property
     def account(self) -> Account:
-        """As whom and where the run acts. Raises RuntimeError before the first log-in."""
+        """The user, project and endpoint of the run. Raises RuntimeError before the first log-in."""
         if self._account is None:
             raise RuntimeError("the account is known after the first log-in")
         return self._account
@@ -188,22 +194,22 @@ class CloudIdentity:
         return self._connection
 
     def directory(self) -> KeystoneDirectory:
-        """Return the projects that this identity may see. Only after the first log-in."""
-        return KeystoneDirectory(self._entry, self, domains=self._domains, patience=self._patience)
+        """Return the directory of projects that this identity may see. Only after the first log-in."""
+        return KeystoneDirectory(self._entry, self, domains=self._domains, retry_time=self._retry_time)
 
     async def token(self, project: str | None = None) -> str:
         """Return the current token of our user for the run's own project, or for `project`.
 
-        Raises `CredentialsRefusedError`, `EndpointRefusedError`, and `UsageError` where the catalog does not have what
-        the user asked for; for another project `NoRoleError`, and `UnansweredError` where the identity service does
-        not answer, both of which say nothing about the run.
+        Raises `CredentialsRefusedError`, `EndpointRefusedError`, and `UsageError` if the catalog lacks what the user
+        asked for. For another project it raises `NoRoleError`, or `UnansweredError` if the identity service does not
+        answer; neither concerns the run as a whole.
         """
         if project is None or self._is_own(project):
             return await self._own.get()
         return await self._asking(project, lambda scoped: scoped.get())
 
     async def renew(self, refused: str, project: str | None = None) -> str:
-        """Return a token other than `refused`; one log-in serves all who ask at once. Raises as `token`."""
+        """Return a token other than `refused`; concurrent callers share one log-in. Raises what `token` raises."""
         if project is None or self._is_own(project):
             return await self._own.renew(refused)
         return await self._asking(project, lambda scoped: scoped.renew(refused))
@@ -212,7 +218,7 @@ class CloudIdentity:
         return self._account is not None and project == self._account.project_id
 
     async def _asking(self, project: str, ask: Callable[[ScopedToken], Awaitable[str]]) -> str:
-        """Ask the token of `project`, which is made where there is none, and remember it if there can be none."""
+        """Ask the token of `project`, created on first use, and remember it if there can be none."""
         if self._account is None:
             await self._own.get()
         if project in self._without_role:
@@ -234,10 +240,10 @@ class CloudIdentity:
             return await self._ask(plugin, project)
 
         refused = f"the cloud refuses the token of user {self.account.user} for project {clean(project)}"
-        return ScopedToken(log_in_there, clock=self._patience.clock, same_again=NoRoleError(refused))
+        return ScopedToken(log_in_there, clock=self._retry_time.clock, refusal_of_same=NoRoleError(refused))
 
     async def _log_in(self) -> Grant:
-        """Get a token of the run's own project, and with the first one the account."""
+        """Get a token for the run's own project; the first one also determines the account."""
         grant = await self._ask(self._entry.plugin, None)
         if self._account is None:
             endpoint, region = find_endpoint(self._entry, grant.catalog)
@@ -255,41 +261,41 @@ class CloudIdentity:
         return grant
 
     async def _ask(self, plugin: BaseAuthPlugin, project: str | None) -> Grant:
-        """Log in, again where that may help. A log-in is left to itself in its thread when the run is cancelled."""
-        tries = Tries(self._patience)
+        """Log in, with retries. If the run is cancelled, a log-in is abandoned in its thread."""
+        retries = Retries(self._retry_time)
         while True:
             try:
                 return await to_thread.run_sync(
                     log_in, self._entry, plugin, abandon_on_cancel=True, limiter=self._limiter
                 )
-            except Exception as error:  # noqa: BLE001  # auth plugins are anybody's, and raise what they like
-                trouble = explain(error)
-                # We have logged in there before: what is no identity service now is something on the way to it.
-                elsewhere = project is not None and trouble.cause is Cause.MISDIRECTED
-                if trouble.cause is not Cause.PASSING and not elsewhere:
-                    raise self._refused(trouble, project) from None  # its text may hold secrets
-                pause = tries.pause_after(trouble)
-                if pause is None:
-                    raise self._unanswered(trouble, tries, project) from None
-            await anyio.sleep(pause)
+            except Exception as exception:  # noqa: BLE001  # third-party auth plugins may raise anything
+                error = explain(exception)
+                # We have logged in there before: what answers now is something in front of the identity service.
+                in_front = project is not None and error.kind is AuthErrorKind.MISDIRECTED
+                if error.kind is not AuthErrorKind.TRANSIENT and not in_front:
+                    raise self._refused(error, project) from None  # its text may contain secrets
+                delay_seconds = retries.next_delay(error)
+                if delay_seconds is None:
+                    raise self._unanswered(error, retries, project) from None
+            await anyio.sleep(delay_seconds)
 
-    def _refused(self, trouble: Trouble, project: str | None) -> BulkshareError:
-        text = self._scrub(trouble.text)
-        if trouble.cause is Cause.UNTRUSTED:
+    def _refused(self, error: AuthError, project: str | None) -> BulkshareError:
+        text = self._scrub(error.text)
+        if error.kind is AuthErrorKind.UNTRUSTED:
             return EndpointRefusedError(f"the identity service {self._where()} can't be trusted: {text}")
-        if trouble.cause is Cause.MISDIRECTED:
+        if error.kind is AuthErrorKind.MISDIRECTED:
             return CredentialsRefusedError(f"there is no identity service (Keystone, API v3) {self._where()}: {text}")
         if project is not None:
-            return NoRoleError(_no_role(self.account.user, clean(project), trouble.status, text))
+            return NoRoleError(_no_role(self.account.user, clean(project), error.status, text))
         hint = ""
         if self._entry.auth_type.endswith("token"):
-            hint = "; a token that has expired gets no new one: use a password or an application credential"
+            hint = "; an expired token can't be renewed: use a password or an application credential"
         return CredentialsRefusedError(f"the identity service {self._where()} refuses the log-in: {text}{hint}")
 
-    def _unanswered(self, trouble: Trouble, tries: Tries, project: str | None) -> UnansweredError:
-        wanted = "" if project is None else f" for project {clean(project)}"
-        text = self._scrub(trouble.text)
-        return UnansweredError(f"no token{wanted} from the identity service {self._where()} ({tries}): {text}")
+    def _unanswered(self, error: AuthError, retries: Retries, project: str | None) -> UnansweredError:
+        scope = "" if project is None else f" for project {clean(project)}"
+        text = self._scrub(error.text)
+        return UnansweredError(f"no token{scope} from the identity service {self._where()} ({retries}): {text}")
 
     def _where(self) -> str:
         url = self._entry.auth_url
@@ -302,7 +308,7 @@ class CloudIdentity:
 
 
 def _no_role(user: str, project: str, status: int | None, text: str) -> str:
-    if status == 401:  # Keystone's words for it are that authentication is required
+    if status == 401:  # Keystone's own words would be that authentication is required
         return f"user {user} has no role in project {project}, or the project is unknown or disabled"
     if status in {403, 404}:
         return f"user {user} has no role in project {project}: {text}"
@@ -310,17 +316,17 @@ def _no_role(user: str, project: str, status: int | None, text: str) -> str:
 
 
 class Identified:
-    """A Transport that sends every request as `identity`, and once more with a new token after a 401."""
+    """A Transport that adds the identity's token to every request, and sends again with a new one after a 401."""
 
     def __init__(self, inner: Transport, identity: Identity) -> None:
         self._inner = inner
         self._identity = identity
 
     async def send(self, request: Request) -> Reply:
-        """Send `request` with a token. Raises `CredentialsRefusedError` where a new token is refused as well.
+        """Send `request` with a token. Raises `CredentialsRefusedError` if a new token is refused as well.
 
-        That no token of the request's project can be had, or that it is refused twice, is no matter of the run: it is
-        answered with a 403 that says so, or with a fault where the identity service does not answer.
+        If there is no token for the request's project, or it is refused twice, that concerns this request only: the
+        reply is a 403 that says so, or a fault if the identity service does not answer.
         """
         if request.project is None:
             return await self._send(request)
@@ -339,12 +345,12 @@ class Identified:
         token = await self._identity.renew(token, request.project)
         reply = await self._inner.send(request._replace(token=token))
         if isinstance(reply, Response) and _is_refused(reply):
-            said = interpret(Step.GET_MEMBER, "", "", reply, datetime.now(UTC)).reason.replace(token, "***")
+            reason = interpret(Step.GET_MEMBER, "", "", reply, datetime.now(UTC)).reason.replace(token, "***")
             where = self._identity.account.endpoint
             refusal = f"the image service at {where} refuses a token that was just issued"
             if request.project is not None:
-                raise NoRoleError(f"{refusal} for project {clean(request.project)}: {said}")
-            raise CredentialsRefusedError(f"{refusal}: {said}")
+                raise NoRoleError(f"{refusal} for project {clean(request.project)}: {reason}")
+            raise CredentialsRefusedError(f"{refusal}: {reason}")
         return reply
 
 

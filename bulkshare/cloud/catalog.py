@@ -1,4 +1,4 @@
-"""Finds the image endpoint: what the catalog or the user says, checked and without its version. Knows no network."""
+"""The image endpoint, from the catalog or the configuration, checked and without its version. No network."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ VERSION = re.compile(r"/v2(\.\d+)?$")
 def find_endpoint(entry: CloudEntry, catalog: ServiceCatalog | None) -> tuple[str, str]:
     """Return (image endpoint, region). The endpoint is as in `model.Account`.
 
-    Raises `CredentialsRefusedError` where there is no image service, `UsageError` where there is none in the entry's
-    region or the region has to be named, and `EndpointRefusedError`.
+    Raises `CredentialsRefusedError` if there is no image service, `UsageError` if there is none in the entry's region
+    or a region must be named, and `EndpointRefusedError`.
     """
     if entry.endpoint_override:
         return checked_endpoint(entry.endpoint_override), entry.region
@@ -45,38 +45,38 @@ def find_endpoint(entry: CloudEntry, catalog: ServiceCatalog | None) -> tuple[st
     if entry.region:
         offers = [offer for offer in offers if offer[0] == entry.region]
         if not offers:
-            raise UsageError(f"no region {clean(entry.region)!r} has an image service; there is {', '.join(regions)}")
+            raise UsageError(f"no region {clean(entry.region)!r} has an image service; known: {', '.join(regions)}")
     elif len({url for _, url in offers}) > 1:
-        raise UsageError(f"name a region: there are image services in {', '.join(regions)}")
+        raise UsageError(f"name a region; there are image services in {', '.join(regions)}")
     region, url = offers[0]
     endpoint = checked_endpoint(url)
     if entry.auth_url.lower().startswith("https:") and not endpoint.startswith("https:"):
         raise EndpointRefusedError(
-            f"the identity service is reached over https, but its catalog gives {endpoint} for images, where the token "
-            "would travel readable; set image_endpoint_override if that is meant"
+            f"the identity service is reached over https, but its catalog gives {endpoint} for images, so the token "
+            "would be sent unencrypted; set image_endpoint_override if that is intended"
         )
     return endpoint, clean(region)
 
 
 def checked_endpoint(url: str) -> str:
-    """Return `url` without version and trailing slash. Raises `EndpointRefusedError` where it is no plain HTTP URL."""
+    """Return `url` without version and trailing slash. Raises `EndpointRefusedError` if it is not a plain HTTP URL."""
     if not url.isprintable() or " " in url:
-        raise EndpointRefusedError(f"the image endpoint is no URL: {clean(url.rpartition('@')[2])}")
+        raise EndpointRefusedError(f"the image endpoint is not a URL: {clean(url.rpartition('@')[2])}")
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError as error:
-        raise EndpointRefusedError(f"the image endpoint is no URL: {clean(url.rpartition('@')[2])}") from error
+        raise EndpointRefusedError(f"the image endpoint is not a URL: {clean(url.rpartition('@')[2])}") from error
     if parts.username is not None or parts.password is not None:
-        raise EndpointRefusedError(f"the image endpoint at {host} has a user in its URL, which tokens make needless")
+        raise EndpointRefusedError(f"the image endpoint at {host} has a user in its URL; remove it")
     if parts.scheme not in {"http", "https"} or not host or parts.query or parts.fragment:
-        raise EndpointRefusedError(f"the image endpoint is no plain http or https URL: {clean(url)}")
+        raise EndpointRefusedError(f"the image endpoint is not a plain http or https URL: {clean(url)}")
     path = VERSION.sub("", parts.path.rstrip("/")).rstrip("/")
     return f"{parts.scheme}://{parts.netloc}{path}"
 
 
 def is_loopback(url: str) -> bool:
-    """Tell whether `url` is on this machine, where no proxy on the way makes sense."""
+    """Return whether `url` is on this machine, so that no proxy must be used."""
     host = urlsplit(url).hostname or ""
     try:
         return host == "localhost" or ip_address(host).is_loopback
@@ -85,7 +85,7 @@ def is_loopback(url: str) -> bool:
 
 
 def connection_to(endpoint: str, entry: CloudEntry) -> Connection:
-    """Return how to reach `endpoint`: the entry's TLS settings, and the proxy that `requests` would take."""
+    """Return how to reach `endpoint`: the entry's TLS settings, and the proxy that `requests` would use."""
     proxy = None
     if not is_loopback(endpoint):
         proxy = requests.utils.select_proxy(endpoint, requests.utils.get_environ_proxies(endpoint))

@@ -34,101 +34,9 @@ if TYPE_CHECKING:
     Read = TypeVar("Read")
 
 
-# PyYAML quotes what it finds, which may be a password that begins as an alias does. Its own words are harmless.
+# PyYAML quotes what it finds, which may be a password that begins like an alias. Its own words are harmless.
 HARMLESS = re.compile(r"'(<[a-z ]+>|[^'])'")
 UNQUOTED = ("found character", "found undefined alias", "could not determine a constructor")
-
-
-@dataclass(frozen=True, slots=True)
-class Files:
-    """The places to look at in order, and which of them we may not read."""
-
-    clouds: tuple[str, ...]
-    secure: tuple[str, ...]
-    passed_over: tuple[str, ...]
-
-
-def find_files() -> Files:
-    """Return where clouds.yaml and secure.yaml may be; the variables' places come first.
-
-    Raises `UsageError` where a file named by a variable can't be read, and where the one to be read of each kind is
-    broken: without it, half of an account would be taken for the whole.
-    """
-    clouds = _places("OS_CLIENT_CONFIG_FILE", loader.CONFIG_FILES)
-    secure = _places("OS_CLIENT_SECURE_FILE", loader.SECURE_FILES)
-    return Files(clouds, secure, (*_check_first(clouds), *_check_first(secure)))
-
-
-def require_readable(path: str, what: str) -> None:
-    """Raise `UsageError` where `path`, which `what` names, is no folder and no file that can be read."""
-    try:
-        if not Path(path).is_dir():
-            Path(path).open("rb").close()
-    except OSError as error:
-        raise UsageError(f"{what} names {clean(path)}, which can't be read: {error.strerror}") from error
-
-
-def _places(variable: str, usual: list[str]) -> tuple[str, ...]:
-    named = os.environ.get(variable)
-    if not named:
-        return tuple(usual)
-    require_readable(named, variable)
-    return (named, *usual)
-
-
-def _check_first(paths: tuple[str, ...]) -> list[str]:
-    """Check the first file that is there and may be read, as openstacksdk chooses it; return those before it."""
-    passed_over = []
-    for path in paths:
-        try:
-            content = Path(path).read_bytes()
-        except OSError as error:
-            if error.errno == errno.EACCES:
-                passed_over.append(path)
-            if error.errno in {errno.EACCES, errno.ENOENT, errno.ENOTDIR}:
-                continue
-            raise UsageError(f"{clean(path)} can't be read: {error.strerror}") from error
-        problem = _problem(path, content)
-        if problem is not None:
-            raise UsageError(str(problem))
-        break
-    return passed_over
-
-
-def _problem(path: str, content: bytes) -> Problem | None:
-    """Return what keeps a file from being read, without any of its content."""
-    place = clean(path)
-    try:
-        text = content.decode()
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        return Problem(place, line, None, "this is no UTF-8 text")
-    try:
-        if path.endswith("json"):
-            json.loads(text)
-        else:
-            yaml.safe_load(text)
-    except json.JSONDecodeError as error:
-        return Problem(place, error.lineno, error.colno, f"this is no JSON: {error.msg}")
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line, column = (mark.line, mark.column) if mark else (0, 0)
-        return Problem(place, line + 1, column + 1, f"this is no YAML: {_told(error.problem or '')}")
-    except (yaml.YAMLError, ValueError, RecursionError):
-        return Problem(place, None, None, "this is no YAML, or has control characters in it")
-    return None
-
-
-def _told(problem: str) -> str:
-    """Return what PyYAML says, without what it quotes from the file."""
-    if r"'\t'" in problem:
-        return "a tab; YAML indents with spaces"
-    told = problem
-    if not set("'\"").isdisjoint(HARMLESS.sub("", problem)):
-        told = re.split("['\"]", problem, maxsplit=1)[0]
-    hint = "; a value that begins with such a character belongs in quotes" if problem.startswith(UNQUOTED) else ""
-    return clean(told) + hint
-
 
 ENVIRONMENT = "environment"  # the name of the cloud that OS_* variables describe
 THREE_WAYS = (
@@ -136,8 +44,7 @@ THREE_WAYS = (
     "variables (OS_AUTH_URL, OS_USERNAME, OS_PASSWORD, OS_PROJECT_NAME, ...)"
 )
 SECRET = re.compile("pass|secret|token|code|key")  # in the names of auth plugins' options
-# What an account can't do without; of the names in a row one is enough. keystoneauth finds out only at the log-in, or
-# trips over it.
+# What a log-in needs; any one name of a group will do. keystoneauth would notice only at the log-in, if at all.
 URL, USER = ("auth_url",), ("username", "user_id", "user_name")
 NEEDED: dict[str, tuple[tuple[str, ...], ...]] = {
     "password": (URL, USER, ("password",)),
@@ -158,16 +65,107 @@ TRUE_WORDS = frozenset({"true", "yes", "on", "1", ""})
 
 
 @dataclass(frozen=True, slots=True)
+class ConfigFiles:
+    """The paths to look at, in order, and those among them that we may not read."""
+
+    clouds: tuple[str, ...]
+    secure: tuple[str, ...]
+    unreadable: tuple[str, ...]
+
+
+def find_files() -> ConfigFiles:
+    """Return where clouds.yaml and secure.yaml may be; paths from variables come first.
+
+    Raises `UsageError` if a file named by a variable can't be read, or if the file of either kind that would be used is
+    broken: without it, half of an account would be taken for the whole.
+    """
+    clouds = _candidates("OS_CLIENT_CONFIG_FILE", loader.CONFIG_FILES)
+    secure = _candidates("OS_CLIENT_SECURE_FILE", loader.SECURE_FILES)
+    return ConfigFiles(clouds, secure, (*_check_first(clouds), *_check_first(secure)))
+
+
+def require_readable(path: str, what: str) -> None:
+    """Raise `UsageError` unless `path`, which `what` names, is a folder or a readable file."""
+    try:
+        if not Path(path).is_dir():
+            Path(path).open("rb").close()
+    except OSError as error:
+        raise UsageError(f"{what} names {clean(path)}, which can't be read: {error.strerror}") from error
+
+
+def _candidates(variable: str, defaults: list[str]) -> tuple[str, ...]:
+    named = os.environ.get(variable)
+    if not named:
+        return tuple(defaults)
+    require_readable(named, variable)
+    return (named, *defaults)
+
+
+def _check_first(paths: tuple[str, ...]) -> list[str]:
+    """Check the file that openstacksdk would use, the first readable one; return the unreadable ones before it."""
+    unreadable = []
+    for path in paths:
+        try:
+            content = Path(path).read_bytes()
+        except OSError as error:
+            if error.errno == errno.EACCES:
+                unreadable.append(path)
+            if error.errno in {errno.EACCES, errno.ENOENT, errno.ENOTDIR}:
+                continue
+            raise UsageError(f"{clean(path)} can't be read: {error.strerror}") from error
+        problem = _problem(path, content)
+        if problem is not None:
+            raise UsageError(str(problem))
+        break
+    return unreadable
+
+
+def _problem(path: str, content: bytes) -> Problem | None:
+    """Return why a file can't be parsed, without quoting its content."""
+    name = clean(path)
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        return Problem(name, line, None, "is not UTF-8 text")
+    try:
+        if path.endswith("json"):
+            json.loads(text)
+        else:
+            yaml.safe_load(text)
+    except json.JSONDecodeError as error:
+        return Problem(name, error.lineno, error.colno, f"is not valid JSON: {error.msg}")
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line, column = (mark.line, mark.column) if mark else (0, 0)
+        return Problem(name, line + 1, column + 1, f"is not valid YAML: {_without_quotes(error.problem or '')}")
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return Problem(name, None, None, "is not valid YAML, or contains control characters")
+    return None
+
+
+def _without_quotes(problem: str) -> str:
+    """Return PyYAML's message without what it quotes from the file."""
+    if r"'\t'" in problem:
+        return "a tab; YAML indents with spaces"
+    safe = problem
+    if not set("'\"").isdisjoint(HARMLESS.sub("", problem)):
+        safe = re.split("['\"]", problem, maxsplit=1)[0]
+    hint = "; quote a value that begins with such a character" if problem.startswith(UNQUOTED) else ""
+    return clean(safe) + hint
+
+
+@dataclass(frozen=True, slots=True)
 class CloudEntry:
-    """What is configured about one cloud. `plugin` and `auth` hold the credentials, `secrets` their secret strings."""
+    """The configuration of one cloud. `plugin` and `auth` hold the credentials, `secrets` their secret strings."""
 
     name: str
     auth_type: str
     auth_url: str
     plugin: BaseAuthPlugin = field(repr=False)
-    auth: Mapping[str, Any] = field(default_factory=dict, repr=False)  # what the plugin was made of
+    auth: Mapping[str, Any] = field(default_factory=dict, repr=False)  # the plugin's options
     secrets: tuple[str, ...] = field(default=(), repr=False)
-    region: str = ""  # "" where none is named
+    region: str = ""  # "" if none is named
     interface: str | list[str] = "public"
     service_type: str = "image"
     service_name: str | None = None
@@ -180,30 +178,28 @@ class CloudEntry:
 
 
 class CheckedConfig(OpenStackConfig):
-    """openstacksdk's configuration, which looks for missing keys before an auth plugin is made of what is there."""
+    """openstacksdk's configuration, with a check for missing keys before the auth plugin is created."""
 
-    def __init__(self, name: str, files: Files, *, from_variables: bool) -> None:
+    def __init__(self, name: str, files: ConfigFiles, *, from_variables: bool) -> None:
         self._name = name
         self._files = files
         self._from_variables = from_variables
         super().__init__(config_files=list(files.clouds), secure_files=list(files.secure), load_envvars=from_variables)
 
     def auth_config_hook(self, config: dict[str, Any]) -> dict[str, Any]:
-        """Return `config` as it is. Raises `UsageError` where it can't be an account."""
+        """Return `config` unchanged. Raises `UsageError` if it can't describe an account."""
         auth_type, auth = str(config.get("auth_type")), config.get("auth") or {}
         given = {
             name for part in (config, auth) for name, value in part.items() if value
         }  # it takes both as the auth's
         who = f"cloud {clean(self._name)}"
         if auth_type.startswith("v2"):
-            raise UsageError(f"{who}: auth_type {clean(auth_type)} is of Identity API v2, and only v3 will do")
+            raise UsageError(f"{who}: auth_type {clean(auth_type)} uses Identity API v2, and only v3 is supported")
         if auth_type == "password" and any(name.startswith("application_credential") for name in given):
-            raise UsageError(
-                f"{who}: set auth_type to v3applicationcredential, since there is an application credential"
-            )
+            raise UsageError(f"{who}: it has an application credential; set auth_type to v3applicationcredential")
         missing = [names for names in NEEDED.get(auth_type, ()) if given.isdisjoint(names)]
         if missing:
-            raise UsageError(f"{who} has {self._lacks(missing)}{_passed_over(self._files)}")
+            raise UsageError(f"{who} has {self._lacks(missing)}{_unreadable(self._files)}")
         return config
 
     def _lacks(self, missing: list[tuple[str, ...]]) -> str:
@@ -212,18 +208,18 @@ class CheckedConfig(OpenStackConfig):
             return f"no {' and no '.join(wanted)}; {THREE_WAYS}"
         wanted = [" or ".join(f"`{name}`" for name in names[:2]) for names in missing]
         read = [str(path) for path in (self.config_filename, self.secure_config_filename) if path]
-        said = f"no {' and no '.join(wanted)} below `auth` in {' or '.join(read)}"
+        message = f"no {' and no '.join(wanted)} under `auth` in {' or '.join(read)}"
         if any(SECRET.search(names[0]) for names in missing):
             place = self.secure_config_filename or Path(str(self.config_filename)).with_name("secure.yaml")
-            said += f"; a good place for a secret is {place}, below the same keys and readable by you alone"
-        return said
+            message += f"; a good place for a secret is {place}, under the same keys and readable by you alone"
+        return message
 
 
 def read_entry(cloud: str | None, region: str | None) -> CloudEntry:
-    """Return the entry named `cloud`, or what the OS_* variables say where `cloud` is None.
+    """Return the entry named `cloud`, or the one that the OS_* variables describe if `cloud` is None.
 
-    `region` wins over the entry's. OS_* variables don't touch a named entry; OS_CLIENT_CONFIG_FILE and
-    OS_CLIENT_SECURE_FILE say where the files are in any case. Raises `UsageError`.
+    `region` overrides the entry's. OS_* variables don't affect a named entry, except that OS_CLIENT_CONFIG_FILE and
+    OS_CLIENT_SECURE_FILE always locate the files. Raises `UsageError`.
     """
     name = ENVIRONMENT if cloud is None else cloud
     files = find_files()
@@ -234,14 +230,12 @@ def read_entry(cloud: str | None, region: str | None) -> CloudEntry:
         raise UsageError(_unknown(cloud, config, files))
     entry = clouds[key]
     if not isinstance(entry, dict) or not isinstance(entry.get("auth", {}), dict):
-        raise UsageError(
-            f"cloud {clean(name)} in {config.config_filename}: the entry and its `auth` have to be mappings"
-        )
+        raise UsageError(f"cloud {clean(name)} in {config.config_filename}: the entry and its `auth` must be mappings")
     if region and "region_name" in entry and "regions" not in entry:
-        entry["region_name"] = region  # openstacksdk would refuse another; whether there is one, the catalog knows
+        entry["region_name"] = region  # openstacksdk would refuse another; the catalog decides
     return _reading(
         f"cloud {clean(name)}",
-        lambda: _understand(name, region, config.get_one(key, region_name=region or "")),
+        lambda: _entry_from(name, region, config.get_one(key, region_name=region or "")),
         hint=f"; {THREE_WAYS}" if cloud is None else "",
     )
 
@@ -258,43 +252,43 @@ def _names_in(config: OpenStackConfig) -> list[str]:
 
 
 def _reading(what: str, read: Callable[[], Read], hint: str = "") -> Read:
-    """Return what `read` returns, and make whatever openstacksdk says about the configuration a `UsageError`."""
+    """Return what `read` returns; any error of openstacksdk about the configuration becomes a `UsageError`."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # its deprecations are no news to somebody who shares images
-            warnings.simplefilter("error", ConfigurationWarning)  # a vendor profile that isn't there
+            warnings.simplefilter("ignore")  # its deprecations don't concern users of bulkshare
+            warnings.simplefilter("error", ConfigurationWarning)  # a missing vendor profile
             return read()
     except UsageError:
         raise
     except (SDKException, ClientException, ConfigurationWarning) as error:
         raise UsageError(clean(f"{what}: {error}{hint}", 600)) from error
-    except Exception as error:  # it raises whatever a malformed entry makes it trip over
-        raise UsageError(f"{what}: openstacksdk can't make sense of it ({type(error).__name__})") from error
+    except Exception as error:  # a malformed entry makes it fail in any way
+        raise UsageError(f"{what}: openstacksdk can't read it ({type(error).__name__})") from error
 
 
-def _unknown(cloud: str | None, config: OpenStackConfig, files: Files) -> str:
-    """Say that the cloud is not there, which ones are, and where that was looked up."""
+def _unknown(cloud: str | None, config: OpenStackConfig, files: ConfigFiles) -> str:
+    """Return a message that the cloud is missing, with the known ones and the files that were read."""
     found = config.config_filename
     names = _names_in(config)
-    said = f"there is no cloud {clean(cloud)!r}" if cloud is not None else f"no cloud is given: {THREE_WAYS}"
+    message = f"there is no cloud {clean(cloud)!r}" if cloud is not None else f"no cloud is given: {THREE_WAYS}"
     if found:
         nearest = difflib.get_close_matches(cloud or "", names, n=1)
-        said += f"; did you mean {clean(nearest[0])!r}?" if nearest else ""
-        said += f"{'' if nearest else ';'} {found} has {', '.join(map(clean, names)) or 'none'}"
+        message += f"; did you mean {clean(nearest[0])!r}?" if nearest else ""
+        message += f"{'' if nearest else ';'} {found} has {', '.join(map(clean, names)) or 'none'}"
     else:
-        places = [path for path in files.clouds if path.endswith(".yaml")]
-        said += f"; there is no clouds.yaml, looked for {', '.join(places)}"
-    return said + _passed_over(files)
+        paths = [path for path in files.clouds if path.endswith(".yaml")]
+        message += f"; there is no clouds.yaml, looked for {', '.join(paths)}"
+    return message + _unreadable(files)
 
 
-def _passed_over(files: Files) -> str:
-    return f"; passed over, because it can't be read: {', '.join(files.passed_over)}" if files.passed_over else ""
+def _unreadable(files: ConfigFiles) -> str:
+    return f"; skipped, because it can't be read: {', '.join(files.unreadable)}" if files.unreadable else ""
 
 
-def _understand(name: str, region: str | None, cloud: CloudRegion) -> CloudEntry:
+def _entry_from(name: str, region: str | None, cloud: CloudRegion) -> CloudEntry:
     config, plugin, auth_type = cloud.config, cloud.get_auth(), str(cloud.config["auth_type"])
     if plugin is None or auth_type == "none":
-        raise UsageError(f"cloud {clean(name)}: auth_type {auth_type} gives no token, and the Image API wants one")
+        raise UsageError(f"cloud {clean(name)}: auth_type {auth_type} gives no token, and the Image API requires one")
     verify, cacert = _authorities(config)
     cert, key = (_expanded(config.get(what), f"`{what}` of cloud {clean(name)}") for what in ("cert", "key"))
     timeout = config.get("api_timeout")
@@ -319,25 +313,27 @@ def _understand(name: str, region: str | None, cloud: CloudRegion) -> CloudEntry
 
 
 def _checked_auth_url(name: str, url: str) -> str:
-    """Return `url` ("" where there is none) if it is one that may be shown, and can be an identity service's."""
-    parts = urlsplit(url)  # a ValueError is told like any other of the entry's
+    """Return `url` ("" if there is none) if it may be shown and can be an identity service's."""
+    parts = urlsplit(url)  # a ValueError is reported like any other about the entry
     if url and (parts.scheme not in {"http", "https"} or not parts.hostname or not url.isprintable()):
-        raise UsageError(f"cloud {clean(name)}: `auth_url` is no http or https URL")
+        raise UsageError(f"cloud {clean(name)}: `auth_url` is not an http or https URL")
     if "@" in parts.netloc or parts.query:
-        raise UsageError(f"cloud {clean(name)}: `auth_url` has a user or a query in it; they belong under `auth`")
+        raise UsageError(f"cloud {clean(name)}: `auth_url` contains a user or a query; move them under `auth`")
     if V2.search(parts.path):
         right = f"{parts.scheme}://{parts.netloc}{V2.sub('', parts.path)}/v3"
-        raise UsageError(f"cloud {clean(name)}: `auth_url` is {url}, and only Identity API v3 will do; try {right}")
+        raise UsageError(
+            f"cloud {clean(name)}: `auth_url` is {url}, and only Identity API v3 is supported; try {right}"
+        )
     return url
 
 
 def _authorities(config: dict[str, Any]) -> tuple[bool, str | None]:
-    """Return whether to verify, and the file or folder of the authorities to trust, as `requests` would choose it."""
+    """Return whether to verify, and the file or folder of trusted authorities that `requests` would choose."""
     verify, cacert = config.get("verify"), config.get("cacert")
     if isinstance(verify, str):
         word = verify.strip().lower()
         if word not in FALSE_WORDS | TRUE_WORDS:
-            cacert = cacert or verify  # requests takes a path here
+            cacert = cacert or verify  # requests accepts a path here
         verify = word not in FALSE_WORDS
     if verify is False or config.get("insecure"):
         return False, None
@@ -353,19 +349,19 @@ def _expanded(path: str | None, what: str) -> str | None:
     return expanded
 
 
-def pack(entry: CloudEntry) -> str:
-    """Return an entry as JSON, which has to be kept as secret as the credentials in it."""
-    said = {each.name: getattr(entry, each.name) for each in fields(entry) if each.name != "plugin"}
-    return json.dumps(said, default=str)
+def serialize(entry: CloudEntry) -> str:
+    """Return an entry as JSON, which is as secret as the credentials in it."""
+    options = {each.name: getattr(entry, each.name) for each in fields(entry) if each.name != "plugin"}
+    return json.dumps(options, default=str)
 
 
-def unpack(packed: str) -> CloudEntry:
-    """Return the entry again. Files that it names are looked for on this machine."""
-    return entry_of(json.loads(packed))
+def deserialize(text: str) -> CloudEntry:
+    """Return the entry that was serialized. The files it names are looked up on this machine."""
+    return entry_of(json.loads(text))
 
 
-def entry_of(said: Mapping[str, Any]) -> CloudEntry:
-    """Return the entry with these fields; its plugin is made of `auth`."""
-    loader: Any = get_plugin_loader(said["auth_type"])
-    plugin = loader.load_from_options(**said["auth"])
-    return CloudEntry(**{**said, "plugin": plugin, "secrets": tuple(said.get("secrets", ()))})
+def entry_of(options: Mapping[str, Any]) -> CloudEntry:
+    """Return the entry with these fields; its plugin is created from `auth`."""
+    loader: Any = get_plugin_loader(options["auth_type"])
+    plugin = loader.load_from_options(**options["auth"])
+    return CloudEntry(**{**options, "plugin": plugin, "secrets": tuple(options.get("secrets", ()))})

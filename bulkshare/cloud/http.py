@@ -1,19 +1,19 @@
-"""Sends requests over HTTP with aiohttp. Knows no tokens but the one a request carries, no pace and no images.
+"""Sends requests over HTTP with aiohttp. Knows no token but a request's own, no pace and no images.
 
-What can go wrong on the way, and what becomes of it:
+What can go wrong, and the result:
 
 =========================================================  ======================
 no connection: refused, not resolved, no route, time-out,  Fault UNSENT
-TLS handshake failed, proxy did not let it through
+TLS handshake failed, refused by the proxy
 no answer within the time for the whole request            Fault TIMEOUT
 the connection ended before the answer was complete,       Fault LOST
-or the answer is no HTTP
+or the answer is not HTTP
 the server's certificate does not verify                   EndpointRefusedError
 the server or the proxy refuses our certificate or log-in  CredentialsRefusedError
 =========================================================  ======================
 
-An answer that breaks off in its body is LOST, whatever its status: half a list is no list, and for a POST the way to
-the truth is the same GET as after any lost answer. `Response.cut` is left to mean one thing, "longer than the bound".
+An answer that ends within its body is LOST, whatever its status: half a list is useless, and after a POST the same GET
+finds out as after any lost answer. `Response.cut` means one thing only, "longer than the bound".
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from bulkshare.model import Connection, Reply, Request
 
 
-# Apache closes an idle connection after 5 s. A POST that meets the closing is lost and has to be asked about, so a
-# connection that has been idle for nearly as long is not used again.
+# Apache closes an idle connection after 5 s. A POST sent at that moment is lost and costs a GET, so a connection that
+# has been idle for nearly as long is not used again.
 IDLE_SECONDS = 4.0
 GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS  # zlib detects which of the two it is
 
@@ -48,9 +48,13 @@ GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS  # zlib detects which of the two it is
 class HttpTransport:
     """A pool of connections to one image endpoint, as an async context manager; a `ports.Transport`.
 
-    `connections` is the size of the pool and has to be the number of requests in flight at least, because
-    `connect_seconds` includes the wait for a place in it. `total_seconds` is for a whole request with its answer.
-    Raises `UsageError` where the TLS files or the proxy of `connection` are of no use.
+    Raises `UsageError` if the TLS files or the proxy of `connection` are unusable.
+
+    connection: endpoint, TLS settings and proxy.
+    connections: size of the pool; at least the number of requests in flight, as `connect_seconds` includes the wait for
+        a free connection.
+    total_seconds: time for a whole request with its answer.
+    connect_seconds: time to get a connection.
     """
 
     def __init__(
@@ -68,7 +72,7 @@ class HttpTransport:
         self._connections = connections
         self._total_seconds = total_seconds
         self._connect_seconds = connect_seconds
-        # No Accept-Encoding: without it a small file of zeros can't become a large answer.
+        # Nothing compressed: a small body of zeros could become a large answer.
         self._headers = {
             "Accept": "application/json",
             "Accept-Encoding": "identity",
@@ -85,8 +89,8 @@ class HttpTransport:
             auto_decompress=False,
             proxy=self._proxy,
         )
-        # aiohttp sends a GET that meets a closing connection a second time, unseen and past the pace. It has no
-        # public switch for that; a test tells when this one is gone.
+        # aiohttp silently repeats a GET on a connection that closes, bypassing the pace. There is no public switch; a
+        # test fails when this attribute disappears.
         self._session._retry_connection = False  # noqa: SLF001
         return self
 
@@ -98,10 +102,10 @@ class HttpTransport:
             self._session = None
 
     async def send(self, request: Request) -> Reply:
-        """Send `request` once and return its answer, whatever its status, or what went wrong. Follows no redirect.
+        """Send `request` once and return its answer, whatever its status, or the fault. Follows no redirect.
 
-        Raises `EndpointRefusedError` and `CredentialsRefusedError` as the module says, and RuntimeError outside of
-        the context.
+        Raises `EndpointRefusedError` and `CredentialsRefusedError` as listed above, and RuntimeError outside the
+        context.
         """
         if self._session is None:
             raise RuntimeError("the transport is not open")
@@ -127,7 +131,7 @@ class HttpTransport:
         return Response(answer.status, {name.lower(): value for name, value in answer.headers.items()}, body, cut)
 
     def _interpret(self, error: aiohttp.ClientError | OSError) -> Fault:
-        """Say what `error` means, or raise where it means the end. The order matters: later classes contain earlier."""
+        """Return the fault that `error` means, or raise if it ends the run. Later classes contain earlier ones."""
         where = self._where
         _raise_if_final(error, where)
         if isinstance(error, aiohttp.ClientHttpProxyError):
@@ -139,27 +143,27 @@ class HttpTransport:
         if isinstance(error, TimeoutError):
             return Fault(FaultKind.TIMEOUT, f"no answer from {where} within {self._total_seconds:g} s")
         if isinstance(error, aiohttp.ClientPayloadError):
-            return Fault(FaultKind.LOST, f"the answer of {where} broke off")
+            return Fault(FaultKind.LOST, f"the answer of {where} was cut short")
         if isinstance(error, aiohttp.ClientResponseError):
-            return Fault(FaultKind.LOST, f"the answer of {where} is no HTTP: {error.message}")
+            return Fault(FaultKind.LOST, f"the answer of {where} is not HTTP: {error.message}")
         if isinstance(error, aiohttp.ServerDisconnectedError):
             return Fault(FaultKind.LOST, f"{where} closed the connection without an answer")
         return Fault(FaultKind.LOST, f"the connection to {where} was lost: {_reason(error)}")
 
 
 def _raise_if_final(error: BaseException, where: str) -> None:
-    """Raise where asking again, for this pair or another, can't help."""
+    """Raise if trying again, for this pair or another, can't help."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         why = getattr(error.certificate_error, "verify_message", "") or str(error.certificate_error)
         raise EndpointRefusedError(clean(f"the certificate of {error.host}:{error.port} does not verify: {why}"))
     if _refuses_our_certificate(error):
-        raise CredentialsRefusedError(clean(f"{where} wants another client certificate: {_reason(error)}"))
+        raise CredentialsRefusedError(clean(f"{where} requires another client certificate: {_reason(error)}"))
     if isinstance(error, aiohttp.ClientHttpProxyError) and error.status == 407:
-        raise CredentialsRefusedError(f"the proxy on the way to {where} wants credentials (407)")
+        raise CredentialsRefusedError(f"the proxy for {where} requires credentials (407)")
 
 
 async def _read(answer: aiohttp.ClientResponse, bound: int) -> tuple[bytes, bool]:
-    """Return at most `bound` bytes of the body, decompressed, and whether there is more. Then no more is read."""
+    """Return at most `bound` bytes of the body, decompressed, and whether there is more, which is not read."""
     declared = answer.content_length
     if declared is not None and declared <= bound:
         body, cut = await answer.read(), False
@@ -171,7 +175,7 @@ async def _read(answer: aiohttp.ClientResponse, bound: int) -> tuple[bytes, bool
         body, cut = b"".join(parts)[:bound], size > bound
         if cut:
             answer.close()
-    # A proxy may compress what nobody asked it to.
+    # A proxy may compress without being asked.
     if answer.headers.get("Content-Encoding", "").lower() in {"gzip", "x-gzip", "deflate"}:
         return _inflate(body, bound)
     return body, cut
@@ -187,7 +191,7 @@ def _inflate(packed: bytes, bound: int) -> tuple[bytes, bool]:
 
 
 def _tls_error(error: BaseException) -> ssl.SSLError | None:
-    """Return the TLS error inside of `error`, where there is one."""
+    """Return the TLS error inside `error`, if any."""
     inner: BaseException | None = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
     while inner is not None and not isinstance(inner, ssl.SSLError):
         inner = inner.__cause__
@@ -195,9 +199,9 @@ def _tls_error(error: BaseException) -> ssl.SSLError | None:
 
 
 def _refuses_our_certificate(error: BaseException) -> bool:
-    """Tell whether the server ended the connection because of the client certificate (or of the lack of one).
+    """Return whether the server closed the connection because of the client certificate, or for lack of one.
 
-    The alerts of RFC 8446, 6.2, as OpenSSL names them. With TLS 1.3 they come after the handshake seemed complete.
+    These are the alerts of RFC 8446, 6.2, as OpenSSL names them. With TLS 1.3 they arrive after the handshake.
     """
     tls_error = _tls_error(error)
     alert = (tls_error.reason or "") if tls_error is not None else ""
@@ -205,7 +209,7 @@ def _refuses_our_certificate(error: BaseException) -> bool:
 
 
 def _reason(error: BaseException) -> str:
-    """Return why a connection failed, in the words of the system or of OpenSSL."""
+    """Return why a connection failed, in the words of the system or OpenSSL."""
     tls_error = _tls_error(error)
     if tls_error is not None:
         return (tls_error.reason or str(tls_error)).replace("_", " ").lower()
@@ -232,7 +236,7 @@ def _tls_context(connection: Connection) -> ssl.SSLContext:
     if connection.cert is not None:
         files = connection.cert if connection.key is None else f"{connection.cert} with the key {connection.key}"
         try:
-            # The empty password keeps OpenSSL from asking for one on the terminal.
+            # An empty password keeps OpenSSL from prompting on the terminal.
             context.load_cert_chain(connection.cert, connection.key, password="")
         except OSError as error:
             raise UsageError(f"the client certificate {files} can't be used: {_reason(error)}") from error
@@ -244,5 +248,7 @@ def _checked_proxy(proxy: str | None) -> URL | None:
         return None
     url = URL(proxy)
     if url.scheme not in {"http", "https"} or not url.host:
-        raise UsageError(f"the proxy {url.with_user(None) if url.host else ''} can't be used: only http and https can")
+        raise UsageError(
+            f"the proxy {url.with_user(None) if url.host else ''} can't be used: only http and https are supported"
+        )
     return url

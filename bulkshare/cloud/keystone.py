@@ -1,9 +1,10 @@
-"""Log-in at Keystone: how often it is retried, and why it failed."""
+"""Log-in to Keystone: how long it is retried, and why it failed."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import socket
 import ssl
 import time
@@ -24,7 +25,8 @@ from urllib3.exceptions import InsecureRequestWarning
 from bulkshare._version import __version__
 from bulkshare.cloud.catalog import is_loopback
 from bulkshare.errors import CredentialsRefusedError
-from bulkshare.text import clean
+from bulkshare.model.retry import UNLIMITED, RetryPolicy, RetryState
+from bulkshare.text import clean, counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -36,79 +38,86 @@ if TYPE_CHECKING:
     from bulkshare.cloud.config import CloudEntry
 
 
+TIMEOUT_SECONDS = 10.0  # for an answer; keystoneauth's default is to wait forever
+TLS_PROBE_SECONDS = 3.0
+ADMIN = "admin"  # the role that Glance's and Keystone's default policies require; they ignore case
+TRANSIENT_STATUSES = frozenset({408, 425, 429})
+PERMANENT_STATUSES = frozenset({501, 505})  # not implemented, HTTP version not supported
+# OpenSSL's reasons for an answer that is not TLS; they depend on its version.
+NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"})
+TLS_ALERT = "\x15\x03"  # the first bytes of a TLS server's answer to plain HTTP: RFC 8446, section 5.1
+TLS_REQUIRED = ("https port", "ssl-enabled", "https server")  # nginx, Apache, Go
+NOT_KEYSTONE = "the answer does not come from an identity service"
+USUAL = "auth_url usually ends with :5000/v3 or /identity/v3"
+HTTPS_REQUIRED = "the server requires https, but auth_url says http"
+WEBOB_KEYS = {"code", "message", "title"}  # of a refusal in JSON by other OpenStack services
+
+# keystoneauth also warns about what it raises. Without a handler Python would print that on stderr.
+logging.getLogger("keystoneauth").addHandler(logging.NullHandler())
+
+
 class UnansweredError(CredentialsRefusedError):
-    """The identity service did not answer, for as long as we were ready to wait."""
+    """The identity service did not answer within the time for retries."""
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
-    """What gets no answer is tried again for `seconds`, with pauses that begin at `backoff_seconds` and double."""
+class RetryTime:
+    """For how long a request to the identity service that gets no answer is retried.
 
-    seconds: float = 30.0
-    backoff_seconds: float = 0.5
+    total_seconds: time for all tries, pauses included.
+    base_seconds: the first pause; each further one is twice as long.
+    clock: monotonic, in seconds.
+    """
+
+    total_seconds: float = 30.0
+    base_seconds: float = 0.5
     clock: Callable[[], float] = time.monotonic
 
 
-class Tries:
-    """The tries of one request so far."""
+class Retries:
+    """The failed tries of one request to the identity service; `str()` counts them for a message."""
 
-    def __init__(self, patience: Patience) -> None:
-        self._patience = patience
-        self._pause = patience.backoff_seconds
-        self._count = 0
+    def __init__(self, time: RetryTime) -> None:
+        policy = RetryPolicy(UNLIMITED, time.base_seconds, math.inf)
+        self._state = RetryState(policy, total_seconds=time.total_seconds)
+        self._clock = time.clock
+        self._began = time.clock()
         self._seconds = 0.0
-        self.began = patience.clock()
 
-    def pause_after(self, trouble: Trouble) -> float | None:
-        """Count a try that got no answer; return how many seconds to wait before the next, None for no more."""
-        self._count += 1
-        self._seconds = self._patience.clock() - self.began
-        pause = max(self._pause, trouble.retry_after_seconds)
-        self._pause = pause * 2
-        return pause if self._seconds + pause <= self._patience.seconds else None
+    def next_delay(self, error: AuthError) -> float | None:
+        """Count a failure. Return the seconds to wait before the next try, or None to give up."""
+        self._seconds = self._clock() - self._began
+        return self._state.next_delay(error.retry_after, elapsed_seconds=self._seconds)
 
     def __str__(self) -> str:
-        return f"tried {self._count} time{'s' if self._count > 1 else ''} in {self._seconds:.0f} s"
+        return f"tried {counted(self._state.failures, 'time')} in {self._seconds:.0f} s"
 
 
-TRANSIENT_STATUSES = frozenset({408, 425, 429})
-LASTING_STATUSES = frozenset({501, 505})  # not implemented, HTTP version not supported
-# What OpenSSL calls the first bytes of an answer that is no TLS; the name depends on its version.
-NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"})
-TLS_ALERT = "\x15\x03"  # how a TLS server's answer to plain HTTP begins: RFC 8446, section 5.1
-TLS_WANTED = ("https port", "ssl-enabled", "https server")  # nginx, Apache, Go
-NO_ANSWER = "the answer is none that an identity service gives"
-USUAL = "auth_url usually ends with :5000/v3 or /identity/v3"
-HTTPS_THERE = "it wants https there, and auth_url says http"
-
-WEBOB = {"code", "message", "title"}  # how other services of OpenStack word a refusal in JSON
-
-
-class HttpsWantedError(Exception):
+class HttpsRequiredError(Exception):
     """A server that speaks TLS was asked over http."""
 
 
-class Cause(Enum):
-    """What a trouble means for the next try."""
+class AuthErrorKind(Enum):
+    """What an error means for the next try."""
 
-    PASSING = "passing"  # it may work later
-    REFUSED = "refused"  # the identity service says no
+    TRANSIENT = "transient"  # it may work later
+    REFUSED = "refused"  # the identity service refuses
     UNTRUSTED = "untrusted"  # the identity service can't be trusted
     MISDIRECTED = "misdirected"  # no identity service answers there
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
-    """Why there is no answer of use. `status` is None where there is no HTTP answer."""
+class AuthError:
+    """Why there is no usable answer. `status` is None if there was no HTTP answer; `retry_after` is in seconds."""
 
     text: str
-    cause: Cause
+    kind: AuthErrorKind
     status: int | None = None
-    retry_after_seconds: float = 0.0
+    retry_after: float | None = None
 
 
-def explain(error: Exception) -> Trouble:
-    """Say what `error`, raised by keystoneauth, means. The text is one clean line; it may quote what was sent."""
+def explain(error: Exception) -> AuthError:
+    """Return what `error`, raised by keystoneauth, means. The text is one clean line; it may quote what was sent."""
     if isinstance(error, exceptions.DiscoveryFailure | exceptions.MissingAuthPlugin):
         return _explain_discovery(error)
     if isinstance(error, exceptions.HttpError):
@@ -118,74 +127,74 @@ def explain(error: Exception) -> Trouble:
     if isinstance(error, exceptions.InvalidResponse):
         return _explain_page(error)
     if isinstance(error, exceptions.ClientException):
-        return Trouble(clean(str(error)), Cause.REFUSED)
-    if isinstance(error, HttpsWantedError):
-        return Trouble(HTTPS_THERE, Cause.MISDIRECTED)
+        return AuthError(clean(str(error)), AuthErrorKind.REFUSED)
+    if isinstance(error, HttpsRequiredError):
+        return AuthError(HTTPS_REQUIRED, AuthErrorKind.MISDIRECTED)
     if isinstance(error, OSError):
-        return Trouble(_root(error), Cause.PASSING)
-    # What is left is the answer of something that is no identity service, such as a proxy's page.
-    return Trouble(NO_ANSWER, Cause.PASSING)
+        return AuthError(_root(error), AuthErrorKind.TRANSIENT)
+    # The rest are answers of something else than an identity service, such as a proxy's page.
+    return AuthError(NOT_KEYSTONE, AuthErrorKind.TRANSIENT)
 
 
-def _explain_discovery(error: exceptions.ClientException) -> Trouble:
-    """Without a version there is no log-in; the failure to find it out hides the failure behind it."""
+def _explain_discovery(error: exceptions.ClientException) -> AuthError:
+    """Discovery of the API version precedes any log-in, and its failure hides the actual one."""
     hidden = error.__context__
-    if isinstance(hidden, exceptions.Unauthorized):  # Keystone tells its version to anybody
-        return Trouble(f"it tells no version without a token; {USUAL}", Cause.MISDIRECTED, 401)
+    if isinstance(hidden, exceptions.Unauthorized):  # Keystone needs no token for that
+        return AuthError(f"it does not state its version without a token; {USUAL}", AuthErrorKind.MISDIRECTED, 401)
     if isinstance(hidden, exceptions.ClientException):
         return explain(hidden)
-    return Trouble(f"it has other versions than v3, as the image service has; {USUAL}", Cause.MISDIRECTED)
+    return AuthError(f"it offers versions other than v3, as an image service does; {USUAL}", AuthErrorKind.MISDIRECTED)
 
 
-def _explain_status(error: exceptions.HttpError) -> Trouble:
+def _explain_status(error: exceptions.HttpError) -> AuthError:
     status, text = error.http_status, clean(str(error))
-    if status in TRANSIENT_STATUSES or (status >= 500 and status not in LASTING_STATUSES):
-        return Trouble(text, Cause.PASSING, status, max(float(error.retry_after), 0.0))
+    if status in TRANSIENT_STATUSES or (status >= 500 and status not in PERMANENT_STATUSES):
+        return AuthError(text, AuthErrorKind.TRANSIENT, status, max(float(error.retry_after), 0.0) or None)
     page = getattr(error.response, "text", "")
-    if any(words in page.lower() for words in TLS_WANTED):
-        return Trouble(HTTPS_THERE, Cause.MISDIRECTED, status)
+    if any(words in page.lower() for words in TLS_REQUIRED):
+        return AuthError(HTTPS_REQUIRED, AuthErrorKind.MISDIRECTED, status)
     if _is_worded(error.response):
-        return Trouble(text, Cause.REFUSED, status)
-    return Trouble(f"{text}; {USUAL}", Cause.MISDIRECTED, status)
+        return AuthError(text, AuthErrorKind.REFUSED, status)
+    return AuthError(f"{text}; {USUAL}", AuthErrorKind.MISDIRECTED, status)
 
 
 def _is_worded(response: object) -> bool:
-    """Tell whether a refusal is worded as Keystone does; its own web server's pages are not."""
+    """Return whether a refusal is worded by Keystone, not by the web server in front of it."""
     try:
-        body = response.json()  # type: ignore[attr-defined]  # None and whatever else lacks it: below
+        body = response.json()  # type: ignore[attr-defined]  # whatever has no such method: below
     except (AttributeError, ValueError):
         return False
-    if not isinstance(body, dict) or body.keys() == WEBOB:
+    if not isinstance(body, dict) or body.keys() == WEBOB_KEYS:
         return False
-    # Gateways before an identity service say error_msg or message: they have looked at the request, too.
+    # Gateways in front of an identity service use error_msg or message: they, too, have read the request.
     return not body.keys().isdisjoint({"error", "error_msg", "message"})
 
 
-def _explain_page(error: exceptions.InvalidResponse) -> Trouble:
-    """A log-in was answered with something else: by another service with its versions, or by a page on the way."""
+def _explain_page(error: exceptions.InvalidResponse) -> AuthError:
+    """A log-in got some other answer: another service's list of versions, or a page of a proxy."""
     response = error.response
     if getattr(response, "status_code", None) == 300:
-        return Trouble(
-            f"it answers with a list of versions, as the image service does; {USUAL}", Cause.MISDIRECTED, 300
+        return AuthError(
+            f"it answers with a list of versions, as an image service does; {USUAL}", AuthErrorKind.MISDIRECTED, 300
         )
-    return Trouble(NO_ANSWER, Cause.PASSING)
+    return AuthError(NOT_KEYSTONE, AuthErrorKind.TRANSIENT)
 
 
-def _explain_connection(error: exceptions.ConnectionError) -> Trouble:
+def _explain_connection(error: exceptions.ConnectionError) -> AuthError:
     for inner in _chain(error):
         if isinstance(inner, ssl.SSLCertVerificationError):
-            return Trouble(f"its certificate does not verify: {clean(inner.verify_message)}", Cause.UNTRUSTED)
-        if isinstance(inner, ssl.SSLError) and _is_no_tls(inner):
-            return Trouble("it does not speak TLS there; is it http, or another port?", Cause.MISDIRECTED)
+            return AuthError(f"its certificate does not verify: {clean(inner.verify_message)}", AuthErrorKind.UNTRUSTED)
+        if isinstance(inner, ssl.SSLError) and _is_not_tls(inner):
+            return AuthError("the server does not speak TLS; is it http, or another port?", AuthErrorKind.MISDIRECTED)
         if isinstance(inner, BadStatusLine) and TLS_ALERT in str(inner):
-            return Trouble(HTTPS_THERE, Cause.MISDIRECTED)
+            return AuthError(HTTPS_REQUIRED, AuthErrorKind.MISDIRECTED)
     if isinstance(error, exceptions.UnknownConnectionError) and isinstance(error.original, ValueError):
-        return Trouble("auth_url is no http or https URL", Cause.MISDIRECTED)
-    return Trouble(_root(error), Cause.PASSING)
+        return AuthError("auth_url is not an http or https URL", AuthErrorKind.MISDIRECTED)
+    return AuthError(_root(error), AuthErrorKind.TRANSIENT)
 
 
-def _is_no_tls(error: ssl.SSLError) -> bool:
-    return (error.reason or "").upper().replace(" ", "_") in NO_TLS or "record layer failure" in str(error)
+def _is_not_tls(error: ssl.SSLError) -> bool:
+    return (error.reason or "").upper().replace(" ", "_") in NOT_TLS or "record layer failure" in str(error)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -196,22 +205,14 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _root(error: BaseException) -> str:
-    """Return what the system said at the bottom of requests' and urllib3's wrappings."""
+    """Return the system's own message, from inside what requests and urllib3 wrap around it."""
     texts = [inner.strerror or str(inner) for inner in _chain(error) if isinstance(inner, OSError)]
     return clean((texts or [str(error)])[-1])
 
 
-# keystoneauth warns of what is reported as an error anyway. Without a handler Python would print it on stderr.
-logging.getLogger("keystoneauth").addHandler(logging.NullHandler())
-
-TIMEOUT_SECONDS = 10.0  # for an answer; keystoneauth's own default is to wait for ever
-GREETING_SECONDS = 3.0
-ADMIN = "admin"  # the role that Glance's and Keystone's default policies ask for; they compare without regard to case
-
-
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a log-in gives. `lifetime_seconds` is None where the cloud does not tell; `domains` are names by ID."""
+    """The result of a log-in. `lifetime_seconds` is None if the cloud does not state it; `domains` are names by ID."""
 
     token: str = field(repr=False)
     lifetime_seconds: float | None
@@ -227,10 +228,10 @@ class Grant:
 def open_session(entry: CloudEntry) -> Iterator[Session]:
     """Open a session with the entry's TLS settings.
 
-    It has no auth plugin, because a plugin that looks for its version and is answered 401 would ask the session's
-    plugin, which is itself, for a token, and wait for its own lock for ever.
+    It has no auth plugin: a plugin that gets a 401 during discovery would ask the session's plugin, itself, for a
+    token, and wait for its own lock forever.
     """
-    if not entry.verify:  # the user said so; a warning at every log-in tells nothing new
+    if not entry.verify:  # configured by the user, who needs no warning at every log-in
         warnings.filterwarnings("ignore", category=InsecureRequestWarning)
     session = Session(
         verify=entry.cacert if entry.verify and entry.cacert else entry.verify,
@@ -240,7 +241,7 @@ def open_session(entry: CloudEntry) -> Iterator[Session]:
         app_version=__version__,
     )
     if is_loopback(entry.auth_url):
-        session.session.trust_env = False  # which is where requests gets its proxies from
+        session.session.trust_env = False  # ignores proxies from the environment
     try:
         yield session
     finally:
@@ -248,29 +249,29 @@ def open_session(entry: CloudEntry) -> Iterator[Session]:
 
 
 def log_in(entry: CloudEntry, plugin: BaseAuthPlugin) -> Grant:
-    """Get a new token. Raises whatever the auth plugin raises; `trouble.explain` knows what it means."""
+    """Get a new token. Raises whatever the auth plugin raises; see `explain`."""
     with open_session(entry) as session:
         plugin.invalidate()
         try:
             if isinstance(plugin, BaseIdentityPlugin):
-                return _grant(plugin.get_access(session))
+                return _grant_from(plugin.get_access(session))
             token = _checked(plugin.get_token(session))
         except ClientException as error:
             if _hung_up(error) and _speaks_tls(entry.auth_url):
-                raise HttpsWantedError from error
+                raise HttpsRequiredError from error
             raise
         user, project = plugin.get_user_id(session), plugin.get_project_id(session)
         return Grant(token, None, user or "unknown", project or "", project or "", None)
 
 
 def _hung_up(error: ClientException) -> bool:
-    """Tell whether there was no connection, or one that ended without a word, as that of http to a TLS server may."""
+    """Return whether there was no connection or no answer, as may happen with http to a TLS server."""
     first = error.__context__ if isinstance(error, DiscoveryFailure) else error
-    return isinstance(first, ConnectFailure) and explain(error).cause is Cause.PASSING
+    return isinstance(first, ConnectFailure) and explain(error).kind is AuthErrorKind.TRANSIENT
 
 
 def _speaks_tls(url: str) -> bool:
-    """Tell whether there is TLS where `url` says http. Nothing is sent but a greeting, so nobody has to be trusted."""
+    """Return whether the server of an http URL speaks TLS. Sends only a handshake, so it needs no trust."""
     parts = urlsplit(url)
     if parts.scheme != "http" or not parts.hostname:
         return False
@@ -278,15 +279,15 @@ def _speaks_tls(url: str) -> bool:
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
         with (
-            socket.create_connection((parts.hostname, parts.port or 80), timeout=GREETING_SECONDS) as connection,
+            socket.create_connection((parts.hostname, parts.port or 80), timeout=TLS_PROBE_SECONDS) as connection,
             context.wrap_socket(connection, server_hostname=parts.hostname),
         ):
             return True
-    except (OSError, ValueError):  # ValueError: a name that no certificate can have
+    except (OSError, ValueError):  # ValueError: a name that can't be in a certificate
         return False
 
 
-def _grant(access: AccessInfo) -> Grant:
+def _grant_from(access: AccessInfo) -> Grant:
     return Grant(
         token=_checked(access.auth_token),
         lifetime_seconds=_lifetime_seconds(access),
@@ -307,7 +308,7 @@ def _is_admin(access: AccessInfo) -> bool:
 
 
 def _domains(access: AccessInfo) -> dict[str, str]:
-    """Return the domains of the user and of the project, as far as the token tells them."""
+    """Return the domains of the user and of the project, as far as the token has them."""
     found = {}
     for key, name in (("user_domain_id", "user_domain_name"), ("project_domain_id", "project_domain_name")):
         with contextlib.suppress(KeyError, TypeError):

@@ -1,4 +1,4 @@
-"""The projects that a cloud's identity service knows."""
+"""The projects that a cloud's identity service knows, looked up with the run's token."""
 
 from __future__ import annotations
 
@@ -12,28 +12,32 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from anyio import to_thread
 
-from bulkshare.cloud.keystone import Cause, Tries, Trouble, explain, open_session
+from bulkshare.cloud.keystone import AuthError, AuthErrorKind, Retries, explain, open_session
 from bulkshare.errors import DirectoryError, UsageError
 from bulkshare.model import Project
 from bulkshare.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from keystoneauth1.session import Session
 
-    from bulkshare.cloud.keystone import Patience
-
-    Asked = TypeVar("Asked")
-    from collections.abc import Collection
-
     from bulkshare.cloud.config import CloudEntry
+    from bulkshare.cloud.keystone import RetryTime
     from bulkshare.model import ProjectSelector
     from bulkshare.ports import Identity
 
 
-MOST_AT_ONCE = 8
-MOST_PAGES = 10_000  # no cloud has so many; a list that goes on for ever has
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+MOST_AT_ONCE = 8  # requests in flight
+MOST_PAGES = 10_000  # beyond any cloud; bounds a list whose pages never end
+VERSION = re.compile(r"/v[23](\.\d+)?$")
+UUID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # what Keystone accepts as a parent_id
+PROJECT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")  # any other would change the path, or is longer than Keystone's
+GLOB = re.compile(r"[*?\[]")
+MANY = 50  # IDs: from here on one list of all projects is cheaper than a request for each
 
 
 class ForbiddenError(DirectoryError):
@@ -41,26 +45,32 @@ class ForbiddenError(DirectoryError):
 
 
 class TokenRefusedError(DirectoryError):
-    """The token is not good any more; another one may be."""
+    """The token is no longer valid; another one may be."""
 
 
-class Reader:
-    """Reads with one token through `session`; once `stopping` is set it sends nothing more.
+class KeystoneReader:
+    """Reads the Identity API v3 in a thread.
 
-    Every method raises `ForbiddenError`, `TokenRefusedError`, and `DirectoryError` where there is no answer of use.
+    Every method raises `ForbiddenError`, `TokenRefusedError`, and `DirectoryError` if there is no usable answer.
+
+    session: keystoneauth's, with the TLS settings.
+    url: of the API, ending with /v3.
+    token: sent with every request.
+    retry_time: for requests that get no answer.
+    stopping: once set, nothing more is sent.
     """
 
     def __init__(
-        self, session: Session, url: str, token: str, *, patience: Patience, stopping: threading.Event
+        self, session: Session, url: str, token: str, *, retry_time: RetryTime, stopping: threading.Event
     ) -> None:
         self._session = session
-        self._url = url  # of the API, ends with /v3
+        self._url = url
         self._token = token
-        self._patience = patience
+        self._retry_time = retry_time
         self._stopping = stopping
 
     def one(self, path: str, kind: str) -> dict[str, Any] | None:
-        """Return the document at `path`, which calls itself `kind`; None where there is none."""
+        """Return the document of type `kind` at `path`; None if there is none."""
         body = self._get(path)
         if body is None:
             return None
@@ -70,9 +80,9 @@ class Reader:
         return document
 
     def all(self, path: str, query: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
-        """Return the list at `path`, which is named as the path's end, with all its pages.
+        """Return all pages of the list at `path`; its key is the path's last segment.
 
-        Of the link to the next page only the query is taken, so that the token goes nowhere else.
+        Only the query of the link to the next page is used, so that the token goes nowhere else.
         """
         found: list[dict[str, Any]] = []
         pairs = tuple((query or {}).items())
@@ -88,104 +98,99 @@ class Reader:
             if not following:
                 if body.get("truncated"):
                     raise DirectoryError(
-                        f"the identity service cuts its list at {path} off after {len(found)}; name a domain or a tag"
+                        f"the identity service truncates its list at {path} after {len(found)}; add a domain or a tag"
                     )
                 return found
             pairs = tuple(parse_qsl(urlsplit(str(following)).query, keep_blank_values=True))
-        raise DirectoryError(f"the identity service's list at {path} has no end")
+        raise DirectoryError(f"the identity service's list at {path} never ends")
 
-    def at_once(self, ask: Callable[[Asked], Said], about: Iterable[Asked]) -> list[Said]:
-        """Return what `ask`, which uses this reader, says about each; the first error ends it all."""
+    def each(self, ask: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+        """Return the result of `ask`, which uses this reader, for each item; the first error ends it."""
         with ThreadPoolExecutor(MOST_AT_ONCE) as pool:
             try:
-                return list(pool.map(ask, about))
+                return list(pool.map(ask, items))
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
 
     def _get(self, path: str) -> dict[str, Any] | None:
-        """Return the answer's body, None for 404; again where that may help."""
-        tries = Tries(self._patience)
+        """Return the answer's body, None for 404; with retries."""
+        retries = Retries(self._retry_time)
         while not self._stopping.is_set():
-            said = self._ask(path)
-            if not isinstance(said, Trouble):
-                return said
-            if said.cause is not Cause.PASSING:
-                if said.cause is Cause.REFUSED and said.status == 404:
+            answer = self._ask(path)
+            if not isinstance(answer, AuthError):
+                return answer
+            if answer.kind is not AuthErrorKind.TRANSIENT:
+                if answer.kind is AuthErrorKind.REFUSED and answer.status == 404:
                     return None
-                raise self._refusal(said)
-            pause = tries.pause_after(said)
-            if pause is None:
+                raise self._refusal(answer)
+            delay_seconds = retries.next_delay(answer)
+            if delay_seconds is None:
                 raise DirectoryError(
-                    f"no answer from the identity service at {self._url} ({tries}): {self._scrub(said.text)}"
+                    f"no answer from the identity service at {self._url} ({retries}): {self._scrub(answer.text)}"
                 )
-            self._stopping.wait(pause)
+            self._stopping.wait(delay_seconds)
         raise DirectoryError("stopped")
 
-    def _ask(self, path: str) -> dict[str, Any] | Trouble:
+    def _ask(self, path: str) -> dict[str, Any] | AuthError:
         headers = {"X-Auth-Token": self._token}
         try:
             answer = self._session.get(self._url + path, headers=headers, authenticated=False, redirect=False)
             body = answer.json() if answer.status_code == 200 else None
         except ValueError:
-            return Trouble("the answer is no JSON", Cause.PASSING)
-        except Exception as error:  # noqa: BLE001  # requests' own come through, too
+            return AuthError("the answer is not JSON", AuthErrorKind.TRANSIENT)
+        except Exception as error:  # noqa: BLE001  # those of requests come through, too
             return explain(error)
         if not isinstance(body, dict):
             raise self._useless(path)
         return body
 
-    def _refusal(self, trouble: Trouble) -> DirectoryError:
-        text = self._scrub(trouble.text)
-        if trouble.cause is Cause.REFUSED and trouble.status == 403:
+    def _refusal(self, error: AuthError) -> DirectoryError:
+        text = self._scrub(error.text)
+        if error.kind is AuthErrorKind.REFUSED and error.status == 403:
             return ForbiddenError(text)
-        if trouble.cause is Cause.REFUSED and trouble.status == 401:
+        if error.kind is AuthErrorKind.REFUSED and error.status == 401:
             return TokenRefusedError(f"the identity service at {self._url} refuses the token: {text}")
-        return DirectoryError(f"the identity service at {self._url} does not tell: {text}")
+        return DirectoryError(f"the identity service at {self._url} refuses the request: {text}")
 
     def _scrub(self, text: str) -> str:
         return clean(text.replace(self._token, "***"))
 
     def _useless(self, path: str) -> DirectoryError:
-        return DirectoryError(f"the identity service at {self._url} answers {path} with something else")
-
-
-Said = TypeVar("Said")
-
-VERSION = re.compile(r"/v[23](\.\d+)?$")
-UUID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # what Keystone takes for a parent_id
-PROJECT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")  # all others would change the path, or are longer than Keystone's
-GLOB = re.compile(r"[*?\[]")
-MANY = 50  # IDs from which on one list of all projects is cheaper than a question for each
+        return DirectoryError(f"the identity service at {self._url} gives an unexpected answer to {path}")
 
 
 class KeystoneDirectory:
-    """A `ports.Directory` that asks as `identity`.
+    """A `ports.Directory` that asks Keystone.
 
-    Who may not list all projects gets those in which they have a role, filtered here. `domains` are the names, by ID,
-    of those domains that the log-in told: who may not look up any other can still name these.
+    A user who may not list all projects gets those in which they have a role, filtered here.
+
+    entry: the configured cloud.
+    identity: whose token is used.
+    domains: names by ID of the domains known from the log-in, for users who may not look up domains.
+    retry_time: for requests that get no answer.
     """
 
     def __init__(
-        self, entry: CloudEntry, identity: Identity, *, domains: Mapping[str, str], patience: Patience
+        self, entry: CloudEntry, identity: Identity, *, domains: Mapping[str, str], retry_time: RetryTime
     ) -> None:
         self._entry = entry
         self._identity = identity
         self._domains = domains
-        self._patience = patience
+        self._retry_time = retry_time
 
     async def projects(self, selector: ProjectSelector) -> list[Project]:
-        """Return the projects that fit all of a selector but its name, and its name where that is no glob.
+        """Return the projects that match a selector, except that a glob in its name is not applied.
 
         Raises `DirectoryError`, `UsageError` for an unknown domain, and what `Identity.token` raises.
         """
         return await self._asking(lambda reader: self._find(reader, selector))
 
     async def known(self, project_ids: Collection[str]) -> frozenset[str]:
-        """Return which of the IDs are projects; a domain is none. Raises `DirectoryError`, and as `Identity.token`."""
+        """Return which IDs are projects, not domains. Raises `DirectoryError`, and what `Identity.token` raises."""
         return await self._asking(lambda reader: _known(reader, frozenset(project_ids)))
 
-    async def _asking(self, ask: Callable[[Reader], Said]) -> Said:
-        """Return what `ask` finds, with another token where the first is refused."""
+    async def _asking(self, ask: Callable[[KeystoneReader], Result]) -> Result:
+        """Return what `ask` finds, with another token if the first is refused."""
         token = await self._identity.token()
         try:
             return await self._in_thread(ask, token)
@@ -193,12 +198,12 @@ class KeystoneDirectory:
             token = await self._identity.renew(token)
         return await self._in_thread(ask, token)
 
-    async def _in_thread(self, ask: Callable[[Reader], Said], token: str) -> Said:
+    async def _in_thread(self, ask: Callable[[KeystoneReader], Result], token: str) -> Result:
         url, stopping = self._url(), threading.Event()
 
-        def read() -> Said:
+        def read() -> Result:
             with open_session(self._entry) as session:
-                return ask(Reader(session, url, token, patience=self._patience, stopping=stopping))
+                return ask(KeystoneReader(session, url, token, retry_time=self._retry_time, stopping=stopping))
 
         try:
             return await to_thread.run_sync(read, abandon_on_cancel=True)
@@ -206,14 +211,14 @@ class KeystoneDirectory:
             stopping.set()
 
     def _url(self) -> str:
-        """Return where we log in, which the user can reach; what the catalog says may be for others."""
+        """Return the URL of the log-in, which is reachable; the catalog's may be internal."""
         url = self._entry.auth_url.rstrip("/")
         if not url:
             raise DirectoryError(f"auth_type {self._entry.auth_type} names no identity service to ask for projects")
         parts = urlsplit(url)
         return f"{parts.scheme}://{parts.netloc}{VERSION.sub('', parts.path)}/v3"
 
-    def _find(self, reader: Reader, selector: ProjectSelector) -> list[Project]:
+    def _find(self, reader: KeystoneReader, selector: ProjectSelector) -> list[Project]:
         domain_id = self._domain_id(reader, selector.domain) if selector.domain else None
         try:
             found = reader.all("/projects", _query(selector, domain_id))
@@ -224,8 +229,8 @@ class KeystoneDirectory:
                 raise DirectoryError(f"may not list projects: {error}") from None
         return [project for project in map(_project, found) if _fits(project, selector, domain_id)]
 
-    def _domain_id(self, reader: Reader, domain: str) -> str:
-        """Return the ID of the domain of that name or ID."""
+    def _domain_id(self, reader: KeystoneReader, domain: str) -> str:
+        """Return the ID of the domain with this name or ID."""
         try:
             named = reader.all("/domains", {"name": domain})
             if named:
@@ -236,12 +241,14 @@ class KeystoneDirectory:
         except ForbiddenError as error:
             return self._own_domain_id(reader, domain, error)
         near = difflib.get_close_matches(domain, names, n=3)
-        said = "did you mean " + " or ".join(repr(clean(name)) for name in near) + "?" if near else ""
-        said = said or f"there is {', '.join(clean(name) for name in sorted(names)[:10])}"
-        raise UsageError(f"the identity service knows no domain {clean(domain)!r}; {said}")
+        if near:
+            hint = f"did you mean {' or '.join(repr(clean(name)) for name in near)}?"
+        else:
+            hint = f"known: {', '.join(clean(name) for name in sorted(names)[:10])}"
+        raise UsageError(f"the identity service knows no domain {clean(domain)!r}; {hint}")
 
-    def _own_domain_id(self, reader: Reader, domain: str, error: ForbiddenError) -> str:
-        """Return the ID of a domain without being allowed to look for it by its name."""
+    def _own_domain_id(self, reader: KeystoneReader, domain: str, error: ForbiddenError) -> str:
+        """Return the ID of a domain if the user may not search domains by name."""
         for own_id, name in self._domains.items():
             if domain in {own_id, name}:
                 return own_id
@@ -253,14 +260,14 @@ class KeystoneDirectory:
         raise DirectoryError(f"may not look up domain {clean(domain)!r}: {error}") from None
 
 
-def _is_domain(reader: Reader, domain_id: str) -> bool:
+def _is_domain(reader: KeystoneReader, domain_id: str) -> bool:
     return PROJECT_ID.fullmatch(domain_id) is not None and reader.one(f"/domains/{domain_id}", "domain") is not None
 
 
-def _known(reader: Reader, project_ids: frozenset[str]) -> frozenset[str]:
-    """Return those that are projects.
+def _known(reader: KeystoneReader, project_ids: frozenset[str]) -> frozenset[str]:
+    """Return the IDs that are projects.
 
-    An ID that the list of all lacks is asked for all the same: some clouds list less than they let us read.
+    An ID that the list of all projects lacks is looked up on its own: some clouds list less than may be read.
     """
     known: frozenset[str] = frozenset()
     if len(project_ids) > MANY:
@@ -273,14 +280,14 @@ def _known(reader: Reader, project_ids: frozenset[str]) -> frozenset[str]:
 
     rest = [project_id for project_id in sorted(project_ids - known) if PROJECT_ID.fullmatch(project_id)]
     try:
-        answers = reader.at_once(is_known, rest)
+        answers = reader.each(is_known, rest)
     except ForbiddenError as error:
         raise DirectoryError(f"may not look up projects: {error}") from None
     return known | {project_id for project_id, answer in zip(rest, answers, strict=True) if answer}
 
 
 def _query(selector: ProjectSelector, domain_id: str | None) -> dict[str, str]:
-    """Return what the identity service can filter by."""
+    """Return the filters that the identity service supports."""
     query: dict[str, str] = {}
     if domain_id is not None:
         query["domain_id"] = domain_id
@@ -296,7 +303,7 @@ def _query(selector: ProjectSelector, domain_id: str | None) -> dict[str, str]:
 
 
 def _fits(project: Project, selector: ProjectSelector, domain_id: str | None) -> bool:
-    """Filter again: the list of one's own projects knows no filters, and some databases compare without case."""
+    """Filter again: the list of the user's projects has no filters, and some databases compare without case."""
     return (
         (selector.name is None or GLOB.search(selector.name) is not None or project.name == selector.name)
         and (domain_id is None or project.domain_id == domain_id)
@@ -307,7 +314,7 @@ def _fits(project: Project, selector: ProjectSelector, domain_id: str | None) ->
 
 
 def _project(found: Mapping[str, Any]) -> Project:
-    """Read a project. Its ID goes into paths and its name on terminals: both have to be printable."""
+    """Parse a project. Its ID goes into paths and its name on terminals, so both must be printable."""
     project_id, name, tags = found.get("id"), found.get("name"), found.get("tags")
     if not isinstance(project_id, str) or not PROJECT_ID.fullmatch(project_id):
         raise DirectoryError("the identity service lists a project without a usable ID")

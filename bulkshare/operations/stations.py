@@ -12,7 +12,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, TypeVar
 
 from bulkshare._version import __version__
-from bulkshare.cloud import CloudIdentity, unpack
+from bulkshare.cloud import CloudIdentity, deserialize
 from bulkshare.errors import BulkshareError, UsageError
 from bulkshare.fleet import Joined, Worker
 from bulkshare.fleet.dask import AwayError
@@ -78,7 +78,7 @@ class WorkerSession:
 
     async def _stand(self) -> None:
         muster, settings = self._muster, self._muster.settings
-        own = None if muster.sealed is None else CloudIdentity(unpack(LETTERBOX.open(muster.sealed)))
+        own = None if muster.sealed is None else CloudIdentity(deserialize(LETTERBOX.open(muster.sealed)))
         async with (
             sign_in(settings, identity=own) as identity,
             open_line(identity, settings.limits, give_up_after_seconds=muster.give_up_after_seconds) as line,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from bulkshare.cloud import pack
+from bulkshare.cloud import serialize
 from bulkshare.errors import UsageError
 from bulkshare.fleet import Coordinator, JoinRequest, Remote, open_cluster
 
@@ -60,7 +60,7 @@ async def fleet_for(
         remote,
         muster,
         identity.account,
-        credentials=pack(identity.entry) if passes else None,
+        credentials=serialize(identity.entry) if passes else None,
         clock=time.monotonic,
         note=voice.note,
     )

@@ -166,7 +166,7 @@ async def test_a_domain_is_a_name_or_an_id(
 
 @pytest.mark.parametrize(
     ("domain", "words"),
-    [("Enginering", "did you mean 'Engineering'?"), ("a/b\x1b", "there is D, Default, Engineering")],
+    [("Enginering", "did you mean 'Engineering'?"), ("a/b\x1b", "known: D, Default, Engineering")],
 )
 async def test_an_unknown_domain_is_told_with_those_close_to_it(
     directory: KeystoneDirectory, domain: str, words: str
@@ -187,12 +187,12 @@ async def test_pages_are_followed_where_we_asked(directory: KeystoneDirectory, f
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        ({"projects": [], "links": {"next": "http://x/v3/projects?enabled=true"}}, "has no end"),
-        ({"projects": [project("a")], "links": {}, "truncated": True}, "cuts its list at /projects off after 1"),
-        ({"projects": None}, "something else"),
-        ({"projects": ["a"]}, "something else"),
+        ({"projects": [], "links": {"next": "http://x/v3/projects?enabled=true"}}, "never ends"),
+        ({"projects": [project("a")], "links": {}, "truncated": True}, "truncates its list at /projects after 1"),
+        ({"projects": None}, "unexpected answer"),
+        ({"projects": ["a"]}, "unexpected answer"),
         ({"projects": [{"id": "../x", "name": "a"}]}, "usable ID"),
-        ([], "something else"),
+        ([], "unexpected answer"),
     ],
 )
 async def test_a_list_that_is_none_or_not_whole_is_refused(
@@ -283,9 +283,9 @@ async def test_a_passing_trouble_is_tried_again(
     ("answer", "words"),
     [
         (web.Response(status=503), "no answer from the identity service at .* .tried 1 time in 0 s"),
-        (web.Response(status=404, text="<html>"), "does not tell: Not Found"),
-        (web.Response(status=302, headers={"Location": "http://x"}), "something else"),
-        (refusal(400, "bad"), "does not tell: bad"),
+        (web.Response(status=404, text="<html>"), "refuses the request: Not Found"),
+        (web.Response(status=302, headers={"Location": "http://x"}), "unexpected answer"),
+        (refusal(400, "bad"), "refuses the request: bad"),
     ],
     ids=["503", "404 page", "redirect", "400"],
 )

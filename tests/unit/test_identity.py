@@ -203,7 +203,7 @@ async def test_a_fixed_token_and_endpoint(write: Any) -> None:
     identity = CloudIdentity.from_config(cloud="x", region=None)
     assert await identity.token() == "hush-token"
     assert identity.account == Account("x", "", GLANCE, "unknown", "", "")
-    with pytest.raises(CredentialsRefusedError, match="admin_token gets no other") as error:
+    with pytest.raises(CredentialsRefusedError, match="admin_token can't get another one") as error:
         await identity.renew("hush-token")
     assert said(error)
 
@@ -225,7 +225,7 @@ async def test_tls_of_the_identity_service(tmp_path: Path) -> None:
         with pytest.raises(EndpointRefusedError, match="certificate does not verify"):
             await identity_of(keystone).token()
         keystone.endpoints = [("r", GLANCE)]
-        with pytest.raises(EndpointRefusedError, match="readable"):
+        with pytest.raises(EndpointRefusedError, match="unencrypted"):
             await identity_of(keystone, cacert=cacert).token()
         assert await identity_of(keystone, verify=False, endpoint_override=GLANCE).token()
         identity = identity_of(keystone, cacert=cacert, endpoint_override=GLANCE)

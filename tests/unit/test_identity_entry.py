@@ -103,18 +103,22 @@ def test_a_file_named_by_a_variable_has_to_be_there(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("text", "place", "words"),
     [
-        ("clouds:\n\tprod: hush", ":2:1: ", "this is no YAML: a tab; YAML indents with spaces"),
-        ("clouds: {prod: [hush", ":1:21: ", "this is no YAML: expected ',' or ']', but got '<stream end>'"),
-        ("clouds:\n  password: *hush", ":2:13: ", "this is no YAML: found undefined alias"),
+        ("clouds:\n\tprod: hush", ":2:1: ", "is not valid YAML: a tab; YAML indents with spaces"),
+        ("clouds: {prod: [hush", ":1:21: ", "is not valid YAML: expected ',' or ']', but got '<stream end>'"),
+        ("clouds:\n  password: *hush", ":2:13: ", "is not valid YAML: found undefined alias"),
         (
             "clouds:\n  password: !hush it's",
             ":2:13: ",
-            "this is no YAML: could not determine a constructor for the tag",
+            "is not valid YAML: could not determine a constructor for the tag",
         ),
-        ("clouds:\n  password: @hush", ":2:13: ", "'@' that cannot start any token; a value that begins with such"),
-        ("clouds: {a: 'hush", ":1:18: ", "this is no YAML: found unexpected end of stream"),
-        ("clouds: hush\x00", ": ", "this is no YAML, or has control characters in it"),
-        ("clouds:\n  a: \udcffhush", ":2:", "this is no UTF-8 text"),
+        (
+            "clouds:\n  password: @hush",
+            ":2:13: ",
+            "'@' that cannot start any token; quote a value that begins with such",
+        ),
+        ("clouds: {a: 'hush", ":1:18: ", "is not valid YAML: found unexpected end of stream"),
+        ("clouds: hush\x00", ": ", "is not valid YAML, or contains control characters"),
+        ("clouds:\n  a: \udcffhush", ":2:", "is not UTF-8 text"),
     ],
 )
 def test_a_broken_file_is_told_with_the_place(
@@ -133,7 +137,7 @@ def test_a_broken_file_is_told_with_the_place(
 def test_a_broken_json_is_told_with_the_place(write: Any) -> None:
     """clouds.json is read where there is no clouds.yaml."""
     path = write('{"clouds":\n hush}', "clouds.json")
-    with pytest.raises(UsageError, match=re.escape(f"{path}:2:2: this is no JSON: Expecting value")):
+    with pytest.raises(UsageError, match=re.escape(f"{path}:2:2: is not valid JSON: Expecting value")):
         read_entry("prod", None)
 
 
@@ -151,7 +155,7 @@ def test_a_file_of_somebody_else_is_passed_over(write: Any, monkeypatch: pytest.
     monkeypatch.setattr(type(secret), "read_bytes", refuse)
     monkeypatch.setattr(loader, "SECURE_FILES", [str(secret)])
     files = find_files()
-    assert files.passed_over == (str(secret),)
+    assert files.unreadable == (str(secret),)
     assert str(tmp_path / "clouds.yaml") in files.clouds
 
 
@@ -172,9 +176,9 @@ def test_a_file_of_somebody_else_is_passed_over(write: Any, monkeypatch: pytest.
 def test_what_is_missing_is_told_with_the_place_for_it(entry: object, missing: str, write: Any) -> None:
     """Without asking the network; the secrets belong into secure.yaml."""
     path = write({"x": entry})
-    with pytest.raises(UsageError, match=f"cloud x has no {missing}.* below `auth` in {re.escape(str(path))}") as error:
+    with pytest.raises(UsageError, match=f"cloud x has no {missing}.* under `auth` in {re.escape(str(path))}") as error:
         read_entry("x", None)
-    assert ("secure.yaml, below the same keys" in said(error)) == ("`auth_url`" not in missing)
+    assert ("secure.yaml, under the same keys" in said(error)) == ("`auth_url`" not in missing)
 
 
 def test_a_secret_beside_auth_counts(write: Any) -> None:
@@ -188,20 +192,23 @@ def test_a_secret_beside_auth_counts(write: Any) -> None:
     [
         ([], "mappings"),
         ({"auth": "hush"}, "mappings"),
-        ({"auth": auth("http://ann:hush@127.0.0.1/v3")}, "`auth_url` has a user"),
-        ({"auth": auth("identity.example.org")}, "`auth_url` is no http"),
-        ({"auth": auth("http://[::1/v3")}, "make sense"),
-        ({"auth": auth("{region}")}, "make sense"),
+        ({"auth": auth("http://ann:hush@127.0.0.1/v3")}, "`auth_url` contains a user"),
+        ({"auth": auth("identity.example.org")}, "`auth_url` is not an http"),
+        ({"auth": auth("http://[::1/v3")}, "openstacksdk can't read it"),
+        ({"auth": auth("{region}")}, "openstacksdk can't read it"),
         ({"auth": {"username": "ann"}}, "`auth_url` and no `password`"),
-        ({"auth": auth("http://127.0.0.1:5000/v2.0/")}, r"only Identity API v3 will do; try http://127.0.0.1:5000/v3"),
-        ({"auth": auth(), "auth_type": "v2password"}, "v2password is of Identity API v2"),
+        (
+            {"auth": auth("http://127.0.0.1:5000/v2.0/")},
+            r"only Identity API v3 is supported; try http://127.0.0.1:5000/v3",
+        ),
+        ({"auth": auth(), "auth_type": "v2password"}, "v2password uses Identity API v2"),
         ({"auth": auth(password="", application_credential_id="a")}, "set auth_type to v3applicationcredential"),
         ({"auth": auth(), "auth_type": "carrier-pigeon"}, "carrier-pigeon"),
         ({"auth": {"endpoint": GLANCE}, "auth_type": "none"}, "gives no token"),
         ({"auth": auth(), "cacert": "/nowhere/ca.pem"}, "`cacert` of cloud x names /nowhere/ca.pem"),
         ({"auth": auth(), "cert": "/nowhere/me.pem"}, "`cert` of cloud x names /nowhere/me.pem"),
         ({"auth": auth(), "regions": ["eu-nl"]}, "eu-nl"),
-        ({"auth": auth(), "api_timeout": "soon"}, "make sense"),
+        ({"auth": auth(), "api_timeout": "soon"}, "openstacksdk can't read it"),
     ],
 )
 def test_a_malformed_entry_is_the_users_to_mend(entry: object, message: str, write: Any) -> None:

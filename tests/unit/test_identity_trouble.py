@@ -36,11 +36,11 @@ async def told(url: str, plugin: Callable[..., Any], **entry: Any) -> str:
 @pytest.mark.parametrize(
     ("plugin", "status", "body", "words"),
     [
-        (generic.Password, 300, VERSIONS, "other versions than v3, as the image service"),
-        (v3.Password, 300, VERSIONS, "a list of versions, as the image service"),
-        (generic.Password, 401, WEBOB, "no version without a token"),
+        (generic.Password, 300, VERSIONS, "versions other than v3, as an image service"),
+        (v3.Password, 300, VERSIONS, "a list of versions, as an image service"),
+        (generic.Password, 401, WEBOB, "not state its version without a token"),
         (v3.Password, 401, WEBOB, "HTTP 401"),
-        (generic.Password, 401, REFUSED, "no version without a token"),  # a path below Keystone's
+        (generic.Password, 401, REFUSED, "not state its version without a token"),  # a path below Keystone's
         (generic.Password, 404, "<html>", "Not Found"),
         (v3.Password, 404, "<html>", "Not Found"),
     ],
@@ -78,7 +78,7 @@ async def test_a_page_that_asks_for_https_is_understood(plugin: Callable[..., An
         return web.Response(status=400, text=page)
 
     async with served(handle) as url:
-        assert "it wants https there" in await told(url, plugin)
+        assert "the server requires https" in await told(url, plugin)
 
 
 @pytest.mark.parametrize("plugin", [generic.Password, v3.Password])
@@ -95,7 +95,7 @@ async def test_http_to_a_server_of_https_is_told_at_once(plugin: Callable[..., A
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("127.0.0.1").configure_cert(tls)
     async with served(FakeKeystone().handle, tls) as url:
-        assert "it wants https there" in await told(url.replace("https://", "http://"), plugin)
+        assert "the server requires https" in await told(url.replace("https://", "http://"), plugin)
 
 
 @pytest.mark.parametrize("answer", [b"\x15\x03\x01\x00\x02\x02\x46", b"\x15\x03\x03\x00\x02\x02\x0a\r\n"])
@@ -111,7 +111,7 @@ async def test_an_alert_of_tls_is_understood(answer: bytes) -> None:
     server = await asyncio.start_server(alert, "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
-        assert "it wants https there" in await told(f"http://127.0.0.1:{port}/v3", v3.Password)
+        assert "the server requires https" in await told(f"http://127.0.0.1:{port}/v3", v3.Password)
 
 
 async def test_a_server_that_hangs_up_may_be_better_later(keystone: FakeKeystone) -> None:
