@@ -248,18 +248,23 @@ def ledger_commands() -> None:
 
 @ledger_commands.command(examples=["bulkshare ledger prune --keep 90d --dry-run"])
 @click.option(
-    "--keep", metavar="DURATION", type=Duration(), required=True, help="Keep runs that are no older, e.g. 90d."
+    "--keep",
+    "keep_seconds",
+    metavar="DURATION",
+    type=Duration(),
+    required=True,
+    help="Keep runs that are no older, e.g. 90d.",
 )
 @click.option("--dry-run", is_flag=True, help="Print what would be deleted, and delete nothing.")
 @LEDGER
-def prune(keep: float, dry_run: bool, ledger: str | None) -> None:
+def prune(keep_seconds: float, dry_run: bool, ledger: str | None) -> None:
     """Delete old runs with their pairs.
 
     The last run of a plan is kept while it is unfinished, however old it is.
     """
     from bulkshare.cli.ledger import prune_ledger
 
-    prune_ledger(ledger, keep_seconds=keep, dry_run=dry_run)
+    prune_ledger(ledger, keep_seconds=keep_seconds, dry_run=dry_run)
 
 
 @main.command(
@@ -290,7 +295,14 @@ def prune(keep: float, dry_run: bool, ledger: str | None) -> None:
     metavar="RULE",
     help="Make requests fail, e.g. 'POST members 503 10%'. May be given several times.",
 )
-@click.option("--latency", type=Duration(), default="0s", metavar="DURATION", help="Delay of each answer, e.g. 20ms.")
+@click.option(
+    "--latency",
+    "latency_seconds",
+    type=Duration(),
+    default="0s",
+    metavar="DURATION",
+    help="Delay of each answer, e.g. 20ms.",
+)
 def sandbox(**options: Any) -> None:
     """Serve an embedded cloud until interrupted.
 

@@ -1,4 +1,4 @@
-"""`bulkshare check` and `bulkshare schema`: what can be said of plans without a cloud."""
+"""`bulkshare check` and `bulkshare schema`: what is known about plans without a cloud."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ if TYPE_CHECKING:
 
 
 def check_plan(path: Path) -> None:
-    """Print what a plan comes to, and to a person what to do next. Raises `PlanError`."""
+    """Print the counts of a plan, and on a terminal what to do next. Raises `PlanError`."""
     plan = load_plan(path)
     if len(plan.clouds) > 1:
         for cloud in plan.clouds:
-            click.echo(f"{plan.name} on {cloud}: {_told(for_cloud(plan, cloud))}")
+            click.echo(f"{plan.name} on {cloud}: {_describe(for_cloud(plan, cloud))}")
     else:
-        click.echo(f"{plan.name}: {_told(plan)}")
+        click.echo(f"{plan.name}: {_describe(plan)}")
     if is_terminal(sys.stdout):
-        click.echo(f"Next: `bulkshare run {shlex.quote(str(path))} --dry-run` tells what a run would change.")
+        click.echo(f"Next: `bulkshare run {shlex.quote(str(path))} --dry-run` shows what a run would change.")
 
 
-def _told(plan: Plan) -> str:
+def _describe(plan: Plan) -> str:
     counts = count(plan)
     images, projects = counted(counts.images, "image"), counted(counts.projects, "project")
-    told = f"{counted(counts.pairs, 'pair')} of {images} and {projects}"
+    text = f"{counted(counts.pairs, 'pair')} of {images} and {projects}"
     if counts.duplicates:
-        repeated = "1 pair is" if counts.duplicates == 1 else f"{counts.duplicates:,} pairs are"
-        told += f"; {repeated} named again, and one job all the same"
+        verb = "is" if counts.duplicates == 1 else "are"
+        text += f"; {counted(counts.duplicates, 'repeated pair')} {verb} counted once"
     if counts.selectors:
         selectors = counted(counts.selectors, "selector")
-        told = f"{f'{told}, and ' if counts.pairs else ''}{selectors} that only the cloud can resolve"
-    return told
+        text = f"{f'{text}, and ' if counts.pairs else ''}{selectors} that only the cloud can resolve"
+    return text
 
 
 def print_schema() -> None:

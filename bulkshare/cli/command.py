@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bulkshare.cli.exit_status import EXIT_CODES, INTERRUPTED, guarded_stdout
+from bulkshare.cli.exit_status import EXIT_CODES, ExitStatus, guarded_stdout
 from bulkshare.errors import BulkshareError, PlanError
 from bulkshare.text import counted
 
@@ -36,7 +36,7 @@ class Documented(click.Command):
                     formatter.write(f"{'':>{formatter.current_indent}}{example}\n")
         if self.exit_codes:
             with formatter.section("Exit codes"):
-                formatter.write_dl([(str(code), meaning) for code, meaning in self.exit_codes.items()])
+                formatter.write_dl([(f"{code:d}", meaning) for code, meaning in self.exit_codes.items()])
 
 
 class Group(Documented, click.Group):
@@ -70,7 +70,7 @@ class Program(Group):
             ctx.exit(error.exit_code)
         except KeyboardInterrupt:
             click.echo("bulkshare: interrupted", err=True)
-            ctx.exit(INTERRUPTED)
+            ctx.exit(ExitStatus.INTERRUPTED)
 
 
 def walk(

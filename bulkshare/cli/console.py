@@ -1,4 +1,4 @@
-"""What the commands print: tables and live display on a terminal, logs, and stdout that can't be written."""
+"""What the commands print: results, a live display on a terminal, and the log elsewhere."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from bulkshare.report import Changes, Comparison, Summary
 
 
-MOST_TOLD = 20  # members of an image; the log at debug and the ledger have all
-WIDTH_WITHOUT_TERMINAL = 4000  # a pipe or a file has no width of its own: no line of ours is wrapped there
+WIDTH_WITHOUT_TERMINAL = 4000  # columns; a pipe or a file has no width, and no line for it is wrapped
+MOST_LISTED = 20  # members of an image; the log at debug level and the ledger have all of them
 
 
 class PlainConsole(Console):
-    """A console that takes text as it is: no markup, no emoji, nothing highlighted. A pipe that is closed raises."""
+    """A console that prints text as it is: no markup, no emoji, no highlighting. A closed pipe raises."""
 
     def __init__(self, *, stderr: bool = False) -> None:
         width = None if is_terminal(sys.stderr if stderr else sys.stdout) else WIDTH_WITHOUT_TERMINAL
@@ -42,33 +42,35 @@ class PlainConsole(Console):
 
     def on_broken_pipe(self) -> NoReturn:
         """Let the error through, which rich would turn into exit code 1."""
-        raise  # noqa: PLE0704  rich calls this where it handles the error
+        raise  # noqa: PLE0704  rich calls this while it handles the error
 
 
-def console(*, stderr: bool = False) -> Console:
-    """Return a console for people."""
-    return PlainConsole(stderr=stderr)
-
-
-def print_whole(what: RenderableType, *, stderr: bool = False) -> None:
-    """Print something whose long lines are for the terminal to break: an ID is there as a whole, to be copied."""
-    console(stderr=stderr).print(what, crop=False)
+def print_whole(content: RenderableType, *, stderr: bool = False) -> None:
+    """Print something whose long lines the terminal wraps, so that an ID can be copied as a whole."""
+    PlainConsole(stderr=stderr).print(content, crop=False)
 
 
 class RemovalNotice:
-    """Prints on a terminal who is to be removed, before it happens; the log has it elsewhere."""
+    """Lists on a terminal the members about to be removed. Without a terminal, the log does."""
 
     def extra(self, image_id: str, member_ids: Sequence[str]) -> None:
         """See `ports.Observer`."""
-        told = "".join(f"\n  - {member_id}" for member_id in member_ids[:MOST_TOLD])
-        more = f"\n  ... and {len(member_ids) - MOST_TOLD:,} more" if len(member_ids) > MOST_TOLD else ""
-        print_whole(f"To be removed from image {image_id}:{told}{more}", stderr=True)
+        listed = "".join(f"\n  - {member_id}" for member_id in member_ids[:MOST_LISTED])
+        more = f"\n  ... and {len(member_ids) - MOST_LISTED:,} more" if len(member_ids) > MOST_LISTED else ""
+        print_whole(f"To be removed from image {image_id}:{listed}{more}", stderr=True)
 
 
-class Listener:
-    """How a command speaks: to a person at a terminal, to a log, to a program, or not at all while all is well.
+class ConsoleListener:
+    """The `operations.listener.Listener` of the command line, which also prints the results.
 
-    `acting_as` gives one for each cloud; they share the display.
+    `acting_as` returns one for each cloud; they share the display.
+
+    log: the lines for stderr.
+    display: the live display; None without a terminal, or if none is wanted.
+    quiet: print nothing as long as everything is as planned.
+    verbose: log every answer.
+    as_json: print no results but the one JSON object.
+    context: the log with the account in front; default: `log` without one.
     """
 
     def __init__(
@@ -79,51 +81,51 @@ class Listener:
         quiet: bool,
         verbose: bool,
         as_json: bool,
-        introduced: ContextLogger | None = None,
+        context: ContextLogger | None = None,
     ) -> None:
         self.as_json = as_json
         self._verbose = verbose
         self._quiet = quiet
         self._display = display
         self._log = log
-        self._introduced = introduced or ContextLogger(log, "")
+        self._context = context or ContextLogger(log, "")
 
     @classmethod
     def choose(cls, *, quiet: bool, verbose: bool, as_json: bool, log_format: str) -> Self:
-        """Return the voice that fits the options and the terminal."""
-        able = is_terminal(sys.stderr) and not console(stderr=True).is_dumb_terminal  # to move its cursor
-        live = able and not quiet and log_format != "json"
+        """Return the listener that suits the options and the terminal."""
+        movable = is_terminal(sys.stderr) and not PlainConsole(stderr=True).is_dumb_terminal  # its cursor, that is
+        live = movable and not quiet and log_format != "json"
         level = logging.DEBUG if verbose else logging.ERROR if quiet or live else logging.INFO
-        display = Display(console(stderr=True)) if live else None
-        return cls(make_log(level, log_format, colors=able), display, quiet=quiet, verbose=verbose, as_json=as_json)
+        display = Display(PlainConsole(stderr=True)) if live else None
+        return cls(make_log(level, log_format, colors=movable), display, quiet=quiet, verbose=verbose, as_json=as_json)
 
     def note(self, message: str) -> None:
-        """Say something on stderr, unless nothing is to be heard while all is well."""
+        """Print or log a message on stderr, unless quiet."""
         if self._display is not None:
             self._display.say(message)
         else:
             self._log.info(message)
 
     def detail(self, message: str) -> None:
-        """Say something in the log of who wants all of it."""
+        """Log a message at debug level."""
         self._log.debug(message)
 
     @contextmanager
     def waiting(self, message: str) -> Iterator[None]:
-        """Show on a live terminal that something takes its time, such as signing in; say nothing elsewhere."""
+        """Show on a live display that something takes a while, such as signing in."""
         with nullcontext() if self._display is None else self._display.waiting(message):
             yield
 
     def acting_as(self, account: Account, doing: str, what: str, *, plan: str, run: str | None) -> Self:
-        """Say who is about to do what; return a voice that has plan, cloud and run on every line of the log."""
+        """Announce the account; return a listener whose log lines all have plan, cloud and run."""
         if self._display is not None:
-            where = f"{account.cloud} {account.region}".strip()
-            console(stderr=True).print(
+            cloud = f"{account.cloud} {account.region}".strip()
+            PlainConsole(stderr=True).print(
                 f"{doing.capitalize()} {what}\n"
-                f"As user {account.user} of project {account.project}, cloud {where}, at {account.endpoint}"
+                f"As user {account.user} of project {account.project}, cloud {cloud}, at {account.endpoint}"
             )
         log = self._log.bind(plan=plan, cloud=account.cloud, **({"run": run} if run else {}))
-        introduced = ContextLogger(
+        context = ContextLogger(
             log,
             doing,
             user=account.user,
@@ -132,12 +134,7 @@ class Listener:
             endpoint=account.endpoint,
         )
         return type(self)(
-            log,
-            self._display,
-            quiet=self._quiet,
-            verbose=self._verbose,
-            as_json=self.as_json,
-            introduced=introduced,
+            log, self._display, quiet=self._quiet, verbose=self._verbose, as_json=self.as_json, context=context
         )
 
     @contextmanager
@@ -150,9 +147,9 @@ class Listener:
         details: Callable[[], list[str]] = list,
         label: str = "",
     ) -> Iterator[Observers]:
-        """Show or log what goes on while the context lasts; `others` are told, too."""
+        """Display or log the progress on one cloud while the context lasts; `others` observe it, too."""
         view = View(tracker, allowed_rate, pace, details, label)
-        log = (DetailedLog if self._verbose else Log)(tracker, self._introduced, time.monotonic, pace)
+        log = (DetailedLog if self._verbose else Log)(tracker, self._context, time.monotonic, pace)
         if self._display is None:
             yield Observers(tracker, log, *others)
             return
@@ -160,16 +157,13 @@ class Listener:
             yield Observers(tracker, log, RemovalNotice(), *others)
 
     def ended(self, summary: Summary) -> None:
-        """Log how the work on one cloud ended."""
+        """Log the totals of one cloud."""
         document = summary_document(summary)
-        told = {key: value for key, value in document.items() if value and key not in {"run", "plan", "cloud"}}
-        self._introduced.conclude("ended", **told)
+        fields = {key: value for key, value in document.items() if value and key not in {"run", "plan", "cloud"}}
+        self._context.conclude("ended", **fields)
 
     def conclude(self, summary: Summary, *, comparison: Comparison | None = None) -> None:
-        """Say how it ended; `comparison` is what was found on the cloud afterwards.
-
-        Nothing where all is well and nobody wants to hear it.
-        """
+        """Print the result of a run, and how the cloud compared with the plan afterwards."""
         if self.as_json:
             return
         if not self._quiet or not summary.as_planned:
@@ -180,32 +174,29 @@ class Listener:
     def conclude_changes(
         self, changes: Changes, labels: Mapping[str, str], *, everything: bool = False, heading: bool = False
     ) -> None:
-        """Say what a run would do; see `render_changes`. Nothing where it is nothing and nobody wants to hear that."""
+        """Print what a run would change; see `render_changes`."""
         if not self.as_json and (not self._quiet or changes.images):
             print_whole(render_changes(changes, labels, everything=everything, heading=heading))
 
     def conclude_comparison(self, comparison: Comparison, *, cloud: str | None = None) -> None:
-        """Say how a cloud differs from a plan. Nothing where nothing is missing and nobody wants to hear it.
-
-        `cloud` tells the clouds apart where there are several.
-        """
+        """Print how a cloud differs from the plan, below the cloud's name if there is one."""
         if not self.as_json and (not self._quiet or not comparison.complete):
             if cloud is not None:
                 print_whole(f"cloud {cloud}", stderr=self._quiet)
             print_whole(render_comparison(comparison), stderr=self._quiet)
 
     def print_json(self, document: Mapping[str, Any]) -> None:
-        """Print the one object that a program wants."""
+        """Print the one JSON object of a command."""
         click.echo(json.dumps(document))
 
 
 def make_log(level: int, form: str, *, colors: bool) -> FilteringBoundLogger:
-    """Return a logger that writes lines of `form` ("console" or "json") to stderr, from `level` on."""
+    """Return a logger that writes lines in a format ("console" or "json") to stderr, from `level` up."""
     renderer: Processor = (
         structlog.processors.JSONRenderer() if form == "json" else structlog.dev.ConsoleRenderer(colors=colors)
     )
     wrapped = structlog.wrap_logger(
-        structlog.WriteLogger(_CurrentStderr()),  # type: ignore[arg-type]  # write and flush are all it calls
+        structlog.WriteLogger(_CurrentStderr()),  # type: ignore[arg-type]  # it only calls write and flush
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -217,15 +208,17 @@ def make_log(level: int, form: str, *, colors: bool) -> FilteringBoundLogger:
 
 
 class ContextLogger:
-    """A log that says who acts before the first line that matters: a night without news is a single line.
+    """A log that names the account before the first line of news, so that an uneventful run logs a single line.
 
-    `who` are the fields of that introduction.
+    log: where the lines go.
+    doing: the event of the line that names the account, e.g. "starting".
+    account: its fields.
     """
 
-    def __init__(self, log: FilteringBoundLogger, doing: str, **who: str) -> None:
+    def __init__(self, log: FilteringBoundLogger, doing: str, **account: str) -> None:
         self._log = log
         self._doing = doing
-        self._who = who
+        self._account = account
 
     def debug(self, event: str, **fields: Any) -> None:
         """Log a detail."""
@@ -242,20 +235,20 @@ class ContextLogger:
         self._log.warning(event, **fields)
 
     def conclude(self, event: str, **fields: Any) -> None:
-        """Log the end; it has in it who acted where nothing was worth a line before."""
-        self._log.info(event, **self._who, **fields)
+        """Log the end, with the account unless an earlier line had it."""
+        self._log.info(event, **self._account, **fields)
 
     def _introduce(self) -> None:
-        who, self._who = self._who, {}
-        if who:
-            self._log.info(self._doing, **who)
+        account, self._account = self._account, {}
+        if account:
+            self._log.info(self._doing, **account)
 
 
 class _CurrentStderr:
-    """Writes to whatever `sys.stderr` is at the moment: a live display puts itself in its place for a while."""
+    """Writes to whatever `sys.stderr` is at the moment: a live display replaces it for a while."""
 
     def write(self, text: str) -> int:
-        with suppress(OSError):  # a log that nobody takes any more is no reason to end a run
+        with suppress(OSError):  # a log that can't be written is no reason to end a run
             return sys.stderr.write(text)
         return len(text)
 

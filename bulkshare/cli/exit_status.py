@@ -7,32 +7,49 @@ import os
 import signal
 import sys
 from contextlib import contextmanager
+from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from click.exceptions import Exit
 
-from bulkshare.errors import InterruptedRunError, UsageError
+from bulkshare.errors import (
+    CredentialsRefusedError,
+    InterruptedRunError,
+    LedgerError,
+    LockHeldError,
+    StoppedEarlyError,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import TextIO
 
-AS_PLANNED = 0
-NOT_AS_PLANNED = 1
-CHANGES = 10
-INTERRUPTED = InterruptedRunError.exit_code
 
-# Every code that a command ends with, apart from 141 (128 + SIGPIPE). `bulkshare.errors` has those of the exceptions.
+class ExitStatus(IntEnum):
+    """Every code that a command exits with, apart from 141 (128 + SIGPIPE)."""
+
+    AS_PLANNED = 0
+    NOT_AS_PLANNED = 1
+    BAD_USAGE = UsageError.exit_code
+    REFUSED = CredentialsRefusedError.exit_code
+    LEDGER_UNUSABLE = LedgerError.exit_code
+    STOPPED_EARLY = StoppedEarlyError.exit_code
+    CHANGES = 10
+    LOCK_HELD = LockHeldError.exit_code
+    INTERRUPTED = InterruptedRunError.exit_code
+
+
 EXIT_CODES = {
-    AS_PLANNED: "every pair is as planned",
-    NOT_AS_PLANNED: "finished, but some pairs are not as planned",
-    2: "bad usage or plan; nothing was sent",
-    3: "credentials or endpoint refused",
-    4: "ledger unusable",
-    5: "stopped early (endpoint down, --deadline, --max-failures); the rest is pending",
-    CHANGES: "diff: a run would change something",
-    75: "another run of this plan holds the lock",
-    INTERRUPTED: "interrupted; the rest is pending",
+    ExitStatus.AS_PLANNED: "every pair is as planned",
+    ExitStatus.NOT_AS_PLANNED: "finished, but some pairs are not as planned",
+    ExitStatus.BAD_USAGE: "bad usage or plan; nothing was sent",
+    ExitStatus.REFUSED: "credentials or endpoint refused",
+    ExitStatus.LEDGER_UNUSABLE: "ledger unusable",
+    ExitStatus.STOPPED_EARLY: "stopped early (endpoint down, --deadline, --max-failures); the rest is pending",
+    ExitStatus.CHANGES: "diff: a run would change something",
+    ExitStatus.LOCK_HELD: "another run of this plan holds the lock",
+    ExitStatus.INTERRUPTED: "interrupted; the rest is pending",
 }
 
 # What write(2) reports about the file itself: disk full, quota, size limit, hardware, closed.

@@ -1,11 +1,13 @@
-"""The commands that read the ledger: runs, show, export, report and ledger prune."""
+"""The commands that only read the ledger, or prune it: runs, show, export, report and ledger prune.
+
+`location` is the ledger's path or URL; None: the user's own ledger. `key` names a run as `find_run` understands it.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -45,12 +47,12 @@ if TYPE_CHECKING:
     from bulkshare.report import Standing
 
 
-WRITTEN_AT_ONCE = 65_536  # bytes
+BUFFER_BYTES = 65_536  # of a file to write
 
 
-def list_runs(where: str | None, limit: int, *, as_json: bool = False) -> None:
-    """Print the newest runs; as JSON, an object a line."""
-    with open_ledger(where, create=False) as ledger:
+def list_runs(location: str | None, limit: int, *, as_json: bool = False) -> None:
+    """Print the newest runs; as JSON, one object per line."""
+    with open_ledger(location, create=False) as ledger:
         runs = [_standing(run) for run in ledger.runs(limit=limit)]
     if as_json:
         for run in runs:
@@ -61,79 +63,50 @@ def list_runs(where: str | None, limit: int, *, as_json: bool = False) -> None:
         click.echo("The ledger has no runs yet.", err=True)
 
 
-def show_run(where: str | None, key: str | None, *, failed: bool, limit: int, as_json: bool = False) -> None:
-    """Print a run and its pairs; `limit` 0 prints all of them. As JSON it is the run without its pairs.
+def show_run(location: str | None, key: str | None, *, failed: bool, limit: int, as_json: bool = False) -> None:
+    """Print a run and its pairs, or the run alone as JSON. Raises `UsageError` if there is no such run.
 
-    Raises `UsageError` where there is no such run.
+    failed: only the pairs that are not as planned.
+    limit: number of pairs to print; 0: all of them.
     """
-    with open_ledger(where, create=False) as ledger:
-        run = find_run(ledger, key, _tell)
+    with open_ledger(location, create=False) as ledger:
+        run = find_run(ledger, key, _report)
         causes = causes_in(ledger, run)
         if as_json:
             click.echo(json.dumps(show_document(_standing(run), causes)))
             return
         print_whole(render_run(_standing(run), causes))
-        wanted = NOT_AS_PLANNED if failed else None
-        count = sum(run.totals.get(result, 0) for result in (wanted or Result))
-        shown = islice(ledger.outcomes(run.id, results=wanted), limit or None)
-        for number, image in enumerate(render_outcomes(shown, ledger.labels(run.id))):
+        results = NOT_AS_PLANNED if failed else None
+        count = sum(run.totals.get(result, 0) for result in (results or Result))
+        outcomes = islice(ledger.outcomes(run.id, results=results), limit or None)
+        for number, image in enumerate(render_outcomes(outcomes, ledger.labels(run.id))):
             if not number:
                 click.echo()
             print_whole(image)
         if 0 < limit < count:
-            more = count - limit
-            told = f"... and {more:,} more: --limit 0 prints all, `bulkshare export {run.key}` writes them out"
-            print_whole(Prose(told, hanging=4))
+            rest = f"... and {count - limit:,} more: --limit 0 prints all, `bulkshare export {run.key}` exports them"
+            print_whole(Prose(rest, hanging=4))
 
 
-def _standing(run: Run) -> Standing:
-    return standing_of(run, dead=run.state is RunState.RUNNING and is_dead(run), now=utc_now())
+def export_run(location: str | None, key: str | None, *, form: str, output: Path | None) -> None:
+    """Write all pairs of a run as "csv" or "jsonl" to a file, or to stdout.
 
-
-def export_run(where: str | None, key: str | None, *, form: str, output: Path | None) -> None:
-    """Write all pairs of a run. Raises `UsageError` where there is no such run, or the file can't be written."""
-    with open_ledger(where, create=False) as ledger:
-        run = find_run(ledger, key, _tell)
+    Raises `UsageError` if there is no such run, or the file can't be written.
+    """
+    with open_ledger(location, create=False) as ledger:
+        run = find_run(ledger, key, _report)
         lines = (export_csv if form == "csv" else export_jsonl)(run.key, ledger.outcomes(run.id))
         with replacing(output) as file:
             file.writelines(lines)
 
 
-def _tell(message: str) -> None:
-    click.echo(message, err=True)
+def write_report(location: str | None, key: str | None, output: Path) -> None:
+    """Write the HTML page of a run to a file, or to stdout for "-".
 
-
-@contextmanager
-def replacing(path: Path | None) -> Iterator[TextIO]:
-    """Open a file that takes the place of `path` only once it is complete; stdout where there is no path."""
-    if path is None or str(path) == "-":
-        if sys.stdout is None:
-            raise UsageError("can't write to stdout: it is closed")
-        yield sys.stdout
-        return
-    path = path.resolve()
-    part = path.with_name(f".{path.name}.part")
-    try:
-        if path.exists() and not path.is_file():  # a device or a pipe is written to, never replaced
-            with path.open("w", encoding="utf-8", newline="") as file:
-                yield file
-            return
-        with part.open("w", WRITTEN_AT_ONCE, encoding="utf-8", newline="") as file:
-            yield file
-        part.replace(path)
-    except OSError as error:
-        raise UsageError(f"can't write {path}: {error.strerror}") from error
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def write_report(where: str | None, key: str | None, output: Path) -> None:
-    """Write the page of a run to a file, or to stdout for "-".
-
-    Raises `UsageError` where there is no such run, or the file can't be written.
+    Raises `UsageError` if there is no such run, or the file can't be written.
     """
-    with open_ledger(where, create=False) as ledger:
-        run = find_run(ledger, key, partial(click.echo, err=True))
+    with open_ledger(location, create=False) as ledger:
+        run = find_run(ledger, key, _report)
         before = ledger.run_before(run)
         page = Page(
             run=run,
@@ -148,52 +121,90 @@ def write_report(where: str | None, key: str | None, output: Path) -> None:
         with replacing(output) as file:
             file.writelines(render_page(page))
     if str(output) != "-":
-        click.echo(f"Wrote the report of {run.key} to {output}", err=True)
+        _report(f"Wrote the report of {run.key} to {output}")
 
 
-def prune_ledger(where: str | None, *, keep_seconds: float, dry_run: bool) -> None:
-    """Delete the runs that `prunable` names, and print them."""
-    with open_ledger(where, create=False) as ledger, ExitStack() as stack:
+def _report(message: str) -> None:
+    click.echo(message, err=True)
+
+
+def _standing(run: Run) -> Standing:
+    return standing_of(run, dead=run.state is RunState.RUNNING and is_dead(run), now=utc_now())
+
+
+@contextmanager
+def replacing(path: Path | None) -> Iterator[TextIO]:
+    """Open a file that replaces `path` once it is complete; stdout if the path is None or "-".
+
+    Raises `UsageError` if it can't be written.
+    """
+    if path is None or str(path) == "-":
+        if sys.stdout is None:
+            raise UsageError("can't write to stdout: it is closed")
+        yield sys.stdout
+        return
+    path = path.resolve()
+    part = path.with_name(f".{path.name}.part")
+    try:
+        if path.exists() and not path.is_file():  # a device or a pipe: written to, never replaced
+            with path.open("w", encoding="utf-8", newline="") as file:
+                yield file
+            return
+        with part.open("w", BUFFER_BYTES, encoding="utf-8", newline="") as file:
+            yield file
+        part.replace(path)
+    except OSError as error:
+        raise UsageError(f"can't write {path}: {error.strerror}") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def prune_ledger(location: str | None, *, keep_seconds: float, dry_run: bool) -> None:
+    """Delete the runs that `prunable` returns, and list them."""
+    with open_ledger(location, create=False) as ledger, ExitStack() as stack:
         runs = ledger.runs()
         busy = _lock_unfinished(ledger, runs, stack)
-        doomed = prunable(runs, now=utc_now(), keep_seconds=keep_seconds, busy=busy)
-        if not doomed:
+        old = prunable(runs, now=utc_now(), keep_seconds=keep_seconds, busy=busy)
+        if not old:
             click.echo("No run is old enough; nothing is deleted.")
             return
-        print_whole(render_runs(doomed))
-        pairs = sum(sum(run.totals.values()) for run in doomed)
-        told = f"{counted(len(doomed), 'run')} with {counted(pairs, 'pair')}"
+        print_whole(render_runs(old))
+        pairs = sum(sum(run.totals.values()) for run in old)
+        total = f"{counted(len(old), 'run')} with {counted(pairs, 'pair')}"
         if dry_run:
-            click.echo(f"Would delete {told}; nothing is deleted.")
+            click.echo(f"Would delete {total}; nothing is deleted.")
             return
         newest_seen = None if busy else runs[0].id
-        shrunk = ledger.prune([run.id for run in doomed], names_unless_after=newest_seen)
-        click.echo(f"Deleted {told}.")
+        shrunk = ledger.prune([run.id for run in old], names_unless_after=newest_seen)
+        click.echo(f"Deleted {total}.")
         if not shrunk:
-            which = f"a run is at work ({', '.join(sorted(busy))})" if busy else "a run began meanwhile"
-            click.echo(f"The file keeps its size, because {which}; the next prune shrinks it.")
+            why = f"a run is in progress ({', '.join(sorted(busy))})" if busy else "a run began in the meantime"
+            click.echo(f"The file keeps its size because {why}; the next prune shrinks it.")
 
 
 def prunable(runs: Sequence[Run], *, now: datetime, keep_seconds: float, busy: frozenset[str]) -> list[Run]:
-    """Return which of the runs, given newest first, may be deleted: began longer ago, and nobody can go on with them.
+    """Return the runs that may be deleted: they began more than `keep_seconds` ago, and can't be continued.
 
-    An unfinished run stays while it is the last one of its plan at its endpoint and for its project, or while a run of
-    its plan, one of `busy`, is at work.
+    An unfinished run is kept while it is the last one of its plan at its endpoint for its project, or while a run of
+    its plan is in progress.
+
+    runs: newest first.
+    busy: the plans of which a run is in progress.
     """
-    doomed = []
+    found = []
     seen: set[tuple[str, str, str]] = set()
     for run in runs:
-        where = run.plan, run.account.endpoint, run.account.project_id
-        superseded = where in seen and run.plan not in busy
-        seen.add(where)
+        target = run.plan, run.account.endpoint, run.account.project_id
+        superseded = target in seen and run.plan not in busy
+        seen.add(target)
         old = (now - run.started_at).total_seconds() > keep_seconds
         if old and (run.state is RunState.FINISHED or superseded):
-            doomed.append(run)
-    return doomed
+            found.append(run)
+    return found
 
 
 def _lock_unfinished(ledger: SqlLedger, runs: Sequence[Run], stack: ExitStack) -> frozenset[str]:
-    """Keep the plans that have unfinished runs from being run meanwhile; return those that are being run."""
+    """Lock the plans that have unfinished runs; return those that are locked by a run in progress."""
     busy = set()
     for plan in {run.plan for run in runs if run.state is not RunState.FINISHED}:
         try:

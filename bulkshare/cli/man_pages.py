@@ -52,7 +52,7 @@ def man_page(ctx: click.Context) -> str:
         *_section("COMMANDS", _definitions(_commands(ctx))),
     ]
     if isinstance(command, Documented):
-        codes = [(str(code), f"{meaning}.") for code, meaning in command.exit_codes.items()]
+        codes = [(f"{code:d}", f"{meaning}.") for code, meaning in command.exit_codes.items()]
         lines += _section("EXIT STATUS", _definitions(codes))
         lines += _section("EXAMPLES", _verbatim(command.examples))
     lines += _section("SEE ALSO", [*_related(ctx), ".PP", "\\fBbulkshare help\\fR shows the manual."])

@@ -1,4 +1,4 @@
-"""The commands that ask a cloud: run, diff, resume and verify, and the exit status they end with."""
+"""The commands that talk to a cloud: run, diff, resume and verify. Each returns its exit status."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bulkshare.cli.console import Listener
-from bulkshare.cli.exit_status import AS_PLANNED, CHANGES, INTERRUPTED, NOT_AS_PLANNED
+from bulkshare.cli.console import ConsoleListener
+from bulkshare.cli.exit_status import ExitStatus
 from bulkshare.errors import BulkshareError, UsageError
 from bulkshare.operations.defaults import utc_now
 from bulkshare.operations.execute import run_async
@@ -35,148 +35,152 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 OUTPUT_DEFAULTS: dict[str, Any] = {"as_json": False, "quiet": False, "verbose": False, "log_format": "console"}
 
 
-def parse(given: dict[str, Any]) -> tuple[Options, Listener]:
-    """Return a command's options, and the listener that some of them choose."""
-    output = {name: given.pop(name, default) for name, default in OUTPUT_DEFAULTS.items()}
-    return Options(**given), Listener.choose(**output)
-
-
-def conclude(parts: Sequence[CloudResult], voice: Listener) -> int:
-    """Tell what became of a plan; return 0 where all is as planned, else 1. Raises what ended a part early."""
-    for part in parts:
-        if part.summary is not None:
-            voice.conclude(part.summary, comparison=part.comparison)
-    if voice.as_json and any(part.summary for part in parts):
-        voice.print_json(_document(parts))
-    _raise_first(parts)
-    return AS_PLANNED if all(part.as_planned for part in parts) else NOT_AS_PLANNED
-
-
-def conclude_changes(parts: Sequence[CloudResult], voice: Listener, *, all_pairs: bool = False) -> bool:
-    """Tell what a run would do; return whether that is anything. Raises what ended a part early."""
-    seen = [(part, part.changes) for part in parts if part.changes is not None]
-    if voice.as_json and seen:
-        documents = [changes_document(changes, part.labels) for part, changes in seen]
-        voice.print_json(documents[0] if len(parts) == 1 else {"clouds": documents})
-    elif not voice.as_json:
-        for part, changes in seen:
-            voice.conclude_changes(changes, part.labels, everything=all_pairs, heading=len(parts) > 1)
-    _raise_first(parts)
-    return any(changes.any for _, changes in seen)
-
-
-def conclude_comparisons(found: Mapping[str | None, Comparison], voice: Listener) -> int:
-    """Tell how the clouds differ from a plan; return 0 where nothing is missing, else 1."""
-    if voice.as_json:
-        documents = [(cloud, comparison_document(comparison)) for cloud, comparison in found.items()]
-        several = {"clouds": [{"cloud": cloud, **document} for cloud, document in documents]}
-        voice.print_json(several if len(documents) > 1 else documents[0][1])
-    else:
-        for cloud, comparison in found.items():
-            voice.conclude_comparison(comparison, cloud=cloud if len(found) > 1 else None)
-    return AS_PLANNED if all(comparison.complete for comparison in found.values()) else NOT_AS_PLANNED
-
-
-def _document(parts: Sequence[CloudResult]) -> dict[str, Any]:
-    """Return the object of `--json`: of several clouds the sums, with each of them in `clouds`."""
-    documents = [
-        {
-            **summary_document(part.summary),
-            **({"verify": comparison_document(part.comparison)} if part.comparison is not None else {}),
-        }
-        for part in parts
-        if part.summary is not None
-    ]
-    if len(parts) == 1:
-        return documents[0]
-    summaries = [part.summary for part in parts if part.summary is not None]
-    clouds = [part.cloud for part in parts if part.summary is not None]
-    return {
-        **summary_document(merged(summaries)),
-        "clouds": [{"cloud": cloud, **document} for cloud, document in zip(clouds, documents, strict=True)],
-    }
-
-
-def _raise_first(parts: Sequence[CloudResult]) -> None:
-    """Raise what ended a part early; where that befell several, tell of the others first."""
-    ended = [(part.cloud, part.error) for part in parts if part.error is not None]
-    if not ended:
-        return
-    if len(parts) == 1:
-        raise ended[0][1]
-    for cloud, error in ended[1:]:
-        click.echo(f"bulkshare: cloud {cloud}: {error}", err=True)
-    cloud, error = ended[0]
-    raise type(error)(f"cloud {cloud}: {error}") from error
-
-
-def diff_command(plan: Path, *, out: Path | None, all_pairs: bool, **given: Any) -> int:
-    """Tell what a run would do; return 0 for nothing, 10 for changes. Raises `BulkshareError`."""
-    wanted = load_plan(plan)
-    options, voice = parse({**given, "dry_run": True})
-    parts = run_async(partial(run_plan, wanted, options, voice, signals=STOP_SIGNALS))
-    changes = conclude_changes(parts, voice, all_pairs=all_pairs)
-    if out is not None:
-        save(out, wanted, parts)
-        voice.note(f"`bulkshare run {out}` does exactly this")
-    return CHANGES if changes else AS_PLANNED
-
-
 def run_command(plan: Path, *, metrics_file: Path | None, **given: Any) -> int:
-    """Run a plan, or what `diff --out` saved, and return the exit code: 0 or 1. Raises `BulkshareError`."""
-    began, name, exit_code = time.monotonic(), plan.stem, NOT_AS_PLANNED
-    options, voice = parse(given)
-    parts: list[CloudResult] = []
+    """Run a plan, or what `diff --out` saved. Raises `BulkshareError`.
+
+    metrics_file: written at the end, however the run ends; None: not at all.
+    given: the other options, by the names in `operations.options.Options` and `OUTPUT_DEFAULTS`.
+    """
+    options, listener = _read_options(given)
+    started_at, name, status = time.monotonic(), plan.stem, int(ExitStatus.NOT_AS_PLANNED)
+    results: list[CloudResult] = []
     if metrics_file is not None:
         require_writable(metrics_file)
     try:
         saved = load_saved(plan) if is_saved(plan) else None
-        wanted, expected = (load_plan(plan), None) if saved is None else (saved.plan, saved.parts)
-        name = wanted.name
-        parts = run_async(partial(run_plan, wanted, options, voice, expected=expected, signals=STOP_SIGNALS))
+        loaded, expected = (load_plan(plan), None) if saved is None else (saved.plan, saved.parts)
+        name = loaded.name
+        results = run_async(partial(run_plan, loaded, options, listener, expected=expected, signals=STOP_SIGNALS))
         if options.dry_run:
-            conclude_changes(parts, voice)
-            exit_code = AS_PLANNED
+            print_changes(results, listener)
+            status = ExitStatus.AS_PLANNED
         else:
-            exit_code = conclude(parts, voice)
+            status = print_results(results, listener)
     except BulkshareError as error:
-        exit_code = error.exit_code
+        status = error.exit_code
         raise
     except KeyboardInterrupt:
-        exit_code = INTERRUPTED
+        status = ExitStatus.INTERRUPTED
         raise
     finally:
         if metrics_file is not None and not options.dry_run:
-            _write_metrics(metrics_file, name, exit_code, time.monotonic() - began, parts)
-    return exit_code
+            _write_metrics(metrics_file, name, status, time.monotonic() - started_at, results)
+    return status
 
 
-def _write_metrics(path: Path, plan: str, exit_code: int, seconds: float, parts: list[CloudResult]) -> None:
-    clouds = [
-        LastRun(
-            part.cloud or (part.account.cloud if part.account else ""),
-            part.summary.totals,
-            part.telemetry.statuses if part.telemetry else {},
-            part.summary.retries,
-        )
-        for part in parts
-        if part.summary is not None
-    ]
-    try:
-        write_metrics(path, plan=plan, exit_code=exit_code, ended_at=utc_now(), seconds=seconds, clouds=clouds)
-    except UsageError as error:  # what became of the pairs stands: the exit code tells of that
-        click.echo(f"bulkshare: {error}", err=True)
+def diff_command(plan: Path, *, out: Path | None, all_pairs: bool, **given: Any) -> int:
+    """Print what a run would change. Raises `BulkshareError`.
+
+    out: where to save the changes, for `run` to make exactly these.
+    all_pairs: print every pair, not only the first ones of each image.
+    """
+    options, listener = _read_options({**given, "dry_run": True})
+    loaded = load_plan(plan)
+    results = run_async(partial(run_plan, loaded, options, listener, signals=STOP_SIGNALS))
+    any_change = print_changes(results, listener, all_pairs=all_pairs)
+    if out is not None:
+        save(out, loaded, results)
+        listener.note(f"`bulkshare run {out}` makes exactly these changes")
+    return ExitStatus.CHANGES if any_change else ExitStatus.AS_PLANNED
 
 
 def resume_command(run: str | None, **given: Any) -> int:
-    """Finish a run and return its exit code. Raises `BulkshareError` where it can't."""
-    options, voice = parse(given)
-    return conclude(run_async(partial(resume_runs, run, options, voice, signals=STOP_SIGNALS)), voice)
+    """Finish a run. Raises `BulkshareError` if that is impossible."""
+    options, listener = _read_options(given)
+    return print_results(run_async(partial(resume_runs, run, options, listener, signals=STOP_SIGNALS)), listener)
 
 
 def verify_command(plan: Path, **given: Any) -> int:
-    """Compare a plan with its clouds; return 0 where nothing is missing, else 1. Raises `BulkshareError`."""
-    options, voice = parse(given)
-    return conclude_comparisons(
-        run_async(partial(verify_plan, load_plan(plan), options, voice, signals=STOP_SIGNALS)), voice
-    )
+    """Compare a plan with its clouds. Raises `BulkshareError`."""
+    options, listener = _read_options(given)
+    found = run_async(partial(verify_plan, load_plan(plan), options, listener, signals=STOP_SIGNALS))
+    return print_comparisons(found, listener)
+
+
+def _read_options(given: dict[str, Any]) -> tuple[Options, ConsoleListener]:
+    """Return a command's options, and the listener that those about the output choose."""
+    output = {name: given.pop(name, default) for name, default in OUTPUT_DEFAULTS.items()}
+    return Options(**given), ConsoleListener.choose(**output)
+
+
+def print_results(results: Sequence[CloudResult], listener: ConsoleListener) -> int:
+    """Print what happened on each cloud; return 0 if all is as planned, else 1. Raises the error that stopped one."""
+    for result in results:
+        if result.summary is not None:
+            listener.conclude(result.summary, comparison=result.comparison)
+    if listener.as_json and any(result.summary for result in results):
+        listener.print_json(_document(results))
+    _raise_first(results)
+    return ExitStatus.AS_PLANNED if all(result.as_planned for result in results) else ExitStatus.NOT_AS_PLANNED
+
+
+def print_changes(results: Sequence[CloudResult], listener: ConsoleListener, *, all_pairs: bool = False) -> bool:
+    """Print what a run would change; return whether that is anything. Raises the error that stopped a cloud."""
+    found = [(result, result.changes) for result in results if result.changes is not None]
+    if listener.as_json and found:
+        documents = [changes_document(changes, result.labels) for result, changes in found]
+        listener.print_json(documents[0] if len(results) == 1 else {"clouds": documents})
+    elif not listener.as_json:
+        for result, changes in found:
+            listener.conclude_changes(changes, result.labels, everything=all_pairs, heading=len(results) > 1)
+    _raise_first(results)
+    return any(changes.any for _, changes in found)
+
+
+def print_comparisons(found: Mapping[str | None, Comparison], listener: ConsoleListener) -> int:
+    """Print how each cloud differs from the plan; return 0 if nothing is missing, else 1."""
+    if listener.as_json:
+        documents = [(cloud, comparison_document(comparison)) for cloud, comparison in found.items()]
+        several = {"clouds": [{"cloud": cloud, **document} for cloud, document in documents]}
+        listener.print_json(several if len(documents) > 1 else documents[0][1])
+    else:
+        for cloud, comparison in found.items():
+            listener.conclude_comparison(comparison, cloud=cloud if len(found) > 1 else None)
+    complete = all(comparison.complete for comparison in found.values())
+    return ExitStatus.AS_PLANNED if complete else ExitStatus.NOT_AS_PLANNED
+
+
+def _document(results: Sequence[CloudResult]) -> dict[str, Any]:
+    """Return the object of `--json`: for several clouds their sums, with each of them below `clouds`."""
+    reached = [(result, result.summary) for result in results if result.summary is not None]
+    documents = [
+        {
+            **summary_document(summary),
+            **({} if result.comparison is None else {"verify": comparison_document(result.comparison)}),
+        }
+        for result, summary in reached
+    ]
+    if len(results) == 1:
+        return documents[0]
+    clouds = [{"cloud": result.cloud, **document} for (result, _), document in zip(reached, documents, strict=True)]
+    return {**summary_document(merged([summary for _, summary in reached])), "clouds": clouds}
+
+
+def _raise_first(results: Sequence[CloudResult]) -> None:
+    """Raise the error that stopped a cloud; if several were stopped, report the other errors first."""
+    stopped = [(result.cloud, result.error) for result in results if result.error is not None]
+    if not stopped:
+        return
+    if len(results) == 1:
+        raise stopped[0][1]
+    for cloud, error in stopped[1:]:
+        click.echo(f"bulkshare: cloud {cloud}: {error}", err=True)
+    cloud, error = stopped[0]
+    raise type(error)(f"cloud {cloud}: {error}") from error
+
+
+def _write_metrics(path: Path, plan: str, status: int, seconds: float, results: Sequence[CloudResult]) -> None:
+    clouds = [
+        LastRun(
+            result.cloud or (result.account.cloud if result.account else ""),
+            result.summary.totals,
+            result.telemetry.statuses if result.telemetry else {},
+            result.summary.retries,
+        )
+        for result in results
+        if result.summary is not None
+    ]
+    try:
+        write_metrics(path, plan=plan, exit_code=status, ended_at=utc_now(), seconds=seconds, clouds=clouds)
+    except UsageError as error:  # the exit code is about the pairs, and stays
+        click.echo(f"bulkshare: {error}", err=True)

@@ -126,4 +126,4 @@ def test_check_counts(shell: Shell) -> None:
     """One line where nothing is wrong, in good grammar."""
     assert shell.run("check", shell.plan(["i"], ["p"])).stdout == "plan: 1 pair of 1 image and 1 project\n"
     repeated = shell.run("check", shell.plan(["i", "j"], ["p", "q", "p"])).stdout
-    assert repeated == "plan: 4 pairs of 2 images and 2 projects; 2 pairs are named again, and one job all the same\n"
+    assert repeated == "plan: 4 pairs of 2 images and 2 projects; 2 repeated pairs are counted once\n"

@@ -109,7 +109,7 @@ def test_the_file_keeps_its_size_while_a_run_is_at_work(place: str, capsys: pyte
         ledgers.begin(ledger, "other")
         prune_ledger(place, keep_seconds=0, dry_run=False)
     ledger.close()
-    assert "keeps its size, because a run is at work (other)" in capsys.readouterr().out
+    assert "keeps its size because a run is in progress (other)" in capsys.readouterr().out
     assert keys_left(place) == ["other", "texts"]
 
 
@@ -127,7 +127,7 @@ def test_a_run_that_begins_while_a_prune_looks(
 
     monkeypatch.setattr(pruning, "open_ledger", lambda where, create: open_looking(where, look, create=create))
     prune_ledger(place, keep_seconds=0, dry_run=False)
-    assert "keeps its size, because a run began meanwhile" in capsys.readouterr().out
+    assert "keeps its size because a run began in the meantime" in capsys.readouterr().out
     assert keys_left(place) == ["other", "texts"]
 
 
