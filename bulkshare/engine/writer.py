@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar, TypeVarTuple, Unpack
@@ -256,7 +257,7 @@ class Recorder:
                 if not self._closed:
                     with anyio.move_on_after(GROUP_WAIT_SECONDS):
                         await self._full.wait()
-                group, self._queue = self._queue, []
+                group, self._queue = deque(self._queue), []
                 self._arrived, self._full = anyio.Event(), anyio.Event()
                 self._busy = True
                 try:
@@ -271,16 +272,20 @@ class Recorder:
                 if self._closed:
                     self._arrived.set()
 
-    async def _commit(self, group: list[Outcome | SettleImage]) -> None:
-        outcomes: list[Outcome] = []
-        for record in group:
-            if isinstance(record, Outcome):
+    async def _commit(self, group: deque[Outcome | SettleImage]) -> None:
+        """Commit the records in order, in as few transactions as that takes; those committed leave the group."""
+        while group:
+            outcomes: list[Outcome] = []
+            for record in group:
+                if isinstance(record, SettleImage):
+                    break
                 outcomes.append(record)
-                continue
-            await self._settle(outcomes)  # what was answered for the image stands; only the remainder is skipped
-            outcomes = []
-            await self._settle_rest(record)
-        await self._settle(outcomes)
+            await self._settle(outcomes)
+            for _ in outcomes:
+                group.popleft()
+            if group and isinstance(group[0], SettleImage):  # what was answered for the image stands
+                await self._settle_rest(group[0])
+                group.popleft()
 
     async def _settle(self, outcomes: list[Outcome]) -> None:
         if outcomes:

@@ -15,7 +15,7 @@ from bulkshare.engine.retry import AT_WORK_BASES
 from bulkshare.errors import BulkshareError, StoppedEarlyError, UsageError
 from bulkshare.fleet.dask import AwayError
 from bulkshare.fleet.leases import LEASE_SECONDS, NOTHING, Leases, Share
-from bulkshare.fleet.messages import Grant, Order, seal
+from bulkshare.fleet.messages import Grant, Order
 from bulkshare.text import clean, counted
 
 if TYPE_CHECKING:
@@ -91,11 +91,13 @@ class Meetings:
 
     async def meet(self, address: str) -> WorkerHandle:
         """Raise `BulkshareError` where the worker can't take part, `AwayError` or `TimeoutError` where it may later."""
+        from bulkshare.fleet.sealing import seal  # noqa: PLC0415  needs a package that comes with the extra
+
         self._held += 1
         session_id = f"{self.muster.session_id}-{self._held}"
         with anyio.fail_after(MUSTER_SECONDS):
-            slot = await self.cluster.ask(address, self.remote.handshake, __version__)
-            sealed = None if self.credentials is None else seal(self.credentials, slot)
+            public_key = await self.cluster.ask(address, self.remote.handshake, __version__)
+            sealed = None if self.credentials is None else seal(self.credentials, public_key)
             muster = replace(self.muster, session_id=session_id, sealed=sealed)
             joined = await self.cluster.ask(address, self.remote.muster, muster)
         self._require_same(address, joined.account)

@@ -119,7 +119,8 @@ async def open_cluster(address: str) -> AsyncIterator[Cluster]:
     """
     _check(address)
     try:
-        import distributed  # noqa: F401, PLC0415  only a fleet needs it, and it takes its time
+        import cryptography  # noqa: F401, PLC0415  as the next
+        import distributed  # noqa: F401, PLC0415  only a fleet needs it, and the import is slow
     except ModuleNotFoundError as error:
         raise UsageError(f"--fleet needs the package {error.name}: pip install 'bulkshare[fleet]'") from error
     _quieten()

@@ -1,52 +1,15 @@
-"""What coordinator and workers send each other, and how credentials are sealed for a worker."""
+"""What coordinator and workers send each other."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
-from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from bulkshare.errors import BulkshareError
     from bulkshare.model import Account, Job, Outcome, Settings
-
-
-KEY_BYTES = 32
-NONCE = bytes(12)
-PURPOSE = b"bulkshare credentials 1"
-
-
-class SealedBox:
-    """Takes sealed messages. Who has `slot`, its public key, can seal some, and nobody but this object opens them."""
-
-    def __init__(self) -> None:
-        self._key = X25519PrivateKey.generate()
-        self.slot = self._key.public_key().public_bytes_raw()
-
-    def open(self, sealed: bytes) -> str:
-        """Return what was sealed. Raises `cryptography.exceptions.InvalidTag` where it was not for us."""
-        theirs, text = sealed[:KEY_BYTES], sealed[KEY_BYTES:]
-        shared = self._key.exchange(X25519PublicKey.from_public_bytes(theirs))
-        return _cipher(shared, theirs, self.slot).decrypt(NONCE, text, None).decode()
-
-
-def seal(text: str, slot: bytes) -> bytes:
-    """Return `text` so that the owner of the letterbox alone can read it."""
-    once = X25519PrivateKey.generate()
-    ours = once.public_key().public_bytes_raw()
-    shared = once.exchange(X25519PublicKey.from_public_bytes(slot))
-    return ours + _cipher(shared, ours, slot).encrypt(NONCE, text.encode(), None)
-
-
-def _cipher(shared: bytes, ours: bytes, theirs: bytes) -> ChaCha20Poly1305:
-    hkdf = HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=PURPOSE + ours + theirs)
-    return ChaCha20Poly1305(hkdf.derive(shared))
 
 
 E = TypeVar("E", bound=BaseException)

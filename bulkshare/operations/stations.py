@@ -16,7 +16,8 @@ from bulkshare.cloud import CloudIdentity, deserialize
 from bulkshare.errors import BulkshareError, UsageError
 from bulkshare.fleet import Joined, Worker
 from bulkshare.fleet.dask import AwayError
-from bulkshare.fleet.messages import SealedBox, bare
+from bulkshare.fleet.messages import bare
+from bulkshare.fleet.sealing import SealedBox
 from bulkshare.operations.defaults import utc_now
 from bulkshare.operations.session import open_line, sign_in
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 M = TypeVar("M")
 T = TypeVar("T")
 
-LETTERBOX = SealedBox()  # of this process
+SEALED_BOX = SealedBox()  # of this process
 WATCH_SECONDS = 1.0  # between two looks whether somebody still wants a station
 
 
@@ -78,7 +79,7 @@ class WorkerSession:
 
     async def _stand(self) -> None:
         muster, settings = self._muster, self._muster.settings
-        own = None if muster.sealed is None else CloudIdentity(deserialize(LETTERBOX.open(muster.sealed)))
+        own = None if muster.sealed is None else CloudIdentity(deserialize(SEALED_BOX.open(muster.sealed)))
         async with (
             sign_in(settings, identity=own) as identity,
             open_line(identity, settings.limits, give_up_after_seconds=muster.give_up_after_seconds) as line,
@@ -119,7 +120,7 @@ async def handshake(version: str) -> bytes:
     """Return what credentials for this worker are to be sealed with. Raises `UsageError` for another version."""
     if version != __version__:
         raise UsageError(f"it has bulkshare {__version__}, and the run is of {version}; give all the same")
-    return LETTERBOX.slot
+    return SEALED_BOX.public_key
 
 
 @telling_bugs

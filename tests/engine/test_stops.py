@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
+from bulkshare.engine import Recorder, SettleImage
 from bulkshare.errors import CredentialsRefusedError, LedgerError
-from bulkshare.model import Fault, FaultKind, Limits, Reply, Request, Result, RetryPolicy, VerdictKind, Want
+from bulkshare.model import Fault, FaultKind, Limits, Outcome, Reply, Request, Result, RetryPolicy, VerdictKind, Want
 from tests.engine.bench import Bench, on_post
-from tests.engine.fakes import response
+from tests.engine.fakes import NOW, Recording, response
 from tests.engine.memory import MemoryLedger
 
 if TYPE_CHECKING:
@@ -80,6 +81,29 @@ def test_a_broken_ledger_stops_the_run() -> None:
     with pytest.raises(LedgerError, match=r"disk full; not recorded, but answered by the cloud: i0\d p\d+ shared"):
         bench.run()
     assert bench.cloud.count("POST") < 900
+
+
+async def test_what_a_group_has_committed_is_not_named_as_missing() -> None:
+    """A group is committed in parts; an error names the pairs of the part that failed and of those after it."""
+
+    class Ledger(MemoryLedger):
+        def settle_rest(self, *_args: object, **_options: object) -> int:
+            raise LedgerError("disk full")
+
+    ledger = Ledger()
+    ledger.enqueue_all([("i", "early"), ("i", "rest"), ("j", "late")])
+
+    async def write() -> None:
+        async with Recorder(1, ledger, Recording(), lambda: NOW, anyio.CapacityLimiter(1)) as recorder:
+            recorder.put(Outcome("i", "early", Result.REJECTED, attempts=1, settled_at=NOW))
+            recorder.put(SettleImage("i", "the image takes no members"))
+            recorder.put(Outcome("j", "late", Result.SHARED, attempts=1, settled_at=NOW))
+
+    with pytest.raises(BaseExceptionGroup) as caught:
+        await write()
+    message = str(caught.value.exceptions[0])
+    assert "disk full; not recorded, but answered by the cloud: j late shared;" in message
+    assert ledger.rows["i", "early"].result is Result.REJECTED
 
 
 def test_only_what_is_in_the_ledger_is_shown() -> None:
