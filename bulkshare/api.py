@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from bulkshare.model import Plan
+from bulkshare.model.events import PairsSettled, PhaseStarted, RestSettled
 from bulkshare.operations.execute import run_async as _in_event_loop
 from bulkshare.operations.listener import SilentVoice
 from bulkshare.operations.options import Options
@@ -18,19 +19,21 @@ from bulkshare.progress import Observers
 from bulkshare.report import merged
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
     from os import PathLike
     from typing import Self
 
-    from bulkshare.model import Account, Outcome, Result
+    from bulkshare.model import Account, Result
+    from bulkshare.model.events import Event
     from bulkshare.operations.execute import CloudResult
+    from bulkshare.ports import Observer
     from bulkshare.progress import Tracker
     from bulkshare.report import Summary
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run is on one of its clouds. `phase` is as in `ports.Observer`; `settled` counts pairs by result."""
+    """How far a run is on one cloud. `phase` is as in `events.PhaseStarted`; `settled` counts pairs by result."""
 
     plan: str
     cloud: str
@@ -117,7 +120,7 @@ class _Listener(SilentVoice):
     def following(
         self,
         tracker: Tracker,
-        *others: object,
+        *others: Observer,
         allowed_rate: float,
         pace: Callable[[], str],
         details: Callable[[], list[str]] = list,
@@ -137,22 +140,10 @@ class _Teller:
         self._cloud = cloud
         self._on_progress = on_progress
 
-    def phase(self, name: str, total: int) -> None:
+    def notify(self, event: Event) -> None:
         """See `ports.Observer`."""
-        del name, total
-        self._tell()
-
-    def settled(self, outcomes: Sequence[Outcome]) -> None:
-        """See `ports.Observer`."""
-        del outcomes
-        self._tell()
-
-    def settled_rest(self, image_id: str, count: int, result: Result, reason: str) -> None:
-        """See `ports.Observer`."""
-        del image_id, count, result, reason
-        self._tell()
-
-    def _tell(self) -> None:
+        if not isinstance(event, PhaseStarted | PairsSettled | RestSettled):
+            return
         tracker = self._tracker
         self._on_progress(
             Progress(

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
         Account,
         Backlog,
         Block,
-        Image,
         Job,
         Member,
         Outcome,
@@ -23,10 +22,9 @@ if TYPE_CHECKING:
         Result,
         Run,
         Settings,
-        Step,
         Telemetry,
-        Verdict,
     )
+    from bulkshare.model.events import Event
 
 
 class Transport(Protocol):
@@ -217,47 +215,8 @@ class Ledger(WorkList, Protocol):
 
 
 class Observer(Protocol):
-    """Is told what happens, after it is true: outcomes only once the ledger holds them. Must not block or raise."""
+    """Follows a run."""
 
-    def phase(self, name: str, total: int) -> None:
-        """A phase begins. Of "sharing" and "removing" the total is pairs; of all others it is images.
-
-        In their order: "listing", "inspecting", "opening", "removing", "sharing", "describing"; not all in each run.
-        """
-        ...
-
-    def answered(self, step: Step, image_id: str, member_id: str | None, verdict: Verdict, seconds: float) -> None:
-        """A reply came (or was given up on) after `seconds`."""
-        ...
-
-    def retrying(self, job: Job | str, verdict: Verdict, delay_seconds: float) -> None:
-        """A request will be sent again, for a pair or (an image ID) a listing."""
-        ...
-
-    def settled(self, outcomes: Sequence[Outcome]) -> None:
-        """These outcomes are in the ledger."""
-        ...
-
-    def settled_rest(self, image_id: str, count: int, result: Result, reason: str) -> None:
-        """All other pairs of an image were settled alike."""
-        ...
-
-    def listed(self, image_id: str, verdict: Verdict) -> None:
-        """An image's members were listed, or could not be (the verdict's kind tells)."""
-        ...
-
-    def inspected(self, image: Image) -> None:
-        """The cloud told what an image is."""
-        ...
-
-    def extra(self, image_id: str, member_ids: Sequence[str]) -> None:
-        """Members of an image that the plan does not name are going to be removed."""
-        ...
-
-    def opened(self, image_id: str, verdict: Verdict) -> None:
-        """A private image was made `shared`, or could not be (the verdict's kind tells)."""
-        ...
-
-    def progressed(self, count: int) -> None:
-        """So many more of the phase's images are done, where nothing else tells so."""
+    def notify(self, event: Event) -> None:
+        """Take note of an event. Called on the event loop, for every request: must not block, and must not raise."""
         ...

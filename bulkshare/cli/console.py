@@ -14,17 +14,20 @@ import structlog
 from rich.console import Console
 
 from bulkshare.cli.exit_status import is_terminal
+from bulkshare.model.events import ExtraMembersFound
 from bulkshare.progress import DetailedLog, Display, Log, Observers, View
 from bulkshare.report import render_changes, render_comparison, render_summary, summary_document
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
     from typing import NoReturn, Self
 
     from rich.console import RenderableType
     from structlog.typing import FilteringBoundLogger, Processor
 
     from bulkshare.model import Account
+    from bulkshare.model.events import Event
+    from bulkshare.ports import Observer
     from bulkshare.progress import Tracker
     from bulkshare.report import Changes, Comparison, Summary
 
@@ -53,8 +56,11 @@ def print_whole(content: RenderableType, *, stderr: bool = False) -> None:
 class RemovalNotice:
     """Lists on a terminal the members about to be removed. Without a terminal, the log does."""
 
-    def extra(self, image_id: str, member_ids: Sequence[str]) -> None:
+    def notify(self, event: Event) -> None:
         """See `ports.Observer`."""
+        if not isinstance(event, ExtraMembersFound):
+            return
+        image_id, member_ids = event.image_id, event.member_ids
         listed = "".join(f"\n  - {member_id}" for member_id in member_ids[:MOST_LISTED])
         more = f"\n  ... and {len(member_ids) - MOST_LISTED:,} more" if len(member_ids) > MOST_LISTED else ""
         print_whole(f"To be removed from image {image_id}:{listed}{more}", stderr=True)
@@ -141,7 +147,7 @@ class ConsoleListener:
     def following(
         self,
         tracker: Tracker,
-        *others: object,
+        *others: Observer,
         allowed_rate: float,
         pace: Callable[[], str],
         details: Callable[[], list[str]] = list,

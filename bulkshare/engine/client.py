@@ -9,13 +9,14 @@ import anyio
 from bulkshare.engine.retry import Send, Settle, decide, is_repeat, spare
 from bulkshare.image_api.glance import find_request, interpret, request_for
 from bulkshare.model import RETRYABLE, Result, RetryState, Step, VerdictKind, Want
+from bulkshare.model.events import Answered, ImageSetShared, MembersListed, RetryScheduled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
     from bulkshare.engine.retry import Decision
-    from bulkshare.model import Attempt, Job, Request, RetryPolicy, Verdict
+    from bulkshare.model import Attempt, Request, RetryPolicy, Verdict
     from bulkshare.ports import Observer, Transport
 
 
@@ -61,21 +62,21 @@ class ApiClient:
         if isinstance(decision, Settle) and decision.result is Result.FAILED and self._answered_at() < since:
             decision = spare(self._policy, decision, self._jitter())
         if isinstance(decision, Send) and is_repeat(decision.case):
-            self._count_retry(case.job, verdict, decision.delay_seconds)
+            self._count_retry(image_id, member_id, verdict, decision.delay_seconds)
         return decision
 
     async def list_members(self, image_id: str) -> Verdict:
         """List an image's members."""
         verdict = await self._insist(Step.LIST, image_id, request_for(Step.LIST, image_id))
         if verdict.kind is not VerdictKind.NOT_SENT:
-            self._observer.listed(image_id, verdict)
+            self._observer.notify(MembersListed(image_id, verdict))
         return verdict
 
     async def open_image(self, image_id: str) -> Verdict:
         """Make an image `shared`."""
         verdict = await self._insist(Step.SET_SHARED, image_id, request_for(Step.SET_SHARED, image_id))
         if verdict.kind is not VerdictKind.NOT_SENT:
-            self._observer.opened(image_id, verdict)
+            self._observer.notify(ImageSetShared(image_id, verdict))
         return verdict
 
     async def find_images(self, path: str) -> Verdict:
@@ -96,7 +97,7 @@ class ApiClient:
             delay_seconds = state.next_delay(verdict.retry_after, excused=self._answered_at() < began)
             if delay_seconds is None:
                 return verdict
-            self._count_retry(image_id, verdict, delay_seconds)
+            self._count_retry(image_id, None, verdict, delay_seconds)
             with anyio.move_on_after(delay_seconds):
                 await self.stopping.wait()
                 return verdict
@@ -106,13 +107,13 @@ class ApiClient:
         reply = await self._transport.send(request)
         verdict = interpret(step, image_id, member_id, reply, self._wall())
         if verdict.kind is not VerdictKind.NOT_SENT:
-            self._observer.answered(step, image_id, member_id or None, verdict, self._clock() - began)
+            self._observer.notify(Answered(step, image_id, member_id or None, verdict, self._clock() - began))
         elif not self.stopping.is_set():
             self._stop()  # the transport was stopped without the engine
         return verdict
 
-    def _count_retry(self, what: Job | str, verdict: Verdict, delay_seconds: float) -> None:
+    def _count_retry(self, image_id: str, member_id: str | None, verdict: Verdict, delay_seconds: float) -> None:
         if self.stopping.is_set():
             return  # a stop sends nothing again
         self.retries += 1
-        self._observer.retrying(what, verdict, delay_seconds)
+        self._observer.notify(RetryScheduled(image_id, member_id, verdict, delay_seconds))

@@ -13,6 +13,7 @@ from bulkshare.engine.retry import is_left_rejected, is_to_accept
 from bulkshare.engine.writer import SettleImage, absent, present, skipped
 from bulkshare.image_api.glance import details_path
 from bulkshare.model import Backlog, Block, Image, Job, Orders, Result, VerdictKind, Want
+from bulkshare.model.events import ExtraMembersFound, ImageInspected, ImagesDone, PhaseStarted
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -109,7 +110,7 @@ class MemberLister:
         ]
         images += pruned.values()  # they have no pairs to do, but may have members too many
         if images:
-            self._recorder.observer.phase("listing", len(images))
+            self._recorder.observer.notify(PhaseStarted("listing", len(images)))
             await for_each(
                 images,
                 self._list,
@@ -134,7 +135,7 @@ class MemberLister:
         if orders is not None and orders.prune:
             extra = [member_id for member_id in there if member_id not in orders.kept and member_id not in leaving]
             if extra and await self._recorder.enqueue([Block(image_id, extra, Want.REMOVE)]):
-                self._recorder.observer.extra(image_id, extra)
+                self._recorder.observer.notify(ExtraMembersFound(image_id, extra))
         self._sights.members[image_id] = len(verdict.members)  # where a member is there twice, the quota counts both
 
     async def _compare(self, image_id: str, there: Mapping[str, Member], verdict: Verdict) -> set[str]:
@@ -224,12 +225,12 @@ class Preflight:
                 return
             for image_id in image_ids:
                 await settle(image_id, found.get(image_id))
-            self._recorder.observer.progressed(len(image_ids))
+            self._recorder.observer.notify(ImagesDone(len(image_ids)))
 
         for image in known:
             await settle(image.id, image)
         if unknown:
-            self._recorder.observer.phase("inspecting", len(unknown))
+            self._recorder.observer.notify(PhaseStarted("inspecting", len(unknown)))
             batches = [unknown[start : start + BATCH] for start in range(0, len(unknown), BATCH)]
             await for_each(batches, look, at_once=self._limits.concurrency, stopping=self._caller.stopping)
         if self._beyond and not self._caller.stopping.is_set():
@@ -263,7 +264,7 @@ class Preflight:
         self, image_id: str, image: Image | None, sights: ListResults, others: Backlog | None, to_remove: int
     ) -> None:
         if image is not None:
-            self._recorder.observer.inspected(image)
+            self._recorder.observer.notify(ImageInspected(image))
         owner = image.owner if image is not None and others is not None else None
         to_accept = sights.to_accept.get(image_id, 0)
         facts = Facts(
@@ -316,7 +317,7 @@ class SetShared:
         """Open images, as many at once as the limits allow."""
         if not image_ids:
             return
-        self._recorder.observer.phase("opening", len(image_ids))
+        self._recorder.observer.notify(PhaseStarted("opening", len(image_ids)))
         await for_each(image_ids, self._open, at_once=self._limits.concurrency, stopping=self._caller.stopping)
 
     async def _open(self, image_id: str) -> None:
@@ -335,7 +336,7 @@ async def describe(caller: ApiClient, recorder: Recorder, limits: Limits) -> Non
         images += len(page)
     if not images:
         return
-    recorder.observer.phase("describing", images)
+    recorder.observer.notify(PhaseStarted("describing", images))
 
     async def fill_in(wanted: tuple[str, list[str]]) -> None:
         image_id, member_ids = wanted

@@ -12,6 +12,7 @@ from bulkshare.engine.dispatch import Dispatch
 from bulkshare.engine.retry import RetryBudget, Send, first_case, is_repeat
 from bulkshare.engine.writer import PAGE, SettleImage, settled
 from bulkshare.model import Result, Scope, Step, VerdictKind
+from bulkshare.model.events import PhaseStarted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container
@@ -76,7 +77,7 @@ class WorkerPool:
         pairs = sum([backlog.pairs async for backlog in self._recorder.pending_images(gone=self._gone)])
         if not pairs:
             return
-        self._recorder.observer.phase("removing" if self._gone else "sharing", pairs)
+        self._recorder.observer.notify(PhaseStarted("removing" if self._gone else "sharing", pairs))
         async with anyio.create_task_group() as workers:
             workers.start_soon(self._feed, trusted)
             for _ in range(self._limits.concurrency):

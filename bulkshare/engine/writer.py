@@ -13,6 +13,7 @@ import anyio.to_thread
 from bulkshare.engine.retry import LEFT_REJECTED
 from bulkshare.errors import LedgerError
 from bulkshare.model import Outcome, Result
+from bulkshare.model.events import PairsSettled, RestSettled
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
@@ -290,7 +291,7 @@ class Recorder:
     async def _settle(self, outcomes: list[Outcome]) -> None:
         if outcomes:
             await self.ledger(self._ledger.settle, self._run_id, outcomes)
-            self.observer.settled(outcomes)
+            self.observer.notify(PairsSettled(outcomes))
 
     async def _settle_rest(self, rest: SettleImage) -> None:
         count = await self.ledger(
@@ -305,4 +306,4 @@ class Recorder:
             )
         )
         if count:
-            self.observer.settled_rest(rest.image_id, count, rest.result, rest.reason)
+            self.observer.notify(RestSettled(rest.image_id, count, rest.result, rest.reason))

@@ -16,6 +16,7 @@ from bulkshare.errors import BulkshareError, StoppedEarlyError, UsageError
 from bulkshare.fleet.dask import AwayError
 from bulkshare.fleet.leases import LEASE_SECONDS, NOTHING, Leases, Share
 from bulkshare.fleet.messages import Grant, Order
+from bulkshare.model.events import RetryScheduled
 from bulkshare.text import clean, counted
 
 if TYPE_CHECKING:
@@ -385,9 +386,9 @@ class Coordinator:
             self._cooling_until = now + report.cooling_seconds
             hand.paused_until = self._cooling_until  # it has told us
             self._renew.set()
-        for event, arguments in report.told:
-            self.retries += event == "retrying"
-            getattr(observer, event)(*arguments)
+        for event in report.events:
+            self.retries += isinstance(event, RetryScheduled)
+            observer.notify(event)
 
     def mark_lost(self, hand: WorkerHandle) -> None:
         """Forget a worker; what it was sending is cut anew."""

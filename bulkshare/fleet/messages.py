@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from bulkshare.errors import BulkshareError
     from bulkshare.model import Account, Job, Outcome, Settings
+    from bulkshare.model.events import Event
 
 
 E = TypeVar("E", bound=BaseException)
@@ -75,7 +76,7 @@ class Report:
     in_flight: int
     allowed: int
     cooling_seconds: float
-    told: list[tuple[str, tuple[Any, ...]]] = field(repr=False)  # an observer's event, and its arguments
+    events: list[Event] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ import anyio
 from bulkshare.engine import SettleImage
 from bulkshare.engine.writer import PAGE
 from bulkshare.model import Result, Want
+from bulkshare.model.events import PhaseStarted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Container, Mapping, Sequence
@@ -170,7 +171,7 @@ class ShardedSender:
         pairs = sum([backlog.pairs async for backlog in self._recorder.pending_images(gone=self._gone)])
         if not pairs:
             return
-        self._recorder.observer.phase("removing" if self._gone else "sharing", pairs)
+        self._recorder.observer.notify(PhaseStarted("removing" if self._gone else "sharing", pairs))
         async with anyio.create_task_group() as tending:
             tending.start_soon(self._fleet.tend, self._recorder.observer)
             await self._deal(trusted)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import anyio
 
@@ -13,13 +13,15 @@ from bulkshare.engine import GRACE_SECONDS, Engine, PreflightMode, WorkerPool
 from bulkshare.errors import BulkshareError
 from bulkshare.fleet.messages import Closed, Report, Returned, bare
 from bulkshare.model import Backlog, Job, Limits, Outcome, Result, Want
+from bulkshare.model.events import Answered, RetryScheduled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
     from bulkshare.fleet.messages import Grant, Order
-    from bulkshare.model import Block, Image, Member, Settings, Verdict
+    from bulkshare.model import Block, Member, Settings
+    from bulkshare.model.events import Event
     from bulkshare.pacing import Paced
     from bulkshare.ports import Transport
 
@@ -149,7 +151,7 @@ class Worker:
         self._clock = clock
         self._wall = wall
         self._jitter = jitter
-        self._teller = _Teller()
+        self._events = _EventBuffer()
         self._engines: set[Engine] = set()
         self._idle = anyio.Event()
         self._idle.set()
@@ -184,7 +186,7 @@ class Worker:
             in_flight=paced.unanswered,
             allowed=paced.allowed if grant.rate > 0 else 0,
             cooling_seconds=max(paced.cooling_until - now, 0.0),
-            told=self._teller.take(),
+            events=self._events.take(),
         )
 
     def stop(self) -> None:
@@ -208,7 +210,7 @@ class Worker:
             run_id=0,
             transport=self._way.transport,
             ledger=ledger,
-            observer=self._teller,
+            observer=self._events,
             limits=self._settings.limits,
             policy=self._settings.retry,
             clock=self._clock,
@@ -233,42 +235,16 @@ class Worker:
         return Returned(outcomes=ledger.outcomes, closed=ledger.closed, error=error)
 
 
-class _Teller:
-    """An observer that remembers what the coordinator's observers are to be told: what no outcome says."""
+class _EventBuffer:
+    """An observer that keeps what the coordinator can't learn from the outcomes, for its own observers."""
 
     def __init__(self) -> None:
-        self._told: list[tuple[str, tuple[Any, ...]]] = []
+        self._events: list[Event] = []
 
-    def take(self) -> list[tuple[str, tuple[Any, ...]]]:
-        told, self._told = self._told, []
-        return told
+    def take(self) -> list[Event]:
+        events, self._events = self._events, []
+        return events
 
-    def answered(self, *arguments: Any) -> None:
-        self._told.append(("answered", arguments))
-
-    def retrying(self, *arguments: Any) -> None:
-        self._told.append(("retrying", arguments))
-
-    def phase(self, name: str, total: int) -> None:
-        """The coordinator has its own."""
-
-    def settled(self, outcomes: Sequence[Outcome]) -> None:
-        """The coordinator tells, once it has them."""
-
-    def settled_rest(self, image_id: str, count: int, result: Result, reason: str) -> None:
-        """The coordinator tells, once it has them."""
-
-    def listed(self, image_id: str, verdict: Verdict) -> None:
-        """Nothing is listed of a shard."""
-
-    def inspected(self, image: Image) -> None:
-        """Nothing is inspected of a shard."""
-
-    def extra(self, image_id: str, member_ids: Sequence[str]) -> None:
-        """Nothing is listed of a shard."""
-
-    def opened(self, image_id: str, verdict: Verdict) -> None:
-        """Nothing is opened of a shard."""
-
-    def progressed(self, count: int) -> None:
-        """Nothing is inspected of a shard."""
+    def notify(self, event: Event) -> None:
+        if isinstance(event, Answered | RetryScheduled):
+            self._events.append(event)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from bulkshare.operations.listener import Listener
     from bulkshare.operations.options import Options
     from bulkshare.operations.session import ImageEndpoint, Prepared
-    from bulkshare.ports import Ledger
+    from bulkshare.ports import Ledger, Observer
     from bulkshare.report import Cause, Changes, Comparison
 
     Returned = TypeVar("Returned")
@@ -195,7 +195,7 @@ async def work_on(
     options: Options,
     errand: EngineTask,
     stops: Stops,
-    observers: tuple[object, ...] = (),
+    observers: tuple[Observer, ...] = (),
     fleet: Coordinator | None = None,
 ) -> EngineResult:
     """Settle the pending pairs of a run as far as it goes, and write down how it ended. Raises `LedgerError`.

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from bulkshare.model import Account
+    from bulkshare.ports import Observer
     from bulkshare.progress import Tracker
     from bulkshare.report import Summary
 
@@ -38,7 +39,7 @@ class Listener(Protocol):
     def following(
         self,
         tracker: Tracker,
-        *others: object,
+        *others: Observer,
         allowed_rate: float,
         pace: Callable[[], str],
         details: Callable[[], list[str]] = list,
@@ -79,7 +80,7 @@ class SilentVoice:
     def following(
         self,
         tracker: Tracker,
-        *others: object,
+        *others: Observer,
         allowed_rate: float,
         pace: Callable[[], str],
         details: Callable[[], list[str]] = list,

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from bulkshare.model import Job, Result, VerdictKind
+from bulkshare.model import Result, VerdictKind
+from bulkshare.model.events import (
+    Answered,
+    ExtraMembersFound,
+    ImageSetShared,
+    MembersListed,
+    PairsSettled,
+    PhaseStarted,
+    RestSettled,
+    RetryScheduled,
+)
 from bulkshare.progress.tracker import is_bad
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from bulkshare.model import Outcome, Step, Verdict
+    from bulkshare.model import Outcome
+    from bulkshare.model.events import Event
     from bulkshare.progress.tracker import Tracker
 
 WRITING = frozenset({"opening", "removing", "sharing"})  # the phases that change something
-MOST_TOLD = 20  # members of an image on one line; at debug each has a line
+MOST_LISTED = 20  # members of an image on one line; at debug each has its own
 LINE_EVERY_SECONDS = 10.0  # between two progress lines
 
 
@@ -50,88 +61,74 @@ class Log:
         self._clock = clock
         self._last_line = clock()
 
-    def phase(self, name: str, total: int) -> None:
+    def notify(self, event: Event) -> None:
         """See `ports.Observer`."""
-        write = self._log.info if total and name in WRITING else self._log.debug
-        write(name, total=total)
+        match event:
+            case PairsSettled(outcomes):
+                self._log_settled(outcomes)
+            case RetryScheduled(image_id, member_id, verdict, delay_seconds):
+                known = _known(image_id=image_id, member_id=member_id)
+                self._log.info("retry", **known, reason=verdict.reason, delay_seconds=round(delay_seconds, 2))
+            case RestSettled(image_id, count, result, reason):
+                self._log.warning(result.value, image_id=image_id, pairs=count, reason=reason)
+            case PhaseStarted(name, total):
+                write = self._log.info if total and name in WRITING else self._log.debug
+                write(name, total=total)
+            case MembersListed(image_id, verdict) if verdict.kind is not VerdictKind.LISTED:
+                self._log.warning("members not listed", image_id=image_id, reason=verdict.reason)
+            case ExtraMembersFound(image_id, member_ids):
+                members = list(member_ids[:MOST_LISTED])
+                self._log.info("to be removed", image_id=image_id, pairs=len(member_ids), members=members)
+            case ImageSetShared(image_id, verdict) if verdict.kind is VerdictKind.SET_SHARED:
+                self._log.info("made shared", image_id=image_id)
+            case ImageSetShared(image_id, verdict):
+                self._log.warning("not made shared", image_id=image_id, **_known(reason=verdict.reason))
 
-    def retrying(self, job: Job | str, verdict: Verdict, delay_seconds: float) -> None:
-        """See `ports.Observer`."""
-        image_id, member_id = (job.image_id, job.member_id) if isinstance(job, Job) else (job, None)
-        self._log.info(
-            "retry",
-            **_known(image_id=image_id, member_id=member_id),
-            reason=verdict.reason,
-            delay_seconds=round(delay_seconds, 2),
-        )
-
-    def settled(self, outcomes: Sequence[Outcome]) -> None:
-        """See `ports.Observer`."""
+    def _log_settled(self, outcomes: Sequence[Outcome]) -> None:
         for outcome in outcomes:
             if is_bad(outcome.result):
                 self._log.warning(outcome.result.value, **_fields_of(outcome))
         now = self._clock()
-        if now - self._last_line >= LINE_EVERY_SECONDS:
-            self._last_line = now
-            tracker = self._tracker
-            left = tracker.seconds_left()
-            self._log.info(
-                "progress",
-                done=tracker.done,
-                planned=tracker.planned,
-                **{result.value: tracker.totals[result] for result in Result if tracker.totals[result]},
-                retries=tracker.retries,
-                per_second=round(tracker.rate(), 1),
-                **_known(pace=self._pace(), seconds_left=None if left is None else round(left)),
-            )
-
-    def settled_rest(self, image_id: str, count: int, result: Result, reason: str) -> None:
-        """See `ports.Observer`."""
-        self._log.warning(result.value, image_id=image_id, pairs=count, reason=reason)
-
-    def listed(self, image_id: str, verdict: Verdict) -> None:
-        """See `ports.Observer`."""
-        if verdict.kind is not VerdictKind.LISTED:
-            self._log.warning("members not listed", image_id=image_id, reason=verdict.reason)
-
-    def extra(self, image_id: str, member_ids: Sequence[str]) -> None:
-        """See `ports.Observer`: what will be removed is told before it is."""
-        self._log.info("to be removed", image_id=image_id, pairs=len(member_ids), members=list(member_ids[:MOST_TOLD]))
-
-    def opened(self, image_id: str, verdict: Verdict) -> None:
-        """See `ports.Observer`."""
-        if verdict.kind is VerdictKind.SET_SHARED:
-            self._log.info("made shared", image_id=image_id)
-        else:
-            self._log.warning("not made shared", image_id=image_id, **_known(reason=verdict.reason))
+        if now - self._last_line < LINE_EVERY_SECONDS:
+            return
+        self._last_line = now
+        tracker = self._tracker
+        left = tracker.seconds_left()
+        self._log.info(
+            "progress",
+            done=tracker.done,
+            planned=tracker.planned,
+            **{result.value: tracker.totals[result] for result in Result if tracker.totals[result]},
+            retries=tracker.retries,
+            per_second=round(tracker.rate(), 1),
+            **_known(pace=self._pace(), seconds_left=None if left is None else round(left)),
+        )
 
 
 class DetailedLog(Log):
-    """Writes every answer and every outcome as well, at debug."""
+    """Also writes every answer, outcome and removal, at debug."""
 
-    def answered(self, step: Step, image_id: str, member_id: str | None, verdict: Verdict, seconds: float) -> None:
+    def notify(self, event: Event) -> None:
         """See `ports.Observer`."""
-        self._log.debug(
-            "answer",
-            step=step.value,
-            **_known(image_id=image_id, member_id=member_id),
-            verdict=verdict.kind.value,
-            **_known(http_status=verdict.http_status, request_id=verdict.request_id, reason=verdict.reason),
-            seconds=round(seconds, 4),
-        )
-
-    def settled(self, outcomes: Sequence[Outcome]) -> None:
-        """See `ports.Observer`."""
-        for outcome in outcomes:
-            if not is_bad(outcome.result):
-                self._log.debug(outcome.result.value, **_fields_of(outcome))
-        super().settled(outcomes)
-
-    def extra(self, image_id: str, member_ids: Sequence[str]) -> None:
-        """See `ports.Observer`."""
-        super().extra(image_id, member_ids)
-        for member_id in member_ids:
-            self._log.debug("to be removed", image_id=image_id, member_id=member_id)
+        if isinstance(event, Answered):
+            step, image_id, member_id, verdict, seconds = event
+            self._log.debug(
+                "answer",
+                step=step.value,
+                **_known(image_id=image_id, member_id=member_id),
+                verdict=verdict.kind.value,
+                **_known(http_status=verdict.http_status, request_id=verdict.request_id, reason=verdict.reason),
+                seconds=round(seconds, 4),
+            )
+            return
+        if isinstance(event, PairsSettled):
+            for outcome in event.outcomes:
+                if not is_bad(outcome.result):
+                    self._log.debug(outcome.result.value, **_fields_of(outcome))
+        super().notify(event)
+        if isinstance(event, ExtraMembersFound):
+            for member_id in event.member_ids:
+                self._log.debug("to be removed", image_id=event.image_id, member_id=member_id)
 
 
 def _fields_of(outcome: Outcome) -> dict[str, object]:

@@ -10,12 +10,13 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 from bulkshare.model import Telemetry, VerdictKind
+from bulkshare.model.events import Answered
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from bulkshare.model import Step, Verdict
+    from bulkshare.model.events import Event
 
 
 MOST_INTERVALS = 600  # as many as a chart can show; ten minutes at one second each
@@ -48,9 +49,11 @@ class Meter:
         self._latency = [0] * len(LATENCY_BOUNDS)
         self._statuses: dict[int | str, int] = {}
 
-    def answered(self, step: Step, image_id: str, member_id: str | None, verdict: Verdict, seconds: float) -> None:
+    def notify(self, event: Event) -> None:
         """See `ports.Observer`."""
-        del step, image_id, member_id
+        if not isinstance(event, Answered):
+            return
+        verdict = event.verdict
         now = self._clock()
         if now >= self._ends:
             self._advance(now)
@@ -58,7 +61,7 @@ class Meter:
         kind = verdict.kind
         if kind is _THROTTLED or kind is _TRANSIENT or kind is _LOST:
             self._troubled[-1] += 1
-        self._latency[bisect_left(LATENCY_BOUNDS, seconds)] += 1
+        self._latency[bisect_left(LATENCY_BOUNDS, event.seconds)] += 1
         status: int | str = verdict.http_status or (NO_ANSWER if kind is _LOST else NOT_SENT)
         self._statuses[status] = self._statuses.get(status, 0) + 1
 

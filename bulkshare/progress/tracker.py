@@ -6,12 +6,25 @@ import math
 from collections import Counter, deque
 from typing import TYPE_CHECKING
 
-from bulkshare.model import AS_PLANNED, Job, Result, VerdictKind
+from bulkshare.model import AS_PLANNED, Result, VerdictKind
+from bulkshare.model.events import (
+    Answered,
+    ExtraMembersFound,
+    ImageInspected,
+    ImagesDone,
+    ImageSetShared,
+    MembersListed,
+    PairsSettled,
+    PhaseStarted,
+    RestSettled,
+    RetryScheduled,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
-    from bulkshare.model import Image, Outcome, Step, Verdict
+    from bulkshare.model.events import Event
+    from bulkshare.ports import Observer
 
 
 WINDOW_SECONDS = 5.0  # over which the achieved rate is measured
@@ -67,55 +80,33 @@ class Tracker:
             return None
         return max(self.planned - self.done, 0) * (now - self._began) / settled
 
-    def phase(self, name: str, total: int) -> None:
+    def notify(self, event: Event) -> None:
         """See `ports.Observer`."""
-        self.phase_name, self.phase_total, self.phase_done = name, total, 0
-        self._began, self._settled_before = self._clock(), self.done
-
-    def answered(self, step: Step, image_id: str, member_id: str | None, verdict: Verdict, seconds: float) -> None:
-        """See `ports.Observer`."""
-        del step, verdict, seconds
-        now = self._clock()
-        self._answers.append(now)
-        self._forget(now)
-        if self._to_retry and (image_id, member_id) in self._to_retry:
-            self._to_retry.remove((image_id, member_id))
-            self.retries += 1
-
-    def retrying(self, job: Job | str, verdict: Verdict, delay_seconds: float) -> None:
-        """See `ports.Observer`. It counts as a retry once it was sent: an interrupted run never gets there."""
-        del verdict, delay_seconds
-        self._to_retry.add((job.image_id, job.member_id) if isinstance(job, Job) else (job, None))
-
-    def settled(self, outcomes: Sequence[Outcome]) -> None:
-        """See `ports.Observer`."""
-        self.totals.update(outcome.result for outcome in outcomes)
-        self._settled_at = self._clock()
-
-    def settled_rest(self, image_id: str, count: int, result: Result, reason: str) -> None:
-        """See `ports.Observer`."""
-        del image_id, reason
-        self.totals[result] += count
-        self._settled_at = self._clock()
-
-    def listed(self, image_id: str, verdict: Verdict) -> None:
-        """See `ports.Observer`."""
-        del image_id, verdict
-        self.phase_done += 1
-
-    def extra(self, image_id: str, member_ids: Sequence[str]) -> None:
-        """See `ports.Observer`: these pairs are to be removed, and the run has so many more."""
-        del image_id
-        self.planned += len(member_ids)
-
-    def opened(self, image_id: str, verdict: Verdict) -> None:
-        """See `ports.Observer`."""
-        del image_id, verdict
-        self.phase_done += 1
-
-    def progressed(self, count: int) -> None:
-        """See `ports.Observer`."""
-        self.phase_done += count
+        match event:
+            case Answered(_, image_id, member_id):
+                now = self._clock()
+                self._answers.append(now)
+                self._forget(now)
+                if self._to_retry and (image_id, member_id) in self._to_retry:
+                    self._to_retry.remove((image_id, member_id))
+                    self.retries += 1
+            case PairsSettled(outcomes):
+                self.totals.update(outcome.result for outcome in outcomes)
+                self._settled_at = self._clock()
+            case RetryScheduled(image_id, member_id):  # counts once it is sent: an interrupted run never gets there
+                self._to_retry.add((image_id, member_id))
+            case RestSettled(count=count, result=result):
+                self.totals[result] += count
+                self._settled_at = self._clock()
+            case PhaseStarted(name, total):
+                self.phase_name, self.phase_total, self.phase_done = name, total, 0
+                self._began, self._settled_before = self._clock(), self.done
+            case MembersListed() | ImageSetShared():
+                self.phase_done += 1
+            case ImagesDone(count):
+                self.phase_done += count
+            case ExtraMembersFound(member_ids=member_ids):  # pairs that the run did not have before
+                self.planned += len(member_ids)
 
     def _forget(self, now: float) -> None:
         while self._answers and self._answers[0] < now - WINDOW_SECONDS:
@@ -128,47 +119,33 @@ def is_bad(result: Result) -> bool:
 
 
 class Listings:
-    """Remembers of images what a dry run has to tell: which can't be listed and why, which are private, and names."""
+    """What a dry run reports about images: why some can't be listed, which are private, and their names."""
 
     def __init__(self) -> None:
         self.refused: dict[str, str] = {}
         self.private: set[str] = set()
         self.names: dict[str, str] = {}
 
-    def listed(self, image_id: str, verdict: Verdict) -> None:
+    def notify(self, event: Event) -> None:
         """See `ports.Observer`."""
-        if verdict.kind is not VerdictKind.LISTED:
-            self.refused[image_id] = verdict.reason
-
-    def inspected(self, image: Image) -> None:
-        """See `ports.Observer`."""
-        if image.visibility == "private":
-            self.private.add(image.id)
-        if image.name:
-            self.names[image.id] = image.name
+        if isinstance(event, MembersListed):
+            if event.verdict.kind is not VerdictKind.LISTED:
+                self.refused[event.image_id] = event.verdict.reason
+        elif isinstance(event, ImageInspected):
+            image = event.image
+            if image.visibility == "private":
+                self.private.add(image.id)
+            if image.name:
+                self.names[image.id] = image.name
 
 
 class Observers:
-    """Several observers as one, told in order. An observer need not care for every event."""
+    """Several observers as one, notified in order."""
 
-    def __init__(self, *observers: object) -> None:
-        self.phase = _each(observers, "phase")
-        self.answered = _each(observers, "answered")
-        self.retrying = _each(observers, "retrying")
-        self.settled = _each(observers, "settled")
-        self.settled_rest = _each(observers, "settled_rest")
-        self.listed = _each(observers, "listed")
-        self.inspected = _each(observers, "inspected")
-        self.extra = _each(observers, "extra")
-        self.opened = _each(observers, "opened")
-        self.progressed = _each(observers, "progressed")
+    def __init__(self, *observers: Observer) -> None:
+        self._observers = observers
 
-
-def _each(observers: Sequence[object], event: str) -> Callable[..., None]:
-    methods = [method for observer in observers if (method := getattr(observer, event, None)) is not None]
-
-    def tell(*arguments: object) -> None:
-        for method in methods:
-            method(*arguments)
-
-    return tell
+    def notify(self, event: Event) -> None:
+        """See `ports.Observer`."""
+        for observer in self._observers:
+            observer.notify(event)

@@ -11,6 +11,7 @@ from rich.console import Group
 from rich.text import Text
 
 from bulkshare.model import VerdictKind
+from bulkshare.model.events import MembersListed
 from bulkshare.report.layout import aligned
 from bulkshare.report.tables import because, labelled
 from bulkshare.text import counted
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from bulkshare.model import Block, Verdict
+    from bulkshare.model import Block
+    from bulkshare.model.events import Event
 
 NOT_ASKED = "not asked: stopped before"
 NO_STATUS = "unknown"  # of a member whose status the cloud left out
@@ -67,8 +69,11 @@ class Comparer:
         self._statuses: Counter[str] = Counter()
         self._unlisted: dict[str, str] = {}
 
-    def listed(self, image_id: str, verdict: Verdict) -> None:
+    def notify(self, event: Event) -> None:
         """See `ports.Observer`."""
+        if not isinstance(event, MembersListed):
+            return
+        image_id, verdict = event.image_id, event.verdict
         planned = self._todo.pop(image_id, None)
         if planned is None:
             return

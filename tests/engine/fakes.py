@@ -11,10 +11,23 @@ from urllib.parse import parse_qsl, urlencode
 
 import anyio
 
-from bulkshare.model import Image, Job, Outcome, Reply, Request, Response, Result, Step, Verdict
+from bulkshare.model import Image, Outcome, Reply, Request, Response, Result, Step, Verdict
+from bulkshare.model.events import (
+    Answered,
+    Event,
+    ExtraMembersFound,
+    ImageInspected,
+    ImagesDone,
+    ImageSetShared,
+    MembersListed,
+    PairsSettled,
+    PhaseStarted,
+    RestSettled,
+    RetryScheduled,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
 PLAIN = {"status": "active", "visibility": "shared"}
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -145,7 +158,7 @@ class Recording:
     phases: list[tuple[str, int]] = field(default_factory=list)
     shown: list[Outcome] = field(default_factory=list)
     rests: list[tuple[str, int, Result, str]] = field(default_factory=list)
-    retried: list[tuple[Job | str, Verdict, float]] = field(default_factory=list)
+    retried: list[RetryScheduled] = field(default_factory=list)
     answers: list[tuple[Step, Verdict]] = field(default_factory=list)
     listings: dict[str, Verdict] = field(default_factory=dict)
     images: list[Image] = field(default_factory=list)
@@ -153,43 +166,26 @@ class Recording:
     openings: dict[str, Verdict] = field(default_factory=dict)
     done: int = 0
 
-    def phase(self, name: str, total: int) -> None:
+    def notify(self, event: Event) -> None:  # noqa: C901  one case per event
         """See the port."""
-        self.phases.append((name, total))
-
-    def answered(self, step: Step, image_id: str, member_id: str | None, verdict: Verdict, seconds: float) -> None:
-        """See the port."""
-        del image_id, member_id, seconds
-        self.answers.append((step, verdict))
-
-    def retrying(self, job: Job | str, verdict: Verdict, delay_seconds: float) -> None:
-        """See the port."""
-        self.retried.append((job, verdict, delay_seconds))
-
-    def settled(self, outcomes: Sequence[Outcome]) -> None:
-        """See the port."""
-        self.shown.extend(outcomes)
-
-    def settled_rest(self, image_id: str, count: int, result: Result, reason: str) -> None:
-        """See the port."""
-        self.rests.append((image_id, count, result, reason))
-
-    def listed(self, image_id: str, verdict: Verdict) -> None:
-        """See the port."""
-        self.listings[image_id] = verdict
-
-    def inspected(self, image: Image) -> None:
-        """See the port."""
-        self.images.append(image)
-
-    def extra(self, image_id: str, member_ids: Sequence[str]) -> None:
-        """See the port."""
-        self.extras.append((image_id, list(member_ids)))
-
-    def opened(self, image_id: str, verdict: Verdict) -> None:
-        """See the port."""
-        self.openings[image_id] = verdict
-
-    def progressed(self, count: int) -> None:
-        """See the port."""
-        self.done += count
+        match event:
+            case Answered(step, _, _, verdict):
+                self.answers.append((step, verdict))
+            case RetryScheduled():
+                self.retried.append(event)
+            case PhaseStarted(name, total):
+                self.phases.append((name, total))
+            case PairsSettled(outcomes):
+                self.shown.extend(outcomes)
+            case RestSettled(image_id, count, result, reason):
+                self.rests.append((image_id, count, result, reason))
+            case MembersListed(image_id, verdict):
+                self.listings[image_id] = verdict
+            case ImageInspected(image):
+                self.images.append(image)
+            case ExtraMembersFound(image_id, member_ids):
+                self.extras.append((image_id, list(member_ids)))
+            case ImageSetShared(image_id, verdict):
+                self.openings[image_id] = verdict
+            case ImagesDone(count):
+                self.done += count

@@ -7,6 +7,7 @@ import json
 from rich.console import Console
 
 from bulkshare.model import Block, Member, Verdict, VerdictKind, Want
+from bulkshare.model.events import MembersListed
 from bulkshare.report import Comparer, Comparison, comparison_document, render_comparison
 
 
@@ -25,10 +26,10 @@ def blocks(**members: str) -> list[Block]:
 def compared() -> Comparison:
     """Return the comparison of a plan of 8 pairs with a cloud that has 4 of them."""
     comparer = Comparer("nightly", [*blocks(i="ab", j="ab", k="ab", l="a"), Block("i", ("c",), Want.ACCEPTED)])
-    comparer.listed("i", members("i", a="accepted", z="pending", b=None))
-    comparer.listed("j", members("j", a="pending", b="accepted"))
-    comparer.listed("k", Verdict(VerdictKind.REJECTED, reason="404: no such image"))
-    comparer.listed("not-planned", members("not-planned", a="pending"))
+    comparer.notify(MembersListed("i", members("i", a="accepted", z="pending", b=None)))
+    comparer.notify(MembersListed("j", members("j", a="pending", b="accepted")))
+    comparer.notify(MembersListed("k", Verdict(VerdictKind.REJECTED, reason="404: no such image")))
+    comparer.notify(MembersListed("not-planned", members("not-planned", a="pending")))
     return comparer.comparison()
 
 
@@ -50,7 +51,7 @@ def test_complete_only_where_nothing_is_missing() -> None:
     """Extra members and pending ones don't make a plan incomplete."""
     assert not compared().complete
     comparer = Comparer("nightly", blocks(i="a"))
-    comparer.listed("i", members("i", a="pending", b="accepted"))
+    comparer.notify(MembersListed("i", members("i", a="pending", b="accepted")))
     assert comparer.comparison().complete
 
 
@@ -91,8 +92,8 @@ def test_text_names_the_first_missing_pairs() -> None:
 def test_a_long_text_is_cut_with_counts() -> None:
     """Of missing pairs and of images that can't be listed."""
     many = Comparer("nightly", blocks(i="abcdef", j="a"))
-    many.listed("i", members("i"))
-    many.listed("j", members("j"))
+    many.notify(MembersListed("i", members("i")))
+    many.notify(MembersListed("j", members("j")))
     assert printed(many.comparison(), most=2).splitlines()[-4:] == [
         "image i",
         "    a",

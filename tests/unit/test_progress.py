@@ -8,7 +8,19 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from bulkshare.model import Image, Job, Outcome, Result, Step, Verdict, VerdictKind
+from bulkshare.model import Image, Outcome, Result, Step, Verdict, VerdictKind
+from bulkshare.model.events import (
+    Answered,
+    ExtraMembersFound,
+    ImageInspected,
+    ImagesDone,
+    ImageSetShared,
+    MembersListed,
+    PairsSettled,
+    PhaseStarted,
+    RestSettled,
+    RetryScheduled,
+)
 from bulkshare.progress import DetailedLog, Display, Listings, Observers, Tracker, View, clock_face
 
 
@@ -52,11 +64,11 @@ def test_rate_is_of_the_last_seconds() -> None:
     """Answers of long ago don't count."""
     clock = Clock()
     tracked = tracker(clock)
-    tracked.phase("sharing", 100)
+    tracked.notify(PhaseStarted("sharing", 100))
     verdict = Verdict(VerdictKind.SHARED)
     for _ in range(100):
         clock.now += 0.1
-        tracked.answered(Step.ADD, "i", "m", verdict, 0.1)
+        tracked.notify(Answered(Step.ADD, "i", "m", verdict, 0.1))
     assert 9.5 <= tracked.rate() <= 10.5
     clock.now += 60
     assert tracked.rate() == 0.0
@@ -66,12 +78,12 @@ def test_time_left_follows_the_pace_of_this_phase() -> None:
     """Half done in ten seconds leaves ten seconds; pairs settled by listing don't count as speed."""
     clock = Clock()
     tracked = tracker(clock, pending=200)
-    tracked.phase("listing", 5)
-    tracked.settled(outcomes(100, Result.ALREADY))
+    tracked.notify(PhaseStarted("listing", 5))
+    tracked.notify(PairsSettled(outcomes(100, Result.ALREADY)))
     assert tracked.seconds_left() is None
-    tracked.phase("sharing", 100)
+    tracked.notify(PhaseStarted("sharing", 100))
     clock.now += 10
-    tracked.settled(outcomes(50))
+    tracked.notify(PairsSettled(outcomes(50)))
     assert tracked.seconds_left() == 10
 
 
@@ -79,12 +91,12 @@ def test_no_time_left_while_nothing_settles() -> None:
     """In an outage the estimate would grow without bound; with the first pair after it, it is there again."""
     clock = Clock()
     tracked = tracker(clock, pending=200)
-    tracked.phase("sharing", 200)
+    tracked.notify(PhaseStarted("sharing", 200))
     clock.now += 10
-    tracked.settled(outcomes(50))
+    tracked.notify(PairsSettled(outcomes(50)))
     clock.now += 11
     assert tracked.seconds_left() is None
-    tracked.settled(outcomes(1))
+    tracked.notify(PairsSettled(outcomes(1)))
     assert tracked.seconds_left() is not None
 
 
@@ -92,22 +104,22 @@ def test_a_retry_counts_when_it_is_sent() -> None:
     """One that waits when the run ends was none; another pair's answer is none either."""
     tracked = tracker(Clock())
     trouble = Verdict(VerdictKind.TRANSIENT)
-    tracked.retrying(Job("i", "m"), trouble, 1.0)
-    tracked.retrying("j", trouble, 1.0)
-    tracked.answered(Step.ADD, "i", "other", trouble, 0.1)
+    tracked.notify(RetryScheduled("i", "m", trouble, 1.0))
+    tracked.notify(RetryScheduled("j", None, trouble, 1.0))
+    tracked.notify(Answered(Step.ADD, "i", "other", trouble, 0.1))
     assert tracked.retries == 0
-    tracked.answered(Step.GET_MEMBER, "i", "m", trouble, 0.1)
-    tracked.answered(Step.LIST, "j", None, trouble, 0.1)
-    tracked.answered(Step.ADD, "i", "m", trouble, 0.1)
+    tracked.notify(Answered(Step.GET_MEMBER, "i", "m", trouble, 0.1))
+    tracked.notify(Answered(Step.LIST, "j", None, trouble, 0.1))
+    tracked.notify(Answered(Step.ADD, "i", "m", trouble, 0.1))
     assert tracked.retries == 2
 
 
 def test_extra_members_add_to_the_work() -> None:
     """What is to be removed is found by listing, after the run has begun."""
     tracked = tracker(Clock(), pending=10)
-    tracked.phase("removing", 3)
-    tracked.extra("i", ["a", "b", "c"])
-    tracked.settled(outcomes(3, Result.REMOVED))
+    tracked.notify(PhaseStarted("removing", 3))
+    tracked.notify(ExtraMembersFound("i", ["a", "b", "c"]))
+    tracked.notify(PairsSettled(outcomes(3, Result.REMOVED)))
     assert (tracked.planned, tracked.done, tracked.counts_images) == (13, 3, False)
 
 
@@ -115,10 +127,10 @@ def test_extra_members_add_to_the_work() -> None:
 def test_phases_of_images(phase: str) -> None:
     """Their total is images, and so is what is done of it."""
     tracked = tracker(Clock())
-    tracked.phase(phase, 9)
-    tracked.listed("i", Verdict(VerdictKind.LISTED))
-    tracked.opened("j", Verdict(VerdictKind.SET_SHARED))
-    tracked.progressed(3)
+    tracked.notify(PhaseStarted(phase, 9))
+    tracked.notify(MembersListed("i", Verdict(VerdictKind.LISTED)))
+    tracked.notify(ImageSetShared("j", Verdict(VerdictKind.SET_SHARED)))
+    tracked.notify(ImagesDone(3))
     assert (tracked.phase_done, tracked.counts_images) == (5, True)
 
 
@@ -128,9 +140,9 @@ def test_display_of_several_clouds(width: int) -> None:
     clock = Clock()
     one, two = tracker(clock), tracker(clock, pending=7)
     display = Display(Console(file=StringIO()))
-    one.phase("listing", 4)
-    two.phase("removing", 2)
-    two.settled(outcomes(2, Result.REMOVED))
+    one.notify(PhaseStarted("listing", 4))
+    two.notify(PhaseStarted("removing", 2))
+    two.notify(PairsSettled(outcomes(2, Result.REMOVED)))
     console = Console(width=width)
     with (
         display.showing(View(one, 50, label="eu-de")),
@@ -150,11 +162,11 @@ def test_display_shows_counts_rate_and_phase() -> None:
     clock = Clock()
     tracked = tracker(clock)
     display = Display(Console(file=StringIO()))
-    tracked.phase("sharing", 100)
-    tracked.settled(outcomes(30))
-    tracked.settled_rest("i", 7, Result.SKIPPED, "why")
-    tracked.retrying(Job("i", "m"), Verdict(VerdictKind.TRANSIENT), 1.0)
-    tracked.answered(Step.ADD, "i", "m", Verdict(VerdictKind.TRANSIENT), 0.1)
+    tracked.notify(PhaseStarted("sharing", 100))
+    tracked.notify(PairsSettled(outcomes(30)))
+    tracked.notify(RestSettled("i", 7, Result.SKIPPED, "why"))
+    tracked.notify(RetryScheduled("i", "m", Verdict(VerdictKind.TRANSIENT), 1.0))
+    tracked.notify(Answered(Step.ADD, "i", "m", Verdict(VerdictKind.TRANSIENT), 0.1))
     clock.now += 10
     console = Console(width=80)
     with display.showing(View(tracked, 50)), console.capture() as capture:
@@ -170,12 +182,12 @@ def test_log_has_trouble_at_warning_and_progress_now_and_then() -> None:
     clock, lines = Clock(), Lines()
     tracked = tracker(clock)
     log = DetailedLog(tracked, lines, clock)
-    tracked.phase("sharing", 100)
-    log.settled(outcomes(1))
-    log.settled(outcomes(1, Result.FAILED))
+    tracked.notify(PhaseStarted("sharing", 100))
+    log.notify(PairsSettled(outcomes(1)))
+    log.notify(PairsSettled(outcomes(1, Result.FAILED)))
     clock.now += 11
-    tracked.settled(outcomes(2))
-    log.settled(outcomes(1))
+    tracked.notify(PairsSettled(outcomes(2)))
+    log.notify(PairsSettled(outcomes(1)))
     assert [(level, event) for level, event, _ in lines.lines] == [
         ("debug", "shared"),
         ("warning", "failed"),
@@ -189,10 +201,10 @@ def test_log_has_no_empty_fields() -> None:
     """A field that has nothing to say is left out; what will be removed and what was opened is told."""
     lines = Lines()
     log = DetailedLog(tracker(Clock()), lines, Clock())
-    log.answered(Step.LIST, "i", None, Verdict(VerdictKind.LISTED, http_status=200), 0.5)
-    log.extra("i", ["a", "b"])
-    log.opened("i", Verdict(VerdictKind.SET_SHARED))
-    log.opened("j", Verdict(VerdictKind.REJECTED, "403: no"))
+    log.notify(Answered(Step.LIST, "i", None, Verdict(VerdictKind.LISTED, http_status=200), 0.5))
+    log.notify(ExtraMembersFound("i", ["a", "b"]))
+    log.notify(ImageSetShared("i", Verdict(VerdictKind.SET_SHARED)))
+    log.notify(ImageSetShared("j", Verdict(VerdictKind.REJECTED, "403: no")))
     answer = {"step": "list", "image_id": "i", "verdict": "listed", "http_status": 200, "seconds": 0.5}
     assert lines.lines == [
         ("debug", "answer", answer),
@@ -207,25 +219,25 @@ def test_log_has_no_empty_fields() -> None:
 def test_listings_remember_what_images_are() -> None:
     """Private ones, and names."""
     listings = Listings()
-    listings.inspected(Image("i", name="ubuntu", visibility="private"))
-    listings.inspected(Image("j", visibility="shared"))
+    listings.notify(ImageInspected(Image("i", name="ubuntu", visibility="private")))
+    listings.notify(ImageInspected(Image("j", visibility="shared")))
     assert (listings.private, listings.names) == ({"i"}, {"i": "ubuntu"})
 
 
 def test_listings_remember_refusals() -> None:
     """An image that can't be listed is remembered with the reason."""
     listings = Listings()
-    listings.listed("good", Verdict(VerdictKind.LISTED))
-    listings.listed("bad", Verdict(VerdictKind.REJECTED, "403: no"))
+    listings.notify(MembersListed("good", Verdict(VerdictKind.LISTED)))
+    listings.notify(MembersListed("bad", Verdict(VerdictKind.REJECTED, "403: no")))
     assert listings.refused == {"bad": "403: no"}
 
 
-def test_observers_pass_on_what_each_cares_for() -> None:
-    """An observer without a method for an event is not asked."""
+def test_every_observer_is_notified() -> None:
+    """In order, of every event."""
     listings, tracked = Listings(), tracker(Clock())
     both = Observers(tracked, listings)
-    both.settled(outcomes(3))
-    both.listed("bad", Verdict(VerdictKind.REJECTED, "403: no"))
+    both.notify(PairsSettled(outcomes(3)))
+    both.notify(MembersListed("bad", Verdict(VerdictKind.REJECTED, "403: no")))
     assert (tracked.done, tracked.phase_done, len(listings.refused)) == (3, 1, 1)
 
 

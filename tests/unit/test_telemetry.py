@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from bulkshare.model import Step, Verdict, VerdictKind
+from bulkshare.model.events import Answered
 from bulkshare.progress.telemetry import MOST_INTERVALS, Meter
 
 BEGAN_AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -25,7 +26,7 @@ class Scene:
     def answer(self, at: float, verdict: Verdict = SHARED, seconds: float = 0.01) -> None:
         """Let an answer come so many seconds after the beginning."""
         self.now = 1000.0 + at
-        self.meter.answered(Step.ADD, "image", "project", verdict, seconds)
+        self.meter.notify(Answered(Step.ADD, "image", "project", verdict, seconds))
 
 
 @pytest.fixture

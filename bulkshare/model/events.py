@@ -1,0 +1,114 @@
+"""What observers of a run are notified of, after it is true: outcomes only once the ledger holds them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bulkshare.model.clouds import Image
+    from bulkshare.model.exchange import Step, Verdict
+    from bulkshare.model.pairs import Outcome, Result
+
+
+class Answered(NamedTuple):  # one per request: a frozen dataclass takes three times as long to make
+    """A request was answered, or given up on, after `seconds`. `member_id` is None if it was about a whole image."""
+
+    step: Step
+    image_id: str
+    member_id: str | None
+    verdict: Verdict
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class RetryScheduled:
+    """A request will be sent again. `member_id` is None if it is about a whole image."""
+
+    image_id: str
+    member_id: str | None
+    verdict: Verdict
+    delay_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseStarted:
+    """A phase starts. `total` counts pairs in "sharing" and "removing", images in all others.
+
+    The names in their order: "listing", "inspecting", "opening", "removing", "sharing", "describing". A phase with
+    nothing to do is left out.
+    """
+
+    name: str
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class PairsSettled:
+    """These outcomes are in the ledger."""
+
+    outcomes: Sequence[Outcome]
+
+
+@dataclass(frozen=True, slots=True)
+class RestSettled:
+    """All other pairs of an image, `count` of them, were settled alike."""
+
+    image_id: str
+    count: int
+    result: Result
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class MembersListed:
+    """An image's members were listed, or could not be; the verdict's kind says which."""
+
+    image_id: str
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class ImageInspected:
+    """The cloud described an image."""
+
+    image: Image
+
+
+@dataclass(frozen=True, slots=True)
+class ExtraMembersFound:
+    """Members of an image that the plan does not name are going to be removed."""
+
+    image_id: str
+    member_ids: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSetShared:
+    """A private image was made `shared`, or could not be; the verdict's kind says which."""
+
+    image_id: str
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class ImagesDone:
+    """So many more of the phase's images are done; sent if no other event says so."""
+
+    count: int
+
+
+Event = (
+    Answered
+    | RetryScheduled
+    | PhaseStarted
+    | PairsSettled
+    | RestSettled
+    | MembersListed
+    | ImageInspected
+    | ExtraMembersFound
+    | ImageSetShared
+    | ImagesDone
+)
