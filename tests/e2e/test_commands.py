@@ -1,4 +1,4 @@
-"""The installed command on the sandbox: what users type, what they read, and the exit codes they script against."""
+"""The installed command on the sandbox: what users type, what they read, and the exit codes that scripts rely on."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def sandbox_images(images: int = 3) -> list[str]:
 
 
 def test_run_on_the_sandbox(shell: Shell, plan: str) -> None:
-    """A table of results on stdout, who acts and what happens on stderr, everything in the ledger."""
+    """The results go to stdout, the account and the progress to stderr, every pair into the ledger."""
     done = shell.run("run", plan, "--sandbox")
     assert "120" in done.stdout
     assert "shared" in done.stdout
@@ -64,13 +64,13 @@ def test_json_is_one_object_with_the_documented_keys(shell: Shell, plan: str) ->
     assert (summary["plan"], summary["planned"], summary["shared"], summary["requests"]) == ("nightly", 120, 120, 125)
 
 
-def test_quiet_says_nothing_when_all_is_well(shell: Shell, plan: str) -> None:
+def test_quiet_prints_nothing_if_all_is_as_planned(shell: Shell, plan: str) -> None:
     """Cron sends no mail."""
     done = shell.run("run", plan, "--sandbox", "-q")
     assert (done.stdout, done.stderr) == ("", "")
 
 
-def test_quiet_tells_what_went_wrong(shell: Shell) -> None:
+def test_quiet_prints_what_went_wrong(shell: Shell) -> None:
     """Cron sends a mail that names the cause."""
     shell.start_sandbox()
     plan = shell.plan(["no-such-image"], ["p1", "p2"])
@@ -79,8 +79,8 @@ def test_quiet_tells_what_went_wrong(shell: Shell) -> None:
     assert done.stdout == ""
 
 
-def test_dry_run_leaves_no_trace(shell: Shell, plan: str) -> None:
-    """It tells what it would send and makes no ledger."""
+def test_dry_run_writes_nothing(shell: Shell, plan: str) -> None:
+    """It prints what it would send and creates no ledger."""
     done = shell.run("run", plan, "--sandbox", "--dry-run")
     assert done.stdout.splitlines()[:2] == ["image image-0  image-0", "  + project-000"]
     assert done.stdout.endswith("  + ... and 20 more\nPlan: 120 to add.\n")
@@ -99,8 +99,8 @@ def test_json_log_has_the_run_on_every_line(shell: Shell, plan: str) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_and_continued(shell: Shell, number: signal.Signals) -> None:
-    """A signal ends the run in good order with exit 130; the same command does the rest, and nothing twice."""
-    shell.start_sandbox("--images", "4", "--latency", "20ms", "--quota", "-1")
+    """A signal ends the run cleanly with exit 130; the same command does the rest, and nothing twice."""
+    shell.start_sandbox("--images", "4", "--latency", "100ms", "--quota", "-1")
     plan = shell.plan(sandbox_images(4), PROJECTS, more="limits: {concurrency: 2, rate: 1000}\n")
     process = shell.start("run", plan, "--os-cloud", "sandbox", "--json")
     shell.wait_for_rows(10)
@@ -110,28 +110,28 @@ def test_interrupted_and_continued(shell: Shell, number: signal.Signals) -> None
     assert first["pending"] > 0
     assert "interrupted" in err
 
-    second = shell.run_json("run", plan, "--os-cloud", "sandbox")
+    second = shell.run_json("run", plan, "--os-cloud", "sandbox", "--concurrency", "50")
     assert second["run"] == first["run"]
     assert (second["shared"], second["pending"]) == (120, 0)
-    # 120 POSTs in all, and at most a list of each image's members each time
+    # 120 POSTs in total, and each time at most one list of members per image
     assert first["requests"] + second["requests"] <= 120 + 2 * (4 + 1)
     assert all(row["attempts"] == 1 for row in shell.rows())
 
 
 def test_a_killed_run_is_continued(shell: Shell) -> None:
-    """After kill -9 the same command finishes the same run; what the ledger missed is found by listing."""
-    shell.start_sandbox("--images", "4", "--latency", "20ms", "--quota", "-1")
+    """After kill -9 the same command finishes the same run; listing finds what the ledger missed."""
+    shell.start_sandbox("--images", "4", "--latency", "100ms", "--quota", "-1")
     plan = shell.plan(sandbox_images(4), PROJECTS, more="limits: {concurrency: 2, rate: 1000}\n")
     process = shell.start("run", plan, "--os-cloud", "sandbox")
     shell.wait_for_rows(10)
     process.kill()
     process.communicate()
-    summary = shell.run_json("run", plan, "--os-cloud", "sandbox")
+    summary = shell.run_json("run", plan, "--os-cloud", "sandbox", "--concurrency", "50")
     assert (summary["planned"], summary["pending"], summary["shared"] + summary["already"]) == (120, 0, 120)
 
 
 def test_two_runs_of_a_plan_at_once(shell: Shell) -> None:
-    """The second one leaves with 75 and says who holds the lock; another plan may use the same ledger."""
+    """The second one exits with 75 and names the holder of the lock; another plan may use the same ledger."""
     shell.start_sandbox("--latency", "200ms")
     images = sandbox_images()
     plan = shell.plan(images, PROJECTS, more="limits: {concurrency: 1, rate: 1000}\n")
@@ -145,7 +145,7 @@ def test_two_runs_of_a_plan_at_once(shell: Shell) -> None:
 
 
 def test_faults_are_retried(shell: Shell) -> None:
-    """Injected 503s, cut connections and lost answers end as shared, and the members are the plan's."""
+    """Injected 503s, cut connections and lost answers are retried until every pair is shared."""
     shell.start_sandbox(
         "--fault",
         "POST members 503 20%",
@@ -177,7 +177,7 @@ def test_faults_are_retried(shell: Shell) -> None:
     ],
 )
 def test_bad_usage_is_exit_2(shell: Shell, args: list[str], message: str) -> None:
-    """The message names what is wrong; nothing is sent."""
+    """The message names what is wrong."""
     shell.plan(["i"], ["p"])
     shell.run("run", "plan.yaml", "--sandbox", "-q")
     done = shell.run(*args, exit_code=2)
@@ -186,22 +186,22 @@ def test_bad_usage_is_exit_2(shell: Shell, args: list[str], message: str) -> Non
 
 
 def test_plan_for_another_cloud(shell: Shell) -> None:
-    """A plan that names its cloud is not run against another one."""
+    """A plan that names its cloud is not run on another one."""
     shell.start_sandbox()
     plan = shell.plan(["i"], ["p"], more="cloud: prod\n")
     assert "prod" in shell.run("run", plan, "--os-cloud", "sandbox", exit_code=2).stderr
 
 
 def test_unusable_ledger_is_exit_4(shell: Shell, plan: str) -> None:
-    """A file that is no ledger is named; nothing is sent."""
-    bad = shell.write("bad.db", "this is no database, and long enough to be looked at as one" * 100)
+    """The message names a file that is not a ledger."""
+    bad = shell.write("bad.db", "not a database, but long enough to be examined as one" * 100)
     done = shell.run("run", plan, "--sandbox", "--ledger", str(bad), exit_code=4)
     assert "bad.db" in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_runs_show_and_export(shell: Shell, plan: str, tmp_path: Path) -> None:
-    """The ledger's commands, on the last run and on one by the beginning of its name."""
+    """The last run, and a run by the beginning of its name."""
     key = shell.run_json("run", plan, "--sandbox")["run"]
     assert key in shell.run("runs").stdout
     shown = shell.run("show", key[:-2], "-n", "3").stdout
@@ -236,27 +236,27 @@ def test_runs_show_and_export(shell: Shell, plan: str, tmp_path: Path) -> None:
 
 
 def test_history_without_a_ledger(shell: Shell) -> None:
-    """Asking for runs makes no ledger."""
+    """Listing runs creates no ledger."""
     done = shell.run("runs", exit_code=None)
     assert done.returncode in {0, 4}
     assert not (shell.directory / "ledger.db").exists()
 
 
 def test_ledger_is_private(shell: Shell, plan: str) -> None:
-    """Nobody else on the machine may read the ledger."""
+    """No other user of the machine may read the ledger."""
     shell.run("run", plan, "--sandbox", "-q")
     assert (shell.directory / "ledger.db").stat().st_mode & 0o777 == 0o600
 
 
 def test_help_documents_the_exit_codes(shell: Shell) -> None:
-    """The codes users script against are in --help."""
+    """The codes that scripts rely on are in --help."""
     text = shell.run("--help").stdout
     for code in ("0", "1", "2", "3", "4", "75", "130"):
         assert f"\n  {code} " in text or f"\n    {code} " in text
 
 
 def test_password_is_not_in_the_process_list_or_output(shell: Shell, plan: str) -> None:
-    """The log at its most talkative has neither password nor token."""
+    """Even the most detailed log contains neither password nor token."""
     done = shell.run("run", plan, "--sandbox", "-v")
     assert "X-Auth-Token" not in done.stderr
     assert "password" not in done.stderr

@@ -1,4 +1,4 @@
-"""What people see: on a terminal of any width, on one that can't move its cursor, and after Ctrl-C."""
+"""What users see: on a terminal of any width, on one that can't move its cursor, and after Ctrl-C."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bulkshare.cli.manual import load_chapters
 from bulkshare.sandbox import Cloud
 from tests.shell import COMMAND
 
@@ -24,11 +25,11 @@ if TYPE_CHECKING:
     from tests.shell import Shell
 
 PROJECTS = [f"{number:032x}" for number in range(30)]
-LEAVING_SECONDS = 60
+TIMEOUT_SECONDS = 60
 
 
 class Terminal:
-    """A command on a terminal of its own; `seen` is all that it wrote."""
+    """A command on a terminal of its own."""
 
     def __init__(self, process: subprocess.Popen[bytes], leader: int) -> None:
         self.process = process
@@ -42,7 +43,7 @@ class Terminal:
         while True:
             try:
                 data = os.read(self._leader, 65536)
-            except OSError:  # Linux says EIO where the other end is closed
+            except OSError:  # Linux reports EIO once the other end is closed
                 data = b""
             with self._news:
                 self._seen += data
@@ -53,12 +54,12 @@ class Terminal:
     def wait_for(self, text: str) -> None:
         """Wait until the command has written `text`."""
         with self._news:
-            assert self._news.wait_for(lambda: text.encode() in self._seen, timeout=LEAVING_SECONDS), self._seen
+            assert self._news.wait_for(lambda: text.encode() in self._seen, timeout=TIMEOUT_SECONDS), self._seen
 
     def end(self) -> tuple[int, str]:
-        """Wait for the command's end; return its exit code and all that it wrote."""
-        code = self.process.wait(LEAVING_SECONDS)
-        self._reader.join(LEAVING_SECONDS)
+        """Wait until the command ends; return its exit code and everything it wrote."""
+        code = self.process.wait(TIMEOUT_SECONDS)
+        self._reader.join(TIMEOUT_SECONDS)
         return code, self._seen.decode()
 
 
@@ -86,12 +87,12 @@ def terminal(shell: Shell, *args: str, columns: int = 80, **env: str) -> Iterato
 
 @pytest.fixture
 def plan(shell: Shell) -> str:
-    """Return a plan of 90 pairs on a sandbox that takes a while over each."""
+    """Return a plan of 90 pairs, on a sandbox that is slow."""
     shell.start_sandbox("--latency", "20ms", "--fault", "POST members 503 10%")
     return shell.plan(list(Cloud.sample(3, 0).images), PROJECTS, more="limits: {concurrency: 2, rate: 1000}\n")
 
 
-def test_a_display_while_it_works(shell: Shell, plan: str) -> None:
+def test_a_live_display(shell: Shell, plan: str) -> None:
     """A bar and counts, then the table; no log lines and no traceback."""
     with terminal(shell, "run", plan, "--os-cloud", "sandbox") as screen:
         code, seen = screen.end()
@@ -104,7 +105,7 @@ def test_a_display_while_it_works(shell: Shell, plan: str) -> None:
 
 
 def test_ctrl_c_on_a_terminal(shell: Shell, plan: str) -> None:
-    """The display goes, what is done is told, and no traceback."""
+    """The display ends, what was done is printed, and there is no traceback."""
     with terminal(shell, "run", plan, "--os-cloud", "sandbox") as screen:
         screen.wait_for("sharing")
         screen.process.send_signal(signal.SIGINT)
@@ -116,7 +117,7 @@ def test_ctrl_c_on_a_terminal(shell: Shell, plan: str) -> None:
 
 
 def test_a_dumb_terminal_gets_the_log(shell: Shell, plan: str) -> None:
-    """Where the cursor can't be moved there are log lines, and nothing that moves it."""
+    """If the cursor can't be moved, there are log lines and no escape sequences."""
     with terminal(shell, "run", plan, "--os-cloud", "sandbox", TERM="dumb") as screen:
         code, seen = screen.end()
     assert code == 0
@@ -127,7 +128,7 @@ def test_a_dumb_terminal_gets_the_log(shell: Shell, plan: str) -> None:
 
 @pytest.mark.parametrize("columns", [60, 80, 100, 130, 200])
 def test_nothing_is_lost_on_a_narrow_terminal(shell: Shell, columns: int) -> None:
-    """IDs are whole, and so is the run's name."""
+    """IDs and the run's name are not broken."""
     shell.start_sandbox()
     unknown = "aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee"
     plan = shell.plan([unknown], PROJECTS[:2])
@@ -138,3 +139,16 @@ def test_nothing_is_lost_on_a_narrow_terminal(shell: Shell, columns: int) -> Non
         assert code == 0, seen
         expected = [unknown] if "--dry-run" in args else [run] if args == ["runs"] else [run, unknown, *PROJECTS[:2]]
         assert not [name for name in expected if name not in seen], seen
+
+
+def test_help_on_a_terminal(shell: Shell) -> None:
+    """A chapter is rendered, and the pager gets it."""
+    shell.write("pager", "#!/bin/sh\necho paged; cat\n").chmod(0o700)
+    topic, chapter = next(iter(load_chapters().items()))
+    title = chapter.text.splitlines()[0]
+    with terminal(shell, "help", topic, PAGER=str(shell.directory / "pager")) as screen:
+        code, seen = screen.end()
+    assert code == 0
+    assert seen.startswith("paged")
+    assert title.removeprefix("# ") in seen
+    assert title not in seen

@@ -1,4 +1,4 @@
-"""A log that is quiet while there is no news."""
+"""The log: one line for a run without news."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     return found
 
 
-def introduced() -> ContextLogger:
-    """Return a log whose first line of news is one about who acts."""
+def with_account() -> ContextLogger:
+    """Return a log whose first line of news names the account."""
     log = make_log(logging.INFO, "json", colors=False).bind(plan="golden")
     return ContextLogger(log, "starting", user="ursula")
 
 
 def test_a_run_without_news_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    """The line about the end says who acted."""
-    log = introduced()
+    """The last line names the account."""
+    log = with_account()
     log.debug("listing", total=3)
     log.conclude("ended", already=90)
     assert lines(capsys) == [
@@ -37,8 +37,8 @@ def test_a_run_without_news_is_one_line(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_news_are_introduced_once(capsys: pytest.CaptureFixture[str]) -> None:
-    """Who acts is said before the first news, and not again."""
-    log = introduced()
+    """The account is named before the first news, and not again."""
+    log = with_account()
     log.info("sharing", total=3)
     log.warning("failed", image_id="i")
     log.conclude("ended", shared=2)

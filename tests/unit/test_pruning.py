@@ -1,4 +1,4 @@
-"""Which runs may be forgotten, and that nothing goes that a run at work may need."""
+"""Which runs may be deleted, and that nothing is deleted that a run in progress may need."""
 
 from __future__ import annotations
 
@@ -33,40 +33,40 @@ def run(
 
 
 def pruned(*runs: Run, busy: frozenset[str] = frozenset()) -> list[str]:
-    """Return the keys of the runs that go when 10 days are kept."""
+    """Return the keys of the runs that are deleted if 10 days are kept."""
     return [run.key for run in prunable(runs, now=NOW, keep_seconds=10 * DAY_SECONDS, busy=busy)]
 
 
-def test_finished_runs_go_by_age() -> None:
-    """Exactly as old as what is kept is not too old."""
+def test_finished_runs_are_deleted_by_age() -> None:
+    """A run exactly as old as the limit is kept."""
     assert pruned(run("new", days=1), run("limit", days=10), run("old", days=11)) == ["old"]
 
 
 def test_what_can_be_resumed_stays() -> None:
-    """The last run of a plan stays while it is unfinished, however old; a later run of another plan changes nothing."""
+    """An unfinished last run of a plan is kept, however old; a later run of another plan changes nothing."""
     killed = run("killed", days=99, state=RunState.RUNNING)
     stopped = run("stopped", plan="other", days=99, state=RunState.INTERRUPTED)
     assert pruned(run("third", plan="third", days=1), killed, stopped) == []
 
 
 def test_each_cloud_of_a_plan_has_a_last_run() -> None:
-    """Another cloud's later run of the plan does not take the place of one that can be resumed."""
+    """A later run on another cloud does not supersede one that can be resumed."""
     stopped = run("stopped", days=99, state=RunState.INTERRUPTED)
     elsewhere = run("elsewhere", days=1, endpoint="https://elsewhere")
     assert pruned(elsewhere, stopped) == []
     assert pruned(run("later", days=1), elsewhere, stopped) == ["stopped"]
 
 
-def test_unfinished_runs_that_a_later_one_replaced() -> None:
-    """They go like finished ones, unless a run of their plan is at work: it may be one of them."""
+def test_superseded_unfinished_runs() -> None:
+    """They are deleted like finished ones, unless a run of their plan is in progress: it may be one of them."""
     runs = run("new", days=1), run("stopped", days=99, state=RunState.INTERRUPTED), run("old", days=100)
     assert pruned(*runs) == ["stopped", "old"]
     assert pruned(*runs, busy=frozenset({"plan"})) == ["old"]
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> str:
-    """Return the place of a ledger that has an old finished run with a pair."""
+def path(tmp_path: Path) -> str:
+    """Return the path of a ledger with an old finished run of one pair."""
     ledger = SqlLedger.open(str(tmp_path / "ledger.db"))
     old = ledgers.begin(ledger)
     ledger.enqueue(old.id, [Block("image", ["member"])])
@@ -76,9 +76,9 @@ def place(tmp_path: Path) -> str:
     return str(ledgers.path_of(ledger))
 
 
-def keys_left(place: str) -> list[str]:
-    """Return the plans of the runs that are left, and whether the old run's texts are."""
-    ledger = SqlLedger.open(place, create=False)
+def keys_left(path: str) -> list[str]:
+    """Return the plans of the runs that are left, and whether the old run's texts are left."""
+    ledger = SqlLedger.open(path, create=False)
     with ledger._store.reading() as connection:
         texts = connection.exec_driver_sql("SELECT count(*) FROM names").scalar()
     left = [*(run.plan for run in ledger.runs()), "texts" if texts else "no texts"]
@@ -86,49 +86,49 @@ def keys_left(place: str) -> list[str]:
     return left
 
 
-def test_the_file_shrinks_when_nobody_is_at_work(place: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """All of an old run goes, and an unfinished one of another plan is no obstacle when its process has ended."""
-    ledger = SqlLedger.open(place)
+def test_the_file_shrinks_if_no_run_is_in_progress(path: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """An old run is deleted entirely; an unfinished one of another plan is no obstacle once its process has ended."""
+    ledger = SqlLedger.open(path)
     ledgers.begin(ledger, "other")
     ledger.close()
-    prune_ledger(place, keep_seconds=0, dry_run=True)
+    prune_ledger(path, keep_seconds=0, dry_run=True)
     assert "Would delete 1 run with 1 pair; nothing is deleted." in capsys.readouterr().out
-    prune_ledger(place, keep_seconds=0, dry_run=False)
-    told = capsys.readouterr().out
-    assert "Deleted 1 run with 1 pair." in told
-    assert "keeps its size" not in told
-    assert keys_left(place) == ["other", "no texts"]
-    prune_ledger(place, keep_seconds=0, dry_run=False)
+    prune_ledger(path, keep_seconds=0, dry_run=False)
+    output = capsys.readouterr().out
+    assert "Deleted 1 run with 1 pair." in output
+    assert "keeps its size" not in output
+    assert keys_left(path) == ["other", "no texts"]
+    prune_ledger(path, keep_seconds=0, dry_run=False)
     assert "nothing is deleted" in capsys.readouterr().out
 
 
-def test_the_file_keeps_its_size_while_a_run_is_at_work(place: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """The texts stay, because the run may remember their numbers; its plan is named."""
-    ledger = SqlLedger.open(place)
+def test_the_file_keeps_its_size_during_a_run(path: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The texts stay, because the run may hold their numbers; its plan is named."""
+    ledger = SqlLedger.open(path)
     with RunLock(ledger, "other"):
         ledgers.begin(ledger, "other")
-        prune_ledger(place, keep_seconds=0, dry_run=False)
+        prune_ledger(path, keep_seconds=0, dry_run=False)
     ledger.close()
     assert "keeps its size because a run is in progress (other)" in capsys.readouterr().out
-    assert keys_left(place) == ["other", "texts"]
+    assert keys_left(path) == ["other", "texts"]
 
 
-def test_a_run_that_begins_while_a_prune_looks(
-    place: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_a_run_that_begins_during_a_prune(
+    path: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It keeps its texts: it was not among the runs that were looked at."""
+    """It keeps its texts: it was not among the runs that were examined."""
 
     def look(ledger: SqlLedger) -> list[Run]:
         runs = SqlLedger.runs(ledger)
-        other = SqlLedger.open(place)
+        other = SqlLedger.open(path)
         ledgers.begin(other, "other")
         other.close()
         return runs
 
     monkeypatch.setattr(pruning, "open_ledger", lambda where, create: open_looking(where, look, create=create))
-    prune_ledger(place, keep_seconds=0, dry_run=False)
+    prune_ledger(path, keep_seconds=0, dry_run=False)
     assert "keeps its size because a run began in the meantime" in capsys.readouterr().out
-    assert keys_left(place) == ["other", "texts"]
+    assert keys_left(path) == ["other", "texts"]
 
 
 @contextmanager

@@ -32,22 +32,22 @@ def run_with(ledger: SqlLedger, *results: Result) -> Run:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> str:
-    """Return where a ledger is that has two runs of a plan, with names and with how the second one went."""
-    place = str(tmp_path / "ledger.db")
-    ledger = SqlLedger.open(place)
+def path(tmp_path: Path) -> str:
+    """Return the path of a ledger with two runs of a plan, names, and the second one's telemetry."""
+    path = str(tmp_path / "ledger.db")
+    ledger = SqlLedger.open(path)
     run_with(ledger, Result.SHARED, Result.FAILED)
     second = run_with(ledger, Result.ALREADY, Result.SHARED, Result.SHARED)
     ledger.label({"image-1": "ubuntu <24.04>", "project-2": "team-two"})
     ledger.record_telemetry(second.id, telemetry(10))
     ledger.close()
-    return place
+    return path
 
 
-def test_the_last_run_becomes_a_page(place: str, tmp_path: Path) -> None:
-    """The page has the run beside the one before it, the names and the charts; a line on stderr tells where it is."""
+def test_the_last_run_becomes_a_page(path: str, tmp_path: Path) -> None:
+    """The page compares the run with the one before it, with names and charts; stderr names the file."""
     file = tmp_path / "page.html"
-    result = CliRunner().invoke(main, ["report", "--ledger", place, "-o", str(file)])
+    result = CliRunner().invoke(main, ["report", "--ledger", path, "-o", str(file)])
     assert result.exit_code == 0, result.output
     assert f"to {file}" in result.stderr
     assert not result.stdout
@@ -59,17 +59,17 @@ def test_the_last_run_becomes_a_page(place: str, tmp_path: Path) -> None:
     assert "Requests allowed in flight" in html
 
 
-def test_the_page_can_go_to_stdout(place: str) -> None:
-    """Then nothing else is written there."""
-    result = CliRunner().invoke(main, ["report", "--ledger", place, "-o", "-"])
+def test_the_page_can_go_to_stdout(path: str) -> None:
+    """Nothing else is written there."""
+    result = CliRunner().invoke(main, ["report", "--ledger", path, "-o", "-"])
     assert result.stdout.lstrip().startswith("<!doctype html>")
     assert result.stdout.endswith("</html>")
     assert not result.stderr
 
 
-def test_an_unknown_run_makes_no_file(place: str, tmp_path: Path) -> None:
-    """What is there already stays as it is."""
+def test_an_unknown_run_creates_no_file(path: str, tmp_path: Path) -> None:
+    """The command ends with exit code 2."""
     file = tmp_path / "page.html"
-    result = CliRunner().invoke(main, ["report", "no-such-run", "--ledger", place, "-o", str(file)])
+    result = CliRunner().invoke(main, ["report", "no-such-run", "--ledger", path, "-o", str(file)])
     assert result.exit_code == 2
     assert not file.exists()
