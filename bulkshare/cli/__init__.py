@@ -144,7 +144,7 @@ def diff(ctx: click.Context, /, **options: Any) -> None:
 @OUTPUT
 @click.pass_context
 def resume(ctx: click.Context, /, **options: Any) -> None:
-    """Finish a run that has pending pairs, without its plan.
+    """Finish the pending pairs of a run without its plan.
 
     RUN is the same as for `bulkshare show`. The cloud, the limits and the retries are the run's own; the endpoint and
     the project must be the same as before.
@@ -337,7 +337,7 @@ def help_command(ctx: click.Context, words: tuple[str, ...]) -> None:
 def completion(ctx: click.Context, shell: str) -> None:
     """Print the completion script of a shell.
 
-    Put the first example, with bash or zsh, into ~/.bashrc or ~/.zshrc (there below `compinit`).
+    With bash or zsh, add the first example to ~/.bashrc or ~/.zshrc; in the latter with `zsh`, and below `compinit`.
     """
     from bulkshare.cli.completion import completion_script
 

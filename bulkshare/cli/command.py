@@ -27,6 +27,10 @@ class Documented(click.Command):
         self.examples = tuple(examples)
         self.exit_codes = EXIT_CODES if exit_codes else {}
 
+    def get_short_help_str(self, limit: int = 80) -> str:
+        """Return the summary; click would cut it off at 45 characters in completions."""
+        return super().get_short_help_str(limit)
+
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the examples, which are never wrapped because they are there to be copied, and the exit codes."""
         del ctx

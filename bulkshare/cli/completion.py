@@ -44,7 +44,7 @@ def complete_run(ctx: click.Context, param: click.Parameter, incomplete: str) ->
     def read() -> list[tuple[str, str]]:
         with open_ledger(ctx.params.get("ledger"), create=False) as ledger:
             runs = ledger.runs(limit=MOST_RUNS)
-        names = [(run.key, f"{run.plan}, {run.state.value}") for run in runs]
+        names = [(run.key, f"{run.plan}: {run.state.value}") for run in runs]
         return names + [(plan, "the last run of this plan") for plan in dict.fromkeys(run.plan for run in runs)]
 
     return _starting_with(incomplete, _try(read))
