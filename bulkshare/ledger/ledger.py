@@ -37,7 +37,7 @@ from bulkshare.ledger.schema import LONGEST_TEXT, PAIRS
 from bulkshare.ledger.sqlite import FileStore
 from bulkshare.ledger.store import retry_lost, retrying
 from bulkshare.ledger.strings import StringTable
-from bulkshare.ledger.url import place_of
+from bulkshare.ledger.url import parse_location
 from bulkshare.model import Account, Backlog, Job, Outcome, Result, Run, RunState, Settings
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class SqlLedger:
     @classmethod
     def open(cls, where: str, *, create: bool = True) -> Self:
         """Open the ledger at a path or URL, and make it where there is none. Raises `LedgerError`."""
-        place = place_of(where)
+        place = parse_location(where)
         if isinstance(place, Path):
             return cls(FileStore(place, create=create))
         from bulkshare.ledger.server import ServerStore  # noqa: PLC0415  most have a file

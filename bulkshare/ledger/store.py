@@ -1,96 +1,123 @@
-"""What the ledger's tables are kept in, and how a lost connection is retried."""
+"""The interface of a database that holds a ledger, and the retry of whatever a lost connection cut short."""
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from abc import ABC, abstractmethod
+from contextlib import contextmanager
 from functools import wraps
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from bulkshare.errors import LedgerError
+from bulkshare.model import UNLIMITED, RetryPolicy, RetryState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
     from sqlalchemy import Connection
 
-
-class ConnectionLostError(LedgerError):
-    """The server can't be asked now; it may be in a moment, and then all of it may be done again."""
-
-
-class PlanLock(Protocol):
-    """A lock that one holder has at a time, and that is free once its holder is gone."""
-
-    def try_acquire(self) -> bool:
-        """Take the lock if it is free, and tell whether it was. Raises `LedgerError` where there can be no lock."""
-        ...
-
-    def release(self) -> None:
-        """Give the lock back if it was taken."""
-        ...
-
-
-class Store(ABC):
-    """A database that several processes may use. Raises `LedgerError` for whatever goes wrong with it.
-
-    One process writes at a time, and others wait; readers don't.
-    """
-
-    @abstractmethod
-    def reading(self) -> AbstractContextManager[Connection]:
-        """Read from a snapshot: a run that writes meanwhile neither waits nor shows."""
-
-    @abstractmethod
-    def writing(self) -> AbstractContextManager[Connection]:
-        """Write in one transaction, durable when the context has ended.
-
-        Raises `ConnectionLostError` where it may help to do all of it again.
-        """
-
-    @abstractmethod
-    def lock_of(self, plan: str) -> PlanLock:
-        """Return the lock of a plan. Its name is a checked plan's, safe in the name of a file."""
-
-    @abstractmethod
-    def shrink(self) -> None:
-        """Give back the room that deleted rows have left."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Close it."""
-
-
-PATIENCE_SECONDS = 60.0  # a server that is restarted is back by then
-PAUSE_SECONDS = 0.5
+RETRY_SECONDS = 60.0  # a server that restarts is back by then
+# A steady, short wait: a run should have its lock back before anyone else asks the restarted server for it.
+RETRY_POLICY = RetryPolicy(attempts=UNLIMITED, base_seconds=0.25, cap_seconds=0.25)
 
 L = TypeVar("L")
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def retry_lost(ask: Callable[[bool], T]) -> T:
-    """Return what `ask` returns; where the server can't be asked, ask again (and say so) for a minute.
+class ConnectionLostError(LedgerError):
+    """The server can't be reached now. It may be back in a moment, and then the whole operation can be repeated."""
 
-    Raises the last `ConnectionLostError` then.
+
+class PlanLock(Protocol):
+    """A lock with at most one holder, released when the holder's process ends."""
+
+    def try_acquire(self) -> bool:
+        """Take the lock if it is free; return whether it was. Raises `LedgerError` if locking is impossible."""
+        ...
+
+    def release(self) -> None:
+        """Release the lock if it is held."""
+        ...
+
+
+class Store(ABC):
+    """A database that several processes share. Every failure is raised as `LedgerError`.
+
+    One process writes at a time and others wait for it; readers never wait. `where` is the location as messages show
+    it, without secrets.
     """
-    deadline = None
+
+    where: str
+
+    @abstractmethod
+    def reading(self) -> AbstractContextManager[Connection]:
+        """Read from a snapshot: concurrent writes neither block it nor show in it."""
+
+    @abstractmethod
+    def writing(self) -> AbstractContextManager[Connection]:
+        """Write in one transaction, which is durable when the context exits.
+
+        Raises `ConnectionLostError` if repeating the whole transaction may help.
+        """
+
+    @abstractmethod
+    def lock_of(self, plan: str) -> PlanLock:
+        """Return the lock of a plan. Plan names are validated, and safe as part of a file name."""
+
+    @abstractmethod
+    def shrink(self) -> None:
+        """Return the space of deleted rows to the system."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close all connections."""
+
+    @abstractmethod
+    def _failure(self, message: str, error: Exception, cause: BaseException) -> LedgerError:
+        """Return the error to raise for a database error; `cause` is the driver's own."""
+
+    @contextmanager
+    def _translating_errors(self, action: str) -> Iterator[None]:
+        """Raise database errors as `LedgerError`, with the action that failed and the ledger's location."""
+        try:
+            yield
+        except (SQLAlchemyError, sqlite3.Error) as error:
+            cause = getattr(error, "orig", None) or error
+            raise self._failure(f"can't {action} the ledger {self.where}", error, cause) from error
+        except LedgerError as error:
+            raise type(error)(f"can't use the ledger {self.where}: {error}") from error
+
+
+def retry_lost(operation: Callable[[bool], T]) -> T:
+    """Return what `operation` returns, repeating it for up to a minute while the connection is lost.
+
+    Its argument is whether it may have been carried out before: a lost connection doesn't show if a commit arrived.
+    Raises the last `ConnectionLostError` when the minute is over.
+    """
+    state = RetryState(RETRY_POLICY, total_seconds=RETRY_SECONDS)
+    first_failure: float | None = None
     while True:
         try:
-            return ask(deadline is not None)
+            return operation(state.failures > 0)
         except ConnectionLostError:
-            deadline = deadline or time.monotonic() + PATIENCE_SECONDS
-            if time.monotonic() > deadline:
+            now = time.monotonic()
+            first_failure = now if first_failure is None else first_failure
+            delay_seconds = state.next_delay(elapsed_seconds=now - first_failure)
+            if delay_seconds is None:
                 raise
-            time.sleep(PAUSE_SECONDS)
+            time.sleep(delay_seconds)
 
 
 def retrying(method: Callable[Concatenate[L, P], T]) -> Callable[Concatenate[L, P], T]:
-    """Let a method insist; what it writes may be written twice."""
+    """Repeat a method as `retry_lost` does. Its writes must be idempotent."""
 
     @wraps(method)
-    def insisting(ledger: L, /, *args: P.args, **kwargs: P.kwargs) -> T:
+    def repeated(ledger: L, /, *args: P.args, **kwargs: P.kwargs) -> T:
         return retry_lost(lambda _again: method(ledger, *args, **kwargs))
 
-    return insisting
+    return repeated

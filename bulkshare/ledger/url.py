@@ -1,4 +1,4 @@
-"""Where a ledger is: a path, or a URL of a file or of a database server, read and checked. Knows no connections."""
+"""Where a ledger is: a path, or a URL of a file or of a database server. Pure: parses and checks, connects nowhere."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bulkshare.errors import LedgerError
 SUPPORTED = (
     "give a path, sqlite:////absolute/path, postgresql://user@host/database or mysql://user@host/database (MariaDB)"
 )
-# What each kind of server is spoken to with, and what installs that.
+# Backend: the SQLAlchemy dialect and driver to use, and the requirement that installs the driver.
 DRIVERS = {
     "postgresql": ("postgresql+psycopg", "bulkshare[postgresql]"),
     "mysql": ("mysql+pymysql", "bulkshare[mariadb]"),
@@ -20,34 +20,34 @@ DRIVERS = {
 }
 
 
-def place_of(where: str) -> Path | URL:
-    """Return the file, or the URL of the database server with its driver. Raises `LedgerError`."""
+def parse_location(location: str) -> Path | URL:
+    """Return the file's absolute path, or the server's URL with its driver. Raises `LedgerError`."""
     try:
-        return Path(where).expanduser().absolute() if "://" not in where else _place_in(where)
-    except (ValueError, RuntimeError) as error:  # of the URL's port, of a user that has no home
-        raise LedgerError(f"the ledger's place can't be read: {error}; {SUPPORTED}") from error
+        return _parse_url(location) if "://" in location else Path(location).expanduser().absolute()
+    except (ValueError, RuntimeError) as error:  # a bad port in the URL, or "~user" without a home directory
+        raise LedgerError(f"the ledger's location can't be read: {error}; {SUPPORTED}") from error
 
 
-def shown(url: URL) -> str:
-    """Return a server's URL as messages may show it: without the password, which options may hold as well."""
+def without_password(url: URL) -> str:
+    """Return a server's URL for messages. It has no password, and no options either: one may hold a password."""
     return URL.create(url.drivername, url.username, None, url.host, url.port, url.database).render_as_string()
 
 
-def _place_in(where: str) -> Path | URL:
-    # No message has the URL in it: it may hold a password.
+def _parse_url(location: str) -> Path | URL:
+    # No message repeats the URL: it may hold a password.
     try:
-        url = make_url(where)
+        url = make_url(location)
     except ArgumentError:
-        raise LedgerError(f"the ledger is given as a URL that can't be read; {SUPPORTED}") from None
+        raise LedgerError(f"the ledger's URL can't be parsed; {SUPPORTED}") from None
     if url.drivername in {"sqlite", "sqlite+pysqlite"}:
         if not url.database or url.database == ":memory:" or url.host or url.query:
-            raise LedgerError(f"the ledger's sqlite URL has to name a file and nothing else; {SUPPORTED}")
+            raise LedgerError(f"the ledger's sqlite URL must name a file and nothing else; {SUPPORTED}")
         return Path(url.database).absolute()
-    if where.count("@") > 1:  # what follows the first would be taken for the host, and shown
-        raise LedgerError(f"the ledger's URL has more than one @; write those of its password as %40; {SUPPORTED}")
+    if location.count("@") > 1:  # what follows the first would pass for the host, which messages show
+        raise LedgerError(f"the ledger's URL has more than one @; write those in the password as %40; {SUPPORTED}")
     driver, _ = DRIVERS.get(url.get_backend_name(), ("", ""))
     if url.drivername not in {driver, url.get_backend_name()} or not driver:
         raise LedgerError(f"a ledger in {url.drivername} is not supported; {SUPPORTED}")
     if not url.database:
-        raise LedgerError(f"the ledger's URL has to name a database; {SUPPORTED}")
+        raise LedgerError(f"the ledger's URL must name a database; {SUPPORTED}")
     return url.set(drivername=driver)

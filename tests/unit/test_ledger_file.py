@@ -117,7 +117,7 @@ def test_what_is_no_regular_file(tmp_path: Path) -> None:
     """A device or a pipe is not written to."""
     os.mkfifo(tmp_path / "pipe")
     for place in (Path(os.devnull), tmp_path / "pipe"):
-        assert f"can't open the ledger {place}: it is no regular file; " in fails(place)
+        assert f"can't open the ledger {place}: it is not a regular file; " in fails(place)
 
 
 @pytest.mark.parametrize("name", ["ledger.db", "no/such/ledger.db"])
@@ -144,7 +144,7 @@ def test_a_file_that_is_no_database(place: Path) -> None:
     place.write_bytes(b"no database " * 1000)
     message = fails(place)
     assert str(place) in message
-    assert "it is no ledger" in message
+    assert "it is not a ledger" in message
     assert "--ledger" in message
     assert place.read_bytes() == b"no database " * 1000
 
@@ -185,7 +185,7 @@ def test_a_damaged_ledger(place: Path) -> None:
         file.seek(8192)
         file.write(b"\xff" * (size - 8192))
     again = SqlLedger.open(str(place))
-    with pytest.raises(LedgerError, match="it is damaged; put back a copy") as caught:
+    with pytest.raises(LedgerError, match="it is corrupt; restore a copy") as caught:
         list(again.outcomes(run.id))
     assert str(place) in str(caught.value)
     again.close()
@@ -198,7 +198,7 @@ def test_a_ledger_that_may_only_be_read(ledger: SqlLedger, place: Path) -> None:
     """What SQLite may read and not write can be shown; writing says what right is missing."""
     begin(ledger)
     on_connect(ledger, "PRAGMA query_only=ON")
-    with pytest.raises(LedgerError, match="the right to write it") as caught:
+    with pytest.raises(LedgerError, match="write permission for it") as caught:
         begin(ledger)
     assert str(place) in str(caught.value)
     assert len(ledger.runs()) == 1
@@ -250,7 +250,7 @@ def test_a_full_disk(ledger: SqlLedger, place: Path) -> None:
     ledger.enqueue(run.id, [Block("i1", ["p1", "p2"])])
     on_connect(ledger, f"PRAGMA max_page_count={place.stat().st_size // 4096}")
     long = [outcome("i1", "p1", reason=f"{number} " + "long " * 100) for number in range(100)]
-    with pytest.raises(LedgerError, match="make room on the disk") as caught:
+    with pytest.raises(LedgerError, match="free some disk space") as caught:
         ledger.settle(run.id, [*long, outcome("i1", "p2")])
     assert str(place) in str(caught.value)
     assert ledger.totals(run.id)[Result.PENDING] == 2

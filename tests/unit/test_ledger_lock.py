@@ -128,7 +128,7 @@ def test_a_stale_lock_file_is_no_obstacle(ledger: SqlLedger, place: Path) -> Non
 def test_a_holder_without_a_run(ledger: SqlLedger) -> None:
     """Between the lock and the run's first row there is no run to name; an ended one is not named."""
     finish(ledger, begin(ledger).id)
-    with RunLock(ledger, "nightly"), pytest.raises(LockHeldError, match="it has not written its run down yet"):
+    with RunLock(ledger, "nightly"), pytest.raises(LockHeldError, match="it has not recorded its run yet"):
         RunLock(ledger, "nightly").__enter__()
 
 
@@ -145,7 +145,7 @@ def test_a_holder_is_not_taken_for_the_killed_one_before(ledger: SqlLedger, hold
     """The run that is RUNNING in the ledger may be that of a process that was killed; it is not the one to look for."""
     holder.kill()
     holder.wait()
-    with RunLock(ledger, "nightly"), pytest.raises(LockHeldError, match="it has not written its run down yet"):
+    with RunLock(ledger, "nightly"), pytest.raises(LockHeldError, match="it has not recorded its run yet"):
         RunLock(ledger, "nightly").__enter__()
 
 

@@ -13,10 +13,10 @@ from click.testing import CliRunner
 from bulkshare.cli import main
 from bulkshare.errors import LedgerError
 from bulkshare.ledger import SqlLedger
-from bulkshare.ledger import store as insisting
+from bulkshare.ledger import store as ledger_store
 from bulkshare.ledger.sqlite import FileStore
-from bulkshare.ledger.store import PATIENCE_SECONDS, ConnectionLostError, retry_lost
-from bulkshare.ledger.url import place_of
+from bulkshare.ledger.store import RETRY_SECONDS, ConnectionLostError, retry_lost
+from bulkshare.ledger.url import parse_location
 from bulkshare.model import Block, RunState
 from tests.ledgers import begin, finish, outcome
 from tests.realcloud.process import free_port
@@ -49,7 +49,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Let nobody wait."""
     clock = Clock()
-    monkeypatch.setattr(insisting, "time", clock)
+    monkeypatch.setattr(ledger_store, "time", clock)
     return clock
 
 
@@ -115,7 +115,7 @@ def test_hosts_that_can_not_be(kind: str, host: str) -> None:
 def test_a_password_that_is_not_quoted(password: str) -> None:
     """Nothing after its "@" is taken for the host, which messages show."""
     with pytest.raises(LedgerError, match="%40") as caught:
-        place_of(f"postgresql://alice:{password}@db.example/ledger")
+        parse_location(f"postgresql://alice:{password}@db.example/ledger")
     assert "cret" not in str(caught.value)
 
 
@@ -156,7 +156,7 @@ def test_insisting(clock: Clock) -> None:
 
     assert retry_lost(ask) == "there"
     assert asked == [False, True, True, True]
-    assert 0 < clock.now < PATIENCE_SECONDS
+    assert 0 < clock.now < RETRY_SECONDS
 
 
 def test_insisting_for_a_minute(clock: Clock) -> None:
@@ -173,7 +173,7 @@ def test_insisting_for_a_minute(clock: Clock) -> None:
     assert clock.now == 0
     with pytest.raises(ConnectionLostError, match="away"):
         retry_lost(fail(ConnectionLostError("away")))
-    assert PATIENCE_SECONDS <= clock.now < PATIENCE_SECONDS + 2
+    assert RETRY_SECONDS <= clock.now < RETRY_SECONDS + 2
 
 
 @pytest.mark.usefixtures("clock")

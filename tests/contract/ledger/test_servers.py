@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import event, make_url, text
 
 from bulkshare.errors import LedgerError
-from bulkshare.ledger.server import IDLE_SECONDS, INTERVAL_SECONDS, PROBES, UNHEARD_MILLISECONDS, ServerStore
+from bulkshare.ledger.server import IDLE_SECONDS, INTERVAL_SECONDS, PROBES, UNACKNOWLEDGED_MILLISECONDS, ServerStore
 from bulkshare.model import Block, Result
 from tests.databases import SHARED_DATABASES
 from tests.ledgers import begin, outcome
@@ -35,7 +35,7 @@ def store(request: pytest.FixtureRequest, database_server: Callable[[str], Datab
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have other options")
 def test_a_server_that_vanishes_is_missed(store: ServerStore) -> None:
     """The kernel asks an idle connection's other end whether it lives, and does not wait for ever for its answers."""
-    for engine in (store._engine, store._for_locks):
+    for engine in (store._engine, store._lock_engine):
         with engine.connect() as connection:
             driver = connection.connection.driver_connection
             assert driver is not None
@@ -50,7 +50,7 @@ def test_a_server_that_vanishes_is_missed(store: ServerStore) -> None:
             "KEEPIDLE": IDLE_SECONDS,
             "KEEPINTVL": INTERVAL_SECONDS,
             "KEEPCNT": PROBES,
-            "USER_TIMEOUT": UNHEARD_MILLISECONDS,
+            "USER_TIMEOUT": UNACKNOWLEDGED_MILLISECONDS,
         }
 
 
@@ -58,7 +58,7 @@ def test_who_vanishes_is_missed_by_postgresql(store: ServerStore) -> None:
     """Its end of the connection of a lock asks, too: by itself it would keep the lock for two hours."""
     if not store.where.startswith("postgresql"):
         pytest.skip("MariaDB's keepalives are its administrator's")
-    for engine in (store._engine, store._for_locks):
+    for engine in (store._engine, store._lock_engine):
         with engine.connect() as connection:
             found = [
                 connection.scalar(text(f"SELECT current_setting('tcp_keepalives_{name}')"))
