@@ -1,10 +1,9 @@
-"""The work list and the record of every run, in a file or a database. Must not know what pairs mean to the cloud.
+"""The work list and the record of every run, in a file or a database. Knows nothing of what pairs mean to the cloud.
 
-`schema` has the tables, `values` and `settings` how single values are kept, `names` keeps repeated texts once. `runs`,
-`pairs`, `labels` and `telemetry` read and write rows, `pruning` deletes them; `dialects` has what SQLite, PostgreSQL
-and MariaDB say differently. `place` reads where the ledger is, `store` is what keeps it there: a `file` or a `server`,
-with which `insisting` is patient. `lock` lets one run of a plan work at a time, `sql` is the ledger that the engine and
-the commands use.
+`ledger` is what the engine and the commands use, and `lock` lets one run of a plan work at a time. `schema` defines the
+tables, `codecs` encodes single values, `strings` stores repeated text once; `pairs` and `runs` read and write rows, in
+the SQL that `dialects` adapts to each database. `url` parses where the ledger is; `store` is the interface of the
+database there, and `sqlite` and `server` implement it.
 """
 
 from bulkshare.ledger.ledger import SqlLedger

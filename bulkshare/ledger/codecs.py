@@ -1,4 +1,4 @@
-"""How single values are kept: times as milliseconds since 1970, results as small numbers, request IDs as bytes."""
+"""The encoding of single values: times as milliseconds since 1970, results as small numbers, request IDs as bytes."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ MILLISECOND = timedelta(milliseconds=1)
 DAY = timedelta(days=1) // MILLISECOND
 MILLISECONDS = tuple(number * MILLISECOND for number in range(1000))
 
-# What oslo.middleware makes; other servers and proxies make others.
+# The format of oslo.middleware; other servers and proxies use others.
 is_usual_request_id = re.compile(r"req-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
-AS_TEXT, AS_UUID = b"\0", b"\1"  # the first byte tells what follows
+AS_TEXT, AS_UUID = b"\0", b"\1"  # the first byte determines the rest
 
-# The numbers are in files of users: append, never renumber. A pair without one is pending.
+# The numbers are in users' files: append, never renumber. A pair without one is pending.
 RESULT_CODES = {
     Result.SHARED: 1,
     Result.ALREADY: 2,
@@ -33,7 +33,7 @@ RESULT_CODES = {
     Result.ABSENT: 7,
 }
 RESULTS: dict[int | None, Result] = {code: result for result, code in RESULT_CODES.items()} | {None: Result.PENDING}
-WANTS = tuple(map(Want, range(2 * max(Want))))  # by their numbers: to make a flag anew for each pair takes long
+WANTS = tuple(map(Want, range(2 * max(Want))))  # by number: creating a flag for each pair is slow
 
 
 def pack_time(value: datetime | None) -> int | None:
@@ -41,27 +41,27 @@ def pack_time(value: datetime | None) -> int | None:
     return None if value is None else (value - EPOCH) // MILLISECOND
 
 
-def unpack_time(kept: int | None) -> datetime | None:
+def unpack_time(stored: int | None) -> datetime | None:
     """Return the aware UTC datetime that `pack_time` was given, without its microseconds."""
-    return None if kept is None else EPOCH + kept * MILLISECOND
+    return None if stored is None else EPOCH + stored * MILLISECOND
 
 
-# The cloud's times are of whole seconds, in which many members are made; one object for them is quicker to show, too.
+# The cloud's times are whole seconds that many members share; sharing the objects is faster to format, too.
 pack_usual_time = lru_cache(10_000)(pack_time)
 unpack_usual_time = lru_cache(10_000)(unpack_time)
 
 
 def pack_times(values: Iterable[datetime | None]) -> list[int | None]:
-    """Return what `pack_time` does for each, quicker."""
+    """Return `pack_time` of each, faster."""
     return [
         None if value is None else (d := value - EPOCH).days * DAY + d.seconds * 1000 + d.microseconds // 1000
         for value in values
     ]
 
 
-def unpack_times(kept: Iterable[int | None]) -> list[datetime | None]:
-    """Return what `unpack_time` does for each. Quicker where many are of the same second."""
-    return [None if time is None else _second(time // 1000) + MILLISECONDS[time % 1000] for time in kept]
+def unpack_times(stored: Iterable[int | None]) -> list[datetime | None]:
+    """Return `unpack_time` of each, faster if many share a second."""
+    return [None if time is None else _second(time // 1000) + MILLISECONDS[time % 1000] for time in stored]
 
 
 @lru_cache(10_000)
@@ -70,7 +70,7 @@ def _second(number: int) -> datetime:
 
 
 def pack_request_ids(values: Iterable[str | None]) -> list[bytes | None]:
-    """Return each request ID in 17 bytes where it is "req-" and a UUID in lower case, else as its text."""
+    """Return each request ID in 17 bytes if it is "req-" and a lower-case UUID, else as text."""
     return [
         None
         if value is None
@@ -81,11 +81,11 @@ def pack_request_ids(values: Iterable[str | None]) -> list[bytes | None]:
     ]
 
 
-def unpack_request_id(kept: bytes | None) -> str | None:
-    """Return what `pack_request_ids` was given."""
-    if kept is None:
+def unpack_request_id(stored: bytes | None) -> str | None:
+    """Return the request ID that `pack_request_ids` was given."""
+    if stored is None:
         return None
-    if kept.startswith(AS_TEXT):
-        return kept[1:].decode()
-    digits = kept.hex("-", 2)  # "01-" for the first byte, then hyphens where a UUID has them, and three more
+    if stored.startswith(AS_TEXT):
+        return stored[1:].decode()
+    digits = stored.hex("-", 2)  # "01-" for the first byte, then hyphens where a UUID has them, and three more
     return f"req-{digits[3:7]}{digits[8:32]}{digits[33:37]}{digits[38:]}"

@@ -1,4 +1,4 @@
-"""Where SQLite, PostgreSQL and MariaDB want different words for the same, and rows in bulk for all of them."""
+"""SQL that differs between SQLite, PostgreSQL and MariaDB, and bulk execution for all of them."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql
 
 NAMED = re.compile(r"%\(\w+\)s")  # a driver's named parameter
-JOINED_AT_ONCE = 1_000  # rows in one statement of some 200 kB: a server takes at least 1 MB
+JOINED_AT_ONCE = 1_000  # rows in one statement of some 200 kB; servers accept at least 1 MB
 
 
 def insert_unless_there(dialect: str, table: Table, values: Mapping[str, Any]) -> UpdateBase:
-    """Return the statement that inserts a row unless one with its key is there."""
+    """Return the statement that inserts a row unless one with its key exists."""
     if dialect == "postgresql":
         return _insert_postgresql(table).values(values).on_conflict_do_nothing()
     return insert(table).values(values).prefix_with("OR IGNORE" if dialect == "sqlite" else "IGNORE")
 
 
 def insert_or_update(connection: Connection, table: Table, key: str, column: str) -> UpdateBase:
-    """Return the statement that inserts a row, or changes `column` of the one that has its `key`."""
+    """Return the statement that inserts a row, or updates `column` of the existing one with its `key`."""
     dialect = connection.dialect.name
     if dialect in {"mysql", "mariadb"}:
         into = mysql.insert(table)
@@ -38,16 +38,15 @@ def insert_or_update(connection: Connection, table: Table, key: str, column: str
 
 
 def _insert_postgresql(table: Table) -> postgresql.Insert:
-    from sqlalchemy.dialects import postgresql  # noqa: PLC0415  takes 40 ms of a start; most have a file
+    from sqlalchemy.dialects import postgresql  # noqa: PLC0415  takes 40 ms; most ledgers are files
 
     return postgresql.insert(table)
 
 
 def execute_many(connection: Connection, statement: UpdateBase, rows: Sequence[tuple[Any, ...]]) -> int:
-    """Execute a statement once per row of plain values, in the order of its parameters; return how many rows changed.
+    """Execute a statement once per row of plain values, in the order of its parameters; return the changed rows.
 
-    SQLAlchemy's own way goes over a dict per row, which takes longer than what SQLite then does with it. Servers get
-    the rows in bulk.
+    SQLAlchemy would build a dict per row, which takes longer than SQLite's own work. Servers get the rows in bulk.
     """
     if statement.is_update and connection.dialect.name in {"mysql", "mariadb"}:
         return _update_joined(connection, statement, rows)
@@ -55,9 +54,9 @@ def execute_many(connection: Connection, statement: UpdateBase, rows: Sequence[t
 
 
 def _update_joined(connection: Connection, statement: UpdateBase, rows: Sequence[tuple[Any, ...]]) -> int:
-    """Update many rows with one statement: MariaDB's driver would send one for each, and wait for its answer."""
+    """Update many rows in one statement: MariaDB's driver would send one per row and wait for each answer."""
     head, one, tail, key = _by_join(statement, connection.dialect)
-    last = list({tuple(row[place] for place in key): row for row in rows}.values())  # as one by one would leave it
+    last = list({tuple(row[place] for place in key): row for row in rows}.values())  # the last of a key wins
     changed = 0
     for first in range(0, len(last), JOINED_AT_ONCE):
         part = last[first : first + JOINED_AT_ONCE]
@@ -68,7 +67,7 @@ def _update_joined(connection: Connection, statement: UpdateBase, rows: Sequence
 
 @lru_cache(100)
 def _by_join(statement: UpdateBase, dialect: Dialect) -> tuple[str, str, str, tuple[int, ...]]:
-    """Return an update by a table of values: what comes before a row of these, the row, what follows, and its key."""
+    """Return the parts of an update from a table of values: head, one row, tail, and the indexes of its key."""
     wanted = str(statement.compile(dialect=dialect))
     names = NAMED.findall(wanted)
     numbers = count()
@@ -76,7 +75,7 @@ def _by_join(statement: UpdateBase, dialect: Dialect) -> tuple[str, str, str, tu
     columns = ", ".join(f"NULL AS c{number}" for number in range(len(names)))
     return (
         # The SELECT names the columns.
-        f"UPDATE (SELECT {columns} FROM DUAL WHERE FALSE UNION ALL VALUES ",  # noqa: S608  nothing of it is a user's
+        f"UPDATE (SELECT {columns} FROM DUAL WHERE FALSE UNION ALL VALUES ",  # noqa: S608  contains no user input
         f"({', '.join(['%s'] * len(names))})",
         f") AS new STRAIGHT_JOIN {table} SET {rest}",  # from the values to the rows, whatever the statistics say
         tuple(place for place, name in enumerate(names) if name.startswith("%(at_")),

@@ -1,6 +1,6 @@
-"""`SqlLedger`: the `ports.Ledger` in SQL. Images and members come in the order of their first mention in the ledger.
+"""`SqlLedger`: the `ports.Ledger` in SQL. Images and members are ordered by their first mention in the ledger.
 
-Where a server loses the connection, what was asked of it is asked again: whatever writes may be done twice.
+After a lost connection to a server a method is repeated, so every write is safe to do twice.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, Self, TypeVar
 from sqlalchemy import select
 
 from bulkshare.ledger import runs
-from bulkshare.ledger import runs as pruning
 from bulkshare.ledger.codecs import WANTS
 from bulkshare.ledger.dialects import execute_many
 from bulkshare.ledger.pairs import (
@@ -32,7 +31,6 @@ from bulkshare.ledger.pairs import (
     texts_of,
     texts_of_blocks,
 )
-from bulkshare.ledger.runs import add_telemetry, keep_labels, read_labels, read_telemetry
 from bulkshare.ledger.schema import LONGEST_TEXT, PAIRS
 from bulkshare.ledger.sqlite import FileStore
 from bulkshare.ledger.store import retry_lost, retrying
@@ -50,7 +48,7 @@ if TYPE_CHECKING:
     from bulkshare.model import Block, Member, Telemetry
 
 
-ENQUEUED_AT_ONCE = 20_000  # pairs in one transaction: others get to write in between
+ENQUEUED_AT_ONCE = 20_000  # pairs in one transaction, so that others can write in between
 READ_AT_ONCE = 5_000  # rows
 
 P = ParamSpec("P")
@@ -58,7 +56,7 @@ T = TypeVar("T")
 
 
 class SqlLedger:
-    """A ledger in a file or on a database server; see `ports.Ledger` for what the methods promise."""
+    """A ledger in a file or on a database server; `ports.Ledger` documents the methods."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -66,20 +64,20 @@ class SqlLedger:
 
     @classmethod
     def open(cls, where: str, *, create: bool = True) -> Self:
-        """Open the ledger at a path or URL, and make it where there is none. Raises `LedgerError`."""
-        place = parse_location(where)
-        if isinstance(place, Path):
-            return cls(FileStore(place, create=create))
-        from bulkshare.ledger.server import ServerStore  # noqa: PLC0415  most have a file
+        """Open the ledger at a path or URL; `create` a missing one. Raises `LedgerError`."""
+        location = parse_location(where)
+        if isinstance(location, Path):
+            return cls(FileStore(location, create=create))
+        from bulkshare.ledger.server import ServerStore  # noqa: PLC0415  most ledgers are files
 
-        return cls(ServerStore(place, create=create))
+        return cls(ServerStore(location, create=create))
 
     def close(self) -> None:
         """Close it."""
         self._store.close()
 
     def lock_of(self, plan: str) -> PlanLock:
-        """Return the lock that keeps runs of a plan apart; `RunLock` is its face."""
+        """Return the lock of a plan; use it through `RunLock`."""
         return self._store.lock_of(plan)
 
     # --- runs ----------------------------------------------------------------------------------------------------
@@ -96,9 +94,9 @@ class SqlLedger:
     ) -> Run:
         """See `ports.Ledger`."""
 
-        def add(again: bool) -> Run:  # noqa: FBT001  what `insist` says
+        def add(again: bool) -> Run:  # noqa: FBT001  as `retry_lost` calls it
             with self._store.writing() as connection:
-                self._names.forget()  # somebody may have pruned while no run was at work here
+                self._names.forget()  # another process may have pruned while no run was active
                 return runs.add(
                     connection,
                     plan=plan,
@@ -128,14 +126,14 @@ class SqlLedger:
         """See `ports.Ledger`."""
         with self._store.writing() as connection:
             self._names.forget()  # as in `begin`
-            return runs.set_to_work(connection, run_id, settings)
+            return runs.mark_running(connection, run_id, settings)
 
     def finish(self, run_id: int, *, now: datetime, requests: int, retries: int, seconds: float) -> Run:
         """See `ports.Ledger`."""
 
-        def rest(again: bool) -> Run:  # noqa: FBT001  what `insist` says
+        def rest(again: bool) -> Run:  # noqa: FBT001  as `retry_lost` calls it
             with self._store.writing() as connection:
-                return runs.set_to_rest(
+                return runs.mark_stopped(
                     connection, run_id, now=now, requests=requests, retries=retries, seconds=seconds, again=again
                 )
 
@@ -155,30 +153,30 @@ class SqlLedger:
 
     @retrying
     def prune(self, run_ids: Sequence[int], *, names_unless_after: int | None) -> bool:
-        """See `ports.Ledger`. A transaction for each run: others get to write in between."""
+        """See `ports.Ledger`. One transaction per run, so that others can write in between."""
         for run_id in run_ids:
             with self._store.writing() as connection:
-                pruning.delete_run(connection, run_id)
+                runs.delete_run(connection, run_id)
         if names_unless_after is None:
             return False
         with self._store.writing() as connection:
-            # Who begins a run from here on waits, and then looks up all numbers anew.
-            deleted = pruning.delete_unused_names(connection, unless_after=names_unless_after)
+            # A run that begins now waits for this transaction, and then looks up all numbers again.
+            deleted = runs.delete_unused_names(connection, unless_after=names_unless_after)
         if deleted:
             self._names.forget()
             self._store.shrink()
         return deleted
 
     def find_run(self, key: str | None = None) -> Run | None:
-        """See `ports.Ledger`. Raises `UsageError` where several runs begin with `key`."""
+        """See `ports.Ledger`. Raises `UsageError` if several keys start with `key`."""
         return self.newest_run() if key is None else self._read(runs.find, key)
 
     # --- the work list -------------------------------------------------------------------------------------------
 
     def enqueue(self, run_id: int, blocks: Iterable[Block]) -> int:
-        """See `ports.Ledger`. Commits as it goes: called again after a kill, it adds what is missing.
+        """See `ports.Ledger`. Commits in batches: called again after a kill, it adds what is missing.
 
-        A pending pair that wanted something else wants what it is given here; that it is LISTED stays.
+        A pending pair takes over the new want, but keeps `Want.ALREADY_MEMBER`.
         """
         return sum(self._enqueue(run_id, batch) for batch in batches(blocks, ENQUEUED_AT_ONCE))
 
@@ -240,7 +238,7 @@ class SqlLedger:
 
     @retrying
     def settle(self, run_id: int, outcomes: Sequence[Outcome]) -> None:
-        """See `ports.Ledger`. What a pair wants stays as it was enqueued, whatever the outcome's `want`."""
+        """See `ports.Ledger`. The want of a pair stays as it was enqueued, whatever the outcome's `want`."""
         if not outcomes:
             return
         with self._store.writing() as connection:
@@ -302,22 +300,22 @@ class SqlLedger:
     def record_telemetry(self, run_id: int, telemetry: Telemetry) -> None:
         """See `ports.Ledger`."""
         with self._store.writing() as connection:
-            add_telemetry(connection, run_id, telemetry)
+            runs.add_telemetry(connection, run_id, telemetry)
 
     def telemetry(self, run_id: int) -> list[Telemetry]:
         """See `ports.Ledger`."""
-        return self._read(read_telemetry, run_id)
+        return self._read(runs.read_telemetry, run_id)
 
     @retrying
     def label(self, labels: Mapping[str, str]) -> None:
         """See `ports.Ledger`."""
         if labels:
             with self._store.writing() as connection:
-                keep_labels(connection, labels)
+                runs.keep_labels(connection, labels)
 
     def labels(self, run_id: int) -> dict[str, str]:
         """See `ports.Ledger`."""
-        return self._read(read_labels, run_id)
+        return self._read(runs.read_labels, run_id)
 
     @retrying
     def _read(self, ask: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -325,5 +323,5 @@ class SqlLedger:
             return ask(connection, *args, **kwargs)
 
     def _number(self, connection: Connection, text: str | None) -> int:
-        """Return the number of a name, or 0, which comes before all and is nobody's."""
+        """Return the number of a text, or 0, which no text has and which precedes all numbers."""
         return 0 if text is None else self._names.number(connection, text) or 0

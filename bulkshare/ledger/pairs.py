@@ -1,4 +1,4 @@
-"""The rows of pairs: the statements that write them, and `Outcome`s as rows and back."""
+"""Rows of pairs: the statements that write them, and the conversion between `Outcome`s and rows."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ def _bits(want: Want) -> ColumnElement[int]:
 _THIS_PAIR = [PAIRS.c[name] == bindparam(f"at_{name}") for name in KEY]
 _PENDING = PAIRS.c.result.is_(None)
 _NEW_WANT = bindparam("new_want", type_=PAIRS.c.want.type).bitwise_or(_bits(Want.ALREADY_MEMBER))
-# The rows that `execute_many` takes for these: the columns in the order above; for the updates the key comes last.
+# Their rows for `execute_many`: the columns in the order above; in updates the key comes last.
 ENQUEUE = lru_cache(lambda dialect: insert_unless_there(dialect, PAIRS, _parameters((*KEY, "want"))))
-# Row: the want, the key, the want again. What a listing found is not forgotten.
+# Row: the want, the key, the want again. Keeps ALREADY_MEMBER, which a listing found.
 WANT = update(PAIRS).where(*_THIS_PAIR, _PENDING, PAIRS.c.want != _NEW_WANT).values(want=_NEW_WANT)
 MARK_LISTED = (
     update(PAIRS)
@@ -63,7 +63,7 @@ DESCRIBE = update(PAIRS).where(*_THIS_PAIR, PAIRS.c.result.is_not(None)).values(
 
 
 def batches(blocks: Iterable[Block], pairs: int) -> Iterator[list[Block]]:
-    """Group blocks so that each batch has about that many pairs and never twice as many, cutting larger ones."""
+    """Group blocks into batches of about `pairs` pairs, always fewer than twice as many; splits larger blocks."""
     batch: list[Block] = []
     size = 0
     for image_id, member_ids, want in blocks:
@@ -79,7 +79,7 @@ def batches(blocks: Iterable[Block], pairs: int) -> Iterator[list[Block]]:
 
 
 def texts_of_blocks(blocks: list[Block]) -> dict[str, None]:
-    """Return the texts that enqueueing needs numbers for, each once, in the order in which they come."""
+    """Return the texts that enqueueing needs numbers for, each once, in order of first mention."""
     texts = dict.fromkeys(block.image_id for block in blocks)
     for block in blocks:
         texts.update(dict.fromkeys(block.member_ids))
@@ -87,7 +87,7 @@ def texts_of_blocks(blocks: list[Block]) -> dict[str, None]:
 
 
 def enqueue(connection: Connection, run_id: int, blocks: list[Block], numbers: dict[str, int]) -> int:
-    """Insert pairs as pending, and let those that are pending already want what is wanted now; count the new ones."""
+    """Insert pairs as pending, and update the want of those already pending; return how many are new."""
     rows: list[tuple[Any, ...]] = []
     for image_id, member_ids, want in blocks:
         image, wanted = numbers[image_id], int(want)
@@ -99,7 +99,7 @@ def enqueue(connection: Connection, run_id: int, blocks: list[Block], numbers: d
 
 
 def pending(run_id: int | BindParameter[int], gone: bool | None) -> list[ColumnElement[bool]]:  # noqa: FBT001  a condition, passed on
-    """Return what is true of the run's pending pairs, of those that want the member gone, or of all others."""
+    """Return the conditions for the run's pending pairs: all, those to be removed, or all others."""
     conditions = [PAIRS.c.run_id == run_id, _PENDING]
     if gone is not None:
         conditions.append(_bits(Want.REMOVE) == (Want.REMOVE.value if gone else 0))
@@ -107,12 +107,12 @@ def pending(run_id: int | BindParameter[int], gone: bool | None) -> list[ColumnE
 
 
 def _all_wants() -> ColumnElement[int]:
-    """Return the union of the wants of a group of pairs, for which SQLite has no function of its own."""
+    """Return the union of the wants of a group of pairs; SQLite has no aggregate for it."""
     return sum((func.max(_bits(want)) for want in Want), start=literal_column("0"))
 
 
 def texts_of(records: Sequence[Outcome] | Sequence[Member]) -> set[str]:
-    """Return the texts that writing these needs numbers for."""
+    """Return the texts that writing these records needs numbers for."""
     columns = dict(zip(type(records[0])._fields, zip(*records, strict=True), strict=True))
     texts = set().union(*(columns[name] for name in ("image_id", "member_id", "status", "schema")))
     texts |= {reason[:LONGEST_TEXT] or None for reason in set(columns.get("reason", ()))}
@@ -120,7 +120,7 @@ def texts_of(records: Sequence[Outcome] | Sequence[Member]) -> set[str]:
 
 
 def settled_rows(run_id: int, outcomes: Sequence[Outcome], numbers: dict[str, int]) -> list[tuple[Any, ...]]:
-    """Return rows for `SETTLE`. Column by column: quicker than row by row."""
+    """Return rows for `SETTLE`. By column, which is faster than by row."""
     images, members, results, http_statuses, statuses, created, updated, *more = zip(*outcomes, strict=True)
     schemas, attempts, requests, reasons, started, settled, _wants = more
     columns = (
@@ -156,13 +156,13 @@ def described_row(run_id: int, member: Member, numbers: dict[str, int]) -> tuple
 
 
 def select_outcomes(run_id: int, results: frozenset[Result] | None) -> Select[Any]:
-    """Return the query whose rows `read_outcomes` takes: all of the run's pairs, or those with one of `results`.
+    """Return the query for `read_outcomes`: all of the run's pairs, or those with one of `results`.
 
-    Its parameters `image` and `member` are the numbers of the last pair that was read, at first 0.
+    Its parameters `image` and `member` are the numbers of the last pair read, initially 0.
     """
     columns = [PAIRS.c[name] for name in (*KEY[1:], "want", *SETTLED)]
     image, member = bindparam("image", type_=PAIRS.c.image.type), bindparam("member", type_=PAIRS.c.member.type)
-    # The first condition lets all databases begin in the index where the last page has ended.
+    # The first condition lets all databases continue in the index at the end of the last page.
     query = (
         select(*columns)
         .where(PAIRS.c.run_id == run_id, PAIRS.c.image >= image, (PAIRS.c.image > image) | (PAIRS.c.member > member))
@@ -175,7 +175,7 @@ def select_outcomes(run_id: int, results: frozenset[Result] | None) -> Select[An
 
 
 def read_outcomes(connection: Connection, rows: Sequence[Row[Any]], names: StringTable) -> Iterator[Outcome]:
-    """Yield rows of `select_outcomes` as what they were made of. Column by column: quicker than row by row."""
+    """Yield rows of `select_outcomes` as outcomes. By column, which is faster than by row."""
     images, members, wants, results, http_statuses, statuses, created, updated, schemas, *more = zip(*rows, strict=True)
     tries, requests, reasons, *when = more
     texts = names.texts(connection, set().union(images, members, statuses, schemas, reasons))
@@ -197,11 +197,11 @@ def read_outcomes(connection: Connection, rows: Sequence[Row[Any]], names: Strin
     return map(Outcome._make, zip(*columns, strict=True))
 
 
-@lru_cache(10)  # a run asks it for each image, and to build it takes longer than to ask
+@lru_cache(10)  # used per image, and building the query takes longer than running it
 def select_jobs(gone: bool | None, limit: int) -> Select[Any]:  # noqa: FBT001
     """Return the query for members and wants of an image's pending pairs.
 
-    Its parameters are `run_id`, the number of the `image`, and that of the last `member` that was read, at first 0.
+    Its parameters are `run_id` and the numbers of the `image` and of the last `member` read, initially 0.
     """
     run_id, image, member = (bindparam(name, type_=PAIRS.c[name].type) for name in KEY)
     return (
@@ -213,7 +213,7 @@ def select_jobs(gone: bool | None, limit: int) -> Select[Any]:  # noqa: FBT001
 
 
 def select_backlog(run_id: int, gone: bool | None, *, after: int, images: int) -> Select[Any]:  # noqa: FBT001
-    """Select the next images after a number that have pending pairs, how many, and what these want together."""
+    """Select the next images after a number that have pending pairs, with the pairs' count and combined wants."""
     return (
         select(PAIRS.c.image, func.count(), _all_wants())
         .where(*pending(run_id, gone), PAIRS.c.image > after)
@@ -224,13 +224,13 @@ def select_backlog(run_id: int, gone: bool | None, *, after: int, images: int) -
 
 
 def settle_all(these: Sequence[ColumnElement[bool]], result: Result, reason: int | None, now: datetime) -> Update:
-    """Return what settles pairs that were never asked for."""
+    """Return the statement that settles pairs for which nothing was sent."""
     values = {"result": RESULT_CODES[result], "reason": reason, "attempts": 0, "settled_at": pack_time(now)}
     return update(PAIRS).where(*these).values(values)
 
 
 def select_undescribed(run_id: int, *, after: int, images: int) -> Select[Any]:
-    """Select image and member of the `already` pairs that no answer describes, of the next images after a number."""
+    """Select the `already` pairs without member details, of the next images after a number."""
     already = PAIRS.c.result == RESULT_CODES[Result.ALREADY]
     pairs = select(PAIRS.c.image, PAIRS.c.member).where(PAIRS.c.run_id == run_id, already, PAIRS.c.status.is_(None))
     following = (
@@ -239,6 +239,6 @@ def select_undescribed(run_id: int, *, after: int, images: int) -> Select[Any]:
         .group_by(PAIRS.c.image)
         .order_by(PAIRS.c.image)
         .limit(images)
-        .subquery()  # MariaDB takes a limit only there
+        .subquery()  # where MariaDB accepts a limit
     )
     return pairs.where(PAIRS.c.image.in_(select(following.c.image))).order_by(PAIRS.c.image, PAIRS.c.member)

@@ -1,4 +1,4 @@
-"""Rows of runs: their settings, telemetry, names of images and projects, and their deletion."""
+"""Rows of runs, with their settings and telemetry; names of images and projects; deletion."""
 
 from __future__ import annotations
 
@@ -25,58 +25,58 @@ if TYPE_CHECKING:
 
 
 def pack_settings(settings: Settings) -> dict[str, Any]:
-    """Return the settings as plain values; the names are the fields'."""
+    """Return the settings as plain values, by field name."""
     return asdict(settings)
 
 
-def unpack_settings(kept: dict[str, Any]) -> Settings:
-    """Return what `pack_settings` was given."""
-    return Settings(**{**kept, "limits": Limits(**kept["limits"]), "retry": RetryPolicy(**kept["retry"])})
+def unpack_settings(stored: dict[str, Any]) -> Settings:
+    """Return the settings that `pack_settings` was given."""
+    return Settings(**{**stored, "limits": Limits(**stored["limits"]), "retry": RetryPolicy(**stored["retry"])})
 
 
 def keep_labels(connection: Connection, labels: Mapping[str, str]) -> None:
-    """Keep names by their IDs; the last name of an ID stands."""
-    numbers = StringTable().numbers(connection, labels.keys())  # with no memory: there may be no run at work
+    """Store names by ID, replacing earlier ones."""
+    numbers = StringTable().numbers(connection, labels.keys())  # uncached: perhaps no run is active
     rows = [{"id": numbers[text], "label": label} for text, label in labels.items()]
     connection.execute(insert_or_update(connection, LABELS, "id", "label"), rows)
 
 
 def read_labels(connection: Connection, run_id: int) -> dict[str, str]:
-    """Return the names that are known of the run's images and projects, by their IDs."""
+    """Return the known names of the run's images and projects, by ID."""
     if connection.scalar(select(LABELS.c.id).limit(1)) is None:
-        return {}  # without a look at the run's pairs
+        return {}  # without scanning the run's pairs
     used = union(*(select(column).where(PAIRS.c.run_id == run_id) for column in (PAIRS.c.image, PAIRS.c.member)))
     query = select(NAMES.c.text, LABELS.c.label).join(LABELS, LABELS.c.id == NAMES.c.id).where(LABELS.c.id.in_(used))
     return {row.text: row.label for row in connection.execute(query)}
 
 
 def add_telemetry(connection: Connection, run_id: int, telemetry: Telemetry) -> None:
-    """Keep how the run's next invocation went."""
+    """Store the telemetry of the run's next invocation."""
     last = connection.scalar(select(func.max(TELEMETRY.c.number)).where(TELEMETRY.c.run_id == run_id)) or 0
     row = {"run_id": run_id, "number": last + 1, "body": pack_telemetry(telemetry)}
     connection.execute(insert(TELEMETRY), row)
 
 
 def read_telemetry(connection: Connection, run_id: int) -> list[Telemetry]:
-    """Return how the run's invocations went, in their order."""
+    """Return the telemetry of the run's invocations, in order."""
     query = select(TELEMETRY.c.body).where(TELEMETRY.c.run_id == run_id).order_by(TELEMETRY.c.number)
     return [unpack_telemetry(body) for body in connection.scalars(query)]
 
 
 def pack_telemetry(telemetry: Telemetry) -> dict[str, Any]:
-    """Return telemetry as plain values; the names are the fields'.
+    """Return telemetry as plain values, by field name.
 
-    `latency` is a list of bounds and counts, because a JSON object has only texts as keys; None stands for inf.
+    `latency` is a list of bounds and counts, because keys in JSON are strings; None stands for inf.
     """
     latency = [[None if bound == inf else bound, count] for bound, count in telemetry.latency.items()]
     return asdict(telemetry) | {"began_at": pack_time(telemetry.began_at), "latency": latency}
 
 
-def unpack_telemetry(kept: dict[str, Any]) -> Telemetry:
-    """Return what `pack_telemetry` was given, its time without the microseconds."""
-    columns = {name: tuple(kept[name]) for name in ("requests", "troubled", "allowed")}
-    latency = {inf if bound is None else bound: count for bound, count in kept["latency"]}
-    return Telemetry(**{**kept, **columns, "began_at": unpack_time(kept["began_at"]), "latency": latency})
+def unpack_telemetry(stored: dict[str, Any]) -> Telemetry:
+    """Return the telemetry that `pack_telemetry` was given, its time without the microseconds."""
+    columns = {name: tuple(stored[name]) for name in ("requests", "troubled", "allowed")}
+    latency = {inf if bound is None else bound: count for bound, count in stored["latency"]}
+    return Telemetry(**{**stored, **columns, "began_at": unpack_time(stored["began_at"]), "latency": latency})
 
 
 MATCHES_SHOWN = 5
@@ -96,12 +96,12 @@ def newest_runs(connection: Connection, *, plan: str | None = None, limit: int |
 
 
 def find(connection: Connection, key: str) -> Run | None:
-    """Return the run of that key, or of a unique beginning of it. Raises `UsageError` where several begin so."""
+    """Return the run with this key, or with a unique prefix of it. Raises `UsageError` if several match."""
     exact = _read(connection, select(RUNS).where(RUNS.c.key == key))
     if exact:
         return exact[0]
-    begins_so = func.substr(RUNS.c.key, 1, len(key)) == key  # LIKE would not tell upper case from lower
-    keys = list(connection.scalars(select(RUNS.c.key).where(begins_so).order_by(RUNS.c.id.desc())))
+    has_prefix = func.substr(RUNS.c.key, 1, len(key)) == key  # LIKE would ignore case
+    keys = list(connection.scalars(select(RUNS.c.key).where(has_prefix).order_by(RUNS.c.id.desc())))
     if len(keys) > 1:
         more = f" and {len(keys) - MATCHES_SHOWN} more" if len(keys) > MATCHES_SHOWN else ""
         shown = ", ".join(keys[:MATCHES_SHOWN])
@@ -114,7 +114,7 @@ def newest_at(
 ) -> Run | None:
     """Return the newest run of a plan at the account's endpoint and for its project.
 
-    Only one that knows all its pairs where `enqueued`, and one that began before run `before` where that is given.
+    With `enqueued`, only one whose pairs are all in the ledger; with `before`, only one older than that run.
     """
     query = _newest_first().where(
         RUNS.c.plan == plan, RUNS.c.endpoint == account.endpoint, RUNS.c.project_id == account.project_id
@@ -137,7 +137,7 @@ def add(
     key_suffix: str,
     again: bool,
 ) -> Run:
-    """Add a run that is at work from now on, under a key of its own; with `again`, unless that was done."""
+    """Add a running run with a unique key; with `again`, unless it was already added."""
     wanted = "-".join(filter(None, (plan, f"{now:%Y%m%dT%H%M%SZ}", key_suffix)))
     if again and (added := _read(connection, _mine(wanted, now))):
         return added[0]
@@ -154,15 +154,15 @@ def add(
         "project_id": account.project_id,
         "started_at": pack_time(now),
         "settings": pack_settings(settings),
-        **_at_work(),
+        **_running_here(),
     }
     connection.execute(insert(RUNS), row)
     return _one(connection, RUNS.c.key == key)
 
 
-def set_to_work(connection: Connection, run_id: int, settings: Settings | None) -> Run:
-    """Let a run be at work again, by this process."""
-    values = {**_at_work(), "finished_at": None, "totals": None}
+def mark_running(connection: Connection, run_id: int, settings: Settings | None) -> Run:
+    """Mark a run as running again, in this process."""
+    values = {**_running_here(), "finished_at": None, "totals": None}
     if settings is not None:
         values["settings"] = pack_settings(settings)
     connection.execute(update(RUNS).where(RUNS.c.id == run_id).values(values))
@@ -170,16 +170,16 @@ def set_to_work(connection: Connection, run_id: int, settings: Settings | None) 
 
 
 def mark_enqueued(connection: Connection, run_id: int) -> None:
-    """Write down that all the run's pairs are in the ledger."""
+    """Record that all the run's pairs are in the ledger."""
     connection.execute(update(RUNS).where(RUNS.c.id == run_id).values(enqueued=True))
 
 
-def set_to_rest(
+def mark_stopped(
     connection: Connection, run_id: int, *, now: datetime, requests: int, retries: int, seconds: float, again: bool
 ) -> Run:
-    """Write down that nobody is at work on a run any more, what it came to, and add to what it took.
+    """Mark a run as finished or interrupted, with its totals, and add to its requests, retries and seconds.
 
-    With `again`, unless that was done.
+    With `again`, unless that was already done.
     """
     if again and (before := _one(connection, RUNS.c.id == run_id)).state is not RunState.RUNNING:
         return before
@@ -201,15 +201,15 @@ def _newest_first() -> Select[Any]:
 
 
 def _mine(wanted: str, now: datetime) -> Select[Any]:
-    """Return the query for a run that this process began at that very moment: it is added, and nobody was told."""
+    """Return the query for a run that this process added at that moment without learning that it was committed."""
     mine = (
         RUNS.c.key.startswith(wanted, autoescape=True),
-        *(RUNS.c[name] == value for name, value in _at_work().items()),
+        *(RUNS.c[name] == value for name, value in _running_here().items()),
     )
     return select(RUNS).where(RUNS.c.started_at == pack_time(now), *mine)
 
 
-def _at_work() -> dict[str, Any]:
+def _running_here() -> dict[str, Any]:
     return {"state": RunState.RUNNING.value, "host": socket.gethostname(), "pid": os.getpid()}
 
 
@@ -231,8 +231,8 @@ def _read(connection: Connection, query: Select[Any]) -> list[Run]:
 
 def _run(connection: Connection, row: Row[Any]) -> Run:
     started_at = unpack_time(row.started_at)
-    assert started_at is not None  # noqa: S101  the column takes no NULL, which the type does not know
-    kept = row.totals
+    assert started_at is not None  # noqa: S101  the column is not nullable, which the type does not know
+    totals = row.totals
     return Run(
         id=row.id,
         key=row.key,
@@ -247,7 +247,9 @@ def _run(connection: Connection, row: Row[Any]) -> Run:
         requests=row.requests,
         retries=row.retries,
         seconds=row.seconds,
-        totals=count_pairs(connection, row.id) if kept is None else {result: kept[result.value] for result in Result},
+        totals=(
+            count_pairs(connection, row.id) if totals is None else {result: totals[result.value] for result in Result}
+        ),
         settings=unpack_settings(row.settings),
         enqueued=row.enqueued,
     )
@@ -263,9 +265,9 @@ def delete_run(connection: Connection, run_id: int) -> None:
 
 
 def delete_unused_names(connection: Connection, *, unless_after: int) -> bool:
-    """Delete the texts that no pair uses, with their labels, unless there is a run newer than run `unless_after`.
+    """Delete the texts that no pair uses, with their labels, unless a run is newer than run `unless_after`.
 
-    Return whether they were deleted. Nobody who is at work on that run or an older one may remember their numbers.
+    Return whether they were deleted. No process that works on that run or an older one may have cached their numbers.
     """
     if (connection.scalar(select(func.max(RUNS.c.id))) or 0) > unless_after:
         return False

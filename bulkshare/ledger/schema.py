@@ -1,6 +1,7 @@
-"""The ledger's tables, and how an older file becomes a newer one.
+"""The ledger's tables, and their migrations.
 
-A pair takes about 75 bytes: IDs and texts that repeat are kept once, in `names`; `values` has how the rest is kept.
+A pair takes about 75 bytes: repeated IDs and texts are stored once, in `names`, and `codecs` encodes the rest. Its key
+is three integers (run, image, member) without a rowid, so the table is its own index. Most other columns are integers.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-LONGEST_TEXT = 640  # characters of a name: as many as PostgreSQL's and MariaDB's indexes take of any alphabet
-# MariaDB by itself takes "a", "A" and "a " for the same.
+LONGEST_TEXT = 640  # characters: the most that PostgreSQL's and MariaDB's indexes hold in any alphabet
+# By default, MariaDB considers "a", "A" and "a " equal.
 EXACT: dict[str, Any] = {
     f"{name}_{option}": value
     for name in ("mysql", "mariadb")
@@ -52,9 +53,9 @@ NAMES = Table(
     Column("text", String(LONGEST_TEXT), nullable=False),
     UniqueConstraint("text"),
     **EXACT,
-    sqlite_autoincrement=True,  # no number is given twice: who remembers one that is gone reads no other's text
+    sqlite_autoincrement=True,  # no number is reused: a cached number of a deleted text never means another one
 )
-LABELS = Table(  # the names that people gave to images and projects, by their IDs
+LABELS = Table(  # the names of images and projects, by ID
     "labels",
     METADATA,
     Column("id", Integer, primary_key=True, autoincrement=False),  # names.id
@@ -75,25 +76,25 @@ RUNS = Table(
     Column("project", Text, nullable=False),
     Column("project_id", Text, nullable=False),
     Column("state", String(16), nullable=False),
-    Column("started_at", BigInteger, nullable=False),  # milliseconds since 1970, as all times
+    Column("started_at", BigInteger, nullable=False),  # milliseconds since 1970, like all times
     Column("finished_at", BigInteger),
     Column("host", Text, nullable=False),
     Column("pid", Integer, nullable=False),
     Column("requests", BigInteger, nullable=False, default=0),
     Column("retries", BigInteger, nullable=False, default=0),
     Column("seconds", Float, nullable=False, default=0.0),
-    Column("settings", JSON, nullable=False),  # `settings.pack_settings`
-    Column("enqueued", Boolean, nullable=False, default=False),  # whether all its pairs are here
-    Column("totals", JSON),  # of a run that is not running, so that old runs are listed without counting their pairs
+    Column("settings", JSON, nullable=False),  # `runs.pack_settings`
+    Column("enqueued", Boolean, nullable=False, default=False),  # whether all its pairs are in the ledger
+    Column("totals", JSON),  # of a stopped run, so that runs are listed without counting pairs
     **EXACT,
-    sqlite_autoincrement=True,  # a run begun later has a larger number, whatever was pruned: `pruning` relies on it
+    sqlite_autoincrement=True,  # a later run has a larger number, which `delete_unused_names` relies on
 )
 TELEMETRY = Table(
     "telemetry",
     METADATA,
     Column("run_id", Integer, primary_key=True, autoincrement=False),
     Column("number", Integer, primary_key=True, autoincrement=False),  # of the invocation, from 1 on
-    Column("body", JSON, nullable=False),  # `telemetry.pack_telemetry`
+    Column("body", JSON, nullable=False),  # `runs.pack_telemetry`
     **EXACT,
 )
 PAIRS = Table(
@@ -103,7 +104,7 @@ PAIRS = Table(
     Column("image", Integer, primary_key=True, autoincrement=False),  # this and the next: names.id
     Column("member", Integer, primary_key=True, autoincrement=False),
     Column("want", SmallInteger, nullable=False),  # model.Want
-    Column("result", SmallInteger),  # values.RESULT_CODES; NULL is pending
+    Column("result", SmallInteger),  # codecs.RESULT_CODES; NULL is pending
     Column("http_status", SmallInteger),
     Column("status", Integer),  # names.id
     Column("created_at", BigInteger),
@@ -120,22 +121,22 @@ PAIRS = Table(
 
 
 def _version_1(connection: Connection) -> None:
-    VERSION.create(connection, checkfirst=True)  # MariaDB commits each: then these are known to be a ledger's
+    VERSION.create(connection, checkfirst=True)  # first, since MariaDB commits each: it marks the tables as a ledger's
     METADATA.create_all(connection)
 
 
-# Step n makes version n of version n - 1. Once released a step is never changed: when tables change, the step that
-# made them first gets a copy of how they were.
+# Step n migrates version n - 1 to version n. A released step never changes: when a table changes, the step that created
+# it gets a copy of its old definition.
 STEPS: tuple[Callable[[Connection], Any], ...] = (_version_1,)
 
 
 def is_current(connection: Connection) -> bool:
-    """Tell whether the tables are up to date. Raises `LedgerError` where they are newer, or somebody else's."""
+    """Return whether the tables are up to date. Raises `LedgerError` if they are newer, or another program's."""
     return _version_of(connection) == len(STEPS)
 
 
 def migrate(connection: Connection) -> None:
-    """Bring the tables up to date, in the caller's transaction. Raises as `is_current`."""
+    """Bring the tables up to date, in the caller's transaction. Raises like `is_current`."""
     version = _version_of(connection)
     for number, step in enumerate(STEPS[version:], version + 1):
         step(connection)
@@ -147,11 +148,11 @@ def _version_of(connection: Connection) -> int:
     if not tables:
         return 0
     if VERSION.name not in tables:
-        raise LedgerError("it is a database of some other program; name another file with --ledger")
+        raise LedgerError("it is a database of another program; name another file with --ledger")
     version: int = connection.scalar(select(func.max(VERSION.c.number))) or 0
     if version > len(STEPS):
         raise LedgerError(
-            f"a newer bulkshare made it: it is of version {version}, and this one knows versions up to {len(STEPS)}; "
+            f"it was made by a newer bulkshare: it has version {version}, and this one knows up to {len(STEPS)}; "
             "update bulkshare, or name another file with --ledger"
         )
     return version

@@ -1,4 +1,8 @@
-"""Texts that repeat (IDs, reasons, statuses, schemas) as small numbers."""
+"""Repeated text (IDs, reasons, statuses, schemas) as small numbers.
+
+A number never stands for another text. Only committed rows are cached. Other processes may have cached them as well, so
+rows are deleted only while no run is active, and whoever begins a run forgets its cache.
+"""
 
 from __future__ import annotations
 
@@ -14,23 +18,19 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 
-LARGEST_CACHE = 100_000  # texts, some 20 MB; forgetting all of them costs a few look-ups
-CHUNK = 500  # texts in one look-up: the oldest SQLite takes 999 parameters
+LARGEST_CACHE = 100_000  # texts, some 20 MB; dropping all of them costs a few queries
+CHUNK = 500  # texts in one query: the oldest SQLite accepts 999 parameters
 
 
 class StringTable:
-    """The `names` table, with a memory of what was looked up.
-
-    Only rows that are committed are remembered. Other processes remember them too: rows are deleted only while no run
-    is at work (`pruning`), and who begins one forgets all. A number never stands for another text.
-    """
+    """The `names` table, with a cache."""
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
         self._texts: dict[int, str] = {}
 
     def numbers(self, connection: Connection, texts: Collection[str]) -> dict[str, int]:
-        """Return the numbers of these texts, perhaps of others too; new texts get one. The transaction may write."""
+        """Return a mapping with the numbers of these texts, and perhaps others; inserts new ones."""
         known = self._numbers
         if all(map(known.__contains__, texts)):
             return known
@@ -47,7 +47,7 @@ class StringTable:
         return found
 
     def remember(self, numbers: dict[str, int]) -> None:
-        """Keep what a transaction found, once it is committed."""
+        """Cache what a transaction found, once it is committed."""
         if numbers is self._numbers:
             return
         if len(self._numbers) > LARGEST_CACHE:
@@ -55,18 +55,18 @@ class StringTable:
         self._numbers.update(numbers)
 
     def forget(self) -> None:
-        """Look up every text anew from now on."""
+        """Drop the cache."""
         self._numbers = {}
 
     def number(self, connection: Connection, text: str) -> int | None:
-        """Return the number of one text, or None where it has none."""
+        """Return the number of one text; None if it has none."""
         known = self._numbers.get(text)
         return known if known is not None else _look_up(connection, [text]).get(text)
 
     def texts(self, connection: Connection, numbers: Collection[int | None]) -> dict[int, str]:
-        """Return a mapping that has the texts of these numbers (None has none), and others."""
+        """Return a mapping with the texts of these numbers, and perhaps others; None is skipped."""
         if len(self._texts) > LARGEST_CACHE:
-            self._texts = {}  # not cleared: who reads row by row may still hold it
+            self._texts = {}  # not cleared: a caller that reads row by row may still hold it
         missing = [number for number in numbers if number is not None and number not in self._texts]
         for start in range(0, len(missing), CHUNK):
             query = select(NAMES.c.id, NAMES.c.text).where(NAMES.c.id.in_(missing[start : start + CHUNK]))

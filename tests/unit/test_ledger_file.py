@@ -156,7 +156,7 @@ def test_a_database_of_another_program(place: Path) -> None:
     before = place.read_bytes()
     message = fails(place)
     assert str(place) in message
-    assert "some other program" in message
+    assert "another program" in message
     assert place.read_bytes() == before
 
 
