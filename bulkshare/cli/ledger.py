@@ -32,8 +32,8 @@ from bulkshare.report import (
     show_document,
     standing_of,
 )
-from bulkshare.report.layout import Prose
-from bulkshare.report.page import Page, render_page
+from bulkshare.report.html import Page, render_page
+from bulkshare.report.text import Prose
 from bulkshare.text import counted
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from bulkshare.report.changes import Changes, ImageChanges, changes_document, changes_of, render_changes
 from bulkshare.report.comparison import Comparer, Comparison, comparison_document, render_comparison
-from bulkshare.report.rows import COLUMNS, export_csv, export_jsonl, row_of
+from bulkshare.report.export import COLUMNS, export_csv, export_jsonl, row_of
 from bulkshare.report.runs import Standing, render_run, render_runs, run_document, show_document, standing_of
 from bulkshare.report.summary import (
     NOT_AS_PLANNED,
@@ -15,7 +15,7 @@ from bulkshare.report.summary import (
     summary_document,
     summary_of,
 )
-from bulkshare.report.tables import render_outcomes, render_summary
+from bulkshare.report.text import render_outcomes, render_summary
 
 __all__ = [
     "COLUMNS",

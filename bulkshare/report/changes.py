@@ -10,8 +10,7 @@ from rich.console import Group
 from rich.text import Text
 
 from bulkshare.model import Result, Want
-from bulkshare.report.layout import Prose, aligned, whole
-from bulkshare.report.tables import because, labelled
+from bulkshare.report.text import Prose, aligned, because, labelled, whole
 from bulkshare.text import counted
 
 if TYPE_CHECKING:

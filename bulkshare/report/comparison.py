@@ -12,8 +12,7 @@ from rich.text import Text
 
 from bulkshare.model import VerdictKind
 from bulkshare.model.events import MembersListed
-from bulkshare.report.layout import aligned
-from bulkshare.report.tables import because, labelled
+from bulkshare.report.text import aligned, because, labelled
 from bulkshare.text import counted
 
 if TYPE_CHECKING:

@@ -9,9 +9,8 @@ from rich.console import Group
 from rich.text import Text
 
 from bulkshare.model import Result, RunState
-from bulkshare.report.layout import Prose, Roomy, aligned, duration, whole
 from bulkshare.report.summary import cause_document
-from bulkshare.report.tables import STYLES, effort, render_causes, render_results
+from bulkshare.report.text import STYLES, Prose, Roomy, aligned, duration, effort, render_causes, render_results, whole
 from bulkshare.text import counted
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from bulkshare.model import Account, Outcome, Result, Run, RunState, Telemetry
 from bulkshare.report import SETTLED_BADLY, causes_of
-from bulkshare.report.page import Page
+from bulkshare.report.html import Page
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -17,13 +17,11 @@ from typing import Any
 import pytest
 
 from bulkshare.model import Outcome, Result, RunState, Telemetry
-from bulkshare.report.page import Page, render_page
-from bulkshare.report.page.changes import CODES, Change, Former, change_of
-from bulkshare.report.page.charts import latency_of, shares_of, timeline_of
-from bulkshare.report.page.matrix import MOST_COLUMNS, MOST_ROWS
-from bulkshare.report.page.survey import MOST_EXAMPLES, Survey
-from bulkshare.report.page.table import MOST_AS_PLANNED, MOST_NOT_AS_PLANNED, Dictionary, Table
-from bulkshare.report.page.words import verdict
+from bulkshare.report.html import Page, render_page, verdict
+from bulkshare.report.html.charts import latency_of, shares_of, timeline_of
+from bulkshare.report.html.matrix import MOST_COLUMNS, MOST_ROWS
+from bulkshare.report.html.pairs import CODES, MOST_EXAMPLES, Change, FormerResults, PairScan, change_of
+from bulkshare.report.html.table import MOST_AS_PLANNED, MOST_NOT_AS_PLANNED, Dictionary, Table
 from tests.browser import samples
 
 FIVE_MEGABYTES = 5_000_000
@@ -90,7 +88,7 @@ def test_changes_are_found_whatever_the_order_of_the_runs() -> None:
     before = [Outcome(image, project, Result.FAILED) for image in "cab" for project in "yx"]
     now = [Outcome(image, project, Result.SHARED) for image in "bda" for project in "xz"]
     table = Table(Counter(), samples.BEGAN, Dictionary({}))
-    changes = Survey(now, table, Former(before)).changes
+    changes = PairScan(now, table, FormerResults(before)).changes
     assert changes is not None
     assert changes.counts == {Change.MENDED: 2, Change.SHARED: 4}
     assert changes.examples[Change.MENDED] == [("b", "x"), ("a", "x")]
@@ -102,7 +100,7 @@ def test_only_the_first_changed_pairs_are_named() -> None:
     """The counts are of all."""
     now = samples.pairs(2, 100, (Result.SHARED,), (1,))
     gone = [outcome._replace(image_id="gone") for outcome in now[:100]]
-    changes = Survey(now, Table(Counter(), samples.BEGAN, Dictionary({})), Former(gone)).changes
+    changes = PairScan(now, Table(Counter(), samples.BEGAN, Dictionary({})), FormerResults(gone)).changes
     assert changes is not None
     assert (changes.counts[Change.SHARED], changes.unplanned) == (200, 100)
     assert len(changes.examples[Change.SHARED]) == len(changes.unplanned_examples) == MOST_EXAMPLES

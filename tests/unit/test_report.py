@@ -25,7 +25,7 @@ from bulkshare.report import (
     row_of,
     summary_document,
 )
-from bulkshare.report.hints import hint_for
+from bulkshare.report.text import hint_for
 from bulkshare.text import counted
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)

@@ -1,22 +1,26 @@
-"""What people read of a run at its end and afterwards: its results, causes and pairs. Pure."""
+"""What people read on a terminal: columns and wrapped prose, hints, and a run's results, causes and pairs. Pure.
+
+rich's own tables drop and break columns on a narrow terminal, and pad lines with blanks when there is none. Here
+nothing is dropped: an unbreakable line keeps its length, and prose wraps with a hanging indent.
+"""
 
 from __future__ import annotations
 
+import re
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
 from rich.console import Group
 from rich.text import Text
 
 from bulkshare.model import Result
-from bulkshare.report.hints import hint_for
-from bulkshare.report.layout import Prose, aligned, duration, whole
 from bulkshare.text import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-    from rich.console import RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
     from bulkshare.model import Outcome
     from bulkshare.report.summary import Cause, Summary
@@ -44,6 +48,127 @@ MEANINGS = {
 ALWAYS_SHOWN = frozenset({Result.SHARED, Result.ALREADY})
 MOST_CAUSES = 10
 MOST_IMAGES = 5  # of a cause
+GAP = "  "
+WORD = re.compile(r"\s*\S+\s*")
+CELL = re.compile(r"\s*\S+(?: \S+)*\s*")
+NARROWEST = 20  # columns that prose gets at least, whatever its indentation
+# Reasons are Glance's (or a gateway's) own words after the HTTP status, as `glance` has them, or our own.
+_HINTS = tuple(
+    (re.compile(pattern, re.IGNORECASE), hint)
+    for pattern, hint in (
+        (
+            r"not accepted",
+            "the project can use the image by its ID; to accept for it takes the role admin, or a role in the project "
+            "and `accept_as: project`",
+        ),
+        (
+            r"quota|limit exceeded|needs [\d,]+, has [\d,]+ of|^413",
+            "remove members that are not needed any more (`prune: true`), share as many as fit (`on_quota: fill`), or "
+            "have image_member_quota raised",
+        ),
+        (r"prune.limit", "look at them with `bulkshare diff`, then allow more with --prune-limit"),
+        (r"owner", "a project has its own images anyway: leave it out with `except`"),
+        (
+            r"only shared images|not allowed to (create|list) members|not shared|is private|visibility",
+            "`openstack image set --shared IMAGE`, or `make_shared: true` in the plan; public and community images are "
+            "open to all projects without members",
+        ),
+        (r"not active|is queued|is deactivated", "share it again when its upload is complete and it is active"),
+        (r"not authorized|^403", "the account has to own the image, or be an admin"),
+        (r"^404", "no such image, or this account can't see it: look at its ID, and at whose image it is"),
+        (r"^401", "the token was refused: look at the account's roles"),
+        (r"^3\d\d", "the endpoint in the catalog is not the image service's own: correct it there, or in clouds.yaml"),
+        (
+            r"gave up|not known whether",
+            "the cloud was in trouble: try again later, with `bulkshare run PLAN --retry-failed`",
+        ),
+    )
+)
+
+
+def duration(seconds: float) -> str:
+    """Return "1.5 s" below a minute, else h:mm:ss."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
+
+
+def whole(text: Text) -> Text:
+    """Return the line so that no console breaks it. It has to be printed without cropping."""
+    text.no_wrap, text.overflow = True, "ignore"
+    return text
+
+
+def aligned(rows: Iterable[Sequence[Text | str]], *, right: Collection[int] = (), indent: int = 0) -> list[Text]:
+    """Return one whole line for each row, with the cells in columns, those of `right` flush right.
+
+    A column that is empty in all rows takes no room.
+    """
+    cells = [[Text(cell) if isinstance(cell, str) else cell for cell in row] for row in rows]
+    widths = [max(cell.cell_len for cell in column) for column in zip(*cells, strict=True)]
+    lines = []
+    for row in cells:
+        line = Text(" " * indent)
+        for number, (cell, width) in enumerate(zip(row, widths, strict=True)):
+            if not width:
+                continue
+            blanks = " " * (width - cell.cell_len)
+            before, after = (blanks, "") if number in right else ("", blanks)
+            line = Text.assemble(line, before, cell, after, GAP)
+        line.rstrip()
+        lines.append(whole(line))
+    return lines
+
+
+class Prose:
+    """Text wrapped at the console's width, all of it indented; `hanging` indents all but its first line more.
+
+    With `cells` it is broken only between what `aligned` put into columns.
+    """
+
+    def __init__(self, text: Text | str, *, indent: int = 0, hanging: int = 0, cells: bool = False) -> None:
+        self._unit = CELL if cells else WORD
+        self._text = Text(text) if isinstance(text, str) else text
+        self._indent = indent
+        self._hanging = hanging
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        del console
+        width = max(options.max_width - self._indent - self._hanging, NARROWEST)
+        for number, line in enumerate(self._text.divide(_breaks(self._text.plain, width, self._unit))):
+            line.rstrip()
+            yield whole(Text.assemble(" " * (self._indent + (self._hanging if number else 0)), line))
+
+
+def _breaks(plain: str, width: int, unit: re.Pattern[str]) -> list[int]:
+    """Return where to break a text into lines of `width` or less: between units, never in one, so never in an ID."""
+    breaks: list[int] = []
+    used = 0
+    for word in unit.finditer(plain):
+        if used and used + cell_len(word[0].rstrip()) > width:
+            breaks.append(word.start())
+            used = 0
+        used += cell_len(word[0])
+    return breaks
+
+
+class Roomy:
+    """Shows `wide` where all its lines fit the console, else `narrow`."""
+
+    def __init__(self, wide: Sequence[Text], narrow: Sequence[Text | Prose]) -> None:
+        self._wide = wide
+        self._narrow = narrow
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        del console
+        fits = all(line.cell_len <= options.max_width for line in self._wide)
+        yield from self._wide if fits else self._narrow
+
+
+def hint_for(reason: str) -> str:
+    """Return what may help against `reason`, without a full stop; empty where nobody knows."""
+    return next((hint for pattern, hint in _HINTS if pattern.search(reason)), "")
 
 
 def render_summary(summary: Summary) -> RenderableType:

@@ -16,16 +16,12 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from bulkshare.model import AS_PLANNED
-from bulkshare.report.hints import hint_for
-from bulkshare.report.layout import duration
-from bulkshare.report.page.changes import ORDER, Change, Former
-from bulkshare.report.page.charts import HEIGHT, WIDTH, latency_of, shares_of, statuses_of, timeline_of
-from bulkshare.report.page.matrix import matrix_of
-from bulkshare.report.page.survey import Survey
-from bulkshare.report.page.table import CHANGES, Dictionary, Table
-from bulkshare.report.page.words import moment, number, verdict
-from bulkshare.report.tables import MEANINGS
+from bulkshare.model import AS_PLANNED, Result, RunState
+from bulkshare.report.html.charts import HEIGHT, WIDTH, latency_of, shares_of, statuses_of, timeline_of
+from bulkshare.report.html.matrix import matrix_of
+from bulkshare.report.html.pairs import ORDER, Change, FormerResults, PairScan
+from bulkshare.report.html.table import CHANGES, Dictionary, Table
+from bulkshare.report.text import MEANINGS, duration, hint_for
 from bulkshare.text import clean, counted
 
 if TYPE_CHECKING:
@@ -60,9 +56,9 @@ def render_page(page: Page) -> Iterator[str]:
     """Yield the page's HTML in pieces."""
     dictionary = Dictionary(page.labels)
     table = Table(page.run.totals, page.run.started_at, dictionary)
-    former = None if page.before is None else Former(page.outcomes_before)
-    survey = Survey(page.outcomes, table, former)
-    matrix = matrix_of(survey, dictionary, page.labels)
+    former = None if page.before is None else FormerResults(page.outcomes_before)
+    scan = PairScan(page.outcomes, table, former)
+    matrix = matrix_of(scan, dictionary, page.labels)
     document = {
         "results": [[result.value, result in AS_PLANNED] for result in ORDER],
         "changes": [change.value for change in CHANGES],
@@ -86,8 +82,8 @@ def render_page(page: Page) -> Iterator[str]:
         order=ORDER,
         as_planned=AS_PLANNED,
         meanings=MEANINGS,
-        statuses=survey.statuses.most_common(),
-        changes=survey.changes,
+        statuses=scan.statuses.most_common(),
+        changes=scan.changes,
         Change=Change,
         causes=page.causes[:MOST_CAUSES],
         more_causes=max(0, len(page.causes) - MOST_CAUSES),
@@ -135,3 +131,51 @@ def _json(document: dict[str, Any]) -> Markup:
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return Markup(text)  # noqa: S704  as the docstring says
+
+
+def number(value: float) -> str:
+    """Return a number with its thousands apart, and with at most one decimal."""
+    return f"{round(value, 1):,}".removesuffix(".0")
+
+
+def moment(time: datetime) -> str:
+    """Return a time of day, which is in UTC."""
+    return f"{time:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def verdict(run: Run) -> str:
+    """Say in a sentence or two what became of a run."""
+    planned = sum(run.totals.values())
+    good = sum(run.totals.get(result, 0) for result in AS_PLANNED)
+    pending = run.totals.get(Result.PENDING, 0)
+    bad = planned - good - pending
+    if not planned:
+        return "The run has no pairs."
+    if good == planned:
+        return f"All {planned:,} pairs are as planned." if planned > 1 else "The one pair is as planned."
+    sentences = []
+    if bad:
+        parts = [
+            f"{run.totals[result]:,} {result.value}" for result in ORDER if _is_bad(result) and run.totals.get(result)
+        ]
+        none = "None" if not good else f"{good:,}"
+        sentences.append(f"{none} of {counted(planned, 'pair')} {_are(good)} as planned; {_listed(parts)}.")
+    if pending:
+        subject = counted(pending, "pair") if bad else f"{pending:,} of {counted(planned, 'pair')}"
+        if run.state is RunState.RUNNING:
+            sentences.append(f"{subject} {_are(pending)} pending: the run is at work, or was killed.")
+        else:
+            sentences.append(f"{subject} {_are(pending)} pending: the run ended early.")
+    return " ".join(sentences)
+
+
+def _is_bad(result: Result) -> bool:
+    return result not in AS_PLANNED and result is not Result.PENDING
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"
+
+
+def _listed(parts: list[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

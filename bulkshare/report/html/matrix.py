@@ -6,15 +6,15 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bulkshare.report.page.changes import ORDER
+from bulkshare.report.html.pairs import ORDER
 from bulkshare.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from bulkshare.model import Result
-    from bulkshare.report.page.survey import Survey
-    from bulkshare.report.page.table import Dictionary
+    from bulkshare.report.html.pairs import PairScan
+    from bulkshare.report.html.table import Dictionary
 
 MOST_ROWS, BLOCK_ROWS = 100, 40  # up to so many images have a row each; more than that share so many rows
 MOST_COLUMNS, BLOCK_COLUMNS = 128, 96
@@ -67,18 +67,18 @@ class Matrix:
         return self.images.per_cell > 1 or self.projects.per_cell > 1
 
 
-def matrix_of(survey: Survey, dictionary: Dictionary, labels: Mapping[str, str]) -> Matrix | None:
+def matrix_of(scan: PairScan, dictionary: Dictionary, labels: Mapping[str, str]) -> Matrix | None:
     """Return the picture of a run's pairs, None where it has none. `labels` has names of images and projects by ID."""
-    image_ids = [image_id for image_id, _, _ in survey.spans]
+    image_ids = [image_id for image_id, _, _ in scan.spans]
     if not image_ids:
         return None
     rows = _axis(image_ids, labels, (MOST_ROWS, BLOCK_ROWS), HEIGHTS, MOST_NAMED_ROWS)
-    columns = _axis(survey.projects, labels, (MOST_COLUMNS, BLOCK_COLUMNS), WIDTHS, MOST_NAMED_COLUMNS)
+    columns = _axis(scan.projects, labels, (MOST_COLUMNS, BLOCK_COLUMNS), WIDTHS, MOST_NAMED_COLUMNS)
     left = round(max((len(name) for name in rows.names), default=0) * CHARACTER_PIXELS) + 8 if rows.names else 1
     slope = max((len(name) for name in columns.names), default=0) * CHARACTER_PIXELS
     top = round(slope * 0.87) + 14 if columns.names else 1
     overhang = round(slope * 0.5) if columns.names else 0  # of the last column's sloping name
-    cells = _count(survey, rows.per_cell, columns.per_cell)
+    cells = _count(scan, rows.per_cell, columns.per_cell)
     mixes: dict[tuple[int, ...], int] = {}
     numbers = [[-1] * columns.cells for _ in range(rows.cells)]
     paths: dict[int, list[str]] = {}
@@ -104,7 +104,7 @@ def matrix_of(survey: Survey, dictionary: Dictionary, labels: Mapping[str, str])
             "top": top,
             "step": [columns.step, rows.step],
             "images": [len(image_ids), rows.per_cell, _edges(image_ids, rows, dictionary)],
-            "projects": [len(survey.projects), columns.per_cell, _edges(survey.projects, columns, dictionary)],
+            "projects": [len(scan.projects), columns.per_cell, _edges(scan.projects, columns, dictionary)],
             "cells": numbers,
             "mixes": list(mixes),
         },
@@ -131,13 +131,13 @@ def _axis(
     return Axis(count, per_cell, cells, next(step for up_to, step in steps if cells <= up_to), names)
 
 
-def _count(survey: Survey, per_row: int, per_column: int) -> dict[tuple[int, int], dict[int, int]]:
+def _count(scan: PairScan, per_row: int, per_column: int) -> dict[tuple[int, int], dict[int, int]]:
     """Return the pairs of each cell that has any, counted by the code of their result."""
-    column_of = [project // per_column for project in range(len(survey.projects))]
+    column_of = [project // per_column for project in range(len(scan.projects))]
     cells: dict[tuple[int, int], dict[int, int]] = {}
-    for image, (_, start, end) in enumerate(survey.spans):
-        columns = map(column_of.__getitem__, survey.members[start:end])
-        of_image = Counter(zip(columns, survey.codes[start:end], strict=True))
+    for image, (_, start, end) in enumerate(scan.spans):
+        columns = map(column_of.__getitem__, scan.members[start:end])
+        of_image = Counter(zip(columns, scan.codes[start:end], strict=True))
         for (column, code), count in of_image.items():
             counts = cells.setdefault((image // per_row, column), {})
             counts[code] = counts.get(code, 0) + count

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from bulkshare.model import AS_PLANNED, Result
-from bulkshare.report.page.changes import CODES, Change
+from bulkshare.report.html.pairs import CODES, Change
 from bulkshare.text import clean
 
 if TYPE_CHECKING:
