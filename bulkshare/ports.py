@@ -84,14 +84,16 @@ class WorkList(Protocol):
         """Write down that all the run's pairs have been enqueued."""
         ...
 
-    # `gone` limits what follows to pending pairs that want the member gone (True), or to all others (False).
+    # `removals` limits what follows to pending removals (True), or to all other pending pairs (False).
 
-    def pending_images(self, run_id: int, *, after: str | None, limit: int, gone: bool | None = None) -> list[Backlog]:
+    def pending_images(
+        self, run_id: int, *, after: str | None, limit: int, removals: bool | None = None
+    ) -> list[Backlog]:
         """Return up to `limit` images with pending pairs, in a stable order, after image `after`."""
         ...
 
     def pending_jobs(
-        self, run_id: int, image_id: str, *, after: str | None, limit: int, gone: bool | None = None
+        self, run_id: int, image_id: str, *, after: str | None, limit: int, removals: bool | None = None
     ) -> list[Job]:
         """Return up to `limit` pending pairs of the image, in a stable order, after member `after`."""
         ...
@@ -109,7 +111,7 @@ class WorkList(Protocol):
         ...
 
     def settle_rest(
-        self, run_id: int, image_id: str, *, result: Result, reason: str, now: datetime, gone: bool | None = None
+        self, run_id: int, image_id: str, *, result: Result, reason: str, now: datetime, removals: bool | None = None
     ) -> int:
         """Settle all pairs of the image that are still pending alike; return how many."""
         ...

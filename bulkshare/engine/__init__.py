@@ -1,10 +1,7 @@
-"""Reads pending pairs, sends, interprets, decides and records: the only part of the program that starts tasks.
+"""Settles the pending pairs of a run: lists, checks, sends, interprets, decides and records.
 
-*Listing* asks, once per image, who is a member already, and settles those pairs without sending them; *inspecting* asks
-what the images are that have something left, and settles what can't be. Then come the writes: *opening* makes images
-`shared`, *removing* and *sharing* send the pairs that are left. *Describing* fetches the member fields of pairs that
-answered 409, which tells nothing else. A phase with nothing to do is left out: where all is as planned there is one
-request per image. Outcomes pass through one writer, which commits them in groups and only then tells the observer.
+`engine` runs the phases of `phases` and `pool` in order. `dispatch` says which pair is next, `client` sends its request
+and interprets the answer, `retry` decides what follows, `preflight` finds what can't succeed, `writer` records.
 """
 
 from bulkshare.engine.client import ApiClient

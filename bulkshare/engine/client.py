@@ -1,4 +1,4 @@
-"""One question to the cloud and what its answer means; counted and told to the observer."""
+"""One request to the image API and what its answer means, counted and reported to the observer."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from bulkshare.engine.retry import Send, Settle, decide, is_repeat, spare
+from bulkshare.engine.retry import Settle, decide, excuse, is_repeat
 from bulkshare.image_api.glance import find_request, interpret, request_for
 from bulkshare.model import RETRYABLE, Result, RetryState, Step, VerdictKind, Want
 from bulkshare.model.events import Answered, ImageSetShared, MembersListed, RetryScheduled
@@ -21,7 +21,19 @@ if TYPE_CHECKING:
 
 
 class ApiClient:
-    """Sends the request of a step through the transport and interprets the reply."""
+    """Sends requests through the transport and interprets the replies.
+
+    transport: sends one request; it paces and authenticates.
+    observer: is notified of answers, retries, listings and images made shared.
+    policy: when to retry.
+    clock: monotonic, in seconds.
+    wall: the current time, aware and UTC.
+    jitter: uniform numbers in [0, 1).
+    stopping: set once nothing more is to be sent.
+    stop: called if the transport turns out to be stopped while `stopping` is not set.
+    answered_at: when the endpoint last answered any request, on `clock`. A request that fails while no other is
+        answered says nothing about its pair, and doesn't exhaust its attempts.
+    """
 
     def __init__(
         self,
@@ -45,56 +57,54 @@ class ApiClient:
         self._answered_at = answered_at
         self._stop = stop
         self.stopping = stopping
-        self.retries = 0
+        self.retries = 0  # requests scheduled to be sent again
 
-    async def advance(self, case: Attempt, *, since: float) -> Decision:
-        """Send what the case asks for, once, and decide what follows.
+    async def step(self, attempt: Attempt, *, since: float) -> Decision:
+        """Send the attempt's request once and decide what follows.
 
-        A pair does not fail where the endpoint has answered nobody since `since`, when this pair was last tried: its
-        attempts say nothing about it then.
+        `since` is when this pair was last tried, on the clock: it doesn't fail if the endpoint has answered no one
+        since then.
         """
-        step, (image_id, member_id, want) = case.step, case.job
+        step, (image_id, member_id, want) = attempt.step, attempt.job
         as_member = step is Step.ACCEPT and Want.AS_PROJECT in want
-        verdict = await self._call(
-            step, image_id, member_id, request_for(step, image_id, member_id, as_member=as_member)
-        )
-        decision = decide(self._policy, case, verdict, self._jitter())
-        if isinstance(decision, Settle) and decision.result is Result.FAILED and self._answered_at() < since:
-            decision = spare(self._policy, decision, self._jitter())
-        if isinstance(decision, Send) and is_repeat(decision.case):
+        request = request_for(step, image_id, member_id, as_member=as_member)
+        verdict = await self._send(step, image_id, member_id, request)
+        decision = decide(self._policy, attempt, verdict, self._jitter())
+        if isinstance(decision, Settle):
+            if decision.result is not Result.FAILED or self._answered_at() >= since:
+                return decision
+            decision = excuse(self._policy, decision, self._jitter())
+        if is_repeat(decision.attempt):
             self._count_retry(image_id, member_id, verdict, decision.delay_seconds)
         return decision
 
     async def list_members(self, image_id: str) -> Verdict:
         """List an image's members."""
-        verdict = await self._insist(Step.LIST, image_id, request_for(Step.LIST, image_id))
+        verdict = await self._send_with_retry(Step.LIST, image_id, request_for(Step.LIST, image_id))
         if verdict.kind is not VerdictKind.NOT_SENT:
             self._observer.notify(MembersListed(image_id, verdict))
         return verdict
 
-    async def open_image(self, image_id: str) -> Verdict:
-        """Make an image `shared`."""
-        verdict = await self._insist(Step.SET_SHARED, image_id, request_for(Step.SET_SHARED, image_id))
+    async def set_shared(self, image_id: str) -> Verdict:
+        """Set an image's visibility to `shared`."""
+        verdict = await self._send_with_retry(Step.SET_SHARED, image_id, request_for(Step.SET_SHARED, image_id))
         if verdict.kind is not VerdictKind.NOT_SENT:
             self._observer.notify(ImageSetShared(image_id, verdict))
         return verdict
 
     async def find_images(self, path: str) -> Verdict:
         """Get a page of images."""
-        return await self._insist(Step.FIND, "", find_request(path))
+        return await self._send_with_retry(Step.FIND, "", find_request(path))
 
-    async def _insist(self, step: Step, image_id: str, request: Request) -> Verdict:
-        """Send a request that can be sent twice, trying again as the policy says; a stop ends the waiting.
-
-        In an outage it goes on: attempts are used up only while the endpoint answers somebody.
-        """
-        state = RetryState(self._policy, self._jitter)
+    async def _send_with_retry(self, step: Step, image_id: str, request: Request) -> Verdict:
+        """Send an idempotent request until it is answered, the attempts are used up, or a stop ends the waiting."""
+        retry = RetryState(self._policy, self._jitter)
         while True:
             began = self._clock()
-            verdict = await self._call(step, image_id, "", request)
+            verdict = await self._send(step, image_id, None, request)
             if verdict.kind not in RETRYABLE or self.stopping.is_set():
                 return verdict
-            delay_seconds = state.next_delay(verdict.retry_after, excused=self._answered_at() < began)
+            delay_seconds = retry.next_delay(verdict.retry_after, excused=self._answered_at() < began)
             if delay_seconds is None:
                 return verdict
             self._count_retry(image_id, None, verdict, delay_seconds)
@@ -102,14 +112,14 @@ class ApiClient:
                 await self.stopping.wait()
                 return verdict
 
-    async def _call(self, step: Step, image_id: str, member_id: str, request: Request) -> Verdict:
+    async def _send(self, step: Step, image_id: str, member_id: str | None, request: Request) -> Verdict:
         began = self._clock()
         reply = await self._transport.send(request)
-        verdict = interpret(step, image_id, member_id, reply, self._wall())
+        verdict = interpret(step, image_id, member_id or "", reply, self._wall())
         if verdict.kind is not VerdictKind.NOT_SENT:
-            self._observer.notify(Answered(step, image_id, member_id or None, verdict, self._clock() - began))
+            self._observer.notify(Answered(step, image_id, member_id, verdict, self._clock() - began))
         elif not self.stopping.is_set():
-            self._stop()  # the transport was stopped without the engine
+            self._stop()
         return verdict
 
     def _count_retry(self, image_id: str, member_id: str | None, verdict: Verdict, delay_seconds: float) -> None:

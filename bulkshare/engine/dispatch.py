@@ -1,9 +1,15 @@
-"""Which request may go next: the in-memory window on the ledger's pending pairs. Arithmetic only, no waiting.
+"""Which request may be sent next: an in-memory window on the ledger's pending pairs. Arithmetic only; nothing waits.
 
-Each image with work in the window is a lane. A lane lets at most `per_image` requests be in flight, takes part in
-turn with the others, and sends one request alone until the cloud has shown that the image takes members at all: an
-image that is unknown or private costs one request, not a burst. A pair is at any moment in exactly one place
-(ready, deferred or in flight), so two requests for it are never in flight together.
+Each image with work in the window is a lane. Lanes take turns. A lane has at most `per_image` requests in flight, and
+only one until the cloud has shown that the image takes members at all (it is then `probed`): an image that is unknown
+or private costs one request, not a burst.
+
+At any moment an attempt is in exactly one place, so two requests for one pair are never in flight together:
+
+- ready: may be sent as soon as its lane has its turn;
+- in flight: between `next` and `done`, `defer` or `park`;
+- deferred: becomes ready at a given time;
+- parked: becomes ready when `unpark` or `unpark_stalled` says so (the retry budget was used up).
 """
 
 from __future__ import annotations
@@ -24,167 +30,155 @@ class Lane:
     """The part of the window that belongs to one image."""
 
     image_id: str
-    trusted: bool = False  # the cloud has shown that this image takes members
-    exhausted: bool = False  # the ledger has no more pairs for it beyond those added
-    last_member_id: str | None = None  # the last pair added: where to read on
+    probed: bool = False  # the cloud has shown that this image takes members
+    exhausted: bool = False  # the ledger has no pairs for it beyond those added
+    last_member_id: str | None = None  # of the last pair added; reading continues after it
     closed: str | None = None  # why the image's untried pairs are not to be tried
-    full: bool = False  # it is closed to new members only: those who are members go on
+    full: bool = False  # closed only to new members: attempts for existing members continue
     ready: deque[Attempt] = field(default_factory=deque)
     in_flight: int = 0
-    deferred: int = 0
-    queued: bool = False  # in the dispatch's turn
+    deferred: int = 0  # parked ones included
+    queued: bool = False  # waiting for its turn
 
     @property
     def drained(self) -> bool:
-        """Nothing of this image is in the window, and nothing more is to come."""
+        """Whether nothing of this image is in the window, and nothing more will come."""
         return not (self.ready or self.in_flight or self.deferred or self.reading)
 
     @property
     def reading(self) -> bool:
-        """The ledger may have more pairs for the image that are to be tried."""
+        """Whether the ledger may have more pairs for the image that are to be tried."""
         return not self.exhausted and (self.closed is None or self.full)
 
-    def takes(self, case: Attempt) -> bool:
-        """Tell whether a case may be tried, or has been, which then goes on to an answer of its own."""
-        return self.closed is None or case.posts > 0 or case.tries > 0 or (self.full and case.joined is not None)
+    def accepts(self, attempt: Attempt) -> bool:
+        """Whether an attempt may be sent. What was sent before continues until it has an answer of its own."""
+        if self.closed is None or attempt.posts > 0 or attempt.tries > 0:
+            return True
+        return self.full and attempt.membership is not None
 
 
 class Dispatch:
-    """The lanes, and whose turn it is. Times are seconds on any one monotonic clock."""
+    """The lanes, and whose turn it is. Times are seconds on any one monotonic clock.
+
+    per_image: requests in flight for one image, at most.
+    """
 
     def __init__(self, *, per_image: int) -> None:
         self._per_image = per_image
-        self._lanes: dict[str, Lane] = {}
-        self._turn: deque[Lane] = deque()
+        self.lanes: dict[str, Lane] = {}
+        self.parked: deque[tuple[Attempt, float]] = deque()  # with the seconds it would otherwise wait
+        self._turns: deque[Lane] = deque()
         self._deferred: list[tuple[float, int, Attempt]] = []
-        self._parked: deque[tuple[Attempt, float]] = deque()  # with the seconds that each would wait by itself
         self._in_flight = 0
-        self._order = 0  # ties in the heap are served first come, first served
+        self._order = 0  # breaks ties in the heap: first come, first served
 
     def __len__(self) -> int:
         """Return the number of open lanes."""
-        return len(self._lanes)
+        return len(self.lanes)
 
-    def open(self, image_id: str, *, trusted: bool) -> Lane:
+    def open(self, image_id: str, *, probed: bool) -> Lane:
         """Add a lane for an image that has none."""
-        lane = self._lanes[image_id] = Lane(image_id, trusted=trusted)
+        lane = self.lanes[image_id] = Lane(image_id, probed=probed)
         return lane
 
-    def add(self, lane: Lane, cases: Sequence[Attempt], *, exhausted: bool) -> bool:
-        """Append cases to an open lane; `exhausted` says that these are the image's last.
-
-        Returns whether the lane is drained by that.
-        """
+    def add(self, lane: Lane, attempts: Sequence[Attempt], *, exhausted: bool) -> bool:
+        """Append attempts to a lane; `exhausted` says that they are the image's last. Return whether it is drained."""
         lane.exhausted = exhausted
-        lane.ready.extend(filter(lane.takes, cases))
-        lane.last_member_id = cases[-1].job.member_id if cases else lane.last_member_id
-        self._queue(lane)
-        return self._remove_if_drained(lane)
+        lane.ready.extend(filter(lane.accepts, attempts))
+        if attempts:
+            lane.last_member_id = attempts[-1].job.member_id
+        return self._update(lane)
 
     def all_read(self) -> bool:
-        """Whether no open lane has more in the ledger that it wants."""
-        return not any(lane.reading for lane in self._lanes.values())
+        """Whether no open lane wants more from the ledger."""
+        return not any(lane.reading for lane in self.lanes.values())
 
-    def hungry(self, low_water: int) -> Lane | None:
-        """Return a lane that has fewer than `low_water` cases ready and more in the ledger."""
-        for lane in self._lanes.values():
+    def needs_refill(self, low_water: int) -> Lane | None:
+        """Return a lane that has fewer than `low_water` attempts ready, and more in the ledger."""
+        for lane in self.lanes.values():
             if lane.reading and len(lane.ready) < low_water:
                 return lane
         return None
 
     def next(self, now: float) -> Attempt | None:
-        """Take the next case that may be sent at `now`, or None."""
+        """Take the next attempt that may be sent at `now`, or None."""
         while self._deferred and self._deferred[0][0] <= now:
-            case = heapq.heappop(self._deferred)[2]
-            lane = self._lanes[case.job.image_id]
+            attempt = heapq.heappop(self._deferred)[2]
+            lane = self.lanes[attempt.job.image_id]
             lane.deferred -= 1
-            lane.ready.appendleft(case)  # it has waited once already
-            self._queue(lane)
-        while self._turn:
-            lane = self._turn.popleft()
+            lane.ready.appendleft(attempt)  # it has waited once already
+            self._update(lane)
+        while self._turns:
+            lane = self._turns.popleft()
             lane.queued = False
-            if lane.ready:  # closing a lane empties it where it stands
-                case = lane.ready.popleft()
+            if lane.ready:  # closing a lane empties it in its place
+                attempt = lane.ready.popleft()
                 lane.in_flight += 1
                 self._in_flight += 1
-                self._queue(lane)
-                return case
+                self._update(lane)
+                return attempt
         return None
 
     def due(self) -> float | None:
-        """Return when the first deferred case becomes ready, or None."""
+        """Return when the first deferred attempt becomes ready, or None."""
         return self._deferred[0][0] if self._deferred else None
 
-    def defer(self, case: Attempt, until: float) -> None:
-        """Put a case that was in flight back, to be sent at `until` or later."""
-        self._put_back(case)
-        self._push(case, until)
+    def defer(self, attempt: Attempt, until: float) -> None:
+        """Put back an attempt that was in flight; it becomes ready at `until`."""
+        self._put_back(attempt)
+        self._push(attempt, until)
 
-    def park(self, case: Attempt, delay_seconds: float) -> None:
-        """Put a case that was in flight back, to be sent once `unpark` or `unpark_stalled` says so."""
-        self._put_back(case)
-        self._parked.append((case, delay_seconds))
+    def park(self, attempt: Attempt, delay_seconds: float) -> None:
+        """Put back an attempt that was in flight; it stays parked until it is released."""
+        self._put_back(attempt)
+        self.parked.append((attempt, delay_seconds))
 
     def unpark(self, now: float) -> None:
-        """Let the case that was parked first be sent at once."""
-        self._push(self._parked.popleft()[0], now)
+        """Release the attempt that was parked first; it is ready at once."""
+        self._push(self.parked.popleft()[0], now)
 
     def unpark_stalled(self, now: float) -> None:
-        """Where nothing will happen any more unless a parked case is sent: let the first one be sent after its wait."""
-        if self._parked and not (self._deferred or self._turn or self._in_flight):
-            case, delay_seconds = self._parked.popleft()
-            self._push(case, now + delay_seconds)
+        """If nothing else will happen any more, release the attempt that was parked first, after its own delay."""
+        if self.parked and not (self._deferred or self._turns or self._in_flight):
+            attempt, delay_seconds = self.parked.popleft()
+            self._push(attempt, now + delay_seconds)
 
-    @property
-    def parked(self) -> int:
-        """How many cases are parked."""
-        return len(self._parked)
+    def done(self, lane: Lane) -> bool:
+        """Account for an attempt of the lane that was in flight and is settled. Return whether the lane is drained."""
+        lane.in_flight -= 1
+        self._in_flight -= 1
+        return self._update(lane)
 
-    def _put_back(self, case: Attempt) -> None:
-        lane = self._lanes[case.job.image_id]
+    def mark_probed(self, lane: Lane) -> None:
+        """Lift the one-at-a-time limit of a lane."""
+        lane.probed = True
+        self._update(lane)
+
+    def close(self, lane: Lane, why: str, *, full: bool = False) -> None:
+        """Drop the lane's untried attempts and accept no more; if it is only `full`, keep those of members."""
+        if lane.closed is None or (lane.full and not full):
+            lane.closed, lane.full = why, full
+            lane.ready = deque(filter(lane.accepts, lane.ready))
+
+    def _put_back(self, attempt: Attempt) -> None:
+        lane = self.lanes[attempt.job.image_id]
         lane.in_flight -= 1
         self._in_flight -= 1
         lane.deferred += 1
-        self._queue(lane)
+        self._update(lane)
 
-    def _push(self, case: Attempt, until: float) -> None:
-        heapq.heappush(self._deferred, (until, self._order, case))
+    def _push(self, attempt: Attempt, until: float) -> None:
+        heapq.heappush(self._deferred, (until, self._order, attempt))
         self._order += 1
 
-    def lane(self, image_id: str) -> Lane:
-        """Return an open lane."""
-        return self._lanes[image_id]
-
-    def done(self, lane: Lane) -> bool:
-        """Account for a case of the lane that was in flight and is settled; return whether the lane is drained."""
-        lane.in_flight -= 1
-        self._in_flight -= 1
-        self._queue(lane)
-        return self._remove_if_drained(lane)
-
-    def trust(self, lane: Lane) -> None:
-        """Lift the one-at-a-time limit of a lane."""
-        lane.trusted = True
-        self._queue(lane)
-
-    def close(self, lane: Lane, why: str, *, full: bool = False) -> None:
-        """Drop the lane's untried cases, and take no more: where it is only `full`, none but members' cases.
-
-        Those tried already go on to an answer of their own.
-        """
-        if lane.closed is None or (lane.full and not full):
-            lane.closed, lane.full = why, full
-            lane.ready = deque(filter(lane.takes, lane.ready))
-
-    def _remove_if_drained(self, lane: Lane) -> bool:
-        if lane.drained and self._lanes.get(lane.image_id) is lane:
-            del self._lanes[lane.image_id]
+    def _update(self, lane: Lane) -> bool:
+        """Queue a lane that may send, and forget one that is drained; return whether it is."""
+        if lane.ready:
+            if not lane.queued and lane.in_flight < (self._per_image if lane.probed else 1):
+                lane.queued = True
+                self._turns.append(lane)
+            return False
+        if lane.drained and self.lanes.get(lane.image_id) is lane:
+            del self.lanes[lane.image_id]
             return True
         return False
-
-    def _queue(self, lane: Lane) -> None:
-        """Give a lane its place in the turn if it may send."""
-        limit = self._per_image if lane.trusted else 1
-        if lane.ready and not lane.queued and lane.in_flight < limit:
-            lane.queued = True
-            self._turn.append(lane)

@@ -1,10 +1,16 @@
-"""Reads pending pairs, sends, interprets, decides and records: the only part of the program that starts tasks.
+"""Settles a run's pending pairs, phase by phase: the only part of the program that starts tasks for a run.
 
-*Listing* asks, once per image, who is a member already, and settles those pairs without sending them; *inspecting* asks
-what the images are that have something left, and settles what can't be. Then come the writes: *opening* makes images
-`shared`, *removing* and *sharing* send the pairs that are left. *Describing* fetches the member fields of pairs that
-answered 409, which tells nothing else. A phase with nothing to do is left out: where all is as planned there is one
-request per image. Outcomes pass through one writer, which commits them in groups and only then tells the observer.
+1. *Listing* asks, once per image, for its members, and settles the pairs that are as planned without sending them.
+2. *Inspecting* (preflight) looks up the images that have pairs left, and settles what can't succeed.
+3. *Opening* sets private images shared, *removing* and *sharing* send the pairs that are left: removals first, because
+   they make room for what is added.
+4. *Describing* fetches member fields of pairs that were answered with 409, which says nothing else.
+
+A phase with nothing to do is left out: if everything is as planned, there is one request per image. Outcomes pass
+through one writer, which commits them in groups and only then notifies the observer.
+
+After a stop nothing more is sent; what is in flight gets some seconds to end, and is recorded. Whatever was not sent
+stays pending.
 """
 
 from __future__ import annotations
@@ -16,13 +22,12 @@ from typing import TYPE_CHECKING, Protocol
 import anyio
 
 from bulkshare.engine.client import ApiClient
-from bulkshare.engine.phases import MemberLister, Preflight, SetShared, describe
+from bulkshare.engine.phases import MemberLister, Preflight, SetShared, fetch_details
 from bulkshare.engine.pool import WorkerPool
 from bulkshare.engine.writer import Recorder
 from bulkshare.errors import BulkshareError, LedgerError
 
 if TYPE_CHECKING:
-    import signal
     from collections.abc import Callable, Collection, Container, Iterator, Mapping
     from datetime import datetime
 
@@ -30,15 +35,15 @@ if TYPE_CHECKING:
     from bulkshare.ports import Observer, Transport, WorkList
 
 
-PRUNE_LIMIT = 0.1  # of an image's members: a mistyped plan costs no more
+PRUNE_LIMIT = 0.1  # share of an image's members: a mistyped plan costs no more
 GRACE_SECONDS = 10.0  # how long requests in flight may take to end after a stop
 
 
 class Sender(Protocol):
-    """Sends the pairs that are pending, to be shared or removed, until all are settled or a stop comes."""
+    """Sends the pending pairs, to be shared or removed, until all are settled or a stop comes."""
 
-    async def settle_pending(self, trusted: Container[str]) -> None:
-        """Work through the ledger's pending pairs; images in `trusted` need not show first that they take members."""
+    async def settle_pending(self, probed: Container[str]) -> None:
+        """Work through the ledger's pending pairs. Images in `probed` are known to take members."""
         ...
 
     def wake_all(self) -> None:
@@ -47,43 +52,52 @@ class Sender(Protocol):
 
 
 class Senders(Protocol):
-    """Makes a `Sender` that calls `on_failure` for every rejected or failed pair; `gone` is as for `WorkerPool`."""
+    """Makes a `Sender`; the arguments are those of `WorkerPool`."""
 
     def __call__(
         self,
-        caller: ApiClient,
+        client: ApiClient,
         recorder: Recorder,
         limits: Limits,
         clock: Callable[[], float],
         wall: Callable[[], datetime],
         on_failure: Callable[[], None],
         *,
-        gone: bool,
+        removals: bool,
     ) -> Sender:
         """Return one."""
         ...
 
 
 class PreflightMode(Enum):
-    """Which images are listed first: those with that many pairs to do or more; never none."""
+    """How many pending pairs an image needs to be listed first."""
 
-    AUTO = 2  # one GET in place of two POSTs pays at once; in place of one it does not
+    AUTO = 2  # one GET in place of two POSTs pays at once; in place of one it doesn't
     ALWAYS = 1
     NEVER = math.inf
 
 
 class Engine:
-    """Settles the pending pairs of one run in the ledger. An engine runs once; several may run side by side.
+    """Settles the pending pairs of one run. An engine runs once; several may run side by side.
 
-    `orders` are a plan's about images as a whole, `images` those that it has chosen for what they are; a run that goes
-    on without its plan has neither. `account` is as whom it acts. Where more than `prune_limit` (a share) of an image's
-    members would be removed, nobody is removed from any. Engines that share a ledger share a `ledger_turn`, a limiter
-    for one at a time. `clock` is monotonic, in seconds; `wall` gives aware UTC times for the record; `jitter` gives
-    uniform numbers in [0, 1). `stopping` is set when the engine begins to stop, for those who wait on its behalf.
-    `answered_at` tells when the endpoint last answered, on `clock`: until it has answered somebody, no pair fails. With
-    more than `max_failures` pairs rejected or failed, the engine stops. Images in `trusted` are known to take members;
-    `senders` makes those who send the pairs, which may have others do it. Requests in flight may take `grace_seconds`
-    to end after a stop.
+    run_id, ledger: the run, and where it is kept.
+    transport: sends one request; it paces and authenticates.
+    observer: notified of events, outcomes only once they are durable.
+    limits, policy: pace and retries.
+    clock: monotonic, in seconds.
+    wall: the current time, aware and UTC.
+    jitter: uniform numbers in [0, 1).
+    stopping: set when the engine begins to stop, for those who wait on its behalf; default: its own.
+    answered_at: when the endpoint last answered, on `clock`. While it answers no one, no pair fails.
+    max_failures: with more pairs rejected or failed, the engine stops.
+    orders: what the plan says about images as a whole; none for a run resumed without its plan.
+    images: known already, because the plan selected them by their attributes.
+    account: who acts; None if unknown.
+    prune_limit: share of an image's members; if more would be removed, none is removed from any image.
+    ledger_turn: a limiter of one, shared by engines that share a ledger.
+    probed: images that are known to take members.
+    senders: makes what sends the pairs; default: `WorkerPool`.
+    grace_seconds: how long requests in flight may take to end after a stop.
     """
 
     def __init__(
@@ -106,7 +120,7 @@ class Engine:
         account: Account | None = None,
         prune_limit: float = PRUNE_LIMIT,
         ledger_turn: anyio.CapacityLimiter | None = None,
-        trusted: Collection[str] = (),
+        probed: Collection[str] = (),
         senders: Senders | None = None,
         grace_seconds: float = GRACE_SECONDS,
     ) -> None:
@@ -115,7 +129,11 @@ class Engine:
         self._because = ""
         self._nothing_left = False
         self._work_scope = anyio.CancelScope()
-        self._caller = ApiClient(
+        self._limits = limits
+        self._probed = probed
+        self._grace_seconds = grace_seconds
+        self._all_enqueued = False
+        self._client = ApiClient(
             transport=transport,
             observer=observer,
             policy=policy,
@@ -127,10 +145,9 @@ class Engine:
             answered_at=answered_at,
         )
         self._recorder = Recorder(run_id, ledger, observer, wall, ledger_turn or anyio.CapacityLimiter(1))
-        self._limits = limits
-        self._survey = MemberLister(self._caller, self._recorder, limits, wall, orders or {})
-        self._inspecting = Preflight(
-            self._caller,
+        self._lister = MemberLister(self._client, self._recorder, limits, wall, orders or {})
+        self._preflight = Preflight(
+            self._client,
             self._recorder,
             limits,
             wall,
@@ -139,35 +156,28 @@ class Engine:
             account=account,
             prune_limit=prune_limit,
         )
-        self._opening = SetShared(self._caller, self._recorder, limits)
-        # One after the other: what is removed makes room for what is added.
+        self._set_shared = SetShared(self._client, self._recorder, limits)
         self._removing, self._sharing = (
-            (senders or WorkerPool)(self._caller, self._recorder, limits, clock, wall, self._count_failure, gone=gone)
-            for gone in (True, False)
+            (senders or WorkerPool)(
+                self._client, self._recorder, limits, clock, wall, self._count_failure, removals=removals
+            )
+            for removals in (True, False)
         )
-        self._all_enqueued = False
-        self._trusted = trusted
-        self._grace_seconds = grace_seconds
 
     @property
     def retries(self) -> int:
-        """How many requests were repeats."""
-        return self._caller.retries
+        """How many requests were scheduled to be sent again."""
+        return self._client.retries
 
     @property
     def interrupted(self) -> bool:
-        """Whether a stop came before the work was done; a stop that found nothing left to do did not."""
+        """Whether a stop came before the work was done. A stop that found nothing left to do did not."""
         return self._stopping.is_set() and not self._nothing_left
 
     @property
     def stopped_because(self) -> str:
-        """Why the work was interrupted, where `stop` was told."""
+        """Why the work was interrupted, if `stop` was given a reason."""
         return self._because if self.interrupted else ""
-
-    def _count_failure(self) -> None:
-        self._failures_left -= 1
-        if self._failures_left < 0:
-            self.stop("too many pairs were rejected or failed")
 
     async def run(
         self,
@@ -176,31 +186,28 @@ class Engine:
         share: bool = True,
         inspect: bool = True,
         deadline_seconds: float = math.inf,
-        stop_signals: tuple[signal.Signals, ...] = (),
     ) -> None:
         """Settle every pending pair, or as many as there is time for before a stop.
 
-        With `share` False nothing is written: what stays pending is what would be sent. With `inspect` False images are
-        taken as they are. The first of `stop_signals` stops as `stop` does, the second at once. Raises the
-        `BulkshareError` that ended the run early; what was answered by then is recorded as far as the ledger takes it.
+        Without `share` nothing is written to the cloud: what stays pending is what would be sent. Without `inspect`
+        images are taken as they are. Raises the `BulkshareError` that ended the run early; what was answered by then is
+        recorded as far as the ledger takes it.
         """
         try:
-            async with anyio.create_task_group() as watchers:
-                if stop_signals:
-                    watchers.start_soon(self._watch, stop_signals)
+            async with anyio.create_task_group() as tasks:
                 if deadline_seconds != math.inf:
-                    watchers.start_soon(self._keep_deadline, deadline_seconds)
+                    tasks.start_soon(self._keep_deadline, deadline_seconds)
                 async with self._recorder:
                     with self._work_scope:
                         await self._work(preflight, share=share, inspect=inspect)
                     await self._recorder.flush()
                     self._nothing_left = self._all_enqueued and await self._recorder.pending_total() == 0
-                watchers.cancel_scope.cancel()
+                tasks.cancel_scope.cancel()
         except BaseExceptionGroup as group:
             raise _leading(group) from group
 
     def stop(self, because: str = "") -> None:
-        """Send nothing more, and give what is in flight some seconds to end. Called again: give it none."""
+        """Send nothing more, and give requests in flight some seconds to end. A second call gives them none."""
         if self._stopping.is_set():
             if not because:
                 self._work_scope.cancel()
@@ -211,44 +218,44 @@ class Engine:
         self._removing.wake_all()
         self._sharing.wake_all()
 
-    async def _watch(self, signals: tuple[signal.Signals, ...]) -> None:
-        with anyio.open_signal_receiver(*signals) as received:
-            async for _ in received:
-                self.stop()
+    def _count_failure(self) -> None:
+        self._failures_left -= 1
+        if self._failures_left < 0:
+            self.stop("too many pairs were rejected or failed")
 
     async def _keep_deadline(self, seconds: float) -> None:
         await anyio.sleep(seconds)
         self.stop("the deadline has passed")
 
     async def _work(self, preflight: PreflightMode, *, share: bool, inspect: bool) -> None:
-        sights = await self._survey.take(at_least=preflight.value)
+        listed = await self._lister.list_all(at_least=preflight.value)
         await self._recorder.flush()
-        to_open: list[str] = []
+        to_set_shared: list[str] = []
         if inspect and not self._stopping.is_set():
-            to_open = await self._inspecting.decide(sights, everything=preflight is not PreflightMode.NEVER)
+            to_set_shared = await self._preflight.check(listed, everything=preflight is not PreflightMode.NEVER)
             await self._recorder.flush()
         if self._stopping.is_set():
             return
         await self._recorder.mark_enqueued()
         self._all_enqueued = True
         if share:
-            await self._write(to_open, sights.members)
+            await self._write(to_set_shared, probed={*listed.members, *self._probed})
 
-    async def _write(self, to_open: list[str], listed: Mapping[str, int]) -> None:
-        await self._opening.open(to_open)
+    async def _write(self, to_set_shared: list[str], probed: set[str]) -> None:
+        await self._set_shared.set_all(to_set_shared)
         await self._recorder.flush()
         if not self._stopping.is_set():
-            await self._removing.settle_pending(trusted=())
+            await self._removing.settle_pending(probed=())
             await self._recorder.flush()
         if not self._stopping.is_set():
-            await self._sharing.settle_pending(trusted={*listed, *self._trusted})
+            await self._sharing.settle_pending(probed=probed)
             await self._recorder.flush()
         if not self._stopping.is_set():
-            await describe(self._caller, self._recorder, self._limits)
+            await fetch_details(self._client, self._recorder, self._limits)
 
 
 def _leading(group: BaseExceptionGroup) -> BaseException:
-    """Return the one exception that tells the user most: a lost ledger before all else, a bug before a refusal."""
+    """Return the exception that says most to the user: a lost ledger first, then a bug, then a refusal."""
     leaves = list(_leaves(group))
     return next(
         (leaf for leaf in leaves if isinstance(leaf, LedgerError)),

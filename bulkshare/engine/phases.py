@@ -1,4 +1,7 @@
-"""The phases around the pool: list members, preflight, set images shared, fetch member details."""
+"""The phases around the worker pool: list members, preflight, set images shared, fetch member details.
+
+Each settles what it can and leaves the rest pending. None begins anything new after a stop.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 
-from bulkshare.engine.preflight import Facts, Open, OverPruneLimit, QuotaRoom, SkipPair, SkipRest, findings
+from bulkshare.engine.preflight import Facts, OverPruneLimit, QuotaRoom, SetSharedFirst, SkipPair, SkipRest, findings
 from bulkshare.engine.retry import is_left_rejected, is_to_accept
 from bulkshare.engine.writer import SettleImage, absent, present, skipped
 from bulkshare.image_api.glance import details_path
@@ -24,10 +27,11 @@ if TYPE_CHECKING:
     from bulkshare.model import Account, Limits, Member, Verdict
 
 
-T = TypeVar("T")
+MOST_MEMBERS_AT_ONCE = 50_000  # in memory together, at some 400 bytes each; one image may have more
+BATCH = 50  # images looked up with one GET: their IDs make a URL of 2 kB, which every proxy lets through
+NO_ORDERS = Orders()
 
-# Members that are looked at together, where an image has many: some 400 bytes each, and there may be many images.
-MOST_AT_ONCE = 50_000
+T = TypeVar("T")
 
 
 async def for_each(
@@ -38,9 +42,10 @@ async def for_each(
     stopping: anyio.Event,
     size: Callable[[T], int] = lambda _item: 1,
 ) -> None:
-    """Await `action` for the items, `at_once` of them together, and begin no more once `stopping` is set.
+    """Await `action` for the items, `at_once` of them concurrently, and begin no more once `stopping` is set.
 
-    There are fewer together where their sizes, members that have to be in memory meanwhile, add up to more than 50,000.
+    `size` is how many members an item keeps in memory. Fewer items run concurrently if their sizes add up to more than
+    50,000.
     """
     todo = iter(items)
     taken = 0
@@ -50,7 +55,7 @@ async def for_each(
         nonlocal taken, freed
         for item in todo:
             needed = size(item)
-            while taken and taken + needed > MOST_AT_ONCE:
+            while taken and taken + needed > MOST_MEMBERS_AT_ONCE:
                 await freed.wait()
             if stopping.is_set():
                 return
@@ -69,9 +74,11 @@ async def for_each(
 
 @dataclass(slots=True)
 class ListResults:
-    """What a survey saw, by image: how many members, how many of those that are only to be accepted, and who refused.
+    """What the listings showed. An image that is not in `members` was not listed.
 
-    An image that is not in `members` was not listed.
+    members: how many each image has.
+    to_accept: how many of its planned members only need to be accepted.
+    refused: images whose members the cloud refused to list.
     """
 
     members: dict[str, int] = field(default_factory=dict)
@@ -84,23 +91,23 @@ class MemberLister:
 
     def __init__(
         self,
-        caller: ApiClient,
+        client: ApiClient,
         recorder: Recorder,
         limits: Limits,
         wall: Callable[[], datetime],
         orders: Mapping[str, Orders],
     ) -> None:
-        self._caller = caller
+        self._client = client
         self._recorder = recorder
         self._limits = limits
         self._wall = wall
         self._orders = orders
-        self._sights = ListResults()
+        self._results = ListResults()
 
-    async def take(self, *, at_least: float) -> ListResults:
-        """List images with `at_least` pairs to do, and those that are to be pruned; return what was seen.
+    async def list_all(self, *, at_least: float) -> ListResults:
+        """List images with `at_least` pending pairs, and those to be pruned.
 
-        An image that can't be listed is left as it is: whether it takes members its first POST will tell.
+        An image that can't be listed is left as it is: its first POST will show whether it takes members.
         """
         pruned = {image_id: Backlog(image_id, 0) for image_id, orders in self._orders.items() if orders.prune}
         images = [
@@ -108,45 +115,45 @@ class MemberLister:
             async for backlog in self._recorder.pending_images()
             if pruned.pop(backlog.image_id, None) is not None or backlog.pairs >= at_least
         ]
-        images += pruned.values()  # they have no pairs to do, but may have members too many
+        images += pruned.values()  # without pending pairs, but they may have members to remove
         if images:
             self._recorder.observer.notify(PhaseStarted("listing", len(images)))
             await for_each(
                 images,
                 self._list,
                 at_once=self._limits.concurrency,
-                stopping=self._caller.stopping,
+                stopping=self._client.stopping,
                 size=lambda backlog: backlog.pairs,  # about as many as it has members
             )
-        return self._sights
+        return self._results
 
     async def _list(self, backlog: Backlog) -> None:
         image_id = backlog.image_id
-        verdict = await self._caller.list_members(image_id)
+        verdict = await self._client.list_members(image_id)
         if verdict.kind is not VerdictKind.LISTED:
             if verdict.kind is VerdictKind.REJECTED:
-                self._sights.refused.add(image_id)
+                self._results.refused.add(image_id)
             return
-        there = {member.member_id: member for member in verdict.members}
+        members = {member.member_id: member for member in verdict.members}
         leaving = set()
-        if there or Want.REMOVE in backlog.want:
-            leaving = await self._compare(image_id, there, verdict)
+        if members or Want.REMOVE in backlog.want:
+            leaving = await self._compare(image_id, members, verdict)
         orders = self._orders.get(image_id)
         if orders is not None and orders.prune:
-            extra = [member_id for member_id in there if member_id not in orders.kept and member_id not in leaving]
+            extra = [member_id for member_id in members if member_id not in orders.kept and member_id not in leaving]
             if extra and await self._recorder.enqueue([Block(image_id, extra, Want.REMOVE)]):
                 self._recorder.observer.notify(ExtraMembersFound(image_id, extra))
-        self._sights.members[image_id] = len(verdict.members)  # where a member is there twice, the quota counts both
+        self._results.members[image_id] = len(verdict.members)  # if a member is there twice, the quota counts both
 
-    async def _compare(self, image_id: str, there: Mapping[str, Member], verdict: Verdict) -> set[str]:
-        """Settle the pending pairs that are as planned, and return the members that are to be removed already."""
+    async def _compare(self, image_id: str, members: Mapping[str, Member], verdict: Verdict) -> set[str]:
+        """Settle the pending pairs that are as planned, and return the members already due to be removed."""
         now = self._wall()
         leaving = set()
         to_accept = 0
         async for page in self._recorder.pending_pages(image_id):
             to_mark = []
             for job in page:
-                member, want = there.get(job.member_id), job.want
+                member, want = members.get(job.member_id), job.want
                 if want and Want.REMOVE in want:
                     if member is None:
                         self._recorder.put(absent(job, verdict, now))
@@ -163,23 +170,22 @@ class MemberLister:
             if to_mark:
                 await self._recorder.mark_listed(image_id, to_mark)
         if to_accept:
-            self._sights.to_accept[image_id] = to_accept
+            self._results.to_accept[image_id] = to_accept
         return leaving
 
 
-BATCH = 50  # images asked for at once: their IDs make a URL of 2 kB, which every proxy lets through
-NO_ORDERS = Orders()
-
-
 class Preflight:
-    """Asks what images are, many with one GET, and settles the pairs that can't be brought about.
+    """Looks images up, many with one GET, and settles the pairs that can't succeed.
 
-    `images` are known already, because the plan chose them for what they are.
+    orders: what the plan says about images as a whole.
+    images: known already, because the plan selected them by their attributes.
+    account: who acts; None if unknown.
+    prune_limit: the share of an image's members that may be removed.
     """
 
     def __init__(
         self,
-        caller: ApiClient,
+        client: ApiClient,
         recorder: Recorder,
         limits: Limits,
         wall: Callable[[], datetime],
@@ -189,7 +195,7 @@ class Preflight:
         account: Account | None,
         prune_limit: float,
     ) -> None:
-        self._caller = caller
+        self._client = client
         self._recorder = recorder
         self._limits = limits
         self._wall = wall
@@ -198,16 +204,16 @@ class Preflight:
         self._findings = partial(
             findings, account=account, members_per_image=limits.members_per_image, prune_limit=prune_limit
         )
-        self._to_open: list[str] = []
-        self._beyond: dict[str, str] = {}  # why nobody is removed from an image, nor then from any other
+        self._to_set_shared: list[str] = []
+        self._over_prune_limit: dict[str, str] = {}  # reasons by image
 
-    async def decide(self, sights: ListResults, *, everything: bool) -> list[str]:
-        """Settle what can't be, and return the images that are to be opened.
+    async def check(self, listed: ListResults, *, everything: bool) -> list[str]:
+        """Settle what can't succeed, and return the images to be set shared.
 
-        Without `everything` only those are looked at that are to be opened, or lose members.
+        Without `everything`, only images that are to be set shared or to lose members are looked up.
         """
-        leaving = {backlog.image_id: backlog.pairs async for backlog in self._recorder.pending_images(gone=True)}
-        others = {backlog.image_id: backlog async for backlog in self._recorder.pending_images(gone=False)}
+        leaving = {backlog.image_id: backlog.pairs async for backlog in self._recorder.pending_images(removals=True)}
+        others = {backlog.image_id: backlog async for backlog in self._recorder.pending_images(removals=False)}
         todo = [
             image_id
             for image_id in dict.fromkeys([*leaving, *others])
@@ -217,11 +223,11 @@ class Preflight:
         unknown = [image_id for image_id in todo if image_id not in self._images]
 
         async def settle(image_id: str, image: Image | None) -> None:
-            await self._settle(image_id, image, sights, others.get(image_id), leaving.get(image_id, 0))
+            await self._settle(image_id, image, listed, others.get(image_id), leaving.get(image_id, 0))
 
-        async def look(image_ids: Sequence[str]) -> None:
-            found = await self._details(image_ids)
-            if self._caller.stopping.is_set():
+        async def inspect(image_ids: Sequence[str]) -> None:
+            found = await self._look_up(image_ids)
+            if self._client.stopping.is_set():
                 return
             for image_id in image_ids:
                 await settle(image_id, found.get(image_id))
@@ -232,47 +238,47 @@ class Preflight:
         if unknown:
             self._recorder.observer.notify(PhaseStarted("inspecting", len(unknown)))
             batches = [unknown[start : start + BATCH] for start in range(0, len(unknown), BATCH)]
-            await for_each(batches, look, at_once=self._limits.concurrency, stopping=self._caller.stopping)
-        if self._beyond and not self._caller.stopping.is_set():
-            self._remove_nobody(leaving)
-        return self._to_open
+            await for_each(batches, inspect, at_once=self._limits.concurrency, stopping=self._client.stopping)
+        if self._over_prune_limit and not self._client.stopping.is_set():
+            self._skip_removals(leaving)
+        return self._to_set_shared
 
-    def _remove_nobody(self, leaving: Iterable[str]) -> None:
-        """Settle all removals. Those beyond the limit come last: killed in between, the run finds them so again."""
-        one = min(self._beyond)
-        why = f"nobody is removed while that is so of image {one}: {self._beyond[one]}"
+    def _skip_removals(self, leaving: Iterable[str]) -> None:
+        """Skip all removals. Those over the limit come last, so that a run killed in between finds them over it."""
+        one = min(self._over_prune_limit)
+        why = f"no member is removed from any image while this is so of image {one}: {self._over_prune_limit[one]}"
         for image_id in leaving:
-            if image_id not in self._beyond:
-                self._recorder.put(SettleImage(image_id, why, gone=True))
-        for image_id, reason in self._beyond.items():
-            self._recorder.put(SettleImage(image_id, reason, gone=True))
+            if image_id not in self._over_prune_limit:
+                self._recorder.put(SettleImage(image_id, why, removals=True))
+        for image_id, reason in self._over_prune_limit.items():
+            self._recorder.put(SettleImage(image_id, reason, removals=True))
 
-    async def _details(self, image_ids: Sequence[str]) -> dict[str, Image]:
-        """Return what the cloud tells of images; hidden ones are only found where they are asked for."""
+    async def _look_up(self, image_ids: Sequence[str]) -> dict[str, Image]:
+        """Return the images that the cloud shows us. Hidden ones only come if they are asked for separately."""
         found: dict[str, Image] = {}
         for hidden in (False, True):
             missing = [image_id for image_id in image_ids if image_id not in found and not {",", '"'} & set(image_id)]
             path = details_path(missing, hidden=hidden) if missing else None
             while path is not None:
-                verdict = await self._caller.find_images(path)
+                verdict = await self._client.find_images(path)
                 found.update((image.id, image) for image in verdict.images)
                 more = verdict.kind is VerdictKind.FOUND and verdict.images and len(found) < len(image_ids)
                 path = verdict.next_path if more else None
         return found
 
     async def _settle(
-        self, image_id: str, image: Image | None, sights: ListResults, others: Backlog | None, to_remove: int
+        self, image_id: str, image: Image | None, listed: ListResults, others: Backlog | None, to_remove: int
     ) -> None:
         if image is not None:
             self._recorder.observer.notify(ImageInspected(image))
         owner = image.owner if image is not None and others is not None else None
-        to_accept = sights.to_accept.get(image_id, 0)
+        to_accept = listed.to_accept.get(image_id, 0)
         facts = Facts(
             image_id,
             image,
-            chosen=image_id in self._images,
-            members=sights.members.get(image_id),
-            refused=image_id in sights.refused,
+            selected=image_id in self._images,
+            members=listed.members.get(image_id),
+            refused=image_id in listed.refused,
             to_add=others.pairs - to_accept if others is not None else 0,
             to_remove=to_remove,
             owner_to_add=owner is not None and await self._recorder.is_pending(image_id, owner),
@@ -280,57 +286,57 @@ class Preflight:
         )
         for finding in self._findings(facts, self._orders.get(image_id, NO_ORDERS)):
             match finding:
-                case SkipRest(reason, gone):
-                    self._recorder.put(SettleImage(image_id, reason, gone=gone))
+                case SkipRest(reason, removals):
+                    self._recorder.put(SettleImage(image_id, reason, removals=removals))
                 case OverPruneLimit(reason):
-                    self._beyond[image_id] = reason
+                    self._over_prune_limit[image_id] = reason
                 case SkipPair(member_id, reason):
                     self._recorder.put(skipped(Job(image_id, member_id), reason, self._wall()))
                 case QuotaRoom(0, reason) if not to_accept:
-                    self._recorder.put(SettleImage(image_id, reason, gone=False))
+                    self._recorder.put(SettleImage(image_id, reason, removals=False))
                 case QuotaRoom():
-                    await self._fit(image_id, finding, owner)
-                case Open():
-                    self._to_open.append(image_id)
+                    await self._skip_beyond_quota(image_id, finding, owner)
+                case SetSharedFirst():
+                    self._to_set_shared.append(image_id)
 
-    async def _fit(self, image_id: str, fit: QuotaRoom, owner: str | None) -> None:
-        """Leave the first pairs that are to be added pending, and those that need no room."""
-        room = fit.room
-        async for page in self._recorder.pending_pages(image_id, gone=False):
+    async def _skip_beyond_quota(self, image_id: str, quota: QuotaRoom, owner: str | None) -> None:
+        """Leave the first pairs to be added pending, and those that need no room."""
+        room = quota.room
+        async for page in self._recorder.pending_pages(image_id, removals=False):
             for job in page:
                 if job.member_id == owner or Want.ALREADY_MEMBER in job.want:
                     continue
                 room -= 1
                 if room < 0:
-                    self._recorder.put(skipped(job, fit.reason, self._wall()))
+                    self._recorder.put(skipped(job, quota.reason, self._wall()))
 
 
 class SetShared:
-    """One PATCH per image. The pairs of an image that stays as it is are settled with the reason."""
+    """Sets private images to `shared`, with one PATCH each. The pairs of an image that stays private are settled."""
 
-    def __init__(self, caller: ApiClient, recorder: Recorder, limits: Limits) -> None:
-        self._caller = caller
+    def __init__(self, client: ApiClient, recorder: Recorder, limits: Limits) -> None:
+        self._client = client
         self._recorder = recorder
         self._limits = limits
 
-    async def open(self, image_ids: Sequence[str]) -> None:
-        """Open images, as many at once as the limits allow."""
+    async def set_all(self, image_ids: Sequence[str]) -> None:
+        """Set images shared, as many at once as the limits allow."""
         if not image_ids:
             return
         self._recorder.observer.notify(PhaseStarted("opening", len(image_ids)))
-        await for_each(image_ids, self._open, at_once=self._limits.concurrency, stopping=self._caller.stopping)
+        await for_each(image_ids, self._set, at_once=self._limits.concurrency, stopping=self._client.stopping)
 
-    async def _open(self, image_id: str) -> None:
-        verdict = await self._caller.open_image(image_id)
+    async def _set(self, image_id: str) -> None:
+        verdict = await self._client.set_shared(image_id)
         if verdict.kind is VerdictKind.REJECTED:
             self._recorder.put(SettleImage(image_id, f"the image can't be made shared: {verdict.reason}"))
-        elif verdict.kind is not VerdictKind.SET_SHARED and not self._caller.stopping.is_set():
+        elif verdict.kind is not VerdictKind.SET_SHARED and not self._client.stopping.is_set():
             reason = f"not known whether the image was made shared: {verdict.reason}"
             self._recorder.put(SettleImage(image_id, reason, Result.FAILED))
 
 
-async def describe(caller: ApiClient, recorder: Recorder, limits: Limits) -> None:
-    """Fill in status, times and schema of pairs that are settled without them."""
+async def fetch_details(client: ApiClient, recorder: Recorder, limits: Limits) -> None:
+    """Fill in status, times and schema of pairs that were settled without them: a 409 says nothing else."""
     images = 0
     async for page in recorder.undescribed():
         images += len(page)
@@ -340,8 +346,8 @@ async def describe(caller: ApiClient, recorder: Recorder, limits: Limits) -> Non
 
     async def fill_in(wanted: tuple[str, list[str]]) -> None:
         image_id, member_ids = wanted
-        there = {member.member_id: member for member in (await caller.list_members(image_id)).members}
-        found = [there[member_id] for member_id in member_ids if member_id in there]
+        members = {member.member_id: member for member in (await client.list_members(image_id)).members}
+        found = [members[member_id] for member_id in member_ids if member_id in members]
         if found:
             await recorder.describe(found)
 
@@ -350,6 +356,6 @@ async def describe(caller: ApiClient, recorder: Recorder, limits: Limits) -> Non
             page,
             fill_in,
             at_once=limits.concurrency,
-            stopping=caller.stopping,
+            stopping=client.stopping,
             size=lambda wanted: len(wanted[1]),
         )

@@ -1,6 +1,6 @@
-"""What can't be done for an image, told before anything is written, from what is known of it. Must not ask anybody.
+"""What can't be done for an image, found out before anything is written, from what is known of it. Pure.
 
-Only what is known leads to a finding: of an image that the cloud did not tell, the first request tells.
+Only knowledge leads to a finding. If the cloud did not describe an image, its first request will tell.
 """
 
 from __future__ import annotations
@@ -13,22 +13,26 @@ if TYPE_CHECKING:
     from bulkshare.model import Account, Image, Orders
 
 
-OPEN_TO_ALL = frozenset({"public", "community"})
-NOT_LISTED = "its members could not be listed, so nobody knows how many would be removed"
-EXACT = 9  # digits after the point, beyond which a product of floats means nothing
+VISIBLE_TO_ALL = frozenset({"public", "community"})
+NOT_LISTED = "its members could not be listed, so it is not known how many would be removed"
+EXACT_DIGITS = 9  # beyond these, digits of a product of floats mean nothing
 
 
 class Facts(NamedTuple):
     """What is known of an image with pending pairs.
 
-    `image` is None where the cloud did not tell. `chosen` says that a plan chose the image for what it is. `members` is
-    how many it has, and None where they were not listed; `refused` says that the cloud refused to list them. The
-    pending pairs: how many are `to_add` (its owner among them or not), how many `to_remove`, and all that any wants.
+    image: None if the cloud did not describe it.
+    selected: the plan selected the image by its attributes.
+    members: how many it has; None if they were not listed.
+    refused: the cloud refused to list them.
+    to_add, to_remove: pending pairs.
+    owner_to_add: the image's owner is among those to add.
+    want: all that any pending pair wants.
     """
 
     image_id: str
     image: Image | None = None
-    chosen: bool = False
+    selected: bool = False
     members: int | None = None
     refused: bool = False
     to_add: int = 0
@@ -38,37 +42,37 @@ class Facts(NamedTuple):
 
 
 class SkipRest(NamedTuple):
-    """The image's pending pairs are not to be tried: removals (`gone` True), all others (False), or both (None)."""
+    """Don't try the image's pending pairs: removals (`removals` True), all others (False), or both (None)."""
 
     reason: str
-    gone: bool | None = None
+    removals: bool | None = None
 
 
 class OverPruneLimit(NamedTuple):
-    """More of the image's members would be removed than the limit allows: nobody is to be removed from any image."""
+    """More of the image's members would be removed than the limit allows: remove none, from any image."""
 
     reason: str
 
 
 class SkipPair(NamedTuple):
-    """The pair of this member is not to be tried."""
+    """Don't try the pair of this member."""
 
     member_id: str
     reason: str
 
 
 class QuotaRoom(NamedTuple):
-    """Of the members that are to be added only the first so many fit; the others are not to be tried."""
+    """Only the first `room` of the members to be added fit; don't try the others."""
 
     room: int
     reason: str
 
 
-class Open(NamedTuple):
-    """The image is private, and is to be made `shared` first."""
+class SetSharedFirst(NamedTuple):
+    """The image is private, and has to be made `shared` first."""
 
 
-Finding = SkipRest | OverPruneLimit | SkipPair | QuotaRoom | Open
+Finding = SkipRest | OverPruneLimit | SkipPair | QuotaRoom | SetSharedFirst
 
 
 def findings(
@@ -76,7 +80,9 @@ def findings(
 ) -> list[Finding]:
     """Return what to do about an image before its pairs are tried, in this order.
 
-    `members_per_image` is the quota (0: none); `prune_limit` the share of an image's members that may be removed.
+    account: who acts; None if unknown.
+    members_per_image: the quota; 0: none.
+    prune_limit: the share of an image's members that may be removed.
     """
     found: list[Finding] = []
     closed = _closed(facts, account)
@@ -84,12 +90,12 @@ def findings(
         return [SkipRest(closed)]
     image = facts.image
     if image is not None and image.visibility == "private" and Want.SET_SHARED in facts.want:
-        found.append(Open())
+        found.append(SetSharedFirst())
     too_many = _too_many_removals(facts, orders, prune_limit)
     found += too_many
     removals = 0 if too_many else facts.to_remove
-    if image is not None and image.status not in {None, "active"} and not facts.chosen:
-        return [*found, SkipRest(f"the image is {image.status}, not active", gone=False)]
+    if image is not None and image.status not in {None, "active"} and not facts.selected:
+        return [*found, SkipRest(f"the image is {image.status}, not active", removals=False)]
     to_add = facts.to_add
     if facts.owner_to_add and image is not None and image.owner is not None:
         found.append(SkipPair(image.owner, "is the image's owner"))
@@ -101,15 +107,15 @@ def findings(
 
 
 def _closed(facts: Facts, account: Account | None) -> str:
-    """Return why the image takes no members from us at all; empty where nothing says so."""
+    """Return why the image takes no members from us at all; empty if nothing says so."""
     image = facts.image
     if image is None:
         return ""
-    if image.visibility in OPEN_TO_ALL:
+    if image.visibility in VISIBLE_TO_ALL:
         return f"the image is {image.visibility}: every project can use it, and it takes no members"
     if account is not None and not account.admin and image.owner not in {None, account.project_id}:
-        return f"the image is not ours but project {image.owner}'s"
-    # Older services share private images as they are: it takes a refusal to know that this one does not.
+        return f"the image belongs to project {image.owner}, not to us"
+    # Older services share private images as they are: only a refusal shows that this one doesn't.
     if image.visibility == "private" and facts.refused and Want.SET_SHARED not in facts.want:
         return "the image is private; `openstack image set --shared` opens it, or `make_shared: true` in the plan"
     return ""
@@ -117,10 +123,10 @@ def _closed(facts: Facts, account: Account | None) -> str:
 
 def _too_many_removals(facts: Facts, orders: Orders, prune_limit: float) -> list[Finding]:
     if not facts.to_remove or (facts.members is None and not orders.prune):
-        return []  # without orders it was looked at before: a run that goes on without its plan
+        return []  # a run resumed without its plan has no orders: its removals were checked before
     if facts.members is None:
-        return [SkipRest(NOT_LISTED, gone=True)]
-    if facts.to_remove <= round(prune_limit * facts.members, EXACT):
+        return [SkipRest(NOT_LISTED, removals=True)]
+    if facts.to_remove <= round(prune_limit * facts.members, EXACT_DIGITS):
         return []
     share = f"{prune_limit * 100:g} %"
     many = f"{facts.to_remove:,} of {facts.members:,} members would be removed"
@@ -128,7 +134,7 @@ def _too_many_removals(facts: Facts, orders: Orders, prune_limit: float) -> list
 
 
 def _over_quota(facts: Facts, to_add: int, removals: int, quota: int) -> QuotaRoom | None:
-    """Return how many fit where not all do. More members than the quota show that it is another one."""
+    """Return how many fit if not all do. More members than the quota show that the real quota is another one."""
     if not quota or facts.members is None or facts.members > quota:
         return None
     has = facts.members - removals

@@ -1,6 +1,18 @@
-"""What to do after an answer: send again, ask first, go on with the next step, or settle. Pure: jitter is an argument.
+"""What follows an answer about a pair: send again, ask first, go on to the next step, or settle. Pure.
 
-A retry is a value. Nothing here waits or sends; the same case, verdict and jitter always give the same decision.
+A retry is a value: the same attempt, verdict and jitter always give the same decision, and nothing here waits or sends.
+
+The rules behind the branches:
+
+- A POST must not be repeated blindly. If its answer was lost, the server may still be working on it, and a second POST
+  can leave two rows. So wait for a few bases, GET the member, and POST again only if it is not there. DELETE likewise.
+  A PUT (acceptance) is idempotent and is simply repeated.
+- An attempt counts if it says something about the pair. Throttling doesn't (it is the endpoint's pace), nor does a
+  failure while the endpoint answers no one: such attempts are free (`Attempt.free_attempts`).
+- With the attempts used up, and an answer lost on the way, a last GET decides.
+- A pair that was added, or was there, goes on to acceptance if that is wanted.
+
+How long to wait is `model.retry`'s business.
 """
 
 from __future__ import annotations
@@ -12,18 +24,24 @@ from bulkshare.model import RETRYABLE, Attempt, Result, Scope, Step, VerdictKind
 if TYPE_CHECKING:
     from bulkshare.model import Job, Member, RetryPolicy, Verdict
 
+# How many bases (2 s by default) a server may still be working on a request whose answer was lost, before the member is
+# asked for. Without this floor, full jitter may ask at once, and the request be sent twice.
+AT_WORK_BASES = 4.0
+NOT_ACCEPTED = "shared, but not accepted"
+LEFT_REJECTED = "the project has rejected it; left so"
+
 
 class Send(NamedTuple):
-    """Send `case`'s request when `delay_seconds` have passed."""
+    """Send the request of `attempt` in `delay_seconds`."""
 
-    case: Attempt
+    attempt: Attempt
     delay_seconds: float
 
 
 class Settle(NamedTuple):
-    """The pair is done. With scope IMAGE the image's other pairs are not to be tried either."""
+    """The pair is done. With scope IMAGE, the image's other pairs are not to be tried either."""
 
-    case: Attempt
+    attempt: Attempt
     result: Result
     verdict: Verdict
     reason: str = ""
@@ -32,250 +50,248 @@ class Settle(NamedTuple):
 
 Decision = Send | Settle
 
-# For how many bases (2 s by default) a server may be at work on a request whose answer was lost, before the member is
-# asked for and, where need be, the request sent again. Without a floor full jitter asks at once, and two rows are left.
-AT_WORK_BASES = 4.0
 
-
-def lost_seconds(policy: RetryPolicy, failures: int, verdict: Verdict, jitter: float) -> float:
-    """Return the wait before asking what became of a request whose answer was lost."""
-    return AT_WORK_BASES * policy.base_seconds + backoff_seconds(policy, failures, verdict.retry_after, jitter)
-
-
-class RetryBudget:
-    """Retries are a share of the first tries, and a few to begin with.
-
-    The scheme is Finagle's (`RetryBudget`): without it, an endpoint in trouble gets several times its usual load. Here
-    a retry that helped costs nothing, so that what an outage leaves behind does not wait for first tries to come.
-    """
-
-    SHARE = 0.2
-    AT_FIRST = 10.0
-
-    def __init__(self) -> None:
-        self._tokens = self.AT_FIRST
-
-    def deposit(self) -> None:
-        """Account for a first try."""
-        self._tokens += self.SHARE
-
-    def give_back(self) -> None:
-        """Account for a retry that got its answer: it was no extra load in vain, and counts as a try like any other."""
-        self._tokens += 1.0 + self.SHARE
-
-    def withdraw(self) -> bool:
-        """Take one retry out of the budget; False where there is none left."""
-        if self._tokens < 1.0:
-            return False
-        self._tokens -= 1.0
-        return True
-
-
-def after_add(policy: RetryPolicy, case: Attempt, verdict: Verdict, jitter: float) -> Decision:
-    """Say what follows from the answer to a POST, which `case` has counted."""
-    match verdict.kind:
-        case VerdictKind.SHARED:
-            return joined(case, Result.SHARED, verdict)
-        case VerdictKind.PRESENT:
-            why = f"an earlier attempt ({case.lost.reason}) may have added it" if case.lost else ""
-            return joined(case, Result.ALREADY, verdict, why)
-        case VerdictKind.OVER_QUOTA:
-            return Send(case._replace(step=Step.GET_MEMBER, over_quota=verdict), 0.0)
-        case VerdictKind.UNCLEAR:
-            return Send(case._replace(step=Step.GET_MEMBER, lost=verdict), 0.0)
-        case VerdictKind.LOST:
-            # The first request may still be at work: wait, then ask. A blind second POST can leave two rows.
-            delay_seconds = lost_seconds(policy, case.posts, verdict, jitter)
-            return Send(case._replace(step=Step.GET_MEMBER, lost=verdict), delay_seconds)
-        case VerdictKind.TRANSIENT:
-            known = case._replace(lost=verdict) if verdict.maybe_done else case
-            return _add_again(policy, known, verdict, backoff_seconds(policy, case.posts, verdict.retry_after, jitter))
-        case _:
-            return Settle(case, Result.REJECTED, verdict, verdict.reason, verdict.scope)
-
-
-def after_ask(policy: RetryPolicy, case: Attempt, verdict: Verdict, jitter: float) -> Decision:
-    """Say what follows from the answer to a question, which `case` has counted."""
-    if verdict.kind is VerdictKind.PRESENT:
-        if case.joined is not None:
-            return joined(case, case.joined, verdict, case.why)
-        if case.lost is None:
-            return joined(case, Result.ALREADY, verdict)
-        why = f"the answer to the request was lost ({case.lost.reason}); asked for, the member is there"
-        return joined(case, Result.SHARED, verdict, why)
-    if verdict.kind in RETRYABLE and case.asks < policy.attempts:
-        return Send(case, backoff_seconds(policy, case.asks, verdict.retry_after, jitter))
-    if case.over_quota is not None:
-        quota = case.over_quota
-        return Settle(case, Result.REJECTED, quota, quota.reason, Scope.IMAGE)
-    if verdict.kind is VerdictKind.ABSENT:
-        # What was lost stays on record: it may be added yet, and then the next POST is answered 409.
-        return _add_again(policy, case._replace(joined=None, why=""), case.lost or verdict, 0.0)
-    if case.joined is not None:
-        result = Result.REJECTED if verdict.kind is VerdictKind.REJECTED else Result.FAILED
-        return Settle(case, result, verdict, f"{NOT_ACCEPTED}: asking for its status: {verdict.reason}")
-    if verdict.kind is VerdictKind.REJECTED:
-        return _add_again(policy, case._replace(asks=policy.attempts), verdict, 0.0)
-    why = f"not known whether it was added: {case.lost.reason if case.lost else ''}; asking: {verdict.reason}"
-    return Settle(case, Result.FAILED, verdict, why)
-
-
-def _add_again(policy: RetryPolicy, case: Attempt, verdict: Verdict, delay_seconds: float) -> Decision:
-    """POST once more, or, with the attempts used up, ask a last time where an attempt may have added the member."""
-    if case.posts - case.spared < policy.attempts:
-        return Send(case._replace(step=Step.ADD), delay_seconds)
-    if case.lost is not None and case.asks == 0:
-        return Send(case._replace(step=Step.GET_MEMBER), delay_seconds)
-    return Settle(case, Result.FAILED, verdict, f"gave up after {case.posts} attempts: {verdict.reason}")
-
-
-NOT_ACCEPTED = "shared, but not accepted"
-LEFT_REJECTED = "the project has rejected it; left so"
-
-
-def is_to_accept(want: Want, member: Member) -> bool:
-    """Tell whether a member is to be accepted: where that is wanted, and it is not, nor rejected unless forced."""
-    if Want.ACCEPTED not in want or member.status == "accepted":
-        return False
-    return member.status != "rejected" or Want.FORCED in want
-
-
-def is_left_rejected(want: Want, member: Member) -> bool:
-    """Tell whether a member is not accepted, though that is wanted, because the project has rejected it."""
-    return member.status == "rejected" and Want.ACCEPTED in want and Want.FORCED not in want
-
-
-def joined(case: Attempt, result: Result, verdict: Verdict, why: str = "") -> Decision:
-    """Settle a pair that is a member, as `verdict` says, or go on to acceptance."""
-    want = case.job.want
-    if not want or Want.ACCEPTED not in want:
-        return Settle(case, result, verdict, why)
-    member = verdict.members[0] if verdict.members else None
-    going_on = case._replace(step=Step.ACCEPT, tries=0, spared=0, asks=0, joined=result, why=why, member=member)
-    if member is None:  # a 409 does not tell whether the project has rejected it
-        return Send(going_on if Want.FORCED in want else going_on._replace(step=Step.GET_MEMBER), 0.0)
-    if is_to_accept(want, member):
-        return Send(going_on, 0.0)
-    if is_left_rejected(want, member):
-        return Settle(case, Result.ALREADY, verdict, LEFT_REJECTED)
-    return Settle(case, result, verdict, why)
-
-
-def after_accept(policy: RetryPolicy, case: Attempt, verdict: Verdict, jitter: float) -> Decision:
-    """Say what follows from the answer to a PUT, which `case` has counted. To send it twice does no harm."""
-    if verdict.kind is VerdictKind.ACCEPTED:
-        return Settle(case, case.joined or Result.ALREADY, verdict, case.why)
-    if verdict.kind is VerdictKind.ABSENT and not case.posts:  # it was listed, and has left since
-        return Send(case._replace(step=Step.ADD, tries=0, joined=None), 0.0)
-    if verdict.kind not in RETRYABLE:
-        return Settle(case, Result.REJECTED, verdict, f"{NOT_ACCEPTED}: {verdict.reason}")
-    if case.tries - case.spared < policy.attempts:
-        return Send(case, backoff_seconds(policy, case.tries, verdict.retry_after, jitter))
-    why = f"{NOT_ACCEPTED}: gave up after {case.tries} attempts: {verdict.reason}"
-    return Settle(case, Result.FAILED, verdict, why)
-
-
-def after_remove(policy: RetryPolicy, case: Attempt, verdict: Verdict, jitter: float) -> Decision:
-    """Say what follows from the answer to a DELETE, which `case` has counted."""
-    match verdict.kind:
-        case VerdictKind.REMOVED:
-            return Settle(case, Result.REMOVED, verdict)
-        case VerdictKind.ABSENT:
-            return Send(case._replace(step=Step.GET_MEMBER), 0.0)
-        case VerdictKind.UNCLEAR:
-            return Send(case._replace(step=Step.GET_MEMBER, lost=verdict), 0.0)
-        case VerdictKind.LOST:
-            return Send(
-                case._replace(step=Step.GET_MEMBER, lost=verdict), lost_seconds(policy, case.tries, verdict, jitter)
-            )
-        case VerdictKind.TRANSIENT:
-            known = case._replace(lost=verdict) if verdict.maybe_done else case
-            delay_seconds = backoff_seconds(policy, case.tries, verdict.retry_after, jitter)
-            return _remove_again(policy, known, verdict, verdict.reason, delay_seconds)
-        case _:
-            return Settle(case, Result.REJECTED, verdict, verdict.reason, verdict.scope)
-
-
-def after_ask_in_vain(policy: RetryPolicy, case: Attempt, verdict: Verdict, jitter: float) -> Decision:
-    """Say what follows from the answer to a question, which `case` has counted and which hopes for a no."""
-    if verdict.kind is VerdictKind.ABSENT:
-        if verdict.scope is Scope.IMAGE:  # it is the image that is not there, at least for us
-            return Settle(case, Result.REJECTED, verdict, verdict.reason, Scope.IMAGE)
-        if case.lost is None:
-            return Settle(case, Result.ABSENT, verdict)
-        why = f"the answer to the request was lost ({case.lost.reason}); asked for, the member is gone"
-        return Settle(case, Result.REMOVED, verdict, why)
-    if verdict.kind in RETRYABLE and case.asks < policy.attempts:
-        return Send(case, backoff_seconds(policy, case.asks, verdict.retry_after, jitter))
-    if verdict.kind is VerdictKind.PRESENT:
-        why = case.lost.reason if case.lost else "the member is still there"
-        return _remove_again(
-            policy, case, verdict, why, backoff_seconds(policy, case.tries, verdict.retry_after, jitter)
-        )
-    if verdict.kind is VerdictKind.REJECTED:
-        return _remove_again(policy, case._replace(asks=policy.attempts), verdict, verdict.reason, 0.0)
-    why = f"not known whether it was removed: {case.lost.reason if case.lost else ''}; asking: {verdict.reason}"
-    return Settle(case, Result.FAILED, verdict, why)
-
-
-def _remove_again(policy: RetryPolicy, case: Attempt, verdict: Verdict, reason: str, delay_seconds: float) -> Decision:
-    """DELETE once more, or, with the attempts used up, ask a last time where an attempt may have removed the member."""
-    if case.tries - case.spared < policy.attempts:
-        return Send(case._replace(step=Step.REMOVE), delay_seconds)
-    if case.lost is not None and case.asks == 0:
-        return Send(case._replace(step=Step.GET_MEMBER), delay_seconds)
-    return Settle(case, Result.FAILED, verdict, f"gave up after {case.tries} attempts: {reason}")
-
-
-def first_case(job: Job) -> Attempt:
-    """Return the case of a pair that was not tried yet, at the step that what it wants begins with."""
+def first_attempt(job: Job) -> Attempt:
+    """Return the attempt of a pair that has not been tried, at the first step of what it wants."""
     want = job.want
     if not want:
         return Attempt(job)
     if Want.REMOVE in want:
         return Attempt(job, Step.REMOVE)
     if Want.ALREADY_MEMBER in want:
-        return Attempt(job, Step.ACCEPT, joined=Result.ALREADY)
+        return Attempt(job, Step.ACCEPT, membership=Result.ALREADY)
     return Attempt(job)
 
 
-def is_repeat(case: Attempt) -> bool:
-    """Tell whether the request that the case asks for was sent before."""
-    if case.step is Step.ADD:
-        return case.posts > 0
-    return (case.asks if case.step is Step.GET_MEMBER else case.tries) > 0
+def is_repeat(attempt: Attempt) -> bool:
+    """Whether the attempt's request has been sent before."""
+    if attempt.step is Step.ADD:
+        return attempt.posts > 0
+    return (attempt.gets if attempt.step is Step.GET_MEMBER else attempt.tries) > 0
 
 
-def decide(policy: RetryPolicy, case: Attempt, verdict: Verdict, jitter: float) -> Decision:
-    """Say what follows from `verdict`, the answer to the request that `case` asked for."""
-    if verdict.kind is VerdictKind.NOT_SENT:
-        return Send(case, 0.0)
-    step = case.step
+def decide(policy: RetryPolicy, attempt: Attempt, verdict: Verdict, jitter: float) -> Decision:
+    """Return what follows `verdict`, the answer to the attempt's request. `jitter` is uniform in [0, 1)."""
+    step, kind = attempt.step, verdict.kind
+    if kind is VerdictKind.NOT_SENT:
+        return Send(attempt, 0.0)
     if step is Step.ADD:
-        case = case._replace(posts=case.posts + 1, asks=0)
+        attempt = attempt._replace(posts=attempt.posts + 1, gets=0)
     elif step is not Step.GET_MEMBER:
-        case = case._replace(tries=case.tries + 1, asks=0)
-    if verdict.kind is VerdictKind.THROTTLED:
-        # The endpoint's pace, not the pair's fault: it costs no attempt.
-        again = case if step is Step.GET_MEMBER else case._replace(spared=case.spared + 1)
-        return Send(again, backoff_seconds(policy, max(again.posts, again.tries, 1), verdict.retry_after, jitter))
+        attempt = attempt._replace(tries=attempt.tries + 1, gets=0)
+    if kind is VerdictKind.THROTTLED:
+        if step is not Step.GET_MEMBER:
+            attempt = attempt._replace(free_attempts=attempt.free_attempts + 1)
+        failures = max(attempt.posts, attempt.tries, 1)
+        return Send(attempt, backoff_seconds(policy, failures, verdict.retry_after, jitter))
     if step is Step.ADD:
-        return after_add(policy, case, verdict, jitter)
+        return _after_add(policy, attempt, verdict, jitter)
     if step is Step.ACCEPT:
-        return after_accept(policy, case, verdict, jitter)
+        return _after_accept(policy, attempt, verdict, jitter)
     if step is Step.REMOVE:
-        return after_remove(policy, case, verdict, jitter)
-    case = case._replace(asks=case.asks + 1)
-    return (after_ask_in_vain if Want.REMOVE in case.job.want else after_ask)(policy, case, verdict, jitter)
+        return _after_remove(policy, attempt, verdict, jitter)
+    attempt = attempt._replace(gets=attempt.gets + 1)
+    if Want.REMOVE in attempt.job.want:
+        return _after_get_of_removal(policy, attempt, verdict, jitter)
+    return _after_get(policy, attempt, verdict, jitter)
 
 
-def spare(policy: RetryPolicy, failed: Settle, jitter: float) -> Send:
-    """Return what to do in place of settling as failed, where the endpoint failed and not the pair: try again later."""
-    case = failed.case
-    if case.joined is not None:
-        again = case._replace(spared=case.tries, asks=0)
-    elif Want.REMOVE in case.job.want:
-        again = case._replace(step=Step.REMOVE if case.lost is None else Step.GET_MEMBER, spared=case.tries, asks=0)
+def excuse(policy: RetryPolicy, failed: Settle, jitter: float) -> Send:
+    """Return what to do instead of settling as failed if the endpoint failed, not the pair: try again later.
+
+    All attempts so far become free.
+    """
+    attempt = failed.attempt
+    if attempt.membership is not None:
+        again = attempt._replace(free_attempts=attempt.tries, gets=0)
     else:
-        again = case._replace(step=Step.ADD if case.lost is None else Step.GET_MEMBER, spared=case.posts, asks=0)
+        removal = Want.REMOVE in attempt.job.want
+        step = Step.GET_MEMBER if attempt.lost is not None else Step.REMOVE if removal else Step.ADD
+        again = attempt._replace(step=step, free_attempts=attempt.tries if removal else attempt.posts, gets=0)
     return Send(again, jitter * policy.cap_seconds)
+
+
+# Each of these gets an attempt that counts the request just answered.
+
+
+def _after_add(policy: RetryPolicy, attempt: Attempt, verdict: Verdict, jitter: float) -> Decision:
+    match verdict.kind:
+        case VerdictKind.SHARED:
+            return _joined(attempt, Result.SHARED, verdict)
+        case VerdictKind.PRESENT:
+            why = f"an earlier attempt ({attempt.lost.reason}) may have added it" if attempt.lost else ""
+            return _joined(attempt, Result.ALREADY, verdict, why)
+        case VerdictKind.OVER_QUOTA:
+            return Send(attempt._replace(step=Step.GET_MEMBER, over_quota=verdict), 0.0)
+        case VerdictKind.UNCLEAR | VerdictKind.LOST:
+            return _get_after_loss(policy, attempt, attempt.posts, verdict, jitter)
+        case VerdictKind.TRANSIENT:
+            known = attempt._replace(lost=verdict) if verdict.maybe_done else attempt
+            delay_seconds = backoff_seconds(policy, attempt.posts, verdict.retry_after, jitter)
+            return _add_again(policy, known, verdict, delay_seconds)
+        case _:
+            return Settle(attempt, Result.REJECTED, verdict, verdict.reason, verdict.scope)
+
+
+def _after_accept(policy: RetryPolicy, attempt: Attempt, verdict: Verdict, jitter: float) -> Decision:
+    if verdict.kind is VerdictKind.ACCEPTED:
+        return Settle(attempt, attempt.membership or Result.ALREADY, verdict, attempt.why)
+    if verdict.kind is VerdictKind.ABSENT and not attempt.posts:  # it was listed, and has left since
+        return Send(attempt._replace(step=Step.ADD, tries=0, membership=None), 0.0)
+    if verdict.kind not in RETRYABLE:
+        return Settle(attempt, Result.REJECTED, verdict, f"{NOT_ACCEPTED}: {verdict.reason}")
+    if attempt.tries - attempt.free_attempts < policy.attempts:
+        return Send(attempt, backoff_seconds(policy, attempt.tries, verdict.retry_after, jitter))
+    why = f"{NOT_ACCEPTED}: gave up after {attempt.tries} attempts: {verdict.reason}"
+    return Settle(attempt, Result.FAILED, verdict, why)
+
+
+def _after_remove(policy: RetryPolicy, attempt: Attempt, verdict: Verdict, jitter: float) -> Decision:
+    match verdict.kind:
+        case VerdictKind.REMOVED:
+            return Settle(attempt, Result.REMOVED, verdict)
+        case VerdictKind.ABSENT:
+            return Send(attempt._replace(step=Step.GET_MEMBER), 0.0)
+        case VerdictKind.UNCLEAR | VerdictKind.LOST:
+            return _get_after_loss(policy, attempt, attempt.tries, verdict, jitter)
+        case VerdictKind.TRANSIENT:
+            known = attempt._replace(lost=verdict) if verdict.maybe_done else attempt
+            delay_seconds = backoff_seconds(policy, attempt.tries, verdict.retry_after, jitter)
+            return _remove_again(policy, known, verdict, verdict.reason, delay_seconds)
+        case _:
+            return Settle(attempt, Result.REJECTED, verdict, verdict.reason, verdict.scope)
+
+
+def _after_get(policy: RetryPolicy, attempt: Attempt, verdict: Verdict, jitter: float) -> Decision:
+    """Decide after a GET of a member that is wanted."""
+    if verdict.kind is VerdictKind.PRESENT:
+        if attempt.membership is not None:
+            return _joined(attempt, attempt.membership, verdict, attempt.why)
+        if attempt.lost is None:
+            return _joined(attempt, Result.ALREADY, verdict)
+        why = f"the answer to the request was lost ({attempt.lost.reason}); asked for, the member is there"
+        return _joined(attempt, Result.SHARED, verdict, why)
+    if verdict.kind in RETRYABLE and attempt.gets < policy.attempts:
+        return Send(attempt, backoff_seconds(policy, attempt.gets, verdict.retry_after, jitter))
+    if attempt.over_quota is not None:
+        quota = attempt.over_quota
+        return Settle(attempt, Result.REJECTED, quota, quota.reason, Scope.IMAGE)
+    if verdict.kind is VerdictKind.ABSENT:
+        # What was lost stays on record: it may still be added, and then the next POST is answered with 409.
+        return _add_again(policy, attempt._replace(membership=None, why=""), attempt.lost or verdict, 0.0)
+    if attempt.membership is not None:
+        result = Result.REJECTED if verdict.kind is VerdictKind.REJECTED else Result.FAILED
+        return Settle(attempt, result, verdict, f"{NOT_ACCEPTED}: asking for its status: {verdict.reason}")
+    if verdict.kind is VerdictKind.REJECTED:
+        return _add_again(policy, attempt._replace(gets=policy.attempts), verdict, 0.0)
+    why = f"not known whether it was added: {attempt.lost.reason if attempt.lost else ''}; asking: {verdict.reason}"
+    return Settle(attempt, Result.FAILED, verdict, why)
+
+
+def _after_get_of_removal(policy: RetryPolicy, attempt: Attempt, verdict: Verdict, jitter: float) -> Decision:
+    """Decide after a GET for which 404 is the wanted answer."""
+    if verdict.kind is VerdictKind.ABSENT:
+        if verdict.scope is Scope.IMAGE:  # the image itself is not there, at least for us
+            return Settle(attempt, Result.REJECTED, verdict, verdict.reason, Scope.IMAGE)
+        if attempt.lost is None:
+            return Settle(attempt, Result.ABSENT, verdict)
+        why = f"the answer to the request was lost ({attempt.lost.reason}); asked for, the member is gone"
+        return Settle(attempt, Result.REMOVED, verdict, why)
+    if verdict.kind in RETRYABLE and attempt.gets < policy.attempts:
+        return Send(attempt, backoff_seconds(policy, attempt.gets, verdict.retry_after, jitter))
+    if verdict.kind is VerdictKind.PRESENT:
+        why = attempt.lost.reason if attempt.lost else "the member is still there"
+        delay_seconds = backoff_seconds(policy, attempt.tries, verdict.retry_after, jitter)
+        return _remove_again(policy, attempt, verdict, why, delay_seconds)
+    if verdict.kind is VerdictKind.REJECTED:
+        return _remove_again(policy, attempt._replace(gets=policy.attempts), verdict, verdict.reason, 0.0)
+    why = f"not known whether it was removed: {attempt.lost.reason if attempt.lost else ''}; asking: {verdict.reason}"
+    return Settle(attempt, Result.FAILED, verdict, why)
+
+
+def _get_after_loss(policy: RetryPolicy, attempt: Attempt, failures: int, verdict: Verdict, jitter: float) -> Send:
+    """Ask for the member: at once after an answer that makes no sense, later if the server may still be at work."""
+    delay_seconds = 0.0
+    if verdict.kind is VerdictKind.LOST:
+        delay_seconds = AT_WORK_BASES * policy.base_seconds
+        delay_seconds += backoff_seconds(policy, failures, verdict.retry_after, jitter)
+    return Send(attempt._replace(step=Step.GET_MEMBER, lost=verdict), delay_seconds)
+
+
+def _add_again(policy: RetryPolicy, attempt: Attempt, verdict: Verdict, delay_seconds: float) -> Decision:
+    """POST again. With the attempts used up, GET a last time if one of them may have added the member."""
+    if attempt.posts - attempt.free_attempts < policy.attempts:
+        return Send(attempt._replace(step=Step.ADD), delay_seconds)
+    if attempt.lost is not None and attempt.gets == 0:
+        return Send(attempt._replace(step=Step.GET_MEMBER), delay_seconds)
+    return Settle(attempt, Result.FAILED, verdict, f"gave up after {attempt.posts} attempts: {verdict.reason}")
+
+
+def _remove_again(
+    policy: RetryPolicy, attempt: Attempt, verdict: Verdict, reason: str, delay_seconds: float
+) -> Decision:
+    """DELETE again. With the attempts used up, GET a last time if one of them may have removed the member."""
+    if attempt.tries - attempt.free_attempts < policy.attempts:
+        return Send(attempt._replace(step=Step.REMOVE), delay_seconds)
+    if attempt.lost is not None and attempt.gets == 0:
+        return Send(attempt._replace(step=Step.GET_MEMBER), delay_seconds)
+    return Settle(attempt, Result.FAILED, verdict, f"gave up after {attempt.tries} attempts: {reason}")
+
+
+def _joined(attempt: Attempt, result: Result, verdict: Verdict, why: str = "") -> Decision:
+    """Settle a pair that `verdict` shows to be a member, or go on to its acceptance."""
+    want = attempt.job.want
+    if not want or Want.ACCEPTED not in want:
+        return Settle(attempt, result, verdict, why)
+    member = verdict.members[0] if verdict.members else None
+    accept = attempt._replace(
+        step=Step.ACCEPT, tries=0, free_attempts=0, gets=0, membership=result, why=why, member=member
+    )
+    if member is None:  # a 409 doesn't say whether the project has rejected it
+        return Send(accept if Want.FORCED in want else accept._replace(step=Step.GET_MEMBER), 0.0)
+    if is_to_accept(want, member):
+        return Send(accept, 0.0)
+    if is_left_rejected(want, member):
+        return Settle(attempt, Result.ALREADY, verdict, LEFT_REJECTED)
+    return Settle(attempt, result, verdict, why)
+
+
+def is_to_accept(want: Want, member: Member) -> bool:
+    """Whether a member is still to be accepted. One that its project has rejected is only if that is forced."""
+    if Want.ACCEPTED not in want or member.status == "accepted":
+        return False
+    return member.status != "rejected" or Want.FORCED in want
+
+
+def is_left_rejected(want: Want, member: Member) -> bool:
+    """Whether acceptance is wanted, but not forced upon the project that has rejected it."""
+    return member.status == "rejected" and Want.ACCEPTED in want and Want.FORCED not in want
+
+
+class RetryBudget:
+    """Limits retries to a share of the first tries, plus a few to start with.
+
+    The scheme is Finagle's (`RetryBudget`): without it, an endpoint in trouble gets several times its usual load. Here
+    a retry that succeeds is refunded, so that the backlog of an outage doesn't have to wait for first tries to come.
+    """
+
+    SHARE = 0.2
+    INITIAL = 10.0
+
+    def __init__(self) -> None:
+        self._tokens = self.INITIAL
+
+    def deposit(self) -> None:
+        """Account for a first try."""
+        self._tokens += self.SHARE
+
+    def refund(self) -> None:
+        """Account for a retry that got its answer: it was not load in vain, and counts as a first try."""
+        self._tokens += 1.0 + self.SHARE
+
+    def withdraw(self) -> bool:
+        """Take one retry out of the budget; return whether there was one."""
+        if self._tokens < 1.0:
+            return False
+        self._tokens -= 1.0
+        return True

@@ -1,4 +1,9 @@
-"""The only writer of a run's outcomes: groups them, commits, then reports them to the observer."""
+"""The only writer of a run's outcomes: groups them, commits, and only then notifies the observer.
+
+A group is committed when it is full or its first outcome has waited long enough. Whatever ends the run, a cancellation
+or an error, what the cloud has answered is written first. The reading of the run's pairs goes through here as well,
+because one thread at a time uses the ledger.
+"""
 
 from __future__ import annotations
 
@@ -25,12 +30,35 @@ if TYPE_CHECKING:
     from bulkshare.model import Backlog, Block, Job, Member, Verdict, Want
     from bulkshare.ports import Observer, WorkList
 
+GROUP = 512  # outcomes in one commit; larger groups gain nothing measurable
+# How long the first outcome of a group waits for more. Every commit fsyncs and stalls other writers on the disk: with
+# 20 a second instead of 4, a run against a Glance on the same machine took a tenth longer.
+GROUP_WAIT_SECONDS = 0.25
+LONGEST_QUEUE = 16 * GROUP  # outcomes in memory; beyond that, whoever adds more has to wait
+MOST_NAMED = 20  # pairs in an error
+PAGE = 256  # pairs read at a time: a few seconds of work for one image
+IMAGES_PAGE = 1000
+UNDESCRIBED_PAGE = 16  # images, each with all its members
 
-def settled(settle: Settle, began: datetime, now: datetime) -> Outcome:
-    """Return the row of a pair that was sent; `began` is when its first request left."""
-    case, verdict = settle.case, settle.verdict
-    job = case.job
-    member = verdict.members[0] if verdict.members else case.member
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+
+@dataclass(frozen=True, slots=True)
+class SettleImage:
+    """All pairs of an image that are still pending, to be settled alike; `removals` selects as in `ports.WorkList`."""
+
+    image_id: str
+    reason: str
+    result: Result = Result.SKIPPED
+    removals: bool | None = None
+
+
+def outcome_of(settle: Settle, began: datetime, now: datetime) -> Outcome:
+    """Return the outcome of a pair that was sent; `began` is when its first request left."""
+    attempt, verdict = settle.attempt, settle.verdict
+    job = attempt.job
+    member = verdict.members[0] if verdict.members else attempt.member
     return Outcome(
         image_id=job.image_id,
         member_id=job.member_id,
@@ -40,7 +68,7 @@ def settled(settle: Settle, began: datetime, now: datetime) -> Outcome:
         created_at=member.created_at if member else None,
         updated_at=member.updated_at if member else None,
         schema=member.schema if member else None,
-        attempts=case.posts or case.tries,
+        attempts=attempt.posts or attempt.tries,
         request_id=verdict.request_id,
         reason=settle.reason,
         started_at=began,
@@ -50,7 +78,7 @@ def settled(settle: Settle, began: datetime, now: datetime) -> Outcome:
 
 
 def present(member: Member, listing: Verdict, now: datetime, want: Want, *, left: bool) -> Outcome:
-    """Return the row of a pair that was found in its image's member list; `left` as the project has rejected it."""
+    """Return the outcome of a pair found in its image's member list; `left` if its project has rejected it."""
     return Outcome(
         image_id=member.image_id,
         member_id=member.member_id,
@@ -69,7 +97,7 @@ def present(member: Member, listing: Verdict, now: datetime, want: Want, *, left
 
 
 def absent(job: Job, listing: Verdict, now: datetime) -> Outcome:
-    """Return the row of a pair that was to be removed, and is not in its image's member list."""
+    """Return the outcome of a pair that was to be removed and is not in its image's member list."""
     return Outcome(
         image_id=job.image_id,
         member_id=job.member_id,
@@ -83,51 +111,20 @@ def absent(job: Job, listing: Verdict, now: datetime) -> Outcome:
 
 
 def skipped(job: Job, reason: str, now: datetime) -> Outcome:
-    """Return the row of a pair that is not tried."""
+    """Return the outcome of a pair that is not tried."""
     return Outcome(job.image_id, job.member_id, Result.SKIPPED, reason=reason, settled_at=now, want=job.want)
 
 
-GROUP = 512  # outcomes in one commit; larger groups gain nothing measurable
-# How long the first outcome of a group waits for company. Each commit is synced, for which all wait who write to the
-# disk: with 20 a second instead of 4 a run on a Glance of the same machine took a tenth longer.
-GROUP_WAIT_SECONDS = 0.25
-LONGEST_QUEUE = 16 * GROUP  # outcomes in memory, beyond which those who add them wait
-MOST_NAMED = 20  # pairs in an error
-PAGE = 256  # pairs read at a time: some seconds of work for one image
-IMAGES_PAGE = 1000
-UNDESCRIBED_PAGE = 16  # images, each with all its members
-
-T = TypeVar("T")
-Ts = TypeVarTuple("Ts")
-
-
-@dataclass(frozen=True, slots=True)
-class SettleImage:
-    """All pairs of an image that are still pending, to be settled alike; `gone` limits them as in `ports.Ledger`."""
-
-    image_id: str
-    reason: str
-    result: Result = Result.SKIPPED
-    gone: bool | None = None
-
-
-def _lost_to_the_record(records: list[Outcome | SettleImage]) -> str:
-    """Name the pairs whose outcomes the ledger may lack."""
-    pairs = [f"{r.image_id} {r.member_id} {r.result}" for r in records if isinstance(r, Outcome) and r.attempts]
-    if not pairs:
-        return ""
-    more = f" and {len(pairs) - MOST_NAMED:,} more" if len(pairs) > MOST_NAMED else ""
-    return (
-        f"; not recorded, but answered by the cloud: {', '.join(pairs[:MOST_NAMED])}{more}; "
-        "the next run finds them by listing the images' members"
-    )
-
-
 class Recorder:
-    """Writes outcomes in the order in which they came, and tells the observer once they are durable.
+    """Reads a run's pairs and writes their outcomes, in the order in which they came.
 
-    An async context manager: leaving it, even with an error, writes what is queued. Raises `LedgerError` from the
-    task group it belongs to, which ends everything that could send more. `turn` keeps those apart who use the ledger.
+    An async context manager: leaving it, even with an error, writes what is queued. A failed write raises `LedgerError`
+    from the task group it belongs to, which ends everything that could send more.
+
+    run_id, ledger: the run, and where it is kept.
+    observer: notified of outcomes once they are durable.
+    wall: the current time, aware and UTC.
+    turn: a limiter of one, shared by all that use the ledger.
     """
 
     def __init__(
@@ -138,17 +135,17 @@ class Recorder:
         wall: Callable[[], datetime],
         turn: anyio.CapacityLimiter,
     ) -> None:
+        self.observer = observer
         self._run_id = run_id
         self._ledger = ledger
-        self.observer = observer
         self._wall = wall
+        self._turn = turn
         self._queue: list[Outcome | SettleImage] = []
-        self._arrived = anyio.Event()
+        self._arrived = anyio.Event()  # something is queued, or the recorder is closed
+        self._full = anyio.Event()  # a group is full, or is wanted at once
         self._written = anyio.Event()
-        self._full = anyio.Event()
         self._busy = False
         self._closed = False
-        self._turn = turn
         self._writers = anyio.create_task_group()
 
     async def __aenter__(self) -> Self:
@@ -164,7 +161,7 @@ class Recorder:
         return await self._writers.__aexit__(kind, error, trace)
 
     def put(self, record: Outcome | SettleImage) -> None:
-        """Queue a record. Never waits: an answer that came is not lost to a cancellation."""
+        """Queue a record. Never waits, so that no cancellation loses an answer."""
         self._queue.append(record)
         self._arrived.set()
         if len(self._queue) >= GROUP:
@@ -181,33 +178,33 @@ class Recorder:
             self._full.set()
             await self._written.wait()
 
-    async def ledger(self, function: Callable[[Unpack[Ts]], T], *args: *Ts) -> T:
-        """Call a ledger's method in a thread, in turn with the writer."""
+    async def _call(self, function: Callable[[Unpack[Ts]], T], *args: *Ts) -> T:
+        """Call a method of the ledger in a thread, one at a time."""
         return await anyio.to_thread.run_sync(function, *args, limiter=self._turn)
 
-    async def pending_images(self, *, gone: bool | None = None) -> AsyncGenerator[Backlog]:
-        """Yield the images with pending pairs; `gone` as in `ports.Ledger`."""
+    async def pending_images(self, *, removals: bool | None = None) -> AsyncGenerator[Backlog]:
+        """Yield the images with pending pairs; `removals` selects as in `ports.WorkList`."""
         after: str | None = None
-        read = partial(self._ledger.pending_images, self._run_id, limit=IMAGES_PAGE, gone=gone)
+        read = partial(self._ledger.pending_images, self._run_id, limit=IMAGES_PAGE, removals=removals)
         while True:
-            page = await self.ledger(partial(read, after=after))
+            page = await self._call(partial(read, after=after))
             for backlog in page:
                 yield backlog
             if len(page) < IMAGES_PAGE:
                 return
             after = page[-1].image_id
 
-    async def pending_jobs(self, image_id: str, after: str | None, *, gone: bool | None = None) -> list[Job]:
-        """Return the next page of an image's pending pairs; shorter than `PAGE` when it is the last."""
-        read = partial(self._ledger.pending_jobs, self._run_id, image_id, after=after, limit=PAGE, gone=gone)
-        return await self.ledger(read)
+    async def pending_jobs(self, image_id: str, after: str | None, *, removals: bool | None = None) -> list[Job]:
+        """Return the next page of an image's pending pairs; the last one is shorter than `PAGE`."""
+        read = partial(self._ledger.pending_jobs, self._run_id, image_id, after=after, limit=PAGE, removals=removals)
+        return await self._call(read)
 
-    async def pending_pages(self, image_id: str, *, gone: bool | None = None) -> AsyncIterator[list[Job]]:
-        """Yield an image's pending pairs page by page, as fast as what is made of them gets written."""
+    async def pending_pages(self, image_id: str, *, removals: bool | None = None) -> AsyncIterator[list[Job]]:
+        """Yield an image's pending pairs page by page, no faster than their outcomes are written."""
         after: str | None = None
         while True:
             await self.room()
-            page = await self.pending_jobs(image_id, after, gone=gone)
+            page = await self.pending_jobs(image_id, after, removals=removals)
             if page:
                 yield page
             if len(page) < PAGE:
@@ -215,31 +212,31 @@ class Recorder:
             after = page[-1].member_id
 
     async def is_pending(self, image_id: str, member_id: str) -> bool:
-        """Tell whether a pair is in the run, and pending."""
-        return await self.ledger(self._ledger.is_pending, self._run_id, image_id, member_id)
+        """Return whether a pair is in the run, and pending."""
+        return await self._call(self._ledger.is_pending, self._run_id, image_id, member_id)
 
     async def enqueue(self, blocks: Sequence[Block]) -> int:
         """Add pairs to the run and return how many are new."""
-        return await self.ledger(self._ledger.enqueue, self._run_id, blocks)
+        return await self._call(self._ledger.enqueue, self._run_id, blocks)
 
     async def mark_enqueued(self) -> None:
-        """Write down that all the run's pairs are in the ledger."""
-        await self.ledger(self._ledger.mark_enqueued, self._run_id)
+        """Record that all the run's pairs are in the ledger."""
+        await self._call(self._ledger.mark_enqueued, self._run_id)
 
     async def mark_listed(self, image_id: str, member_ids: Sequence[str]) -> None:
-        """Write down that these members are there, and that what they want is not yet so."""
-        await self.ledger(self._ledger.mark_listed, self._run_id, image_id, member_ids)
+        """Record that these pairs are members already, with more left to do."""
+        await self._call(self._ledger.mark_listed, self._run_id, image_id, member_ids)
 
     async def pending_total(self) -> int:
         """Count the pairs that are pending."""
-        return (await self.ledger(self._ledger.totals, self._run_id))[Result.PENDING]
+        return (await self._call(self._ledger.totals, self._run_id))[Result.PENDING]
 
     async def undescribed(self) -> AsyncIterator[list[tuple[str, list[str]]]]:
-        """Yield, by image, the members that are there but whose fields are not known; some images at a time."""
+        """Yield pages of (image ID, member IDs): members whose fields are unknown."""
         after: str | None = None
         while True:
             read = partial(self._ledger.undescribed, self._run_id, after=after, limit=UNDESCRIBED_PAGE)
-            page = await self.ledger(read)
+            page = await self._call(read)
             if page:
                 yield page
             if len(page) < UNDESCRIBED_PAGE:
@@ -248,11 +245,10 @@ class Recorder:
 
     async def describe(self, members: list[Member]) -> None:
         """Fill in members' fields."""
-        await self.ledger(self._ledger.describe, self._run_id, members)
+        await self._call(self._ledger.describe, self._run_id, members)
 
     async def _write(self) -> None:
-        # Shielded: whatever ends the run, what the cloud has answered is written down first.
-        with anyio.CancelScope(shield=True):
+        with anyio.CancelScope(shield=True):  # whatever ends the run, what the cloud has answered is written first
             while True:
                 await self._arrived.wait()
                 if not self._closed:
@@ -264,7 +260,7 @@ class Recorder:
                 try:
                     await self._commit(group)
                 except LedgerError as error:
-                    raise LedgerError(f"{error}{_lost_to_the_record([*group, *self._queue])}") from error
+                    raise LedgerError(f"{error}{_unrecorded([*group, *self._queue])}") from error
                 self._busy = False
                 self._written.set()
                 self._written = anyio.Event()
@@ -290,11 +286,11 @@ class Recorder:
 
     async def _settle(self, outcomes: list[Outcome]) -> None:
         if outcomes:
-            await self.ledger(self._ledger.settle, self._run_id, outcomes)
+            await self._call(self._ledger.settle, self._run_id, outcomes)
             self.observer.notify(PairsSettled(outcomes))
 
     async def _settle_rest(self, rest: SettleImage) -> None:
-        count = await self.ledger(
+        count = await self._call(
             partial(
                 self._ledger.settle_rest,
                 self._run_id,
@@ -302,8 +298,20 @@ class Recorder:
                 result=rest.result,
                 reason=rest.reason,
                 now=self._wall(),
-                gone=rest.gone,
+                removals=rest.removals,
             )
         )
         if count:
             self.observer.notify(RestSettled(rest.image_id, count, rest.result, rest.reason))
+
+
+def _unrecorded(records: list[Outcome | SettleImage]) -> str:
+    """Name the pairs whose outcomes the ledger may lack."""
+    pairs = [f"{r.image_id} {r.member_id} {r.result}" for r in records if isinstance(r, Outcome) and r.attempts]
+    if not pairs:
+        return ""
+    more = f" and {len(pairs) - MOST_NAMED:,} more" if len(pairs) > MOST_NAMED else ""
+    return (
+        f"; not recorded, but answered by the cloud: {', '.join(pairs[:MOST_NAMED])}{more}; "
+        "the next run finds them by listing the images' members"
+    )

@@ -211,7 +211,7 @@ class Coordinator:
         self.changed.set()
         self.changed = anyio.Event()
 
-    async def run_shard(self, hand: WorkerHandle, jobs: list[Job], trusted: frozenset[str]) -> Returned | None:
+    async def run_shard(self, hand: WorkerHandle, jobs: list[Job], probed: frozenset[str]) -> Returned | None:
         """Let a worker, whose `outstanding` counts this already, work on a shard.
 
         Return None where the worker is lost, once it is sure that it sends nothing any more, and what it had in flight
@@ -219,7 +219,7 @@ class Coordinator:
         """
         self._numbered += 1
         name = f"bulkshare-{self._muster.session_id}-{self._numbered}"
-        order = Order(session_id=hand.session_id, jobs=jobs, trusted=trusted)
+        order = Order(session_id=hand.session_id, jobs=jobs, probed=probed)
         began = self._clock()
         self._shards += 1
         if hand.outstanding == 1:

@@ -81,11 +81,11 @@ class Report:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """A shard to work on. `trusted` are those of its images that are known to take members."""
+    """A shard to work on. `probed` are those of its images that are known to take members."""
 
     session_id: str
     jobs: list[Job] = field(repr=False)
-    trusted: frozenset[str] = field(repr=False)
+    probed: frozenset[str] = field(repr=False)
 
 
 class Closed(NamedTuple):

@@ -146,35 +146,35 @@ class ShardedSender:
     def __init__(
         self,
         fleet: Coordinator,
-        caller: ApiClient,
+        client: ApiClient,
         recorder: Recorder,
         limits: Limits,
         clock: Callable[[], float],
         wall: Callable[[], datetime],
         on_failure: Callable[[], None],
         *,
-        gone: bool,
+        removals: bool,
     ) -> None:
         del limits, clock, wall  # the fleet has its own
         self._fleet = fleet
-        self._stopping = caller.stopping
+        self._stopping = client.stopping
         self._recorder = recorder
         self._on_failure = on_failure
-        self._gone = gone
+        self._removals = removals
         self._cutting = Sharder()
         self._out = 0  # shards
-        self._trusted: set[str] = set()
+        self._probed: set[str] = set()
         self._error: BulkshareError | None = None  # the first that ended a worker's work
 
-    async def settle_pending(self, trusted: Container[str]) -> None:
+    async def settle_pending(self, probed: Container[str]) -> None:
         """See `engine.Sender`."""
-        pairs = sum([backlog.pairs async for backlog in self._recorder.pending_images(gone=self._gone)])
+        pairs = sum([backlog.pairs async for backlog in self._recorder.pending_images(removals=self._removals)])
         if not pairs:
             return
-        self._recorder.observer.notify(PhaseStarted("removing" if self._gone else "sharing", pairs))
+        self._recorder.observer.notify(PhaseStarted("removing" if self._removals else "sharing", pairs))
         async with anyio.create_task_group() as tending:
             tending.start_soon(self._fleet.tend, self._recorder.observer)
-            await self._deal(trusted)
+            await self._deal(probed)
             if self._error is not None:
                 raise self._error
             tending.cancel_scope.cancel()
@@ -184,9 +184,9 @@ class ShardedSender:
         """See `engine.Sender`."""
         self._fleet.stop()
 
-    async def _deal(self, trusted: Container[str]) -> None:
+    async def _deal(self, probed: Container[str]) -> None:
         async with (
-            aclosing(self._recorder.pending_images(gone=self._gone)) as images,
+            aclosing(self._recorder.pending_images(removals=self._removals)) as images,
             anyio.create_task_group() as shards,
         ):
             while not self._stopping.is_set() and self._error is None:
@@ -197,7 +197,7 @@ class ShardedSender:
                 if hand is not None and shard:
                     self._out += 1
                     hand.outstanding += 1
-                    shards.start_soon(self._hand_out, hand, shard, trusted)
+                    shards.start_soon(self._hand_out, hand, shard, probed)
                 elif not self._out and not self._cutting:
                     return
                 else:
@@ -213,7 +213,7 @@ class ShardedSender:
                 if backlog is None:
                     return
                 lane = self._cutting.open(backlog.image_id)
-            page = await self._recorder.pending_jobs(lane.image_id, lane.last_member_id, gone=self._gone)
+            page = await self._recorder.pending_jobs(lane.image_id, lane.last_member_id, removals=self._removals)
             self._skip_rest(self._cutting.add(lane, page, exhausted=len(page) < PAGE))
 
     def _size(self, hand: WorkerHandle | None) -> int:
@@ -222,8 +222,8 @@ class ShardedSender:
             return max(SMALLEST, min(FIRST_LARGEST, int(self._fleet.limits.rate * SHARD_SECONDS)))
         return max(SMALLEST, min(LARGEST, int(hand.speed * SHARD_SECONDS)))
 
-    async def _hand_out(self, hand: WorkerHandle, shard: Shard, trusted: Container[str]) -> None:
-        known = frozenset(image_id for image_id in shard if image_id in trusted or image_id in self._trusted)
+    async def _hand_out(self, hand: WorkerHandle, shard: Shard, probed: Container[str]) -> None:
+        known = frozenset(image_id for image_id in shard if image_id in probed or image_id in self._probed)
         jobs = [job for several in shard.values() for job in several]
         try:
             returned = await self._fleet.run_shard(hand, jobs, known)
@@ -246,7 +246,7 @@ class ShardedSender:
             if outcome.result in {Result.REJECTED, Result.FAILED}:
                 self._on_failure()
             elif outcome.image_id not in returned.closed:
-                self._trusted.add(outcome.image_id)
+                self._probed.add(outcome.image_id)
         undone = [job for jobs in shard.values() for job in jobs if (job.image_id, job.member_id) not in done]
         self._skip_rest(self._cutting.came_back(shard, undone, returned.closed))
         await self._recorder.room()
@@ -254,4 +254,4 @@ class ShardedSender:
     def _skip_rest(self, rest: Mapping[str, str]) -> None:
         """Settle what is left of images that take no more."""
         for image_id, reason in rest.items():
-            self._recorder.put(SettleImage(image_id, reason, gone=self._gone))
+            self._recorder.put(SettleImage(image_id, reason, removals=self._removals))

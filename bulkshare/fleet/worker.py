@@ -47,12 +47,14 @@ class ShardLedger:
     def mark_enqueued(self, run_id: int) -> None:
         """See `ports.Ledger`: it always was."""
 
-    def pending_images(self, run_id: int, *, after: str | None, limit: int, gone: bool | None = None) -> list[Backlog]:
+    def pending_images(
+        self, run_id: int, *, after: str | None, limit: int, removals: bool | None = None
+    ) -> list[Backlog]:
         """See `ports.Ledger`."""
         del run_id
         found = []
         for image_id in sorted(self._pending):
-            jobs = self._jobs(image_id, gone)
+            jobs = self._jobs(image_id, removals)
             if jobs and (after is None or image_id > after):
                 want = Want(0)
                 for job in jobs:
@@ -61,11 +63,11 @@ class ShardLedger:
         return found[:limit]
 
     def pending_jobs(
-        self, run_id: int, image_id: str, *, after: str | None, limit: int, gone: bool | None = None
+        self, run_id: int, image_id: str, *, after: str | None, limit: int, removals: bool | None = None
     ) -> list[Job]:
         """See `ports.Ledger`."""
         del run_id
-        jobs = self._jobs(image_id, gone)
+        jobs = self._jobs(image_id, removals)
         return sorted(job for job in jobs if after is None or job.member_id > after)[:limit]
 
     def is_pending(self, run_id: int, image_id: str, member_id: str) -> bool:
@@ -85,7 +87,7 @@ class ShardLedger:
         self.outcomes += outcomes
 
     def settle_rest(
-        self, run_id: int, image_id: str, *, result: Result, reason: str, now: datetime, gone: bool | None = None
+        self, run_id: int, image_id: str, *, result: Result, reason: str, now: datetime, removals: bool | None = None
     ) -> int:
         """It is the coordinator's to settle: see `close`."""
         raise NotImplementedError
@@ -106,9 +108,9 @@ class ShardLedger:
         counts[Result.PENDING] = sum(map(len, self._pending.values()))
         return {result: counts[result] for result in Result}
 
-    def _jobs(self, image_id: str, gone: bool | None) -> list[Job]:  # noqa: FBT001  as in `ports.Ledger`
+    def _jobs(self, image_id: str, removals: bool | None) -> list[Job]:  # noqa: FBT001  as in `ports.Ledger`
         jobs = self._pending.get(image_id, {}).values()
-        return [job for job in jobs if gone is None or gone == (Want.REMOVE in job.want)]
+        return [job for job in jobs if removals is None or removals == (Want.REMOVE in job.want)]
 
 
 WAY_SECONDS = 2.0  # for a stop to come here, and for what was done to come back, in the coordinator's own time of grace
@@ -217,8 +219,8 @@ class Worker:
             wall=self._wall,
             jitter=self._jitter,
             answered_at=lambda: self._way.paced.answered_at,
-            trusted=order.trusted,
-            senders=partial(WorkerPool, leave=ledger.close),
+            probed=order.probed,
+            senders=partial(WorkerPool, on_image_closed=ledger.close),
             grace_seconds=GRACE_SECONDS - WAY_SECONDS,
         )
         self._engines.add(engine)

@@ -195,23 +195,25 @@ class SqlLedger:
             runs.mark_enqueued(connection, run_id)
 
     @retrying
-    def pending_images(self, run_id: int, *, after: str | None, limit: int, gone: bool | None = None) -> list[Backlog]:
+    def pending_images(
+        self, run_id: int, *, after: str | None, limit: int, removals: bool | None = None
+    ) -> list[Backlog]:
         """See `ports.Ledger`."""
         with self._store.reading() as connection:
-            query = select_backlog(run_id, gone, after=self._number(connection, after), images=limit)
+            query = select_backlog(run_id, removals, after=self._number(connection, after), images=limit)
             rows = connection.execute(query).all()
             texts = self._names.texts(connection, [row[0] for row in rows])
             return [Backlog(texts[image], count, WANTS[want]) for image, count, want in rows]
 
     @retrying
     def pending_jobs(
-        self, run_id: int, image_id: str, *, after: str | None, limit: int, gone: bool | None = None
+        self, run_id: int, image_id: str, *, after: str | None, limit: int, removals: bool | None = None
     ) -> list[Job]:
         """See `ports.Ledger`."""
         with self._store.reading() as connection:
             image, last = self._number(connection, image_id), self._number(connection, after)
             of = {"run_id": run_id, "image": image, "member": last}
-            rows = connection.execute(select_jobs(gone, limit), of).all()
+            rows = connection.execute(select_jobs(removals, limit), of).all()
             texts = self._names.texts(connection, [row[0] for row in rows])
             return [Job(image_id, texts[member], WANTS[want]) for member, want in rows]
 
@@ -248,13 +250,13 @@ class SqlLedger:
 
     @retrying
     def settle_rest(
-        self, run_id: int, image_id: str, *, result: Result, reason: str, now: datetime, gone: bool | None = None
+        self, run_id: int, image_id: str, *, result: Result, reason: str, now: datetime, removals: bool | None = None
     ) -> int:
         """See `ports.Ledger`."""
         with self._store.writing() as connection:
             reason = reason[:LONGEST_TEXT]
             numbers = self._names.numbers(connection, {reason} - {""})
-            rest = *pending(run_id, gone), PAIRS.c.image == self._number(connection, image_id)
+            rest = *pending(run_id, removals), PAIRS.c.image == self._number(connection, image_id)
             count = connection.execute(settle_all(rest, result, numbers[reason] if reason else None, now)).rowcount
         self._names.remember(numbers)
         return count

@@ -98,11 +98,11 @@ def enqueue(connection: Connection, run_id: int, blocks: list[Block], numbers: d
     return added
 
 
-def pending(run_id: int | BindParameter[int], gone: bool | None) -> list[ColumnElement[bool]]:  # noqa: FBT001  a condition, passed on
+def pending(run_id: int | BindParameter[int], removals: bool | None) -> list[ColumnElement[bool]]:  # noqa: FBT001  a condition, passed on
     """Return the conditions for the run's pending pairs: all, those to be removed, or all others."""
     conditions = [PAIRS.c.run_id == run_id, _PENDING]
-    if gone is not None:
-        conditions.append(_bits(Want.REMOVE) == (Want.REMOVE.value if gone else 0))
+    if removals is not None:
+        conditions.append(_bits(Want.REMOVE) == (Want.REMOVE.value if removals else 0))
     return conditions
 
 
@@ -198,7 +198,7 @@ def read_outcomes(connection: Connection, rows: Sequence[Row[Any]], names: Strin
 
 
 @lru_cache(10)  # used per image, and building the query takes longer than running it
-def select_jobs(gone: bool | None, limit: int) -> Select[Any]:  # noqa: FBT001
+def select_jobs(removals: bool | None, limit: int) -> Select[Any]:  # noqa: FBT001
     """Return the query for members and wants of an image's pending pairs.
 
     Its parameters are `run_id` and the numbers of the `image` and of the last `member` read, initially 0.
@@ -206,17 +206,17 @@ def select_jobs(gone: bool | None, limit: int) -> Select[Any]:  # noqa: FBT001
     run_id, image, member = (bindparam(name, type_=PAIRS.c[name].type) for name in KEY)
     return (
         select(PAIRS.c.member, PAIRS.c.want)
-        .where(*pending(run_id, gone), PAIRS.c.image == image, PAIRS.c.member > member)
+        .where(*pending(run_id, removals), PAIRS.c.image == image, PAIRS.c.member > member)
         .order_by(PAIRS.c.member)
         .limit(limit)
     )
 
 
-def select_backlog(run_id: int, gone: bool | None, *, after: int, images: int) -> Select[Any]:  # noqa: FBT001
+def select_backlog(run_id: int, removals: bool | None, *, after: int, images: int) -> Select[Any]:  # noqa: FBT001
     """Select the next images after a number that have pending pairs, with the pairs' count and combined wants."""
     return (
         select(PAIRS.c.image, func.count(), _all_wants())
-        .where(*pending(run_id, gone), PAIRS.c.image > after)
+        .where(*pending(run_id, removals), PAIRS.c.image > after)
         .group_by(PAIRS.c.image)
         .order_by(PAIRS.c.image)
         .limit(images)

@@ -1,4 +1,4 @@
-"""One request and its answer: from what is asked to what the answer means."""
+"""One request, its answer and what the answer means."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ if TYPE_CHECKING:
     from bulkshare.model.pairs import Job, Result
 
 
-# Named tuples, because several of each are made for every pair: a frozen dataclass takes three times as long to make.
+# Named tuples, because every pair takes several of each: a frozen dataclass takes three times as long to construct.
 
 
 class Request(NamedTuple):
-    """An HTTP request below the image endpoint; `path` starts with /v2/ and is quoted already.
+    """An HTTP request to the image endpoint.
 
-    Of the answer's body at most `body_bound` bytes are read. With `project`, the request is made as our user in that
-    project, else in the run's own. `token` is put on by the identity layer and never shown.
+    path: starts with /v2/ and is quoted.
+    body_bound: bytes of the answer's body that are read, at most.
+    project: the project to act in, as our user; None: the run's own.
+    token: added by the identity layer, and never shown.
     """
 
     method: str
@@ -36,7 +38,7 @@ class Request(NamedTuple):
 
 
 class Response(NamedTuple):
-    """An HTTP answer. Header names are lower case. `body` is read up to a bound; `cut` says it was longer."""
+    """An HTTP answer. Header names are lower case. `cut` says that the body was longer than its bound."""
 
     status: int
     headers: Mapping[str, str]
@@ -45,16 +47,16 @@ class Response(NamedTuple):
 
 
 class FaultKind(Enum):
-    """How a request ended without an answer; what matters is whether the server may have acted on it."""
+    """How a request ended without an answer. What matters is whether the server may have acted on it."""
 
     UNSENT = "unsent"  # refused, unresolved, no route: the server never saw it
     TIMEOUT = "timeout"  # sent, or partly; no answer in time
-    LOST = "lost"  # sent, or partly; the connection ended or the answer was no HTTP
+    LOST = "lost"  # sent, or partly; the connection ended, or the answer was not HTTP
     STOPPED = "stopped"  # the run was stopped before the request left
 
 
 class Fault(NamedTuple):
-    """A network error as a value. `detail` is for the user and holds no secret."""
+    """A network error as a value. `detail` is for the user, and contains no secret."""
 
     kind: FaultKind
     detail: str
@@ -64,7 +66,7 @@ Reply = Response | Fault
 
 
 class Step(Enum):
-    """What is asked of the cloud."""
+    """A request to the image API."""
 
     ADD = "add"  # POST the member
     GET_MEMBER = "ask"  # GET it
@@ -76,28 +78,28 @@ class Step(Enum):
 
 
 class VerdictKind(Enum):
-    """What an answer means. The table of answers is in `glance`."""
+    """What an answer means; `image_api.glance` has the table."""
 
-    SHARED = "shared"  # the member was added by this very request
-    PRESENT = "present"  # the member is there (a GET found it, or 409 said so)
+    SHARED = "shared"  # this very request added the member
+    PRESENT = "present"  # it is a member: a GET found it, or a 409 said so
     ACCEPTED = "accepted"  # the membership is accepted
-    REMOVED = "removed"  # the member was removed by this very request
+    REMOVED = "removed"  # this very request removed the member
     SET_SHARED = "opened"  # the image is `shared` now
     FOUND = "found"  # a page of images
     ABSENT = "absent"  # a GET did not find it
     LISTED = "listed"  # the image's members were listed
     REJECTED = "rejected"  # a definite no
-    OVER_QUOTA = "over quota"  # 413: a definite no, unless the member is there already; ask
-    UNCLEAR = "unclear"  # an answer that can't be believed; ask
-    LOST = "lost"  # no answer, and the server may have acted: wait, then ask
-    TRANSIENT = "transient"  # try again later; `maybe_done` tells whether the server may have acted
-    THROTTLED = "throttled"  # the endpoint wants us slower; it did not act
+    OVER_QUOTA = "over quota"  # 413: a definite no unless it is a member already: ask
+    UNCLEAR = "unclear"  # an answer that makes no sense: ask
+    LOST = "lost"  # no answer, and the server may still act: wait, then ask
+    TRANSIENT = "transient"  # try again later; `maybe_done` says whether the server may have acted
+    THROTTLED = "throttled"  # slow down; the server did not act
     NOT_SENT = "not sent"  # a stop kept the request from leaving: no attempt, and nothing to conclude
 
 
-# Not an answer to go by, but the next one may be: the request is sent again.
+# Not answers to act on, but the next one may be: the request is sent again.
 RETRYABLE = frozenset({VerdictKind.TRANSIENT, VerdictKind.THROTTLED, VerdictKind.LOST, VerdictKind.UNCLEAR})
-# These say that the endpoint as a whole is down, overloaded or out of reach.
+# These say that the endpoint as a whole is down, overloaded or unreachable.
 ENDPOINT_TROUBLE = frozenset({VerdictKind.TRANSIENT, VerdictKind.THROTTLED, VerdictKind.LOST})
 
 
@@ -111,8 +113,12 @@ class Scope(Enum):
 class Verdict(NamedTuple):
     """The meaning of one reply.
 
-    `reason` is one clean line for the user. `retry_after` is in seconds. `members` and `images` have what the answer
-    told; `next_path` is the path of the following page of images, None where this was the last.
+    reason: one clean line for the user.
+    scope: how far the answer reaches.
+    retry_after: what the server asked for, in seconds.
+    maybe_done: the server may have done what it was asked to.
+    members, images: those in the answer.
+    next_path: the path of the next page of images; None: this was the last.
     """
 
     kind: VerdictKind
@@ -128,22 +134,28 @@ class Verdict(NamedTuple):
 
 
 class Attempt(NamedTuple):
-    """One pair on its way: the request to send next, and what is known of it so far.
+    """A pair on its way: the request to send next, and what is known of the pair so far.
 
-    `posts` and `asks` count the requests answered (asks: since the last POST, PUT or DELETE), `tries` those PUTs or
-    DELETEs; `spared` those POSTs, or tries, whose failure was not this pair's. `lost` is an answer after which the
-    server may have done what it was asked; `over_quota` the 413 that made us ask. With `joined` (SHARED or ALREADY, for
-    the reason `why`) the project is a member, and acceptance is what is left; `member` is what was told of it.
+    step: the request to send next.
+    posts: POSTs answered.
+    tries: PUTs or DELETEs answered.
+    free_attempts: those of `posts`, or of `tries`, whose failure says nothing about this pair.
+    gets: GETs answered since the last POST, PUT or DELETE.
+    lost: an answer after which the server may have done what it was asked to.
+    over_quota: the 413 after which the member was asked for.
+    membership: SHARED or ALREADY once the project is a member, so that only its acceptance is left.
+    why: the reason that goes with `membership`.
+    member: the member as last seen.
     """
 
     job: Job
     step: Step = Step.ADD
     posts: int = 0
     tries: int = 0
-    spared: int = 0
-    asks: int = 0
+    free_attempts: int = 0
+    gets: int = 0
     lost: Verdict | None = None
     over_quota: Verdict | None = None
-    joined: Result | None = None
+    membership: Result | None = None
     why: str = ""
     member: Member | None = None

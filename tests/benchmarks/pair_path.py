@@ -73,7 +73,7 @@ def measure(directory: Path) -> PairPath:
     try:
         cloud = Cloud.sample(1, 1)
         (image,) = cloud.images
-        plan = shell.plan([image], [project for project in cloud.projects][-1:])
+        plan = shell.plan([image], list(cloud.projects)[-1:])
         os.environ.update(shell.env, XDG_STATE_HOME=str(directory))
         taken = PairPath()
         threading.setprofile(taken.profile)
@@ -83,7 +83,7 @@ def measure(directory: Path) -> PairPath:
                 main(["run", str(directory / plan), "--os-cloud", "sandbox"], standalone_mode=False)
         finally:
             sys.setprofile(None)
-            threading.setprofile(None)  # type: ignore[arg-type]  # as documented
+            threading.setprofile(None)
         return taken
     finally:
         shell.close()

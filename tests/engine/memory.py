@@ -43,27 +43,29 @@ class MemoryLedger:
         del run_id
         self.enqueued = True
 
-    def _pending(self, image_id: str | None, *, gone: bool | None) -> Iterator[Outcome]:
+    def _pending(self, image_id: str | None, *, removals: bool | None) -> Iterator[Outcome]:
         for row in self.rows.values():
             here = row.result is Result.PENDING and image_id in {None, row.image_id}
-            if here and gone in {None, Want.REMOVE in row.want}:
+            if here and removals in {None, Want.REMOVE in row.want}:
                 yield row
 
-    def pending_images(self, run_id: int, *, after: str | None, limit: int, gone: bool | None = None) -> list[Backlog]:
+    def pending_images(
+        self, run_id: int, *, after: str | None, limit: int, removals: bool | None = None
+    ) -> list[Backlog]:
         """See the port."""
         del run_id
         found: dict[str, Backlog] = {}
-        for row in self._pending(None, gone=gone):
+        for row in self._pending(None, removals=removals):
             _, pairs, want = found.get(row.image_id, Backlog(row.image_id, 0))
             found[row.image_id] = Backlog(row.image_id, pairs + 1, want | row.want)
         return [backlog for image_id, backlog in sorted(found.items()) if after is None or image_id > after][:limit]
 
     def pending_jobs(
-        self, run_id: int, image_id: str, *, after: str | None, limit: int, gone: bool | None = None
+        self, run_id: int, image_id: str, *, after: str | None, limit: int, removals: bool | None = None
     ) -> list[Job]:
         """See the port."""
         del run_id
-        pending = sorted((row.member_id, row.want) for row in self._pending(image_id, gone=gone))
+        pending = sorted((row.member_id, row.want) for row in self._pending(image_id, removals=removals))
         return [Job(image_id, member_id, want) for member_id, want in pending if after is None or member_id > after][
             :limit
         ]
@@ -91,11 +93,11 @@ class MemoryLedger:
             self.rows[outcome.image_id, outcome.member_id] = outcome
 
     def settle_rest(
-        self, run_id: int, image_id: str, *, result: Result, reason: str, now: datetime, gone: bool | None = None
+        self, run_id: int, image_id: str, *, result: Result, reason: str, now: datetime, removals: bool | None = None
     ) -> int:
         """See the port."""
         del run_id
-        rest = list(self._pending(image_id, gone=gone))
+        rest = list(self._pending(image_id, removals=removals))
         for row in rest:
             settled = row._replace(result=result, reason=reason, settled_at=now)
             self.rows[image_id, row.member_id] = settled

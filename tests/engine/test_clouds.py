@@ -191,7 +191,7 @@ def test_what_can_not_be(cloud: CloudUnderTest, nights: Nights) -> None:
     assert why_private.startswith("the image is private; ")
     assert why_public.startswith("the image is public: ")
     assert reasons[queued] == {"the image is queued, not active"}
-    assert reasons[theirs] == {f"the image is not ours but project {cloud.project_id('alice')}'s"}
+    assert reasons[theirs] == {f"the image belongs to project {cloud.project_id('alice')}, not to us"}
     for image_id in (private, queued, theirs, public):
         assert night.results(image_id) == {Result.SKIPPED: len(tenants)}
     assert night.results(fine) == {Result.SHARED: len(tenants), Result.SKIPPED: 1}

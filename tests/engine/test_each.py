@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from bulkshare.engine.phases import MOST_AT_ONCE, for_each
+from bulkshare.engine.phases import MOST_MEMBERS_AT_ONCE, for_each
 from tests.engine.virtual import run_virtual
 
 
@@ -13,9 +13,9 @@ from tests.engine.virtual import run_virtual
     ("sizes", "most"),
     [
         ([1] * 40, 8),
-        ([MOST_AT_ONCE // 4] * 20, 4),
-        ([MOST_AT_ONCE * 3] * 5, 1),
-        ([MOST_AT_ONCE * 3, 1, 1, 1, MOST_AT_ONCE * 3], 3),
+        ([MOST_MEMBERS_AT_ONCE // 4] * 20, 4),
+        ([MOST_MEMBERS_AT_ONCE * 3] * 5, 1),
+        ([MOST_MEMBERS_AT_ONCE * 3, 1, 1, 1, MOST_MEMBERS_AT_ONCE * 3], 3),
     ],
 )
 def test_large_items_have_fewer_beside_them(sizes: list[int], most: int) -> None:
@@ -48,7 +48,7 @@ def test_nothing_begins_after_a_stop() -> None:
         stopping.set()
 
     async def main() -> None:
-        await for_each(range(10), act, at_once=8, stopping=stopping, size=lambda _: MOST_AT_ONCE)
+        await for_each(range(10), act, at_once=8, stopping=stopping, size=lambda _: MOST_MEMBERS_AT_ONCE)
 
     run_virtual(main())
     assert begun == [0]

@@ -32,7 +32,7 @@ def about(want: Want = Want.MEMBER, **image: Any) -> Bench:
         ({"visibility": "community"}, "the image is community: every project can use it, and it takes no members"),
         ({"status": "queued"}, "the image is queued, not active"),
         ({"status": "deactivated"}, "the image is deactivated, not active"),
-        ({"owner": "theirs"}, "the image is not ours but project theirs's"),
+        ({"owner": "theirs"}, "the image belongs to project theirs, not to us"),
         ({"status": "queued", "os_hidden": True}, "the image is queued, not active"),
     ],
 )

@@ -114,7 +114,7 @@ def test_one_image_beyond_the_limit_keeps_the_members_of_all() -> None:
     beyond = "3 of 22 members would be removed, more than the prune limit of 10 %"
     assert bench.reasons() == {
         beyond: {"x1", "x2", "x3"},
-        f"nobody is removed while that is so of image i01: {beyond}": {"x0"},
+        f"no member is removed from any image while this is so of image i01: {beyond}": {"x0"},
     }
 
 

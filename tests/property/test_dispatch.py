@@ -29,19 +29,19 @@ class Window(RuleBasedStateMachine):
         self.pages: dict[str, list[list[Job]]] = {}
         self.members: set[Job] = set()
 
-    @rule(image=st.sampled_from(IMAGES), trusted=st.booleans(), pages=st.lists(st.integers(0, 5), max_size=3))
-    def open(self, image: str, trusted: bool, pages: list[int]) -> None:  # noqa: FBT001  drawn by hypothesis
+    @rule(image=st.sampled_from(IMAGES), probed=st.booleans(), pages=st.lists(st.integers(0, 5), max_size=3))
+    def open(self, image: str, probed: bool, pages: list[int]) -> None:  # noqa: FBT001  drawn by hypothesis
         """Open a lane once per image, with a few pages of pairs, and read the first."""
         if image in self.opened:
             return
         self.opened.add(image)
         self.pages[image] = [[Job(image, f"{page} {n}") for n in range(size)] for page, size in enumerate(pages)]
-        self.read_page(self.dispatch.open(image, trusted=trusted))
+        self.read_page(self.dispatch.open(image, probed=probed))
 
     @rule()
     def read(self) -> None:
         """Read on for a lane that runs low."""
-        lane = self.dispatch.hungry(2)
+        lane = self.dispatch.needs_refill(2)
         if lane is not None:
             self.read_page(lane)
 
@@ -49,85 +49,85 @@ class Window(RuleBasedStateMachine):
         """Add an image's next page; every other pair is a member's, whose acceptance alone is left."""
         pages = self.pages[lane.image_id]
         jobs = pages.pop(0) if pages else []
-        cases = [
-            Attempt(job, Step.ACCEPT, joined=Result.ALREADY) if number % 2 else Attempt(job)
+        attempts = [
+            Attempt(job, Step.ACCEPT, membership=Result.ALREADY) if number % 2 else Attempt(job)
             for number, job in enumerate(jobs)
         ]
         self.members.update(job for number, job in enumerate(jobs) if number % 2)
-        self.dispatch.add(lane, cases, exhausted=not pages)
+        self.dispatch.add(lane, attempts, exhausted=not pages)
         self.added += jobs
 
     @rule(seconds=st.floats(0, 2))
     def take(self, seconds: float) -> None:
-        """Let time pass and take a case."""
+        """Let time pass and take an attempt."""
         self.now += seconds
-        case = self.dispatch.next(self.now)
-        if case is not None:
-            assert case.job not in [other.job for other in self.flying], "two in flight for a pair"
-            assert self.deferred.pop(case.job, 0.0) <= self.now, "sent before its time"
-            self.flying.append(case)
+        attempt = self.dispatch.next(self.now)
+        if attempt is not None:
+            assert attempt.job not in [other.job for other in self.flying], "two in flight for a pair"
+            assert self.deferred.pop(attempt.job, 0.0) <= self.now, "sent before its time"
+            self.flying.append(attempt)
 
     @precondition(lambda self: self.flying)
     @rule(data=st.data(), seconds=st.floats(0, 3))
     def defer(self, data: st.DataObject, seconds: float) -> None:
-        """Put a case in flight back for later."""
-        case = self.flying.pop(data.draw(st.integers(0, len(self.flying) - 1)))
-        tried = case._replace(posts=case.posts + 1)
+        """Put an attempt in flight back for later."""
+        attempt = self.flying.pop(data.draw(st.integers(0, len(self.flying) - 1)))
+        tried = attempt._replace(posts=attempt.posts + 1)
         self.dispatch.defer(tried, self.now + seconds)
-        self.deferred[case.job] = self.now + seconds
+        self.deferred[attempt.job] = self.now + seconds
 
     @precondition(lambda self: self.flying)
     @rule(data=st.data())
     def park(self, data: st.DataObject) -> None:
-        """Put a case in flight aside."""
-        case = self.flying.pop(data.draw(st.integers(0, len(self.flying) - 1)))
-        self.dispatch.park(case._replace(posts=case.posts + 1), 1.0)
+        """Put an attempt in flight aside."""
+        attempt = self.flying.pop(data.draw(st.integers(0, len(self.flying) - 1)))
+        self.dispatch.park(attempt._replace(posts=attempt.posts + 1), 1.0)
 
     @precondition(lambda self: self.dispatch.parked)
     @rule(stalled=st.booleans())
     def unpark(self, stalled: bool) -> None:  # noqa: FBT001  drawn by hypothesis
-        """Take a case up again, at once or because nothing else is left."""
+        """Take an attempt up again, at once or because nothing else is left."""
         if stalled:
             self.dispatch.unpark_stalled(self.now)
         else:
             self.dispatch.unpark(self.now)
 
     @precondition(lambda self: self.flying)
-    @rule(data=st.data(), trust=st.booleans(), close=st.booleans(), full=st.booleans())
-    def settle(self, data: st.DataObject, trust: bool, close: bool, full: bool) -> None:  # noqa: FBT001  drawn
-        """Settle a case in flight, which may speak for its image."""
-        case = self.flying.pop(data.draw(st.integers(0, len(self.flying) - 1)))
-        lane = self.dispatch.lane(case.job.image_id)
+    @rule(data=st.data(), probed=st.booleans(), close=st.booleans(), full=st.booleans())
+    def settle(self, data: st.DataObject, probed: bool, close: bool, full: bool) -> None:  # noqa: FBT001  drawn
+        """Settle an attempt in flight, which may speak for its image."""
+        attempt = self.flying.pop(data.draw(st.integers(0, len(self.flying) - 1)))
+        lane = self.dispatch.lanes[attempt.job.image_id]
         if close:
             self.dispatch.close(lane, "why", full=full)
             (self.full if full else self.dropped).add(lane.image_id)
-        elif trust:
-            self.dispatch.trust(lane)
+        elif probed:
+            self.dispatch.mark_probed(lane)
         self.dispatch.done(lane)
-        self.ended.append(case.job)
+        self.ended.append(attempt.job)
 
     @invariant()
     def per_image_limit_holds(self) -> None:
         """No image has more in flight than it may."""
         for image in IMAGES:
-            assert sum(case.job.image_id == image for case in self.flying) <= PER_IMAGE
+            assert sum(attempt.job.image_id == image for attempt in self.flying) <= PER_IMAGE
 
     def teardown(self) -> None:
         """Drained to the end, every pair was taken and settled once, unless its image was closed."""
         for _ in range(10_000):
-            for case in self.flying:
-                self.dispatch.done(self.dispatch.lane(case.job.image_id))
-                self.ended.append(case.job)
+            for attempt in self.flying:
+                self.dispatch.done(self.dispatch.lanes[attempt.job.image_id])
+                self.ended.append(attempt.job)
             self.flying = []
-            while (lane := self.dispatch.hungry(2)) is not None:
+            while (lane := self.dispatch.needs_refill(2)) is not None:
                 self.read_page(lane)
             self.dispatch.unpark_stalled(self.now)
-            while (lane := self.dispatch.hungry(2)) is not None:
+            while (lane := self.dispatch.needs_refill(2)) is not None:
                 self.read_page(lane)
-            case_or_none = self.dispatch.next(float("inf"))
-            if case_or_none is None:
+            attempt_or_none = self.dispatch.next(float("inf"))
+            if attempt_or_none is None:
                 break
-            self.flying = [case_or_none]
+            self.flying = [attempt_or_none]
         assert not self.dispatch, "a lane was left behind"
         assert len(self.ended) == len(set(self.ended))
         missing = {*self.added, *self.unread()} - set(self.ended)

@@ -33,7 +33,7 @@ request_ids = st.none() | st.text() | usual_request_ids | st.just("req-ABCDEF01-
 wants = st.integers(0, 2 * max(Want) - 1).map(Want) | st.sampled_from([Want.MEMBER, Want.REMOVE])
 some_members = st.lists(st.sampled_from(MEMBERS), max_size=6)
 blocks = st.lists(st.builds(Block, images, some_members, wants), max_size=4)
-gone = st.sampled_from([None, False, True])
+removals = st.sampled_from([None, False, True])
 outcomes = st.builds(
     Outcome,
     image_id=images,
@@ -126,17 +126,17 @@ class LedgerLikeADict(RuleBasedStateMachine):
         image_id=images,
         result=st.sampled_from(DONE),
         reason=st.text(max_size=5),
-        gone=gone,
+        removals=removals,
     )
     def settle_rest(
-        self, handle: int, run: int, image_id: str, result: Result, reason: str, *, gone: bool | None
+        self, handle: int, run: int, image_id: str, result: Result, reason: str, *, removals: bool | None
     ) -> None:
         """Only pairs that are pending are settled."""
-        rest = [row for row in self._pending(run, gone=gone) if row.image_id == image_id]
+        rest = [row for row in self._pending(run, removals=removals) if row.image_id == image_id]
         for row in rest:
             self.rows[run][pair_of(row)] = row._replace(result=result, reason=reason, settled_at=NOW)
         count = self.handles[handle].settle_rest(
-            self.run_ids[run], image_id, result=result, reason=reason, now=NOW, gone=gone
+            self.run_ids[run], image_id, result=result, reason=reason, now=NOW, removals=removals
         )
         assert count == len(rest)
 
@@ -169,24 +169,24 @@ class LedgerLikeADict(RuleBasedStateMachine):
         self.handles[handle].close()
         self.handles[handle] = SqlLedger.open(self.place)
 
-    @rule(handle=handles, run=runs, limit=st.integers(1, 4), gone=gone)
-    def read_what_is_pending(self, handle: int, run: int, limit: int, *, gone: bool | None) -> None:
+    @rule(handle=handles, run=runs, limit=st.integers(1, 4), removals=removals)
+    def read_what_is_pending(self, handle: int, run: int, limit: int, *, removals: bool | None) -> None:
         """The pages together have every pair that is pending once, in the order in which `outcomes` has them."""
         ledger, run_id = self.handles[handle], self.run_ids[run]
         found: list[Job] = []
         last_image: str | None = None
-        while page := ledger.pending_images(run_id, after=last_image, limit=limit, gone=gone):
+        while page := ledger.pending_images(run_id, after=last_image, limit=limit, removals=removals):
             assert len(page) <= limit
             for backlog in page:
                 here: list[Job] = []
                 last_image, last = backlog.image_id, None
-                while part := ledger.pending_jobs(run_id, last_image, after=last, limit=limit, gone=gone):
+                while part := ledger.pending_jobs(run_id, last_image, after=last, limit=limit, removals=removals):
                     assert len(part) <= limit
                     here += part
                     last = part[-1].member_id
                 assert backlog == Backlog(last_image, len(here), reduce(or_, (job.want for job in here)))
                 found += here
-        pending = set(map(pair_of, self._pending(run, gone=gone)))
+        pending = set(map(pair_of, self._pending(run, removals=removals)))
         rows = (row for row in ledger.outcomes(run_id) if pair_of(row) in pending)
         assert found == [Job(row.image_id, row.member_id, row.want) for row in rows]
         assert len(found) == len(pending)
@@ -223,9 +223,9 @@ class LedgerLikeADict(RuleBasedStateMachine):
                 totals = ledger.totals(run_id)
                 assert totals == {result: sum(row.result is result for row in rows.values()) for result in Result}
 
-    def _pending(self, run: int, *, gone: bool | None = None) -> list[Outcome]:
+    def _pending(self, run: int, *, removals: bool | None = None) -> list[Outcome]:
         pending = [row for row in self.rows[run].values() if row.result is Result.PENDING]
-        return [row for row in pending if gone is None or (Want.REMOVE in row.want) == gone]
+        return [row for row in pending if removals is None or (Want.REMOVE in row.want) == removals]
 
 
 TestLedgerLikeADict = LedgerLikeADict.TestCase

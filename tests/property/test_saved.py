@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkshare.engine.retry import first_case
+from bulkshare.engine.retry import first_attempt
 from bulkshare.errors import UsageError
 from bulkshare.image_api.glance import request_for
 from bulkshare.model import Account, Block, Job, Limits, Plan, RetryPolicy, Want
@@ -62,4 +62,4 @@ def test_a_saved_plan_is_sound_or_refused(data: st.DataObject, value: Any, how: 
     fingerprint(saved.plan)
     for image_id, members, want in expand(saved.plan):
         for member in members:
-            request_for(first_case(Job(image_id, member, want)).step, image_id, member)
+            request_for(first_attempt(Job(image_id, member, want)).step, image_id, member)

@@ -13,9 +13,9 @@ from bulkshare.engine.preflight import (
     NOT_LISTED,
     Facts,
     Finding,
-    Open,
     OverPruneLimit,
     QuotaRoom,
+    SetSharedFirst,
     SkipPair,
     SkipRest,
     findings,
@@ -46,7 +46,7 @@ def found(orders: Orders = PRUNE, account: Account | None = US, **facts: Any) ->
         {"image": Image("i"), "members": 10, "to_add": 1},
         {"image": PRIVATE, "members": 3, "to_add": 1},
         {"image": PRIVATE, "to_add": 1},
-        {"image": QUEUED, "chosen": True, "to_add": 1},
+        {"image": QUEUED, "selected": True, "to_add": 1},
         {"image": FINE, "members": 200, "to_add": 100},
         {"image": FINE, "members": 138, "to_add": 0, "to_remove": 10},
     ],
@@ -61,8 +61,8 @@ def test_nothing_is_found(facts: dict[str, Any]) -> None:
     [
         (FINE._replace(visibility="public"), US, "is public"),
         (FINE._replace(visibility="community"), ADMIN, "is community"),
-        (FINE._replace(owner="them"), US, "is not ours but project them's"),
-        (PRIVATE._replace(owner="them"), US, "is not ours but project them's"),
+        (FINE._replace(owner="them"), US, "belongs to project them, not to us"),
+        (PRIVATE._replace(owner="them"), US, "belongs to project them, not to us"),
         (PRIVATE, US, "is private; `openstack image set --shared` opens it, or `make_shared: true` in the plan"),
     ],
 )
@@ -71,7 +71,7 @@ def test_images_that_take_no_members(image: Image, account: Account, words: str)
     (rest,) = found(account=account, image=image, refused=True, to_add=500, to_remove=500, owner_to_add=True)
     assert isinstance(rest, SkipRest)
     assert words in rest.reason
-    assert rest.gone is None
+    assert rest.removals is None
 
 
 @pytest.mark.parametrize("account", [None, ADMIN])
@@ -83,7 +83,7 @@ def test_whose_image_it_is_does_not_matter_to_all(account: Account | None) -> No
 def test_an_image_that_is_not_active() -> None:
     """Nobody is added, but members may be removed."""
     assert found(image=QUEUED, members=10, to_add=1, to_remove=1) == [
-        SkipRest("the image is queued, not active", gone=False)
+        SkipRest("the image is queued, not active", removals=False)
     ]
 
 
@@ -95,7 +95,7 @@ def test_private_images_are_opened_where_that_is_wanted() -> None:
         "owner_to_add": True,
         "want": Want.SET_SHARED | Want.ACCEPTED,
     }
-    assert found(**facts) == found(**facts, refused=True) == [Open(), OWNER]
+    assert found(**facts) == found(**facts, refused=True) == [SetSharedFirst(), OWNER]
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_the_prune_limit(members: int, to_remove: int, limit: float, skipped: bo
 
 def test_removals_of_an_image_that_was_not_listed() -> None:
     """Nobody knows how many would be left; but without orders an earlier invocation knew."""
-    assert found(image=FINE, to_remove=5) == [SkipRest(NOT_LISTED, gone=True)]
+    assert found(image=FINE, to_remove=5) == [SkipRest(NOT_LISTED, removals=True)]
     assert found(Orders(), image=FINE, to_remove=5) == []
 
 
@@ -162,7 +162,7 @@ def test_the_owner_needs_no_room() -> None:
             visibility=st.sampled_from([None, "shared", "private", "public"]),
             owner=st.sampled_from([None, "us", "them"]),
         ),
-        chosen=st.booleans(),
+        selected=st.booleans(),
         members=st.none() | st.integers(0, 200),
         refused=st.booleans(),
         to_add=st.integers(1, 200),
@@ -175,9 +175,9 @@ def test_the_owner_needs_no_room() -> None:
 def test_findings_hold_together(facts: Facts, orders: Orders) -> None:
     """What is let through fits the quota and the limit, and every reason is in words."""
     told = findings(facts, orders, US, members_per_image=128, prune_limit=0.1)
-    reasons = [finding.reason for finding in told if not isinstance(finding, Open)]
+    reasons = [finding.reason for finding in told if not isinstance(finding, SetSharedFirst)]
     assert all(reasons)
-    rests = [finding.gone for finding in told if isinstance(finding, SkipRest)]
+    rests = [finding.removals for finding in told if isinstance(finding, SkipRest)]
     beyond = any(isinstance(finding, OverPruneLimit) for finding in told)
     removed = 0 if beyond or {None, True} & set(rests) else facts.to_remove
     fit = next((finding.room for finding in told if isinstance(finding, QuotaRoom)), facts.to_add)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkshare.engine.retry import RetryBudget, Send, Settle, decide, first_case, is_repeat, spare
+from bulkshare.engine.retry import RetryBudget, Send, Settle, decide, excuse, first_attempt, is_repeat
 from bulkshare.model import (
     UNLIMITED,
     Job,
@@ -51,14 +51,14 @@ LISTED = Want.ACCEPTED | Want.ALREADY_MEMBER
 
 
 def play(*verdicts: Verdict, want: Want = Want.MEMBER) -> Settle | Send:
-    """Feed verdicts to a new case until it settles, and return the last decision."""
-    case = first_case(Job("image", "member", want))
+    """Feed verdicts to a new attempt until it settles, and return the last decision."""
+    attempt = first_attempt(Job("image", "member", want))
     for verdict in verdicts:
-        decision = decide(POLICY, case, verdict, 0.5)
+        decision = decide(POLICY, attempt, verdict, 0.5)
         if isinstance(decision, Settle):
             assert verdict is verdicts[-1], "settled early"
             return decision
-        case = decision.case
+        attempt = decision.attempt
     return decision
 
 
@@ -93,7 +93,7 @@ def test_decisions(verdicts: tuple[Verdict, ...], result: Result, scope: Scope, 
     """Every way through the table ends where the design says."""
     decision = play(*verdicts)
     assert isinstance(decision, Settle)
-    assert (decision.result, decision.scope, decision.case.posts) == (result, scope, attempts)
+    assert (decision.result, decision.scope, decision.attempt.posts) == (result, scope, attempts)
 
 
 def test_a_lost_attempt_is_told_with_the_duplicate() -> None:
@@ -107,16 +107,16 @@ def test_after_a_lost_answer_the_next_request_asks() -> None:
     """No second POST may meet the first one at work."""
     decision = play(LOST)
     assert isinstance(decision, Send)
-    assert decision.case.step is Step.GET_MEMBER
+    assert decision.attempt.step is Step.GET_MEMBER
     assert decision.delay_seconds > 0
 
 
 @pytest.mark.parametrize("want", [Want.MEMBER, ACCEPT, Want.REMOVE, LISTED])
 def test_what_a_stop_kept_from_leaving_is_no_attempt(want: Want) -> None:
     """The pair stays what it was, with as many attempts left."""
-    case = first_case(Job("image", "member", want))
-    decision = decide(RetryPolicy(attempts=1), case, Verdict(VerdictKind.NOT_SENT, "not sent"), 0.5)
-    assert decision == Send(case, 0.0)
+    attempt = first_attempt(Job("image", "member", want))
+    decision = decide(RetryPolicy(attempts=1), attempt, Verdict(VerdictKind.NOT_SENT, "not sent"), 0.5)
+    assert decision == Send(attempt, 0.0)
 
 
 def test_backoff_is_full_jitter_under_a_cap() -> None:
@@ -191,7 +191,7 @@ def test_acceptance(want: Want, verdicts: tuple[Verdict, ...], result: Result, s
     decision = play(*verdicts, want=want)
     assert isinstance(decision, Settle)
     assert (decision.result, decision.scope) == (result, decision.verdict.scope if verdicts == (NO,) else Scope.PAIR)
-    told = (*decision.verdict.members, *filter(None, [decision.case.member]))
+    told = (*decision.verdict.members, *filter(None, [decision.attempt.member]))
     assert (told[0].status if told else None) == status
     assert decision.reason.startswith(reason)
     assert bool(decision.reason) == bool(reason)
@@ -224,8 +224,8 @@ def test_removal(verdicts: tuple[Verdict, ...], result: Result, scope: Scope, tr
     """Removed; or gone, once a question has shown that it is the member that is not there."""
     decision = play(*verdicts, want=Want.REMOVE)
     assert isinstance(decision, Settle)
-    assert (decision.result, decision.scope, decision.case.tries) == (result, scope, tries)
-    assert decision.case.posts == 0
+    assert (decision.result, decision.scope, decision.attempt.tries) == (result, scope, tries)
+    assert decision.attempt.posts == 0
 
 
 def test_what_is_a_repeat() -> None:
@@ -233,8 +233,8 @@ def test_what_is_a_repeat() -> None:
     sent = [
         play(*verdicts, want=ACCEPT) for verdicts in [(SHARED,), (SHARED, BROKEN), (BROKEN,), (LOST,), (LOST, BROKEN)]
     ]
-    assert [is_repeat(decision.case) for decision in sent] == [False, True, True, False, True]
-    assert not is_repeat(first_case(Job("image", "member", Want.REMOVE)))
+    assert [is_repeat(decision.attempt) for decision in sent] == [False, True, True, False, True]
+    assert not is_repeat(first_attempt(Job("image", "member", Want.REMOVE)))
 
 
 @pytest.mark.parametrize(
@@ -248,13 +248,13 @@ def test_what_is_a_repeat() -> None:
         (Want.REMOVE, (LOST, LOST, LOST, LOST), Step.GET_MEMBER),
     ],
 )
-def test_a_pair_that_is_spared_goes_on_where_it_was(want: Want, verdicts: tuple[Verdict, ...], step: Step) -> None:
+def test_a_pair_that_is_excused_goes_on_where_it_was(want: Want, verdicts: tuple[Verdict, ...], step: Step) -> None:
     """When it was the endpoint that failed, a pair has all its attempts again, at the same step."""
     failed = play(*verdicts, want=want)
     assert isinstance(failed, Settle)
-    case = spare(POLICY, failed, 0.5).case
-    assert (case.step, case.asks) == (step, 0)
-    again = decide(POLICY, case, UNSENT, 0.5)
+    attempt = excuse(POLICY, failed, 0.5).attempt
+    assert (attempt.step, attempt.gets) == (step, 0)
+    again = decide(POLICY, attempt, UNSENT, 0.5)
     assert isinstance(again, Send)
 
 
@@ -265,7 +265,7 @@ def test_the_budget() -> None:
     for _ in range(5):
         budget.deposit()
     assert [budget.withdraw(), budget.withdraw()] == [True, False]
-    budget.give_back()
+    budget.refund()
     assert [budget.withdraw(), budget.withdraw()] == [True, False]
 
 
@@ -277,21 +277,21 @@ def test_the_budget() -> None:
     st.integers(1, 6),
     st.sampled_from([Want.MEMBER, ACCEPT, FORCE, LISTED, Want.REMOVE]),
 )
-def test_every_case_settles(verdicts: list[Verdict], attempts: int, want: Want) -> None:
+def test_every_attempt_settles(verdicts: list[Verdict], attempts: int, want: Want) -> None:
     """Whatever the answers, a pair settles within its attempts, each followed by as many GETs at most.
 
     A pair that is added and then accepted has its attempts for each of the two.
     """
     policy = RetryPolicy(attempts=attempts)
-    case, sent = first_case(Job("image", "member", want)), 0
+    attempt, sent = first_attempt(Job("image", "member", want)), 0
     for verdict in verdicts:
         sent += 1
-        decision = decide(policy, case, verdict, 0.5)
+        decision = decide(policy, attempt, verdict, 0.5)
         if isinstance(decision, Settle):
-            assert decision.case.posts <= attempts
-            assert decision.case.tries <= attempts
+            assert decision.attempt.posts <= attempts
+            assert decision.attempt.tries <= attempts
             break
-        case = decision.case
+        attempt = decision.attempt
     assert isinstance(decision, Settle)
     both = Want.ACCEPTED in want and Want.ALREADY_MEMBER not in want
     assert sent <= (2 * attempts * (attempts + 1) if both else attempts * (attempts + 1) + attempts)

@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 MEMBER, ACCEPTED, FORCED, GONE, LISTED = Want.MEMBER, Want.ACCEPTED, Want.FORCED, Want.REMOVE, Want.ALREADY_MEMBER
 
 
-def jobs(ledger: Ledger, run_id: int, image_id: str = "i1", *, gone: bool | None = None) -> dict[str, Want]:
+def jobs(ledger: Ledger, run_id: int, image_id: str = "i1", *, removals: bool | None = None) -> dict[str, Want]:
     """Return what is wanted of an image's pending members."""
-    found = ledger.pending_jobs(run_id, image_id, after=None, limit=100, gone=gone)
+    found = ledger.pending_jobs(run_id, image_id, after=None, limit=100, removals=removals)
     assert {job.image_id for job in found} <= {image_id}
     return {job.member_id: job.want for job in found}
 
 
-def backlog(ledger: Ledger, run_id: int, *, gone: bool | None = None) -> list[Backlog]:
+def backlog(ledger: Ledger, run_id: int, *, removals: bool | None = None) -> list[Backlog]:
     """Return the images with pending pairs."""
-    return ledger.pending_images(run_id, after=None, limit=100, gone=gone)
+    return ledger.pending_images(run_id, after=None, limit=100, removals=removals)
 
 
 @pytest.mark.parametrize("want", [*Want, MEMBER, ACCEPTED | FORCED | Want.AS_PROJECT, Want(63)], ids=repr)
@@ -57,7 +57,7 @@ def test_an_image_tells_all_that_is_wanted(ledger: Ledger) -> None:
 
 
 def test_who_is_to_go_is_told_apart(ledger: Ledger) -> None:
-    """`gone` leaves only pairs whose member is to go, or only the others."""
+    """`removals` leaves only pairs whose member is to go, or only the others."""
     run = begin(ledger)
     ledger.enqueue(
         run.id,
@@ -68,10 +68,10 @@ def test_who_is_to_go_is_told_apart(ledger: Ledger) -> None:
             Block("i3", ["p1"], GONE),
         ],
     )
-    assert backlog(ledger, run.id, gone=True) == [Backlog("i1", 1, GONE), Backlog("i3", 1, GONE)]
-    assert backlog(ledger, run.id, gone=False) == [Backlog("i1", 2, ACCEPTED), Backlog("i2", 1)]
-    assert jobs(ledger, run.id, gone=True) == {"p3": GONE}
-    assert jobs(ledger, run.id, gone=False) == {"p1": ACCEPTED, "p2": ACCEPTED}
+    assert backlog(ledger, run.id, removals=True) == [Backlog("i1", 1, GONE), Backlog("i3", 1, GONE)]
+    assert backlog(ledger, run.id, removals=False) == [Backlog("i1", 2, ACCEPTED), Backlog("i2", 1)]
+    assert jobs(ledger, run.id, removals=True) == {"p3": GONE}
+    assert jobs(ledger, run.id, removals=False) == {"p1": ACCEPTED, "p2": ACCEPTED}
     assert jobs(ledger, run.id) == {"p1": ACCEPTED, "p2": ACCEPTED, "p3": GONE}
 
 
@@ -80,8 +80,8 @@ def test_settle_rest_of_those_who_are_to_go(ledger: Ledger) -> None:
     run = begin(ledger)
     for image_id in ("i1", "i2"):
         ledger.enqueue(run.id, [Block(image_id, ["p1", "p2"]), Block(image_id, ["p3"], GONE)])
-    assert ledger.settle_rest(run.id, "i1", result=Result.SKIPPED, reason="too many", now=NOW, gone=True) == 1
-    assert ledger.settle_rest(run.id, "i2", result=Result.SKIPPED, reason="full", now=NOW, gone=False) == 2
+    assert ledger.settle_rest(run.id, "i1", result=Result.SKIPPED, reason="too many", now=NOW, removals=True) == 1
+    assert ledger.settle_rest(run.id, "i2", result=Result.SKIPPED, reason="full", now=NOW, removals=False) == 2
     assert jobs(ledger, run.id, "i1") == {"p1": MEMBER, "p2": MEMBER}
     assert jobs(ledger, run.id, "i2") == {"p3": GONE}
     skipped = {pair: row.reason for pair, row in by_pair(ledger.outcomes(run.id)).items() if row.reason}
