@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from bulkshare.model import Plan
 from bulkshare.model.events import PairsSettled, PhaseStarted, RestSettled
 from bulkshare.operations.execute import run_async as _in_event_loop
-from bulkshare.operations.listener import SilentVoice
+from bulkshare.operations.listener import SilentListener
 from bulkshare.operations.options import Options
 from bulkshare.operations.run import run_plan
 from bulkshare.plan.load import load_plan as _load_plan
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
     from bulkshare.model import Account, Result
     from bulkshare.model.events import Event
-    from bulkshare.operations.execute import CloudResult
+    from bulkshare.operations.results import CloudResult
     from bulkshare.ports import Observer
-    from bulkshare.progress import Tracker
+    from bulkshare.progress import Tracker, View
     from bulkshare.report import Summary
 
 
@@ -104,7 +104,7 @@ async def run_async(plan: Plan | str | PathLike[str], **options: Unpack[RunOptio
     return RunReport(merged([part.summary for part in parts if part.summary is not None]), tuple(parts))
 
 
-class _Listener(SilentVoice):
+class _Listener(SilentListener):
     """Tells a function how far the work is."""
 
     def __init__(self, on_progress: Callable[[Progress], None] | None, cloud: str = "") -> None:
@@ -117,19 +117,10 @@ class _Listener(SilentVoice):
         return type(self)(self._on_progress, account.cloud)
 
     @contextmanager
-    def following(
-        self,
-        tracker: Tracker,
-        *others: Observer,
-        allowed_rate: float,
-        pace: Callable[[], str],
-        details: Callable[[], list[str]] = list,
-        label: str = "",
-    ) -> Iterator[Observers]:
+    def following(self, view: View, *observers: Observer) -> Iterator[Observers]:
         """Tell after everything that changes the count."""
-        del allowed_rate, pace, details, label
-        teller = (_Teller(tracker, self._cloud, self._on_progress),) if self._on_progress is not None else ()
-        yield Observers(tracker, *others, *teller)
+        teller = (_Teller(view.tracker, self._cloud, self._on_progress),) if self._on_progress is not None else ()
+        yield Observers(view.tracker, *observers, *teller)
 
 
 class _Teller:

@@ -15,11 +15,11 @@ from rich.console import Console
 
 from bulkshare.cli.exit_status import is_terminal
 from bulkshare.model.events import ExtraMembersFound
-from bulkshare.progress import DetailedLog, Display, Log, Observers, View
+from bulkshare.progress import DetailedLog, Display, Log, Observers
 from bulkshare.report import render_changes, render_comparison, render_summary, summary_document
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
     from typing import NoReturn, Self
 
     from rich.console import RenderableType
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from bulkshare.model import Account
     from bulkshare.model.events import Event
     from bulkshare.ports import Observer
-    from bulkshare.progress import Tracker
+    from bulkshare.progress import View
     from bulkshare.report import Changes, Comparison, Summary
 
 
@@ -144,23 +144,14 @@ class ConsoleListener:
         )
 
     @contextmanager
-    def following(
-        self,
-        tracker: Tracker,
-        *others: Observer,
-        allowed_rate: float,
-        pace: Callable[[], str],
-        details: Callable[[], list[str]] = list,
-        label: str = "",
-    ) -> Iterator[Observers]:
-        """Display or log the progress on one cloud while the context lasts; `others` observe it, too."""
-        view = View(tracker, allowed_rate, pace, details, label)
-        log = (DetailedLog if self._verbose else Log)(tracker, self._context, time.monotonic, pace)
+    def following(self, view: View, *observers: Observer) -> Iterator[Observers]:
+        """Display or log the progress on one cloud while the context lasts; `observers` observe it, too."""
+        log = (DetailedLog if self._verbose else Log)(view.tracker, self._context, time.monotonic, view.pace)
         if self._display is None:
-            yield Observers(tracker, log, *others)
+            yield Observers(view.tracker, log, *observers)
             return
         with self._display.showing(view):
-            yield Observers(tracker, log, RemovalNotice(), *others)
+            yield Observers(view.tracker, log, RemovalNotice(), *observers)
 
     def ended(self, summary: Summary) -> None:
         """Log the totals of one cloud."""

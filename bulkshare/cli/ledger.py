@@ -19,8 +19,8 @@ from bulkshare.ledger import RunLock
 from bulkshare.ledger.lock import is_dead
 from bulkshare.model import Result, RunState
 from bulkshare.operations.defaults import open_ledger, utc_now
-from bulkshare.operations.execute import causes_in
-from bulkshare.operations.resume import find_run
+from bulkshare.operations.find_run import find_run
+from bulkshare.operations.results import causes_in
 from bulkshare.report import (
     NOT_AS_PLANNED,
     export_csv,

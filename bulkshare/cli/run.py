@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from bulkshare.operations.execute import CloudResult
+    from bulkshare.operations.results import CloudResult
     from bulkshare.report import Comparison
 
 

@@ -1,4 +1,4 @@
-"""Where things are kept when nobody says otherwise, and what time it is."""
+"""Default paths, ledgers opened by path or URL, and the current time."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 def default_ledger() -> str:
-    """Return the path of the user's ledger: ledger.db below XDG_STATE_HOME/bulkshare, or what the system has for it."""
+    """Return the path of the user's ledger: ledger.db in XDG_STATE_HOME/bulkshare, or the system's equivalent."""
     return str(user_state_path("bulkshare") / "ledger.db")
 
 
 @contextmanager
 def open_ledger(where: str | PathLike[str] | None, *, create: bool) -> Iterator[SqlLedger]:
-    """Open the ledger at a path or URL, or the default one, for a while. Raises `LedgerError`."""
+    """Open the ledger at a path or URL, by default the user's own, and close it at the end. Raises `LedgerError`."""
     ledger = SqlLedger.open(os.fspath(where or default_ledger()), create=create)
     try:
         yield ledger
@@ -34,15 +34,15 @@ def open_ledger(where: str | PathLike[str] | None, *, create: bool) -> Iterator[
 
 
 @contextmanager
-def throwaway_ledger() -> Iterator[SqlLedger]:
-    """Open a ledger that is gone afterwards."""
+def temporary_ledger() -> Iterator[SqlLedger]:
+    """Open a new ledger that is deleted at the end."""
     with (
         tempfile.TemporaryDirectory(prefix="bulkshare-") as folder,
-        open_ledger(str(Path(folder) / "ledger.db"), create=True) as ledger,
+        open_ledger(Path(folder) / "ledger.db", create=True) as ledger,
     ):
         yield ledger
 
 
 def utc_now() -> datetime:
-    """Return the time of day, aware and UTC."""
+    """Return the current time, aware and in UTC."""
     return datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""What the work on a run says about itself while it goes on, whoever listens: a terminal, a log, a program."""
+"""What an operation says about itself while it goes on, to a terminal, a log or a program."""
 
 from __future__ import annotations
 
@@ -8,87 +8,69 @@ from typing import TYPE_CHECKING, Protocol
 from bulkshare.progress import Observers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
     from bulkshare.model import Account
     from bulkshare.ports import Observer
-    from bulkshare.progress import Tracker
+    from bulkshare.progress import View
     from bulkshare.report import Summary
 
 
 class Listener(Protocol):
-    """Says what goes on. Must not block or raise."""
+    """Is told what goes on, on the event loop's thread. Must neither block nor raise."""
 
     def note(self, message: str) -> None:
-        """Say something that is good to know."""
+        """Take a message for every user."""
         ...
 
     def detail(self, message: str) -> None:
-        """Say something that only who looks closely wants to hear."""
+        """Take a message for users who want to see everything."""
         ...
 
     def waiting(self, message: str) -> AbstractContextManager[None]:
-        """Say what is being waited for while the context lasts."""
+        """Show what is being waited for while the context lasts."""
         ...
 
     def acting_as(self, account: Account, doing: str, what: str, *, plan: str, run: str | None) -> Listener:
-        """Say who is about to do what; return a voice that has plan, cloud and run in all that it says."""
-        ...
+        """Take note of who begins to do what, and where; return the listener for it, which knows plan, cloud and run.
 
-    def following(
-        self,
-        tracker: Tracker,
-        *others: Observer,
-        allowed_rate: float,
-        pace: Callable[[], str],
-        details: Callable[[], list[str]] = list,
-        label: str = "",
-    ) -> AbstractContextManager[Observers]:
-        """Follow the work on one cloud while the context lasts; `others` are told, too.
-
-        `pace` tells the state of the pace in a few words, `details` in lines; `label` tells the clouds apart where
-        there are several.
+        `doing` is a participle such as "starting", `what` its object.
         """
         ...
 
+    def following(self, view: View, *observers: Observer) -> AbstractContextManager[Observers]:
+        """Follow the work on one cloud while the context lasts; return who is to be told, `observers` among them."""
+        ...
+
     def ended(self, summary: Summary) -> None:
-        """Say how the work on one cloud ended."""
+        """Take note of how the work on one cloud ended."""
         ...
 
 
-class SilentVoice:
-    """Says nothing; whoever listens is among the observers."""
+class SilentListener:
+    """Passes nothing on but events, to the observers."""
 
     def note(self, message: str) -> None:
-        """Say nothing."""
+        """See `Listener`."""
 
     def detail(self, message: str) -> None:
-        """Say nothing."""
+        """See `Listener`."""
 
     def waiting(self, message: str) -> AbstractContextManager[None]:
-        """Say nothing."""
+        """See `Listener`."""
         del message
         return nullcontext()
 
     def acting_as(self, account: Account, doing: str, what: str, *, plan: str, run: str | None) -> Listener:
-        """Say nothing."""
+        """See `Listener`."""
         del account, doing, what, plan, run
         return self
 
     @contextmanager
-    def following(
-        self,
-        tracker: Tracker,
-        *others: Observer,
-        allowed_rate: float,
-        pace: Callable[[], str],
-        details: Callable[[], list[str]] = list,
-        label: str = "",
-    ) -> Iterator[Observers]:
-        """Let the observers be told."""
-        del allowed_rate, pace, details, label
-        yield Observers(tracker, *others)
+    def following(self, view: View, *observers: Observer) -> Iterator[Observers]:
+        """See `Listener`."""
+        yield Observers(view.tracker, *observers)
 
     def ended(self, summary: Summary) -> None:
-        """Say nothing."""
+        """See `Listener`."""

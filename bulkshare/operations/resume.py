@@ -1,66 +1,116 @@
-"""Finishes runs from the ledger, without their plan; finds runs by the names users give."""
+"""Finishes runs from the ledger, without their plan."""
 
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
-from dataclasses import replace
-from difflib import get_close_matches
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import anyio
-import anyio.to_thread
-
-from bulkshare.errors import BulkshareError, UsageError
-from bulkshare.model import RunState
+from bulkshare.errors import UsageError
+from bulkshare.model import Plan, RunState
 from bulkshare.operations.defaults import open_ledger
-from bulkshare.operations.execute import CloudResult, EngineTask, causes_in, stopping_at, work_on
-from bulkshare.operations.lock import locked
-from bulkshare.operations.session import open_line, sign_in
+from bulkshare.operations.execute import EngineTask, OpenRun, execute
+from bulkshare.operations.find_run import find_run
+from bulkshare.operations.lock import locked, shared
+from bulkshare.operations.results import CloudResult, causes_in, each
+from bulkshare.operations.session import CloudSession, ResolvedPlan, open_endpoint, sign_in
+from bulkshare.operations.stops import stopping_at
 from bulkshare.operations.workers import fleet_for, open_fleets
 from bulkshare.report import Summary
 
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Callable
 
     from bulkshare.ledger import SqlLedger
     from bulkshare.model import Account, Run
-    from bulkshare.operations.execute import Stops
     from bulkshare.operations.listener import Listener
+    from bulkshare.operations.lock import SharedLedger
     from bulkshare.operations.options import Options
+    from bulkshare.operations.stops import Stops
     from bulkshare.operations.workers import Fleets
 
 
 async def resume_runs(
-    name: str | None, options: Options, voice: Listener, *, signals: tuple[signal.Signals, ...] = ()
+    name: str | None, options: Options, listener: Listener, *, signals: tuple[signal.Signals, ...] = ()
 ) -> list[CloudResult]:
-    """Finish a run, or what the last one left on several clouds. Raises the `BulkshareError` that forbids to begin.
+    """Finish a run, or what the last one left unfinished on several clouds.
 
     `name` is a run's key, the beginning of one, or a plan's name. None: the last run, together with those that the
-    same plan left unfinished on other clouds.
+    same plan left unfinished on other clouds. Raises the `BulkshareError` because of which none was begun with.
     """
     async with AsyncExitStack() as stack:
-        ledger = stack.enter_context(open_ledger(options.ledger, create=False))
-        found = find_run(ledger, name, voice.note)
-        if _unfinished(ledger, found, named=name is not None):
-            lock = locked(ledger, found.plan, voice, wait_seconds=options.wait_lock_seconds, signals=signals)
+        ledger = await stack.enter_async_context(shared(open_ledger(options.ledger, create=False)))
+        notes: list[str] = []
+        found = await ledger.call(find_run, ledger.ledger, name, notes.append)
+        for note in notes:
+            listener.note(note)
+        named = name is not None
+        if await ledger.call(_unfinished, ledger.ledger, found, named):
+            lock = locked(ledger, found.plan, listener, wait_seconds=options.wait_lock_seconds, signals=signals)
             await stack.enter_async_context(lock)
-        runs = _unfinished(ledger, found, named=name is not None)  # as those who held the lock left them
+        runs = await ledger.call(_unfinished, ledger.ledger, found, named)  # as another holder of the lock left them
         if not runs:
-            voice.note(f"run {found.key} is finished; nothing was sent")
-            return [_finished(ledger.find_run(found.key) or found, ledger)]
+            listener.note(f"run {found.key} is finished; nothing was sent")
+            return [await ledger.call(_finished, ledger.ledger, found)]
         for run in runs:
-            _check_resumable(run, ledger)
-        parts = [CloudResult(run.settings.cloud) for run in runs]
+            await ledger.call(_check_resumable, ledger.ledger, run)
         fleets = await stack.enter_async_context(open_fleets(options))
-        async with stopping_at(signals) as stops, anyio.create_task_group() as sites:
-            for run, part in zip(runs, parts, strict=True):
-                sites.start_soon(_resume, run, part, options, voice, stops, fleets)
-    return parts
+        stops = await stack.enter_async_context(stopping_at(signals))
+        resumed = [
+            _Resumed(CloudResult(run.settings.cloud), run, options, listener, ledger, fleets, stops) for run in runs
+        ]
+        await each(resumed, _Resumed.work)
+    return [each.result for each in resumed]
 
 
-def _unfinished(ledger: SqlLedger, found: Run, *, named: bool) -> list[Run]:
-    """Return the runs to finish: the one that was named, or the newest of its plan in each place."""
+@dataclass(slots=True)
+class _Resumed:
+    """A run that is finished on its cloud."""
+
+    result: CloudResult
+    run: Run
+    options: Options
+    listener: Listener
+    ledger: SharedLedger
+    fleets: Fleets | None
+    stops: Stops
+
+    async def work(self) -> None:
+        """Log in, reopen the run and send the rest of its pairs."""
+        run, options, ledger = self.run, self.options, self.ledger
+        settings = replace(run.settings, limits=options.limits(run.settings.limits))
+        if options.cloud is not None:
+            settings = replace(settings, cloud=options.cloud)
+        async with AsyncExitStack() as stack:
+            identity = await stack.enter_async_context(sign_in(settings))
+            self.result.account = account = identity.account
+            _check_same(run, account)
+            give_up_after = options.give_up_after_seconds
+            endpoint = await stack.enter_async_context(
+                open_endpoint(identity, settings.limits, give_up_after_seconds=give_up_after)
+            )
+            open_run = OpenRun(ledger, await ledger.call(ledger.ledger.reopen, run.id, settings))
+            stack.push_async_callback(open_run.close)
+            session = CloudSession(
+                self.result,
+                options,
+                self.listener.acting_as(account, "continuing", f"run {run.key}", plan=run.plan, run=run.key),
+                settings,
+                identity,
+                endpoint,
+                ResolvedPlan(Plan(run.plan, ())),  # of which nothing is known but the pairs in the ledger
+            )
+            fleet = await stack.enter_async_context(fleet_for(self.fleets, open_run.run, session))
+            task = EngineTask(
+                go_on=f"`bulkshare resume {run.key}` goes on where it was",
+                prune_limit=1.0,  # what is still to be removed was within the run's limit
+                fleet=fleet,
+            )
+            self.result.take(await execute(open_run, session, task, self.stops))
+
+
+def _unfinished(ledger: SqlLedger, found: Run, named: bool) -> list[Run]:  # noqa: FBT001  called in a thread
+    """Return the runs to finish: the one that was named, or the newest of its plan at each place. Blocking."""
     if named:
         newest = [ledger.find_run(found.key) or found]
     else:
@@ -72,48 +122,14 @@ def _unfinished(ledger: SqlLedger, found: Run, *, named: bool) -> list[Run]:
     return [run for run in newest if run.state is not RunState.FINISHED]
 
 
-async def _resume(
-    run: Run, part: CloudResult, options: Options, voice: Listener, stops: Stops, fleets: Fleets | None
-) -> None:
-    settings = replace(run.settings, limits=options.limits(run.settings.limits))
-    if options.cloud is not None:
-        settings = replace(settings, cloud=options.cloud)
-    try:
-        async with sign_in(settings) as identity:
-            part.account = identity.account
-            _check_same(run, identity.account)
-            give_up_after = options.give_up_after_seconds
-            async with open_line(identity, settings.limits, give_up_after_seconds=give_up_after) as line:
-                with open_ledger(options.ledger, create=False) as ledger:
-                    reopened = await anyio.to_thread.run_sync(ledger.reopen, run.id, settings)
-                    told = voice.acting_as(identity.account, "continuing", f"run {run.key}", plan=run.plan, run=run.key)
-                    async with fleet_for(fleets, reopened, settings, identity, told) as fleet:
-                        ending = await work_on(
-                            reopened,
-                            ledger,
-                            identity.account,
-                            line,
-                            told,
-                            settings=settings,
-                            options=options,
-                            errand=EngineTask(
-                                go_on=f"`bulkshare resume {run.key}` goes on where it was",
-                                prune_limit=1.0,  # who is still to be removed has passed the limit of the run
-                            ),
-                            stops=stops,
-                            fleet=fleet,
-                        )
-                    part.ended(ending)
-    except BulkshareError as error:
-        part.error = error
-
-
-def _finished(run: Run, ledger: SqlLedger) -> CloudResult:
+def _finished(ledger: SqlLedger, found: Run) -> CloudResult:
+    """Return the result of a run that has nothing to finish. Blocking."""
+    run = ledger.find_run(found.key) or found
     summary = Summary(run.key, run.plan, run.totals, 0, 0, 0.0, causes_in(ledger, run), run.account.cloud)
     return CloudResult(run.settings.cloud, run.account, summary=summary)
 
 
-def _check_resumable(run: Run, ledger: SqlLedger) -> None:
+def _check_resumable(ledger: SqlLedger, run: Run) -> None:
     place = run.account.endpoint, run.account.project_id
     here = (each for each in ledger.runs(plan=run.plan) if place == (each.account.endpoint, each.account.project_id))
     newest = next(here, run)
@@ -142,35 +158,3 @@ def _check_same(run: Run, account: Account) -> None:
             f"run {run.key} acted for project {run.account.project} ({run.account.project_id}), and cloud "
             f"{account.cloud} now does for {account.project} ({account.project_id}): a run is finished as who began it"
         )
-
-
-LOOKED_BACK = 100  # runs: beyond that nobody means "the last run", or has mistyped the name
-
-
-def find_run(ledger: SqlLedger, name: str | None, tell: Callable[[str], None]) -> Run:
-    """Return a run by its key, the last one of a plan by the plan's name, or one by the beginning of its key.
-
-    Where `name` is None it is the last run, one on a sandbox only where there is no other; `tell` is told what is
-    passed over. Raises `UsageError`.
-    """
-    if name is None:
-        return _last_run(ledger, tell)
-    run = ledger.newest_run(name) or ledger.find_run(name)
-    if run is None:
-        known = [each for run in ledger.runs(limit=LOOKED_BACK) for each in (run.key, run.plan)]
-        close = get_close_matches(name, list(dict.fromkeys(known)), n=3)
-        instead = f"did you mean {' or '.join(close)}?" if close else "`bulkshare runs` lists them"
-        raise UsageError(f"there is no run or plan {name!r}; {instead}")
-    return run
-
-
-def _last_run(ledger: SqlLedger, tell: Callable[[str], None]) -> Run:
-    newest = ledger.find_run()
-    if newest is None:
-        raise UsageError("the ledger has no runs yet")
-    if not newest.settings.sandbox:
-        return newest
-    other = next((run for run in ledger.runs(limit=LOOKED_BACK) if not run.settings.sandbox), None)
-    if other is not None:
-        tell(f"Run {newest.key} is later, on the sandbox: name it if you mean it.")
-    return other or newest

@@ -1,4 +1,9 @@
-"""Running a plan: a run in the ledger for each of its clouds."""
+"""Runs a plan: a run in the ledger for each of its clouds.
+
+The clouds are prepared, checked, recorded and worked on step by step, all of them in each step at the same time. No
+cloud is written to before all have been checked, and recorded in the ledger with all their pairs, as far as these are
+known: whatever happens then, `resume` can finish the rest.
+"""
 
 from __future__ import annotations
 
@@ -13,18 +18,13 @@ import anyio.to_thread
 from bulkshare.engine import PreflightMode
 from bulkshare.errors import UsageError
 from bulkshare.operations.defaults import open_ledger, utc_now
-from bulkshare.operations.diff import look
-from bulkshare.operations.execute import (
-    CloudResult,
-    EngineTask,
-    Stops,
-    fill,
-    stopping_at,
-    work_on,
-)
-from bulkshare.operations.lock import locked
+from bulkshare.operations.diff import diff_cloud
+from bulkshare.operations.execute import EngineTask, OpenRun, enqueue, execute
+from bulkshare.operations.lock import locked, shared
+from bulkshare.operations.results import each, raise_misfits
 from bulkshare.operations.saved_plan import part_for, require_unchanged
-from bulkshare.operations.session import on_each_cloud
+from bulkshare.operations.session import open_sessions
+from bulkshare.operations.stops import Stops, stopping_at
 from bulkshare.operations.verify import compare
 from bulkshare.operations.workers import fleet_for, open_fleets
 from bulkshare.plan.expand import fingerprint, narrow, orders
@@ -32,223 +32,252 @@ from bulkshare.report import NOT_AS_PLANNED, Summary
 
 if TYPE_CHECKING:
     import signal
+    from collections.abc import Sequence
 
     from bulkshare.ledger import SqlLedger
-    from bulkshare.model import Account, Plan, Run
-    from bulkshare.operations.diff import DiffResult
+    from bulkshare.model import Plan, Run
     from bulkshare.operations.listener import Listener
+    from bulkshare.operations.lock import SharedLedger
     from bulkshare.operations.options import Options
+    from bulkshare.operations.results import CloudResult
     from bulkshare.operations.saved_plan import SavedPart
-    from bulkshare.operations.session import CloudSession
+    from bulkshare.operations.session import CloudSession, ResolvedPlan
     from bulkshare.operations.workers import Fleets
 
 
 async def run_plan(
     plan: Plan,
     options: Options,
-    voice: Listener,
+    listener: Listener,
     *,
     expected: tuple[SavedPart, ...] | None = None,
     signals: tuple[signal.Signals, ...] = (),
 ) -> list[CloudResult]:
-    """Run a plan on each of its clouds. What ended a part early is in it.
+    """Run a plan on each of its clouds. What ended the work on a cloud early is in its result.
 
-    The first of `signals` ends all of them in good order, the second at once. Raises the `BulkshareError` for which
-    nothing was begun: a plan that does not fit, a lock that is held. With `dry_run` the parts have `changes` and
-    `todo`. With `expected` (of a saved plan) nothing is written where anything else would be done.
+    expected: the parts of a saved plan; nothing is sent unless each cloud is as it was when the plan was saved.
+    signals: the first one stops the work on all clouds gracefully, the second one at once.
+
+    With `dry_run` the results have `changes` and `todo`. Raises the `BulkshareError` because of which no cloud was
+    begun with: a plan that does not fit, a lock that is held, a cloud of a saved plan that can't be reached.
     """
-    request = _Request(plan, options, expected)
-    _check(request)
-    parts: dict[str | None, CloudResult] = {}
+    _check_options(options, saved=expected is not None)
     async with AsyncExitStack() as stack:
-        if not request.options.dry_run:  # each cloud opens a handle of its own for the work
-            opening = open_ledger(request.options.ledger, create=True)
-            ledger = await anyio.to_thread.run_sync(stack.enter_context, opening)
-            lock = locked(
-                ledger, request.plan.name, voice, wait_seconds=request.options.wait_lock_seconds, signals=signals
-            )
+        ledger = None
+        if not options.dry_run or options.retry_failed:
+            opening = open_ledger(options.ledger, create=not options.dry_run)
+            ledger = await stack.enter_async_context(shared(opening))
+        if ledger is not None and not options.dry_run:
+            lock = locked(ledger, plan.name, listener, wait_seconds=options.wait_lock_seconds, signals=signals)
             await stack.enter_async_context(lock)
-        fleets = await stack.enter_async_context(
-            open_fleets(replace(options, fleet=None) if options.dry_run else options)
+        fleets = await stack.enter_async_context(open_fleets(options))
+        stops = await stack.enter_async_context(stopping_at(signals))
+        results, sessions = await open_sessions(plan, options, listener, stack)
+        runs = [_CloudRun(session, expected, ledger, fleets, stops, stack) for session in sessions]
+        await each(runs, _CloudRun.check)
+        raise_misfits(results)
+        if expected is not None:
+            _require_all(results)
+        if options.dry_run:
+            await each(runs, _CloudRun.diff)
+        else:
+            await each(runs, _CloudRun.record)
+            await each(runs, _CloudRun.work)
+    return results
+
+
+def _check_options(options: Options, *, saved: bool) -> None:
+    if options.dry_run and not options.preflight:
+        raise UsageError(
+            "--dry-run asks the cloud who is a member; --no-preflight forbids to ask: leave out one of them"
         )
-        async with stopping_at(signals) as stops:
-
-            async def share(site: CloudSession) -> None:
-                await _share(request, site, parts.setdefault(site.cloud, CloudResult(site.cloud)), stops, fleets)
-
-            errors = await on_each_cloud(
-                request.plan,
-                share,
-                voice,
-                options,
-                approve=partial(_approve, request),
-            )
-    for cloud, error in errors.items():
-        part = parts.setdefault(cloud, CloudResult(cloud))
-        part.error = part.error or error
-    return [parts[cloud] for cloud in errors]
+    if options.dry_run and options.verify:
+        raise UsageError("--dry-run shares nothing that --verify could find: leave out one, or use `bulkshare verify`")
+    if options.sandbox and options.fleet and not (options.has_local_fleet or options.passes_credentials):
+        raise UsageError(
+            f"--fleet {options.fleet}: its workers can't log in to a --sandbox, which only this process knows; use "
+            "--fleet local:4"
+        )
+    if options.sandbox and options.retry_failed:
+        raise UsageError("--retry-failed needs the cloud of the last run, and a --sandbox is a new one each time")
+    if saved and (options.prune or options.retry_failed or options.sandbox):
+        raise UsageError(
+            "a saved plan is done exactly: leave out --prune, --retry-failed and --sandbox, or run the plan itself"
+        )
 
 
-@dataclass(frozen=True, slots=True)
-class _Request:
-    plan: Plan
-    options: Options
+def _require_all(results: Sequence[CloudResult]) -> None:
+    """Raise the error of a cloud if there are others: once a part of a saved plan is done, it can't be run again."""
+    failed = next((result for result in results if result.error is not None), None)
+    if failed is not None and failed.error is not None and len(results) > 1:
+        raise type(failed.error)(
+            f"cloud {failed.cloud}: {failed.error}; nothing was sent to any cloud, because a saved plan begins on all "
+            "of its clouds or on none: run it again when this one can be used, or choose one of the others with "
+            "--os-cloud"
+        ) from failed.error
+
+
+@dataclass(slots=True)
+class _CloudRun:
+    """A plan's run on one cloud; its methods are the steps.
+
+    session: the cloud.
+    expected: the parts of a saved plan.
+    ledger: the run's ledger; a dry run has none, unless it is of the last run's pairs.
+    stack: closes what lives longer than a step.
+    todo: the plan to work on, once it was checked; None if there is nothing to do.
+    open_run: once it was recorded.
+    """
+
+    session: CloudSession
     expected: tuple[SavedPart, ...] | None
+    ledger: SharedLedger | None
+    fleets: Fleets | None
+    stops: Stops
+    stack: AsyncExitStack
+    todo: ResolvedPlan | None = None
+    open_run: OpenRun | None = None
 
+    @property
+    def result(self) -> CloudResult:
+        """What became of it so far."""
+        return self.session.result
 
-async def _share(request: _Request, site: CloudSession, part: CloudResult, stops: Stops, fleets: Fleets | None) -> None:
-    part.account = site.account
-    plan, voice = site.prepared.plan, site.voice
-    todo = await anyio.to_thread.run_sync(_left, request, plan, site.account) if request.options.retry_failed else plan
-    if todo is None:
-        voice.note("nothing to retry: the last run of this plan left no pair that the plan still names")
-        part.summary = Summary(None, plan.name, {}, 0, 0, 0.0, cloud=site.account.cloud)
-        return
-    if request.options.retry_failed:  # it does not name all who are to stay
-        site = replace(site, prepared=replace(site.prepared, orders=orders(todo)))
-    if request.options.dry_run:
-        seen = await _look(request, todo, site, stops)
-        part.ended(seen.ending)
-        part.changes, part.todo, part.labels = seen.changes, seen.todo, seen.labels
-        return
-    await _work(request, todo, site, part, stops, fleets)
+    @property
+    def prune_limit(self) -> float:
+        """The share of an image's members that may be removed. A user has seen whom a saved plan removes."""
+        return self.session.options.prune_limit if self.expected is None else 1.0
 
+    async def check(self) -> None:
+        """Find out what to work on. Raises `UsageError` if no cloud may be begun with."""
+        options, session = self.session.options, self.session
+        self.todo = session.resolved
+        if options.retry_failed and self.ledger is not None:
+            self.todo = await self.ledger.call(_left, self.ledger.ledger, session)
+        if self.expected is not None:
+            await self._check_unchanged(part_for(self.result.cloud, self.expected))
 
-async def _approve(request: _Request, site: CloudSession) -> None:
-    """Raise what forbids to begin on a cloud, and with that on all. No write is sent, so a signal ends it at once."""
-    if request.options.retry_failed:
-        await anyio.to_thread.run_sync(_require_last, request, site.account)
-    if request.expected is None:
-        return
-    expected = part_for(site.cloud, request.expected or ())
-    seen = await _look(request, site.prepared.plan, site, Stops())
-    if seen.ending.error is not None:
-        raise seen.ending.error
-    require_unchanged(expected, site.account.endpoint, site.account.project_id, seen.todo)
+    async def diff(self) -> None:
+        """Ask what a run would do, and do nothing."""
+        if self.todo is None:
+            self._nothing_to_retry()
+            return
+        found = await diff_cloud(self.session, self.todo, self.stops, prune_limit=self.prune_limit)
+        self.result.take(found.ended)
+        self.result.changes, self.result.todo, self.result.labels = found.changes, found.todo, found.labels
 
-
-async def _look(request: _Request, plan: Plan, site: CloudSession, stops: Stops) -> DiffResult:
-    account = site.account
-    told = site.voice.acting_as(account, "asking", f"what a run of {plan.name} would do", plan=plan.name, run=None)
-    return await look(plan, site, told, options=request.options, stops=stops, prune_limit=_prune_limit(request))
-
-
-async def _work(
-    request: _Request, todo: Plan, site: CloudSession, part: CloudResult, stops: Stops, fleets: Fleets | None
-) -> None:
-    began = anyio.current_time()
-    async with AsyncExitStack() as stack:
-        ledger = stack.enter_context(open_ledger(request.options.ledger, create=True))
-        run, continued = await anyio.to_thread.run_sync(_begin, ledger, todo, site, request)
+    async def record(self) -> None:
+        """Have a run with the plan's pairs in the ledger: a new one, or the one that was left unfinished."""
+        if self.todo is None:
+            self._nothing_to_retry()
+            return
+        session, ledger, todo = self.session, self.ledger, self.todo
+        assert ledger is not None  # noqa: S101  only a dry run has none
+        run, continued = await ledger.call(_begin, ledger.ledger, session, todo.plan)
+        self.open_run = OpenRun(ledger, run)
+        self.stack.push_async_callback(self.open_run.close)
         doing = "continuing" if continued else "starting"
-        voice = site.voice.acting_as(site.account, doing, f"run {run.key}", plan=run.plan, run=run.key)
-        await anyio.to_thread.run_sync(fill, ledger, run.id, todo, site.prepared)
-        if not any(orders.prune for orders in site.prepared.orders.values()):
-            ledger.mark_enqueued(run.id)  # else the engine does, once it knows who is to be removed
-        fleet = await stack.enter_async_context(fleet_for(fleets, run, site.settings, site.identity, voice))
-        ending = await work_on(
-            run,
-            ledger,
-            site.account,
-            site.line,
-            voice,
-            settings=site.settings,
-            options=request.options,
-            errand=EngineTask(
-                go_on=_how_to_go_on(request, run),
-                preflight=PreflightMode.AUTO if request.options.preflight else PreflightMode.NEVER,
-                orders=site.prepared.orders,
-                images=site.prepared.images,
-                prune_limit=_prune_limit(request),
-                label=site.label,
-            ),
-            stops=stops,
-            fleet=fleet,
-        )
-        part.ended(ending)
-    if request.options.verify and part.error is None:
-        left_seconds = max(request.options.deadline_seconds - (anyio.current_time() - began), 0.0)
-        options = replace(request.options, deadline_seconds=left_seconds)
-        part.comparison = await compare(site.prepared.plan, site, voice, options=options, stops=stops)
+        listener = session.listener.acting_as(session.account, doing, f"run {run.key}", plan=run.plan, run=run.key)
+        self.session = replace(session, listener=listener)
+        await ledger.call(enqueue, ledger.ledger, run.id, todo)
+        if not any(orders.prune for orders in todo.orders.values()):
+            await ledger.call(ledger.ledger.mark_enqueued, run.id)  # else the engine adds those to be removed first
+
+    async def work(self) -> None:
+        """Send the pairs; then compare, if that is asked for."""
+        session, options, todo, work = self.session, self.session.options, self.todo, self.open_run
+        if todo is None or work is None:
+            return
+        began = anyio.current_time()
+        async with fleet_for(self.fleets, work.run, session) as fleet:
+            task = EngineTask(
+                go_on=self._how_to_go_on(work.run),
+                preflight=PreflightMode.AUTO if options.preflight else PreflightMode.NEVER,
+                orders=todo.orders,
+                images=todo.images,
+                prune_limit=self.prune_limit,
+                fleet=fleet,
+            )
+            self.result.take(await execute(work, session, task, self.stops))
+        if options.verify and self.result.error is None:
+            left_seconds = max(options.deadline_seconds - (anyio.current_time() - began), 0.0)
+            session = replace(session, options=replace(options, deadline_seconds=left_seconds))
+            self.result.comparison = await compare(session, self.stops)
+
+    async def _check_unchanged(self, expected: SavedPart) -> None:
+        session = self.session
+        # With stops of its own: nothing is written yet, and a signal ends the operation at once.
+        found = await diff_cloud(session, session.resolved, Stops(), prune_limit=self.prune_limit)
+        if found.ended.error is not None:
+            raise found.ended.error
+        check = partial(require_unchanged, expected, session.account.endpoint, session.account.project_id, found.todo)
+        try:
+            await anyio.to_thread.run_sync(check)
+        except UsageError as changed:
+            ledger = self.ledger
+            run = (
+                None
+                if ledger is None
+                else await ledger.call(_unfinished, ledger.ledger, session, session.resolved.plan)
+            )
+            if run is None:
+                raise
+            raise UsageError(
+                f"{changed}; run {run.key} of it is unfinished: `bulkshare resume {run.key}` goes on where it was"
+            ) from changed
+
+    def _nothing_to_retry(self) -> None:
+        plan, session = self.session.resolved.plan, self.session
+        session.listener.note("nothing to retry: the last run of this plan left no pair that the plan still names")
+        self.result.summary = Summary(None, plan.name, {}, 0, 0, 0.0, cloud=session.account.cloud)
+
+    def _how_to_go_on(self, run: Run) -> str:
+        options = self.session.options
+        if options.sandbox:
+            return "the sandbox has ended with it"
+        if options.retry_failed or self.expected is not None:
+            return f"`bulkshare resume {run.key}` goes on where it was"
+        return f"the same command goes on where it was, or `bulkshare resume {run.key}`"
 
 
-def _prune_limit(request: _Request) -> float:
-    """Return the share of an image's members that may go. Whom a saved plan removes, somebody has looked at."""
-    return request.options.prune_limit if request.expected is None else 1.0
-
-
-def _begin(ledger: SqlLedger, plan: Plan, site: CloudSession, request: _Request) -> tuple[Run, bool]:
-    """Return the run to work on, and whether it is one that was left unfinished."""
-    digest = fingerprint(plan, prune_all=request.options.prune)
-    unfinished = None
-    if not request.options.retry_failed:
-        unfinished = ledger.unfinished(plan=plan.name, fingerprint=digest, account=site.account)
+def _begin(ledger: SqlLedger, session: CloudSession, plan: Plan) -> tuple[Run, bool]:
+    """Return the run to work on, and whether it is one that was left unfinished. Blocking."""
+    unfinished = None if session.options.retry_failed else _unfinished(ledger, session, plan)
     if unfinished is not None:
-        return ledger.reopen(unfinished.id, site.settings), True
+        return ledger.reopen(unfinished.id, session.settings), True
     run = ledger.begin(
         plan=plan.name,
-        fingerprint=digest,
-        account=site.account,
+        fingerprint=fingerprint(plan, prune_all=session.options.prune),
+        account=session.account,
         now=utc_now(),
-        settings=site.settings,
-        key_suffix=site.label,
+        settings=session.settings,
+        key_suffix=session.label,
     )
     return run, False
 
 
-def _left(request: _Request, plan: Plan, account: Account) -> Plan | None:
-    """Return the plan with the pairs that its last run, at the same place, did not bring about; None for no pair."""
-    with open_ledger(request.options.ledger, create=False) as ledger:
-        last = _last(ledger, request, account)
-        wanted: dict[str, set[str]] = {}
-        for outcome in ledger.outcomes(last.id, results=NOT_AS_PLANNED):
-            wanted.setdefault(outcome.image_id, set()).add(outcome.member_id)
-    left = narrow(plan, wanted)
-    return left if left.entries else None
+def _unfinished(ledger: SqlLedger, session: CloudSession, plan: Plan) -> Run | None:
+    """Return the plan's last run on the cloud if it has pending pairs and is of the same pairs. Blocking."""
+    digest = fingerprint(plan, prune_all=session.options.prune)
+    return ledger.unfinished(plan=plan.name, fingerprint=digest, account=session.account)
 
 
-def _require_last(request: _Request, account: Account) -> None:
-    with open_ledger(request.options.ledger, create=False) as ledger:
-        _last(ledger, request, account)
+def _left(ledger: SqlLedger, session: CloudSession) -> ResolvedPlan | None:
+    """Return the plan reduced to the pairs that its last run left; None if there are none. Blocking.
 
-
-def _last(ledger: SqlLedger, request: _Request, account: Account) -> Run:
-    """Return the run whose pairs `--retry-failed` tries again. Raises `UsageError` where there is none."""
-    last = ledger.last_enqueued(plan=request.plan.name, account=account)
+    Raises `UsageError` if it has not been run on this cloud.
+    """
+    plan, account = session.resolved.plan, session.account
+    last = ledger.last_enqueued(plan=plan.name, account=account)
     if last is None:
         raise UsageError(
-            f"--retry-failed: the ledger has no run of plan {request.plan.name} at {account.endpoint} for project "
+            f"--retry-failed: the ledger has no run of plan {plan.name} at {account.endpoint} for project "
             f"{account.project}; run the plan without it"
         )
-    return last
-
-
-def _how_to_go_on(request: _Request, run: Run) -> str:
-    if request.options.sandbox:
-        return "the sandbox has ended with it"
-    if request.options.retry_failed or request.expected is not None:
-        return f"`bulkshare resume {run.key}` goes on where it was"
-    return f"the same command goes on where it was, or `bulkshare resume {run.key}`"
-
-
-def _check(request: _Request) -> None:
-    if request.options.dry_run and not request.options.preflight:
-        raise UsageError(
-            "--dry-run asks the cloud who is a member; --no-preflight forbids to ask: leave out one of them"
-        )
-    if request.options.dry_run and request.options.verify:
-        raise UsageError("--dry-run shares nothing that --verify could find: leave out one, or use `bulkshare verify`")
-    options = request.options
-    if options.sandbox and options.fleet and not (options.has_local_fleet or options.passes_credentials):
-        raise UsageError(
-            f"--fleet {options.fleet}: its workers can't log in to a --sandbox, which nobody else knows; use "
-            "--fleet local:4"
-        )
-    if request.options.sandbox and request.options.retry_failed:
-        raise UsageError("--retry-failed needs the cloud of the last run, and a --sandbox is a new one each time")
-    if request.expected is not None and (
-        request.options.prune or request.options.retry_failed or request.options.sandbox
-    ):
-        raise UsageError(
-            "a saved plan is done exactly: leave out --prune, --retry-failed and --sandbox, or run the plan itself"
-        )
+    wanted: dict[str, set[str]] = {}
+    for outcome in ledger.outcomes(last.id, results=NOT_AS_PLANNED):
+        wanted.setdefault(outcome.image_id, set()).add(outcome.member_id)
+    left = narrow(plan, wanted)
+    if not left.entries:
+        return None
+    return replace(session.resolved, plan=left, orders=orders(left))  # not the whole plan's: left prunes nothing

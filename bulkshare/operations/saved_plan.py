@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from bulkshare.operations.execute import CloudResult
+    from bulkshare.operations.results import CloudResult
 
 
 VERSION = 2

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import time
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import anyio
+import anyio.to_thread
 
 from bulkshare.cloud import CloudIdentity, Identified, entry_of
 from bulkshare.cloud.http import HttpTransport
-from bulkshare.errors import BulkshareError, DirectoryError, PlanError, UsageError
-from bulkshare.image_api.glance import find_request, images_path, interpret
-from bulkshare.model import RETRYABLE, CheckProjects, RetryPolicy, RetryState, Settings, Step, VerdictKind, Want
+from bulkshare.engine.client import ApiClient
+from bulkshare.errors import DirectoryError, PlanError, UsageError
+from bulkshare.image_api.glance import images_path
+from bulkshare.model import CheckProjects, Settings, VerdictKind, Want
 from bulkshare.operations.defaults import utc_now
+from bulkshare.operations.results import CloudResult, each, raise_misfits
 from bulkshare.pacing import Breaker, Paced
 from bulkshare.plan.expand import orders
 from bulkshare.plan.selectors import (
@@ -29,40 +34,60 @@ from bulkshare.plan.selectors import (
     select_projects,
     selectors,
 )
+from bulkshare.progress import Observers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
-    from bulkshare.model import Account, Entry, Image, ImageSelector, Limits, Orders, Plan, Problem, Project, Verdict
+    from bulkshare.model import (
+        Account,
+        Entry,
+        Image,
+        ImageSelector,
+        Limits,
+        Orders,
+        Plan,
+        Problem,
+        Project,
+        ProjectSelector,
+        RetryPolicy,
+    )
     from bulkshare.operations.listener import Listener
+    from bulkshare.operations.options import Options
     from bulkshare.ports import Directory, Transport
 
-    Selector = TypeVar("Selector")
-    from collections.abc import Awaitable, Callable
-
-    from bulkshare.operations.options import Options
-
+S = TypeVar("S")
 
 UNLIMITED = -1  # members an image of the run's own sandbox may have
 
 
 @dataclass(frozen=True, slots=True)
 class ImageEndpoint:
-    """The way to the image endpoint: the transport, and the layer of it that paces and counts.
+    """The way to a cloud's image endpoint.
 
-    Once `stopping` is set it lets nothing more through.
+    transport: sends requests with a token.
+    paced: the layer of it that paces and counts them.
     """
 
     transport: Identified
     paced: Paced
-    stopping: anyio.Event
+
+    @property
+    def stopping(self) -> anyio.Event:
+        """The event that lets nothing more through once it is set."""
+        return self.paced.stopping
+
+    def new_stop(self) -> anyio.Event:
+        """Return a new `stopping`, for an engine that is about to run: engines take turns on an endpoint."""
+        self.paced.stopping = anyio.Event()
+        return self.paced.stopping
 
 
 @asynccontextmanager
 async def sign_in(
     settings: Settings, plan: Plan | None = None, *, identity: CloudIdentity | None = None
 ) -> AsyncIterator[CloudIdentity]:
-    """Log in to a run's cloud, or to a sandbox that has the plan's images; as `identity` where that is given.
+    """Log in to a run's cloud, or to a new sandbox that has the plan's images; as `identity` if that is given.
 
     Raises `UsageError`, `CredentialsRefusedError` or `EndpointRefusedError`.
     """
@@ -76,33 +101,19 @@ async def sign_in(
 
 
 @asynccontextmanager
-async def open_line(
+async def open_endpoint(
     identity: CloudIdentity, limits: Limits, *, give_up_after_seconds: float
 ) -> AsyncIterator[ImageEndpoint]:
-    """Open the way to the image endpoint."""
-    stopping, breaker = anyio.Event(), Breaker(give_up_after_seconds=give_up_after_seconds)
+    """Open connections to the image endpoint. Raises `StoppedEarlyError` when it has been down for so long."""
+    breaker = Breaker(give_up_after_seconds=give_up_after_seconds)
     async with HttpTransport(identity.connection, connections=limits.concurrency) as http:
-        paced = Paced(http, limits, breaker=breaker, stopping=stopping, clock=time.monotonic, wall=utc_now)
-        yield ImageEndpoint(Identified(paced, identity), paced, stopping)
-
-
-def cloud_names(planned: tuple[str, ...], os_cloud: str | None) -> tuple[str | None, ...]:
-    """Return the clouds.yaml entries to use; None for the OS_* variables.
-
-    Of a plan for several clouds `os_cloud` chooses one. Raises `UsageError` where the two disagree.
-    """
-    if planned and os_cloud and os_cloud not in planned:
-        raise UsageError(
-            f"the plan is for cloud {', '.join(planned)}, --os-cloud says {os_cloud}; take one of the two away"
-        )
-    if os_cloud or not planned:
-        return (os_cloud or os.environ.get("OS_CLOUD") or None,)
-    return planned
+        paced = Paced(http, limits, breaker=breaker, stopping=anyio.Event(), clock=time.monotonic, wall=utc_now)
+        yield ImageEndpoint(Identified(paced, identity), paced)
 
 
 @asynccontextmanager
 async def _sandbox_of(plan: Plan) -> AsyncIterator[CloudIdentity]:
-    """Start a cloud that has the plan's images and projects, beside a small world for selectors."""
+    """Start a cloud that has the plan's images and projects, and a few others for its selectors."""
     from bulkshare.sandbox import Cloud, Sandbox  # noqa: PLC0415  a run on a cloud needs no web server
 
     images = {item: None for entry in plan.entries for item in entry.images if isinstance(item, str)}
@@ -118,46 +129,51 @@ async def _sandbox_of(plan: Plan) -> AsyncIterator[CloudIdentity]:
             "project_name": project.name,
             "project_domain_name": "Default",
         }
-        said = {"name": "sandbox", "auth_type": "v3password", "auth_url": sandbox.auth_url, "auth": auth}
-        yield CloudIdentity(entry_of(said))
+        entry = {"name": "sandbox", "auth_type": "v3password", "auth_url": sandbox.auth_url, "auth": auth}
+        yield CloudIdentity(entry_of(entry))
 
 
 async def find_images(transport: Transport, query: Sequence[tuple[str, str]], policy: RetryPolicy) -> list[Image]:
-    """Return the images that `GET /v2/images` finds for a query. Raises `DirectoryError` where it does not answer.
+    """Return all images that `GET /v2/images` finds for a query.
 
-    The list is whole: images may be pruned by what it lacks.
+    Raises `DirectoryError` rather than return a part of them: images may be pruned because they are not in the list.
     """
+    stopping = anyio.Event()
+    client = ApiClient(
+        transport=transport,
+        observer=Observers(),
+        policy=policy,
+        clock=time.monotonic,
+        wall=utc_now,
+        jitter=random.random,
+        stopping=stopping,
+        stop=stopping.set,
+        answered_at=lambda: math.inf,
+    )
     images: list[Image] = []
     path: str | None = images_path(query)
     asked: set[str] = set()
     while path is not None:
         if path in asked:
-            raise DirectoryError("the image service's list of images leads back to itself, so that nobody sees all")
+            raise DirectoryError("the image service's list of images leads back to itself, so it can't be read whole")
         asked.add(path)
-        verdict = await _page(transport, path, policy)
+        verdict = await client.find_images(path)
         if verdict.kind is not VerdictKind.FOUND:
-            raise DirectoryError(f"the image service does not tell which images there are: {verdict.reason}")
+            raise DirectoryError(f"the image service does not list its images: {verdict.reason}")
         images += verdict.images
         path = verdict.next_path
     return images
 
 
-async def _page(transport: Transport, path: str, policy: RetryPolicy) -> Verdict:
-    state = RetryState(policy, random.random)
-    while True:
-        reply = await transport.send(find_request(path))
-        verdict = interpret(Step.FIND, "", "", reply, utc_now())
-        delay_seconds = state.next_delay(verdict.retry_after) if verdict.kind in RETRYABLE else None
-        if delay_seconds is None:
-            return verdict
-        await anyio.sleep(delay_seconds)
-
-
 @dataclass(frozen=True, slots=True)
-class Prepared:
-    """A plan for one cloud. `plan` has IDs only; `images` are those that were looked up, `labels` are names by ID.
+class ResolvedPlan:
+    """What a plan means on one cloud.
 
-    `unknown` are the plan's project IDs that are no projects.
+    plan: with IDs in the place of selectors.
+    images: those that selectors chose, by ID.
+    labels: names by the IDs of images and projects, as far as they were looked up.
+    orders: what the plan wants of whole images, by ID.
+    unknown: IDs in the plan that the cloud has no project for.
     """
 
     plan: Plan
@@ -167,45 +183,66 @@ class Prepared:
     unknown: frozenset[str] = frozenset()
 
 
-async def prepare(
-    plan: Plan, account: Account, line: ImageEndpoint, directory: Directory, voice: Listener, *, prune_all: bool = False
-) -> Prepared:
-    """Ask the cloud what the plan's selectors mean. Raises `PlanError` with all that does not fit, `DirectoryError`.
+async def resolve(
+    plan: Plan,
+    account: Account,
+    transport: Transport,
+    directory: Directory,
+    listener: Listener,
+    *,
+    prune_all: bool = False,
+) -> ResolvedPlan:
+    """Look up what the plan's selectors choose. Sends no write.
 
-    No write is sent.
+    Raises `PlanError` with everything that does not fit, and `DirectoryError` if the cloud does not answer.
     """
     wanted = selectors(plan)
-    problems: list[Problem] = []
-    images = {selector: await _images(selector, account, line, plan.retry) for selector in wanted.images}
-    projects = {
-        selector: select_projects(selector, await directory.projects(selector), problems)
-        for selector in wanted.projects
+    images = {
+        selector: await find_images(transport, image_query(selector, account.project_id), plan.retry)
+        for selector in wanted.images
     }
+    projects = {selector: await directory.projects(selector) for selector in wanted.projects}
+    unknown = await _unknown(plan, directory, listener)
+    return await anyio.to_thread.run_sync(
+        partial(_resolved, plan, account, images, projects, unknown, prune_all=prune_all)
+    )
+
+
+def _resolved(
+    plan: Plan,
+    account: Account,
+    found_images: Mapping[ImageSelector, list[Image]],
+    found_projects: Mapping[ProjectSelector, Sequence[Project]],
+    unknown: frozenset[str],
+    *,
+    prune_all: bool,
+) -> ResolvedPlan:
+    """Put what was found in the place of the selectors. Takes seconds for a plan of a million lines."""
+    problems: list[Problem] = []
+    images = {
+        selector: select_images(selector, found, own_project_id=account.project_id, now=utc_now())
+        for selector, found in found_images.items()
+    }
+    projects = {selector: select_projects(selector, found, problems) for selector, found in found_projects.items()}
     concrete = resolved(plan, _ids(images), _ids(projects), problems)
-    unknown = await _unknown(plan, directory, voice)
     if plan.check_projects is CheckProjects.ALWAYS:
         problems += check_ids(plan, project_ids(plan) - unknown)
     if problems:
         raise PlanError(list(dict.fromkeys(problems)))
     concrete = replace(concrete, entries=tuple(_accepting(entry, account) for entry in concrete.entries))
-    found = {image.id: image for several in images.values() for image in several}
-    labels = {image.id: image.name for image in found.values() if image.name}
+    by_id = {image.id: image for several in images.values() for image in several}
+    labels = {image.id: image.name for image in by_id.values() if image.name}
     labels |= {project.id: project.name for several in projects.values() for project in several}
-    return Prepared(concrete, found, labels, orders(concrete, prune_all=prune_all), unknown)
+    return ResolvedPlan(concrete, by_id, labels, orders(concrete, prune_all=prune_all), unknown)
 
 
-def _ids(found: Mapping[Selector, Sequence[Image]] | Mapping[Selector, Sequence[Project]]) -> dict[Selector, list[str]]:
+def _ids(found: Mapping[S, Sequence[Image]] | Mapping[S, Sequence[Project]]) -> dict[S, list[str]]:
     return {selector: [item.id for item in items] for selector, items in found.items()}
 
 
-async def _images(selector: ImageSelector, account: Account, line: ImageEndpoint, policy: RetryPolicy) -> list[Image]:
-    images = await find_images(line.transport, image_query(selector, account.project_id), policy)
-    return select_images(selector, images, own_project_id=account.project_id, now=utc_now())
-
-
-async def _unknown(plan: Plan, directory: Directory, voice: Listener) -> frozenset[str]:
-    """Return which of the IDs in the plan are no projects, as far as that may and shall be asked."""
-    ids = project_ids(plan)
+async def _unknown(plan: Plan, directory: Directory, listener: Listener) -> frozenset[str]:
+    """Return the IDs in the plan that belong to no project, as far as the plan wants that checked and we may ask."""
+    ids = await anyio.to_thread.run_sync(project_ids, plan)
     if plan.check_projects is CheckProjects.NEVER or not ids:
         return frozenset()
     try:
@@ -213,12 +250,12 @@ async def _unknown(plan: Plan, directory: Directory, voice: Listener) -> frozens
     except DirectoryError as error:
         if plan.check_projects is CheckProjects.ALWAYS:
             raise
-        voice.detail(f"project IDs are not checked: {error}")
+        listener.detail(f"project IDs are not checked: {error}")
         return frozenset()
 
 
 def _accepting(entry: Entry, account: Account) -> Entry:
-    """Decide in whose name memberships are accepted: our own where it may, else each member project's."""
+    """Decide who accepts memberships: we if we may act for all projects, else each member project."""
     as_project = not account.admin if entry.accept_as_project is None else entry.accept_as_project
     if not entry.want & Want.ACCEPTED or not as_project:
         return entry
@@ -227,43 +264,75 @@ def _accepting(entry: Entry, account: Account) -> Entry:
 
 @dataclass(frozen=True, slots=True)
 class CloudSession:
-    """A cloud that is ready for work. `cloud` is the clouds.yaml entry, None for the OS_* variables or a sandbox.
+    """A cloud that is ready for work.
 
-    `label` is its name where the plan has several, else "".
+    result: what became of the plan there so far; filled in by the operation.
+    options: what is asked of the operation.
+    listener: is told what goes on there.
+    settings: cloud, limits and retries, as they go into the ledger.
+    label: the cloud's name if the plan has several clouds, else "".
     """
 
-    cloud: str | None
-    label: str
+    result: CloudResult
+    options: Options
+    listener: Listener
     settings: Settings
     identity: CloudIdentity
-    line: ImageEndpoint
-    prepared: Prepared
-    voice: Listener
+    endpoint: ImageEndpoint
+    resolved: ResolvedPlan
+    label: str = ""
 
     @property
     def account(self) -> Account:
-        """As whom and where the run acts."""
+        """As whom, and at which endpoint, requests are sent."""
         return self.identity.account
 
 
-async def on_each_cloud(
-    plan: Plan,
-    action: Callable[[CloudSession], Awaitable[None]],
-    voice: Listener,
-    options: Options,
-    *,
-    approve: Callable[[CloudSession], Awaitable[None]] | None = None,
-) -> dict[str | None, BulkshareError | None]:
-    """Do something on each of a plan's clouds; return what ended it early there, by cloud.
+def cloud_names(planned: tuple[str, ...], chosen: str | None) -> tuple[str | None, ...]:
+    """Return the clouds.yaml entries to use; None stands for the OS_* variables.
 
-    A cloud that can't be reached keeps no other from its work. Raises `PlanError` or `UsageError`, before anything is
-    done anywhere, where the plan does not fit one of them, `approve` raises that for one, or two are the same place.
+    `chosen` picks one of a plan's clouds. Raises `UsageError` if it is none of them.
+    """
+    if planned and chosen and chosen not in planned:
+        raise UsageError(
+            f"the plan is for cloud {', '.join(planned)}, --os-cloud says {chosen}; leave out one of the two"
+        )
+    if chosen or not planned:
+        return (chosen or os.environ.get("OS_CLOUD") or None,)
+    return planned
+
+
+async def open_sessions(
+    plan: Plan, options: Options, listener: Listener, stack: AsyncExitStack
+) -> tuple[list[CloudResult], list[CloudSession]]:
+    """Log in to each of a plan's clouds and resolve the plan there; `stack` closes the sessions.
+
+    Return the results of all clouds, in the plan's order, and the sessions. A cloud that can't be reached has no
+    session, and its result has the error. Raises `PlanError` or `UsageError` if the plan does not fit one of the
+    clouds, or two of them are the same place.
     """
     names: tuple[str | None, ...] = (None,) if options.sandbox else cloud_names(plan.clouds, options.cloud)
-    errors: dict[str | None, BulkshareError | None] = dict.fromkeys(names)
-    start = _Start(len(names))
+    openings = [_Opening(CloudResult(name), plan, options, listener, stack) for name in names]
+    await each(openings, _Opening.open)
+    results = [opening.result for opening in openings]
+    raise_misfits(results)
+    sessions = [opening.session for opening in openings if opening.session is not None]
+    _require_different_places(sessions)
+    return results, sessions
 
-    async def visit(cloud: str | None) -> None:
+
+@dataclass(slots=True)
+class _Opening:
+    result: CloudResult
+    plan: Plan
+    options: Options
+    listener: Listener
+    stack: AsyncExitStack
+    session: CloudSession | None = None
+
+    async def open(self) -> None:
+        cloud, options = self.result.cloud, self.options
+        plan = self.plan if cloud is None else for_cloud(self.plan, cloud)
         settings = Settings(
             cloud=cloud,
             region=plan.region,
@@ -271,82 +340,35 @@ async def on_each_cloud(
             limits=options.limits(plan.limits),
             retry=plan.retry,
         )
-        arrived = False
-        part = plan if cloud is None else for_cloud(plan, cloud)
-        try:
-            with ExitStack() as waiting:
-                waiting.enter_context(
-                    voice.waiting(f"logging in to {cloud or ('a sandbox' * options.sandbox) or 'the cloud'}")
+        where = cloud or ("a sandbox" if options.sandbox else "the cloud")
+        async with AsyncExitStack() as opened:
+            with self.listener.waiting(f"logging in to {where}"):
+                identity = await opened.enter_async_context(sign_in(settings, plan))
+                endpoint = await opened.enter_async_context(
+                    open_endpoint(identity, settings.limits, give_up_after_seconds=options.give_up_after_seconds)
                 )
-                async with (
-                    sign_in(settings, part) as identity,
-                    open_line(identity, settings.limits, give_up_after_seconds=options.give_up_after_seconds) as line,
-                ):
-                    prepared = await prepare(
-                        part, identity.account, line, identity.directory(), voice, prune_all=options.prune
-                    )
-                    waiting.close()
-                    label = cloud or "" if len(plan.clouds) > 1 else ""
-                    site = CloudSession(cloud, label, settings, identity, line, prepared, voice)
-                    if approve is not None:
-                        await approve(site)
-                    arrived = True
-                    if await start.ready(site):
-                        await action(site)
-        except BulkshareError as error:
-            errors[cloud] = error
-            if not arrived:
-                start.failed(error)
-
-    async with anyio.create_task_group() as visits:
-        for name in names:
-            visits.start_soon(visit, name)
-    start.raise_problems()
-    return errors
-
-
-class _Start:
-    """Lets all begin together, or nobody where the plan does not fit one of the clouds."""
-
-    def __init__(self, expected: int) -> None:
-        self._missing = expected
-        self._all_here = anyio.Event()
-        self._problems: list[Problem] = []
-        self._errors: list[UsageError] = []
-        self._places: dict[tuple[str, str], CloudSession] = {}
-
-    def failed(self, error: BulkshareError) -> None:
-        """Take note of a cloud that does not begin."""
-        if isinstance(error, PlanError):
-            self._problems += error.problems
-        elif isinstance(error, UsageError):
-            self._errors.append(error)
-        self._arrived()
-
-    async def ready(self, site: CloudSession) -> bool:
-        """Wait for the others; return whether to begin."""
-        account = site.account
-        other = self._places.setdefault((account.endpoint, account.project_id), site)
-        if other is not site:  # each would send the pairs of both, and remove what the other adds
-            both = f"clouds {other.cloud} and {site.cloud}"
-            self._errors.append(
-                UsageError(
-                    f"{both} are the same place: project {account.project} at {account.endpoint}; name one of them, or "
-                    "give each its region_name"
+                found = await resolve(
+                    plan,
+                    identity.account,
+                    endpoint.transport,
+                    identity.directory(),
+                    self.listener,
+                    prune_all=options.prune,
                 )
+            self.stack.push_async_exit(opened.pop_all())
+        self.result.account = identity.account
+        label = cloud or "" if len(self.plan.clouds) > 1 else ""
+        self.session = CloudSession(self.result, options, self.listener, settings, identity, endpoint, found, label)
+
+
+def _require_different_places(sessions: Sequence[CloudSession]) -> None:
+    """Raise `UsageError` if two clouds are one: each would send the pairs of both, and prune what the other adds."""
+    places: dict[tuple[str, str], CloudSession] = {}
+    for session in sessions:
+        account = session.account
+        other = places.setdefault((account.endpoint, account.project_id), session)
+        if other is not session:
+            raise UsageError(
+                f"clouds {other.result.cloud} and {session.result.cloud} are the same place: project "
+                f"{account.project} at {account.endpoint}; name one of them, or give each its region_name"
             )
-        self._arrived()
-        await self._all_here.wait()
-        return not (self._problems or self._errors)
-
-    def raise_problems(self) -> None:
-        """Raise what kept all from beginning."""
-        if self._problems:
-            raise PlanError(list(dict.fromkeys(self._problems)))
-        if self._errors:
-            raise self._errors[0]
-
-    def _arrived(self) -> None:
-        self._missing -= 1
-        if not self._missing:
-            self._all_here.set()

@@ -19,7 +19,7 @@ from bulkshare.fleet.dask import AwayError
 from bulkshare.fleet.messages import bare
 from bulkshare.fleet.sealing import SealedBox
 from bulkshare.operations.defaults import utc_now
-from bulkshare.operations.session import open_line, sign_in
+from bulkshare.operations.session import open_endpoint, sign_in
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -82,9 +82,9 @@ class WorkerSession:
         own = None if muster.sealed is None else CloudIdentity(deserialize(SEALED_BOX.open(muster.sealed)))
         async with (
             sign_in(settings, identity=own) as identity,
-            open_line(identity, settings.limits, give_up_after_seconds=muster.give_up_after_seconds) as line,
+            open_endpoint(identity, settings.limits, give_up_after_seconds=muster.give_up_after_seconds) as endpoint,
         ):
-            station = Worker(line, settings, clock=time.monotonic, wall=utc_now, jitter=random.random)
+            station = Worker(endpoint, settings, clock=time.monotonic, wall=utc_now, jitter=random.random)
             self._ready.set_result((station, identity.account))
             while not self._ended.is_set() and not station.expired:
                 try:

@@ -17,11 +17,10 @@ from bulkshare.fleet import Coordinator, JoinRequest, Remote, open_cluster
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from bulkshare.cloud import CloudIdentity
     from bulkshare.fleet import Cluster
-    from bulkshare.model import Run, Settings
-    from bulkshare.operations.listener import Listener
+    from bulkshare.model import Run
     from bulkshare.operations.options import Options
+    from bulkshare.operations.session import CloudSession
 
 
 FAREWELL_SECONDS = 2.0
@@ -36,9 +35,7 @@ class Fleets:
 
 
 @asynccontextmanager
-async def fleet_for(
-    fleets: Fleets | None, run: Run, settings: Settings, identity: CloudIdentity, voice: Listener
-) -> AsyncIterator[Coordinator | None]:
+async def fleet_for(fleets: Fleets | None, run: Run, session: CloudSession) -> AsyncIterator[Coordinator | None]:
     """Return the fleet for the work on one cloud, whose workers are told when that is over; None for none."""
     if fleets is None:
         yield None
@@ -46,11 +43,11 @@ async def fleet_for(
     from bulkshare.operations import stations  # noqa: PLC0415  only a fleet needs it
 
     cluster = fleets.cluster
-    passes = fleets.options.passes_credentials or (settings.sandbox and cluster.is_local)
+    passes = fleets.options.passes_credentials or (session.settings.sandbox and cluster.is_local)
     muster = JoinRequest(
         session_id=f"{run.key}-{secrets.token_hex(4)}",
         run=_told_apart(run),
-        settings=settings,
+        settings=session.settings,
         give_up_after_seconds=fleets.options.give_up_after_seconds,
         on_this_machine=cluster.is_local,
     )
@@ -59,10 +56,10 @@ async def fleet_for(
         cluster,
         remote,
         muster,
-        identity.account,
-        credentials=serialize(identity.entry) if passes else None,
+        session.identity.account,
+        credentials=serialize(session.identity.entry) if passes else None,
         clock=time.monotonic,
-        note=voice.note,
+        note=session.listener.note,
     )
     try:
         yield fleet
@@ -79,7 +76,7 @@ def _told_apart(run: Run) -> str:
 @asynccontextmanager
 async def open_fleets(options: Options) -> AsyncIterator[Fleets | None]:
     """Connect to the fleet; None where none is asked for. Raises `UsageError`."""
-    if options.fleet is None:
+    if options.fleet is None or options.dry_run:
         yield None
         return
     async with open_cluster(options.fleet) as cluster:

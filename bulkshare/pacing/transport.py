@@ -54,7 +54,7 @@ class Paced:
         self._gcra = Gcra(limits.rate)
         self._window = Window(limits.concurrency)
         self._breaker = breaker
-        self._stopping = stopping
+        self.stopping = stopping
         self._clock = clock
         self._wall = wall
         self._turn = anyio.Lock(fast_acquire=True)
@@ -142,7 +142,7 @@ class Paced:
         """Wait until the endpoint is up and the rate's turn has come, or the run is stopped."""
         self._held += 1
         try:
-            while self._breaker.is_open and not self._stopping.is_set():
+            while self._breaker.is_open and not self.stopping.is_set():
                 await self._probe(request)
             await self._wait_for_rate()
         finally:
@@ -151,9 +151,9 @@ class Paced:
     async def _wait_for_rate(self) -> None:
         """Wait until a request may leave, first come first served. Whoever comes back has to leave at once."""
         async with self._turn:
-            while (wait := self._wait_seconds()) > 0 and not self._stopping.is_set():
+            while (wait := self._wait_seconds()) > 0 and not self.stopping.is_set():
                 with anyio.move_on_after(wait):
-                    await self._stopping.wait()
+                    await self.stopping.wait()
 
     def _wait_seconds(self) -> float:
         """Return how long to wait at least before the next request may leave."""
@@ -164,7 +164,7 @@ class Paced:
 
     def _take_turn(self) -> bool:
         """Let a request leave; return whether it may, because the run was not stopped."""
-        if self._stopping.is_set():
+        if self.stopping.is_set():
             return False
         self._gcra.take(self._clock())
         self.sent += 1
@@ -176,7 +176,7 @@ class Paced:
             if not self._breaker.is_open:
                 return
             with anyio.move_on_after(self._breaker.probe_at - self._clock()):
-                await self._stopping.wait()
+                await self.stopping.wait()
             await self._wait_for_rate()
             if not self._take_turn():
                 return

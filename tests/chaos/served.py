@@ -58,7 +58,11 @@ class ServedSandbox:
     @property
     def posts(self) -> int:
         """How many POSTs of members have arrived."""
-        return self._started.result().requests["POST members"]
+        return self.requests("POST members")
+
+    def requests(self, target: str) -> int:
+        """Return how many requests such as "GET members" have arrived."""
+        return self._started.result().requests[target]
 
     def rows(self) -> dict[tuple[str, str], int]:
         """Return how many rows each pair has."""

@@ -109,6 +109,38 @@ def test_several_clouds_begin_together_or_not_at_all(two_clouds: Shell) -> None:
     assert shell.run_json("run", plan, "--os-cloud", "north")["shared"] == 2
 
 
+def test_a_saved_plan_begins_on_all_of_its_clouds_or_on_none(two_clouds: Shell) -> None:
+    """Done on one of two it could not be run again; once the other cloud is back, the same command does all of it."""
+    shell = two_clouds
+    plan = write_plan(shell, ["north", "south"], f"  - {{images: {IMAGES}, projects: [project-001]}}\n")
+    shell.run("diff", plan, "--out", "saved.plan", exit_code=CHANGES)
+    clouds = (shell.directory / "clouds.yaml").read_text()
+    broken = yaml.safe_load(clouds)
+    broken["clouds"]["south"]["auth"]["password"] = "wrong"
+    shell.write("clouds.yaml", yaml.safe_dump(broken))
+    refused = shell.run("run", "saved.plan", exit_code=3).stderr
+    assert "cloud south: " in refused
+    assert "nothing was sent to any cloud" in refused
+    assert "--os-cloud" in refused
+    assert not shell.run("runs", "--json").stdout
+    shell.write("clouds.yaml", clouds)
+    assert shell.run_json("run", "saved.plan")["shared"] == 4
+
+
+def test_a_saved_plan_that_was_interrupted_says_how_to_go_on(two_clouds: Shell) -> None:
+    """The clouds are no longer as they were when it was saved, so that only `resume` can finish it."""
+    shell = two_clouds
+    plan = write_plan(shell, ["north", "south"], f"  - {{images: {IMAGES}, projects: [a, b]}}\n")
+    shell.run("diff", plan, "--out", "saved.plan", exit_code=CHANGES)
+    limits = ("--rate", "1", "--concurrency", "1", "--deadline", "4s")
+    stopped = json.loads(shell.run("run", "saved.plan", *limits, "--json", exit_code=5).stdout)
+    assert 0 < stopped["pending"] < 8
+    again = shell.run("run", "saved.plan", exit_code=2).stderr
+    assert "the cloud has changed since the plan was saved" in again
+    assert "`bulkshare resume plan-" in again
+    assert shell.run_json("resume")["pending"] == 0
+
+
 def test_resume_finishes_all_clouds(two_clouds: Shell) -> None:
     """What the last run left on several clouds is finished by one command without a name."""
     shell = two_clouds

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import signal
+import subprocess
+import time
 from typing import TYPE_CHECKING
 
+import pytest
+
 from bulkshare.sandbox import Cloud
+from tests.chaos.served import ServedSandbox
 
 if TYPE_CHECKING:
-    import subprocess
-
     from tests.shell import Shell
 
 PROJECTS = [f"project-{number:03}" for number in range(40)]
@@ -38,6 +42,38 @@ def test_too_many_failures(shell: Shell) -> None:
         summary = shell.run_json("run", plan, "--os-cloud", "sandbox", "--max-failures", share, exit_code=5)
         assert 3 < summary["rejected"] <= 3 + 1 + 2
         assert summary["pending"] == 120 - summary["rejected"]
+
+
+def test_the_verification_has_a_stop_of_its_own(shell: Shell) -> None:
+    """The last pair's rejection is one too many, and leaves nothing to stop: the verification finds what is missing."""
+    shell.start_sandbox("--fault", "POST members 400 100%")
+    plan = shell.plan(IMAGES[:1], PROJECTS[:1])
+    done = shell.run("run", plan, "--os-cloud", "sandbox", "--max-failures", "0", "--verify", "--json", exit_code=1)
+    summary = json.loads(done.stdout)
+    assert (summary["rejected"], summary["pending"]) == (1, 0)
+    assert summary["verify"]["missing"] == {IMAGES[0]: PROJECTS[:1]}
+
+
+def test_one_signal_in_the_verification_is_one(shell: Shell) -> None:
+    """The first one lets the request that is in flight end: the comparison is whole."""
+    with ServedSandbox(1, latency_seconds=0.3) as sandbox:
+        sandbox.serve_to(shell)
+        plan = shell.plan(sandbox.images, PROJECTS[:1])
+        process = shell.start("run", plan, "--os-cloud", "sandbox", "--no-preflight", "--verify", "--json")
+        while not sandbox.rows():
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.001)
+        sandbox.held.set()
+        while not sandbox.requests("GET members"):
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.001)
+        process.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.communicate(timeout=1.0)  # it waits for the answer
+        sandbox.held.clear()
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert json.loads(out)["verify"]["present"] == 1
 
 
 def test_deadline(shell: Shell) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
+import anyio
 import pytest
 
 import bulkshare
 from bulkshare import Progress, load_plan, run, run_async
 from bulkshare.errors import PlanError, UsageError
-from bulkshare.model import Result
+from bulkshare.ledger import SqlLedger
+from bulkshare.model import Result, RunState
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,6 +43,33 @@ async def test_run_async(shell: Shell) -> None:
     """In an event loop that is there already; a plan may be named by its file."""
     report = await run_async(plan_in(shell), sandbox=True, ledger=shell.directory / "ledger.db")
     assert report.summary.totals[Result.SHARED] == 6
+
+
+@pytest.mark.parametrize("error", [None, RuntimeError("a bug of the program's")], ids=["cancelled", "callback raises"])
+async def test_whatever_ends_a_run_is_in_the_ledger(shell: Shell, error: Exception | None) -> None:
+    """A run whose task was cancelled, or whose callback has raised, does not stay `running`; it can be continued."""
+    plan = shell.directory / shell.plan(
+        ["image-1"], [f"p{number}" for number in range(50)], more="limits: {rate: 20}\n"
+    )
+    with anyio.CancelScope() as scope:
+
+        def end(progress: Progress) -> None:
+            if not progress.settled[Result.SHARED]:
+                return
+            if error is not None:
+                raise error
+            scope.cancel()
+
+        with pytest.raises(ExceptionGroup) if error else nullcontext():
+            await run_async(plan, sandbox=True, ledger=shell.directory / "ledger.db", on_progress=end)
+    ledger = SqlLedger.open(str(shell.directory / "ledger.db"))
+    run = ledger.newest_run()
+    assert run is not None
+    assert (run.state, run.enqueued) == (RunState.INTERRUPTED, True)
+    assert 0 < run.totals[Result.SHARED] < 50
+    assert run.requests > 0
+    assert ledger.telemetry(run.id)
+    ledger.close()
 
 
 def test_dry_run_leaves_no_run(shell: Shell) -> None:

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy.engine import URL, make_url
 
 from bulkshare.ledger import SqlLedger
-from bulkshare.model import AS_PLANNED
+from bulkshare.model import AS_PLANNED, Result
 from tests.chaos.served import ServedSandbox
 from tests.databases import PASSWORD, SHARED_DATABASES, USER
 
@@ -40,9 +40,9 @@ def sandbox(shell: Shell, server: DatabaseServer) -> Iterator[ServedSandbox]:
         yield sandbox
 
 
-def slow_plan(shell: Shell, sandbox: ServedSandbox) -> str:
-    """Return a plan that takes five seconds."""
-    return shell.plan(sandbox.images, PROJECTS, more="limits: {rate: 100}\n")
+def slow_plan(shell: Shell, sandbox: ServedSandbox, *, rate: int = 100) -> str:
+    """Return a plan that takes five seconds, or longer at a lower rate."""
+    return shell.plan(sandbox.images, PROJECTS, more=f"limits: {{rate: {rate}}}\n")
 
 
 def wait_for_posts(sandbox: ServedSandbox, count: int, process: subprocess.Popen[str]) -> None:
@@ -107,6 +107,38 @@ def test_a_server_that_restarts(shell: Shell, sandbox: ServedSandbox, server: Da
     out, err = process.communicate(timeout=90)
     assert process.returncode == 0, out + err
     require_complete(shell, sandbox)
+
+
+@pytest.mark.parametrize("command", ["run", "resume"])
+def test_a_restart_loses_no_lock(shell: Shell, sandbox: ServedSandbox, server: DatabaseServer, command: str) -> None:
+    """Whoever works on the plan holds its lock after the restart, too: a second start sends nothing."""
+    plan = slow_plan(shell, sandbox, rate=50)
+    arguments = [command, *([plan] if command == "run" else []), *ON_SANDBOX]
+    if command == "resume":
+        shell.run("run", plan, *ON_SANDBOX, "--deadline", "0s", exit_code=5)
+    process = shell.start(*arguments)
+    wait_for_posts(sandbox, 100, process)
+    server.stop()
+    server.start()
+    settled = settled_pairs(shell)
+    while settled_pairs(shell) == settled:  # once it has written again it has its lock again
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    assert f"process {process.pid}" in shell.run(*arguments, exit_code=75).stderr
+    out, err = process.communicate(timeout=90)
+    assert process.returncode == 0, out + err
+    assert sandbox.posts <= len(sandbox.images) * len(PROJECTS)
+    require_complete(shell, sandbox)
+
+
+def settled_pairs(shell: Shell) -> int:
+    """Count the pairs of the last run that are not pending."""
+    ledger = SqlLedger.open(shell.env["BULKSHARE_LEDGER"])
+    run = ledger.newest_run()
+    assert run is not None
+    totals = ledger.totals(run.id)
+    ledger.close()
+    return sum(totals.values()) - totals[Result.PENDING]
 
 
 def test_a_server_that_is_not_there(shell: Shell, sandbox: ServedSandbox, server: DatabaseServer) -> None:

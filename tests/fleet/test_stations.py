@@ -42,14 +42,14 @@ def no_cloud(monkeypatch: pytest.MonkeyPatch) -> None:
         yield SimpleNamespace(account=ACCOUNT)
 
     @asynccontextmanager
-    async def open_line(_identity: object, limits: Limits, **_options: object) -> AsyncIterator[Way]:
+    async def open_endpoint(_identity: object, limits: Limits, **_options: object) -> AsyncIterator[Way]:
         stopping = anyio.Event()
         clock = anyio.current_time
         paced = Paced(FakeCloud(), limits, breaker=Breaker(), stopping=stopping, clock=clock, wall=lambda: NOW)
         yield Way(paced, paced, stopping)
 
     monkeypatch.setattr(stations, "sign_in", sign_in)
-    monkeypatch.setattr(stations, "open_line", open_line)
+    monkeypatch.setattr(stations, "open_endpoint", open_endpoint)
 
 
 def muster(session_id: str, run: str = "run") -> JoinRequest:

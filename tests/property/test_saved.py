@@ -14,7 +14,7 @@ from bulkshare.engine.retry import first_attempt
 from bulkshare.errors import UsageError
 from bulkshare.image_api.glance import request_for
 from bulkshare.model import Account, Block, Job, Limits, Plan, RetryPolicy, Want
-from bulkshare.operations.execute import CloudResult
+from bulkshare.operations.results import CloudResult
 from bulkshare.operations.saved_plan import load_saved, save
 from bulkshare.plan.expand import expand, fingerprint
 

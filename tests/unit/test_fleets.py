@@ -7,6 +7,7 @@ from datetime import timedelta
 from types import SimpleNamespace
 
 from bulkshare.model import Run, RunState, Settings
+from bulkshare.operations.listener import SilentListener
 from bulkshare.operations.options import Options
 from bulkshare.operations.workers import Fleets, fleet_for
 from tests.engine.bench import ACCOUNT
@@ -19,7 +20,8 @@ async def name_of(run: Run, *, address: str = "tls://scheduler:8786") -> str:
     """Return as what the workers are asked to take part."""
     fleets = Fleets(SimpleNamespace(is_local=False), Options(fleet=address))  # type: ignore[arg-type]  # no Dask
     identity = SimpleNamespace(account=run.account)
-    async with fleet_for(fleets, run, Settings(), identity, SimpleNamespace(note=print)) as fleet:  # type: ignore[arg-type]
+    session = SimpleNamespace(settings=Settings(), identity=identity, listener=SilentListener())
+    async with fleet_for(fleets, run, session) as fleet:  # type: ignore[arg-type]
         assert fleet is not None
         return fleet._muster.run
 

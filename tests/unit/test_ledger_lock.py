@@ -14,8 +14,8 @@ import pytest
 
 from bulkshare.errors import InterruptedRunError, LockHeldError, PlanError
 from bulkshare.ledger import RunLock, SqlLedger
-from bulkshare.operations.listener import SilentVoice
-from bulkshare.operations.lock import locked
+from bulkshare.operations.listener import SilentListener
+from bulkshare.operations.lock import SharedLedger, locked
 from bulkshare.plan.load import load_plan
 from tests.ledgers import begin, finish, path_of
 
@@ -72,7 +72,7 @@ def test_a_killed_process_leaves_no_lock(ledger: SqlLedger, holder: subprocess.P
         assert len(ledger.runs()) == 1
 
 
-class Listening(SilentVoice):
+class Listening(SilentListener):
     """Keeps what it is told, and does something about it."""
 
     def __init__(self, then: Callable[[], object] = lambda: None) -> None:
@@ -87,32 +87,32 @@ class Listening(SilentVoice):
 
 async def test_waiting_for_a_killed_process(ledger: SqlLedger, holder: subprocess.Popen[str]) -> None:
     """Who may wait is told whom for, and has the lock when the other is gone; afterwards it is free again."""
-    voice = Listening(holder.kill)
-    async with locked(ledger, "nightly", voice, wait_seconds=60, signals=()):
+    listener = Listening(holder.kill)
+    async with locked(SharedLedger(ledger), "nightly", listener, wait_seconds=60, signals=()):
         holder.wait()
         assert not RunLock(ledger, "nightly").try_acquire()
-    assert len(voice.told) == 1
-    assert f"process {holder.pid} " in voice.told[0]
+    assert len(listener.told) == 1
+    assert f"process {holder.pid} " in listener.told[0]
     assert RunLock(ledger, "nightly").try_acquire()
 
 
 async def test_waiting_in_vain(ledger: SqlLedger) -> None:
     """When the time is over the error says who it was, and what to do."""
-    voice = Listening()
+    listener = Listening()
     with RunLock(ledger, "nightly"):
         begin(ledger)
         with pytest.raises(LockHeldError) as caught:
-            async with locked(ledger, "nightly", voice, wait_seconds=0.01, signals=()):
+            async with locked(SharedLedger(ledger), "nightly", listener, wait_seconds=0.01, signals=()):
                 pass
-    assert str(caught.value) == f"{voice.told[0]}; try again when it has ended, or wait with --wait-lock"
+    assert str(caught.value) == f"{listener.told[0]}; try again when it has ended, or wait with --wait-lock"
 
 
 async def test_a_signal_ends_the_wait(ledger: SqlLedger) -> None:
     """Who waits for hours can be told not to; nothing was sent, and the lock is still the other's."""
-    voice = Listening(lambda: asyncio.get_running_loop().call_later(0, os.kill, os.getpid(), signal.SIGTERM))
+    listener = Listening(lambda: asyncio.get_running_loop().call_later(0, os.kill, os.getpid(), signal.SIGTERM))
     with RunLock(ledger, "nightly"):
         with pytest.raises(InterruptedRunError, match="nothing was sent"):
-            async with locked(ledger, "nightly", voice, wait_seconds=3600, signals=(signal.SIGTERM,)):
+            async with locked(SharedLedger(ledger), "nightly", listener, wait_seconds=3600, signals=(signal.SIGTERM,)):
                 pass
         assert not RunLock(ledger, "nightly").try_acquire()
     assert RunLock(ledger, "nightly").try_acquire()

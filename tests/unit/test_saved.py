@@ -8,7 +8,7 @@ import pytest
 
 from bulkshare.errors import UsageError
 from bulkshare.model import Account, Block, CheckProjects, Limits, Plan, RetryPolicy, Want
-from bulkshare.operations.execute import CloudResult
+from bulkshare.operations.results import CloudResult
 from bulkshare.operations.saved_plan import SavedPart, is_saved, load_saved, require_unchanged, save
 from bulkshare.plan.expand import expand
 

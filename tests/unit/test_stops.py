@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 import anyio
 
-from bulkshare.operations.execute import stopping_at
+from bulkshare.operations.stops import stopping_at
 
 if TYPE_CHECKING:
     from bulkshare.engine import Engine

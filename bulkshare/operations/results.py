@@ -1,0 +1,108 @@
+"""What an operation returns for each cloud."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+import anyio
+
+from bulkshare.errors import BulkshareError, PlanError, UsageError
+from bulkshare.report import SETTLED_BADLY, Summary, causes_of
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+
+    from bulkshare.model import Account, Block, Run, Telemetry
+    from bulkshare.ports import Ledger
+    from bulkshare.report import Cause, Changes, Comparison
+
+
+@dataclass(frozen=True, slots=True)
+class EngineResult:
+    """How the work on a run ended. `error` is what ended it early."""
+
+    run: Run
+    summary: Summary
+    telemetry: Telemetry | None
+    error: BulkshareError | None
+
+
+@dataclass(slots=True)
+class CloudResult:
+    """What became of a plan on one of its clouds, the clouds.yaml entry `cloud`. None: that step was not reached."""
+
+    cloud: str | None
+    account: Account | None = None
+    summary: Summary | None = None
+    telemetry: Telemetry | None = None
+    changes: Changes | None = None
+    todo: tuple[Block, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    comparison: Comparison | None = None
+    error: BulkshareError | None = None
+
+    @property
+    def as_planned(self) -> bool:
+        """Whether everything is as the plan says."""
+        compared = self.comparison is None or self.comparison.complete
+        return self.error is None and compared and (self.summary is None or self.summary.as_planned)
+
+    def take(self, ended: EngineResult) -> None:
+        """Take over how the engine's work ended."""
+        self.summary, self.telemetry, self.error = ended.summary, ended.telemetry, ended.error
+
+
+class HasResult(Protocol):
+    """Something on its way through one cloud."""
+
+    @property
+    def result(self) -> CloudResult:
+        """What became of it so far."""
+        ...
+
+
+C = TypeVar("C", bound=HasResult)
+
+
+async def each(clouds: Iterable[C], step: Callable[[C], Awaitable[None]]) -> None:
+    """Take a step on all clouds at the same time. One whose result has an error takes no further steps.
+
+    A `BulkshareError` that a step raises becomes its cloud's error.
+    """
+
+    async def take(cloud: C) -> None:
+        try:
+            await step(cloud)
+        except BulkshareError as error:
+            cloud.result.error = error
+
+    async with anyio.create_task_group() as steps:
+        for cloud in clouds:
+            if cloud.result.error is None:
+                steps.start_soon(take, cloud)
+
+
+def raise_misfits(results: Sequence[CloudResult]) -> None:
+    """Raise what no cloud may begin with: a plan that does not fit one of them, or wrong usage.
+
+    Raises `PlanError` with the problems of all clouds, else the first `UsageError`.
+    """
+    errors = [result.error for result in results if result.error is not None]
+    problems = [problem for error in errors if isinstance(error, PlanError) for problem in error.problems]
+    if problems:
+        raise PlanError(list(dict.fromkeys(problems)))
+    for error in errors:
+        if isinstance(error, UsageError):
+            raise error
+
+
+MOST_OUTCOMES = 100_000  # read in search of causes; more would hardly change the order
+
+
+def causes_in(ledger: Ledger, run: Run) -> tuple[Cause, ...]:
+    """Return the reasons for the pairs that went wrong in a run, the most frequent first. Blocking."""
+    if not any(run.totals.get(result) for result in SETTLED_BADLY):
+        return ()  # spares a search through a million pairs for none
+    return causes_of(islice(ledger.outcomes(run.id, results=SETTLED_BADLY), MOST_OUTCOMES))
