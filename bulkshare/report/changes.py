@@ -24,6 +24,9 @@ ADDED, ACCEPTED, REMOVED, REFUSED = "+", "~", "-", "!"
 MOST_PAIRS = 10  # shown of an image, of each kind
 MOST_REFUSED = 3  # shown of an image, of each reason
 MOST_IMAGES = 20
+# As integers: `&` on flags builds an enum member each time, which dominates for hundreds of thousands of pairs.
+_ACCEPTED, _SET_SHARED = int(Want.ACCEPTED), int(Want.SET_SHARED)
+_REMOVE, _ALREADY_MEMBER = int(Want.REMOVE), int(Want.ALREADY_MEMBER)
 
 
 @dataclass(slots=True)
@@ -43,6 +46,11 @@ class ImageChanges:
     refused: dict[str, list[str]] = field(default_factory=dict)
     unlisted: str = ""
     unknown: list[str] = field(default_factory=list)
+
+    @property
+    def any(self) -> bool:
+        """Whether a run would change anything about the image, as far as is known."""
+        return bool(self.add or self.accept or self.remove or self.make_shared)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,23 +116,26 @@ def changes_of(
     can't be listed, and why; `private` those that are private: where a pair wants it, the image is made `shared`
     first, and then it has no members yet.
     """
+    private = frozenset(private)
     images: dict[str, ImageChanges] = {}
     for outcome in outcomes:
-        image_id, member_id, want = outcome.image_id, outcome.member_id, outcome.want
-        image = images.setdefault(image_id, ImageChanges(image_id))
-        opened = image_id in private and want & Want.SET_SHARED
+        image_id, member_id, want = outcome.image_id, outcome.member_id, int(outcome.want)
+        image = images.get(image_id)
+        if image is None:
+            image = images[image_id] = ImageChanges(image_id)
+        set_shared = bool(want & _SET_SHARED) and image_id in private
         if outcome.result is not Result.PENDING:
             image.refused.setdefault(outcome.reason, []).append(member_id)
-        elif want & Want.REMOVE:
+        elif want & _REMOVE:
             image.remove.append(member_id)
-        elif image_id in unlisted and not opened:
+        elif image_id in unlisted and not set_shared:
             image.unlisted = unlisted[image_id]
             image.unknown.append(member_id)
         else:
-            image.make_shared = image.make_shared or bool(opened)
-            if not want & Want.ALREADY_MEMBER:
+            image.make_shared = image.make_shared or set_shared
+            if not want & _ALREADY_MEMBER:
                 image.add.append(member_id)
-            if want & Want.ACCEPTED:
+            if want & _ACCEPTED:
                 image.accept.append(member_id)
     return Changes(plan, tuple(images.values()), as_planned, cloud)
 
@@ -176,13 +187,17 @@ def render_changes(
     """
     names = labels or {}
     parts: list[RenderableType] = [Text(f"{changes.plan} on {changes.cloud}", style="bold")] if heading else []
-    for title, render in (("", _render_doable), ("Can't be done:", _render_refused), ("Not known:", _render_unknown)):
-        rendered = [lines for image in changes.images if (lines := render(image, names, everything=everything))]
-        shown = rendered if everything else rendered[:MOST_IMAGES]
+    for title, images, render in (
+        ("", [image for image in changes.images if image.any], _render_doable),
+        ("Can't be done:", [image for image in changes.images if image.refused], _render_refused),
+        ("Not known:", [image for image in changes.images if image.unknown], _render_unknown),
+    ):
+        shown = images if everything else images[:MOST_IMAGES]
         if title and shown:
             parts.append(Text(title, style="bold"))
-        parts += [line for lines in shown for line in lines]
-        if more := len(rendered) - len(shown):
+        for image in shown:
+            parts += render(image, names, everything=everything)
+        if more := len(images) - len(shown):
             parts.append(Text(f"... and {counted(more, 'more image')}"))
     return Group(*parts, Prose(Text(closing_line(changes), style="bold"), hanging=2))
 
@@ -208,8 +223,6 @@ def closing_line(changes: Changes) -> str:
 
 
 def _render_doable(image: ImageChanges, names: Mapping[str, str], *, everything: bool) -> list[RenderableType]:
-    if not (image.add or image.accept or image.remove or image.make_shared):
-        return []
     lines: list[RenderableType] = [labelled("image", image.image_id, names)]
     if image.make_shared:
         lines.append(whole(Text("  ~ private, is made shared", "yellow")))
@@ -224,8 +237,6 @@ def _render_doable(image: ImageChanges, names: Mapping[str, str], *, everything:
 
 
 def _render_refused(image: ImageChanges, names: Mapping[str, str], *, everything: bool) -> list[RenderableType]:
-    if not image.refused:
-        return []
     lines: list[RenderableType] = [labelled("image", image.image_id, names)]
     for reason, members in image.refused.items():
         lines += because(reason, len(members))
@@ -235,8 +246,6 @@ def _render_refused(image: ImageChanges, names: Mapping[str, str], *, everything
 
 def _render_unknown(image: ImageChanges, names: Mapping[str, str], *, everything: bool) -> list[RenderableType]:
     del everything
-    if not image.unknown:
-        return []
     return [labelled("image", image.image_id, names), *because(image.unlisted, len(image.unknown))]
 
 

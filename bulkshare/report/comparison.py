@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
@@ -57,10 +57,13 @@ class Comparer:
 
     def __init__(self, plan: str, blocks: Iterable[Block]) -> None:
         self._plan = plan
-        self._todo: dict[str, Sequence[str]] = {}
+        by_image: dict[str, list[Sequence[str]]] = {}
         for image_id, member_ids, _ in blocks:
-            known = self._todo.get(image_id)
-            self._todo[image_id] = member_ids if known is None else (*known, *member_ids)
+            by_image.setdefault(image_id, []).append(member_ids)
+        self._todo: dict[str, Sequence[str]] = {
+            image_id: parts[0] if len(parts) == 1 else tuple(chain.from_iterable(parts))
+            for image_id, parts in by_image.items()
+        }
         self._planned = sum(len(members) for members in self._todo.values())
         self._present = 0
         self._missing: dict[str, Sequence[str]] = {}

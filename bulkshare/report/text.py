@@ -115,7 +115,7 @@ def aligned(rows: Iterable[Sequence[Text | str]], *, right: Collection[int] = ()
                 continue
             blanks = " " * (width - cell.cell_len)
             before, after = (blanks, "") if number in right else ("", blanks)
-            line = Text.assemble(line, before, cell, after, GAP)
+            line.append(before).append_text(cell).append(f"{after}{GAP}")
         line.rstrip()
         lines.append(whole(line))
     return lines

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 from bulkshare.model import Outcome, Result, Want
 from bulkshare.report import Changes, changes_document, changes_of, render_changes
+from bulkshare.report.changes import MOST_IMAGES, MOST_PAIRS
 
 ACCEPT = Want.ACCEPTED
 OUTCOMES = [
@@ -144,3 +146,23 @@ def test_long_lists_are_cut_with_a_count() -> None:
     assert "  + ... and 280 more\n" in text
     assert "... and 10 more images\nPlan: 8,700 to add.\n" in text
     assert len(printed(many, everything=True).splitlines()) == 30 * 291 + 1
+
+
+class CountedLabels(dict[str, str]):
+    """Labels that count how often one is looked up."""
+
+    lookups = 0
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Count a look-up."""
+        self.lookups += 1
+        return super().get(key, default)
+
+
+def test_rendering_costs_what_is_shown() -> None:
+    """Of many images only those that are shown are rendered, and the outcomes may come from an iterator."""
+    outcomes = (Outcome(f"i{i}", f"m{m}", Result.PENDING, want=ACCEPT) for i in range(200) for m in range(20))
+    found = changes_of("nightly", outcomes, unlisted={})
+    labels = CountedLabels()
+    assert "... and 180 more images" in printed(found, labels)
+    assert 0 < labels.lookups <= MOST_IMAGES * (MOST_PAIRS + 1)
