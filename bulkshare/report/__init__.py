@@ -1,4 +1,7 @@
-"""From outcomes to what people and programs read: the summary, causes of failure, tables, rows for export. Pure."""
+"""Outcomes rendered for people and programs: summaries, causes of failure, diffs, comparisons, exports. Pure.
+
+Every function may be called from any thread. Iterables of outcomes are read once, lazily.
+"""
 
 from bulkshare.report.changes import Changes, ImageChanges, changes_document, changes_of, render_changes
 from bulkshare.report.comparison import Comparer, Comparison, comparison_document, render_comparison

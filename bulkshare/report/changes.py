@@ -1,4 +1,4 @@
-"""What a run would do to the cloud, before it does: for `diff` and `run --dry-run`. Pure."""
+"""What a run would change in the cloud, for `diff` and `run --dry-run`. Pure."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from bulkshare.model import Outcome
 
 ADDED, ACCEPTED, REMOVED, REFUSED = "+", "~", "-", "!"
-MOST_PAIRS = 10  # shown of an image, of each kind
-MOST_REFUSED = 3  # shown of an image, of each reason
+MOST_PAIRS = 10  # shown per image and kind of change
+MOST_REFUSED = 3  # shown per image and reason
 MOST_IMAGES = 20
 # As integers: `&` on flags builds an enum member each time, which dominates for hundreds of thousands of pairs.
 _ACCEPTED, _SET_SHARED = int(Want.ACCEPTED), int(Want.SET_SHARED)
@@ -31,11 +31,12 @@ _REMOVE, _ALREADY_MEMBER = int(Want.REMOVE), int(Want.ALREADY_MEMBER)
 
 @dataclass(slots=True)
 class ImageChanges:
-    """What is to be done to one image; the lists have project IDs, in the order of the ledger.
+    """What a run would change about one image. Lists hold project IDs in the order of the ledger.
 
-    Each list is of one kind of request, so that a project may be in `add` and in `accept`. `refused` has the projects
-    for which nothing can be done, by reason. With `unlisted`, the reason why the image's members can't be listed,
-    `unknown` has the projects of which nobody knows what there is to do.
+    add, accept, remove: one list per kind of request; a project may be in both `add` and `accept`.
+    refused: projects for which nothing can be done, by reason.
+    unlisted: why the image's members can't be listed; empty if they can.
+    unknown: projects whose changes are unknown because of `unlisted`.
     """
 
     image_id: str
@@ -55,7 +56,7 @@ class ImageChanges:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """All that a run of a plan would do on one cloud. Images without any change or trouble are left out.
+    """All that a run of a plan would change on one cloud. Images without changes or problems are left out.
 
     `as_planned` counts the pairs that need nothing.
     """
@@ -87,12 +88,12 @@ class Changes:
 
     @property
     def refused(self) -> int:
-        """How many pairs can't be done."""
+        """How many pairs can't be carried out."""
         return sum(len(members) for image in self.images for members in image.refused.values())
 
     @property
     def unknown(self) -> int:
-        """How many pairs nobody knows about, because their image can't be listed."""
+        """How many pairs are unknown because their image can't be listed."""
         return sum(len(image.unknown) for image in self.images)
 
     @property
@@ -110,11 +111,11 @@ def changes_of(
     as_planned: int = 0,
     cloud: str = "",
 ) -> Changes:
-    """Make out of the pairs of a run that stopped before its writes what it would have written.
+    """Return what a run that stopped before its writes would have written.
 
-    `outcomes` are those that are pending or not as planned, with their `want`; `unlisted` has the images whose members
-    can't be listed, and why; `private` those that are private: where a pair wants it, the image is made `shared`
-    first, and then it has no members yet.
+    outcomes: those that are pending or not as planned, with their `want`.
+    unlisted: why members can't be listed, by image ID.
+    private: IDs of private images. Such an image is made `shared` first if a pair wants it, and has no members before.
     """
     private = frozenset(private)
     images: dict[str, ImageChanges] = {}
@@ -141,7 +142,7 @@ def changes_of(
 
 
 def changes_document(changes: Changes, labels: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Return the changes as one JSON object, as documented for `diff --json`; `names` has the names that are known."""
+    """Return the changes as one JSON object, as documented for `diff --json`; `names` has the known names."""
     names = labels or {}
     ids = {
         known
@@ -180,17 +181,17 @@ def changes_document(changes: Changes, labels: Mapping[str, str] | None = None) 
 def render_changes(
     changes: Changes, labels: Mapping[str, str] | None = None, *, everything: bool = False, heading: bool = False
 ) -> RenderableType:
-    """Return the changes image by image, then what can't be done, then one line that sums up.
+    """Return the changes by image, then what can't be done, then a one-line summary.
 
-    `heading` tells the plan and the cloud first, for where there are several. Long lists are cut with a count of what
-    is left out, unless `everything` is asked for.
+    Long lists are cut, with a count of what is left out, unless `everything` is set. `heading` puts the plan and the
+    cloud first, which tells several clouds apart.
     """
     names = labels or {}
     parts: list[RenderableType] = [Text(f"{changes.plan} on {changes.cloud}", style="bold")] if heading else []
     for title, images, render in (
         ("", [image for image in changes.images if image.any], _render_doable),
         ("Can't be done:", [image for image in changes.images if image.refused], _render_refused),
-        ("Not known:", [image for image in changes.images if image.unknown], _render_unknown),
+        ("Unknown:", [image for image in changes.images if image.unknown], _render_unknown),
     ):
         shown = images if everything else images[:MOST_IMAGES]
         if title and shown:
@@ -203,29 +204,29 @@ def render_changes(
 
 
 def closing_line(changes: Changes) -> str:
-    """Return what it all comes to, in one line."""
-    told = [f"{count:,} to {verb}" for verb in ("add", "accept", "remove") if (count := getattr(changes, verb))]
+    """Return the one-line summary."""
+    parts = [f"{count:,} to {verb}" for verb in ("add", "accept", "remove") if (count := getattr(changes, verb))]
     if changes.make_shared:
-        told.append(f"{counted(changes.make_shared, 'image')} to be made shared")
-    trouble = []
+        parts.append(f"{counted(changes.make_shared, 'image')} to be made shared")
+    problems = []
     if changes.refused:
-        trouble.append(f"{counted(changes.refused, 'pair')} can't be done")
+        problems.append(f"{counted(changes.refused, 'pair')} can't be done")
     if changes.unknown:
         images = sum(bool(image.unknown) for image in changes.images)
-        trouble.append(
-            f"{counted(changes.unknown, 'pair')} not known, because {counted(images, 'image')} can't be listed"
+        problems.append(
+            f"{counted(changes.unknown, 'pair')} unknown, because {counted(images, 'image')} can't be listed"
         )
-    if told:
-        return f"Plan: {', '.join([*told, *trouble])}."
-    if trouble:
-        return f"Nothing to do as far as is known: {', '.join(trouble)}."
+    if parts:
+        return f"Plan: {', '.join([*parts, *problems])}."
+    if problems:
+        return f"Nothing to do as far as is known: {', '.join(problems)}."
     return "No changes: the cloud agrees with the plan."
 
 
 def _render_doable(image: ImageChanges, names: Mapping[str, str], *, everything: bool) -> list[RenderableType]:
     lines: list[RenderableType] = [labelled("image", image.image_id, names)]
     if image.make_shared:
-        lines.append(whole(Text("  ~ private, is made shared", "yellow")))
+        lines.append(whole(Text("  ~ private, will be made shared", "yellow")))
     accepted, added = set(image.accept), set(image.add)
     notes = dict.fromkeys(accepted & added, "and accept")
     lines += _shortened(image.add, ADDED, "green", names, notes, None if everything else MOST_PAIRS)
@@ -259,7 +260,7 @@ def _shortened(
     *,
     indent: int = 2,
 ) -> list[Text]:
-    """Return a line for each project, or for the first `most`; `notes` say more about some."""
+    """Return a line per project, at most `most` and a count of the rest; `notes` adds a remark to some."""
     rows = [
         (Text(f"{sign} {member}", style), Text(notes.get(member, "")), Text(names.get(member, ""), "dim"))
         for member in islice(members, most)

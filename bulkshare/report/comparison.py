@@ -1,4 +1,4 @@
-"""A plan beside the members that the cloud has: what is missing, what is extra. Pure."""
+"""A plan compared with the members in the cloud: what is missing, what is extra. Pure."""
 
 from __future__ import annotations
 
@@ -23,16 +23,17 @@ if TYPE_CHECKING:
     from bulkshare.model import Block
     from bulkshare.model.events import Event
 
-NOT_ASKED = "not asked: stopped before"
-NO_STATUS = "unknown"  # of a member whose status the cloud left out
+NOT_ASKED = "not listed: stopped before"
+NO_STATUS = "unknown"  # status of a member for which the cloud gave none
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """How the cloud differs from a plan. `missing` and `extra` have member IDs by image ID.
+    """How the cloud differs from a plan.
 
-    `by_status` counts the pairs that are there by the members' status. `unlisted` has the images whose members could
-    not be listed, and why; their pairs are missing as far as anyone can tell.
+    missing, extra: member IDs by image ID.
+    by_status: number of pairs that are present, by member status.
+    unlisted: why members could not be listed, by image ID; the pairs of such images count as missing.
     """
 
     plan: str
@@ -52,7 +53,7 @@ class Comparison:
 class Comparer:
     """Compares image by image, as an observer of the engine's listings.
 
-    An image that is not heard of counts as unlisted.
+    An image without a listing counts as unlisted.
     """
 
     def __init__(self, plan: str, blocks: Iterable[Block]) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from bulkshare.model import Outcome, Result
 
-# What spreadsheets take for the beginning of a formula, and what they skip on the way to one (OWASP, CSV injection).
+# Characters that start a formula in a spreadsheet, or that it skips before one (OWASP, CSV injection).
 FORMULA_START = frozenset("=+-@\t\r\n")
 COLUMNS = (
     "run",
@@ -34,19 +34,19 @@ COLUMNS = (
     "started_at",
     "settled_at",
 )
-ALIKE = slice(3, 11)  # the columns from "action" to "attempts": many rows have the same in all of them
+ALIKE = slice(3, 11)  # columns "action" to "attempts": many rows share the values of all of them
 ACTIONS = tuple("remove" if Want.REMOVE in Want(want) else "share" for want in range(2 * max(Want)))  # by the want
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECONDS = tuple(f".{number:03}Z" for number in range(1000))
-AT_ONCE = 1000  # rows that are made together, column by column: quicker than row by row
-MOST_TEXTS, MOST_ALIKE = 20_000, 10_000  # that are remembered
+AT_ONCE = 1000  # rows per batch, built column by column: faster than row by row
+MOST_TEXTS, MOST_ALIKE = 20_000, 10_000  # entries cached
 
 
 def row_of(run_key: str, outcome: Outcome) -> dict[str, Any]:
     """Return a pair as a row with `COLUMNS` as keys; times are ISO 8601 in UTC, unknown values None.
 
     The times have the form that the Image API uses, "2026-01-02T03:04:05Z"; our own have milliseconds. `action` is
-    "share", or "remove" where the project is not to be a member.
+    "share", or "remove" if the project must not be a member.
     """
     values = (
         *(run_key, outcome.image_id, outcome.member_id, *_alike(outcome.want, *outcome[2:9])),
@@ -75,12 +75,18 @@ def export_csv(run_key: str, outcomes: Iterable[Outcome]) -> Iterator[str]:
 
 
 class _Form(NamedTuple):
-    """How values become texts that stand in a line: any value, one that many rows have, the columns `ALIKE`."""
+    """How values are written.
+
+    cell: any value.
+    usual: a value that many rows share; cached.
+    alike: the columns `ALIKE`; cached.
+    quote: put around a text that needs no escaping.
+    """
 
     cell: Callable[[str | int | None], str]
     usual: Callable[[str | None], str]
     alike: Callable[..., str]
-    quote: str  # around a text that needs nothing else
+    quote: str
 
 
 def _rows(form: _Form, outcomes: Iterable[Outcome]) -> Iterator[tuple[str, ...]]:
@@ -158,6 +164,6 @@ def _moment(time: datetime) -> str:
     return _second(since.days, since.seconds) + MILLISECONDS[since.microseconds // 1000]
 
 
-@lru_cache(10_000)  # `datetime.isoformat` asks for the offset from UTC each time, which takes long
+@lru_cache(10_000)  # `datetime.isoformat` computes the UTC offset each time, which is slow
 def _second(days: int, seconds: int) -> str:
     return (EPOCH + timedelta(days, seconds)).isoformat()[: -len("+00:00")]

@@ -10,7 +10,17 @@ from rich.text import Text
 
 from bulkshare.model import Result, RunState
 from bulkshare.report.summary import cause_document
-from bulkshare.report.text import STYLES, Prose, Roomy, aligned, duration, effort, render_causes, render_results, whole
+from bulkshare.report.text import (
+    STYLES,
+    Prose,
+    WideOrNarrow,
+    aligned,
+    duration,
+    effort,
+    render_causes,
+    render_results,
+    whole,
+)
 from bulkshare.text import counted
 
 if TYPE_CHECKING:
@@ -22,14 +32,14 @@ if TYPE_CHECKING:
     from bulkshare.model import Run
     from bulkshare.report.summary import Cause
 
-KILLED = "killed"  # the ledger says it is running, and its process is gone
+KILLED = "killed"  # the ledger has it as running, but its process is gone
 UNKNOWN = "-"
 STATE_STYLES = {RunState.RUNNING.value: "cyan", RunState.INTERRUPTED.value: "yellow", KILLED: "red"}
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Where a run stands: a `RunState` or "killed", and its effort so far; None: not known yet."""
+    """The state of a run, a `RunState` or "killed", and its effort so far; None if not known yet."""
 
     run: Run
     state: str
@@ -39,21 +49,21 @@ class Standing:
 
 
 def standing_of(run: Run, *, dead: bool = False, now: datetime | None = None) -> Standing:
-    """Say where a run stands; `dead` tells that its process is known to be gone.
+    """Return the standing of a run; `dead` if its process is known to be gone.
 
-    The effort is written down when an invocation ends: until then that of a first one is unknown but for its time.
+    Effort is recorded when an invocation ends. During the first invocation only the elapsed time is known.
     """
     if run.state is not RunState.RUNNING:
         return Standing(run, run.state.value, run.seconds, run.requests, run.retries)
     state = KILLED if dead else run.state.value
-    if run.requests:  # what it took before it was continued
+    if run.requests:  # the effort of the invocations before this one
         return Standing(run, state, run.seconds, run.requests, run.retries)
     elapsed = None if dead or now is None else max((now - run.started_at).total_seconds(), 0.0)
     return Standing(run, state, elapsed, None, None)
 
 
 def run_document(standing: Standing) -> dict[str, Any]:
-    """Return a run as one JSON object: names as in the documentation of `runs --json`; None where nobody knows."""
+    """Return a run as one JSON object: names as in the documentation of `runs --json`; None if unknown."""
     run = standing.run
     return {
         "run": run.key,
@@ -80,12 +90,12 @@ def _iso(time: datetime | None) -> str | None:
 
 
 def show_document(standing: Standing, causes: Sequence[Cause]) -> dict[str, Any]:
-    """Return a run with the causes of what went wrong as one JSON object, as documented for `show --json`."""
+    """Return a run with the causes of its failures as one JSON object, as documented for `show --json`."""
     return run_document(standing) | {"causes": [cause_document(cause) for cause in causes]}
 
 
 def render_run(standing: Standing, causes: Sequence[Cause]) -> RenderableType:
-    """Return what `show` prints above the pairs: the run, as whom and where it acted, its results and causes."""
+    """Return what `show` prints above the pairs: the run, its account and cloud, results and causes."""
     run, account = standing.run, standing.run.account
     state = Text(standing.state, STATE_STYLES.get(standing.state, ""))
     return Group(
@@ -99,12 +109,12 @@ def render_run(standing: Standing, causes: Sequence[Cause]) -> RenderableType:
 
 
 def _effort(standing: Standing) -> str:
-    told = effort(standing.requests, standing.retries, standing.seconds) or UNKNOWN
-    return f"{told} so far" if standing.state == RunState.RUNNING and standing.seconds is not None else told
+    known = effort(standing.requests, standing.retries, standing.seconds) or UNKNOWN
+    return f"{known} so far" if standing.state == RunState.RUNNING and standing.seconds is not None else known
 
 
 def render_runs(runs: Iterable[Run | Standing]) -> RenderableType:
-    """Return a line for each run; where that is too long, two. A run's name has when it began, in UTC."""
+    """Return a line per run, or two on a narrow console. A run's name includes its start in UTC."""
     listed = [run if isinstance(run, Standing) else standing_of(run) for run in runs]
     head = tuple(map(Text, ("run", "state", "took")))
     firsts = [_name(standing) for standing in listed]
@@ -119,7 +129,7 @@ def render_runs(runs: Iterable[Run | Standing]) -> RenderableType:
         narrow += [line, Prose(rest, indent=4, hanging=2)]
     lines = aligned([(*head, Text("pairs"), Text("results"), Text("cloud")), *rows], right={2, 3})
     lines[0].stylize("bold")
-    return Roomy(lines, narrow)
+    return WideOrNarrow(lines, narrow)
 
 
 def _name(standing: Standing) -> tuple[Text, Text, Text]:
@@ -128,8 +138,10 @@ def _name(standing: Standing) -> tuple[Text, Text, Text]:
 
 
 def _results(run: Run) -> Text:
-    told = [(f"{count:,} {result.value}", STYLES[result]) for result in Result if (count := run.totals.get(result, 0))]
-    return Text(", ").join(Text(text, style) for text, style in told) if told else Text(UNKNOWN)
+    counts = [
+        (f"{count:,} {result.value}", STYLES[result]) for result in Result if (count := run.totals.get(result, 0))
+    ]
+    return Text(", ").join(Text(text, style) for text, style in counts) if counts else Text(UNKNOWN)
 
 
 def _cloud(run: Run) -> str:

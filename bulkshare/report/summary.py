@@ -1,4 +1,4 @@
-"""What one invocation did for a run, and the causes of what went wrong. Pure."""
+"""What one invocation did for a run, and the causes of its failures. Pure."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ UUID_LIKE = re.compile(r"\b[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}\b", re.
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """A reason why pairs are not as planned, with the IDs taken out of it, and the first pair it befell.
+    """A reason why pairs are not as planned, without the IDs in it, and the first pair it affected.
 
-    `results` and `images` count its pairs: by what became of them, and by image, in the order of the ledger.
+    `results` and `images` count the affected pairs by result and by image ID, in the order of the ledger.
     """
 
     reason: str
@@ -35,12 +35,12 @@ class Cause:
 
     @property
     def count(self) -> int:
-        """How many pairs it befell."""
+        """How many pairs it affected."""
         return sum(self.results.values())
 
     @property
     def result(self) -> Result:
-        """What became of them, the worst where they differ: `rejected` of an image, and `skipped` its other pairs."""
+        """The result of the pairs, the worst if they differ: of a `rejected` image the other pairs are `skipped`."""
         return next(result for result in Result if result in self.results)
 
 
@@ -48,7 +48,7 @@ class Cause:
 class Summary:
     """What one invocation did for a run. The counts are of all the run's pairs, the effort is this invocation's."""
 
-    run: str | None  # None where it is the sum of several
+    run: str | None  # None for the sum of several
     plan: str
     totals: Mapping[Result, int]
     requests: int
@@ -64,17 +64,17 @@ class Summary:
 
     @property
     def as_planned(self) -> bool:
-        """Whether every pair is what the plan says."""
+        """Whether every pair is as the plan wants it."""
         return not any(self.totals.get(result) for result in NOT_AS_PLANNED)
 
 
 def summary_of(run: Run, causes: tuple[Cause, ...] = ()) -> Summary:
-    """Return the summary of a run as the ledger has it, with the effort of all its invocations."""
+    """Return the summary of a run from the ledger, with the effort of all its invocations."""
     return Summary(run.key, run.plan, run.totals, run.requests, run.retries, run.seconds, causes, run.account.cloud)
 
 
 def merged(summaries: Sequence[Summary]) -> Summary:
-    """Return the sum over a plan's clouds, of which there is at least one; they worked side by side."""
+    """Return the sum over a plan's clouds, at least one. They ran concurrently: the longest time counts."""
     if len(summaries) == 1:
         return summaries[0]
     totals: Counter[Result] = Counter()
@@ -116,9 +116,10 @@ def cause_document(cause: Cause) -> dict[str, Any]:
 
 
 def causes_of(outcomes: Iterable[Outcome]) -> tuple[Cause, ...]:
-    """Group outcomes by reason, the most frequent first; IDs in reasons don't keep them apart.
+    """Group outcomes by reason, the most frequent first.
 
-    Results do not either: of an image that takes no members one pair is rejected, and the others are skipped.
+    Reasons that differ only in IDs are one cause. So are results: if an image takes no members, one pair is rejected
+    and the others are skipped.
     """
     causes: dict[str, Cause] = {}
     results: defaultdict[str, Counter[Result]] = defaultdict(Counter)
@@ -143,7 +144,7 @@ def _without_image(reason: str, image_id: str) -> str:
 
 
 def _replaced(text: str, known_id: str, instead: str) -> str:
-    """Replace an ID where it is no part of a longer word. By hand: to make an expression of each ID takes longer."""
+    """Replace an ID unless it is part of a longer word. By hand: compiling an expression per ID takes longer."""
     at = text.find(known_id) if known_id else -1
     parts, done = [], 0
     while at >= 0:

@@ -37,13 +37,13 @@ STYLES = {
 }
 MEANINGS = {
     Result.SHARED: "added by this run",
-    Result.ALREADY: "was a member already",
-    Result.REJECTED: "the cloud said no",
-    Result.FAILED: "attempts used up",
+    Result.ALREADY: "was already a member",
+    Result.REJECTED: "refused by the cloud",
+    Result.FAILED: "out of attempts",
     Result.SKIPPED: "not tried",
     Result.PENDING: "not finished",
     Result.REMOVED: "removed by this run",
-    Result.ABSENT: "was no member already",
+    Result.ABSENT: "was not a member",
 }
 ALWAYS_SHOWN = frozenset({Result.SHARED, Result.ALREADY})
 MOST_CAUSES = 10
@@ -51,36 +51,37 @@ MOST_IMAGES = 5  # of a cause
 GAP = "  "
 WORD = re.compile(r"\s*\S+\s*")
 CELL = re.compile(r"\s*\S+(?: \S+)*\s*")
-NARROWEST = 20  # columns that prose gets at least, whatever its indentation
-# Reasons are Glance's (or a gateway's) own words after the HTTP status, as `glance` has them, or our own.
+NARROWEST = 20  # least width of prose in columns, whatever its indentation
+# What to do about a reason; the first match counts. A reason is the HTTP status and Glance's or a gateway's message, or
+# a text of our own.
 _HINTS = tuple(
     (re.compile(pattern, re.IGNORECASE), hint)
     for pattern, hint in (
         (
             r"not accepted",
-            "the project can use the image by its ID; to accept for it takes the role admin, or a role in the project "
-            "and `accept_as: project`",
+            "the project can use the image by its ID; accepting on its behalf takes the admin role, or a role in the "
+            "project and `accept_as: project`",
         ),
         (
             r"quota|limit exceeded|needs [\d,]+, has [\d,]+ of|^413",
-            "remove members that are not needed any more (`prune: true`), share as many as fit (`on_quota: fill`), or "
+            "remove members that are no longer needed (`prune: true`), share as many as fit (`on_quota: fill`), or "
             "have image_member_quota raised",
         ),
-        (r"prune.limit", "look at them with `bulkshare diff`, then allow more with --prune-limit"),
-        (r"owner", "a project has its own images anyway: leave it out with `except`"),
+        (r"prune.limit", "review them with `bulkshare diff`, then allow more with --prune-limit"),
+        (r"owner", "a project can always use its own images: leave it out with `except`"),
         (
             r"only shared images|not allowed to (create|list) members|not shared|is private|visibility",
             "`openstack image set --shared IMAGE`, or `make_shared: true` in the plan; public and community images are "
             "open to all projects without members",
         ),
-        (r"not active|is queued|is deactivated", "share it again when its upload is complete and it is active"),
-        (r"not authorized|^403", "the account has to own the image, or be an admin"),
-        (r"^404", "no such image, or this account can't see it: look at its ID, and at whose image it is"),
-        (r"^401", "the token was refused: look at the account's roles"),
-        (r"^3\d\d", "the endpoint in the catalog is not the image service's own: correct it there, or in clouds.yaml"),
+        (r"not active|is queued|is deactivated", "share it again once its upload is complete and it is active"),
+        (r"not authorized|^403", "the account must own the image or be an admin"),
+        (r"^404", "no such image, or this account can't see it: check the ID and the image's owner"),
+        (r"^401", "the token was refused: check the account's roles"),
+        (r"^3\d\d", "the endpoint in the catalog is not that of the image service: correct it there or in clouds.yaml"),
         (
             r"gave up|not known whether",
-            "the cloud was in trouble: try again later, with `bulkshare run PLAN --retry-failed`",
+            "the cloud was failing: try again later with `bulkshare run PLAN --retry-failed`",
         ),
     )
 )
@@ -95,15 +96,15 @@ def duration(seconds: float) -> str:
 
 
 def whole(text: Text) -> Text:
-    """Return the line so that no console breaks it. It has to be printed without cropping."""
+    """Make a line unbreakable, in place, and return it. It must be printed with `crop=False`."""
     text.no_wrap, text.overflow = True, "ignore"
     return text
 
 
 def aligned(rows: Iterable[Sequence[Text | str]], *, right: Collection[int] = (), indent: int = 0) -> list[Text]:
-    """Return one whole line for each row, with the cells in columns, those of `right` flush right.
+    """Return one unbreakable line per row, with cells in columns; columns in `right` are right-aligned.
 
-    A column that is empty in all rows takes no room.
+    A column that is empty in every row takes no space.
     """
     cells = [[Text(cell) if isinstance(cell, str) else cell for cell in row] for row in rows]
     widths = [max(cell.cell_len for cell in column) for column in zip(*cells, strict=True)]
@@ -122,9 +123,11 @@ def aligned(rows: Iterable[Sequence[Text | str]], *, right: Collection[int] = ()
 
 
 class Prose:
-    """Text wrapped at the console's width, all of it indented; `hanging` indents all but its first line more.
+    """Text wrapped at the console's width.
 
-    With `cells` it is broken only between what `aligned` put into columns.
+    indent: of every line, in columns.
+    hanging: additional indent of all lines but the first.
+    cells: break only between the cells of a line from `aligned`.
     """
 
     def __init__(self, text: Text | str, *, indent: int = 0, hanging: int = 0, cells: bool = False) -> None:
@@ -142,7 +145,7 @@ class Prose:
 
 
 def _breaks(plain: str, width: int, unit: re.Pattern[str]) -> list[int]:
-    """Return where to break a text into lines of `width` or less: between units, never in one, so never in an ID."""
+    """Return the offsets that break a text into lines of at most `width`: between units only, so never inside an ID."""
     breaks: list[int] = []
     used = 0
     for word in unit.finditer(plain):
@@ -153,8 +156,8 @@ def _breaks(plain: str, width: int, unit: re.Pattern[str]) -> list[int]:
     return breaks
 
 
-class Roomy:
-    """Shows `wide` where all its lines fit the console, else `narrow`."""
+class WideOrNarrow:
+    """Shows `wide` if all its lines fit the console, else `narrow`."""
 
     def __init__(self, wide: Sequence[Text], narrow: Sequence[Text | Prose]) -> None:
         self._wide = wide
@@ -167,12 +170,12 @@ class Roomy:
 
 
 def hint_for(reason: str) -> str:
-    """Return what may help against `reason`, without a full stop; empty where nobody knows."""
+    """Return what may help against `reason`, without a full stop; empty if nothing is known to."""
     return next((hint for pattern, hint in _HINTS if pattern.search(reason)), "")
 
 
 def render_summary(summary: Summary) -> RenderableType:
-    """Return the pairs by result, then the causes of what went wrong, then where to read on."""
+    """Return the number of pairs by result, the causes of failure, and the command that shows more."""
     parts: list[RenderableType] = [
         whole(Text.assemble((summary.run or summary.plan, "bold"), f"  on {summary.cloud}" if summary.cloud else ""))
     ]
@@ -184,7 +187,7 @@ def render_summary(summary: Summary) -> RenderableType:
 
 
 def render_results(totals: Mapping[Result, int], effort: str) -> list[Text]:
-    """Return a line for each result that occurs, and one for all pairs."""
+    """Return a line per result that occurs, and a total."""
     rows = [
         (Text(result.value, style), Text(f"{count:,}", style), Text(MEANINGS[result], "" if count else "dim"))
         for result in Result
@@ -196,7 +199,7 @@ def render_results(totals: Mapping[Result, int], effort: str) -> list[Text]:
 
 
 def render_causes(causes: Sequence[Cause]) -> list[RenderableType]:
-    """Return the first causes, each with the images it befell and what may help."""
+    """Return the first causes, each with the affected images and a hint."""
     parts: list[RenderableType] = [_render_cause(cause) for cause in causes[:MOST_CAUSES]]
     if (more := len(causes) - MOST_CAUSES) > 0:
         parts.append(Text(f"... and {counted(more, 'other cause')}"))
@@ -204,15 +207,15 @@ def render_causes(causes: Sequence[Cause]) -> list[RenderableType]:
 
 
 def effort(requests: int | None, retries: int | None, seconds: float | None) -> str:
-    """Return how many requests something took, and how long, as far as it is known."""
-    told = []
+    """Return the number of requests and the duration, as far as they are known."""
+    parts = []
     if requests is not None:
-        told.append(counted(requests, "request"))
+        parts.append(counted(requests, "request"))
         if retries:
-            told.append("1 of them a retry" if retries == 1 else f"{retries:,} of them retries")
+            parts.append("1 of them a retry" if retries == 1 else f"{retries:,} of them retries")
     if seconds is not None:
-        told.append(duration(seconds))
-    return ", ".join(told)
+        parts.append(duration(seconds))
+    return ", ".join(parts)
 
 
 def _render_cause(cause: Cause) -> RenderableType:
@@ -239,9 +242,9 @@ def _render_cause(cause: Cause) -> RenderableType:
 
 
 def render_outcomes(outcomes: Iterable[Outcome], labels: Mapping[str, str] | None = None) -> Iterator[RenderableType]:
-    """Yield, image by image as the outcomes come, the image and below it its pairs, with each reason above its pairs.
+    """Yield each image followed by its pairs, grouped by reason. Outcomes must be grouped by image.
 
-    `labels` are names of images and projects by ID, where they are known.
+    `labels` maps IDs of images and projects to names, if known.
     """
     names = labels or {}
     for image_id, of_image in groupby(outcomes, key=lambda outcome: outcome.image_id):
@@ -249,7 +252,7 @@ def render_outcomes(outcomes: Iterable[Outcome], labels: Mapping[str, str] | Non
         for outcome in of_image:
             by_reason.setdefault(outcome.reason, []).append(outcome)
         yield labelled("image", image_id, names)
-        for reason in sorted(by_reason, key=bool):  # those that need no words come first
+        for reason in sorted(by_reason, key=bool):  # pairs without a reason first
             if reason:
                 yield Prose(reason, indent=2, hanging=2)
             yield Group(*_pairs(by_reason[reason], names, indent=4 if reason else 2))
@@ -271,7 +274,7 @@ def _pairs(outcomes: Sequence[Outcome], names: Mapping[str, str], *, indent: int
 
 
 def labelled(what: str, known_id: str, names: Mapping[str, str]) -> Text:
-    """Return a heading: "image ID", and its name where it is known."""
+    """Return the heading "image ID", with the name if known."""
     line = Text.assemble(f"{what} ", (known_id, "bold"))
     if name := names.get(known_id):
         line.append(f"  {name}", "dim")
@@ -279,7 +282,7 @@ def labelled(what: str, known_id: str, names: Mapping[str, str]) -> Text:
 
 
 def because(reason: str, pairs: int) -> list[RenderableType]:
-    """Return below an image why so many of its pairs are not to be had, and what may help."""
+    """Return why that many pairs of an image failed, and a hint; printed below the image."""
     lines: list[RenderableType] = [Prose(Text(f"{counted(pairs, 'pair')}: {reason}", "red"), indent=2, hanging=2)]
     if hint := hint_for(reason):
         lines.append(Prose(f"-> {hint}", indent=2, hanging=3))

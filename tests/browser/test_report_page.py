@@ -76,7 +76,7 @@ def test_columns_sort_both_ways(watched: Watched) -> None:
     header.get_by_role("button").click()
     assert header.get_attribute("aria-sort") == "descending"
     assert column(tab, PROJECT)[:3] == first[-3:]
-    for name in ("image", "HTTP", "status", "tries", "settled", "reason"):
+    for name in ("image", "HTTP", "status", "attempts", "settled", "reason"):
         tab.get_by_role("columnheader", name=name).get_by_role("button").click()
     assert column(tab, IMAGE).count("") == 0
 
@@ -97,8 +97,8 @@ def test_the_keyboard_is_enough(watched: Watched) -> None:
         tab.keyboard.press("Tab")
         reached.add(tab.evaluate("document.activeElement.id || document.activeElement.textContent.trim()"))
     assert {"text", "result", "change", "image", "reason"} <= reached
-    tab.get_by_role("columnheader", name="tries").get_by_role("button").press("Enter")
-    assert tab.get_by_role("columnheader", name="tries").get_attribute("aria-sort") == "ascending"
+    tab.get_by_role("columnheader", name="attempts").get_by_role("button").press("Enter")
+    assert tab.get_by_role("columnheader", name="attempts").get_attribute("aria-sort") == "ascending"
     tab.locator("summary").first.press("Enter")
     assert tab.locator("details").first.get_attribute("open") is not None
 

@@ -52,19 +52,19 @@ image golden  ubuntu-24.04
   ~ waiting  accept
   - gone
 image closed
-  ~ private, is made shared
+  ~ private, will be made shared
   + new  team-a
 Can't be done:
 image golden  ubuntu-24.04
   1 pair: is the image's owner
-  -> a project has its own images anyway: leave it out with `except`
+  -> a project can always use its own images: leave it out with `except`
     ! owner
-Not known:
+Unknown:
 image away
   2 pairs: gave up after 6 attempts: 503
-  -> the cloud was in trouble: try again later, with `bulkshare run PLAN --retry-failed`
+  -> the cloud was failing: try again later with `bulkshare run PLAN --retry-failed`
 Plan: 3 to add, 2 to accept, 1 to remove, 1 image to be made shared, 1 pair can't be done, \
-2 pairs not known, because 1 image can't be listed.
+2 pairs unknown, because 1 image can't be listed.
 """
 
 
@@ -133,7 +133,7 @@ def test_trouble_alone_is_no_agreement() -> None:
     away = changes_of("nightly", OUTCOMES[-1:], unlisted={"away": "503"})
     assert not away.any
     assert printed(away).splitlines()[-1] == (
-        "Nothing to do as far as is known: 1 pair not known, because 1 image can't be listed."
+        "Nothing to do as far as is known: 1 pair unknown, because 1 image can't be listed."
     )
 
 
@@ -163,6 +163,6 @@ def test_rendering_costs_what_is_shown() -> None:
     """Of many images only those that are shown are rendered, and the outcomes may come from an iterator."""
     outcomes = (Outcome(f"i{i}", f"m{m}", Result.PENDING, want=ACCEPT) for i in range(200) for m in range(20))
     found = changes_of("nightly", outcomes, unlisted={})
-    labels = CountedLabels()
+    labels = CountedLabels(i0="first")
     assert "... and 180 more images" in printed(found, labels)
     assert 0 < labels.lookups <= MOST_IMAGES * (MOST_PAIRS + 1)

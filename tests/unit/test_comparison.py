@@ -42,7 +42,7 @@ def test_missing_extra_and_status() -> None:
         "missing": {"i": ["c"], "k": ["a", "b"], "l": ["a"]},
         "extra": {"i": ["z"]},
         "by_status": {"accepted": 2, "pending": 1, "unknown": 1},
-        "unlisted": {"k": "404: no such image", "l": "not asked: stopped before"},
+        "unlisted": {"k": "404: no such image", "l": "not listed: stopped before"},
     }
     json.dumps(comparison_document(compared()))
 
@@ -72,9 +72,9 @@ nightly on the cloud
 Can't be listed:
 image k
   2 pairs: 404: no such image
-  -> no such image, or this account can't see it: look at its ID, and at whose image it is
+  -> no such image, or this account can't see it: check the ID and the image's owner
 image l
-  1 pair: not asked: stopped before
+  1 pair: not listed: stopped before
 Missing:
 image i
     c  team-c

@@ -65,9 +65,9 @@ def data_of(html: str) -> dict[str, Any]:
         (Result.ALREADY, Result.SHARED, Change.SHARED),
         (Result.PENDING, Result.SHARED, Change.SHARED),
         (Result.REMOVED, Result.SHARED, Change.SHARED),
-        (Result.FAILED, Result.SHARED, Change.MENDED),
-        (Result.SKIPPED, Result.ALREADY, Change.MENDED),
-        (Result.REJECTED, Result.ABSENT, Change.MENDED),
+        (Result.FAILED, Result.SHARED, Change.FIXED),
+        (Result.SKIPPED, Result.ALREADY, Change.FIXED),
+        (Result.REJECTED, Result.ABSENT, Change.FIXED),
         (Result.SHARED, Result.FAILED, Change.FAILING),
         (None, Result.SKIPPED, Change.FAILING),
         (Result.REJECTED, Result.FAILED, None),
@@ -90,8 +90,8 @@ def test_changes_are_found_whatever_the_order_of_the_runs() -> None:
     table = Table(Counter(), samples.BEGAN, Dictionary({}))
     changes = PairScan(now, table, FormerResults(before)).changes
     assert changes is not None
-    assert changes.counts == {Change.MENDED: 2, Change.SHARED: 4}
-    assert changes.examples[Change.MENDED] == [("b", "x"), ("a", "x")]
+    assert changes.counts == {Change.FIXED: 2, Change.SHARED: 4}
+    assert changes.examples[Change.FIXED] == [("b", "x"), ("a", "x")]
     assert changes.unplanned == 4
     assert sorted(changes.unplanned_examples) == [("a", "y"), ("b", "y"), ("c", "x"), ("c", "y")]
 
@@ -118,7 +118,7 @@ def test_only_the_first_changed_pairs_are_named() -> None:
             RunState.FINISHED,
             "None of 6 pairs are as planned; 1 failed, 2 rejected and 3 skipped.",
         ),
-        ({Result.PENDING: 1}, RunState.RUNNING, "1 of 1 pair is pending: the run is at work, or was killed."),
+        ({Result.PENDING: 1}, RunState.RUNNING, "1 of 1 pair is pending: the run is still running, or was killed."),
         (
             {Result.SHARED: 1, Result.FAILED: 1, Result.PENDING: 2},
             RunState.INTERRUPTED,
@@ -211,7 +211,7 @@ def test_a_huge_run_has_its_troubles_and_a_sample() -> None:
     outcomes = [samples.pair(0, n, Result.FAILED if n % 100 == 0 else Result.SHARED) for n in range(10_000)]
     page = samples.page_of(outcomes)
     html = html_of(replace(page, run=replace(page.run, totals=totals)))
-    assert "1,000,500 pairs, and the table 199 of them" in html
+    assert "1,000,500 pairs; the table has 199 of them" in html
     assert "all of those that are not as planned, and one in 100 of the others" in " ".join(html.split())
 
 

@@ -133,7 +133,7 @@ def test_summary_where_all_is_well() -> None:
     assert printed(render_summary(done)) == (
         "nightly-1  on prod\n"
         "  shared   2,999  added by this run\n"
-        "  already      0  was a member already\n"
+        "  already      0  was already a member\n"
         "  removed      1  removed by this run\n"
         "  planned  3,000  3,010 requests, 1 of them a retry, 0:01:01\n"
     )
@@ -145,7 +145,7 @@ def test_an_interrupted_run_has_no_failures_to_see() -> None:
     assert left == (
         "nightly-1\n"
         "  shared   0  added by this run\n"
-        "  already  0  was a member already\n"
+        "  already  0  was already a member\n"
         "  pending  2  not finished\n"
         "  planned  2  1 request, 0.5 s\n"
     )
@@ -165,9 +165,9 @@ def test_summary_names_causes_images_and_what_to_do() -> None:
     assert text == (
         "nightly-1\n"
         "  shared     1  added by this run\n"
-        "  already    0  was a member already\n"
-        "  rejected   7  the cloud said no\n"
-        "  failed     1  attempts used up\n"
+        "  already    0  was already a member\n"
+        "  rejected   7  refused by the cloud\n"
+        "  failed     1  out of attempts\n"
         "  skipped    7  not tried\n"
         "  planned   16  10 requests, 1.0 s\n"
         "7 rejected, 7 skipped: 403: Not allowed to create\n"
@@ -177,11 +177,11 @@ def test_summary_names_causes_images_and_what_to_do() -> None:
         "    image image-3, 2 pairs\n"
         "    image image-4, 2 pairs\n"
         "    ... and 2 more images\n"
-        "    -> the account has to own the image, or be an admin\n"
+        "    -> the account must own the image or be an admin\n"
         "1 failed: gave up after 6 attempts: 503\n"
         "    image i\n"
         "    project m\n"
-        "    -> the cloud was in trouble: try again later, with\n"
+        "    -> the cloud was failing: try again later with\n"
         "       `bulkshare run PLAN --retry-failed`\n"
         "See each pair: bulkshare show nightly-1 --failed\n"
     )

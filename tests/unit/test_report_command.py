@@ -54,7 +54,7 @@ def test_the_last_run_becomes_a_page(path: str, tmp_path: Path) -> None:
     html = file.read_text("utf-8")
     assert "All 3 pairs are as planned." in html
     assert "<b>1</b> newly shared" in html
-    assert "<b>1</b> mended" in html
+    assert "<b>1</b> fixed" in html
     assert "ubuntu &lt;24.04&gt;" in html
     assert "Requests allowed in flight" in html
 

@@ -123,7 +123,7 @@ def test_show_tells_the_name_once() -> None:
         "  as alice of project golden, cloud prod eu-de\n"
         "  at https://image.example.com\n"
         "  shared   0  added by this run\n"
-        "  already  0  was a member already\n"
+        "  already  0  was already a member\n"
         "  pending  1  not finished\n"
         "  planned  1  0:01:30 so far\n"
     )

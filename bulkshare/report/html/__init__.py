@@ -1,6 +1,6 @@
-"""A run as one self-contained HTML page: no request to anywhere, and no text of a server is more than text. Pure.
+"""A run as one self-contained HTML page that loads nothing, and in which text from servers is only text. Pure.
 
-Imports Jinja2, so it is imported only by the command that writes the page.
+Imports Jinja2, so only the command that writes the page imports it.
 """
 
 from __future__ import annotations
@@ -36,10 +36,12 @@ MOST_CAUSES = 50
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """What the page is made of. `before` is the run of the plan before this one, None where there was none.
+    """What the page shows.
 
-    Outcomes come image by image, as a ledger yields them; those of `before` are read first. `labels` has names of
-    images and projects by their IDs.
+    outcomes, outcomes_before: grouped by image, as a ledger yields them; those of `before` are read first.
+    made_at: when the page is made, in UTC.
+    before: the plan's previous run, None if there is none.
+    labels: names of images and projects by ID.
     """
 
     run: Run
@@ -121,12 +123,12 @@ def _name(labels: Mapping[str, str], text: str) -> str:
 
 
 def _hash(text: str) -> str:
-    """Return how a Content-Security-Policy names an inline style or script."""
+    """Return the Content-Security-Policy source of an inline style or script."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def _json(document: dict[str, Any]) -> Markup:
-    """Return JSON that can stand in a script element: nothing in it ends the element or begins a comment."""
+    """Return JSON that is safe in a script element: nothing in it ends the element or starts a comment."""
     text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
@@ -134,17 +136,17 @@ def _json(document: dict[str, Any]) -> Markup:
 
 
 def number(value: float) -> str:
-    """Return a number with its thousands apart, and with at most one decimal."""
+    """Return a number with thousands separators and at most one decimal."""
     return f"{round(value, 1):,}".removesuffix(".0")
 
 
 def moment(time: datetime) -> str:
-    """Return a time of day, which is in UTC."""
+    """Return a UTC time as text."""
     return f"{time:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def verdict(run: Run) -> str:
-    """Say in a sentence or two what became of a run."""
+    """Return the outcome of a run in a sentence or two."""
     planned = sum(run.totals.values())
     good = sum(run.totals.get(result, 0) for result in AS_PLANNED)
     pending = run.totals.get(Result.PENDING, 0)
@@ -163,7 +165,7 @@ def verdict(run: Run) -> str:
     if pending:
         subject = counted(pending, "pair") if bad else f"{pending:,} of {counted(planned, 'pair')}"
         if run.state is RunState.RUNNING:
-            sentences.append(f"{subject} {_are(pending)} pending: the run is at work, or was killed.")
+            sentences.append(f"{subject} {_are(pending)} pending: the run is still running, or was killed.")
         else:
             sentences.append(f"{subject} {_are(pending)} pending: the run ended early.")
     return " ".join(sentences)

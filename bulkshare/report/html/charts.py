@@ -1,4 +1,4 @@
-"""How a run's invocations went over time, and how long answers took, as shapes of a picture. Pure."""
+"""Requests over time and response times of a run's invocations, as SVG shapes. Pure."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 WIDTH, HEIGHT = 680, 120  # of a chart's drawing area, in pixels
 GAP = 14  # between two invocations
-TICK_PIXELS = 64  # from one text below a chart to the next
-LEAST_SHARE = 0.6  # per cent: of some 1,000 pixels still seen
+TICK_PIXELS = 64  # least distance of labels on the time axis
+LEAST_SHARE = 0.6  # per cent: still visible at about 1,000 pixels
 MOST_INVOCATIONS = 20  # drawn; the last ones
 STEPS_SECONDS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400)
 
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A line across a chart, or a mark below it, with its text."""
+    """A grid line or a mark on the time axis, with its label."""
 
     at: float
     text: str
@@ -32,10 +32,12 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """Invocations one after the other. Paths are in a drawing area of `WIDTH` x `HEIGHT`.
+    """Invocations side by side. Paths are in a drawing area of `WIDTH` x `HEIGHT`.
 
-    `answered` and `troubled` are areas of requests a second, `allowed` a line of requests in flight. `starts` are where
-    invocations begin, `times` count from the beginning of each.
+    answered, troubled: areas, in requests per second.
+    allowed: a line, in requests in flight.
+    starts: where invocations begin.
+    times: labels of the time axis, counted from the start of each invocation.
     """
 
     answered: str
@@ -55,7 +57,7 @@ class Timeline:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A bar of the distribution: place, size, how many answers, and the bounds of their time in words."""
+    """A bar of the histogram: position and size in pixels, number of responses, upper bound of their time as text."""
 
     x: float
     width: float
@@ -66,7 +68,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """How long answers took; `shares` says within what time half, 95 % and 99 % of them came."""
+    """The distribution of response times; `shares` has the median and the 95th and 99th percentiles as text."""
 
     bars: tuple[Bar, ...]
     ticks: tuple[Tick, ...]
@@ -75,7 +77,7 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """A part of the bar of all pairs, in per cent of its length."""
+    """A segment of the bar of all pairs, in per cent of its length."""
 
     result: Result
     x: float
@@ -83,7 +85,7 @@ class Share:
 
 
 def shares_of(totals: Mapping[Result, int]) -> list[Share]:
-    """Return the parts of the bar, the worst result first; none is too narrow to be seen."""
+    """Return the segments of the bar, the worst result first; each is wide enough to be seen."""
     counts = [(result, totals[result]) for result in ORDER if totals.get(result)]
     whole = sum(count for _, count in counts)
     seen = [max(LEAST_SHARE, 100 * count / whole) for _, count in counts]
@@ -96,7 +98,7 @@ def shares_of(totals: Mapping[Result, int]) -> list[Share]:
 
 
 def timeline_of(telemetry: Sequence[Telemetry]) -> Timeline | None:
-    """Return the picture of the last invocations, None where nothing is known of any."""
+    """Return the picture of the last invocations, None without telemetry."""
     shown = [one for one in telemetry if one.requests][-MOST_INVOCATIONS:]
     if not shown:
         return None
@@ -140,7 +142,7 @@ def timeline_of(telemetry: Sequence[Telemetry]) -> Timeline | None:
 
 
 def latency_of(telemetry: Iterable[Telemetry]) -> Latency | None:
-    """Return the distribution over all invocations, None where no answer is known of."""
+    """Return the distribution over all invocations, None without responses."""
     counts: Counter[float] = Counter()
     for one in telemetry:
         counts.update(one.latency)
@@ -164,7 +166,7 @@ def latency_of(telemetry: Iterable[Telemetry]) -> Latency | None:
 
 
 def statuses_of(telemetry: Iterable[Telemetry]) -> list[tuple[str, int]]:
-    """Return how often each HTTP status came, or none did, the most frequent first."""
+    """Return the number of requests by HTTP status or "no answer", the most frequent first."""
     counts: Counter[str] = Counter()
     for one in telemetry:
         counts.update(one.statuses)
@@ -172,7 +174,7 @@ def statuses_of(telemetry: Iterable[Telemetry]) -> list[tuple[str, int]]:
 
 
 def time_word(seconds: float) -> str:
-    """Return the upper bound of a time as people say it."""
+    """Return an upper bound of a time as text."""
     if math.isinf(seconds):
         return "longer"
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.3g} s"
@@ -186,7 +188,7 @@ def _time(seconds: int) -> str:
 
 
 def _bounds_between(counts: Mapping[float, int]) -> list[float]:
-    """Return the bounds from the least to the greatest with those between them, each twice the one before."""
+    """Return all bounds from the least to the greatest; gaps are filled by doubling."""
     known = sorted(bound for bound in counts if math.isfinite(bound))
     bounds = known[:1]
     while bounds and bounds[-1] < known[-1]:
@@ -205,7 +207,7 @@ def _quantile(counts: Mapping[float, int], share: float) -> float:
 
 
 def _ticks(most: float) -> list[Tick]:
-    """Return two to five round values from 0 to `most` or a little more."""
+    """Return two to five round values from 0 to at least `most`."""
     step = next(
         step for power in range(-1, 12) for digit in (1, 2, 5) if (step := digit * 10.0**power) * 4 >= max(most, 0.4)
     )
@@ -217,7 +219,7 @@ def _scale(most: float) -> Callable[[float], float]:
 
 
 def _stairs(x: float, width: float, heights: Iterable[float]) -> str:
-    """Return a line of steps `width` wide, without the first command; level parts are one."""
+    """Return a step line as an SVG path without the first command; equal neighbours are merged."""
     parts: list[str] = []
     last: float | None = None
     end = x

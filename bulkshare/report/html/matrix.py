@@ -1,4 +1,4 @@
-"""Images x projects as a picture: a cell for each pair, or for a block of pairs where there are many. Pure."""
+"""Images x projects as a picture: a cell per pair, or per block of pairs if there are many. Pure."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
     from bulkshare.report.html.pairs import PairScan
     from bulkshare.report.html.table import Dictionary
 
-MOST_ROWS, BLOCK_ROWS = 100, 40  # up to so many images have a row each; more than that share so many rows
+MOST_ROWS, BLOCK_ROWS = 100, 40  # up to so many images have a row each; more share so many rows
 MOST_COLUMNS, BLOCK_COLUMNS = 128, 96
 MOST_NAMED_ROWS, MOST_NAMED_COLUMNS = 40, 24
-# The width of a column, in pixels, for up to so many columns; all that fit the page.
+# (columns, width of a column in pixels): the first that has enough columns. Each fits the page.
 WIDTHS = ((MOST_NAMED_COLUMNS, 26), (48, 16), (80, 10), (MOST_COLUMNS, 7))
 HEIGHTS = ((MOST_NAMED_ROWS, 18), (MOST_ROWS, 8))
 CHARACTER_PIXELS = 7.0  # of the font that names rows and columns, 11 pixels high
-LONGEST_NAME, LONGEST_ID = 26, 12  # characters; an ID in place of a name tells little more by its end
+LONGEST_NAME, LONGEST_ID = 26, 12  # characters; the end of an ID adds little
 
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """What one side of the matrix shows: `count` things in `cells` blocks of `per_cell`, the last may have fewer."""
+    """One side of the matrix: `count` things in `cells` blocks of `per_cell`; the last block may have fewer."""
 
     count: int
     per_cell: int
@@ -39,7 +39,7 @@ class Axis:
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """A text at a point of the picture."""
+    """Text at a point of the picture, in pixels."""
 
     x: float
     y: float
@@ -48,7 +48,7 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """A picture of `width` x `height` pixels; the cells begin at (`left`, `top`). `paths` has the cells by result."""
+    """A picture of `width` x `height` pixels with cells from (`left`, `top`); `paths` has an SVG path per result."""
 
     images: Axis
     projects: Axis
@@ -68,7 +68,7 @@ class Matrix:
 
 
 def matrix_of(scan: PairScan, dictionary: Dictionary, labels: Mapping[str, str]) -> Matrix | None:
-    """Return the picture of a run's pairs, None where it has none. `labels` has names of images and projects by ID."""
+    """Return the picture of a run's pairs, None if it has none. `labels` has names of images and projects by ID."""
     image_ids = [image_id for image_id, _, _ in scan.spans]
     if not image_ids:
         return None
@@ -132,7 +132,7 @@ def _axis(
 
 
 def _count(scan: PairScan, per_row: int, per_column: int) -> dict[tuple[int, int], dict[int, int]]:
-    """Return the pairs of each cell that has any, counted by the code of their result."""
+    """Return the number of pairs by result code, for each (row, column) with any."""
     column_of = [project // per_column for project in range(len(scan.projects))]
     cells: dict[tuple[int, int], dict[int, int]] = {}
     for image, (_, start, end) in enumerate(scan.spans):
@@ -145,7 +145,7 @@ def _count(scan: PairScan, per_row: int, per_column: int) -> dict[tuple[int, int
 
 
 def _edges(ids: Sequence[str], axis: Axis, dictionary: Dictionary) -> list[list[int]]:
-    """Return the dictionary's numbers of the first and the last ID of each cell."""
+    """Return the dictionary numbers of the first and last ID of each cell."""
     ends = range(axis.per_cell, axis.per_cell * axis.cells + 1, axis.per_cell)
     return [
         [dictionary.number(ids[end - axis.per_cell]), dictionary.number(ids[min(end, axis.count) - 1])] for end in ends

@@ -1,5 +1,5 @@
 "use strict";
-// Texts of servers are only ever put in place with textContent.
+// Text from servers is only ever inserted with textContent.
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const { results, changes, matrix, dictionary } = data;
@@ -12,7 +12,7 @@
   if (matrix) readMatrix();
   showTable();
 
-  // The matrix: what is below the pointer or the cursor, in words.
+  // The matrix: describes the cell below the pointer or the cursor.
   function readMatrix() {
     const picture = at("matrix-picture"), frame = at("matrix-frame"), cursor = at("cursor"), cell = at("cell");
     const rows = matrix.cells.length, columns = matrix.cells[0].length;
@@ -59,7 +59,7 @@
     });
   }
 
-  // The table: rows are numbers; texts are compared and searched once for each entry of the dictionary, not for each row.
+  // The table: rows are numbers; texts are compared and searched once per dictionary entry, not once per row.
   function showTable() {
     const PAGE = 100;
     const { table } = data;
@@ -70,7 +70,7 @@
     const summed = (differences) => { let sum = 0; return Int32Array.from(differences, (one) => sum += one); };
     const [projects, ways, seconds] = [table.projects, table.ways, table.seconds].map(summed);
     const { way } = table;
-    const [RESULT, HTTP, STATUS, TRIES, REASON, CHANGE] = [0, 1, 2, 3, 4, 5];
+    const [RESULT, HTTP, STATUS, ATTEMPTS, REASON, CHANGE] = [0, 1, 2, 3, 4, 5];
     const body = at("table").tBodies[0], names = [...document.querySelectorAll("th button")];
     const choices = { result: at("result"), change: at("change") };
     const days = seconds.some((second) => second >= 86400); // the time of day is not enough then
@@ -87,7 +87,7 @@
       });
       return ranked;
     };
-    let rankOfName; // made when it is first needed: sorting many names takes a moment
+    let rankOfName; // computed on first use: sorting many names takes a moment
     const ranksOfNames = () => rankOfName ??= ranks(dictionary.ids.map((_, i) => nameOf(i)));
     const ofWay = (values) => (row) => values[ways[row]];
     const wayTexts = (field) => ofWay(ranks(way.map((one) => one[field])));
@@ -95,7 +95,7 @@
     const KEYS = [
       () => { const ranked = ranksOfNames(); return (row) => ranked[images[row]]; },
       () => { const ranked = ranksOfNames(); return (row) => ranked[projects[row]]; },
-      () => wayNumbers(RESULT), () => wayNumbers(HTTP), () => wayTexts(STATUS), () => wayNumbers(TRIES),
+      () => wayNumbers(RESULT), () => wayNumbers(HTTP), () => wayTexts(STATUS), () => wayNumbers(ATTEMPTS),
       () => (row) => seconds[row], () => wayTexts(REASON),
     ];
 
@@ -143,7 +143,7 @@
     }
 
     function line(row) {
-      const [result, http, status, tries, reason] = way[ways[row]];
+      const [result, http, status, attempts, reason] = way[ways[row]];
       const element = document.createElement("tr");
       const put = (...parts) => {
         const cell = document.createElement("td");
@@ -156,11 +156,11 @@
       put(resultWord(results[result][0]));
       put(http ?? "");
       put(status);
-      put(tries || "");
+      put(attempts || "");
       const time = new Date((table.began + Math.max(0, seconds[row])) * 1000).toISOString();
       put(seconds[row] < 0 ? "" : time.slice(days ? 0 : 11, 19).replace("T", " "));
-      const told = reason.replaceAll("\x01", dictionary.ids[images[row]]).replaceAll("\x02", dictionary.ids[projects[row]]);
-      put(told, table.requests[row] ? small(table.requests[row]) : "");
+      const text = reason.replaceAll("\x01", dictionary.ids[images[row]]).replaceAll("\x02", dictionary.ids[projects[row]]);
+      put(text, table.requests[row] ? small(table.requests[row]) : "");
       return element;
     }
 

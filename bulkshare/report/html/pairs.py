@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from bulkshare.model import Outcome
     from bulkshare.report.html.table import Table
 
-# The worst first: what a block of the matrix shows, and how the table is sorted. The page's codes of results are the
-# places in this order.
+# The worst first: a block of the matrix shows its worst result, and the table is sorted by it. The page encodes a
+# result as its index here.
 ORDER = (
     Result.FAILED,
     Result.REJECTED,
@@ -33,34 +33,34 @@ ORDER = (
 )
 CODES = {result: code for code, result in enumerate(ORDER)}
 FAILING = frozenset({Result.FAILED, Result.REJECTED, Result.SKIPPED})
-MOST_EXAMPLES = 50  # pairs named for each kind of change
+MOST_EXAMPLES = 50  # pairs listed per kind of change
 
 
 class Change(StrEnum):
-    """How a pair differs from what it was in the run before; the words are the user's."""
+    """How a pair changed since the previous run, as shown to the user."""
 
     SHARED = "newly shared"
     FAILING = "newly failing"
-    MENDED = "mended"
+    FIXED = "fixed"
     REMOVED = "removed"
 
 
 def change_of(before: Result | None, now: Result) -> Change | None:
-    """Return what changed; `before` is None where the run before did not have the pair."""
+    """Return what changed; `before` is None if the previous run did not have the pair."""
     if now is Result.REMOVED:
         return Change.REMOVED
     if now in FAILING:
         return None if before in FAILING else Change.FAILING
     if now in AS_PLANNED and before in FAILING:
-        return Change.MENDED
+        return Change.FIXED
     return Change.SHARED if now is Result.SHARED else None
 
 
 class FormerResults:
-    """The results of a run's pairs in a few bytes each, to be taken image by image."""
+    """The results of the previous run's pairs in a few bytes each, taken out image by image."""
 
     def __init__(self, outcomes: Iterable[Outcome]) -> None:
-        """Read the outcomes, which have to come image by image, as a ledger yields them."""
+        """Read the outcomes, which must be grouped by image, as a ledger yields them."""
         numbers: dict[str, int] = {}
         self._images: dict[str, tuple[array[int], bytearray]] = {}
         for image_id, pairs in groupby(outcomes, lambda outcome: outcome.image_id):
@@ -88,12 +88,12 @@ class FormerResults:
 
 
 class ChangeCounts:
-    """What changed since the run before: pairs counted by change, the first of each, and those that are gone."""
+    """What changed since the previous run: pairs by change, the first of each, and those no longer planned."""
 
     def __init__(self) -> None:
         self.counts: Counter[Change] = Counter()
         self.examples: dict[Change, list[tuple[str, str]]] = {change: [] for change in Change}
-        self.unplanned = 0  # pairs of the run before that this one does not have
+        self.unplanned = 0  # pairs of the previous run that this one does not have
         self.unplanned_examples: list[tuple[str, str]] = []
 
     def note(self, change: Change, outcome: Outcome) -> None:
@@ -113,12 +113,13 @@ class ChangeCounts:
 class PairScan:
     """The pairs of a run.
 
-    `spans` has (image ID, first, end) for each image, as places in `members` and `codes`: the number of a pair's
-    project in `projects`, and the code of its result. `statuses` counts the pairs by the member's status.
+    members, codes: per pair, the index of its project in `projects` and the code of its result.
+    spans: (image ID, start, end) per image, a slice of `members` and `codes`.
+    statuses: number of pairs by member status.
     """
 
     def __init__(self, outcomes: Iterable[Outcome], table: Table, former: FormerResults | None) -> None:
-        """Read the outcomes, which have to come image by image. `former` is what the run before has of them."""
+        """Read the outcomes, which must be grouped by image. `former` has the results of the previous run."""
         self.spans: list[tuple[str, int, int]] = []
         self.members = array("I")
         self.codes = bytearray()
@@ -144,7 +145,7 @@ class PairScan:
             self.changes.unplanned_examples += islice(former, MOST_EXAMPLES - len(self.changes.unplanned_examples))
 
     def _add(self, pair: Outcome, before: Result | None) -> None:
-        """Put a pair into the table and count how it changed."""
+        """Add a pair to the table and count its change."""
         change = None
         if self.changes is not None:
             change = change_of(before, pair.result)

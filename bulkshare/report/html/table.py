@@ -1,4 +1,4 @@
-"""The pairs that the page's table can show, in columns of small numbers, so that 100,000 of them stay small. Pure."""
+"""The pairs in the page's table, encoded as columns of small numbers to keep 100,000 of them small. Pure."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
 
     from bulkshare.model import Outcome
 
-MOST_PAIRS = 200_000  # up to here the table has every pair
-MOST_NOT_AS_PLANNED = 100_000  # else so many of those that are not as planned, about,
+MOST_PAIRS = 200_000  # up to so many, the table has every pair
+MOST_NOT_AS_PLANNED = 100_000  # beyond that, about so many of those not as planned,
 MOST_AS_PLANNED = 10_000  # and so many of the others
-# 100,000 pairs are to make a page of less than 5 MB, whatever the texts, so that these are bounded.
+# These bounds keep a page of 100,000 pairs below 5 MB, whatever the texts.
 MOST_REQUEST_IDS = 5_000  # only pairs not as planned have one
 MOST_REASON_CHARACTERS = 300_000
-MOST_DICTIONARY_BYTES = 3_600_000  # IDs and names; beyond that there are no more names
+MOST_DICTIONARY_BYTES = 3_600_000  # IDs and names; names beyond that are left out
 LEFT_OUT = "left out here; `bulkshare export` has it"
-# In place of a pair's own IDs, so that a reason that names them is one text for all pairs; never in a clean text.
+# Stand for a pair's own IDs, so that a reason with IDs is one text for all pairs. Cleaned text never has them.
 IMAGE_ID, PROJECT_ID = "\x01", "\x02"
 CHANGES = tuple(Change)
 
 
 class Dictionary:
-    """IDs with the names that are known of them, each once, by number."""
+    """Numbers IDs, each once, and knows their names."""
 
     def __init__(self, labels: Mapping[str, str]) -> None:
         self._labels = labels
@@ -40,7 +40,7 @@ class Dictionary:
         return self._numbers.setdefault(text, len(self._numbers))
 
     def document(self) -> dict[str, Any]:
-        """Return what the page reads: the IDs by number, and the names that are known, by number."""
+        """Return the page's data: IDs and known names, by number."""
         ids = [clean(text) for text in self._numbers]
         room = MOST_DICTIONARY_BYTES - sum(len(text) + 3 for text in ids)  # with quotes and comma
         names = {}
@@ -54,15 +54,15 @@ class Dictionary:
 
 
 class Table:
-    """The table's rows: all pairs, or those that are not as planned and a sample of the others.
+    """The table's rows: all pairs, or those not as planned and a sample of the others.
 
-    `began_at` is the run's beginning; times are whole seconds since then.
+    `began_at` is the start of the run; times are whole seconds since then.
     """
 
     def __init__(self, totals: Mapping[Result, int], began_at: datetime, dictionary: Dictionary) -> None:
         planned = sum(totals.values())
         as_planned = sum(totals.get(result, 0) for result in AS_PLANNED)
-        self.every = {True: 1, False: 1}  # which pair is taken, for those as planned and those not
+        self.every = {True: 1, False: 1}  # one in so many pairs is taken, by whether it is as planned
         if planned > MOST_PAIRS:
             self.every[True] = max(1, -(-as_planned // MOST_AS_PLANNED))
             self.every[False] = max(1, -(-(planned - as_planned) // MOST_NOT_AS_PLANNED))
@@ -83,7 +83,7 @@ class Table:
         return len(self._ways)
 
     def add(self, pair: Outcome, change: Change | None) -> None:
-        """Take in a pair if its turn is now. Pairs of one image follow each other."""
+        """Add a pair if it is sampled. Pairs must be grouped by image."""
         as_planned = pair.result in AS_PLANNED
         turn = self._seen[as_planned]
         self._seen[as_planned] = turn + 1
@@ -100,10 +100,10 @@ class Table:
         self._ways.append(self._way(pair, change))
 
     def document(self) -> dict[str, Any]:
-        """Return what the page reads.
+        """Return the page's data.
 
-        A row is a project, a way (result, HTTP status, member status, attempts, reason, change) and seconds, -1 for
-        unknown; each is the difference to the row before. `images` has the rows' images as runs of (image, rows).
+        A row is a project, a way (result, HTTP status, member status, attempts, reason, change) and seconds (-1 if
+        unknown), each encoded as the difference from the previous row. `images` is run-length encoded: (image, rows).
         """
         return {
             "began": int(self._began_at.timestamp()),
