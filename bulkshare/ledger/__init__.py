@@ -1,9 +1,11 @@
-"""The work list and the record of every run, in a file or a database. Knows nothing of what pairs mean to the cloud.
+"""The work list and the record of every run, in a file or a database. Doesn't know what pairs mean to the cloud.
 
-`ledger` is what the engine and the commands use, and `lock` lets one run of a plan work at a time. `schema` defines the
-tables, `codecs` encodes single values, `strings` stores repeated text once; `pairs` and `runs` read and write rows, in
-the SQL that `dialects` adapts to each database. `url` parses where the ledger is; `store` is the interface of the
-database there, and `sqlite` and `server` implement it.
+`ledger` is the face: `SqlLedger`, which the engine and the commands use. It composes statements from `pairs` (the
+work list and the outcomes) and `runs` (everything else about a run). These store values as `codecs` packs them and
+texts as numbers from `strings`, in the tables of `schema`; `dialects` has the SQL that differs between databases.
+
+Below it is the database: `url` parses where the ledger is, `store` is the interface of a place that keeps it and the
+retry of lost connections, `sqlite` and `server` are the two implementations. `lock` admits one run of a plan at a time.
 """
 
 from bulkshare.ledger.ledger import SqlLedger

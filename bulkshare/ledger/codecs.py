@@ -1,4 +1,7 @@
-"""The encoding of single values: times as milliseconds since 1970, results as small numbers, request IDs as bytes."""
+"""How single values are stored: times as milliseconds since 1970, results as small numbers, request IDs as bytes.
+
+The functions for many values, and those with a cache, exist for speed: they return exactly what the plain ones do.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +18,15 @@ if TYPE_CHECKING:
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
-DAY = timedelta(days=1) // MILLISECOND
+DAY_MS = timedelta(days=1) // MILLISECOND
 MILLISECONDS = tuple(number * MILLISECOND for number in range(1000))
+CACHED_TIMES = 10_000
 
-# The format of oslo.middleware; other servers and proxies use others.
-is_usual_request_id = re.compile(r"req-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
-AS_TEXT, AS_UUID = b"\0", b"\1"  # the first byte determines the rest
+# The form of oslo.middleware; other servers and proxies have others.
+is_oslo_request_id = re.compile(r"req-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
+AS_TEXT, AS_UUID = b"\0", b"\1"  # the first byte of a request ID: what follows
 
-# The numbers are in users' files: append, never renumber. A pair without one is pending.
+# Users' ledgers contain these numbers: append, never renumber. NULL is PENDING.
 RESULT_CODES = {
     Result.SHARED: 1,
     Result.ALREADY: 2,
@@ -33,7 +37,7 @@ RESULT_CODES = {
     Result.ABSENT: 7,
 }
 RESULTS: dict[int | None, Result] = {code: result for result, code in RESULT_CODES.items()} | {None: Result.PENDING}
-WANTS = tuple(map(Want, range(2 * max(Want))))  # by number: creating a flag for each pair is slow
+WANTS = tuple(map(Want, range(2 * max(Want))))  # by their values: constructing a flag for each pair is slow
 
 
 def pack_time(value: datetime | None) -> int | None:
@@ -42,50 +46,52 @@ def pack_time(value: datetime | None) -> int | None:
 
 
 def unpack_time(stored: int | None) -> datetime | None:
-    """Return the aware UTC datetime that `pack_time` was given, without its microseconds."""
+    """Return the aware UTC datetime that `pack_time` took, without its microseconds."""
     return None if stored is None else EPOCH + stored * MILLISECOND
 
 
-# The cloud's times are whole seconds that many members share; sharing the objects is faster to format, too.
-pack_usual_time = lru_cache(10_000)(pack_time)
-unpack_usual_time = lru_cache(10_000)(unpack_time)
+# For the cloud's times: they are whole seconds, each shared by many members.
+pack_cached_time = lru_cache(CACHED_TIMES)(pack_time)
+unpack_cached_time = lru_cache(CACHED_TIMES)(unpack_time)
 
 
 def pack_times(values: Iterable[datetime | None]) -> list[int | None]:
-    """Return `pack_time` of each, faster."""
+    """Return `pack_time` of each."""
     return [
-        None if value is None else (d := value - EPOCH).days * DAY + d.seconds * 1000 + d.microseconds // 1000
+        None if value is None else (d := value - EPOCH).days * DAY_MS + d.seconds * 1000 + d.microseconds // 1000
         for value in values
     ]
 
 
 def unpack_times(stored: Iterable[int | None]) -> list[datetime | None]:
-    """Return `unpack_time` of each, faster if many share a second."""
+    """Return `unpack_time` of each; fastest when many are in the same second."""
     return [None if time is None else _second(time // 1000) + MILLISECONDS[time % 1000] for time in stored]
 
 
-@lru_cache(10_000)
+@lru_cache(CACHED_TIMES)
 def _second(number: int) -> datetime:
     return EPOCH + timedelta(seconds=number)
 
 
 def pack_request_ids(values: Iterable[str | None]) -> list[bytes | None]:
-    """Return each request ID in 17 bytes if it is "req-" and a lower-case UUID, else as text."""
+    """Return each request ID in 17 bytes if it is "req-" and a lower-case UUID, else as its text in UTF-8."""
     return [
         None
         if value is None
         else AS_UUID + bytes.fromhex(value[4:].replace("-", ""))
-        if is_usual_request_id(value)
+        if is_oslo_request_id(value)
         else AS_TEXT + value.encode()
         for value in values
     ]
 
 
 def unpack_request_id(stored: bytes | None) -> str | None:
-    """Return the request ID that `pack_request_ids` was given."""
+    """Return the request ID that `pack_request_ids` took."""
     if stored is None:
         return None
     if stored.startswith(AS_TEXT):
         return stored[1:].decode()
-    digits = stored.hex("-", 2)  # "01-" for the first byte, then hyphens where a UUID has them, and three more
+    # A hyphen after every 2 bytes, counted from the end: "01-" for the first byte, then all that a UUID has, and three
+    # more, which the slices leave out.
+    digits = stored.hex("-", 2)
     return f"req-{digits[3:7]}{digits[8:32]}{digits[33:37]}{digits[38:]}"

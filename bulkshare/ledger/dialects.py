@@ -1,4 +1,10 @@
-"""SQL that differs between SQLite, PostgreSQL and MariaDB, and bulk execution for all of them."""
+"""SQL that differs between SQLite, PostgreSQL and MariaDB, and the execution of a statement for many rows.
+
+`execute_many` bypasses SQLAlchemy's parameter handling, which makes a dict of every row and takes longer than SQLite
+needs for the row itself. Drivers of servers send the rows of an INSERT in bulk. PyMySQL, however, sends an UPDATE once
+for each row and waits for every response, so for MariaDB an UPDATE of many rows is rewritten as one statement that
+joins the table with a table of values.
+"""
 
 from __future__ import annotations
 
@@ -16,19 +22,19 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Dialect, Table
     from sqlalchemy.dialects import postgresql
 
-NAMED = re.compile(r"%\(\w+\)s")  # a driver's named parameter
-JOINED_AT_ONCE = 1_000  # rows in one statement of some 200 kB; servers accept at least 1 MB
+NAMED = re.compile(r"%\(\w+\)s")  # a named parameter, as the drivers of servers write it
+JOINED_ROWS = 1_000  # in one statement, which then has about 200 kB; servers take at least 1 MB
 
 
 def insert_unless_there(dialect: str, table: Table, values: Mapping[str, Any]) -> UpdateBase:
-    """Return the statement that inserts a row unless one with its key exists."""
+    """Return the statement that inserts a row unless its key exists."""
     if dialect == "postgresql":
         return _insert_postgresql(table).values(values).on_conflict_do_nothing()
     return insert(table).values(values).prefix_with("OR IGNORE" if dialect == "sqlite" else "IGNORE")
 
 
 def insert_or_update(connection: Connection, table: Table, key: str, column: str) -> UpdateBase:
-    """Return the statement that inserts a row, or updates `column` of the existing one with its `key`."""
+    """Return the statement that inserts a row, or updates `column` of the row that has its `key`."""
     dialect = connection.dialect.name
     if dialect in {"mysql", "mariadb"}:
         into = mysql.insert(table)
@@ -38,15 +44,15 @@ def insert_or_update(connection: Connection, table: Table, key: str, column: str
 
 
 def _insert_postgresql(table: Table) -> postgresql.Insert:
-    from sqlalchemy.dialects import postgresql  # noqa: PLC0415  takes 40 ms; most ledgers are files
+    from sqlalchemy.dialects import postgresql  # noqa: PLC0415  40 ms that a file needs not pay
 
     return postgresql.insert(table)
 
 
 def execute_many(connection: Connection, statement: UpdateBase, rows: Sequence[tuple[Any, ...]]) -> int:
-    """Execute a statement once per row of plain values, in the order of its parameters; return the changed rows.
+    """Execute a statement for each row, in order, and return how many rows changed.
 
-    SQLAlchemy would build a dict per row, which takes longer than SQLite's own work. Servers get the rows in bulk.
+    A row has plain values in the order of the statement's parameters.
     """
     if statement.is_update and connection.dialect.name in {"mysql", "mariadb"}:
         return _update_joined(connection, statement, rows)
@@ -54,31 +60,31 @@ def execute_many(connection: Connection, statement: UpdateBase, rows: Sequence[t
 
 
 def _update_joined(connection: Connection, statement: UpdateBase, rows: Sequence[tuple[Any, ...]]) -> int:
-    """Update many rows in one statement: MariaDB's driver would send one per row and wait for each answer."""
-    head, one, tail, key = _by_join(statement, connection.dialect)
-    last = list({tuple(row[place] for place in key): row for row in rows}.values())  # the last of a key wins
+    head, values, tail, key = _as_join(statement, connection.dialect)
+    # One statement updates a row once: of several rows with the same key only the last one counts, as in a loop.
+    last = list({tuple(row[index] for index in key): row for row in rows}.values())
     changed = 0
-    for first in range(0, len(last), JOINED_AT_ONCE):
-        part = last[first : first + JOINED_AT_ONCE]
-        sent = f"{head}{', '.join([one] * len(part))}{tail}"
-        changed += connection.exec_driver_sql(sent, tuple(chain.from_iterable(part))).rowcount
+    for first in range(0, len(last), JOINED_ROWS):
+        part = last[first : first + JOINED_ROWS]
+        joined = f"{head}{', '.join([values] * len(part))}{tail}"
+        changed += connection.exec_driver_sql(joined, tuple(chain.from_iterable(part))).rowcount
     return changed
 
 
 @lru_cache(100)
-def _by_join(statement: UpdateBase, dialect: Dialect) -> tuple[str, str, str, tuple[int, ...]]:
-    """Return the parts of an update from a table of values: head, one row, tail, and the indexes of its key."""
-    wanted = str(statement.compile(dialect=dialect))
-    names = NAMED.findall(wanted)
+def _as_join(statement: UpdateBase, dialect: Dialect) -> tuple[str, str, str, tuple[int, ...]]:
+    """Return the text before the rows of values, of one row, and after them, and the indices of the key in a row."""
+    compiled = str(statement.compile(dialect=dialect))
+    names = NAMED.findall(compiled)
     numbers = count()
-    table, _, rest = NAMED.sub(lambda _: f"new.c{next(numbers)}", wanted).removeprefix("UPDATE ").partition(" SET ")
+    table, _, rest = NAMED.sub(lambda _: f"new.c{next(numbers)}", compiled).removeprefix("UPDATE ").partition(" SET ")
     columns = ", ".join(f"NULL AS c{number}" for number in range(len(names)))
     return (
-        # The SELECT names the columns.
-        f"UPDATE (SELECT {columns} FROM DUAL WHERE FALSE UNION ALL VALUES ",  # noqa: S608  contains no user input
+        # The SELECT only names the columns.
+        f"UPDATE (SELECT {columns} FROM DUAL WHERE FALSE UNION ALL VALUES ",  # noqa: S608  no part is a user's
         f"({', '.join(['%s'] * len(names))})",
-        f") AS new STRAIGHT_JOIN {table} SET {rest}",  # from the values to the rows, whatever the statistics say
-        tuple(place for place, name in enumerate(names) if name.startswith("%(at_")),
+        f") AS new STRAIGHT_JOIN {table} SET {rest}",  # from the values to the rows, whatever the optimizer estimates
+        tuple(index for index, name in enumerate(names) if name.startswith("%(at_")),
     )
 
 

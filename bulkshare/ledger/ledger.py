@@ -1,36 +1,25 @@
-"""`SqlLedger`: the `ports.Ledger` in SQL. Images and members are ordered by their first mention in the ledger.
+"""`SqlLedger`: the `ports.Ledger` in SQL, and how its writes survive kills and lost connections.
 
-After a lost connection to a server a method is repeated, so every write is safe to do twice.
+Each method that writes is one transaction (`enqueue` and `prune` are several, each of which may stand alone), so a
+group of outcomes is in the ledger as a whole or not at all. When a connection is lost during a commit, whether it
+arrived is unknown, and the method is repeated. Therefore every write is idempotent: rows are inserted unless they
+exist, and updates set absolute values by primary key. Only `begin` (a new key) and `finish` (sums) are not by nature.
+They learn that they are being repeated, and look for their own earlier effect first.
+
+Images and members are ordered by the numbers of their strings, that is by when the ledger first met them.
 """
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, Self, TypeVar
 
 from sqlalchemy import select
 
-from bulkshare.ledger import runs
+from bulkshare.ledger import pairs, runs
 from bulkshare.ledger.codecs import WANTS
 from bulkshare.ledger.dialects import execute_many
-from bulkshare.ledger.pairs import (
-    DESCRIBE,
-    MARK_LISTED,
-    SETTLE,
-    batches,
-    described_row,
-    enqueue,
-    pending,
-    read_outcomes,
-    select_backlog,
-    select_jobs,
-    select_outcomes,
-    select_undescribed,
-    settle_all,
-    settled_rows,
-    texts_of,
-    texts_of_blocks,
-)
 from bulkshare.ledger.schema import LONGEST_TEXT, PAIRS
 from bulkshare.ledger.sqlite import FileStore
 from bulkshare.ledger.store import retry_lost, retrying
@@ -39,7 +28,7 @@ from bulkshare.ledger.url import parse_location
 from bulkshare.model import Account, Backlog, Job, Outcome, Result, Run, RunState, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import Connection
@@ -48,36 +37,36 @@ if TYPE_CHECKING:
     from bulkshare.model import Block, Member, Telemetry
 
 
-ENQUEUED_AT_ONCE = 20_000  # pairs in one transaction, so that others can write in between
-READ_AT_ONCE = 5_000  # rows
+ENQUEUE_PAIRS = 20_000  # in one transaction, so that other processes can write in between
+READ_ROWS = 5_000  # in one page
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 class SqlLedger:
-    """A ledger in a file or on a database server; `ports.Ledger` documents the methods."""
+    """A ledger in a file or on a database server. `ports.Ledger` has the contracts of its methods."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._names = StringTable()
+        self._strings = StringTable()
 
     @classmethod
-    def open(cls, where: str, *, create: bool = True) -> Self:
-        """Open the ledger at a path or URL; `create` a missing one. Raises `LedgerError`."""
-        location = parse_location(where)
-        if isinstance(location, Path):
-            return cls(FileStore(location, create=create))
-        from bulkshare.ledger.server import ServerStore  # noqa: PLC0415  most ledgers are files
+    def open(cls, location: str, *, create: bool = True) -> Self:
+        """Open the ledger at a path or URL; with `create`, a missing one is created. Raises `LedgerError`."""
+        parsed = parse_location(location)
+        if isinstance(parsed, Path):
+            return cls(FileStore(parsed, create=create))
+        from bulkshare.ledger.server import ServerStore  # noqa: PLC0415  not needed for a file, the usual ledger
 
-        return cls(ServerStore(location, create=create))
+        return cls(ServerStore(parsed, create=create))
 
     def close(self) -> None:
-        """Close it."""
+        """Close all connections."""
         self._store.close()
 
     def lock_of(self, plan: str) -> PlanLock:
-        """Return the lock of a plan; use it through `RunLock`."""
+        """Return the lock that keeps runs of a plan apart. Use it through `RunLock`."""
         return self._store.lock_of(plan)
 
     # --- runs ----------------------------------------------------------------------------------------------------
@@ -96,7 +85,7 @@ class SqlLedger:
 
         def add(again: bool) -> Run:  # noqa: FBT001  as `retry_lost` calls it
             with self._store.writing() as connection:
-                self._names.forget()  # another process may have pruned while no run was active
+                self._strings.forget()  # another process may have pruned while no run was at work here
                 return runs.add(
                     connection,
                     plan=plan,
@@ -110,193 +99,66 @@ class SqlLedger:
 
         return retry_lost(add)
 
-    def unfinished(self, *, plan: str, fingerprint: str, account: Account) -> Run | None:
-        """See `ports.Ledger`."""
-        run = self._read(runs.newest_at, plan=plan, account=account)
-        if run is None or run.state is RunState.FINISHED or run.fingerprint != fingerprint:
-            return None
-        return run
-
-    def newest_run(self, plan: str | None = None) -> Run | None:
-        """Return the newest run, of a plan or of all."""
-        return next(iter(self.runs(plan=plan, limit=1)), None)
-
     @retrying
     def reopen(self, run_id: int, settings: Settings | None = None) -> Run:
         """See `ports.Ledger`."""
         with self._store.writing() as connection:
-            self._names.forget()  # as in `begin`
+            self._strings.forget()  # as in `begin`
             return runs.mark_running(connection, run_id, settings)
 
     def finish(self, run_id: int, *, now: datetime, requests: int, retries: int, seconds: float) -> Run:
         """See `ports.Ledger`."""
 
-        def rest(again: bool) -> Run:  # noqa: FBT001  as `retry_lost` calls it
+        def end(again: bool) -> Run:  # noqa: FBT001  as `retry_lost` calls it
             with self._store.writing() as connection:
-                return runs.mark_stopped(
+                return runs.mark_ended(
                     connection, run_id, now=now, requests=requests, retries=retries, seconds=seconds, again=again
                 )
 
-        return retry_lost(rest)
-
-    def runs(self, *, limit: int | None = None, plan: str | None = None) -> list[Run]:
-        """See `ports.Ledger`. With `plan`, only its runs."""
-        return self._read(runs.newest_runs, plan=plan, limit=limit)
-
-    def last_enqueued(self, *, plan: str, account: Account) -> Run | None:
-        """See `ports.Ledger`."""
-        return self._read(runs.newest_at, plan=plan, account=account, enqueued=True)
-
-    def run_before(self, run: Run) -> Run | None:
-        """See `ports.Ledger`."""
-        return self._read(runs.newest_at, plan=run.plan, account=run.account, enqueued=True, before=run.id)
+        return retry_lost(end)
 
     @retrying
     def prune(self, run_ids: Sequence[int], *, names_unless_after: int | None) -> bool:
-        """See `ports.Ledger`. One transaction per run, so that others can write in between."""
+        """See `ports.Ledger`. One transaction for each run, so that other processes can write in between."""
         for run_id in run_ids:
             with self._store.writing() as connection:
-                runs.delete_run(connection, run_id)
+                runs.delete(connection, run_id)
         if names_unless_after is None:
             return False
         with self._store.writing() as connection:
-            # A run that begins now waits for this transaction, and then looks up all numbers again.
-            deleted = runs.delete_unused_names(connection, unless_after=names_unless_after)
+            # A run that begins from here on waits for this transaction, and then looks up all numbers anew.
+            deleted = runs.delete_unused_strings(connection, unless_after=names_unless_after)
         if deleted:
-            self._names.forget()
+            self._strings.forget()
             self._store.shrink()
         return deleted
 
+    def runs(self, *, limit: int | None = None, plan: str | None = None) -> list[Run]:
+        """See `ports.Ledger`. With `plan`, only its runs."""
+        return self._read(runs.newest, plan=plan, limit=limit)
+
+    def newest_run(self, plan: str | None = None) -> Run | None:
+        """Return the newest run, of a plan or of all; None if there is none."""
+        return next(iter(self.runs(plan=plan, limit=1)), None)
+
     def find_run(self, key: str | None = None) -> Run | None:
-        """See `ports.Ledger`. Raises `UsageError` if several keys start with `key`."""
+        """See `ports.Ledger`. Raises `UsageError` if several runs begin with `key`."""
         return self.newest_run() if key is None else self._read(runs.find, key)
 
-    # --- the work list -------------------------------------------------------------------------------------------
-
-    def enqueue(self, run_id: int, blocks: Iterable[Block]) -> int:
-        """See `ports.Ledger`. Commits in batches: called again after a kill, it adds what is missing.
-
-        A pending pair takes over the new want, but keeps `Want.ALREADY_MEMBER`.
-        """
-        return sum(self._enqueue(run_id, batch) for batch in batches(blocks, ENQUEUED_AT_ONCE))
-
-    @retrying
-    def _enqueue(self, run_id: int, batch: list[Block]) -> int:
-        with self._store.writing() as connection:
-            numbers = self._names.numbers(connection, texts_of_blocks(batch))
-            added = enqueue(connection, run_id, batch, numbers)
-        self._names.remember(numbers)
-        return added
-
-    @retrying
-    def mark_enqueued(self, run_id: int) -> None:
+    def unfinished(self, *, plan: str, fingerprint: str, account: Account) -> Run | None:
         """See `ports.Ledger`."""
-        with self._store.writing() as connection:
-            runs.mark_enqueued(connection, run_id)
+        run = self._read(runs.newest_for, plan=plan, account=account)
+        if run is None or run.state is RunState.FINISHED or run.fingerprint != fingerprint:
+            return None
+        return run
 
-    @retrying
-    def pending_images(
-        self, run_id: int, *, after: str | None, limit: int, removals: bool | None = None
-    ) -> list[Backlog]:
+    def last_enqueued(self, *, plan: str, account: Account) -> Run | None:
         """See `ports.Ledger`."""
-        with self._store.reading() as connection:
-            query = select_backlog(run_id, removals, after=self._number(connection, after), images=limit)
-            rows = connection.execute(query).all()
-            texts = self._names.texts(connection, [row[0] for row in rows])
-            return [Backlog(texts[image], count, WANTS[want]) for image, count, want in rows]
+        return self._read(runs.newest_for, plan=plan, account=account, enqueued=True)
 
-    @retrying
-    def pending_jobs(
-        self, run_id: int, image_id: str, *, after: str | None, limit: int, removals: bool | None = None
-    ) -> list[Job]:
+    def run_before(self, run: Run) -> Run | None:
         """See `ports.Ledger`."""
-        with self._store.reading() as connection:
-            image, last = self._number(connection, image_id), self._number(connection, after)
-            of = {"run_id": run_id, "image": image, "member": last}
-            rows = connection.execute(select_jobs(removals, limit), of).all()
-            texts = self._names.texts(connection, [row[0] for row in rows])
-            return [Job(image_id, texts[member], WANTS[want]) for member, want in rows]
-
-    @retrying
-    def is_pending(self, run_id: int, image_id: str, member_id: str) -> bool:
-        """See `ports.Ledger`."""
-        with self._store.reading() as connection:
-            image, member = self._number(connection, image_id), self._number(connection, member_id)
-            this = *pending(run_id, None), PAIRS.c.image == image, PAIRS.c.member == member
-            return connection.scalar(select(PAIRS.c.member).where(*this)) is not None
-
-    @retrying
-    def mark_listed(self, run_id: int, image_id: str, member_ids: Sequence[str]) -> None:
-        """See `ports.Ledger`."""
-        if not member_ids:
-            return
-        with self._store.writing() as connection:
-            numbers = self._names.numbers(connection, {image_id, *member_ids})
-            image = numbers[image_id]
-            execute_many(connection, MARK_LISTED, [(run_id, image, numbers[member]) for member in member_ids])
-        self._names.remember(numbers)
-
-    # --- the record ----------------------------------------------------------------------------------------------
-
-    @retrying
-    def settle(self, run_id: int, outcomes: Sequence[Outcome]) -> None:
-        """See `ports.Ledger`. The want of a pair stays as it was enqueued, whatever the outcome's `want`."""
-        if not outcomes:
-            return
-        with self._store.writing() as connection:
-            numbers = self._names.numbers(connection, texts_of(outcomes))
-            execute_many(connection, SETTLE, settled_rows(run_id, outcomes, numbers))
-        self._names.remember(numbers)
-
-    @retrying
-    def settle_rest(
-        self, run_id: int, image_id: str, *, result: Result, reason: str, now: datetime, removals: bool | None = None
-    ) -> int:
-        """See `ports.Ledger`."""
-        with self._store.writing() as connection:
-            reason = reason[:LONGEST_TEXT]
-            numbers = self._names.numbers(connection, {reason} - {""})
-            rest = *pending(run_id, removals), PAIRS.c.image == self._number(connection, image_id)
-            count = connection.execute(settle_all(rest, result, numbers[reason] if reason else None, now)).rowcount
-        self._names.remember(numbers)
-        return count
-
-    @retrying
-    def undescribed(self, run_id: int, *, after: str | None, limit: int) -> list[tuple[str, list[str]]]:
-        """See `ports.Ledger`."""
-        found: dict[str, list[str]] = {}
-        with self._store.reading() as connection:
-            query = select_undescribed(run_id, after=self._number(connection, after), images=limit)
-            rows = connection.execute(query).all()
-            texts = self._names.texts(connection, {number for row in rows for number in row})
-        for image, member in rows:
-            found.setdefault(texts[image], []).append(texts[member])
-        return list(found.items())
-
-    @retrying
-    def describe(self, run_id: int, members: Sequence[Member]) -> None:
-        """See `ports.Ledger`."""
-        if not members:
-            return
-        with self._store.writing() as connection:
-            numbers = self._names.numbers(connection, texts_of(members))
-            execute_many(connection, DESCRIBE, [described_row(run_id, member, numbers) for member in members])
-        self._names.remember(numbers)
-
-    def totals(self, run_id: int) -> dict[Result, int]:
-        """See `ports.Ledger`."""
-        return self._read(runs.count_pairs, run_id)
-
-    def outcomes(self, run_id: int, *, results: frozenset[Result] | None = None) -> Iterator[Outcome]:
-        """See `ports.Ledger`. Reads a snapshot, a few thousand rows at a time."""
-        query = select_outcomes(run_id, results).limit(READ_AT_ONCE)
-        last = {"image": 0, "member": 0}
-        with self._store.reading() as connection:
-            while rows := connection.execute(query, last).all():
-                yield from read_outcomes(connection, rows, self._names)
-                last = {"image": rows[-1].image, "member": rows[-1].member}
-
-    # --- beside the pairs ----------------------------------------------------------------------------------------
+        return self._read(runs.newest_for, plan=run.plan, account=run.account, enqueued=True, before=run.id)
 
     @retrying
     def record_telemetry(self, run_id: int, telemetry: Telemetry) -> None:
@@ -313,17 +175,141 @@ class SqlLedger:
         """See `ports.Ledger`."""
         if labels:
             with self._store.writing() as connection:
-                runs.keep_labels(connection, labels)
+                runs.write_labels(connection, labels)
 
     def labels(self, run_id: int) -> dict[str, str]:
         """See `ports.Ledger`."""
         return self._read(runs.read_labels, run_id)
 
+    # --- the work list -------------------------------------------------------------------------------------------
+
+    def enqueue(self, run_id: int, blocks: Iterable[Block]) -> int:
+        """See `ports.Ledger`. Commits as it goes; repeated after a kill, it adds what is missing.
+
+        A pending pair that is enqueued again gets the new want, but keeps ALREADY_MEMBER.
+        """
+        return sum(self._enqueue(run_id, batch) for batch in pairs.batch_blocks(blocks, ENQUEUE_PAIRS))
+
     @retrying
-    def _read(self, ask: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    def _enqueue(self, run_id: int, batch: list[Block]) -> int:
+        with self._writing(pairs.block_texts(batch)) as (connection, numbers):
+            return pairs.enqueue(connection, run_id, batch, numbers)
+
+    @retrying
+    def mark_enqueued(self, run_id: int) -> None:
+        """See `ports.Ledger`."""
+        with self._store.writing() as connection:
+            runs.mark_enqueued(connection, run_id)
+
+    @retrying
+    def pending_images(
+        self, run_id: int, *, after: str | None, limit: int, removals: bool | None = None
+    ) -> list[Backlog]:
+        """See `ports.Ledger`."""
         with self._store.reading() as connection:
-            return ask(connection, *args, **kwargs)
+            query = pairs.select_backlog(run_id, removals, after=self._number(connection, after), images=limit)
+            rows = connection.execute(query).all()
+            texts = self._strings.texts(connection, [row[0] for row in rows])
+            return [Backlog(texts[image], count, WANTS[want]) for image, count, want in rows]
+
+    @retrying
+    def pending_jobs(
+        self, run_id: int, image_id: str, *, after: str | None, limit: int, removals: bool | None = None
+    ) -> list[Job]:
+        """See `ports.Ledger`."""
+        with self._store.reading() as connection:
+            image, last = self._number(connection, image_id), self._number(connection, after)
+            parameters = {"run_id": run_id, "image": image, "member": last}
+            rows = connection.execute(pairs.select_jobs(removals, limit), parameters).all()
+            texts = self._strings.texts(connection, [row[0] for row in rows])
+            return [Job(image_id, texts[member], WANTS[want]) for member, want in rows]
+
+    @retrying
+    def is_pending(self, run_id: int, image_id: str, member_id: str) -> bool:
+        """See `ports.Ledger`."""
+        with self._store.reading() as connection:
+            image, member = self._number(connection, image_id), self._number(connection, member_id)
+            pair = *pairs.pending(run_id, None), PAIRS.c.image == image, PAIRS.c.member == member
+            return connection.scalar(select(PAIRS.c.member).where(*pair)) is not None
+
+    @retrying
+    def mark_listed(self, run_id: int, image_id: str, member_ids: Sequence[str]) -> None:
+        """See `ports.Ledger`."""
+        if not member_ids:
+            return
+        with self._writing({image_id, *member_ids}) as (connection, numbers):
+            image = numbers[image_id]
+            execute_many(connection, pairs.MARK_LISTED, [(run_id, image, numbers[member]) for member in member_ids])
+
+    # --- the record ----------------------------------------------------------------------------------------------
+
+    @retrying
+    def settle(self, run_id: int, outcomes: Sequence[Outcome]) -> None:
+        """See `ports.Ledger`. A pair keeps the want that it was enqueued with, whatever the outcome's `want`."""
+        if not outcomes:
+            return
+        with self._writing(pairs.record_texts(outcomes)) as (connection, numbers):
+            execute_many(connection, pairs.SETTLE, pairs.settled_rows(run_id, outcomes, numbers))
+
+    @retrying
+    def settle_rest(
+        self, run_id: int, image_id: str, *, result: Result, reason: str, now: datetime, removals: bool | None = None
+    ) -> int:
+        """See `ports.Ledger`."""
+        reason = reason[:LONGEST_TEXT]
+        with self._writing({reason} - {""}) as (connection, numbers):
+            rest = *pairs.pending(run_id, removals), PAIRS.c.image == self._number(connection, image_id)
+            update = pairs.settle_unsent(rest, result, numbers[reason] if reason else None, now)
+            return connection.execute(update).rowcount
+
+    @retrying
+    def undescribed(self, run_id: int, *, after: str | None, limit: int) -> list[tuple[str, list[str]]]:
+        """See `ports.Ledger`."""
+        found: dict[str, list[str]] = {}
+        with self._store.reading() as connection:
+            query = pairs.select_undescribed(run_id, after=self._number(connection, after), images=limit)
+            rows = connection.execute(query).all()
+            texts = self._strings.texts(connection, {number for row in rows for number in row})
+        for image, member in rows:
+            found.setdefault(texts[image], []).append(texts[member])
+        return list(found.items())
+
+    @retrying
+    def describe(self, run_id: int, members: Sequence[Member]) -> None:
+        """See `ports.Ledger`."""
+        if not members:
+            return
+        with self._writing(pairs.record_texts(members)) as (connection, numbers):
+            execute_many(connection, pairs.DESCRIBE, [pairs.described_row(run_id, each, numbers) for each in members])
+
+    def totals(self, run_id: int) -> dict[Result, int]:
+        """See `ports.Ledger`."""
+        return self._read(runs.count_pairs, run_id)
+
+    def outcomes(self, run_id: int, *, results: frozenset[Result] | None = None) -> Iterator[Outcome]:
+        """See `ports.Ledger`. Reads pages from one snapshot. Not repeated when the connection is lost."""
+        query = pairs.select_outcomes(run_id, results).limit(READ_ROWS)
+        last = {"image": 0, "member": 0}
+        with self._store.reading() as connection:
+            while rows := connection.execute(query, last).all():
+                yield from pairs.read_outcomes(connection, rows, self._strings)
+                last = {"image": rows[-1].image, "member": rows[-1].member}
+
+    # --- connections ---------------------------------------------------------------------------------------------
+
+    @retrying
+    def _read(self, query: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        with self._store.reading() as connection:
+            return query(connection, *args, **kwargs)
+
+    @contextmanager
+    def _writing(self, texts: Collection[str]) -> Iterator[tuple[Connection, dict[str, int]]]:
+        """Write in one transaction, with the numbers of these texts; new ones are cached once they are committed."""
+        with self._store.writing() as connection:
+            numbers = self._strings.numbers(connection, texts)
+            yield connection, numbers
+        self._strings.remember(numbers)
 
     def _number(self, connection: Connection, text: str | None) -> int:
-        """Return the number of a text, or 0, which no text has and which precedes all numbers."""
-        return 0 if text is None else self._names.number(connection, text) or 0
+        """Return the number of a string; 0, which is before all numbers and never assigned, for None or a new one."""
+        return 0 if text is None else self._strings.number(connection, text) or 0

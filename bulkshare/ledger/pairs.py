@@ -1,4 +1,9 @@
-"""Rows of pairs: the statements that write them, and the conversion between `Outcome`s and rows."""
+"""The rows of pairs: the statements that write and read them, and `Outcome`s as rows and back.
+
+Converting a row in Python takes longer than storing it in SQLite. Therefore statements that are executed for each pair
+are built once and take plain tuples (`dialects.execute_many`), and outcomes are converted column by column, which is
+faster than row by row: `map` over C functions, and caches for values that repeat.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +17,13 @@ from bulkshare.ledger.codecs import (
     RESULT_CODES,
     RESULTS,
     WANTS,
+    pack_cached_time,
     pack_request_ids,
     pack_time,
     pack_times,
-    pack_usual_time,
+    unpack_cached_time,
     unpack_request_id,
     unpack_times,
-    unpack_usual_time,
 )
 from bulkshare.ledger.dialects import execute_many, insert_unless_there
 from bulkshare.ledger.schema import LONGEST_TEXT, PAIRS
@@ -49,10 +54,11 @@ def _bits(want: Want) -> ColumnElement[int]:
 _THIS_PAIR = [PAIRS.c[name] == bindparam(f"at_{name}") for name in KEY]
 _PENDING = PAIRS.c.result.is_(None)
 _NEW_WANT = bindparam("new_want", type_=PAIRS.c.want.type).bitwise_or(_bits(Want.ALREADY_MEMBER))
-# Their rows for `execute_many`: the columns in the order above; in updates the key comes last.
-ENQUEUE = lru_cache(lambda dialect: insert_unless_there(dialect, PAIRS, _parameters((*KEY, "want"))))
-# Row: the want, the key, the want again. Keeps ALREADY_MEMBER, which a listing found.
-WANT = update(PAIRS).where(*_THIS_PAIR, _PENDING, PAIRS.c.want != _NEW_WANT).values(want=_NEW_WANT)
+
+# Statements for `execute_many`, whose rows have the parameters in the order of the text: the new values, then the key.
+INSERT = lru_cache(lambda dialect: insert_unless_there(dialect, PAIRS, _parameters((*KEY, "want"))))
+# A row: want, key, want. ALREADY_MEMBER stays: it comes from a listing, not from the plan.
+CHANGE_WANT = update(PAIRS).where(*_THIS_PAIR, _PENDING, PAIRS.c.want != _NEW_WANT).values(want=_NEW_WANT)
 MARK_LISTED = (
     update(PAIRS)
     .where(*_THIS_PAIR, _PENDING)
@@ -62,8 +68,11 @@ SETTLE = update(PAIRS).where(*_THIS_PAIR).values(_parameters(SETTLED))
 DESCRIBE = update(PAIRS).where(*_THIS_PAIR, PAIRS.c.result.is_not(None)).values(_parameters(DESCRIBED))
 
 
-def batches(blocks: Iterable[Block], pairs: int) -> Iterator[list[Block]]:
-    """Group blocks into batches of about `pairs` pairs, always fewer than twice as many; splits larger blocks."""
+# --- the work list ---------------------------------------------------------------------------------------------------
+
+
+def batch_blocks(blocks: Iterable[Block], pairs: int) -> Iterator[list[Block]]:
+    """Group blocks into batches of about `pairs` pairs, always fewer than twice as many; larger blocks are split."""
     batch: list[Block] = []
     size = 0
     for image_id, member_ids, want in blocks:
@@ -78,8 +87,8 @@ def batches(blocks: Iterable[Block], pairs: int) -> Iterator[list[Block]]:
         yield batch
 
 
-def texts_of_blocks(blocks: list[Block]) -> dict[str, None]:
-    """Return the texts that enqueueing needs numbers for, each once, in order of first mention."""
+def block_texts(blocks: list[Block]) -> dict[str, None]:
+    """Return the texts whose numbers `enqueue` needs, in order of appearance and without duplicates."""
     texts = dict.fromkeys(block.image_id for block in blocks)
     for block in blocks:
         texts.update(dict.fromkeys(block.member_ids))
@@ -87,32 +96,58 @@ def texts_of_blocks(blocks: list[Block]) -> dict[str, None]:
 
 
 def enqueue(connection: Connection, run_id: int, blocks: list[Block], numbers: dict[str, int]) -> int:
-    """Insert pairs as pending, and update the want of those already pending; return how many are new."""
+    """Insert pairs as pending and return how many are new. Those that are pending already get the new want."""
     rows: list[tuple[Any, ...]] = []
     for image_id, member_ids, want in blocks:
-        image, wanted = numbers[image_id], int(want)
-        rows += [(run_id, image, numbers[member_id], wanted) for member_id in member_ids]
-    added = execute_many(connection, ENQUEUE(connection.dialect.name), rows)
+        image, bits = numbers[image_id], int(want)
+        rows += [(run_id, image, numbers[member_id], bits) for member_id in member_ids]
+    added = execute_many(connection, INSERT(connection.dialect.name), rows)
     if added < len(rows):
-        execute_many(connection, WANT, [(want, *key, want) for *key, want in rows])
+        execute_many(connection, CHANGE_WANT, [(want, *key, want) for *key, want in rows])
     return added
 
 
-def pending(run_id: int | BindParameter[int], removals: bool | None) -> list[ColumnElement[bool]]:  # noqa: FBT001  a condition, passed on
-    """Return the conditions for the run's pending pairs: all, those to be removed, or all others."""
+def pending(run_id: int | BindParameter[int], removals: bool | None) -> list[ColumnElement[bool]]:  # noqa: FBT001  passed on
+    """Return the conditions of the run's pending pairs; `removals` selects those to remove, or all others."""
     conditions = [PAIRS.c.run_id == run_id, _PENDING]
     if removals is not None:
         conditions.append(_bits(Want.REMOVE) == (Want.REMOVE.value if removals else 0))
     return conditions
 
 
-def _all_wants() -> ColumnElement[int]:
-    """Return the union of the wants of a group of pairs; SQLite has no aggregate for it."""
-    return sum((func.max(_bits(want)) for want in Want), start=literal_column("0"))
+@lru_cache(10)  # a run executes it for each image, and building it takes longer than executing it
+def select_jobs(removals: bool | None, limit: int) -> Select[Any]:  # noqa: FBT001  passed on
+    """Return the query for members and wants of an image's pending pairs.
+
+    Its parameters are `run_id`, the number of the `image`, and that of the last `member` read, initially 0.
+    """
+    run_id, image, member = (bindparam(name, type_=PAIRS.c[name].type) for name in KEY)
+    return (
+        select(PAIRS.c.member, PAIRS.c.want)
+        .where(*pending(run_id, removals), PAIRS.c.image == image, PAIRS.c.member > member)
+        .order_by(PAIRS.c.member)
+        .limit(limit)
+    )
 
 
-def texts_of(records: Sequence[Outcome] | Sequence[Member]) -> set[str]:
-    """Return the texts that writing these records needs numbers for."""
+def select_backlog(run_id: int, removals: bool | None, *, after: int, images: int) -> Select[Any]:  # noqa: FBT001  passed on
+    """Return the query for the next images with pending pairs: their numbers, pairs, and the union of their wants."""
+    # SQLite has no aggregate function for a bitwise OR.
+    all_wants: ColumnElement[int] = sum((func.max(_bits(want)) for want in Want), start=literal_column("0"))
+    return (
+        select(PAIRS.c.image, func.count(), all_wants)
+        .where(*pending(run_id, removals), PAIRS.c.image > after)
+        .group_by(PAIRS.c.image)
+        .order_by(PAIRS.c.image)
+        .limit(images)
+    )
+
+
+# --- the record ------------------------------------------------------------------------------------------------------
+
+
+def record_texts(records: Sequence[Outcome] | Sequence[Member]) -> set[str]:
+    """Return the texts whose numbers `settled_rows` or `described_row` needs."""
     columns = dict(zip(type(records[0])._fields, zip(*records, strict=True), strict=True))
     texts = set().union(*(columns[name] for name in ("image_id", "member_id", "status", "schema")))
     texts |= {reason[:LONGEST_TEXT] or None for reason in set(columns.get("reason", ()))}
@@ -120,15 +155,15 @@ def texts_of(records: Sequence[Outcome] | Sequence[Member]) -> set[str]:
 
 
 def settled_rows(run_id: int, outcomes: Sequence[Outcome], numbers: dict[str, int]) -> list[tuple[Any, ...]]:
-    """Return rows for `SETTLE`. By column, which is faster than by row."""
+    """Return rows for `SETTLE`."""
     images, members, results, http_statuses, statuses, created, updated, *more = zip(*outcomes, strict=True)
     schemas, attempts, requests, reasons, started, settled, _wants = more
     columns = (
         map(RESULT_CODES.get, results),
         http_statuses,
         [None if status is None else numbers[status] for status in statuses],
-        map(pack_usual_time, created),
-        map(pack_usual_time, updated),
+        map(pack_cached_time, created),
+        map(pack_cached_time, updated),
         [None if schema is None else numbers[schema] for schema in schemas],
         attempts,
         pack_request_ids(requests),
@@ -155,14 +190,22 @@ def described_row(run_id: int, member: Member, numbers: dict[str, int]) -> tuple
     )
 
 
+def settle_unsent(
+    conditions: Sequence[ColumnElement[bool]], result: Result, reason: int | None, now: datetime
+) -> Update:
+    """Return the statement that settles pairs for which nothing was sent; `reason` is the number of its text."""
+    values = {"result": RESULT_CODES[result], "reason": reason, "attempts": 0, "settled_at": pack_time(now)}
+    return update(PAIRS).where(*conditions).values(values)
+
+
 def select_outcomes(run_id: int, results: frozenset[Result] | None) -> Select[Any]:
-    """Return the query for `read_outcomes`: all of the run's pairs, or those with one of `results`.
+    """Return the query whose rows `read_outcomes` takes: all of the run's pairs, or those with one of `results`.
 
     Its parameters `image` and `member` are the numbers of the last pair read, initially 0.
     """
     columns = [PAIRS.c[name] for name in (*KEY[1:], "want", *SETTLED)]
     image, member = bindparam("image", type_=PAIRS.c.image.type), bindparam("member", type_=PAIRS.c.member.type)
-    # The first condition lets all databases continue in the index at the end of the last page.
+    # `image >= :image` is redundant, but lets every database seek in the index to where the last page ended.
     query = (
         select(*columns)
         .where(PAIRS.c.run_id == run_id, PAIRS.c.image >= image, (PAIRS.c.image > image) | (PAIRS.c.member > member))
@@ -174,71 +217,39 @@ def select_outcomes(run_id: int, results: frozenset[Result] | None) -> Select[An
     return query.where(settled | PAIRS.c.result.is_(None) if Result.PENDING in results else settled)
 
 
-def read_outcomes(connection: Connection, rows: Sequence[Row[Any]], names: StringTable) -> Iterator[Outcome]:
-    """Yield rows of `select_outcomes` as outcomes. By column, which is faster than by row."""
+def read_outcomes(connection: Connection, rows: Sequence[Row[Any]], strings: StringTable) -> Iterator[Outcome]:
+    """Yield the outcomes in rows of `select_outcomes`."""
     images, members, wants, results, http_statuses, statuses, created, updated, schemas, *more = zip(*rows, strict=True)
-    tries, requests, reasons, *when = more
-    texts = names.texts(connection, set().union(images, members, statuses, schemas, reasons))
+    attempts, requests, reasons, *times = more
+    texts = strings.texts(connection, set().union(images, members, statuses, schemas, reasons))
     columns = (
         map(texts.__getitem__, images),
         map(texts.__getitem__, members),
         map(RESULTS.__getitem__, results),
         http_statuses,
         map(texts.get, statuses),
-        map(unpack_usual_time, created),
-        map(unpack_usual_time, updated),
+        map(unpack_cached_time, created),
+        map(unpack_cached_time, updated),
         map(texts.get, schemas),
-        (number or 0 for number in tries),
+        (count or 0 for count in attempts),
         map(unpack_request_id, requests),
         map(texts.get, reasons, repeat("")),
-        *map(unpack_times, when),
+        *map(unpack_times, times),
         map(WANTS.__getitem__, wants),
     )
     return map(Outcome._make, zip(*columns, strict=True))
 
 
-@lru_cache(10)  # used per image, and building the query takes longer than running it
-def select_jobs(removals: bool | None, limit: int) -> Select[Any]:  # noqa: FBT001
-    """Return the query for members and wants of an image's pending pairs.
-
-    Its parameters are `run_id` and the numbers of the `image` and of the last `member` read, initially 0.
-    """
-    run_id, image, member = (bindparam(name, type_=PAIRS.c[name].type) for name in KEY)
-    return (
-        select(PAIRS.c.member, PAIRS.c.want)
-        .where(*pending(run_id, removals), PAIRS.c.image == image, PAIRS.c.member > member)
-        .order_by(PAIRS.c.member)
-        .limit(limit)
-    )
-
-
-def select_backlog(run_id: int, removals: bool | None, *, after: int, images: int) -> Select[Any]:  # noqa: FBT001
-    """Select the next images after a number that have pending pairs, with the pairs' count and combined wants."""
-    return (
-        select(PAIRS.c.image, func.count(), _all_wants())
-        .where(*pending(run_id, removals), PAIRS.c.image > after)
-        .group_by(PAIRS.c.image)
-        .order_by(PAIRS.c.image)
-        .limit(images)
-    )
-
-
-def settle_all(these: Sequence[ColumnElement[bool]], result: Result, reason: int | None, now: datetime) -> Update:
-    """Return the statement that settles pairs for which nothing was sent."""
-    values = {"result": RESULT_CODES[result], "reason": reason, "attempts": 0, "settled_at": pack_time(now)}
-    return update(PAIRS).where(*these).values(values)
-
-
 def select_undescribed(run_id: int, *, after: int, images: int) -> Select[Any]:
-    """Select the `already` pairs without member details, of the next images after a number."""
+    """Return the query for image and member of ALREADY pairs without a status, of the next images."""
     already = PAIRS.c.result == RESULT_CODES[Result.ALREADY]
     pairs = select(PAIRS.c.image, PAIRS.c.member).where(PAIRS.c.run_id == run_id, already, PAIRS.c.status.is_(None))
-    following = (
+    next_images = (
         pairs.with_only_columns(PAIRS.c.image)
         .where(PAIRS.c.image > after)
         .group_by(PAIRS.c.image)
         .order_by(PAIRS.c.image)
         .limit(images)
-        .subquery()  # where MariaDB accepts a limit
+        .subquery()  # MariaDB takes no LIMIT directly inside IN
     )
-    return pairs.where(PAIRS.c.image.in_(select(following.c.image))).order_by(PAIRS.c.image, PAIRS.c.member)
+    return pairs.where(PAIRS.c.image.in_(select(next_images.c.image))).order_by(PAIRS.c.image, PAIRS.c.member)

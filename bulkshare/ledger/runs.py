@@ -1,4 +1,7 @@
-"""Rows of runs, with their settings and telemetry; names of images and projects; deletion."""
+"""The rows of runs and of what belongs to them: settings, telemetry, labels; and their deletion.
+
+Every function works in the caller's transaction.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,8 @@ from dataclasses import asdict
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, func, insert, select, union, update
+from sqlalchemy import delete as delete_from
+from sqlalchemy import func, insert, select, union, update
 
 from bulkshare.errors import UsageError
 from bulkshare.ledger.codecs import RESULTS, pack_time, unpack_time
@@ -21,109 +25,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from sqlalchemy import Connection, Row, Select
-
-
-def pack_settings(settings: Settings) -> dict[str, Any]:
-    """Return the settings as plain values, by field name."""
-    return asdict(settings)
-
-
-def unpack_settings(stored: dict[str, Any]) -> Settings:
-    """Return the settings that `pack_settings` was given."""
-    return Settings(**{**stored, "limits": Limits(**stored["limits"]), "retry": RetryPolicy(**stored["retry"])})
-
-
-def keep_labels(connection: Connection, labels: Mapping[str, str]) -> None:
-    """Store names by ID, replacing earlier ones."""
-    numbers = StringTable().numbers(connection, labels.keys())  # uncached: perhaps no run is active
-    rows = [{"id": numbers[text], "label": label} for text, label in labels.items()]
-    connection.execute(insert_or_update(connection, LABELS, "id", "label"), rows)
-
-
-def read_labels(connection: Connection, run_id: int) -> dict[str, str]:
-    """Return the known names of the run's images and projects, by ID."""
-    if connection.scalar(select(LABELS.c.id).limit(1)) is None:
-        return {}  # without scanning the run's pairs
-    used = union(*(select(column).where(PAIRS.c.run_id == run_id) for column in (PAIRS.c.image, PAIRS.c.member)))
-    query = select(NAMES.c.text, LABELS.c.label).join(LABELS, LABELS.c.id == NAMES.c.id).where(LABELS.c.id.in_(used))
-    return {row.text: row.label for row in connection.execute(query)}
-
-
-def add_telemetry(connection: Connection, run_id: int, telemetry: Telemetry) -> None:
-    """Store the telemetry of the run's next invocation."""
-    last = connection.scalar(select(func.max(TELEMETRY.c.number)).where(TELEMETRY.c.run_id == run_id)) or 0
-    row = {"run_id": run_id, "number": last + 1, "body": pack_telemetry(telemetry)}
-    connection.execute(insert(TELEMETRY), row)
-
-
-def read_telemetry(connection: Connection, run_id: int) -> list[Telemetry]:
-    """Return the telemetry of the run's invocations, in order."""
-    query = select(TELEMETRY.c.body).where(TELEMETRY.c.run_id == run_id).order_by(TELEMETRY.c.number)
-    return [unpack_telemetry(body) for body in connection.scalars(query)]
-
-
-def pack_telemetry(telemetry: Telemetry) -> dict[str, Any]:
-    """Return telemetry as plain values, by field name.
-
-    `latency` is a list of bounds and counts, because keys in JSON are strings; None stands for inf.
-    """
-    latency = [[None if bound == inf else bound, count] for bound, count in telemetry.latency.items()]
-    return asdict(telemetry) | {"began_at": pack_time(telemetry.began_at), "latency": latency}
-
-
-def unpack_telemetry(stored: dict[str, Any]) -> Telemetry:
-    """Return the telemetry that `pack_telemetry` was given, its time without the microseconds."""
-    columns = {name: tuple(stored[name]) for name in ("requests", "troubled", "allowed")}
-    latency = {inf if bound is None else bound: count for bound, count in stored["latency"]}
-    return Telemetry(**{**stored, **columns, "began_at": unpack_time(stored["began_at"]), "latency": latency})
-
+    from sqlalchemy import ColumnElement, Connection, Row, Select
 
 MATCHES_SHOWN = 5
+STRING_COLUMNS = (PAIRS.c.image, PAIRS.c.member, PAIRS.c.status, PAIRS.c.schema, PAIRS.c.reason)
 
 
-def count_pairs(connection: Connection, run_id: int) -> dict[Result, int]:
-    """Count the run's pairs by result; every result is a key."""
-    query = select(PAIRS.c.result, func.count()).where(PAIRS.c.run_id == run_id).group_by(PAIRS.c.result)
-    counts = {RESULTS[code]: count for code, count in connection.execute(query)}
-    return {result: counts.get(result, 0) for result in Result}
-
-
-def newest_runs(connection: Connection, *, plan: str | None = None, limit: int | None = None) -> list[Run]:
-    """Return the runs of a plan, or of all, newest first."""
-    query = _newest_first().limit(limit)
-    return _read(connection, query if plan is None else query.where(RUNS.c.plan == plan))
-
-
-def find(connection: Connection, key: str) -> Run | None:
-    """Return the run with this key, or with a unique prefix of it. Raises `UsageError` if several match."""
-    exact = _read(connection, select(RUNS).where(RUNS.c.key == key))
-    if exact:
-        return exact[0]
-    has_prefix = func.substr(RUNS.c.key, 1, len(key)) == key  # LIKE would ignore case
-    keys = list(connection.scalars(select(RUNS.c.key).where(has_prefix).order_by(RUNS.c.id.desc())))
-    if len(keys) > 1:
-        more = f" and {len(keys) - MATCHES_SHOWN} more" if len(keys) > MATCHES_SHOWN else ""
-        shown = ", ".join(keys[:MATCHES_SHOWN])
-        raise UsageError(f"{len(keys)} runs begin with {key!r}: {shown}{more}; give more of the name")
-    return _one(connection, RUNS.c.key == keys[0]) if keys else None
-
-
-def newest_at(
-    connection: Connection, *, plan: str, account: Account, enqueued: bool = False, before: int | None = None
-) -> Run | None:
-    """Return the newest run of a plan at the account's endpoint and for its project.
-
-    With `enqueued`, only one whose pairs are all in the ledger; with `before`, only one older than that run.
-    """
-    query = _newest_first().where(
-        RUNS.c.plan == plan, RUNS.c.endpoint == account.endpoint, RUNS.c.project_id == account.project_id
-    )
-    if enqueued:
-        query = query.where(RUNS.c.enqueued)
-    if before is not None:
-        query = query.where(RUNS.c.id < before)
-    return next(iter(_read(connection, query.limit(1))), None)
+# --- life ------------------------------------------------------------------------------------------------------------
 
 
 def add(
@@ -137,11 +45,14 @@ def add(
     key_suffix: str,
     again: bool,
 ) -> Run:
-    """Add a running run with a unique key; with `again`, unless it was already added."""
-    wanted = "-".join(filter(None, (plan, f"{now:%Y%m%dT%H%M%SZ}", key_suffix)))
-    if again and (added := _read(connection, _mine(wanted, now))):
+    """Insert a run of this process in state RUNNING, with a unique key. With `again`, it may have been inserted before.
+
+    The key is the plan, the time and the suffix, with a number if there is such a run already.
+    """
+    prefix = "-".join(filter(None, (plan, f"{now:%Y%m%dT%H%M%SZ}", key_suffix)))
+    if again and (added := _read(connection, _begun_here(prefix, now))):
         return added[0]
-    key = _free_key(connection, wanted)
+    key = _free_key(connection, prefix)
     row = {
         "key": key,
         "plan": plan,
@@ -161,7 +72,7 @@ def add(
 
 
 def mark_running(connection: Connection, run_id: int, settings: Settings | None) -> Run:
-    """Mark a run as running again, in this process."""
+    """Set a run to RUNNING in this process, with new settings if given."""
     values = {**_running_here(), "finished_at": None, "totals": None}
     if settings is not None:
         values["settings"] = pack_settings(settings)
@@ -170,16 +81,16 @@ def mark_running(connection: Connection, run_id: int, settings: Settings | None)
 
 
 def mark_enqueued(connection: Connection, run_id: int) -> None:
-    """Record that all the run's pairs are in the ledger."""
+    """Record that all of the run's pairs are in the ledger."""
     connection.execute(update(RUNS).where(RUNS.c.id == run_id).values(enqueued=True))
 
 
-def mark_stopped(
+def mark_ended(
     connection: Connection, run_id: int, *, now: datetime, requests: int, retries: int, seconds: float, again: bool
 ) -> Run:
-    """Mark a run as finished or interrupted, with its totals, and add to its requests, retries and seconds.
+    """Set a run to FINISHED, or to INTERRUPTED if pairs are pending, and add the effort of this invocation.
 
-    With `again`, unless that was already done.
+    With `again`, it may have been done before, and is not done twice.
     """
     if again and (before := _one(connection, RUNS.c.id == run_id)).state is not RunState.RUNNING:
         return before
@@ -196,42 +107,107 @@ def mark_stopped(
     return _one(connection, RUNS.c.id == run_id)
 
 
+def delete(connection: Connection, run_id: int) -> None:
+    """Delete a run, its pairs and its telemetry. The strings stay."""
+    for column in (PAIRS.c.run_id, TELEMETRY.c.run_id, RUNS.c.id):
+        connection.execute(delete_from(column.table).where(column == run_id))
+
+
+def delete_unused_strings(connection: Connection, *, unless_after: int) -> bool:
+    """Delete the strings that no pair refers to, with their labels, unless a run is newer than run `unless_after`.
+
+    Return whether they were deleted. No process at work on that run or an older one may have their numbers cached.
+    """
+    if (connection.scalar(select(func.max(RUNS.c.id))) or 0) > unless_after:
+        return False
+    used = union(*(select(column).where(column.is_not(None)) for column in STRING_COLUMNS))
+    connection.execute(delete_from(NAMES).where(NAMES.c.id.not_in(used)))
+    connection.execute(delete_from(LABELS).where(LABELS.c.id.not_in(select(NAMES.c.id))))
+    return True
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+
+def count_pairs(connection: Connection, run_id: int) -> dict[Result, int]:
+    """Count the run's pairs by result; every result is a key."""
+    query = select(PAIRS.c.result, func.count()).where(PAIRS.c.run_id == run_id).group_by(PAIRS.c.result)
+    counts = {RESULTS[code]: count for code, count in connection.execute(query)}
+    return {result: counts.get(result, 0) for result in Result}
+
+
+def newest(connection: Connection, *, plan: str | None = None, limit: int | None = None) -> list[Run]:
+    """Return the runs of a plan, or of all, newest first."""
+    query = _newest_first().limit(limit)
+    return _read(connection, query if plan is None else query.where(RUNS.c.plan == plan))
+
+
+def newest_for(
+    connection: Connection, *, plan: str, account: Account, enqueued: bool = False, before: int | None = None
+) -> Run | None:
+    """Return the newest run of a plan at the account's endpoint and for its project.
+
+    enqueued: only runs whose pairs are all in the ledger.
+    before: only runs begun before the run with this ID.
+    """
+    query = _newest_first().where(
+        RUNS.c.plan == plan, RUNS.c.endpoint == account.endpoint, RUNS.c.project_id == account.project_id
+    )
+    if enqueued:
+        query = query.where(RUNS.c.enqueued)
+    if before is not None:
+        query = query.where(RUNS.c.id < before)
+    return next(iter(_read(connection, query.limit(1))), None)
+
+
+def find(connection: Connection, key: str) -> Run | None:
+    """Return the run with that key, or with a unique key that begins so. Raises `UsageError` if several begin so."""
+    exact = _read(connection, select(RUNS).where(RUNS.c.key == key))
+    if exact:
+        return exact[0]
+    begins_so = func.substr(RUNS.c.key, 1, len(key)) == key  # LIKE would ignore case
+    keys = list(connection.scalars(select(RUNS.c.key).where(begins_so).order_by(RUNS.c.id.desc())))
+    if len(keys) > 1:
+        more = f" and {len(keys) - MATCHES_SHOWN} more" if len(keys) > MATCHES_SHOWN else ""
+        shown = ", ".join(keys[:MATCHES_SHOWN])
+        raise UsageError(f"{len(keys)} runs begin with {key!r}: {shown}{more}; give more of the name")
+    return _one(connection, RUNS.c.key == keys[0]) if keys else None
+
+
 def _newest_first() -> Select[Any]:
     return select(RUNS).order_by(RUNS.c.id.desc())
 
 
-def _mine(wanted: str, now: datetime) -> Select[Any]:
-    """Return the query for a run that this process added at that moment without learning that it was committed."""
-    mine = (
-        RUNS.c.key.startswith(wanted, autoescape=True),
-        *(RUNS.c[name] == value for name, value in _running_here().items()),
-    )
-    return select(RUNS).where(RUNS.c.started_at == pack_time(now), *mine)
+def _begun_here(prefix: str, now: datetime) -> Select[Any]:
+    """Return the query for a run that this process began at exactly that time: the one that a lost commit added."""
+    here = (RUNS.c[name] == value for name, value in _running_here().items())
+    begins_so = RUNS.c.key.startswith(prefix, autoescape=True)
+    return select(RUNS).where(RUNS.c.started_at == pack_time(now), begins_so, *here)
 
 
 def _running_here() -> dict[str, Any]:
     return {"state": RunState.RUNNING.value, "host": socket.gethostname(), "pid": os.getpid()}
 
 
-def _free_key(connection: Connection, wanted: str) -> str:
-    key, number = wanted, 1
+def _free_key(connection: Connection, prefix: str) -> str:
+    key, number = prefix, 1
     while connection.scalar(select(RUNS.c.id).where(RUNS.c.key == key)) is not None:
         number += 1
-        key = f"{wanted}-{number}"
+        key = f"{prefix}-{number}"
     return key
 
 
-def _one(connection: Connection, condition: Any) -> Run:
-    return _run(connection, connection.execute(select(RUNS).where(condition)).one())
+def _one(connection: Connection, condition: ColumnElement[bool]) -> Run:
+    return _to_run(connection, connection.execute(select(RUNS).where(condition)).one())
 
 
 def _read(connection: Connection, query: Select[Any]) -> list[Run]:
-    return [_run(connection, row) for row in connection.execute(query).all()]
+    return [_to_run(connection, row) for row in connection.execute(query).all()]
 
 
-def _run(connection: Connection, row: Row[Any]) -> Run:
+def _to_run(connection: Connection, row: Row[Any]) -> Run:
     started_at = unpack_time(row.started_at)
-    assert started_at is not None  # noqa: S101  the column is not nullable, which the type does not know
+    assert started_at is not None  # noqa: S101  the column is NOT NULL
     totals = row.totals
     return Run(
         id=row.id,
@@ -255,23 +231,59 @@ def _run(connection: Connection, row: Row[Any]) -> Run:
     )
 
 
-NAMED = (PAIRS.c.image, PAIRS.c.member, PAIRS.c.status, PAIRS.c.schema, PAIRS.c.reason)
+# --- settings, telemetry, labels -------------------------------------------------------------------------------------
 
 
-def delete_run(connection: Connection, run_id: int) -> None:
-    """Delete a run, its pairs and its telemetry."""
-    for column in (PAIRS.c.run_id, TELEMETRY.c.run_id, RUNS.c.id):
-        connection.execute(delete(column.table).where(column == run_id))
+def pack_settings(settings: Settings) -> dict[str, Any]:
+    """Return the settings as plain values by field name."""
+    return asdict(settings)
 
 
-def delete_unused_names(connection: Connection, *, unless_after: int) -> bool:
-    """Delete the texts that no pair uses, with their labels, unless a run is newer than run `unless_after`.
+def unpack_settings(stored: dict[str, Any]) -> Settings:
+    """Return the settings that `pack_settings` took."""
+    return Settings(**{**stored, "limits": Limits(**stored["limits"]), "retry": RetryPolicy(**stored["retry"])})
 
-    Return whether they were deleted. No process that works on that run or an older one may have cached their numbers.
+
+def pack_telemetry(telemetry: Telemetry) -> dict[str, Any]:
+    """Return telemetry as plain values by field name.
+
+    `latency` is a list of bounds and counts, because JSON objects have only strings as keys; None stands for inf.
     """
-    if (connection.scalar(select(func.max(RUNS.c.id))) or 0) > unless_after:
-        return False
-    used = union(*(select(column).where(column.is_not(None)) for column in NAMED))
-    connection.execute(delete(NAMES).where(NAMES.c.id.not_in(used)))
-    connection.execute(delete(LABELS).where(LABELS.c.id.not_in(select(NAMES.c.id))))
-    return True
+    latency = [[None if bound == inf else bound, count] for bound, count in telemetry.latency.items()]
+    return asdict(telemetry) | {"began_at": pack_time(telemetry.began_at), "latency": latency}
+
+
+def unpack_telemetry(stored: dict[str, Any]) -> Telemetry:
+    """Return the telemetry that `pack_telemetry` took, its time without microseconds."""
+    columns = {name: tuple(stored[name]) for name in ("requests", "troubled", "allowed")}
+    latency = {inf if bound is None else bound: count for bound, count in stored["latency"]}
+    return Telemetry(**{**stored, **columns, "began_at": unpack_time(stored["began_at"]), "latency": latency})
+
+
+def add_telemetry(connection: Connection, run_id: int, telemetry: Telemetry) -> None:
+    """Add the telemetry of the run's next invocation."""
+    last = connection.scalar(select(func.max(TELEMETRY.c.number)).where(TELEMETRY.c.run_id == run_id)) or 0
+    row = {"run_id": run_id, "number": last + 1, "body": pack_telemetry(telemetry)}
+    connection.execute(insert(TELEMETRY), row)
+
+
+def read_telemetry(connection: Connection, run_id: int) -> list[Telemetry]:
+    """Return the telemetry of the run's invocations, in their order."""
+    query = select(TELEMETRY.c.body).where(TELEMETRY.c.run_id == run_id).order_by(TELEMETRY.c.number)
+    return [unpack_telemetry(body) for body in connection.scalars(query)]
+
+
+def write_labels(connection: Connection, labels: Mapping[str, str]) -> None:
+    """Store the names of images and projects by their IDs, replacing older names."""
+    numbers = StringTable().numbers(connection, labels.keys())  # without a cache: a run may not have begun yet
+    rows = [{"id": numbers[text], "label": label} for text, label in labels.items()]
+    connection.execute(insert_or_update(connection, LABELS, "id", "label"), rows)
+
+
+def read_labels(connection: Connection, run_id: int) -> dict[str, str]:
+    """Return the known names of the run's images and projects, by their IDs."""
+    if connection.scalar(select(LABELS.c.id).limit(1)) is None:
+        return {}  # spares a scan of the run's pairs
+    used = union(*(select(column).where(PAIRS.c.run_id == run_id) for column in (PAIRS.c.image, PAIRS.c.member)))
+    query = select(NAMES.c.text, LABELS.c.label).join(LABELS, LABELS.c.id == NAMES.c.id).where(LABELS.c.id.in_(used))
+    return {row.text: row.label for row in connection.execute(query)}

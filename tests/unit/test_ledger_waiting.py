@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bulkshare.errors import LedgerError
-from bulkshare.ledger import SqlLedger
+from bulkshare.ledger import SqlLedger, strings
 from bulkshare.ledger import sqlite as file
-from bulkshare.ledger import strings as names
 from bulkshare.model import Block, Result
 from tests.ledgers import begin, finish, outcome
 
@@ -77,7 +76,7 @@ def test_a_new_ledger_does_not_wait_for_ever(place: Path, monkeypatch: pytest.Mo
 
 def test_more_texts_than_are_remembered(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Texts that were forgotten are looked up again, and who is in the middle of a reading keeps what it needs."""
-    monkeypatch.setattr(names, "LARGEST_CACHE", 3)
+    monkeypatch.setattr(strings, "LARGEST_CACHE", 3)
     ledger = SqlLedger.open(str(place))
     run, other = begin(ledger), begin(ledger)
     jobs = [(image_id, f"p{number}") for image_id in ("i1", "i2", "i3") for number in range(5)]
@@ -90,7 +89,7 @@ def test_more_texts_than_are_remembered(place: Path, monkeypatch: pytest.MonkeyP
         assert len(list(ledger.outcomes(other.id))) == len(jobs)
         found.append((row.image_id, row.member_id, row.reason))
     assert found == [(image_id, member_id, f"{image_id} {member_id}") for image_id, member_id in jobs]
-    assert len(ledger._names._numbers) < 10
+    assert len(ledger._strings._numbers) < 10
     ledger.close()
 
 
