@@ -1,7 +1,4 @@
-"""The pace of requests: arithmetic first (`rate`, `window`, `breaker`), waiting second (`Paced`).
-
-Knows what an answer says about the endpoint as a whole; knows nothing of pairs.
-"""
+"""The pace of requests: `rate`, `window` and `breaker` are arithmetic, `transport` does the waiting."""
 
 from bulkshare.pacing.breaker import Breaker
 from bulkshare.pacing.rate import Gcra

@@ -1,53 +1,51 @@
-"""Whether to send at all: when nothing succeeds for a while, one probe now and then tells when to go on."""
+"""The circuit breaker: after a while without any success, an occasional probe decides when to continue."""
 
 from __future__ import annotations
 
-FEWEST_FAILURES = 5  # below that a silence is no pattern
+FEWEST_FAILURES = 5  # fewer are no pattern
 FIRST_PROBE_SECONDS = 1.0
 LONGEST_PROBE_SECONDS = 30.0  # between probes: an endpoint that is back is used half a minute later at most
 
 
 class Breaker:
-    """Opens when for `patience_seconds` there was trouble and not one success; closes with the first success.
+    """Opens after `patience_seconds` of trouble without a success; closes with the first success.
 
-    Times are on any one monotonic clock. `give_up_after_seconds` counts from the first trouble after the last success.
+    Times are seconds on any one monotonic clock.
+
+    patience_seconds: from the first trouble after the last success.
+    give_up_after_seconds: counted from the same moment; then `gave_up` is true.
     """
 
     def __init__(self, *, patience_seconds: float = 10.0, give_up_after_seconds: float = 900.0) -> None:
+        self.is_open = False
+        self.answered_at = float("-inf")  # the last success
+        self.probe_at = 0.0  # when the next probe may leave, while open
         self._patience_seconds = patience_seconds
         self._give_up_after_seconds = give_up_after_seconds
         self._silent_since: float | None = None  # the first trouble after the last success
         self._failures = 0
-        self._probe_at = 0.0
-        self._interval = FIRST_PROBE_SECONDS
-        self.is_open = False
-        self.answered_at = float("-inf")
-
-    @property
-    def probe_at(self) -> float:
-        """When the next probe may leave, while open."""
-        return self._probe_at
+        self._interval_seconds = FIRST_PROBE_SECONDS
 
     def succeeded(self, now: float) -> None:
-        """The endpoint gave an answer that is one: whatever it said, it works."""
+        """Note an answer that shows that the endpoint works, whatever it said."""
         self.answered_at = now
         self._silent_since = None
         self._failures = 0
-        self._interval = FIRST_PROBE_SECONDS
+        self._interval_seconds = FIRST_PROBE_SECONDS
         self.is_open = False
 
     def troubled(self, now: float) -> None:
-        """The endpoint failed, refused to work now, or was silent."""
+        """Note that the endpoint failed, throttled, or did not answer."""
         self._failures += 1
         if self._silent_since is None:
             self._silent_since = now
         if self.is_open:
-            self._interval = min(self._interval * 2, LONGEST_PROBE_SECONDS)
-            self._probe_at = now + self._interval
+            self._interval_seconds = min(self._interval_seconds * 2, LONGEST_PROBE_SECONDS)
+            self.probe_at = now + self._interval_seconds
         elif self._failures >= FEWEST_FAILURES and now - self._silent_since >= self._patience_seconds:
             self.is_open = True
-            self._probe_at = now + self._interval
+            self.probe_at = now + self._interval_seconds
 
     def gave_up(self, now: float) -> bool:
-        """Whether the silence has lasted too long."""
+        """Whether there has been no success for too long."""
         return self._silent_since is not None and now - self._silent_since >= self._give_up_after_seconds

@@ -1,6 +1,13 @@
-"""The pace of requests: arithmetic first (`rate`, `window`, `breaker`), waiting second (`Paced`).
+"""Waiting for the pace: a Transport that sends no faster than the limits and the endpoint allow.
 
-Knows what an answer says about the endpoint as a whole; knows nothing of pairs.
+A request passes, in this order, and is held up in each place first come, first served:
+
+1. a place in the window (`window`): how many may be in flight;
+2. the breaker (`breaker`): while the endpoint is down, only probes leave;
+3. its turn in the rate (`rate`), which pauses after throttling and stops with the lease.
+
+The common case, nothing holding it up, takes no lock and doesn't yield. What an answer says about the endpoint as a
+whole is fed back to all three; this layer knows nothing of pairs.
 """
 
 from __future__ import annotations
@@ -21,23 +28,29 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from bulkshare.model import Limits, Reply, Verdict
+    from bulkshare.model import Limits, Reply
     from bulkshare.pacing.breaker import Breaker
     from bulkshare.ports import Transport
 
 
-THROTTLED_PAUSE_SECONDS = 1.0  # how long all requests wait after a "too fast" that does not say how long
-LEASE_POLL_SECONDS = 0.05  # how often those who wait look whether a lease that has ended was renewed
-MAYBE_TROUBLE = frozenset({400, 408, 429})  # beside 5xx; of all others it is known without a look at the body
+THROTTLED_PAUSE_SECONDS = 1.0  # how long all requests wait after throttling without a Retry-After
+LEASE_POLL_SECONDS = 0.05  # how often a request that waits checks whether an expired lease was renewed
+MAYBE_TROUBLE = frozenset({400, 408, 429})  # beside 5xx; all other statuses are fine without a look at the body
 PROBE_PATH = "/v2/images?limit=1"  # cheap, and harmless to repeat
 
 
 class Paced:
-    """A Transport that lets requests through as fast as the limits and the endpoint allow, first come first served.
+    """A Transport that paces another one.
 
-    `clock` is monotonic, in seconds, and finer than an event loop's own, which may tick in milliseconds; `wall` gives
-    aware UTC times, for Retry-After. Once `stopping` is set, requests that still wait come back as Fault
-    STOPPED. Raises `StoppedEarlyError` when the endpoint has been silent for too long.
+    Requests that still wait once `stopping` is set come back as Fault STOPPED. Raises `StoppedEarlyError` when the
+    endpoint has been silent for too long.
+
+    inner: sends the requests.
+    limits: rate and requests in flight, at most.
+    breaker: decides whether the endpoint is down.
+    stopping: set once nothing more is to be sent; may be replaced between two engines.
+    clock: monotonic, in seconds; finer than an event loop's clock, which may tick in milliseconds.
+    wall: the current time, aware and UTC, to read Retry-After.
     """
 
     def __init__(
@@ -50,11 +63,14 @@ class Paced:
         clock: Callable[[], float],
         wall: Callable[[], datetime],
     ) -> None:
+        self.stopping = stopping
+        self.sent = 0  # requests that have left, including probes and those an outer layer repeats
+        self.unanswered = 0  # of these, requests without an answer yet
+        self.cooling_until = -math.inf  # on the clock: until when the endpoint has asked us to send nothing
         self._inner = inner
         self._gcra = Gcra(limits.rate)
         self._window = Window(limits.concurrency)
         self._breaker = breaker
-        self.stopping = stopping
         self._clock = clock
         self._wall = wall
         self._turn = anyio.Lock(fast_acquire=True)
@@ -62,10 +78,7 @@ class Paced:
         self._waiting: deque[anyio.Event] = deque()
         self._in_flight = 0  # requests that have a place in the window
         self._held = 0  # of these, requests that the rate, a pause or the breaker holds back
-        self.unanswered = 0  # and requests that have left
         self._lease_ends = math.inf
-        self.cooling_until = -math.inf  # on the clock: until when the endpoint has asked us to send nothing
-        self.sent = 0  # requests let through, those that an outer layer repeats and probes included
 
     @property
     def allowed(self) -> int:
@@ -74,13 +87,13 @@ class Paced:
 
     @property
     def answered_at(self) -> float:
-        """When the endpoint last gave an answer that is one, on the clock."""
+        """When the endpoint last gave an answer that shows it works, on the clock."""
         return self._breaker.answered_at
 
     def lease(self, limits: Limits, until: float) -> None:
-        """Hold to these limits from now on, which are a share of a fleet's; send nothing after `until` on the clock.
+        """Keep to these limits, a share of a fleet's, from now on, and send nothing after `until` on the clock.
 
-        Each lease takes the place of the one before.
+        Each lease replaces the one before.
         """
         self._gcra.change(limits.rate)
         self._window.limit(limits.concurrency)
@@ -88,12 +101,12 @@ class Paced:
         self._give_places()
 
     def cool_down(self, seconds: float) -> None:
-        """Send nothing for so long, and begin anew then: somebody was told that the requests come too fast."""
+        """Send nothing for so long, and restart the window then: someone was told that requests come too fast."""
         self._gcra.pause(self._clock() + seconds)
         self._window.restart()
 
     def state(self) -> str:
-        """Describe the pace in a few words. May be called from any thread: a display has one of its own."""
+        """Describe the pace in a few words. May be called from any thread."""
         now = self._clock()
         if self._breaker.is_open:
             return f"endpoint down, next probe in {max(self._breaker.probe_at - now, 0):.0f} s"
@@ -103,7 +116,7 @@ class Paced:
         return f"{self._in_flight} of {self.allowed} in flight"
 
     async def send(self, request: Request) -> Reply:
-        """Wait for the request's turn and send it."""
+        """Send the request when its turn has come."""
         if self._waiting or self._in_flight >= self._window.size:
             await self._wait_for_place()
         else:
@@ -111,22 +124,22 @@ class Paced:
         try:
             if self._breaker.is_open or self._turn.locked() or self._wait_seconds() > 0:
                 await self._wait_for_turn(request)
-            if not self._take_turn():
+            if self.stopping.is_set():
                 return Fault(FaultKind.STOPPED, "not sent: the run was stopped")
-            return await self._send(request)
+            return await self._exchange(request)
         finally:
             self._in_flight -= 1
             if self._waiting:
                 self._give_places()
 
     async def _wait_for_place(self) -> None:
-        """Wait for a place in the window, first come first served."""
+        """Wait for a place in the window."""
         place = anyio.Event()
         self._waiting.append(place)
         try:
             await place.wait()
         except BaseException:
-            if place.is_set():  # given and not taken: somebody else's
+            if place.is_set():  # given but not taken: the next one's
                 self._in_flight -= 1
                 self._give_places()
             else:
@@ -139,7 +152,7 @@ class Paced:
             self._in_flight += 1
 
     async def _wait_for_turn(self, request: Request) -> None:
-        """Wait until the endpoint is up and the rate's turn has come, or the run is stopped."""
+        """Wait until the endpoint is up and the rate allows another request, or the run is stopped."""
         self._held += 1
         try:
             while self._breaker.is_open and not self.stopping.is_set():
@@ -149,68 +162,64 @@ class Paced:
             self._held -= 1
 
     async def _wait_for_rate(self) -> None:
-        """Wait until a request may leave, first come first served. Whoever comes back has to leave at once."""
+        """Wait until a request may leave. The caller has to send one, or see the stop, before it yields."""
         async with self._turn:
             while (wait := self._wait_seconds()) > 0 and not self.stopping.is_set():
                 with anyio.move_on_after(wait):
                     await self.stopping.wait()
 
     def _wait_seconds(self) -> float:
-        """Return how long to wait at least before the next request may leave."""
+        """Return how long to wait, at least, before the next request may leave."""
         now = self._clock()
         if self._lease_ends < math.inf and (now >= self._lease_ends or self.unanswered >= self._window.size):
-            return LEASE_POLL_SECONDS  # a lease has ended, or has become smaller than what is in flight
+            return LEASE_POLL_SECONDS  # the lease has expired, or has become smaller than what is in flight
         return self._gcra.earliest() - now
 
-    def _take_turn(self) -> bool:
-        """Let a request leave; return whether it may, because the run was not stopped."""
-        if self.stopping.is_set():
-            return False
-        self._gcra.take(self._clock())
-        self.sent += 1
-        return True
-
     async def _probe(self, request: Request) -> None:
-        """Ask the endpoint whether it is back, when it is time to; those who come meanwhile wait for the answer."""
+        """Check whether the endpoint is back when it is time to; all who come meanwhile wait for the answer."""
         async with self._probing:
             if not self._breaker.is_open:
                 return
             with anyio.move_on_after(self._breaker.probe_at - self._clock()):
                 await self.stopping.wait()
             await self._wait_for_rate()
-            if not self._take_turn():
-                return
-            await self._send(Request("GET", PROBE_PATH, token=request.token))
+            if not self.stopping.is_set():
+                await self._exchange(Request("GET", PROBE_PATH, token=request.token))
 
-    async def _send(self, request: Request) -> Reply:
+    async def _exchange(self, request: Request) -> Reply:
+        """Let a request leave now, and learn from its answer."""
         sent_at = self._clock()
+        self._gcra.take(sent_at)
+        self.sent += 1
         self.unanswered += 1
         try:
             reply = await self._inner.send(request)
-            self._learn(reply, sent_at)
+            if isinstance(reply, Fault) or reply.status >= 500 or reply.status in MAYBE_TROUBLE:
+                self._learn_from_trouble(reply, sent_at)
+            else:
+                self._learn_from_success()
             return reply
         finally:
             self.unanswered -= 1
 
-    def _learn(self, reply: Reply, sent_at: float) -> None:
+    def _learn_from_success(self) -> None:
         now = self._clock()
-        verdict = self._trouble_in(reply)
-        if verdict is None:
-            self._breaker.succeeded(now)
-            # Not `unanswered`: where answers come in bursts, those who got their places are only about to send.
-            self._window.succeeded(self._in_flight - self._held, now)
+        self._breaker.succeeded(now)
+        # Not `unanswered`: if answers come in bursts, requests that just got their places have yet to leave.
+        self._window.succeeded(self._in_flight - self._held, now)
+
+    def _learn_from_trouble(self, reply: Reply, sent_at: float) -> None:
+        """Learn from an answer that may say that the endpoint is down, overloaded or out of reach."""
+        verdict = interpret(Step.GET_MEMBER, "", "", reply, self._wall())
+        if verdict.kind not in ENDPOINT_TROUBLE:
+            self._learn_from_success()
             return
+        now = self._clock()
         self._window.troubled(sent_at, now)
         if verdict.kind is VerdictKind.THROTTLED:
-            pause = THROTTLED_PAUSE_SECONDS if verdict.retry_after is None else verdict.retry_after
-            self.cooling_until = max(self.cooling_until, now + pause)
-            self.cool_down(pause)
+            pause_seconds = THROTTLED_PAUSE_SECONDS if verdict.retry_after is None else verdict.retry_after
+            self.cooling_until = max(self.cooling_until, now + pause_seconds)
+            self.cool_down(pause_seconds)
         self._breaker.troubled(now)
         if self._breaker.gave_up(now):
             raise StoppedEarlyError("the endpoint has not answered for too long")
-
-    def _trouble_in(self, reply: Reply) -> Verdict | None:
-        if not isinstance(reply, Fault) and reply.status < 500 and reply.status not in MAYBE_TROUBLE:
-            return None  # the 401 of a token that has ended is no trouble of the endpoint's either
-        verdict = interpret(Step.GET_MEMBER, "", "", reply, self._wall())
-        return verdict if verdict.kind in ENDPOINT_TROUBLE else None

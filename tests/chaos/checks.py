@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bulkshare.model import AS_PLANNED, Result
-from bulkshare.pacing.rate import MADE_UP_SECONDS
+from bulkshare.pacing.rate import CATCH_UP_SECONDS
 from tests.chaos.voyage import PAIRS
 
 if TYPE_CHECKING:
@@ -50,8 +50,8 @@ def check_rate(voyage: Voyage, rate: float) -> None:
     """No second has more requests than the rate; no shorter time has more than its share and what was made up for."""
     for before, after in zip(voyage.left, voyage.left[int(rate) :], strict=False):
         assert after - before >= int(rate) / rate - EXACT
-    assert _ahead(voyage.left, rate) <= MADE_UP_SECONDS + EXACT
-    assert _ahead([seen.at for seen in voyage.seen], rate) <= MADE_UP_SECONDS + ON_THE_WAY_SECONDS
+    assert _ahead(voyage.left, rate) <= CATCH_UP_SECONDS + EXACT
+    assert _ahead([seen.at for seen in voyage.seen], rate) <= CATCH_UP_SECONDS + ON_THE_WAY_SECONDS
 
 
 def _ahead(times: list[float], rate: float) -> float:

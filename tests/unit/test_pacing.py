@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from bulkshare.errors import StoppedEarlyError
 from bulkshare.model import Fault, FaultKind, Limits, Reply, Request
 from bulkshare.pacing import Breaker, Gcra, Paced
-from bulkshare.pacing.rate import MADE_UP_SECONDS
+from bulkshare.pacing.rate import CATCH_UP_SECONDS
 from bulkshare.pacing.transport import PROBE_PATH
 from tests.engine.fakes import NOW, response
 from tests.engine.virtual import TICK_SECONDS, run_virtual
@@ -35,7 +35,7 @@ def test_no_window_holds_more_than_its_share(rate: float, lateness: list[float])
     for first in range(len(left)):
         for last in range(first, len(left)):
             window = left[last] - left[first]
-            assert last - first + 1 <= rate * (window + MADE_UP_SECONDS) + 1 + 1e-6
+            assert last - first + 1 <= rate * (window + CATCH_UP_SECONDS) + 1 + 1e-6
             assert last - first < share or window >= share / rate - 1e-6
 
 
