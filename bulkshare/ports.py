@@ -1,4 +1,4 @@
-"""The seams between the engine and the edges of the program; each edge implements one and knows no other."""
+"""The interfaces between the engine and the edges of the program. Each edge implements one and knows no other."""
 
 from __future__ import annotations
 
@@ -28,41 +28,41 @@ if TYPE_CHECKING:
 
 
 class Transport(Protocol):
-    """Sends one request and tells what came of it. Layers (pace, identity) wrap a Transport and are one."""
+    """Sends one request and returns what came of it. Layers (pace, identity) wrap a Transport and are one."""
 
     async def send(self, request: Request) -> Reply:
         """Send `request` once. Network errors are returned as `Fault`, never raised.
 
-        Raises `CredentialsRefusedError` or `EndpointRefusedError` where the whole run has to stop.
+        Raises `CredentialsRefusedError` or `EndpointRefusedError` if the whole run has to stop.
         """
         ...
 
 
 class Identity(Protocol):
-    """Who we are for one cloud: an account, and tokens that prove it."""
+    """Who we are on one cloud: an account, and tokens that prove it."""
 
     @property
     def account(self) -> Account:
-        """As whom and where the run acts; known after the first log-in."""
+        """Who acts, and where; known after the first log-in."""
         ...
 
     async def token(self, project: str | None = None) -> str:
-        """Return the current token, logging in when there is none; one for `project` where that is given.
+        """Return the current token, of `project` if given, logging in if there is none.
 
-        Raises `CredentialsRefusedError`, and `NoRoleError` where our user has no role in `project`.
+        Raises `CredentialsRefusedError`, and `NoRoleError` if our user has no role in `project`.
         """
         ...
 
     async def renew(self, refused: str, project: str | None = None) -> str:
-        """Return a token other than `refused`; one log-in serves all who ask at once. Raises as `token`."""
+        """Return a token other than `refused`; one log-in serves all concurrent calls. Raises as `token`."""
         ...
 
 
 class Directory(Protocol):
-    """The projects that the identity service knows. Raises `DirectoryError` where it can't or may not be asked."""
+    """The projects that the identity service knows. Raises `DirectoryError` if it can't or may not be asked."""
 
     async def projects(self, selector: ProjectSelector) -> list[Project]:
-        """Return the projects that the service's own filters leave of a selector; globs and tags may still miss."""
+        """Return the projects that pass the service's own filters; a selector's globs and tags may still not match."""
         ...
 
     async def known(self, project_ids: Collection[str]) -> frozenset[str]:
@@ -71,17 +71,17 @@ class Directory(Protocol):
 
 
 class WorkList(Protocol):
-    """What an engine uses of a ledger: the pairs that are pending, and the record of what became of them."""
+    """The part of a ledger that an engine uses: a run's pending pairs, and the record of their outcomes."""
 
     def enqueue(self, run_id: int, blocks: Iterable[Block]) -> int:
-        """Insert the blocks' pairs as pending unless they are there; return how many are new.
+        """Insert the blocks' pairs as pending unless they exist; return how many are new.
 
-        A settled pair stays as it is. A pending one takes the want given last, and stays LISTED if it was.
+        A settled pair stays as it is. A pending one takes the want given last, and keeps ALREADY_MEMBER if it had it.
         """
         ...
 
     def mark_enqueued(self, run_id: int) -> None:
-        """Write down that all the run's pairs have been enqueued."""
+        """Record that all the run's pairs have been enqueued."""
         ...
 
     # `removals` limits what follows to pending removals (True), or to all other pending pairs (False).
@@ -99,7 +99,7 @@ class WorkList(Protocol):
         ...
 
     def is_pending(self, run_id: int, image_id: str, member_id: str) -> bool:
-        """Tell whether this pair is in the run, and pending."""
+        """Return whether this pair is in the run, and pending."""
         ...
 
     def mark_listed(self, run_id: int, image_id: str, member_ids: Sequence[str]) -> None:
@@ -107,17 +107,17 @@ class WorkList(Protocol):
         ...
 
     def settle(self, run_id: int, outcomes: Sequence[Outcome]) -> None:
-        """Record outcomes in one durable transaction; what a pair wants stays as it was enqueued."""
+        """Record outcomes in one durable transaction; the wants stay as enqueued."""
         ...
 
     def settle_rest(
         self, run_id: int, image_id: str, *, result: Result, reason: str, now: datetime, removals: bool | None = None
     ) -> int:
-        """Settle all pairs of the image that are still pending alike; return how many."""
+        """Settle all pairs of the image that are still pending alike; return how many there were."""
         ...
 
     def undescribed(self, run_id: int, *, after: str | None, limit: int) -> list[tuple[str, list[str]]]:
-        """Return (image ID, member IDs) of pairs settled as `already` whose member fields are not known yet.
+        """Return (image ID, member IDs) of pairs settled as `already` whose member fields are still unknown.
 
         At most `limit` images, in a stable order, after image `after`.
         """
@@ -135,8 +135,8 @@ class WorkList(Protocol):
 class Ledger(WorkList, Protocol):
     """The work list and the record. Blocking; called from one thread at a time. Every method that writes commits.
 
-    Every method raises `LedgerError` when the store can't be read or written. Texts have no NUL in them; reasons come
-    back with at most 640 characters.
+    Every method raises `LedgerError` if the store can't be read or written. Texts must not contain NUL; reasons are
+    cut to 640 characters.
     """
 
     def begin(
@@ -149,25 +149,25 @@ class Ledger(WorkList, Protocol):
         settings: Settings | None = None,
         key_suffix: str = "",
     ) -> Run:
-        """Write down a new run in state RUNNING, of this process and host, and return it.
+        """Create a run in state RUNNING, of this process and host.
 
-        Its key is made of the plan, the time and, for one of several clouds, `key_suffix`.
+        Its key is built from the plan, the time and, for one of several clouds, `key_suffix`.
         """
         ...
 
     def unfinished(self, *, plan: str, fingerprint: str, account: Account) -> Run | None:
-        """Return the newest run of `plan` at this endpoint and for this project, if it is of this fingerprint, too.
+        """Return the newest run of `plan` at this endpoint and for this project, if it has this fingerprint.
 
-        None where it is FINISHED.
+        None if it is FINISHED.
         """
         ...
 
     def reopen(self, run_id: int, settings: Settings | None = None) -> Run:
-        """Set an unfinished run to RUNNING again, of this process and host, with other settings where given."""
+        """Set an unfinished run to RUNNING again, of this process and host, with other settings if given."""
         ...
 
     def finish(self, run_id: int, *, now: datetime, requests: int, retries: int, seconds: float) -> Run:
-        """Record how this invocation ended: FINISHED where no pair is pending, else INTERRUPTED; sum up its effort."""
+        """Record the end of this invocation: FINISHED if no pair is pending, else INTERRUPTED; add up its sums."""
         ...
 
     def runs(self, *, limit: int | None = None) -> list[Run]:
@@ -179,40 +179,39 @@ class Ledger(WorkList, Protocol):
         ...
 
     def run_before(self, run: Run) -> Run | None:
-        """Return the run of the same plan, endpoint and project that was begun before, of those fully enqueued."""
+        """Return the fully enqueued run before this one of the same plan, endpoint and project."""
         ...
 
     def record_telemetry(self, run_id: int, telemetry: Telemetry) -> None:
-        """Keep how an invocation went."""
+        """Store the telemetry of one invocation."""
         ...
 
     def telemetry(self, run_id: int) -> list[Telemetry]:
-        """Return how the run's invocations went, in their order."""
+        """Return the telemetry of the run's invocations, in order."""
         ...
 
     def label(self, labels: Mapping[str, str]) -> None:
-        """Keep names of images and projects by their IDs; the last name of an ID stands."""
+        """Store names of images and projects by ID; the last name of an ID wins."""
         ...
 
     def labels(self, run_id: int) -> dict[str, str]:
-        """Return the names that are known of the run's images and projects, by their IDs."""
+        """Return the known names of the run's images and projects, by ID."""
         ...
 
     def prune(self, run_ids: Sequence[int], *, names_unless_after: int | None) -> bool:
-        """Delete runs and their pairs; return whether the file shrank, too.
+        """Delete runs and their pairs; return whether the file shrank as well.
 
-        Other processes remember the numbers of texts: texts that no pair uses are deleted, and the file shrinks, only
-        where no run is newer than `names_unless_after`, the newest that the caller knows not to be at work; None: in
-        no case.
+        Other processes cache the numbers of texts. So unused texts are deleted, and the file shrinks, only if no run is
+        newer than `names_unless_after`, the newest run that the caller knows to be idle. None: never.
         """
         ...
 
     def find_run(self, key: str | None = None) -> Run | None:
-        """Return the run of that key (or of a unique beginning of it), or the newest run; None where there is none."""
+        """Return the run with that key (or a unique prefix of it), or the newest run; None if there is none."""
         ...
 
     def outcomes(self, run_id: int, *, results: frozenset[Result] | None = None) -> Iterator[Outcome]:
-        """Stream the run's pairs in a stable order, all or only those with one of `results`."""
+        """Stream the run's pairs in a stable order: all, or only those with one of `results`."""
         ...
 
 

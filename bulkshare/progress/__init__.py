@@ -1,7 +1,4 @@
-"""What a run shows while it is at work: a live display on a terminal, log lines elsewhere. Observers, all of them.
-
-Knows nothing of how the work is done; must never hold it up.
-"""
+"""What a run shows and measures while it works: observers of its events. They must never hold it up."""
 
 from bulkshare.progress.display import Display, View, clock_face
 from bulkshare.progress.log import DetailedLog, Log

@@ -1,4 +1,4 @@
-"""The live display on a terminal. Must not know how the trackers get their counts."""
+"""The live display on a terminal."""
 
 from __future__ import annotations
 
@@ -28,10 +28,14 @@ ALWAYS_SHOWN = frozenset({Result.SHARED, Result.ALREADY})
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What there is to see of a run on one cloud, for a display or a log.
+    """What is shown of a run on one cloud.
 
-    `pace` tells the state of the pace in a few words, `details` more of it in lines; `label` tells the clouds apart
-    where there are several; `bound` is on each line of the log.
+    tracker: the counts.
+    allowed_rate: requests per second, at most.
+    pace: describes the pace in a few words.
+    details: more about it, in lines.
+    label: the cloud's name, if there are several.
+    bound: fields on each line of the log.
     """
 
     tracker: Tracker
@@ -43,10 +47,10 @@ class View:
 
 
 class Display:
-    """A live display on a terminal: for each view a bar, and below it what the pairs became.
+    """A live display on a terminal: a bar for each view, and the counts below.
 
-    It is there while anything is `showing`, and reads the trackers a few times a second from a thread of its own, so
-    that the work pays nothing for it.
+    It is shown while any view is `showing`. It reads the trackers a few times a second in a thread of its own, so the
+    work pays nothing for it.
     """
 
     def __init__(self, console: Console) -> None:
@@ -66,7 +70,7 @@ class Display:
 
     @contextmanager
     def waiting(self, message: str) -> Iterator[None]:
-        """Show that something takes its time, unless that is shown of something else already."""
+        """Show that something takes its time, unless something else is being shown."""
         if self._waiting or self._busy:
             yield
             return
@@ -78,14 +82,14 @@ class Display:
             self._waiting = False
 
     def say(self, message: str) -> None:
-        """Print a message; above the display where there is one."""
+        """Print a message, above the display if there is one."""
         self._console.print(Text(message))
 
     @contextmanager
     def showing(self, view: View) -> Iterator[None]:
-        """Show a view until all that are being shown have ended."""
+        """Show a view until this one and all others have ended."""
         task = self._bar.add_task(view.label or view.tracker.plan, total=max(view.tracker.planned, 1), left="")
-        self._views = (*self._views, (task, view))  # a new one: the thread may be reading the old
+        self._views = (*self._views, (task, view))  # a new tuple: the thread may be reading the old one
         self._busy += 1
         self._live.start()
         try:
@@ -130,14 +134,14 @@ def _line(view: View) -> Text:
 
 def _counts(tracker: Tracker) -> list[tuple[str, str]]:
     totals = tracker.totals
-    told = [
+    counts = [
         (f"{totals[result]:,} {result.value}", "red" if is_bad(result) else "green")
         for result in Result
         if totals[result] or result in ALWAYS_SHOWN
     ]
     if tracker.retries:
-        told.append((f"{tracker.retries:,} {'retry' if tracker.retries == 1 else 'retries'}", "yellow"))
-    return told
+        counts.append((f"{tracker.retries:,} {'retry' if tracker.retries == 1 else 'retries'}", "yellow"))
+    return counts
 
 
 def clock_face(seconds: float) -> str:

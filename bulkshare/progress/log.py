@@ -1,4 +1,4 @@
-"""Log lines of what happens in a run. Must not know where they are written."""
+"""Log lines about a run; where they are written is the writer's business."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
     from bulkshare.model.events import Event
     from bulkshare.progress.tracker import Tracker
 
-WRITING = frozenset({"opening", "removing", "sharing"})  # the phases that change something
+WRITING = frozenset({"opening", "removing", "sharing"})  # the phases that change the cloud
 MOST_LISTED = 20  # members of an image on one line; at debug each has its own
 LINE_EVERY_SECONDS = 10.0  # between two progress lines
 
 
 class Writer(Protocol):
-    """What a log is to this module."""
+    """A structured log."""
 
     def debug(self, event: str, **fields: object) -> object:
         """Log a detail."""
         ...
 
     def info(self, event: str, **fields: object) -> object:
-        """Log news."""
+        """Log an event."""
         ...
 
     def warning(self, event: str, **fields: object) -> object:
@@ -46,7 +46,7 @@ class Writer(Protocol):
 
 
 class Log:
-    """Writes what happens to the log: phases and a line now and then at info, trouble at warning."""
+    """Logs phases and an occasional progress line at info, trouble at warning."""
 
     def __init__(
         self,
@@ -138,5 +138,5 @@ def _fields_of(outcome: Outcome) -> dict[str, object]:
 
 
 def _known(**fields: object) -> dict[str, object]:
-    """Return the fields that have something to say."""
+    """Return the fields that have a value."""
     return {name: value for name, value in fields.items() if value not in {None, ""}}

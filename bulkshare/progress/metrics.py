@@ -1,6 +1,6 @@
-"""How the last run of a plan went, as a file for the Prometheus node exporter's textfile collector.
+"""Metrics of a plan's last run, as a file for the textfile collector of the Prometheus node exporter.
 
-Knows nothing of how runs work; only this module knows prometheus-client.
+The one module that knows prometheus-client.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LastRun:
-    """What a run came to on one cloud: pairs by result, requests by HTTP status or kind of fault."""
+    """A run on one cloud: pairs by result, requests by HTTP status or kind of fault."""
 
     cloud: str
     pairs: Mapping[Result, int] = field(default_factory=dict)
@@ -32,11 +32,11 @@ class LastRun:
 
 
 def require_writable(path: Path) -> None:
-    """Raise `UsageError` where a file can't be put in that place, as far as that can be told beforehand."""
+    """Raise `UsageError` if a file can't be created there, as far as that can be known beforehand."""
     directory = path.absolute().parent
     if not directory.is_dir():
         raise UsageError(f"can't write the metrics to {path}: there is no directory {directory}")
-    if path.is_dir() or not os.access(directory, os.W_OK | os.X_OK):  # it is made beside, and then moved there
+    if path.is_dir() or not os.access(directory, os.W_OK | os.X_OK):  # it is created beside the target, then renamed
         raise UsageError(f"can't write the metrics to {path}: this user may not write there")
 
 
@@ -51,10 +51,10 @@ def write_metrics(
 
     gauge("timestamp_seconds", "When the last run ended, in seconds since 1970.").labels(plan).set(ended_at.timestamp())
     gauge("duration_seconds", "How long the last run took.").labels(plan).set(seconds)
-    gauge("exit_code", "What the last run left with; 0: every pair is as planned.").labels(plan).set(exit_code)
-    pairs = gauge("pairs", "The pairs of the last run by what became of them.", "cloud", "result")
+    gauge("exit_code", "The exit code of the last run; 0: every pair is as planned.").labels(plan).set(exit_code)
+    pairs = gauge("pairs", "The pairs of the last run by result.", "cloud", "result")
     requests = gauge("requests", "The requests of the last run by HTTP status or kind of fault.", "cloud", "status")
-    retries = gauge("retries", "How many requests of the last run were repeats.", "cloud")
+    retries = gauge("retries", "How many requests of the last run were retries.", "cloud")
     for run in clouds:
         for result, count in run.pairs.items():
             pairs.labels(plan, run.cloud, result.value).set(count)

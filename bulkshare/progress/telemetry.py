@@ -1,6 +1,6 @@
-"""How one invocation of a run goes over time: an observer that adds up what was answered, in bounded memory.
+"""How one invocation of a run goes over time: an observer that counts answers per interval, in bounded memory.
 
-Knows nothing of pairs or of how the work is done; runs once per answer, so it does next to nothing there.
+It runs once per answer, so it does next to nothing there.
 """
 
 from __future__ import annotations
@@ -23,17 +23,20 @@ MOST_INTERVALS = 600  # as many as a chart can show; ten minutes at one second e
 FIRST_INTERVAL_SECONDS = 1.0
 LATENCY_BOUNDS = (*(0.001 * 2**power for power in range(17)), math.inf)  # 1 ms to 65.5 s, each twice the one before
 
-# Local names: looking an enumeration's member up takes longer than all the rest.
+# Local names: looking up a member of an enum takes longer than all the rest.
 _THROTTLED, _TRANSIENT, _LOST = VerdictKind.THROTTLED, VerdictKind.TRANSIENT, VerdictKind.LOST
 NO_ANSWER = "no answer"  # the request was sent, or partly
 NOT_SENT = "not sent"
 
 
 class Meter:
-    """Makes a `Telemetry` of what it hears. It begins when it is made.
+    """Makes a `Telemetry` of the answers since its construction.
 
-    `began_at` is that moment's time of day, `clock` is monotonic, in seconds, and `allowed` tells how many requests
-    may be in flight now. Once a run outgrows `MOST_INTERVALS`, neighbours are merged, and the interval doubles.
+    Once there are `MOST_INTERVALS`, neighbours are merged and the interval doubles.
+
+    began_at: the time of day of its construction.
+    clock: monotonic, in seconds.
+    allowed: returns how many requests may be in flight now.
     """
 
     def __init__(self, began_at: datetime, clock: Callable[[], float], allowed: Callable[[], int]) -> None:
@@ -66,7 +69,7 @@ class Meter:
         self._statuses[status] = self._statuses.get(status, 0) + 1
 
     def telemetry(self) -> Telemetry:
-        """Return how it went so far, up to now."""
+        """Return the telemetry up to now."""
         now = self._clock()
         if now >= self._ends:
             self._advance(now)
@@ -81,7 +84,7 @@ class Meter:
         )
 
     def _advance(self, now: float) -> None:
-        """Close the current interval, and begin the one that `now` is in."""
+        """Close the current interval, and start the one that contains `now`."""
         allowed = self._allowed_now()
         while (last := int((now - self._began) / self._interval)) >= MOST_INTERVALS:
             self._requests = _pairwise_sums(self._requests)

@@ -1,4 +1,4 @@
-"""Counts what a run reports; hands events to several observers."""
+"""Observers that count and remember: progress, listings, and several observers as one."""
 
 from __future__ import annotations
 
@@ -28,12 +28,17 @@ if TYPE_CHECKING:
 
 
 WINDOW_SECONDS = 5.0  # over which the achieved rate is measured
-STALLED_SECONDS = 10.0  # without a settled pair, after which nobody knows how long it will take
+STALLED_SECONDS = 10.0  # without a settled pair: beyond that there is no estimate
 PHASES_OF_PAIRS = frozenset({"sharing", "removing"})
 
 
 class Tracker:
-    """Keeps count of a run; the other observers read it. `clock` is monotonic, in seconds."""
+    """Counts a run's progress; displays and logs read it.
+
+    plan: its name.
+    totals: pairs by result at the start, of which those settled by an earlier invocation count as done.
+    clock: monotonic, in seconds.
+    """
 
     def __init__(self, plan: str, totals: Mapping[Result, int], clock: Callable[[], float]) -> None:
         self.plan = plan
@@ -59,11 +64,11 @@ class Tracker:
 
     @property
     def counts_images(self) -> bool:
-        """Whether the phase's total is images; else it is pairs."""
+        """Whether the phase's total is images, not pairs."""
         return self.phase_name not in PHASES_OF_PAIRS
 
     def rate(self) -> float:
-        """Return the requests answered per second in the last few seconds."""
+        """Return the requests answered per second over the last few seconds."""
         now = self._clock()
         self._forget(now)
         if not self._answers:
@@ -71,9 +76,9 @@ class Tracker:
         return len(self._answers) / max(min(WINDOW_SECONDS, now - (self._began or now)), 1.0)
 
     def seconds_left(self) -> float | None:
-        """Estimate from the pairs settled in this phase; None where there is nothing to go by.
+        """Estimate the time left from the pairs settled in this phase; None without enough of them.
 
-        In an outage there is not: the pace of before says nothing of when it ends.
+        None, too, in an outage: the pace before it doesn't say when it ends.
         """
         settled, now = self.done - self._settled_before, self._clock()
         if self._began is None or self.counts_images or settled < 5 or now - self._settled_at > STALLED_SECONDS:
@@ -114,7 +119,7 @@ class Tracker:
 
 
 def is_bad(result: Result) -> bool:
-    """Tell whether a result is one to warn of."""
+    """Whether a result deserves a warning."""
     return result not in AS_PLANNED and result is not Result.PENDING
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkshare.image_api.glance import details_path, find_request, image, images_path, interpret, path_of_next
+from bulkshare.image_api.glance import details_path, find_request, images_path, interpret, next_page_path, parse_image
 from bulkshare.model import Fault, FaultKind, Image, Reply, Scope, Step, VerdictKind
 from tests.unit.test_glance import DOCUMENT, IMAGE, MEMBER, NOW, answer, meaning
 
@@ -105,7 +105,7 @@ def test_a_page_that_is_too_long_is_not_believed() -> None:
 )
 def test_the_next_page_is_at_our_endpoint(following: Any, path: str | None) -> None:
     """A server can't lead us away from it."""
-    assert path_of_next(following) == path
+    assert next_page_path(following) == path
 
 
 def test_an_image() -> None:
@@ -121,7 +121,7 @@ def test_an_image() -> None:
         "os_distro": "ubuntu",
         "min_disk": 10,
     }
-    found = image(document)
+    found = parse_image(document)
     assert found is not None
     assert found[:6] == (IMAGE, "ubuntu  24.04", "active", "private", "me", NOW)
     assert found.tags == {"golden", "new [2J"}
@@ -140,7 +140,7 @@ def test_an_image() -> None:
 )
 def test_reading_images_is_total(document: Any) -> None:
     """Any JSON is an image or none, and what it has of text is printable."""
-    found = image(document)
+    found = parse_image(document)
     assert found is None or isinstance(found, Image)
     if found is not None:
         shown = [*found.tags, *found.properties, *found.properties.values(), found.name or ""]
