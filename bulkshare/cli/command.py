@@ -15,14 +15,13 @@ if TYPE_CHECKING:
 
 
 class Documented(click.Command):
-    """A command whose help has examples and exit codes below the options."""
+    """A command whose help has examples and exit codes below the options.
+
+    examples: command lines, as a user types them.
+    exit_codes: whether to list all exit codes.
+    """
 
     def __init__(self, *args: Any, examples: Sequence[str] = (), exit_codes: bool = False, **kwargs: Any) -> None:
-        """Take what `click.Command` takes, and more.
-
-        examples: command lines, as a user types them.
-        exit_codes: whether to list all exit codes.
-        """
         super().__init__(*args, **kwargs)
         self.examples = tuple(examples)
         self.exit_codes = EXIT_CODES if exit_codes else {}

@@ -1,6 +1,6 @@
 """Shell completion: the scripts for bash, zsh and fish, and what they offer besides commands and options.
 
-A completion never reports an error and never waits long: it offers what it could find out.
+A completion never reports an error and never takes long: it offers what it could find out by then.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SHELLS = ("bash", "zsh", "fish")
 VARIABLE = "_BULKSHARE_COMPLETE"  # click's protocol: set by the scripts
-LONGEST_WAIT_SECONDS = 2.0  # for a ledger on a server
+TIMEOUT_SECONDS = 2.0  # for a ledger on a server
 MOST_RUNS = 50
 
 
@@ -87,5 +87,5 @@ def _try(read: Callable[[], list[Item]]) -> list[Item]:
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
-    thread.join(LONGEST_WAIT_SECONDS)
+    thread.join(TIMEOUT_SECONDS)
     return list(found)

@@ -12,10 +12,11 @@ from importlib import resources
 
 import click
 
+from bulkshare.cli.command import walk
 from bulkshare.cli.exit_status import is_terminal
 from bulkshare.errors import UsageError
 
-WIDEST = 100  # columns; longer lines are hard to read
+MOST_COLUMNS = 100  # longer lines are hard to read
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ def show_help(words: tuple[str, ...], root: click.Context) -> None:
         click.echo("\n\n".join(parts))
         return
     parts += [] if chapter is None else [_render(chapter.text)]
-    os.environ.setdefault("LESS", "-FRX")  # as git does: leave at once if it all fits, keep colours and the screen
+    os.environ.setdefault("LESS", "-FRX")  # as git sets it: exit if all fits, keep colours, don't clear the screen
     click.echo_via_pager("\n\n".join(parts) + "\n")
 
 
@@ -81,8 +82,6 @@ def _find_command(words: tuple[str, ...], root: click.Context) -> click.Context 
 
 
 def _unknown(words: tuple[str, ...], root: click.Context) -> str:
-    from bulkshare.cli.command import walk  # noqa: PLC0415  only a mistake needs it
-
     commands = [ctx.command_path.removeprefix("bulkshare ") for ctx in walk(root.command) if ctx.parent is not None]
     nearest = difflib.get_close_matches(" ".join(words), [*load_chapters(), *commands], n=1)
     hint = f"did you mean `bulkshare help {nearest[0]}`?" if nearest else "`bulkshare help` lists them"
@@ -94,7 +93,7 @@ def _render(text: str) -> str:
     from rich.console import Console  # noqa: PLC0415  a terminal only
     from rich.markdown import Markdown  # noqa: PLC0415
 
-    width = min(shutil.get_terminal_size().columns, WIDEST)
+    width = min(shutil.get_terminal_size().columns, MOST_COLUMNS)
     console = Console(file=io.StringIO(), force_terminal=True, width=width)
     with console.capture() as rendered:
         console.print(Markdown(text, hyperlinks=False))

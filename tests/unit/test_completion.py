@@ -86,6 +86,7 @@ def test_no_ledger_is_no_error(shell: Shell) -> None:
     shell.write("ledger.db", "not a ledger" * 100)
     assert offered(shell, "bulkshare show ") == []
     assert offered(shell, "bulkshare show ", BULKSHARE_LEDGER="nonsense://") == []
+    assert offered(shell, "bulkshare show --ledger postgresql://me:secret@host/db ", BULKSHARE_LEDGER="") == []
 
 
 def test_a_ledger_that_does_not_answer_is_not_waited_for(shell: Shell) -> None:
