@@ -27,7 +27,7 @@ class Shell:
         self._processes = ExitStack()
 
     def run(self, *args: str, exit_code: int | None = 0) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end and check its exit code."""
+        """Run a command until it ends and check its exit code."""
         done = subprocess.run(
             [COMMAND, *args],
             cwd=self.directory,
@@ -49,7 +49,7 @@ class Shell:
         return document
 
     def start(self, *args: str) -> subprocess.Popen[str]:
-        """Start a command; it is killed when the test ends, if it still runs then."""
+        """Start a command; it is killed if it is still running when the test ends."""
         process = self._processes.enter_context(
             subprocess.Popen(
                 [COMMAND, *args],

@@ -1,4 +1,4 @@
-"""`runs`, `show` and `export`: which run is meant, where it stands, and what becomes of output that nobody takes."""
+"""`runs`, `show` and `export`: which run a name means, its state, and output that can't be written."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def in_sh(shell: Shell, script: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_run_by_its_plan(shell: Shell, images: list[str]) -> None:
-    """A plan's name is its last run; a mistyped one gets a hint; a run's name by its beginning still works."""
+    """A plan's name means its last run, a run's name that run; a mistyped name gets a hint."""
     first = shell.run_json("run", shell.plan(images, ["p1"], name="golden"), *ON_SANDBOX)["run"]
     second = shell.run_json("run", shell.plan(images, ["p1", "p2"], name="golden"), *ON_SANDBOX)["run"]
     shell.run("run", shell.plan(images, ["p3"], name="silver"), *ON_SANDBOX)
@@ -50,8 +50,8 @@ def test_a_run_by_its_plan(shell: Shell, images: list[str]) -> None:
     assert "did you mean golden" in shell.run("show", "goldne", exit_code=2).stderr
 
 
-def test_a_run_on_a_sandbox_is_not_the_last_one(shell: Shell, images: list[str]) -> None:
-    """To try something out does not hide what the cloud has; it is told, and can be named."""
+def test_a_run_on_a_sandbox_does_not_count_as_the_last_one(shell: Shell, images: list[str]) -> None:
+    """Trying something out does not hide the run on the cloud; a message names the later run, which can be shown by name."""
     tried = shell.plan(images, ["p1"], name="tried")
     alone = shell.run_json("run", tried, "--sandbox")["run"]
     assert shell.run_json("show")["run"] == alone
@@ -63,8 +63,8 @@ def test_a_run_on_a_sandbox_is_not_the_last_one(shell: Shell, images: list[str])
     assert shell.run_json("show", "tried")["run"] == later
 
 
-def test_a_run_at_work_and_a_killed_one(shell: Shell, images: list[str]) -> None:
-    """Its time so far is known, its requests are not yet; after a kill it is no longer called running."""
+def test_a_run_in_progress_and_a_killed_one(shell: Shell, images: list[str]) -> None:
+    """During a run its duration so far is known, its requests are not; after a kill its state is no longer `running`."""
     plan = shell.plan(images, PROJECTS, more="limits: {concurrency: 1, rate: 10}\n")  # nine seconds
     process = shell.start("run", plan, *ON_SANDBOX)
     shell.wait_for_rows(3)
@@ -80,7 +80,7 @@ def test_a_run_at_work_and_a_killed_one(shell: Shell, images: list[str]) -> None
     assert "  killed" in shell.run("runs").stdout
 
 
-def test_no_blanks_in_pipes(shell: Shell, images: list[str]) -> None:
+def test_no_trailing_blanks_in_pipes(shell: Shell, images: list[str]) -> None:
     """No line ends with blanks, and no ID is cut."""
     run = shell.run_json("run", shell.plan([*images, "unknown"], PROJECTS[:3]), *ON_SANDBOX, exit_code=1)["run"]
     for args in (["runs"], ["show"], ["show", "--failed"]):
@@ -91,8 +91,8 @@ def test_no_blanks_in_pipes(shell: Shell, images: list[str]) -> None:
 
 
 @pytest.mark.parametrize("command", ["export", "show -n 0", "runs"])
-def test_a_pipe_that_is_closed(shell: Shell, images: list[str], command: str) -> None:
-    """`| head` ends a command as it ends any other: quietly, by the exit code of SIGPIPE."""
+def test_a_closed_pipe(shell: Shell, images: list[str], command: str) -> None:
+    """`| head` ends a command as it does any other: silently, with the exit code of SIGPIPE."""
     shell.run("run", shell.plan(images, PROJECTS), *ON_SANDBOX)
     process = shell.start(*command.split())
     assert process.stdout is not None
@@ -105,7 +105,7 @@ def test_a_pipe_that_is_closed(shell: Shell, images: list[str], command: str) ->
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
 @pytest.mark.parametrize("command", ["export", "show", "runs", "show --json", "export -o /dev/full"])
 def test_a_full_disk(shell: Shell, images: list[str], command: str) -> None:
-    """What can't be written is an error, told in a sentence."""
+    """Output that can't be written is an error, reported in a sentence."""
     shell.run("run", shell.plan(images, PROJECTS[:2]), *ON_SANDBOX)
     done = in_sh(shell, f"'{COMMAND}' {command} > /dev/full")
     assert done.returncode == 2
@@ -114,7 +114,7 @@ def test_a_full_disk(shell: Shell, images: list[str], command: str) -> None:
 
 
 def test_closed_stdout(shell: Shell, images: list[str]) -> None:
-    """A command that was started without a stdout tells so, or has nothing to say; it does not crash."""
+    """A command started without a stdout reports that or prints nothing; it does not crash."""
     shell.run("run", shell.plan(images, PROJECTS[:2]), *ON_SANDBOX)
     for command in ("export", "show", "runs"):
         done = in_sh(shell, f"'{COMMAND}' {command} >&-")
@@ -123,7 +123,7 @@ def test_closed_stdout(shell: Shell, images: list[str]) -> None:
 
 
 def test_check_counts(shell: Shell) -> None:
-    """One line where nothing is wrong, in good grammar."""
+    """A good plan is summed up in one grammatical line."""
     assert shell.run("check", shell.plan(["i"], ["p"])).stdout == "plan: 1 pair of 1 image and 1 project\n"
     repeated = shell.run("check", shell.plan(["i", "j"], ["p", "q", "p"])).stdout
     assert repeated == "plan: 4 pairs of 2 images and 2 projects; 2 repeated pairs are counted once\n"

@@ -1,4 +1,4 @@
-"""What must not get out: tokens and passwords. What must not get in: text that moves a terminal or forges a line."""
+"""Tokens and passwords never get out; text that controls a terminal or forges a line never gets in."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def cloud() -> Iterator[SandboxCloud]:
 
 
 def test_no_secret_in_any_output(shell: Shell, cloud: SandboxCloud) -> None:
-    """Logs at their most talkative, the ledger's file, exports, pages, saved plans and the process list have none."""
+    """Not in the most detailed logs, the ledger file, exports, reports, saved plans or the process list."""
     shell.env["OS_CLIENT_CONFIG_FILE"] = str(cloud.write_clouds_yaml(shell.directory / "clouds.yaml"))
     good, private = cloud.create_image(), cloud.create_image(visibility="private")
     plan = shell.plan([good, private, "unknown"], [f"p{n}" for n in range(30)], more="limits: {rate: 30}\n")
@@ -64,7 +64,7 @@ def test_no_secret_in_any_output(shell: Shell, cloud: SandboxCloud) -> None:
 
 
 def test_no_secret_in_errors(shell: Shell, cloud: SandboxCloud) -> None:
-    """A refused log-in and a crash in the middle tell neither the password nor a token."""
+    """A refused log-in does not reveal the password."""
     config = cloud.write_clouds_yaml(shell.directory / "clouds.yaml")
     shell.env["OS_CLIENT_CONFIG_FILE"] = str(config)
     config.write_text(config.read_text("utf-8").replace(ADMIN.password, "open-sesame-9"), "utf-8")
@@ -73,7 +73,7 @@ def test_no_secret_in_errors(shell: Shell, cloud: SandboxCloud) -> None:
 
 
 class Hostile(BaseHTTPRequestHandler):
-    """An image service whose every answer is meant to do harm."""
+    """An image service whose every answer is malicious."""
 
     def _answer(self) -> None:
         body = PAGE
@@ -91,7 +91,7 @@ class Hostile(BaseHTTPRequestHandler):
     do_GET = do_POST = _answer  # noqa: N815  # names that http.server looks for
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
