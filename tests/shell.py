@@ -8,14 +8,20 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bulkshare.errors import LedgerError
+from bulkshare.model import Result
+from bulkshare.operations.defaults import open_ledger
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
 COMMAND = Path(sys.executable).with_name("bulkshare")
+POLL_SECONDS = 0.02
+SETTLED = frozenset(Result) - {Result.PENDING}
 
 
 class Shell:
@@ -100,14 +106,15 @@ class Shell:
         """Return the exported rows of a run."""
         return [json.loads(line) for line in self.run("export", *args).stdout.splitlines()]
 
-    def wait_for_rows(self, count: int) -> None:
-        """Wait until the last run has settled that many pairs."""
+    def wait_for_rows(self, count: int, results: Collection[Result] = SETTLED) -> None:
+        """Wait until the last run has that many pairs with these results, looking often: runs are short."""
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
-            done = self.run("export", exit_code=None)
-            rows = [json.loads(line) for line in done.stdout.splitlines()] if done.returncode == 0 else []
-            if sum(row["result"] != "pending" for row in rows) >= count:
-                return
+            with suppress(LedgerError), open_ledger(self.env["BULKSHARE_LEDGER"], create=False) as ledger:
+                run = ledger.find_run()
+                if run is not None and sum(run.totals.get(result, 0) for result in results) >= count:
+                    return
+            time.sleep(POLL_SECONDS)
         raise TimeoutError("the run did not get that far")
 
     def close(self) -> None:

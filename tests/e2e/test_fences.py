@@ -1,14 +1,14 @@
-"""What keeps a run from doing, or saying, what nobody meant: as a user meets it."""
+"""Safeguards, as a user meets them: a run does nothing that was not meant."""
 
 from __future__ import annotations
 
 import json
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 import yaml
 
+from bulkshare.model import Result
 from bulkshare.sandbox import Cloud
 
 if TYPE_CHECKING:
@@ -39,11 +39,9 @@ def write_plan(shell: Shell, clouds: list[str]) -> str:
 
 
 def interrupted(shell: Shell, *args: str, result: str) -> str:
-    """Start a slow run, interrupt it when the last run has pairs with a result, and return what it says."""
+    """Start a slow run, interrupt it once a pair has a result, and return its stderr."""
     process = shell.start("run", *args, "--rate", "4")
-    deadline = time.monotonic() + 60
-    while f'"{result}"' not in shell.run("export", exit_code=None).stdout:
-        assert time.monotonic() < deadline, "the run did not get that far"
+    shell.wait_for_rows(1, {Result(result)})
     code, _, err = shell.interrupt(process)
     assert code == 130, err
     return err

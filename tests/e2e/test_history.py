@@ -51,7 +51,7 @@ def test_a_run_by_its_plan(shell: Shell, images: list[str]) -> None:
 
 
 def test_a_run_on_a_sandbox_does_not_count_as_the_last_one(shell: Shell, images: list[str]) -> None:
-    """Trying something out does not hide the run on the cloud; a message names the later run, which can be shown by name."""
+    """Trying something out does not hide the run on the cloud; a message names the later run."""
     tried = shell.plan(images, ["p1"], name="tried")
     alone = shell.run_json("run", tried, "--sandbox")["run"]
     assert shell.run_json("show")["run"] == alone
@@ -64,8 +64,8 @@ def test_a_run_on_a_sandbox_does_not_count_as_the_last_one(shell: Shell, images:
 
 
 def test_a_run_in_progress_and_a_killed_one(shell: Shell, images: list[str]) -> None:
-    """During a run its duration so far is known, its requests are not; after a kill its state is no longer `running`."""
-    plan = shell.plan(images, PROJECTS, more="limits: {concurrency: 1, rate: 10}\n")  # nine seconds
+    """During a run, its duration so far is known and its requests are not; after a kill it is not called running."""
+    plan = shell.plan(images, PROJECTS, more="limits: {concurrency: 1, rate: 2}\n")  # takes 45 s, if it is not killed
     process = shell.start("run", plan, *ON_SANDBOX)
     shell.wait_for_rows(3)
     document = shell.run_json("show")

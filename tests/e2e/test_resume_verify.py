@@ -224,7 +224,7 @@ def test_prune_while_a_run_is_at_work(shell: Shell) -> None:
     plan = shell.plan(IMAGES, PROJECTS, more="limits: {concurrency: 4, rate: 1000}\n")
     process = shell.start("run", plan, *ON_SANDBOX, "-v", "--log-format", "json")
     wait_for_line(process, '"step": "add"')
-    assert "a run is at work" in shell.run("ledger", "prune", "--keep", "0s").stdout
+    assert "a run is in progress" in shell.run("ledger", "prune", "--keep", "0s").stdout
     process.communicate()
     assert process.returncode == 0
     assert old not in shell.run("runs").stdout
