@@ -1,88 +1,245 @@
-"""The README does what it says: its commands parse or run, its plans load, its tables are complete."""
+"""The documents do what they say: commands parse or run, plans load, links lead somewhere, tables are complete."""
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
 import pytest
 
-from bulkshare import errors
+from bulkshare.api import RunOptions
 from bulkshare.cli import main
+from bulkshare.cli.command import walk
+from bulkshare.cli.exit_status import ExitStatus
+from bulkshare.cli.manual import load_chapters
 from bulkshare.model import Result
 from bulkshare.plan.load import load_plan
-from bulkshare.sandbox import Cloud
+from bulkshare.sandbox import Cloud, FaultRule
+from bulkshare.sandbox import faults as fault_grammar
+from tests.picture import PICTURE, play, words
 
 if TYPE_CHECKING:
-    import click
-
     from tests.shell import Shell
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text("utf-8")
-BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-PLANS = [text for language, text in BLOCKS if language == "yaml" and "version: 1" in text]
-COMMANDS = [
-    line.rpartition("bin/bulkshare ")[2].removeprefix("bulkshare ").strip()
-    for language, text in BLOCKS
-    if language in {"sh", "", "ini"}
-    for line in text.splitlines()
-    if re.search(r"(^|bin/)bulkshare ", line)
+FOLDERS = ("plans", "bulkshare", "tests")
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.md"))])
+NAMES = [str(path.relative_to(ROOT)) for path in DOCUMENTS]
+TEXTS = {name: path.read_text("utf-8") for name, path in zip(NAMES, DOCUMENTS, strict=True)}
+README = TEXTS["README.md"]
+MANUAL = {name: text for name, text in TEXTS.items() if name.startswith("bulkshare/manual/")}
+PROGRAM = {ctx.command_path: ctx.command for ctx in walk(main)}
+
+
+def blocks(text: str) -> list[tuple[str, str]]:
+    """Return the fenced blocks of a document: language and text."""
+    return re.findall(r"^```(\w*)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+def prose(text: str) -> str:
+    """Return a document without its fenced blocks."""
+    return re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def typed(text: str) -> list[str]:
+    """Return the bulkshare commands in a document's blocks, without the program's name."""
+    return [
+        re.split(r"\s(?:&&|[|>#])\s", line.rpartition("bin/bulkshare ")[2].removeprefix("bulkshare "))[0].strip()
+        for language, block in blocks(text)
+        if language in {"sh", "", "ini"}
+        for line in block.splitlines()
+        if re.search(r"(^|bin/)bulkshare ", line)
+    ]
+
+
+COMMANDS = [(name, command) for name, text in TEXTS.items() for command in typed(text)]
+MENTIONED = sorted(
+    {
+        (name, " ".join(span.split()))
+        for name, text in TEXTS.items()
+        for span in re.findall(r"`(bulkshare [^`]+)`", prose(text))
+    }
+)
+PLANS = [
+    (name, block if "version: 1" in block else f"version: 1\nname: golden-nightly\n{block}")
+    for name, text in TEXTS.items()
+    for language, block in blocks(text)
+    if language == "yaml" and ("version: 1" in block or block.startswith("share:\n  - images"))
 ]
 
 
+def find_command(words: list[str]) -> tuple[click.Command, list[str]]:
+    """Return the command that the words name, and the words after its name."""
+    path = "bulkshare"
+    while words and f"{path} {words[0]}" in PROGRAM:
+        path, words = f"{path} {words[0]}", words[1:]
+    return PROGRAM[path], words
+
+
 def write_lists(directory: Path) -> None:
-    """Write the files that the README's plans name."""
+    """Write the files that the documents' plans name."""
     (directory / "tenants.txt").write_text("edc89b490d7d4392898e19b2deb34797\n", "utf-8")
+    (directory / "partners.txt").write_text("8d2b3f7c5a9e4f0b9c1d2e3f4a5b6c7d\n", "utf-8")
     (directory / "tenants.csv").write_text("project_id\n2a6d1e8bac4f4d73c9b8e7f6a5d4c3b2\n", "utf-8")
 
 
 def test_continuous_integration_runs_the_readme_commands() -> None:
     """The two lines of the README are lines of .ci/run."""
     lines = (ROOT / ".ci/run").read_text("utf-8").splitlines()
-    first, second = (text.strip() for language, text in BLOCKS[:2] if language == "sh")
+    first, second = [text.strip() for language, text in blocks(README) if language == "sh"][:2]
     assert first in lines
     assert second in lines
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_commands_parse(command: str) -> None:
-    """Every command line in the README has options that exist."""
-    name, *args = shlex.split(command)
-    sub: click.Command = main.commands[name]
-    sub.make_context(name, args)
+@pytest.mark.parametrize(("name", "command"), COMMANDS)
+def test_commands_parse(name: str, command: str) -> None:
+    """Every command line in a block is a command with arguments and options that exist."""
+    del name
+    found, arguments = find_command(shlex.split(command))
+    assert not isinstance(found, click.Group)
+    found.make_context(found.name, arguments)
 
 
-@pytest.mark.parametrize("number", range(len(PLANS)))
-def test_plans_load(number: int, tmp_path: Path) -> None:
-    """Every plan in the README is a good one."""
+@pytest.mark.parametrize(("name", "span"), MENTIONED)
+def test_mentioned_commands_exist(name: str, span: str) -> None:
+    """Every command in a sentence exists, with its options; a topic of the manual exists, too."""
+    del name
+    command, words = find_command(span.split()[1:])
+    if command is PROGRAM["bulkshare help"]:
+        topic = words[:1]
+        assert not topic or topic[0].isupper() or topic[0] in {*load_chapters(), *main.commands}
+        return
+    known = {option for parameter in command.params for option in parameter.opts} | {"--help", "-h"}
+    assert {word for word in words if word.startswith("-")} <= known
+    assert command is not main or not words or words[0].startswith("-"), "no such command"
+
+
+@pytest.mark.parametrize(("name", "text"), PLANS)
+def test_plans_load(name: str, text: str, tmp_path: Path) -> None:
+    """Every plan is a good one; entries that stand alone are, with a head."""
+    del name
     write_lists(tmp_path)
     plan = tmp_path / "plan.yaml"
-    plan.write_text(PLANS[number], "utf-8")
+    plan.write_text(text, "utf-8")
     assert load_plan(plan).name == "golden-nightly"
 
 
-def test_every_command_and_option_of_run_is_documented() -> None:
-    """What --help lists, the README has."""
-    for name in main.commands:
-        assert f"bulkshare {name}" in README
-    for parameter in main.commands["run"].params:
-        for option in parameter.opts:
-            if option.startswith("-") and option not in {"--quiet", "--verbose"}:
-                assert f"`{option}" in README, option
+def test_python_in_the_manual_compiles() -> None:
+    """What it shows is Python."""
+    shown = [block for text in MANUAL.values() for language, block in blocks(text) if language == "python"]
+    assert shown
+    for block in shown:
+        ast.parse(block)
 
 
-def test_exit_codes_and_results_are_documented() -> None:
-    """The tables have every code and every result."""
-    codes = {
-        error.exit_code for error in vars(errors).values() if isinstance(error, type) and hasattr(error, "exit_code")
+@cache
+def anchors(path: Path) -> set[str]:
+    """Return the anchors of a document's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)", prose(path.read_text("utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_links_lead_somewhere(name: str) -> None:
+    """Every relative link names a file or folder of the project, and every anchor a heading."""
+    document = ROOT / name
+    for link in re.findall(r"\]\(([^)\s]+)\)", prose(TEXTS[name])):
+        if re.match(r"\w+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (document.parent / path).resolve() if path else document
+        assert target.exists(), link
+        assert target.is_relative_to(ROOT), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def sections() -> dict[str, str]:
+    """Return the sections of the chapter on commands by the command's path."""
+    parts = re.split(r"^## ", TEXTS["bulkshare/manual/commands.md"], flags=re.MULTILINE)[1:]
+    return {re.sub(r" [A-Z\[].*", "", part.partition("\n")[0]): part for part in parts}
+
+
+def test_every_command_is_documented() -> None:
+    """The chapter on commands has a section for each command, and for no other."""
+    assert set(sections()) == {path for path, command in PROGRAM.items() if path != "bulkshare ledger"}
+
+
+@pytest.mark.parametrize("path", sections())
+def test_every_option_is_documented(path: str) -> None:
+    """A command's section lists each of its options, and no other, in its table or as shared with others."""
+    part = sections()[path]
+    cells = re.findall(r"^\| (`-.*?) \|(?! )?.*$", part.replace("\\|", "/"), re.MULTILINE)
+    shared = re.search(r"^Shared options: ((?:.+\n?)+)", part, re.MULTILINE)
+    spans = re.findall(r"`(--?[\w-]+)", " ".join([*cells, shared[1] if shared else ""]))
+    assert len(spans) == len(set(spans))
+    command = PROGRAM[path]
+    assert set(spans) == {
+        option for parameter in command.params if isinstance(parameter, click.Option) for option in parameter.opts
     }
-    for code in codes | {0}:
-        assert f"\n| {code} | " in README
-    for result in Result:
-        assert f"\n| `{result.value}` | " in README
+
+
+def tables(head: str) -> list[tuple[str, set[str]]]:
+    """Return the tables whose first column has a heading: document, and the words of the first column."""
+    rows = rf"^\| {head} \|.*\n\|[-|]+\n((?:\|.*\n)+)"
+    return [
+        (name, {row.split("|")[1].strip(" `") for row in found.splitlines()})
+        for name, text in TEXTS.items()
+        for found in re.findall(rows, f"{text}\n", re.MULTILINE)
+    ]
+
+
+def test_exit_codes_are_documented() -> None:
+    """Every table of exit codes has all of them, and there is one in the manual."""
+    found = tables("code")
+    assert "bulkshare/manual/exit-codes.md" in dict(found)
+    for name, codes in found:
+        assert codes == {str(int(status)) for status in ExitStatus}, name
+
+
+def test_results_are_documented() -> None:
+    """Every table of results has all of them, and there is one in the manual."""
+    found = tables("result")
+    assert "bulkshare/manual/results.md" in dict(found)
+    for name, results in found:
+        assert results == {result.value for result in Result}, name
+
+
+def test_arguments_from_python_are_documented() -> None:
+    """The chapter on Python has every option of `run`."""
+    (listed,) = [cells for name, cells in tables("argument") if name == "bulkshare/manual/python.md"]
+    spans = {span.strip("` ") for cell in listed for span in cell.split(",")}
+    assert spans == set(RunOptions.__annotations__)
+
+
+def test_the_grammar_of_faults_is_documented() -> None:
+    """The chapter on the sandbox has every method and target, and its examples are rules."""
+    text = TEXTS["bulkshare/manual/sandbox.md"]
+    for word in (*fault_grammar.METHODS, *fault_grammar.TARGETS):
+        assert f"`{word}`" in text
+    assert fault_grammar.GRAMMAR in text
+    for rule in re.findall(r"--fault '([^']+)'", text):
+        FaultRule.parse(rule)
+
+
+@cache
+def literals() -> list[str]:
+    """Return every text in the source of the package, with adjoining literals joined."""
+    nodes = (node for path in (ROOT / "bulkshare").rglob("*.py") for node in ast.walk(ast.parse(path.read_bytes())))
+    return [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+
+
+@pytest.mark.parametrize(
+    "message", re.findall(r"^\*\*`(.+)`\*\*$", MANUAL["bulkshare/manual/troubleshooting.md"], re.MULTILINE)
+)
+def test_explained_messages_exist(message: str) -> None:
+    """Each message in the chapter on troubleshooting is one that bulkshare has."""
+    for part in filter(None, (part.strip(" ;`") for part in message.split("..."))):
+        assert any(part in text for text in literals()), part
 
 
 def test_the_guide_from_plan_to_ledger(shell: Shell) -> None:
@@ -94,17 +251,24 @@ def test_the_guide_from_plan_to_ledger(shell: Shell) -> None:
     cloud = Cloud.sample(1, 1)
     image, project = next(iter(cloud.images)), next(p.id for p in cloud.projects.values() if p.name == "project-001")
     shell.write("tenants.txt", project)
-    shell.write("golden.yaml", PLANS[0].replace("d164b5df-1bc3-4c3f-893e-3e471fd16e64", image))
-    typed = [shlex.split(command) for command in COMMANDS if "golden.yaml" in command and "/etc" not in command]
-    typed += [["runs"], ["show", "--failed"], shlex.split("export --format csv -o golden.csv")]
-    for args in typed:
+    (plan,) = [text for name, text in PLANS if name == "README.md"]
+    shell.write("golden.yaml", plan.replace("d164b5df-1bc3-4c3f-893e-3e471fd16e64", image))
+    guide = typed(README.partition("## Your own cloud in five minutes")[2].partition("\n## ")[0])
+    entered = [shlex.split(command) for command in guide if "/etc/" not in command]
+    assert [args[0] for args in entered] == ["check", "run", "run", "runs", "show", "export"]
+    for args in entered:
         shell.run(*args)
     assert "shared" in (shell.directory / "golden.csv").read_text("utf-8")
 
 
 def test_promises_name_tests_that_exist() -> None:
     """Every file that the table of promises names is there."""
-    named = re.findall(r"`(tests/[\w/.]+)`", README)
+    named = re.findall(r"`(tests/[\w/.]+)`", TEXTS["tests/README.md"])
     assert len(named) > 20
     for path in named:
         assert (ROOT / path).exists(), path
+
+
+def test_the_picture_shows_what_the_program_prints() -> None:
+    """After a change of the output: `.venv/bin/python -m tests.picture`."""
+    assert words(PICTURE.read_text("utf-8")) == words("\n".join(play()))
