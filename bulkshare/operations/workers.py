@@ -1,88 +1,245 @@
-"""A fleet for a run: workers that send, instead of the engine of this process."""
+"""A fleet for a run: both ends of what the coordinator asks of its workers.
+
+In the process that runs the plan, `open_fleets` connects to a scheduler and `fleet_for` gives each cloud a coordinator.
+On a worker, `handshake`, `join`, `exchange` and `run_shard` are called by it, and a `WorkerSession` stays logged in
+from `join` to the end of the run. Starting a run without a fleet imports neither Dask nor cryptography.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import random
 import secrets
+import signal
+import threading
 import time
+import traceback
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cache, wraps
+from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 
-from bulkshare.cloud import serialize
-from bulkshare.errors import UsageError
-from bulkshare.fleet import Coordinator, JoinRequest, Remote, open_cluster
+from bulkshare._version import __version__
+from bulkshare.cloud import CloudIdentity, deserialize, serialize
+from bulkshare.errors import BulkshareError, UsageError
+from bulkshare.fleet import Coordinator, Joined, JoinRequest, Remote, Worker, open_cluster
+from bulkshare.fleet.dask import AwayError
+from bulkshare.fleet.messages import bare
+from bulkshare.operations.defaults import utc_now
+from bulkshare.operations.session import open_endpoint, sign_in
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from bulkshare.fleet import Cluster
-    from bulkshare.model import Run
+    from bulkshare.fleet import Cluster, Grant, Order, Report, Returned
+    from bulkshare.fleet.sealing import SealedBox
+    from bulkshare.model import Account, Run
     from bulkshare.operations.options import Options
     from bulkshare.operations.session import CloudSession
 
+M = TypeVar("M")
+T = TypeVar("T")
 
-FAREWELL_SECONDS = 2.0
+GOODBYE_SECONDS = 2.0  # for workers to hear that the run is over
+EXPIRY_CHECK_SECONDS = 1.0  # how often a worker looks whether its lease has long ended
+
+# --- in the process that runs the plan -------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Fleets:
-    """Where the fleets of a run's clouds come from: one scheduler for all of them."""
+    """Makes the coordinators of a run's clouds, which share a scheduler."""
 
     cluster: Cluster
     options: Options
 
 
 @asynccontextmanager
-async def fleet_for(fleets: Fleets | None, run: Run, session: CloudSession) -> AsyncIterator[Coordinator | None]:
-    """Return the fleet for the work on one cloud, whose workers are told when that is over; None for none."""
-    if fleets is None:
-        yield None
-        return
-    from bulkshare.operations import stations  # noqa: PLC0415  only a fleet needs it
-
-    cluster = fleets.cluster
-    passes = fleets.options.passes_credentials or (session.settings.sandbox and cluster.is_local)
-    muster = JoinRequest(
-        session_id=f"{run.key}-{secrets.token_hex(4)}",
-        run=_told_apart(run),
-        settings=session.settings,
-        give_up_after_seconds=fleets.options.give_up_after_seconds,
-        on_this_machine=cluster.is_local,
-    )
-    remote = Remote(stations.handshake, stations.muster, stations.exchange, stations.run_shard)
-    fleet = Coordinator(
-        cluster,
-        remote,
-        muster,
-        session.identity.account,
-        credentials=serialize(session.identity.entry) if passes else None,
-        clock=time.monotonic,
-        note=session.listener.note,
-    )
-    try:
-        yield fleet
-    finally:
-        with anyio.move_on_after(FAREWELL_SECONDS, shield=True):
-            await fleet.end()
-
-
-def _told_apart(run: Run) -> str:
-    """Name a run as no run of another ledger on the same workers: two that begin in one second may have one key."""
-    return f"{run.key} {run.started_at.isoformat()} {run.account.endpoint} {run.account.project_id}"
-
-
-@asynccontextmanager
 async def open_fleets(options: Options) -> AsyncIterator[Fleets | None]:
-    """Connect to the fleet; None where none is asked for. Raises `UsageError`."""
+    """Connect to the scheduler; None if no fleet is asked for, or nothing will be sent. Raises `UsageError`."""
     if options.fleet is None or options.dry_run:
         yield None
         return
     async with open_cluster(options.fleet) as cluster:
         if options.passes_credentials and not (cluster.is_encrypted or cluster.is_local):
             raise UsageError(
-                f"--fleet-credentials pass: the way to {options.fleet} is not encrypted; use a scheduler with TLS "
-                "(tls://), or give each worker its own clouds.yaml"
+                f"--fleet-credentials pass: the connection to {options.fleet} is not encrypted; use a scheduler with "
+                "TLS (tls://), or give each worker its own clouds.yaml"
             )
         yield Fleets(cluster, options)
+
+
+@asynccontextmanager
+async def fleet_for(fleets: Fleets | None, run: Run, session: CloudSession) -> AsyncIterator[Coordinator | None]:
+    """Return the coordinator for the work on one cloud, or None without a fleet; dismiss its workers at the end."""
+    if fleets is None:
+        yield None
+        return
+    cluster, identity = fleets.cluster, session.identity
+    passes = fleets.options.passes_credentials or (session.settings.sandbox and cluster.is_local)
+    request = JoinRequest(
+        session_id=f"{run.key}-{secrets.token_hex(4)}",
+        run=_identify(run),
+        settings=session.settings,
+        give_up_after_seconds=fleets.options.give_up_after_seconds,
+        on_this_machine=cluster.is_local,
+    )
+    coordinator = Coordinator(
+        cluster,
+        Remote(handshake, join, exchange, run_shard),
+        request,
+        identity.account,
+        credentials=serialize(identity.entry) if passes else None,
+        clock=time.monotonic,
+        note=session.listener.note,
+    )
+    try:
+        yield coordinator
+    finally:
+        with anyio.move_on_after(GOODBYE_SECONDS, shield=True):
+            await coordinator.end()
+
+
+def _identify(run: Run) -> str:
+    """Return what tells a run from all others on the same workers: runs of two ledgers may have one key."""
+    return f"{run.key} {run.started_at.isoformat()} {run.account.endpoint} {run.account.project_id}"
+
+
+# --- on a worker -----------------------------------------------------------------------------------------------------
+
+
+@cache
+def _sealed_box() -> SealedBox:
+    """Return this process's key pair."""
+    from bulkshare.fleet.sealing import SealedBox  # noqa: PLC0415  needs a package that comes with the extra
+
+    return SealedBox()
+
+
+class WorkerSession:
+    """A worker that takes part in a run, and the task that keeps it logged in. In `SESSIONS` while it takes orders."""
+
+    def __init__(self, request: JoinRequest) -> None:
+        SESSIONS[request.session_id] = self
+        self.run = request.run
+        self._request = request
+        self._ready: asyncio.Future[tuple[Worker, Account]] = asyncio.get_running_loop().create_future()
+        self._ended = asyncio.Event()
+        self._task = asyncio.create_task(self._keep())
+
+    async def ready(self) -> tuple[Worker, Account]:
+        """Return the worker once it is logged in, and its account. Raises what kept it from logging in."""
+        return await asyncio.shield(self._ready)
+
+    def end(self) -> None:
+        """Let it close. Requests in flight get an engine's grace period."""
+        self._forget()
+        if self._ready.done() and self._ready.exception() is None:
+            self._ready.result()[0].stop()
+        self._ended.set()
+
+    def _forget(self) -> None:
+        if SESSIONS.get(self._request.session_id) is self:
+            del SESSIONS[self._request.session_id]
+
+    async def _keep(self) -> None:
+        try:
+            await self._work()
+        except BaseException as error:
+            if not self._ready.done():
+                self._ready.set_exception(error)
+                self._ready.exception()  # retrieved: the caller may be gone
+            if not isinstance(error, Exception):
+                raise
+        finally:
+            self._forget()
+
+    async def _work(self) -> None:
+        request, settings = self._request, self._request.settings
+        own = None if request.sealed is None else CloudIdentity(deserialize(_sealed_box().open(request.sealed)))
+        async with (
+            sign_in(settings, identity=own) as identity,
+            open_endpoint(identity, settings.limits, give_up_after_seconds=request.give_up_after_seconds) as endpoint,
+        ):
+            worker = Worker(endpoint, settings, clock=time.monotonic, wall=utc_now, jitter=random.random)
+            self._ready.set_result((worker, identity.account))
+            while not self._ended.is_set() and not worker.expired:
+                try:
+                    await asyncio.wait_for(self._ended.wait(), EXPIRY_CHECK_SECONDS)
+                except TimeoutError:
+                    continue
+            self._forget()  # a coordinator that was suspended asks anew, rather than get empty shards back forever
+            worker.stop()
+            await worker.idle()
+
+
+SESSIONS: dict[str, WorkerSession] = {}  # of this process, by session ID
+
+
+class RemoteBugError(Exception):
+    """A bug showed on a worker; the text is its traceback there."""
+
+
+def reporting_bugs(function: Callable[[M], Awaitable[T]]) -> Callable[[M], Awaitable[T]]:
+    """Let the caller tell a bug on the worker from a lost connection."""
+
+    @wraps(function)
+    async def reporting(message: M) -> T:
+        try:
+            return await function(message)
+        except (BulkshareError, AwayError) as error:
+            raise bare(error) from None
+        except Exception:  # noqa: BLE001  whatever it is, it is reported
+            bug = RemoteBugError(traceback.format_exc())
+        raise bug
+
+    return reporting
+
+
+@reporting_bugs
+async def handshake(version: str) -> bytes:
+    """Return the public key to seal credentials for this worker with. Raises `UsageError` for another version."""
+    if version != __version__:
+        raise UsageError(f"it has bulkshare {__version__}, and the run is of {version}; install the same everywhere")
+    return _sealed_box().public_key
+
+
+@reporting_bugs
+async def join(request: JoinRequest) -> Joined:
+    """Take part in a run, from the beginning; what this worker still does for the same run is stopped.
+
+    The coordinator has given that up: it was killed and started again, or had lost this worker. Raises what kept the
+    worker from logging in.
+    """
+    if request.on_this_machine and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for the coordinator, which stops its workers
+    for other in list(SESSIONS.values()):
+        if other.run == request.run:
+            other.end()
+    _, account = await WorkerSession(request).ready()
+    return Joined(account, time.monotonic())
+
+
+@reporting_bugs
+async def exchange(grant: Grant) -> Report:
+    """Take a share of the limits, and report what happened."""
+    worker, _ = await _session(grant.session_id).ready()
+    report = worker.take(grant)
+    if grant.end:
+        _session(grant.session_id).end()
+    return report
+
+
+@reporting_bugs
+async def run_shard(order: Order) -> Returned:
+    """Send the pairs of a shard."""
+    worker, _ = await _session(order.session_id).ready()
+    return await worker.run_shard(order)
+
+
+def _session(session_id: str) -> WorkerSession:
+    if session_id not in SESSIONS:
+        raise AwayError(f"this worker takes no part in {session_id}")
+    return SESSIONS[session_id]

@@ -1,4 +1,4 @@
-"""What a worker's process keeps of the runs that it takes part in."""
+"""The sessions of a worker's process: one for each run that it takes part in."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ from distributed.core import error_message
 from distributed.protocol import pickle
 
 from bulkshare.errors import UsageError
-from bulkshare.fleet import Grant, JoinRequest
-from bulkshare.fleet import worker as station
+from bulkshare.fleet import Grant, JoinRequest, worker
 from bulkshare.fleet.dask import AwayError
 from bulkshare.model import Limits, Settings
-from bulkshare.operations import stations
+from bulkshare.operations import workers
 from bulkshare.pacing import Breaker, Paced
 from tests.engine.bench import ACCOUNT
 from tests.engine.fakes import NOW, FakeCloud
@@ -48,52 +47,52 @@ def no_cloud(monkeypatch: pytest.MonkeyPatch) -> None:
         paced = Paced(FakeCloud(), limits, breaker=Breaker(), stopping=stopping, clock=clock, wall=lambda: NOW)
         yield Way(paced, paced, stopping)
 
-    monkeypatch.setattr(stations, "sign_in", sign_in)
-    monkeypatch.setattr(stations, "open_endpoint", open_endpoint)
+    monkeypatch.setattr(workers, "sign_in", sign_in)
+    monkeypatch.setattr(workers, "open_endpoint", open_endpoint)
 
 
-def muster(session_id: str, run: str = "run") -> JoinRequest:
-    """Ask to take part."""
+def join_request(session_id: str, run: str = "run") -> JoinRequest:
+    """Return a request to take part."""
     return JoinRequest(session_id=session_id, run=run, settings=Settings(), give_up_after_seconds=900.0)
 
 
 def grant(session_id: str) -> Grant:
-    """Lend nothing."""
+    """Return a grant of no requests."""
     return Grant(session_id=session_id, number=1, rate=0.0, concurrency=0, until=0.0)
 
 
-async def test_a_run_that_nobody_asks_for_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is forgotten: a coordinator that was asleep has to ask anew, and gets no empty shards back without end."""
-    monkeypatch.setattr(station, "FORSAKEN_SECONDS", 0.0)
-    monkeypatch.setattr(stations, "WATCH_SECONDS", 0.01)
-    await stations.muster(muster("forsaken"))
+async def test_an_expired_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is forgotten: a coordinator that was suspended asks anew, rather than get empty shards back forever."""
+    monkeypatch.setattr(worker, "FORSAKEN_SECONDS", 0.0)
+    monkeypatch.setattr(workers, "EXPIRY_CHECK_SECONDS", 0.01)
+    await workers.join(join_request("expired"))
     await asyncio.sleep(0.1)
     with pytest.raises(AwayError):
-        await stations.exchange(grant("forsaken"))
-    assert not stations.SESSIONS
+        await workers.exchange(grant("expired"))
+    assert not workers.SESSIONS
 
 
 async def test_a_run_that_is_over() -> None:
-    """Told so, or asked to begin anew, it is forgotten at once; another run is not touched by that."""
+    """Its session ends at once, and so does one that is asked to begin anew; another run keeps its own."""
     for session_id, run in (("first", "run"), ("other", "another run"), ("second", "run")):
-        await stations.muster(muster(session_id, run))
-    assert set(stations.SESSIONS) == {"other", "second"}
+        await workers.join(join_request(session_id, run))
+    assert set(workers.SESSIONS) == {"other", "second"}
     for session_id in ("other", "second"):
-        await stations.exchange(replace(grant(session_id), end=True))
-    assert not stations.SESSIONS
+        await workers.exchange(replace(grant(session_id), end=True))
+    assert not workers.SESSIONS
     await asyncio.sleep(0.01)  # its task ends
 
 
 @pytest.mark.parametrize("kind", [UsageError, RuntimeError])
 async def test_what_keeps_a_worker_from_a_run(kind: type[Exception], monkeypatch: pytest.MonkeyPatch) -> None:
-    """It arrives where it is told, whatever led to it; of a bug its traceback there."""
+    """The coordinator gets it as it is, without its causes; of a bug, the traceback on the worker."""
 
     def sign_in(*_settings: object, **_options: object) -> None:
         raise kind("no way to log in") from UnpicklableError(threading.Lock())
 
-    monkeypatch.setattr(stations, "sign_in", sign_in)
+    monkeypatch.setattr(workers, "sign_in", sign_in)
     with pytest.raises(Exception, match="no way to log in") as raised:
-        await stations.muster(muster("never"))
+        await workers.join(join_request("never"))
     arrived = pickle.loads(error_message(raised.value)["exception"].data)  # type: ignore[no-untyped-call]
-    assert type(arrived) is (UsageError if kind is UsageError else stations.FailedThereError)
-    assert not stations.SESSIONS
+    assert type(arrived) is (UsageError if kind is UsageError else workers.RemoteBugError)
+    assert not workers.SESSIONS
