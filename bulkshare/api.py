@@ -1,4 +1,4 @@
-"""bulkshare from Python: what `from bulkshare import load_plan, run` gives."""
+"""The Python API: `from bulkshare import load_plan, run`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+
+import anyio.to_thread
 
 from bulkshare.model import Plan
 from bulkshare.model.events import PairsSettled, PhaseStarted, RestSettled
@@ -45,7 +47,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """What became of a plan. `summary` adds up its clouds; `parts` has each of them."""
+    """What became of a plan: `parts` has the results of its clouds, `summary` their sum."""
 
     summary: Summary
     parts: tuple[CloudResult, ...]
@@ -57,7 +59,7 @@ class RunReport:
 
 
 class RunOptions(TypedDict, total=False):
-    """How to run a plan: the options of `bulkshare run` that have the same names; see there."""
+    """How to run a plan: the options of `bulkshare run`; see `operations.options.Options` for what they mean."""
 
     ledger: str | PathLike[str]
     cloud: str  # --os-cloud
@@ -78,25 +80,26 @@ class RunOptions(TypedDict, total=False):
 
 
 def load_plan(path: str | PathLike[str]) -> Plan:
-    """Read a plan file and the lists it names. Raises `PlanError` with all that is wrong with it."""
+    """Read a plan file and the lists it names. Raises `PlanError` with everything that is wrong with them."""
     return _load_plan(Path(path))
 
 
 def run(plan: Plan | str | PathLike[str], **options: Unpack[RunOptions]) -> RunReport:
     """Make the clouds agree with a plan, as `bulkshare run` does, and return what became of it.
 
-    `on_progress` is called from the thread that works, often: it must return at once and not raise. Pairs that are
-    not as planned are in the report. Raises the `BulkshareError` that ended the run before its time; its `exit_code`
-    is the command's. No signal handler is installed. Where an event loop runs already there is `run_async`.
+    `on_progress` is called often, from the thread that does the work: it must return quickly and not raise. Pairs that
+    are not as planned are in the report. Raises the `BulkshareError` that ended the run early; its `exit_code` is the
+    command's. Installs no signal handlers. Use `run_async` if an event loop is running already.
     """
     return _in_event_loop(partial(run_async, plan, **options))
 
 
 async def run_async(plan: Plan | str | PathLike[str], **options: Unpack[RunOptions]) -> RunReport:
-    """Do what `run` does, on asyncio's event loop. Cancelled, it records what the clouds have answered first."""
-    loaded = plan if isinstance(plan, Plan) else load_plan(plan)
+    """Do what `run` does, on asyncio's event loop. If cancelled, it first records what the clouds have answered."""
+    loaded = plan if isinstance(plan, Plan) else await anyio.to_thread.run_sync(load_plan, plan)
     given: dict[str, Any] = {**options}
-    listener = _Listener(given.pop("on_progress", None))
+    on_progress = given.pop("on_progress", None)
+    listener = SilentListener() if on_progress is None else _ProgressListener(on_progress)
     parts = await run_plan(loaded, Options(**given), listener)
     for part in parts:
         if part.error is not None:
@@ -104,27 +107,27 @@ async def run_async(plan: Plan | str | PathLike[str], **options: Unpack[RunOptio
     return RunReport(merged([part.summary for part in parts if part.summary is not None]), tuple(parts))
 
 
-class _Listener(SilentListener):
-    """Tells a function how far the work is."""
+class _ProgressListener(SilentListener):
+    """Reports progress to a function."""
 
-    def __init__(self, on_progress: Callable[[Progress], None] | None, cloud: str = "") -> None:
+    def __init__(self, on_progress: Callable[[Progress], None], cloud: str = "") -> None:
         self._on_progress = on_progress
         self._cloud = cloud
 
     def acting_as(self, account: Account, doing: str, what: str, *, plan: str, run: str | None) -> Self:
-        """Remember which cloud it is."""
+        """Return a listener that knows the cloud's name."""
         del doing, what, plan, run
         return type(self)(self._on_progress, account.cloud)
 
     @contextmanager
     def following(self, view: View, *observers: Observer) -> Iterator[Observers]:
-        """Tell after everything that changes the count."""
-        teller = (_Teller(view.tracker, self._cloud, self._on_progress),) if self._on_progress is not None else ()
-        yield Observers(view.tracker, *observers, *teller)
+        """See `Listener`."""
+        reporter = _ProgressReporter(view.tracker, self._cloud, self._on_progress)
+        yield Observers(view.tracker, *observers, reporter)
 
 
-class _Teller:
-    """An observer that passes on what a tracker has counted."""
+class _ProgressReporter:
+    """An observer that passes on what a tracker counted, whenever a count changes."""
 
     def __init__(self, tracker: Tracker, cloud: str, on_progress: Callable[[Progress], None]) -> None:
         self._tracker = tracker

@@ -1,4 +1,5 @@
-"""The composition root: builds clouds, ledgers and engines from what a user asked for, and lets them work.
+"""What the commands do: builds sessions, ledgers and engines from options, and runs them. The composition root.
 
-Knows nothing of command lines and terminals: the commands and the library are two ways to call it.
+`run`, `diff`, `verify` and `resume` are the operations. They are called by the command line and the Python API alike,
+and know nothing of arguments and terminals.
 """

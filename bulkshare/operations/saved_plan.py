@@ -1,4 +1,8 @@
-"""Saved plans: what `diff` has shown, kept in a file, to be done exactly so or not at all."""
+"""Saved plans: what `diff` showed, in a file, for `run` to do exactly that or nothing.
+
+A file has, for each cloud, the endpoint and project it was made for and the pairs to be sent, grouped by what is wanted
+of them. `run` asks each cloud again, and refuses if anything else would be sent.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +24,12 @@ if TYPE_CHECKING:
 
 
 VERSION = 2
-SHOWN = 5  # pairs in an error
+MOST_SHOWN = 5  # pairs in an error
 
 
 @dataclass(frozen=True, slots=True)
 class SavedPart:
-    """What is to be done on one cloud, and as whom."""
+    """What is to be sent to one cloud, the clouds.yaml entry `cloud`, on behalf of project `project_id`."""
 
     cloud: str | None
     endpoint: str
@@ -35,7 +39,7 @@ class SavedPart:
 
 @dataclass(frozen=True, slots=True)
 class SavedPlan:
-    """The content of a saved plan's file."""
+    """The content of a saved plan's file; see `Plan` for the fields."""
 
     name: str
     region: str | None
@@ -45,7 +49,7 @@ class SavedPlan:
 
     @property
     def plan(self) -> Plan:
-        """The plan of exactly these pairs."""
+        """A plan of exactly these pairs."""
         entries = tuple(
             Entry(
                 (block.image_id,),
@@ -69,7 +73,7 @@ class SavedPlan:
 
 
 def is_saved(path: Path) -> bool:
-    """Tell whether a file is a saved plan, and no plan in YAML."""
+    """Return whether a file is a saved plan rather than a plan in YAML."""
     try:
         with path.open("rb") as file:
             return SAVED_MARK.encode() in file.read(100)  # it is the first key
@@ -77,8 +81,8 @@ def is_saved(path: Path) -> bool:
         return False
 
 
-def save(path: Path, plan: Plan, parts: Sequence[CloudResult]) -> None:
-    """Write down what the parts would do. Raises `UsageError`."""
+def save(path: Path, plan: Plan, results: Sequence[CloudResult]) -> None:
+    """Save what the results of a dry run say is to be done. Raises `UsageError` if the file can't be written."""
     document = {
         SAVED_MARK: VERSION,
         "made_at": f"{utc_now():%Y-%m-%dT%H:%M:%SZ}",
@@ -88,13 +92,13 @@ def save(path: Path, plan: Plan, parts: Sequence[CloudResult]) -> None:
         "retry": asdict(plan.retry),
         "clouds": [
             {
-                "cloud": part.cloud,
-                "endpoint": part.account.endpoint,
-                "project_id": part.account.project_id,
-                "todo": _grouped(part.todo),
+                "cloud": result.cloud,
+                "endpoint": result.account.endpoint,
+                "project_id": result.account.project_id,
+                "todo": _grouped(result.todo),
             }
-            for part in parts
-            if part.account is not None
+            for result in results
+            if result.account is not None
         ],
     }
     try:
@@ -104,7 +108,7 @@ def save(path: Path, plan: Plan, parts: Sequence[CloudResult]) -> None:
 
 
 def _grouped(blocks: Iterable[Block]) -> list[tuple[list[str], int, Sequence[str]]]:
-    """Put images together that have the same to be done: in a migration that is nearly all of them."""
+    """Group the images to be shared with the same projects: in a migration that is nearly all of them."""
     images: dict[tuple[Want, tuple[str, ...]], list[str]] = {}
     for image_id, member_ids, want in blocks:
         images.setdefault((want, tuple(member_ids)), []).append(image_id)
@@ -112,7 +116,7 @@ def _grouped(blocks: Iterable[Block]) -> list[tuple[list[str], int, Sequence[str
 
 
 def load_saved(path: Path) -> SavedPlan:
-    """Read what `save` wrote. Raises `UsageError`."""
+    """Read what `save` wrote. Raises `UsageError` if the file can't be read, is damaged, or of another version."""
     try:
         document = json.loads(path.read_text("utf-8"))
         if document[SAVED_MARK] != VERSION:
@@ -131,7 +135,7 @@ def load_saved(path: Path) -> SavedPlan:
 
 
 def _name(name: str) -> str:
-    if not re.fullmatch(r"[a-z0-9-]{1,100}", name):  # it is a part of a file's name: the lock's
+    if not re.fullmatch(r"[a-z0-9-]{1,100}", name):  # it becomes part of a file name, the lock's
         raise ValueError(name)
     return name
 
@@ -163,7 +167,7 @@ def _blocks(group: list[Any]) -> list[Block]:
         raise TypeError(group)
     if not all(text and isinstance(text, str) for text in (*images, *members)):
         raise ValueError(group)
-    "".join((*images, *members)).encode()  # half a surrogate pair is no text: a ValueError
+    "".join((*images, *members)).encode()  # a ValueError for half a surrogate pair
     if type(want) is not int or want not in range(sum(Want) + 1):
         raise ValueError(want)
     member_ids = tuple(members)
@@ -171,7 +175,7 @@ def _blocks(group: list[Any]) -> list[Block]:
 
 
 def part_for(cloud: str | None, parts: Iterable[SavedPart]) -> SavedPart:
-    """Return what is to be done on a cloud. Raises `UsageError` where the saved plan is not for it."""
+    """Return the part for a cloud. Raises `UsageError` if the saved plan has none for it."""
     known = {part.cloud: part for part in parts}
     if cloud not in known:
         names = ", ".join(name or "the OS_* variables" for name in known) or "none"
@@ -180,7 +184,7 @@ def part_for(cloud: str | None, parts: Iterable[SavedPart]) -> SavedPart:
 
 
 def require_unchanged(expected: SavedPart, endpoint: str, project_id: str, todo: Iterable[Block]) -> None:
-    """Raise `UsageError` where a cloud is not as it was when the plan was saved."""
+    """Raise `UsageError` if a cloud is not as it was when the plan was saved; `todo` is what would be sent now."""
     if (expected.endpoint, expected.project_id) != (endpoint, project_id):
         raise UsageError(
             f"the saved plan is for project {expected.project_id} at {expected.endpoint}, and this is project "
@@ -188,8 +192,8 @@ def require_unchanged(expected: SavedPart, endpoint: str, project_id: str, todo:
         )
     changed = _changed(expected.todo, todo)
     if changed:
-        shown = ", ".join(f"image {image_id} project {member_id}" for image_id, member_id in changed[:SHOWN])
-        more = f" and {len(changed) - SHOWN:,} more" if len(changed) > SHOWN else ""
+        shown = ", ".join(f"image {image_id} project {member_id}" for image_id, member_id in changed[:MOST_SHOWN])
+        more = f" and {len(changed) - MOST_SHOWN:,} more" if len(changed) > MOST_SHOWN else ""
         raise UsageError(
             f"the cloud has changed since the plan was saved: {shown}{more}; nothing was sent; look again with "
             "`bulkshare diff`"
@@ -197,7 +201,10 @@ def require_unchanged(expected: SavedPart, endpoint: str, project_id: str, todo:
 
 
 def _changed(before: Iterable[Block], after: Iterable[Block]) -> list[tuple[str, str]]:
-    """Return the pairs that are in one of the two alone, or want something else; one image at a time is looked at."""
+    """Return the pairs that are in only one of the two, or of which something else is wanted.
+
+    Compares image by image, so that it needs no set of all pairs.
+    """
     was, now = _by_image(before), _by_image(after)
     changed: list[tuple[str, str]] = []
     for image_id in was | now:

@@ -1,4 +1,4 @@
-"""One cloud of a plan: log-in, the way to its image endpoint, and what the plan means there today."""
+"""One cloud of a plan: log-in, connections to its image endpoint, and what the plan means there today."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ UNLIMITED = -1  # members an image of the run's own sandbox may have
 
 @dataclass(frozen=True, slots=True)
 class ImageEndpoint:
-    """The way to a cloud's image endpoint.
+    """Connections to a cloud's image endpoint.
 
     transport: sends requests with a token.
     paced: the layer of it that paces and counts them.
@@ -104,7 +104,7 @@ async def sign_in(
 async def open_endpoint(
     identity: CloudIdentity, limits: Limits, *, give_up_after_seconds: float
 ) -> AsyncIterator[ImageEndpoint]:
-    """Open connections to the image endpoint. Raises `StoppedEarlyError` when it has been down for so long."""
+    """Open connections to the image endpoint; requests raise `StoppedEarlyError` once it has been down for so long."""
     breaker = Breaker(give_up_after_seconds=give_up_after_seconds)
     async with HttpTransport(identity.connection, connections=limits.concurrency) as http:
         paced = Paced(http, limits, breaker=breaker, stopping=anyio.Event(), clock=time.monotonic, wall=utc_now)
