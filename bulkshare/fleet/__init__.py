@@ -1,14 +1,13 @@
-"""Many machines for one run: the coordinator's engine plans and records, and workers' engines send, a shard at a time.
+"""Many machines for one run: the coordinator's engine plans and records, the workers' engines send, shard by shard.
 
-`leases` and `cutting` are arithmetic: who may send how fast, and which pairs go together. `messages` is what the
-coordinator and the workers say to each other. On a worker a `station` runs an engine on a `shard`; on the coordinator
-`meeting` asks workers (`hands`) to take part, `tending` keeps them and their leases, and a `crew` takes the place of
-the engine's own senders. `cluster` is the one module that knows dask.distributed.
+`coordinator` keeps the workers and their leases, whose arithmetic is in `leases`. `sharding` cuts pending pairs into
+shards and takes the place of the engine's own pool. `worker` runs an engine on a shard. `messages` are what they send
+each other, `sealing` encrypts credentials among them, and `dask` is the only module that knows dask.distributed.
 """
 
 from bulkshare.fleet.coordinator import Coordinator
 from bulkshare.fleet.dask import Cluster, open_cluster
-from bulkshare.fleet.messages import Grant, Joined, JoinRequest, Order, Remote, Report, Returned
+from bulkshare.fleet.messages import Grant, JoinReply, JoinRequest, Remote, Report, ShardResult, ShardTask
 from bulkshare.fleet.sharding import ShardedSender
 from bulkshare.fleet.worker import Worker
 
@@ -16,12 +15,12 @@ __all__ = [
     "Cluster",
     "Coordinator",
     "Grant",
+    "JoinReply",
     "JoinRequest",
-    "Joined",
-    "Order",
     "Remote",
     "Report",
-    "Returned",
+    "ShardResult",
+    "ShardTask",
     "ShardedSender",
     "Worker",
     "open_cluster",

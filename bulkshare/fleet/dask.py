@@ -1,4 +1,4 @@
-"""The workers of a dask.distributed scheduler, and no more of it than is needed: the one module that knows Dask."""
+"""The workers of a dask.distributed scheduler. The only module that knows Dask."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 import re
 import signal
 from concurrent.futures import CancelledError
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,7 +18,7 @@ from bulkshare.errors import BulkshareError, StoppedEarlyError, UsageError
 from bulkshare.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from distributed import Client, Future, LocalCluster
 
@@ -28,18 +28,18 @@ M = TypeVar("M")
 
 LOCAL = re.compile(r"local:(\d+)")
 MOST_LOCAL = 64  # workers on this machine
-SIDE_BY_SIDE = 8  # shards that a worker may work on: one of a cloud that is down keeps none of another waiting
+SHARDS_PER_WORKER = 8  # at a time, so that those of a cloud that is down don't block another cloud's
 ADDRESS = re.compile(r"(tcp|tls)://[^/\s@]+:\d+")
-CONNECT_SECONDS = 10.0  # until a scheduler takes the connection
-HELLO_SECONDS = CONNECT_SECONDS + 5.0  # and has answered: Dask itself waits forever for that
+CONNECT_SECONDS = 10.0  # for the connection to a scheduler
+ANSWER_SECONDS = CONNECT_SECONDS + 5.0  # for its first answer, which Dask itself awaits forever
 
 
-class AwayError(Exception):
-    """A worker can't be reached now, or has gone."""
+class WorkerUnavailableError(Exception):
+    """A worker can't be reached now, or is gone."""
 
 
 class Cluster:
-    """A scheduler and its workers. `address` is how the user wrote it."""
+    """A scheduler and its workers. `address` is as the user wrote it."""
 
     def __init__(self, client: Client, address: str) -> None:
         self._client = client
@@ -49,41 +49,41 @@ class Cluster:
 
     @property
     def is_local(self) -> bool:
-        """Whether its workers are processes of this machine that end with it."""
+        """Whether its workers are child processes on this machine."""
         return LOCAL.fullmatch(self.address) is not None
 
     @property
     def is_encrypted(self) -> bool:
-        """Whether what is said to the workers can't be read on the way."""
+        """Whether messages to the workers are encrypted."""
         return self.address.startswith("tls://")
 
     def require_scheduler(self) -> None:
-        """Raise `StoppedEarlyError` where the connection to the scheduler has ended."""
+        """Raise `StoppedEarlyError` if the connection to the scheduler has ended."""
         if self._client.status != "running" or self._client.scheduler_comm is not self._comm:
-            raise StoppedEarlyError(f"the fleet's scheduler {self.address} has gone")
+            raise StoppedEarlyError(f"the fleet's scheduler {self.address} is gone")
 
     async def workers(self) -> frozenset[str]:
-        """Return the addresses of those who are there now. Raises `AwayError` where the scheduler does not tell."""
-        with _away():
+        """Return the addresses of the workers present. Raises `WorkerUnavailableError` if the scheduler can't say."""
+        with _translating_errors():
             scheduler: Any = self._client.scheduler
             found = await scheduler.identity(n_workers=-1)
             return frozenset(found["workers"])
 
     async def ask(self, worker: str, function: Callable[[M], Awaitable[T]], message: M) -> T:
-        """Call a function on a worker at once, whatever else it does. Raises what that raises, and `AwayError`.
+        """Call a function on a worker at once, whatever else it does.
 
-        Raises `UsageError` where the worker does not have the function.
+        Raises what the function raises, `WorkerUnavailableError`, and `UsageError` if the worker lacks the function.
         """
-        with _away():
+        with _translating_errors():
             answers: dict[str, T] = await self._client.run(function, message, workers=[worker])
             return answers[worker]
 
     async def run_shard(self, worker: str, function: Callable[[M], Awaitable[T]], order: M, name: str) -> T:
-        """Let a worker call a function in its turn; `name` is shown to everybody who sees the scheduler.
+        """Queue a function call on a worker; `name` is visible to everyone who can see the scheduler.
 
-        Raises what that raises, and `AwayError`.
+        Raises what the function raises, and `WorkerUnavailableError`.
         """
-        with _away():
+        with _translating_errors():
             future = self._client.submit(
                 function, order, key=name, workers=[worker], allow_other_workers=False, pure=False, retries=0
             )
@@ -93,29 +93,29 @@ class Cluster:
             try:
                 await asyncio.wait({waiting})
             finally:
-                with suppress(Exception):  # the scheduler may be gone, and the task with it
+                with suppress(Exception):  # the scheduler may be gone
                     future.release()  # type: ignore[no-untyped-call]
             if waiting.cancelled():
-                raise AwayError(f"{name} was given up")
+                raise WorkerUnavailableError(f"{name} was abandoned")
             result: T = waiting.result()
             return result
 
     def _done(self, waiting: asyncio.Future[Any]) -> None:
         self._waiting.discard(waiting)
         if not waiting.cancelled():
-            waiting.exception()  # nobody may be left who wants to know
+            waiting.exception()  # retrieved, so that asyncio does not warn if no one awaits it
 
 
 async def _result(future: Future[Any]) -> Any:
-    """Wait for a result. It must not be cancelled: Dask fetches several results at once, and would cancel them all."""
+    """Wait for a result. Must not be cancelled: Dask fetches several results together, and would cancel them all."""
     return await future
 
 
 @asynccontextmanager
 async def open_cluster(address: str) -> AsyncIterator[Cluster]:
-    """Connect to `tcp://host:port` or `tls://host:port`, or start workers of our own for `local:N`.
+    """Connect to `tcp://host:port` or `tls://host:port`, or start our own workers for `local:N`.
 
-    TLS is configured as for all of Dask (`distributed.comm.tls`). Raises `UsageError`.
+    TLS is configured as for Dask in general (`distributed.comm.tls`). Raises `UsageError`.
     """
     _check(address)
     try:
@@ -138,15 +138,15 @@ async def open_cluster(address: str) -> AsyncIterator[Cluster]:
 
 @asynccontextmanager
 async def _connected(where: LocalCluster | str) -> AsyncIterator[Client]:
-    """Return a client that is connected. Raises `OSError`, and what Dask makes of what is no scheduler."""
+    """Return a connected client. Raises `OSError`, and whatever Dask raises for something else than a scheduler."""
     from distributed import Client  # noqa: PLC0415  as above
 
     client = Client(where, asynchronous=True, timeout=CONNECT_SECONDS)  # type: ignore[no-untyped-call]
     try:
-        with anyio.move_on_after(HELLO_SECONDS) as hello:
+        with anyio.move_on_after(ANSWER_SECONDS) as waiting:
             await client
-        if hello.cancelled_caught:
-            raise TimeoutError(f"no answer within {HELLO_SECONDS:g} s")
+        if waiting.cancelled_caught:
+            raise TimeoutError(f"no answer within {ANSWER_SECONDS:g} s")
         yield client
     finally:
         await client.close()  # type: ignore[no-untyped-call]
@@ -154,24 +154,24 @@ async def _connected(where: LocalCluster | str) -> AsyncIterator[Client]:
 
 @asynccontextmanager
 async def _local_cluster(workers: int) -> AsyncIterator[LocalCluster]:
-    """Start workers that take orders from nobody else: other users of this machine could run code as we, else.
+    """Start workers that accept tasks from us only: otherwise other users of this machine could run code as us.
 
-    A Ctrl-C, which a terminal sends to all of its processes, is for us alone: they inherit that it is blocked. One that
-    comes before they are there, comes when they are.
+    A terminal sends Ctrl-C to all of its processes, and it is for us alone: the workers inherit that it is blocked. A
+    Ctrl-C during their start is delivered after it.
     """
     from distributed import LocalCluster  # noqa: PLC0415  as above
 
     starting = LocalCluster(  # type: ignore[no-untyped-call]
         n_workers=workers,
-        threads_per_worker=SIDE_BY_SIDE,
+        threads_per_worker=SHARDS_PER_WORKER,
         processes=True,
         dashboard_address="127.0.0.1:0",
-        memory_limit=0,  # a worker has a shard in memory, no more
+        memory_limit=0,  # none: a worker holds only its shards
         silence_logs=logging.CRITICAL,
         asynchronous=True,
-        security=True,  # certificates of this cluster alone, which are in memory
+        security=True,  # with temporary certificates, kept in memory
     )
-    resource_tracker.ensure_running()  # to start it with the first process would lift the block
+    resource_tracker.ensure_running()  # starting it with the first process would unblock the signal
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         await starting
@@ -192,7 +192,7 @@ def _check(address: str) -> None:
 
 
 def _require_certificates(address: str) -> None:
-    """Raise `UsageError` where Dask knows no certificates, which it tells in other words."""
+    """Raise `UsageError` if Dask has no certificates; its own error would be obscure."""
     from distributed import Security  # noqa: PLC0415  as above
 
     try:
@@ -208,36 +208,37 @@ def _require_certificates(address: str) -> None:
 
 
 def _quieten() -> None:
-    """Let Dask log nothing here: what there is to say of workers, we say ourselves."""
-    for name in ("distributed", "distributed.client", "asyncio", "tornado"):  # its client has a level of its own
+    """Silence Dask's log in this process: we report on workers ourselves."""
+    for name in ("distributed", "distributed.client", "asyncio", "tornado"):  # its client has its own level
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
-class _away:  # noqa: N801  a context manager reads like a verb
-    """Makes whatever goes wrong between us and a worker an `AwayError`; what our own functions raise passes.
+@contextmanager
+def _translating_errors() -> Iterator[None]:
+    """Raise `WorkerUnavailableError` for errors of Dask or the connection; our own functions' errors pass.
 
-    A worker that has none of our functions, or other ones, is a `UsageError`.
+    A worker that lacks our functions, or has other versions of them, is a `UsageError`.
     """
+    try:
+        yield
+    except BulkshareError:
+        raise
+    except BaseException as error:
+        if type(error) is Exception:  # Dask's error for a message that a worker can't deserialize
+            reason = clean(str(error))
+            raise UsageError(
+                f"it does not understand bulkshare {__version__}: {reason}; install the same version everywhere"
+            ) from error
+        if not _is_from_dask(error):
+            raise
+        raise WorkerUnavailableError(clean(f"{type(error).__name__}: {error}")) from error
 
-    def __enter__(self) -> None:
-        """Nothing to prepare."""
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
-        if error is None or isinstance(error, BulkshareError):
-            return
-        if type(error) is Exception:  # what Dask makes of a message that a worker can't read
-            why = clean(str(error))
-            raise UsageError(f"it can't be asked for bulkshare {__version__}: {why}; give all the same") from error
-        if not _is_dasks(error):
-            return
-        raise AwayError(clean(f"{type(error).__name__}: {error}")) from error
-
-
-def _is_dasks(error: BaseException) -> bool:
-    """Tell whether an error is about the connection, the worker or the task, and no bug in what was called."""
+def _is_from_dask(error: BaseException) -> bool:
+    """Return whether an error is about the connection, the worker or the task, not a bug in the function."""
     from distributed.comm.core import CommClosedError  # noqa: PLC0415  as above
     from distributed.scheduler import KilledWorker, NoValidWorkerError  # noqa: PLC0415
 
-    # What `run` raises for a worker that is not there any more is a plain ValueError or KeyError of its own.
+    # For a worker that is gone, `run` raises a plain ValueError or KeyError.
     own = isinstance(error, CommClosedError | KilledWorker | NoValidWorkerError | CancelledError | OSError)
     return own or isinstance(error, KeyError | ValueError | RuntimeError)

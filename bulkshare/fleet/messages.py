@@ -16,18 +16,22 @@ if TYPE_CHECKING:
 E = TypeVar("E", bound=BaseException)
 
 
-def bare(error: E) -> E:
-    """Return an error without what led to it: Dask sends that, too, and it may not pickle, or have the error in it."""
+def without_causes(error: E) -> E:
+    """Return an error without its causes: Dask would send them, too, and they may be cyclic or not picklable."""
     error.__cause__ = error.__context__ = None
     return error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JoinRequest:
-    """Asks a worker to take part in a run, and not to take part in what the same run was before.
+    """Asks a worker to join a run, and to leave any earlier session of the same run.
 
-    `engagement` is a name that its coordinator has for this run and this meeting alone. `sealed` are credentials for
-    this one worker; without them it has its own.
+    session_id: the coordinator's name for this run and this joining.
+    run: identifies the run across coordinators.
+    settings: limits, retries and cloud of the run.
+    give_up_after_seconds: how long the endpoint may be down.
+    sealed: credentials for this worker alone; without them it uses its own.
+    on_this_machine: whether the worker gets the signals of our terminal.
     """
 
     session_id: str
@@ -35,12 +39,12 @@ class JoinRequest:
     settings: Settings
     give_up_after_seconds: float
     sealed: bytes | None = field(default=None, repr=False)
-    on_this_machine: bool = False  # its workers get the signals of our terminal
+    on_this_machine: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Joined:
-    """A worker takes part: as whom, and what its clock shows, in seconds."""
+class JoinReply:
+    """A worker has joined, with this account; `clock` is its monotonic time in seconds."""
 
     account: Account
     clock: float
@@ -48,9 +52,9 @@ class Joined:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
-    """A share of the limits, until `until` on the worker's clock. The worker answers with a `Report`.
+    """A share of the limits, valid until `until` on the worker's clock. The worker answers with a `Report`.
 
-    One that arrives after another with a larger number has come too late.
+    A grant that arrives after one with a larger number is ignored.
     """
 
     session_id: str
@@ -58,17 +62,21 @@ class Grant:
     rate: float
     concurrency: int
     until: float
-    pause_seconds: float = 0.0  # to send nothing for so long: another worker was told that requests come too fast
-    stop: bool = False  # to send nothing any more, and give back what is done
+    pause_seconds: float = 0.0  # send nothing for this long: the endpoint has throttled another worker
+    stop: bool = False  # send nothing more, and return what is done
     end: bool = False  # the run is over
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What a worker's clock shows, what it has sent in all, and what its engines have told since its last report.
+    """The state of a worker.
 
-    `in_flight` are those of them that are not answered yet, which may be more than it is allowed by now.
-    `cooling_seconds` is for how long the endpoint has asked this worker to send nothing, from now on.
+    clock: its monotonic time in seconds.
+    requests: sent in all.
+    in_flight: requests not yet answered, possibly more than it is now allowed.
+    allowed: requests it may have in flight.
+    cooling_seconds: for how long, from now, the endpoint has asked it to send nothing.
+    events: of its engines since the last report.
     """
 
     clock: float
@@ -80,7 +88,7 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class ShardTask:
     """A shard to work on. `probed` are those of its images that are known to take members."""
 
     session_id: str
@@ -89,17 +97,17 @@ class Order:
 
 
 class Closed(NamedTuple):
-    """Why an image takes no members. One that is only `full` has members whose acceptance may be left to do."""
+    """Why an image takes no members. If it is only `full`, acceptances of its members may remain."""
 
     reason: str
     full: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Returned:
-    """What became of a shard. What is not in `outcomes` was not done.
+class ShardResult:
+    """The result of a shard. Pairs that are not in `outcomes` were not done.
 
-    `closed` are images that take no members; `error` is what ended the work before its time.
+    `closed` are images that take no members; `error` is what ended the work early.
     """
 
     outcomes: list[Outcome] = field(repr=False)
@@ -108,9 +116,9 @@ class Returned:
 
 
 class Remote(NamedTuple):
-    """The functions that workers run; each of them takes one message, `greet` the version that all have to have."""
+    """The functions that workers run. Each takes one message; `handshake` takes the version that all must have."""
 
     handshake: Callable[[str], Awaitable[bytes]]
-    muster: Callable[[JoinRequest], Awaitable[Joined]]
+    join: Callable[[JoinRequest], Awaitable[JoinReply]]
     exchange: Callable[[Grant], Awaitable[Report]]
-    run_shard: Callable[[Order], Awaitable[Returned]]
+    run_shard: Callable[[ShardTask], Awaitable[ShardResult]]

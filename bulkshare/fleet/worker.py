@@ -1,4 +1,4 @@
-"""The worker's side: an engine that sends one shard at a time, on a ledger in memory."""
+"""The worker's side of a fleet: an engine that sends one shard at a time, on a ledger in memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import anyio
 
 from bulkshare.engine import GRACE_SECONDS, Engine, PreflightMode, WorkerPool
 from bulkshare.errors import BulkshareError
-from bulkshare.fleet.messages import Closed, Report, Returned, bare
+from bulkshare.fleet.messages import Closed, Report, ShardResult, without_causes
 from bulkshare.model import Backlog, Job, Limits, Outcome, Result, Want
 from bulkshare.model.events import Answered, RetryScheduled
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
-    from bulkshare.fleet.messages import Grant, Order
+    from bulkshare.fleet.messages import Grant, ShardTask
     from bulkshare.model import Block, Member, Settings
     from bulkshare.model.events import Event
     from bulkshare.pacing import Paced
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class ShardLedger:
-    """Pairs that are pending, and outcomes. There is one run, whatever its number."""
+    """The pending pairs and outcomes of a shard; an `engine` work list with a single run, whatever its number."""
 
     def __init__(self, jobs: Iterable[Job]) -> None:
         self._pending: dict[str, dict[str, Job]] = {}
@@ -36,16 +36,16 @@ class ShardLedger:
         self.outcomes: list[Outcome] = []
         self.closed: dict[str, Closed] = {}
 
-    def close(self, image_id: str, reason: str, full: bool) -> None:  # noqa: FBT001  see `engine.Sharing`
-        """Note that an image takes no more: the rest of it, in other shards, too, is the coordinator's to settle."""
+    def close(self, image_id: str, reason: str, full: bool) -> None:  # noqa: FBT001  as `engine.WorkerPool` calls it
+        """Record that an image is closed: the coordinator settles the rest of it, in all shards."""
         self.closed[image_id] = Closed(reason, full)
 
     def enqueue(self, run_id: int, blocks: Iterable[Block]) -> int:
-        """Nothing is added to a shard."""
+        """Not used: a shard is complete."""
         raise NotImplementedError
 
     def mark_enqueued(self, run_id: int) -> None:
-        """See `ports.Ledger`: it always was."""
+        """See `ports.Ledger`. Does nothing."""
 
     def pending_images(
         self, run_id: int, *, after: str | None, limit: int, removals: bool | None = None
@@ -76,7 +76,7 @@ class ShardLedger:
         return member_id in self._pending.get(image_id, {})
 
     def mark_listed(self, run_id: int, image_id: str, member_ids: Sequence[str]) -> None:
-        """Nothing is listed of a shard."""
+        """Not used: the coordinator lists."""
         raise NotImplementedError
 
     def settle(self, run_id: int, outcomes: Sequence[Outcome]) -> None:
@@ -89,16 +89,16 @@ class ShardLedger:
     def settle_rest(
         self, run_id: int, image_id: str, *, result: Result, reason: str, now: datetime, removals: bool | None = None
     ) -> int:
-        """It is the coordinator's to settle: see `close`."""
+        """Not used: see `close`."""
         raise NotImplementedError
 
     def undescribed(self, run_id: int, *, after: str | None, limit: int) -> list[tuple[str, list[str]]]:
-        """Return none: the coordinator asks, once for each image."""
+        """Return nothing: the coordinator fetches details, once per image."""
         del run_id, after, limit
         return []
 
     def describe(self, run_id: int, members: Sequence[Member]) -> None:
-        """Nothing is undescribed here."""
+        """Not used: see `undescribed`."""
         raise NotImplementedError
 
     def totals(self, run_id: int) -> dict[Result, int]:
@@ -113,42 +113,49 @@ class ShardLedger:
         return [job for job in jobs if removals is None or removals == (Want.REMOVE in job.want)]
 
 
-WAY_SECONDS = 2.0  # for a stop to come here, and for what was done to come back, in the coordinator's own time of grace
-FORSAKEN_SECONDS = 30.0  # after the end of its lease: nobody will ask for what it has
+TRANSIT_SECONDS = 2.0  # for a stop to arrive and for the result to return, within the coordinator's grace period
+EXPIRY_SECONDS = 30.0  # after the end of its lease, when no one will ask for its results
 
 
-class Way(Protocol):
-    """The way to the image endpoint."""
+class Endpoint(Protocol):
+    """The connection to the image endpoint."""
 
     @property
     def transport(self) -> Transport:
-        """Where requests go."""
+        """Sends requests."""
         ...
 
     @property
     def paced(self) -> Paced:
-        """The layer of it that paces."""
+        """The layer of the transport that paces."""
         ...
 
     @property
     def stopping(self) -> anyio.Event:
-        """Once it is set nothing more goes through."""
+        """Once set, nothing more is sent."""
         ...
 
 
 class Worker:
-    """Takes part in one run. It sends nothing before it has a lease; times are on `clock`, in seconds."""
+    """One worker's part in a run. It sends nothing without a lease.
+
+    endpoint: the connection to the image endpoint.
+    settings: limits and retries of the run.
+    clock: monotonic, in seconds; all times are on it.
+    wall: returns aware UTC times for the record.
+    jitter: returns uniform numbers in [0, 1).
+    """
 
     def __init__(
         self,
-        way: Way,
+        endpoint: Endpoint,
         settings: Settings,
         *,
         clock: Callable[[], float],
         wall: Callable[[], datetime],
         jitter: Callable[[], float],
     ) -> None:
-        self._way = way
+        self._endpoint = endpoint
         self._settings = settings
         self._clock = clock
         self._wall = wall
@@ -160,16 +167,16 @@ class Worker:
         self._lease_ends = -math.inf
         self._number = 0  # of the last grant
         self._began = clock()
-        way.paced.lease(Limits(rate=1.0, concurrency=1), self._lease_ends)
+        endpoint.paced.lease(Limits(rate=1.0, concurrency=1), self._lease_ends)
 
     @property
     def expired(self) -> bool:
-        """Whether nobody has renewed the lease for a while: whoever lent it is gone."""
-        return self._clock() > max(self._lease_ends, self._began) + FORSAKEN_SECONDS
+        """Whether the lease was not renewed for so long that the coordinator must be gone."""
+        return self._clock() > max(self._lease_ends, self._began) + EXPIRY_SECONDS
 
     def take(self, grant: Grant) -> Report:
-        """Hold to a share of the limits from now on, and tell what happened since the last time."""
-        paced = self._way.paced
+        """Adopt a share of the limits, and report what happened since the last grant."""
+        paced = self._endpoint.paced
         if grant.number > self._number:
             self._number = grant.number
             self._lease_ends = grant.until
@@ -192,25 +199,25 @@ class Worker:
         )
 
     def stop(self) -> None:
-        """Send nothing any more, and give what is in flight the time that an engine gives it."""
-        if self._way.stopping.is_set():
-            return  # to stop an engine a second time is to give it no time
+        """Send nothing more; requests in flight get an engine's grace period."""
+        if self._endpoint.stopping.is_set():
+            return  # a second stop would end an engine's grace period
         for engine in self._engines:
             engine.stop()
-        self._way.stopping.set()
+        self._endpoint.stopping.set()
 
     async def idle(self) -> None:
-        """Wait until no engine is at work."""
+        """Wait until no engine is running."""
         await self._idle.wait()
 
-    async def run_shard(self, order: Order) -> Returned:
-        """Work on a shard, to its end or until a stop comes."""
-        ledger = ShardLedger(order.jobs)
-        if self._way.stopping.is_set():
-            return Returned(outcomes=[], closed={})
+    async def run_shard(self, task: ShardTask) -> ShardResult:
+        """Work on a shard until it is done or a stop comes."""
+        ledger = ShardLedger(task.jobs)
+        if self._endpoint.stopping.is_set():
+            return ShardResult(outcomes=[], closed={})
         engine = Engine(
             run_id=0,
-            transport=self._way.transport,
+            transport=self._endpoint.transport,
             ledger=ledger,
             observer=self._events,
             limits=self._settings.limits,
@@ -218,10 +225,10 @@ class Worker:
             clock=self._clock,
             wall=self._wall,
             jitter=self._jitter,
-            answered_at=lambda: self._way.paced.answered_at,
-            probed=order.probed,
+            answered_at=lambda: self._endpoint.paced.answered_at,
+            probed=task.probed,
             senders=partial(WorkerPool, on_image_closed=ledger.close),
-            grace_seconds=GRACE_SECONDS - WAY_SECONDS,
+            grace_seconds=GRACE_SECONDS - TRANSIT_SECONDS,
         )
         self._engines.add(engine)
         self._idle = anyio.Event()
@@ -229,12 +236,12 @@ class Worker:
         try:
             await engine.run(preflight=PreflightMode.NEVER, inspect=False)
         except BulkshareError as raised:
-            error = bare(raised)
+            error = without_causes(raised)
         finally:
             self._engines.discard(engine)
             if not self._engines:
                 self._idle.set()
-        return Returned(outcomes=ledger.outcomes, closed=ledger.closed, error=error)
+        return ShardResult(outcomes=ledger.outcomes, closed=ledger.closed, error=error)
 
 
 class _EventBuffer:

@@ -24,16 +24,16 @@ import anyio
 from bulkshare._version import __version__
 from bulkshare.cloud import CloudIdentity, deserialize, serialize
 from bulkshare.errors import BulkshareError, UsageError
-from bulkshare.fleet import Coordinator, Joined, JoinRequest, Remote, Worker, open_cluster
-from bulkshare.fleet.dask import AwayError
-from bulkshare.fleet.messages import bare
+from bulkshare.fleet import Coordinator, JoinReply, JoinRequest, Remote, Worker, open_cluster
+from bulkshare.fleet.dask import WorkerUnavailableError
+from bulkshare.fleet.messages import without_causes
 from bulkshare.operations.defaults import utc_now
 from bulkshare.operations.session import open_endpoint, sign_in
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from bulkshare.fleet import Cluster, Grant, Order, Report, Returned
+    from bulkshare.fleet import Cluster, Grant, Report, ShardResult, ShardTask
     from bulkshare.fleet.sealing import SealedBox
     from bulkshare.model import Account, Run
     from bulkshare.operations.options import Options
@@ -189,8 +189,8 @@ def reporting_bugs(function: Callable[[M], Awaitable[T]]) -> Callable[[M], Await
     async def reporting(message: M) -> T:
         try:
             return await function(message)
-        except (BulkshareError, AwayError) as error:
-            raise bare(error) from None
+        except (BulkshareError, WorkerUnavailableError) as error:
+            raise without_causes(error) from None
         except Exception:  # noqa: BLE001  whatever it is, it is reported
             bug = RemoteBugError(traceback.format_exc())
         raise bug
@@ -207,7 +207,7 @@ async def handshake(version: str) -> bytes:
 
 
 @reporting_bugs
-async def join(request: JoinRequest) -> Joined:
+async def join(request: JoinRequest) -> JoinReply:
     """Take part in a run, from the beginning; what this worker still does for the same run is stopped.
 
     The coordinator has given that up: it was killed and started again, or had lost this worker. Raises what kept the
@@ -219,7 +219,7 @@ async def join(request: JoinRequest) -> Joined:
         if other.run == request.run:
             other.end()
     _, account = await WorkerSession(request).ready()
-    return Joined(account, time.monotonic())
+    return JoinReply(account, time.monotonic())
 
 
 @reporting_bugs
@@ -233,7 +233,7 @@ async def exchange(grant: Grant) -> Report:
 
 
 @reporting_bugs
-async def run_shard(order: Order) -> Returned:
+async def run_shard(order: ShardTask) -> ShardResult:
     """Send the pairs of a shard."""
     worker, _ = await _session(order.session_id).ready()
     return await worker.run_shard(order)
@@ -241,5 +241,5 @@ async def run_shard(order: Order) -> Returned:
 
 def _session(session_id: str) -> WorkerSession:
     if session_id not in SESSIONS:
-        raise AwayError(f"this worker takes no part in {session_id}")
+        raise WorkerUnavailableError(f"this worker takes no part in {session_id}")
     return SESSIONS[session_id]

@@ -12,8 +12,8 @@ import anyio
 from distributed.protocol import pickle
 
 from bulkshare.errors import BulkshareError, StoppedEarlyError
-from bulkshare.fleet import Coordinator, Joined, JoinRequest, Remote, ShardedSender, Worker
-from bulkshare.fleet.dask import AwayError
+from bulkshare.fleet import Coordinator, JoinReply, JoinRequest, Remote, ShardedSender, Worker
+from bulkshare.fleet.dask import WorkerUnavailableError
 from bulkshare.model import Account, Settings
 from bulkshare.pacing import Breaker, Paced
 from tests.engine.bench import ACCOUNT, Bench
@@ -22,7 +22,7 @@ from tests.engine.fakes import NOW
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from bulkshare.fleet import Grant, Order, Report, Returned
+    from bulkshare.fleet import Grant, Report, ShardResult, ShardTask
     from bulkshare.ports import Transport
 
 
@@ -44,13 +44,13 @@ class FakeWorker:
     silent: bool = False  # it is at work, and no message comes through
     stations: dict[str, Worker] = field(default_factory=dict)
     grants: list[Grant] = field(default_factory=list)
-    orders: list[Order] = field(default_factory=list)
+    orders: list[ShardTask] = field(default_factory=list)
 
     async def handshake(self, _version: str) -> bytes:
         """Say that it is there."""
         return b""
 
-    async def muster(self, message: JoinRequest) -> Joined:
+    async def join(self, message: JoinRequest) -> JoinReply:
         """Take part, anew."""
         if isinstance(self.account, BulkshareError):
             raise self.account
@@ -69,21 +69,21 @@ class FakeWorker:
                 jitter=random.Random(7).random,
             )
         }
-        return Joined(self.account, clock())
+        return JoinReply(self.account, clock())
 
     async def exchange(self, grant: Grant) -> Report:
         """Take a share."""
         self.grants.append(grant)
         return self._station(grant.session_id).take(grant)
 
-    async def run_shard(self, order: Order) -> Returned:
+    async def run_shard(self, order: ShardTask) -> ShardResult:
         """Work on a shard."""
         self.orders.append(order)
         return await self._station(order.session_id).run_shard(order)
 
     def _station(self, session_id: str) -> Worker:
         if session_id not in self.stations:
-            raise AwayError(session_id)
+            raise WorkerUnavailableError(session_id)
         return self.stations[session_id]
 
 
@@ -128,7 +128,7 @@ class InPlaceCluster:
     async def _way(self, worker: str) -> None:
         await anyio.sleep(self.way_seconds)
         if worker not in self.members:
-            raise AwayError(worker)
+            raise WorkerUnavailableError(worker)
         while self.members[worker].silent:
             await anyio.sleep(0.1)
 
@@ -143,7 +143,7 @@ def with_fleet(bench: Bench, cluster: InPlaceCluster) -> Coordinator:
     settings = Settings(limits=bench.limits, retry=bench.policy)
     fleet = Coordinator(
         cluster,  # type: ignore[arg-type]  # as far as a fleet needs one
-        Remote(FakeWorker.handshake, FakeWorker.muster, FakeWorker.exchange, FakeWorker.run_shard),  # type: ignore[arg-type]  # as above
+        Remote(FakeWorker.handshake, FakeWorker.join, FakeWorker.exchange, FakeWorker.run_shard),  # type: ignore[arg-type]  # as above
         JoinRequest(session_id="engagement", run="run", settings=settings, give_up_after_seconds=900.0),
         ACCOUNT,
         credentials=None,

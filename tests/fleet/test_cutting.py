@@ -33,7 +33,7 @@ def test_every_pair_is_done(sizes: list[int], most: int, data: st.DataObject) ->
     cutting, done = opened(sizes), []
     out: list[Shard] = []
     while cutting:
-        shard = cutting.cut(most)
+        shard = cutting.take_shard(most)
         if shard:
             assert 0 < sum(map(len, shard.values())) <= most
             assert not any(image in other for other in out for image in shard), "an image is at two workers"
@@ -43,7 +43,7 @@ def test_every_pair_is_done(sizes: list[int], most: int, data: st.DataObject) ->
             pairs = [job for several in back.values() for job in several]
             undone = pairs[data.draw(st.integers(0, len(pairs))) :] if data.draw(st.booleans()) else []
             done += [job for job in pairs if job not in undone]
-            assert cutting.came_back(back, undone, {}) == {}
+            assert cutting.give_back(back, undone, {}) == {}
     for shard in out:
         done += [job for several in shard.values() for job in several]
     assert sorted(done) == sorted(job for image, count in enumerate(sizes) for job in jobs(image, count))
@@ -52,15 +52,15 @@ def test_every_pair_is_done(sizes: list[int], most: int, data: st.DataObject) ->
 def test_a_closed_image_is_dealt_out_no_more() -> None:
     """What is left of it is not cut, and it is told once, and only where something is left."""
     cutting = opened([10, 3])
-    shard = cutting.cut(5)
-    assert cutting.came_back(shard, shard["i0"][1:], {"i0": PRIVATE}) == {"i0": "private"}
-    assert list(cutting.cut(50)) == ["i1"]
+    shard = cutting.take_shard(5)
+    assert cutting.give_back(shard, shard["i0"][1:], {"i0": PRIVATE}) == {"i0": "private"}
+    assert list(cutting.take_shard(50)) == ["i1"]
 
 
 def test_a_closed_image_that_is_done() -> None:
     """There is nothing left to tell of."""
     cutting = opened([5])
-    assert cutting.came_back(cutting.cut(5), [], {"i0": PRIVATE}) == {}
+    assert cutting.give_back(cutting.take_shard(5), [], {"i0": PRIVATE}) == {}
     assert not cutting
 
 
@@ -77,15 +77,15 @@ def test_a_full_image_has_members_left() -> None:
     cutting = Sharder()
     cutting.add(cutting.open("i0"), jobs(0, 5), exhausted=False)
     members(cutting, [10, 11], exhausted=False)
-    shard = cutting.cut(5)
-    assert cutting.came_back(shard, [], {"i0": FULL}) == {}
-    shard = cutting.cut(50)
+    shard = cutting.take_shard(5)
+    assert cutting.give_back(shard, [], {"i0": FULL}) == {}
+    shard = cutting.take_shard(50)
     assert [job.member_id for job in shard["i0"]] == ["p10", "p11"]
     assert members(cutting, [20], exhausted=True) == {}
-    assert cutting.came_back(shard, shard["i0"][1:], {"i0": FULL}) == {}
-    shard = cutting.cut(50)
+    assert cutting.give_back(shard, shard["i0"][1:], {"i0": FULL}) == {}
+    shard = cutting.take_shard(50)
     assert [job.member_id for job in shard["i0"]] == ["p11", "p20"]
-    assert cutting.came_back(shard, [], {}) == {"i0": "full"}
+    assert cutting.give_back(shard, [], {}) == {"i0": "full"}
     assert not cutting
 
 
@@ -94,7 +94,7 @@ def test_a_full_image_without_members() -> None:
     cutting = Sharder()
     lane = cutting.open("i0")
     cutting.add(lane, jobs(0, 5), exhausted=False)
-    assert cutting.came_back(cutting.cut(5), [], {"i0": FULL}) == {}
+    assert cutting.give_back(cutting.take_shard(5), [], {"i0": FULL}) == {}
     assert cutting.add(lane, jobs(0, 3), exhausted=True) == {"i0": "full"}
     assert not cutting
 
@@ -104,8 +104,8 @@ def test_a_full_image_that_takes_nothing_at_all() -> None:
     cutting = Sharder()
     cutting.add(cutting.open("i0"), jobs(0, 5), exhausted=False)
     members(cutting, [10, 11, 12], exhausted=False)
-    cutting.came_back(cutting.cut(5), [], {"i0": FULL})
-    assert cutting.came_back(cutting.cut(1), [], {"i0": PRIVATE}) == {"i0": "private"}
+    cutting.give_back(cutting.take_shard(5), [], {"i0": FULL})
+    assert cutting.give_back(cutting.take_shard(1), [], {"i0": PRIVATE}) == {"i0": "private"}
     assert not cutting
 
 
@@ -115,11 +115,11 @@ def test_reading_on() -> None:
     lane = cutting.open("i0")
     cutting.add(lane, jobs(0, 5), exhausted=False)
     assert lane.last_member_id == "p04"
-    shard = cutting.cut(5)
+    shard = cutting.take_shard(5)
     assert cutting.hungry(3) is lane
     cutting.add(lane, [], exhausted=True)
     assert cutting.hungry(3) is None
-    cutting.came_back(shard, [], {})
+    cutting.give_back(shard, [], {})
     assert not cutting
 
 
@@ -129,7 +129,7 @@ def test_an_image_that_is_closed_while_it_is_read(count: int) -> None:
     cutting = Sharder()
     lane = cutting.open("i0")
     cutting.add(lane, jobs(0, 5), exhausted=False)
-    assert cutting.came_back(cutting.cut(5), [], {"i0": PRIVATE}) == {"i0": "private"}
+    assert cutting.give_back(cutting.take_shard(5), [], {"i0": PRIVATE}) == {"i0": "private"}
     assert cutting.add(lane, jobs(0, count), exhausted=True) == {}
-    assert cutting.cut(5) == {}
+    assert cutting.take_shard(5) == {}
     assert not cutting

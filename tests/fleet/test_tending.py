@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from bulkshare.errors import CredentialsRefusedError, StoppedEarlyError, UsageError
-from bulkshare.fleet.dask import AwayError
+from bulkshare.fleet.dask import WorkerUnavailableError
 from bulkshare.fleet.leases import LEASE_SECONDS
 from bulkshare.model import Limits, Result, RetryPolicy
 from tests.engine.bench import Bench
@@ -115,7 +115,7 @@ def test_nobody_comes() -> None:
         run_with(bench, (2.0, lambda: cluster.members.pop("w0")))
     (error,) = stopped.value.exceptions
     assert isinstance(error, StoppedEarlyError)
-    assert "no worker; the 1 worker there did not take part" in str(error)
+    assert "no worker; the 1 worker there did not join" in str(error)
 
 
 def test_a_refused_worker_is_mended() -> None:
@@ -198,7 +198,7 @@ def test_a_worker_that_was_silent() -> None:
     assert len(bench.cloud.members) == 2000
     assert len({grant.session_id for grant in worker.grants}) == 2
     assert len({order.session_id for order in worker.orders}) == 2
-    with pytest.raises(AwayError):
+    with pytest.raises(WorkerUnavailableError):
         run_virtual(worker.run_shard(worker.orders[0]))
 
 

@@ -16,7 +16,7 @@ from distributed.protocol import pickle
 
 from bulkshare.errors import UsageError
 from bulkshare.fleet import Grant, JoinRequest, worker
-from bulkshare.fleet.dask import AwayError
+from bulkshare.fleet.dask import WorkerUnavailableError
 from bulkshare.model import Limits, Settings
 from bulkshare.operations import workers
 from bulkshare.pacing import Breaker, Paced
@@ -63,11 +63,11 @@ def grant(session_id: str) -> Grant:
 
 async def test_an_expired_session(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is forgotten: a coordinator that was suspended asks anew, rather than get empty shards back forever."""
-    monkeypatch.setattr(worker, "FORSAKEN_SECONDS", 0.0)
+    monkeypatch.setattr(worker, "EXPIRY_SECONDS", 0.0)
     monkeypatch.setattr(workers, "EXPIRY_CHECK_SECONDS", 0.01)
     await workers.join(join_request("expired"))
     await asyncio.sleep(0.1)
-    with pytest.raises(AwayError):
+    with pytest.raises(WorkerUnavailableError):
         await workers.exchange(grant("expired"))
     assert not workers.SESSIONS
 

@@ -23,7 +23,7 @@ async def name_of(run: Run, *, address: str = "tls://scheduler:8786") -> str:
     session = SimpleNamespace(settings=Settings(), identity=identity, listener=SilentListener())
     async with fleet_for(fleets, run, session) as fleet:  # type: ignore[arg-type]
         assert fleet is not None
-        return fleet._muster.run
+        return fleet._request.run
 
 
 async def test_runs_of_other_ledgers() -> None:
