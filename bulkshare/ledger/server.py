@@ -5,24 +5,26 @@ snapshots for readers, and plan locks that end with their holder.
 
 A plan lock is an advisory lock of a connection of its own, so it ends when that connection does: with the holder's
 process, but also when the server restarts. Therefore each write first checks every lock that its store holds, and
-takes a lost one again. If another process was faster, the write fails and the run stops. Until its next write a run
-doesn't know that it lost its lock, so it may go on for one group of outcomes; checks are as frequent as commits.
+takes a lost one again. If another process holds it by then, or held it in between (it has put its host and PID into a
+run of the plan), the write fails and the run stops. Until its next write a run doesn't know that it lost its lock, so
+it may go on for one group of outcomes; checks are as frequent as commits.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import socket
 import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sqlalchemy import create_engine, event, text
+from sqlalchemy import create_engine, event, select, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from bulkshare.errors import LedgerError
-from bulkshare.ledger.schema import is_current, migrate
+from bulkshare.ledger.schema import RUNS, is_current, migrate
 from bulkshare.ledger.store import ConnectionLostError, Store
 from bulkshare.ledger.url import DRIVERS, without_password
 from bulkshare.text import clean
@@ -197,6 +199,16 @@ class ServerStore(Store):
             connection.close()
             return None
 
+    def owners(self, connection: Connection, plan: str) -> set[tuple[int, str, int]]:
+        """Return ID, host and PID of a plan's runs: of the process that last began or resumed each."""
+        query = select(RUNS.c.id, RUNS.c.host, RUNS.c.pid).where(RUNS.c.plan == plan)
+        with self._translating_errors("lock"):
+            try:
+                return {(row.id, row.host, row.pid) for row in connection.execute(query)}
+            except SQLAlchemyError:
+                connection.close()  # and with it the lock
+                raise
+
     def shrink(self) -> None:
         """See `Store`. Does nothing: servers reuse the space by themselves."""
 
@@ -248,14 +260,17 @@ class ServerLock:
         self._plan = plan
         self._name = f"run of {plan}"
         self._connection: Connection | None = None
+        self._owners: set[tuple[int, str, int]] = set()  # when the lock was first taken
         self._mutex = threading.Lock()
 
     def try_acquire(self) -> bool:
         """See `store.PlanLock`."""
         with self._mutex:
-            self._connection = self._store.connect_locked(self._name)
-            if self._connection is None:
+            connection = self._store.connect_locked(self._name)
+            if connection is None:
                 return False
+            self._owners = self._store.owners(connection, self._plan)
+            self._connection = connection
             self._store.held_locks.add(self)
             return True
 
@@ -268,7 +283,8 @@ class ServerLock:
     def ensure_held(self) -> None:
         """Take the lock again if its connection was lost; do nothing once it has been released.
 
-        Raises `LedgerError` if another process holds it by now, `ConnectionLostError` if the server can't be reached.
+        Raises `LedgerError` if another process holds it by now or has held it in between, `ConnectionLostError` if the
+        server can't be reached.
         """
         with self._mutex:
             if self not in self._store.held_locks:
@@ -278,12 +294,20 @@ class ServerLock:
                     self._connection.execute(text("SELECT 1"))
                     return
             self._disconnect()
-            self._connection = self._store.connect_locked(self._name)
-            if self._connection is None:
-                raise LedgerError(
-                    f"the connection to the ledger {self._store.where} was lost, and another run of plan {self._plan} "
-                    "is at work now"
-                )
+            connection = self._store.connect_locked(self._name)
+            if connection is None:
+                raise self._lost("is at work now")
+            here = (socket.gethostname(), os.getpid())
+            new = self._store.owners(connection, self._plan) - self._owners
+            if any((host, pid) != here for _, host, pid in new):
+                connection.close()
+                raise self._lost("has been at work since")
+            self._connection = connection
+
+    def _lost(self, what: str) -> LedgerError:
+        return LedgerError(
+            f"the connection to the ledger {self._store.where} was lost, and another run of plan {self._plan} {what}"
+        )
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None

@@ -17,13 +17,11 @@ from bulkshare.ledger import RunLock, SqlLedger
 from bulkshare.operations.listener import SilentListener
 from bulkshare.operations.lock import SharedLedger, locked
 from bulkshare.plan.load import load_plan
-from tests.ledgers import begin, finish, path_of
+from tests.ledgers import HOLD, begin, finish, path_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-HOLD = "import sys; from tests.ledgers import hold_lock; hold_lock(*sys.argv[1:])"
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -15,7 +17,7 @@ from bulkshare.ledger import store as ledger_store
 from bulkshare.ledger.server import ServerStore
 from bulkshare.model import Block, Result
 from tests.databases import SHARED_DATABASES
-from tests.ledgers import begin, finish, outcome
+from tests.ledgers import HOLD, begin, finish, outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -120,6 +122,28 @@ def test_a_lock_that_another_process_took(
     lock.release()
     assert not RunLock(first, "nightly").try_acquire()
     other.release()
+
+
+def test_a_lock_that_another_process_took_and_released(
+    server: DatabaseServer, handles: tuple[SqlLedger, SqlLedger]
+) -> None:
+    """It has sent what the first run was about to send: the first one stops, although the lock is free."""
+    first, second = handles
+    assert isinstance(first._store, ServerStore)
+    url = first._store._engine.url.render_as_string(hide_password=False)
+    with RunLock(first, "nightly"):
+        run = begin(first)
+        first.enqueue(run.id, [Block("i1", ["p1"])])
+        restart(server)
+        command = [sys.executable, "-c", HOLD, url, "nightly"]
+        other = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True)
+        for _ in range(2):
+            with pytest.raises(LedgerError, match="was lost, and another run of plan nightly has been at work since"):
+                first.settle(run.id, [outcome("i1", "p1")])
+    assert second.totals(run.id)[Result.PENDING] == 1
+    assert other.stdout.strip() == second.runs()[0].key
+    with RunLock(first, "nightly"):  # a new start
+        assert finish(first, first.reopen(run.id).id).totals[Result.PENDING] == 1
 
 
 def test_a_released_lock_is_not_taken_again(server: DatabaseServer, handles: tuple[SqlLedger, SqlLedger]) -> None:
