@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import shlex
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,8 +18,23 @@ from bulkshare.cli import main
 from bulkshare.cli.command import walk
 from bulkshare.cli.exit_status import ExitStatus
 from bulkshare.cli.manual import load_chapters
-from bulkshare.model import Result
+from bulkshare.model import Account, Result, Run, RunState
 from bulkshare.plan.load import load_plan
+from bulkshare.plan.schema import plan_schema
+from bulkshare.report import (
+    COLUMNS,
+    Cause,
+    Changes,
+    Comparison,
+    ImageChanges,
+    Summary,
+    cause_document,
+    changes_document,
+    comparison_document,
+    run_document,
+    standing_of,
+    summary_document,
+)
 from bulkshare.sandbox import Cloud, FaultRule
 from bulkshare.sandbox import faults as fault_grammar
 from tests.picture import PICTURE, play, words
@@ -183,6 +199,27 @@ def test_every_option_is_documented(path: str) -> None:
     }
 
 
+RUN = Run(1, "run", "plan", "", Account("", "", "", "", "", ""), RunState.FINISHED, datetime(2026, 1, 1, tzinfo=UTC))
+JSON_KEYS = {
+    "bulkshare run": {*summary_document(Summary(None, "plan", {}, 0, 0, 0.0)), "clouds", "verify"},
+    "bulkshare diff": {
+        *changes_document(changes := Changes("plan", (ImageChanges("image"),))),
+        *changes_document(changes)["images"][0],
+        "clouds",
+    },
+    "bulkshare verify": {*comparison_document(Comparison("plan", 0, 0, {}, {}, {}, {}))},
+    "bulkshare runs": {*run_document(standing_of(RUN))} - {result.value for result in Result},
+    "bulkshare show": {"causes", *cause_document(Cause("", {}, {}, "", ""))},
+    "bulkshare export": {*COLUMNS},
+}
+
+
+@pytest.mark.parametrize("path", JSON_KEYS)
+def test_every_key_is_documented(path: str) -> None:
+    """A command's section names each key of its JSON, or each column."""
+    assert JSON_KEYS[path] <= set(re.findall(r"`(\w+)`", sections()[path]))
+
+
 def tables(head: str) -> list[tuple[str, set[str]]]:
     """Return the tables whose first column has a heading: document, and the words of the first column."""
     rows = rf"^\| {head} \|.*\n\|[-|]+\n((?:\|.*\n)+)"
@@ -207,6 +244,30 @@ def test_results_are_documented() -> None:
     assert "bulkshare/manual/results.md" in dict(found)
     for name, results in found:
         assert results == {result.value for result in Result}, name
+
+
+def plan_keys(schema: object) -> set[str]:
+    """Return the keys that a JSON Schema knows, however deep."""
+    if isinstance(schema, list):
+        return set().union(*map(plan_keys, schema))
+    if not isinstance(schema, dict):
+        return set()
+    return set(schema.get("properties", ())).union(*map(plan_keys, schema.values()))
+
+
+@pytest.mark.parametrize("name", ["plans/README.md", "bulkshare/manual/plans.md"])
+def test_every_key_of_a_plan_is_documented(name: str) -> None:
+    """Both texts about plans have every key, in a sentence or in an example."""
+    keys = plan_keys(plan_schema())
+    assert len(keys) > 30
+    assert keys <= set(re.findall(r"[a-z_]+", TEXTS[name]))
+
+
+def test_every_room_is_described() -> None:
+    """The page about the code has a row for each package."""
+    packages = {path.parent.name for path in (ROOT / "bulkshare").glob("*/__init__.py")}
+    (rooms,) = [cells for name, cells in tables("room") if name == "bulkshare/README.md"]
+    assert packages | {"manual", "api"} == rooms
 
 
 def test_arguments_from_python_are_documented() -> None:
