@@ -328,23 +328,23 @@ class Identified:
         If there is no token for the request's project, or it is refused twice, that concerns this request only: the
         reply is a 403 that says so, or a fault if the identity service does not answer.
         """
-        if request.project is None:
-            return await self._send(request)
         try:
-            return await self._send(request)
-        except NoRoleError as error:
+            token = await self._identity.token(request.project)
+            reply = await self._inner.send(request._replace(token=token))
+            if isinstance(reply, Response) and reply.status == 401:
+                reply = await self._send_with_new_token(request, token)
+        except (NoRoleError, UnansweredError) as error:
+            if request.project is None:
+                raise
+            if isinstance(error, UnansweredError):
+                return Fault(FaultKind.UNSENT, str(error))
             return Response(403, {"content-type": "application/json"}, json.dumps({"message": str(error)}).encode())
-        except UnansweredError as error:
-            return Fault(FaultKind.UNSENT, str(error))
+        return reply
 
-    async def _send(self, request: Request) -> Reply:
-        token = await self._identity.token(request.project)
+    async def _send_with_new_token(self, request: Request, refused: str) -> Reply:
+        token = await self._identity.renew(refused, request.project)
         reply = await self._inner.send(request._replace(token=token))
-        if not _is_refused(reply):
-            return reply
-        token = await self._identity.renew(token, request.project)
-        reply = await self._inner.send(request._replace(token=token))
-        if isinstance(reply, Response) and _is_refused(reply):
+        if isinstance(reply, Response) and reply.status == 401:
             reason = interpret(Step.GET_MEMBER, "", "", reply, datetime.now(UTC)).reason.replace(token, "***")
             where = self._identity.account.endpoint
             refusal = f"the image service at {where} refuses a token that was just issued"
@@ -352,7 +352,3 @@ class Identified:
                 raise NoRoleError(f"{refusal} for project {clean(request.project)}: {reason}")
             raise CredentialsRefusedError(f"{refusal}: {reason}")
         return reply
-
-
-def _is_refused(reply: Reply) -> bool:
-    return isinstance(reply, Response) and reply.status == 401

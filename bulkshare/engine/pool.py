@@ -202,7 +202,7 @@ class WorkerPool:
         if self._dispatch.done(lane):
             self._settle_rest(lane)
             self._refill_wanted.set()
-        elif lane.reading and len(lane.ready) < LOW_WATER:
+        elif len(lane.ready) < LOW_WATER and lane.reading:
             self._refill_wanted.set()
 
     def _settle_rest(self, lane: Lane) -> None:

@@ -130,9 +130,16 @@ def interpret(step: Step, image_id: str, member_id: str, reply: Reply, now: date
     """
     if isinstance(reply, Fault):
         return _interpret_fault(reply)
-    if 200 <= reply.status < 300:
-        return _interpret_success(step, image_id, member_id, reply)
-    return _interpret_refusal(step, image_id, member_id, reply, now)
+    if not 200 <= reply.status < 300:
+        return _interpret_refusal(step, image_id, member_id, reply, now)
+    if step is Step.REMOVE:
+        return _interpret_removal(reply)
+    document = None if reply.cut or reply.status != 200 else _parse_json(reply.body)
+    if step is Step.LIST or step is Step.FIND:
+        return _interpret_list(step, image_id, document, reply)
+    if step is Step.SET_SHARED:
+        return _interpret_visibility(image_id, document, reply)
+    return _interpret_member(step, image_id, member_id, document, reply)
 
 
 def _interpret_fault(fault: Fault) -> Verdict:
@@ -143,41 +150,38 @@ def _interpret_fault(fault: Fault) -> Verdict:
     return Verdict(VerdictKind.TRANSIENT, clean(fault.detail))
 
 
-def _interpret_success(step: Step, image_id: str, member_id: str, response: Response) -> Verdict:
-    origin: dict[str, Any] = {"http_status": response.status, "request_id": _request_id(response)}
-    if step is Step.REMOVE:
-        if response.status == 204:
-            return Verdict(VerdictKind.REMOVED, **origin)
-        return Verdict(VerdictKind.UNCLEAR, f"{response.status}, and not 204", maybe_done=True, **origin)
-    document = None if response.cut or response.status != 200 else parse_json(response.body)
-    if step is Step.ADD or step is Step.GET_MEMBER or step is Step.ACCEPT:
-        return _interpret_member(step, member_id, parse_member(document, image_id), origin)
-    if step is Step.SET_SHARED:
-        shared = parse_image(document)
-        if shared is not None and (shared.id, shared.visibility) == (image_id, "shared"):
-            return Verdict(VerdictKind.SET_SHARED, images=(shared,), **origin)
-        return Verdict(VerdictKind.UNCLEAR, f"{response.status}, but the body is not this image, shared", **origin)
-    return _interpret_list(step, image_id, document, response, origin)
-
-
-def _interpret_member(step: Step, member_id: str, found: Member | None, origin: dict[str, Any]) -> Verdict:
-    if found is None or found.member_id != member_id:
-        reason = f"{origin['http_status']}, but the body is not this member"
+def _interpret_member(step: Step, image_id: str, member_id: str, document: Any, response: Response) -> Verdict:
+    origin = _origin(response)
+    member = parse_member(document, image_id)
+    if member is None or member.member_id != member_id:
+        reason = f"{response.status}, but the body is not this member"
         return Verdict(VerdictKind.UNCLEAR, reason, maybe_done=step is not Step.GET_MEMBER, **origin)
-    if step is Step.ACCEPT and found.status != "accepted":
-        reason = f"{origin['http_status']}, but the member's status is {found.status}"
-        return Verdict(VerdictKind.UNCLEAR, reason, members=(found,), **origin)
-    kind = (
-        VerdictKind.SHARED
-        if step is Step.ADD
-        else VerdictKind.PRESENT
-        if step is Step.GET_MEMBER
-        else VerdictKind.ACCEPTED
-    )
-    return Verdict(kind, members=(found,), **origin)
+    if step is Step.ADD:
+        return Verdict(VerdictKind.SHARED, members=(member,), **origin)
+    if step is Step.GET_MEMBER:
+        return Verdict(VerdictKind.PRESENT, members=(member,), **origin)
+    if member.status != "accepted":
+        reason = f"{response.status}, but the member's status is {member.status}"
+        return Verdict(VerdictKind.UNCLEAR, reason, members=(member,), **origin)
+    return Verdict(VerdictKind.ACCEPTED, members=(member,), **origin)
 
 
-def _interpret_list(step: Step, image_id: str, document: Any, response: Response, origin: dict[str, Any]) -> Verdict:
+def _interpret_removal(response: Response) -> Verdict:
+    if response.status == 204:
+        return Verdict(VerdictKind.REMOVED, **_origin(response))
+    return Verdict(VerdictKind.UNCLEAR, f"{response.status}, and not 204", maybe_done=True, **_origin(response))
+
+
+def _interpret_visibility(image_id: str, document: Any, response: Response) -> Verdict:
+    image = parse_image(document)
+    if image is not None and (image.id, image.visibility) == (image_id, "shared"):
+        return Verdict(VerdictKind.SET_SHARED, images=(image,), **_origin(response))
+    reason = f"{response.status}, but the body is not this image, shared"
+    return Verdict(VerdictKind.UNCLEAR, reason, **_origin(response))
+
+
+def _interpret_list(step: Step, image_id: str, document: Any, response: Response) -> Verdict:
+    origin = _origin(response)
     what = "images" if step is Step.FIND else "members"
     items = document.get(what) if isinstance(document, dict) else None
     if not isinstance(items, list):
@@ -201,11 +205,7 @@ def _interpret_list(step: Step, image_id: str, document: Any, response: Response
 
 def _interpret_refusal(step: Step, image_id: str, member_id: str, response: Response, now: datetime) -> Verdict:
     status = response.status
-    origin: dict[str, Any] = {
-        "reason": _reason_of(response),
-        "http_status": status,
-        "request_id": _request_id(response),
-    }
+    origin = {"reason": _reason_of(response), **_origin(response)}
     retry_after = _retry_after_of(response, now)
     if status == 429 or (status == 503 and retry_after is not None) or _is_throttling(response):
         return Verdict(VerdictKind.THROTTLED, retry_after=retry_after, **origin)
@@ -270,7 +270,7 @@ NEXT_PAGE = re.compile(r"/(?:[^/?#][^?#]*/)?(v2/images\?[!-~]*)")
 TAG = re.compile(r"<(?:script|style)\b.*?</(?:script|style)>|<[^>]*>", re.DOTALL | re.IGNORECASE)
 
 
-def parse_json(body: bytes) -> Any:
+def _parse_json(body: bytes) -> Any:
     """Return the body's JSON value, or None if it is not JSON."""
     try:
         return json.loads(body)
@@ -320,10 +320,10 @@ def next_page_path(following: Any) -> str | None:
     return None if found is None or "#" in following else f"/{found[1]}"
 
 
-def _request_id(response: Response) -> str | None:
-    """Return the ID under which the cloud's logs have the request."""
-    value = response.headers.get("x-openstack-request-id") or response.headers.get("x-request-id")
-    return clean(value, 64) if value else None
+def _origin(response: Response) -> dict[str, Any]:
+    """Return the status, and the ID under which the cloud's logs have the request."""
+    request_id = response.headers.get("x-openstack-request-id") or response.headers.get("x-request-id")
+    return {"http_status": response.status, "request_id": clean(request_id, 64) if request_id else None}
 
 
 def _text(value: Any) -> str | None:
@@ -372,7 +372,7 @@ def _http_date(value: str) -> datetime | None:
 
 
 def _message_of(body: bytes) -> str:
-    document = parse_json(body)
+    document = _parse_json(body)
     if isinstance(document, dict):
         inner = document.get("error")
         source = inner if isinstance(inner, dict) else document

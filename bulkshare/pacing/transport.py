@@ -194,26 +194,21 @@ class Paced:
         self.unanswered += 1
         try:
             reply = await self._inner.send(request)
-            if isinstance(reply, Fault) or reply.status >= 500 or reply.status in MAYBE_TROUBLE:
-                self._learn_from_trouble(reply, sent_at)
-            else:
-                self._learn_from_success()
+            maybe_trouble = isinstance(reply, Fault) or reply.status >= 500 or reply.status in MAYBE_TROUBLE
+            if not (maybe_trouble and self._learn_from_trouble(reply, sent_at)):
+                now = self._clock()
+                self._breaker.succeeded(now)
+                # Not `unanswered`: if answers come in bursts, requests that just got their places have yet to leave.
+                self._window.succeeded(self._in_flight - self._held, now)
             return reply
         finally:
             self.unanswered -= 1
 
-    def _learn_from_success(self) -> None:
-        now = self._clock()
-        self._breaker.succeeded(now)
-        # Not `unanswered`: if answers come in bursts, requests that just got their places have yet to leave.
-        self._window.succeeded(self._in_flight - self._held, now)
-
-    def _learn_from_trouble(self, reply: Reply, sent_at: float) -> None:
-        """Learn from an answer that may say that the endpoint is down, overloaded or out of reach."""
+    def _learn_from_trouble(self, reply: Reply, sent_at: float) -> bool:
+        """Learn that the endpoint is down, overloaded or out of reach; return whether the answer says so."""
         verdict = interpret(Step.GET_MEMBER, "", "", reply, self._wall())
         if verdict.kind not in ENDPOINT_TROUBLE:
-            self._learn_from_success()
-            return
+            return False
         now = self._clock()
         self._window.troubled(sent_at, now)
         if verdict.kind is VerdictKind.THROTTLED:
@@ -223,3 +218,4 @@ class Paced:
         self._breaker.troubled(now)
         if self._breaker.gave_up(now):
             raise StoppedEarlyError("the endpoint has not answered for too long")
+        return True

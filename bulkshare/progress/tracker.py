@@ -33,7 +33,7 @@ PHASES_OF_PAIRS = frozenset({"sharing", "removing"})
 
 
 class Tracker:
-    """Counts a run's progress; displays and logs read it.
+    """Counts a run's progress; displays and logs read it, from any thread.
 
     plan: its name.
     totals: pairs by result at the start, of which those settled by an earlier invocation count as done.
@@ -70,10 +70,8 @@ class Tracker:
     def rate(self) -> float:
         """Return the requests answered per second over the last few seconds."""
         now = self._clock()
-        self._forget(now)
-        if not self._answers:
-            return 0.0
-        return len(self._answers) / max(min(WINDOW_SECONDS, now - (self._began or now)), 1.0)
+        answers = sum(at >= now - WINDOW_SECONDS for at in tuple(self._answers))
+        return answers / max(min(WINDOW_SECONDS, now - (self._began or now)), 1.0)
 
     def seconds_left(self) -> float | None:
         """Estimate the time left from the pairs settled in this phase; None without enough of them.
@@ -85,13 +83,14 @@ class Tracker:
             return None
         return max(self.planned - self.done, 0) * (now - self._began) / settled
 
-    def notify(self, event: Event) -> None:
+    def notify(self, event: Event) -> None:  # noqa: C901  one case per event
         """See `ports.Observer`."""
         match event:
             case Answered(_, image_id, member_id):
                 now = self._clock()
                 self._answers.append(now)
-                self._forget(now)
+                while self._answers[0] < now - WINDOW_SECONDS:
+                    self._answers.popleft()
                 if self._to_retry and (image_id, member_id) in self._to_retry:
                     self._to_retry.remove((image_id, member_id))
                     self.retries += 1
@@ -112,10 +111,6 @@ class Tracker:
                 self.phase_done += count
             case ExtraMembersFound(member_ids=member_ids):  # pairs that the run did not have before
                 self.planned += len(member_ids)
-
-    def _forget(self, now: float) -> None:
-        while self._answers and self._answers[0] < now - WINDOW_SECONDS:
-            self._answers.popleft()
 
 
 def is_bad(result: Result) -> bool:
