@@ -1,4 +1,4 @@
-"""What the tests of the ledger share: an account, a time, pairs and their outcomes, and work for other processes."""
+"""Shared by the tests of the ledger: an account, a time, runs and outcomes, and functions for other processes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def finish(ledger: Ledger, run_id: int) -> Run:
 
 
 def outcome(image_id: str, member_id: str, result: Result = Result.SHARED, **fields: Any) -> Outcome:
-    """Return an outcome that has all its fields, as a POST that was answered gives it; `fields` are put in."""
+    """Return an outcome with every field set, as an answered POST gives it; `fields` override them."""
     full = Outcome(
         image_id,
         member_id,
@@ -57,7 +57,7 @@ def outcome(image_id: str, member_id: str, result: Result = Result.SHARED, **fie
 
 
 def by_pair(outcomes: Iterable[Outcome]) -> dict[tuple[str, str], Outcome]:
-    """Return outcomes by their pairs, each of which is there once."""
+    """Return outcomes by pair; fails if a pair occurs twice."""
     listed = list(outcomes)
     found = {(row.image_id, row.member_id): row for row in listed}
     assert len(found) == len(listed)
@@ -65,18 +65,18 @@ def by_pair(outcomes: Iterable[Outcome]) -> dict[tuple[str, str], Outcome]:
 
 
 def store_of(ledger: SqlLedger) -> FileStore:
-    """Return what keeps a ledger that is a file."""
+    """Return the store of a ledger in a file."""
     assert isinstance(ledger._store, FileStore)
     return ledger._store
 
 
 def path_of(ledger: SqlLedger) -> Path:
-    """Return the file of a ledger that is one."""
+    """Return the path of a ledger in a file."""
     return store_of(ledger).path
 
 
 def open_at_once(barrier: Barrier, places: list[str]) -> None:
-    """Open each new ledger and begin a run in it, in step with other processes; leave with 1 where that fails."""
+    """Open each new ledger and begin a run in it, in step with other processes; exit with 1 if that fails."""
     for place in places:
         barrier.wait()
         try:

@@ -1,4 +1,4 @@
-"""Several at once on one ledger: processes, threads with handles of their own, readers beside a writer."""
+"""Concurrent use of one ledger: processes, threads with their own handles, readers beside a writer."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ACCOUNTS = {cloud: replace(ACCOUNT, endpoint=f"https://{cloud}.example") for clo
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """Return where a ledger is to be."""
+    """Return the path of a ledger that does not exist yet."""
     return tmp_path / "ledger.db"
 
 
@@ -44,7 +44,7 @@ def ledger(place: Path) -> Iterator[SqlLedger]:
 
 
 def test_a_second_handle_takes_no_locks_away(ledger: SqlLedger, place: Path) -> None:
-    """Another process that comes and goes sees what the first handle has written, and leaves its log alone."""
+    """A second process sees what the first handle has written, and closing it leaves the log intact."""
     run = begin(ledger)
     ledger.enqueue(run.id, [Block("i", ["p1", "p2"])])
     SqlLedger.open(str(place)).close()
@@ -57,7 +57,7 @@ def test_a_second_handle_takes_no_locks_away(ledger: SqlLedger, place: Path) -> 
 
 
 def test_threads_with_handles_of_their_own(place: Path) -> None:
-    """Two clouds' engines write at the same moments, of the same IDs and new ones, and each has all its own."""
+    """Two threads write the same IDs and new ones at the same time, and each run has all of its own pairs."""
     barrier = threading.Barrier(2)
 
     def work(cloud: str) -> int:
@@ -96,7 +96,7 @@ def test_threads_with_handles_of_their_own(place: Path) -> None:
 
 
 def test_processes_open_a_new_ledger_at_once(tmp_path: Path) -> None:
-    """Each of eight processes gets a working ledger of the same new file, and none of their runs is lost."""
+    """Eight processes create the same file at once; each can use it, and no run is lost."""
     places = [str(tmp_path / f"{number}.db") for number in range(NEW_FILES)]
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.ledgers"])
@@ -114,7 +114,7 @@ def test_processes_open_a_new_ledger_at_once(tmp_path: Path) -> None:
 
 
 def test_reading_does_not_wait_for_a_writer(ledger: SqlLedger, place: Path) -> None:
-    """While a transaction holds the write lock, others open the ledger and read it as it was."""
+    """While a transaction holds the write lock, others can open the ledger and read the last commit."""
     run = begin(ledger)
     ledger.enqueue(run.id, [Block("i1", ["p1"])])
     with closing(sqlite3.connect(place, isolation_level=None)) as writer:

@@ -1,4 +1,4 @@
-"""The ledger's file: what is wrong with it, and who may read it."""
+"""The ledger's file: what can be wrong with it, its permissions, and its location."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ with_proc = pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """Return where a ledger is to be."""
+    """Return the path of a ledger that does not exist yet."""
     return tmp_path / "ledger.db"
 
 
@@ -40,7 +40,7 @@ def ledger(place: Path) -> Iterator[SqlLedger]:
 
 
 def fails(where: Path | str, *, create: bool = True) -> str:
-    """Return what is said of a ledger that can't be opened."""
+    """Return the error message for a ledger that can't be opened."""
     with pytest.raises(LedgerError) as caught:
         SqlLedger.open(str(where), create=create)
     assert "\n" not in str(caught.value)
@@ -48,7 +48,7 @@ def fails(where: Path | str, *, create: bool = True) -> str:
 
 
 def on_connect(ledger: SqlLedger, statement: str) -> None:
-    """Let connections that the ledger opens from now on execute a statement first."""
+    """Have every connection that the ledger opens from now on execute a statement first."""
     engine = store_of(ledger)._engine
     engine.dispose()
 
@@ -61,7 +61,7 @@ def on_connect(ledger: SqlLedger, statement: str) -> None:
 
 
 def test_a_directory_is_no_ledger(tmp_path: Path) -> None:
-    """A directory in the file's place is named, with what to do."""
+    """The message names the directory and says what to do."""
     message = fails(tmp_path)
     assert str(tmp_path) in message
     assert "directory" in message
@@ -69,7 +69,7 @@ def test_a_directory_is_no_ledger(tmp_path: Path) -> None:
 
 
 def test_missing_directories_are_made_for_their_owner(tmp_path: Path) -> None:
-    """The first run makes the state directory, for nobody else to look into."""
+    """The first run creates the state directory, accessible to its owner alone."""
     place = tmp_path / "state" / "bulkshare" / "ledger.db"
     previous = os.umask(0)
     try:
@@ -89,7 +89,7 @@ def test_a_file_in_a_directorys_place(tmp_path: Path) -> None:
 
 
 def test_a_directory_in_a_files_place(tmp_path: Path) -> None:
-    """A directory that can't be made is named, and why."""
+    """The message names the directory that can't be created, with the reason."""
     (tmp_path / "file").write_text("")
     assert f"no directory {tmp_path}/file/state for the ledger" in fails(tmp_path / "file" / "state" / "ledger.db")
 
@@ -97,7 +97,7 @@ def test_a_directory_in_a_files_place(tmp_path: Path) -> None:
 @with_proc
 @pytest.mark.parametrize("name", ["no-such-directory/ledger.db", "no/such/directory/ledger.db"])
 def test_a_file_system_that_takes_no_directories(name: str) -> None:
-    """What can't be made is named, be it a first run or not, with what to do."""
+    """The message names the directory that can't be created and says what to do."""
     missing = Path("/proc", name.split("/", 1)[0])
     message = fails(Path("/proc", name))
     assert message.startswith(f"no directory {missing} for the ledger /proc/{name}: it can't be made there; ")
@@ -107,7 +107,7 @@ def test_a_file_system_that_takes_no_directories(name: str) -> None:
 @with_proc
 @pytest.mark.parametrize("name", ["/proc/ledger.db", "dangling"])
 def test_a_file_that_cannot_be_made(tmp_path: Path, name: str) -> None:
-    """Nobody is told that a first run makes it: this is one."""
+    """The message doesn't say that the first run makes it: this is the first run."""
     (tmp_path / "dangling").symlink_to("/proc/ledger.db")
     place = tmp_path / name
     assert fails(place).startswith(f"can't make the ledger {place}: No such file or directory; name another")
@@ -130,7 +130,7 @@ def test_no_ledger_is_made_where_none_is_wanted(tmp_path: Path, name: str) -> No
 
 
 def test_an_existing_ledger_is_opened_without_making(place: Path) -> None:
-    """With create=False what is there is used."""
+    """With create=False an existing ledger is used."""
     first = SqlLedger.open(str(place))
     run = begin(first)
     first.close()
@@ -140,7 +140,7 @@ def test_an_existing_ledger_is_opened_without_making(place: Path) -> None:
 
 
 def test_a_file_that_is_no_database(place: Path) -> None:
-    """A file of something else is named and left as it is."""
+    """Another program's file is named in the message and left unchanged."""
     place.write_bytes(b"no database " * 1000)
     message = fails(place)
     assert str(place) in message
@@ -150,7 +150,7 @@ def test_a_file_that_is_no_database(place: Path) -> None:
 
 
 def test_a_database_of_another_program(place: Path) -> None:
-    """Tables that are not ours are not added to."""
+    """No tables are added to another program's database."""
     with closing(sqlite3.connect(place)) as raw:
         raw.execute("CREATE TABLE names (x)")
     before = place.read_bytes()
@@ -175,7 +175,7 @@ def test_a_ledger_from_the_future(place: Path) -> None:
 
 
 def test_a_damaged_ledger(place: Path) -> None:
-    """Pages overwritten by something else are told when they are read, with what to do."""
+    """Overwritten pages are reported when they are read, with what to do."""
     ledger = SqlLedger.open(str(place))
     run = begin(ledger)
     ledger.enqueue(run.id, [Block(f"i{n}", [f"p{m}" for m in range(100)]) for n in range(100)])
@@ -195,7 +195,7 @@ def test_a_damaged_ledger(place: Path) -> None:
 
 
 def test_a_ledger_that_may_only_be_read(ledger: SqlLedger, place: Path) -> None:
-    """What SQLite may read and not write can be shown; writing says what right is missing."""
+    """A read-only ledger can be read; a write says which permission is missing."""
     begin(ledger)
     on_connect(ledger, "PRAGMA query_only=ON")
     with pytest.raises(LedgerError, match="write permission for it") as caught:
@@ -206,7 +206,7 @@ def test_a_ledger_that_may_only_be_read(ledger: SqlLedger, place: Path) -> None:
 
 @pytest.fixture
 def foreign() -> Iterator[Path]:
-    """Become somebody without rights, and return a directory of another user's that all may read."""
+    """Become an unprivileged user, and return a directory of another user that everyone may read."""
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         SqlLedger.open(str(directory / "ledger.db")).close()
@@ -222,22 +222,22 @@ def foreign() -> Iterator[Path]:
             directory.chmod(0o700)
 
 
-def test_a_ledger_of_somebody_else(foreign: Path) -> None:
-    """A file without the right to write it is named, with what to do."""
+def test_a_ledger_of_another_user(foreign: Path) -> None:
+    """The message names the file that can't be written and says what to do."""
     message = fails(foreign / "ledger.db")
     assert str(foreign / "ledger.db") in message
     assert "Permission denied" in message
     assert "--ledger" in message
 
 
-def test_a_directory_of_somebody_else(foreign: Path) -> None:
-    """So is a new file in a directory without the right to write it."""
+def test_a_directory_of_another_user(foreign: Path) -> None:
+    """So it does for a new file in a directory that can't be written."""
     message = fails(foreign / "new.db")
     assert str(foreign / "new.db") in message
     assert "Permission denied" in message
 
 
-def test_a_lock_in_a_directory_of_somebody_else(ledger: SqlLedger, foreign: Path) -> None:
+def test_a_lock_in_a_directory_of_another_user(ledger: SqlLedger, foreign: Path) -> None:
     """A lock file that can't be made is a LedgerError that names it."""
     store_of(ledger).path = foreign / "ledger.db"
     with pytest.raises(LedgerError, match=r"can't lock .*ledger\.db\.nightly\.lock: Permission denied"):
@@ -245,7 +245,7 @@ def test_a_lock_in_a_directory_of_somebody_else(ledger: SqlLedger, foreign: Path
 
 
 def test_a_full_disk(ledger: SqlLedger, place: Path) -> None:
-    """Nothing is half written, the message says what to do, and with room again all goes on."""
+    """No write is partial, the message says what to do, and writes work again once there is space."""
     run = begin(ledger)
     ledger.enqueue(run.id, [Block("i1", ["p1", "p2"])])
     on_connect(ledger, f"PRAGMA max_page_count={place.stat().st_size // 4096}")
@@ -260,7 +260,7 @@ def test_a_full_disk(ledger: SqlLedger, place: Path) -> None:
 
 
 def test_an_interrupted_write_leaves_nothing_behind(ledger: SqlLedger) -> None:
-    """Ctrl-C in the middle of a transaction undoes it; neither this ledger nor another one has to wait."""
+    """Ctrl-C in a transaction rolls it back; neither this handle nor another one has to wait."""
     run = begin(ledger)
     ledger.enqueue(run.id, [Block("i1", ["p1", "p2"])])
     engine = store_of(ledger)._engine
@@ -277,10 +277,10 @@ def test_an_interrupted_write_leaves_nothing_behind(ledger: SqlLedger) -> None:
     ledger.settle(run.id, [outcome("i1", "p1", reason="kept"), outcome("i1", "p2", reason="never kept")])
     assert [row.reason for row in ledger.outcomes(run.id)] == ["kept", "never kept"]
     assert finish(ledger, run.id).totals[Result.SHARED] == 2
-    assert caught.tb is not None  # whoever still holds the traceback, and the cursor in it, holds no lock
+    assert caught.tb is not None  # a live traceback, with the cursor in it, holds no lock
 
 
-# --- the place -------------------------------------------------------------------------------------------------------
+# --- the location ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -299,7 +299,7 @@ def test_an_interrupted_write_leaves_nothing_behind(ledger: SqlLedger) -> None:
     ],
 )
 def test_urls_that_are_not_supported(url: str) -> None:
-    """What can be given is said, and no password is shown."""
+    """The message lists the supported forms and shows no password."""
     message = fails(url)
     assert "give a path, sqlite:////absolute/path, postgresql://user@host/database or mysql://" in message
     assert "s3cret" not in message

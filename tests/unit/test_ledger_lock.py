@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """Return where the ledger is."""
+    """Return the path of the ledger."""
     return tmp_path / "ledger.db"
 
 
@@ -51,8 +51,8 @@ def holder(ledger: SqlLedger) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def test_the_second_holder_is_told_who_is_first(ledger: SqlLedger, holder: subprocess.Popen[str]) -> None:
-    """The message has the run's name and its process; nothing was changed."""
+def test_the_refusal_names_the_holder(ledger: SqlLedger, holder: subprocess.Popen[str]) -> None:
+    """The message has the run's name and its process; the ledger is unchanged."""
     run = ledger.runs()[0]
     with pytest.raises(
         LockHeldError, match=f"another run of plan nightly is at work: run {run.key}, process {holder.pid} "
@@ -62,7 +62,7 @@ def test_the_second_holder_is_told_who_is_first(ledger: SqlLedger, holder: subpr
 
 
 def test_a_killed_process_leaves_no_lock(ledger: SqlLedger, holder: subprocess.Popen[str], place: Path) -> None:
-    """SIGKILL lets the process tidy nothing; its lock file stays and is no obstacle."""
+    """A process cannot clean up on SIGKILL; the lock file that remains is no obstacle."""
     holder.send_signal(signal.SIGKILL)
     holder.wait()
     assert place.with_name("ledger.db.nightly.lock").exists()
@@ -71,7 +71,7 @@ def test_a_killed_process_leaves_no_lock(ledger: SqlLedger, holder: subprocess.P
 
 
 class Listening(SilentListener):
-    """Keeps what it is told, and does something about it."""
+    """Collects the notes, and calls a function for each."""
 
     def __init__(self, then: Callable[[], object] = lambda: None) -> None:
         self.told: list[str] = []
@@ -84,7 +84,7 @@ class Listening(SilentListener):
 
 
 async def test_waiting_for_a_killed_process(ledger: SqlLedger, holder: subprocess.Popen[str]) -> None:
-    """Who may wait is told whom for, and has the lock when the other is gone; afterwards it is free again."""
+    """The waiting process reports the holder, and gets the lock when that one ends; afterwards it is free again."""
     listener = Listening(holder.kill)
     async with locked(SharedLedger(ledger), "nightly", listener, wait_seconds=60, signals=()):
         holder.wait()
@@ -95,7 +95,7 @@ async def test_waiting_for_a_killed_process(ledger: SqlLedger, holder: subproces
 
 
 async def test_waiting_in_vain(ledger: SqlLedger) -> None:
-    """When the time is over the error says who it was, and what to do."""
+    """After the timeout, the error names the holder and says what to do."""
     listener = Listening()
     with RunLock(ledger, "nightly"):
         begin(ledger)
@@ -106,7 +106,7 @@ async def test_waiting_in_vain(ledger: SqlLedger) -> None:
 
 
 async def test_a_signal_ends_the_wait(ledger: SqlLedger) -> None:
-    """Who waits for hours can be told not to; nothing was sent, and the lock is still the other's."""
+    """A long wait can be interrupted; nothing was sent, and the holder keeps the lock."""
     listener = Listening(lambda: asyncio.get_running_loop().call_later(0, os.kill, os.getpid(), signal.SIGTERM))
     with RunLock(ledger, "nightly"):
         with pytest.raises(InterruptedRunError, match="nothing was sent"):
@@ -117,21 +117,21 @@ async def test_a_signal_ends_the_wait(ledger: SqlLedger) -> None:
 
 
 def test_a_stale_lock_file_is_no_obstacle(ledger: SqlLedger, place: Path) -> None:
-    """A file with anything in it, left by anybody, can be locked."""
+    """An existing file can be locked, whatever it contains."""
     place.with_name("ledger.db.nightly.lock").write_text("4711")
     with RunLock(ledger, "nightly"):
         pass
 
 
 def test_a_holder_without_a_run(ledger: SqlLedger) -> None:
-    """Between the lock and the run's first row there is no run to name; an ended one is not named."""
+    """Before the holder has recorded its run there is none to name; an ended one is not named."""
     finish(ledger, begin(ledger).id)
     with RunLock(ledger, "nightly"), pytest.raises(LockHeldError, match="it has not recorded its run yet"):
         RunLock(ledger, "nightly").__enter__()
 
 
 def test_a_holder_of_several_runs(ledger: SqlLedger) -> None:
-    """The one that is at work is named, though another cloud's run of that plan began later and has ended."""
+    """The running one is named, although another cloud's run of the plan began later and has ended."""
     at_work = begin(ledger)
     finish(ledger, begin(ledger).id)
     begin(ledger, "other")
@@ -140,7 +140,7 @@ def test_a_holder_of_several_runs(ledger: SqlLedger) -> None:
 
 
 def test_a_holder_is_not_taken_for_the_killed_one_before(ledger: SqlLedger, holder: subprocess.Popen[str]) -> None:
-    """The run that is RUNNING in the ledger may be that of a process that was killed; it is not the one to look for."""
+    """A RUNNING run may belong to a process that was killed; it is not named as the holder."""
     holder.kill()
     holder.wait()
     with RunLock(ledger, "nightly"), pytest.raises(LockHeldError, match="it has not recorded its run yet"):
@@ -148,7 +148,7 @@ def test_a_holder_is_not_taken_for_the_killed_one_before(ledger: SqlLedger, hold
 
 
 def test_a_holder_on_another_host(ledger: SqlLedger, holder: subprocess.Popen[str]) -> None:
-    """Whether a process on another host still lives is not known here: it is named."""
+    """Whether a process on another host is alive is unknown here, so it is named."""
     holder.kill()
     holder.wait()
     with ledger._store.writing() as connection:
@@ -166,7 +166,7 @@ def test_a_lock_is_released_by_an_error(ledger: SqlLedger) -> None:
 
 
 def test_links_to_a_ledger_share_its_locks(ledger: SqlLedger, place: Path, tmp_path: Path) -> None:
-    """A ledger may be reached by other names, of its file or of its directory; it is one ledger."""
+    """A ledger that is opened through links to its file or its directory is the same ledger."""
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "link.db").symlink_to(place)
     (tmp_path / "linked").symlink_to(tmp_path)
@@ -178,7 +178,7 @@ def test_links_to_a_ledger_share_its_locks(ledger: SqlLedger, place: Path, tmp_p
 
 
 def test_plans_do_not_hinder_each_other(ledger: SqlLedger, place: Path, tmp_path: Path) -> None:
-    """Other plans on the ledger, with names that begin alike too, and the same plan on another ledger are free."""
+    """Other plans on the ledger, also those with the same prefix, and the plan on another ledger are not locked."""
     other = SqlLedger.open(str(tmp_path / "other.db"))
     with ExitStack() as locks:
         for plan in ("nightly", "nightly-2", "night"):
@@ -191,7 +191,7 @@ def test_plans_do_not_hinder_each_other(ledger: SqlLedger, place: Path, tmp_path
 
 @pytest.mark.parametrize("name", ["../nightly", "a/b", "/etc/nightly", "..", "nightly\\n", "Nightly", "a b"])
 def test_a_plan_name_does_not_leave_the_ledgers_directory(ledger: SqlLedger, tmp_path: Path, name: str) -> None:
-    """No plan has a name that would put the lock elsewhere; those it may have put it beside the ledger."""
+    """A name that would put the lock file elsewhere is refused; valid names put it beside the ledger."""
     file = tmp_path / "plan.yaml"
     share = "share: [{images: [i1], projects: [p1]}]"
     file.write_text(f'version: 1\nname: "{name}"\n{share}\n')

@@ -1,4 +1,4 @@
-"""Runs are forgotten while others begin: nobody's numbers of texts come to stand for nothing, or for other texts."""
+"""Pruning while other runs begin: no cached number of a string ever stands for nothing, or for another string."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def handles(tmp_path: Path) -> Iterator[tuple[SqlLedger, SqlLedger]]:
-    """Return two handles on one ledger, as two processes have them: who prunes, and who works."""
+    """Return two handles on one ledger, as two processes have them: one prunes, the other runs."""
     place = str(tmp_path / "ledger.db")
     both = SqlLedger.open(place), SqlLedger.open(place)
     yield both
@@ -44,7 +44,7 @@ WORKED = [("image", "member", "image's reason"), ("image", "image's", "")]
 
 
 def old_run(ledger: SqlLedger) -> Run:
-    """Return a finished run of the texts that `work` uses, whose numbers the handle remembers."""
+    """Return a finished run with the texts of `work`, whose numbers the handle has cached."""
     run = begin(ledger)
     work(ledger, run)
     ledger.settle_rest(run.id, "image", result=Result.SKIPPED, reason="why", now=NOW)
@@ -58,7 +58,7 @@ def names(ledger: SqlLedger) -> set[str]:
 
 
 def before(ledger: SqlLedger, beginning: str, number: int, action: Callable[[], Any]) -> None:
-    """Do something before the ledger executes its statement of that number, among those that begin so."""
+    """Call `action` before the ledger executes the `number`-th statement that begins so."""
     seen = 0
 
     def listen(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
@@ -71,7 +71,7 @@ def before(ledger: SqlLedger, beginning: str, number: int, action: Callable[[], 
 
 
 def test_a_run_begun_after_the_look_keeps_all_texts(handles: tuple[SqlLedger, SqlLedger]) -> None:
-    """Who prunes has not seen it, so that it may be at work and remember what no pair has any more."""
+    """The pruner has not seen it, so it may be running with cached numbers of strings that no pair has any more."""
     pruner, worker = handles
     old = old_run(worker)
     new = begin(worker)
@@ -84,7 +84,7 @@ def test_a_run_begun_after_the_look_keeps_all_texts(handles: tuple[SqlLedger, Sq
 
 
 def test_a_run_that_begins_between_the_deletions(handles: tuple[SqlLedger, SqlLedger]) -> None:
-    """The look at the runs is in the transaction that deletes the texts: there is no moment in between."""
+    """The check for newer runs is in the transaction that deletes the strings."""
     pruner, worker = handles
     old = old_run(worker)
     begun: list[Run] = []
@@ -100,7 +100,7 @@ def test_a_run_that_begins_between_the_deletions(handles: tuple[SqlLedger, SqlLe
 
 
 def test_a_run_that_begins_while_texts_are_deleted(handles: tuple[SqlLedger, SqlLedger]) -> None:
-    """It waits for that, and then knows nothing of the numbers that there were."""
+    """It waits for the deletion, and then has none of the old numbers cached."""
     pruner, worker = handles
     old = old_run(worker)
     barrier = threading.Barrier(2)
@@ -135,7 +135,7 @@ def test_a_handle_that_stays_open_over_a_prune(handles: tuple[SqlLedger, SqlLedg
 
 
 def test_a_run_that_goes_on_after_a_prune(handles: tuple[SqlLedger, SqlLedger]) -> None:
-    """While it was interrupted, texts went that no pair had any more, but that its handle had looked up."""
+    """Strings that its handle had cached were deleted while it was interrupted."""
     pruner, worker = handles
     run = begin(worker)
     worker.enqueue(run.id, [Block("image", ["member", "image's"])])
@@ -150,7 +150,7 @@ def test_a_run_that_goes_on_after_a_prune(handles: tuple[SqlLedger, SqlLedger]) 
 
 
 def test_the_newest_run_is_newer_than_one_that_was_pruned(handles: tuple[SqlLedger, SqlLedger]) -> None:
-    """No run gets the number of a deleted one, which would make it look like one that was seen."""
+    """IDs of deleted runs are not reused, so a new run never passes for one that the pruner has seen."""
     pruner, worker = handles
     old = old_run(worker)
     assert pruner.prune([old.id], names_unless_after=None) is False

@@ -1,4 +1,4 @@
-"""Ledgers on database servers, without any: what is told where one can't be used, and how long one is waited for."""
+"""Ledgers on database servers, without a server: error messages, and the retry of lost connections."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SECRET = "s3cret"
 
 
 class Clock:
-    """A time in which sleeping takes none, in the place of the module `time`."""
+    """Virtual time, in place of the module `time`."""
 
     now = 0.0
 
@@ -41,20 +41,20 @@ class Clock:
         return self.now
 
     def sleep(self, seconds: float) -> None:
-        """Let it pass."""
+        """Advance the time."""
         self.now += seconds
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """Let nobody wait."""
+    """Replace the time of retries by a virtual one."""
     clock = Clock()
     monkeypatch.setattr(ledger_store, "time", clock)
     return clock
 
 
-class Forgetful(FileStore):
-    """A ledger's file that loses the connection, right after the commit, when it is told to."""
+class LosingStore(FileStore):
+    """A file whose connection is lost right after the next commit if `losing` is set."""
 
     losing = False
 
@@ -70,7 +70,7 @@ class Forgetful(FileStore):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_driver_that_is_not_installed(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The message says what to install."""
+    """The message names the extra to install."""
     extra, driver = ("postgresql", "psycopg") if kind == "postgresql" else ("mariadb", "pymysql")
     found = builtins.__import__
 
@@ -85,8 +85,8 @@ def test_a_driver_that_is_not_installed(kind: str, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_nobody_there(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is told at once, with host and database, and without the password."""
+def test_no_server_at_the_address(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is reported at once, with host and database and without the password."""
     monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("it waits"))
     port = free_port()
     with pytest.raises(LedgerError, match=f"alice@127.0.0.1:{port}/ledger") as caught:
@@ -97,7 +97,7 @@ def test_nobody_there(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("query", ["port=x", "connect_timeout=x", "ssl_ca=/nowhere", "read_timeout=soon", "sslmode=no"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_options_that_the_driver_does_not_take(kind: str, query: str) -> None:
-    """Whatever the driver makes of them, it is the ledger that is unusable, and the password stays out of it."""
+    """Whatever the driver raises becomes a `LedgerError` without the password."""
     with pytest.raises(LedgerError) as caught:
         SqlLedger.open(f"{kind}://alice:{SECRET}@127.0.0.1:{free_port()}/ledger?{query}")
     assert SECRET not in str(caught.value)
@@ -105,15 +105,15 @@ def test_options_that_the_driver_does_not_take(kind: str, query: str) -> None:
 
 @pytest.mark.parametrize("host", ["x" * 80, "no..host"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_hosts_that_can_not_be(kind: str, host: str) -> None:
-    """They are told as any other host that is not found."""
+def test_invalid_hosts(kind: str, host: str) -> None:
+    """They are reported like any host that is not found."""
     with pytest.raises(LedgerError, match=host[:9]):
         SqlLedger.open(f"{kind}://alice@{host}/ledger")
 
 
 @pytest.mark.parametrize("password", ["s3@cret", "s3/@cret", "s3?@cret", "s3:@cret@"])
 def test_a_password_that_is_not_quoted(password: str) -> None:
-    """Nothing after its "@" is taken for the host, which messages show."""
+    """No part of it after an "@" passes for the host, which messages show."""
     with pytest.raises(LedgerError, match="%40") as caught:
         parse_location(f"postgresql://alice:{password}@db.example/ledger")
     assert "cret" not in str(caught.value)
@@ -131,7 +131,7 @@ def test_a_password_that_is_not_quoted(password: str) -> None:
     ],
 )
 def test_a_password_on_the_command_line(url: str) -> None:
-    """It is refused, however it is written, and not repeated."""
+    """It is refused in every form, and the message does not repeat it."""
     done = CliRunner().invoke(main, ["runs", "--ledger", url])
     assert (done.exit_code, "BULKSHARE_LEDGER" in done.output) == (2, True)
     assert "cret" not in done.output
@@ -139,16 +139,16 @@ def test_a_password_on_the_command_line(url: str) -> None:
 
 @pytest.mark.parametrize("url", ["sqlite:////no/where:at@all@.db", "/no/where:p@all.db"])
 def test_what_looks_like_a_password(url: str) -> None:
-    """A file's name may have what it likes."""
+    """A file name may contain any characters."""
     done = CliRunner().invoke(main, ["runs", "--ledger", url])
     assert "command line" not in done.output
 
 
-def test_insisting(clock: Clock) -> None:
-    """Whoever was lost is asked again, and told that it is again; any other error is passed on."""
+def test_a_lost_connection_is_retried(clock: Clock) -> None:
+    """The operation is repeated until it succeeds, and learns that it is repeated."""
     asked: list[bool] = []
 
-    def ask(again: bool) -> str:  # noqa: FBT001  what `insist` says
+    def ask(again: bool) -> str:  # noqa: FBT001  as `retry_lost` calls it
         asked.append(again)
         if len(asked) < 4:
             raise ConnectionLostError("away")
@@ -159,11 +159,11 @@ def test_insisting(clock: Clock) -> None:
     assert 0 < clock.now < RETRY_SECONDS
 
 
-def test_insisting_for_a_minute(clock: Clock) -> None:
-    """Then the error is passed on; one that no server's return mends is passed on at once."""
+def test_retries_end_after_a_minute(clock: Clock) -> None:
+    """Then the error is raised; an error other than a lost connection is raised at once."""
 
     def fail(error: LedgerError) -> Callable[[bool], None]:
-        def ask(_: bool) -> None:  # noqa: FBT001  what `insist` says
+        def ask(_: bool) -> None:  # noqa: FBT001  as `retry_lost` calls it
             raise error
 
         return ask
@@ -178,8 +178,8 @@ def test_insisting_for_a_minute(clock: Clock) -> None:
 
 @pytest.mark.usefixtures("clock")
 def test_what_is_done_twice_counts_once(tmp_path: Path) -> None:
-    """Where the answer to a commit is lost, all is done again: no second run, no second sum, no second pair."""
-    store = Forgetful(tmp_path / "ledger.db", create=True)
+    """If the answer to a commit is lost, repeating it adds no second run, no pair, and nothing to the sums."""
+    store = LosingStore(tmp_path / "ledger.db", create=True)
     ledger = SqlLedger(store)
     store.losing = True
     run = begin(ledger)

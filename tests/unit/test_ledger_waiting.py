@@ -1,4 +1,4 @@
-"""What a ledger does about others who hold its file, what makes a commit stay, and what it keeps in mind."""
+"""A ledger's file: waiting for other processes, durable commits, and caches."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """Return where a ledger is to be."""
+    """Return the path of a ledger that does not exist yet."""
     return tmp_path / "ledger.db"
 
 
 def test_a_commit_waits_for_the_disk(place: Path) -> None:
-    """Each connection has SQLite log ahead and wait for the disk at every commit, in an older file too."""
+    """Every connection uses the write-ahead log and syncs every commit, in an existing file too."""
     for _ in range(2):
         ledger = SqlLedger.open(str(place))
         with ledger._store.reading() as connection:
@@ -35,8 +35,8 @@ def test_a_commit_waits_for_the_disk(place: Path) -> None:
         ledger.close()
 
 
-def test_a_writer_that_does_not_end_is_told(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the time is over, the message says that another process writes; the next try works."""
+def test_a_writer_that_does_not_end_is_reported(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the timeout, the message says that another process is writing; the next try works."""
     monkeypatch.setattr(file, "BUSY_SECONDS", 0.01)
     ledger = SqlLedger.open(str(place))
     with closing(sqlite3.connect(place, isolation_level=None)) as other:
@@ -48,8 +48,8 @@ def test_a_writer_that_does_not_end_is_told(place: Path, monkeypatch: pytest.Mon
     ledger.close()
 
 
-def test_a_new_ledger_waits_for_others_who_make_it(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """SQLite refuses at once to log ahead while somebody else has the new file: it is asked again."""
+def test_a_new_ledger_waits_for_other_processes(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite refuses at once to enable the log while another process uses the new file, so it is retried."""
     with closing(sqlite3.connect(place, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         waits: list[float] = []
@@ -65,8 +65,8 @@ def test_a_new_ledger_waits_for_others_who_make_it(place: Path, monkeypatch: pyt
     assert len(waits) == 1
 
 
-def test_a_new_ledger_does_not_wait_for_ever(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the time is over, the message is that of any other wait."""
+def test_a_new_ledger_does_not_wait_forever(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the timeout, the message is that of any other wait."""
     monkeypatch.setattr(file, "BUSY_SECONDS", 0.0)
     with closing(sqlite3.connect(place, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -74,8 +74,8 @@ def test_a_new_ledger_does_not_wait_for_ever(place: Path, monkeypatch: pytest.Mo
             SqlLedger.open(str(place))
 
 
-def test_more_texts_than_are_remembered(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Texts that were forgotten are looked up again, and who is in the middle of a reading keeps what it needs."""
+def test_more_texts_than_are_cached(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dropped texts are looked up again, and a reader in the middle of its rows keeps those it needs."""
     monkeypatch.setattr(strings, "LARGEST_CACHE", 3)
     ledger = SqlLedger.open(str(place))
     run, other = begin(ledger), begin(ledger)
@@ -94,7 +94,7 @@ def test_more_texts_than_are_remembered(place: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_runs_that_have_ended_are_not_counted_again(place: Path) -> None:
-    """The totals of an ended run are kept with it, so that a list of runs does not read all their pairs."""
+    """The totals of an ended run are stored with it, so that listing runs does not count their pairs."""
     ledger = SqlLedger.open(str(place))
     run = begin(ledger)
     ledger.enqueue(run.id, [Block("i1", ["p1", "p2"])])

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(params=["sqlite", *SHARED_DATABASES])
 def place(request: pytest.FixtureRequest, tmp_path: Path, database_server: Callable[[str], DatabaseServer]) -> str:
-    """Return where a new ledger is to be: a path or a URL."""
+    """Return the location of a new ledger: a path or a URL."""
     if request.param == "sqlite":
         return str(tmp_path / "ledger.db")
     return database_server(request.param).new_database()

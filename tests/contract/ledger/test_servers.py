@@ -1,4 +1,4 @@
-"""What connections to database servers are told about hosts that vanish, and how rows get there in bulk."""
+"""Connections to database servers: keepalives, bulk updates, passwords."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def store(request: pytest.FixtureRequest, database_server: Callable[[str], Datab
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have other options")
-def test_a_server_that_vanishes_is_missed(store: ServerStore) -> None:
-    """The kernel asks an idle connection's other end whether it lives, and does not wait for ever for its answers."""
+def test_a_vanished_server_is_detected(store: ServerStore) -> None:
+    """The kernel probes idle connections, and limits the wait for acknowledgements."""
     for engine in (store._engine, store._lock_engine):
         with engine.connect() as connection:
             driver = connection.connection.driver_connection
@@ -54,8 +54,8 @@ def test_a_server_that_vanishes_is_missed(store: ServerStore) -> None:
         }
 
 
-def test_who_vanishes_is_missed_by_postgresql(store: ServerStore) -> None:
-    """Its end of the connection of a lock asks, too: by itself it would keep the lock for two hours."""
+def test_postgresql_detects_a_vanished_client(store: ServerStore) -> None:
+    """The server probes as well; by default it would hold a vanished client's lock for two hours."""
     if not store.where.startswith("postgresql"):
         pytest.skip("MariaDB's keepalives are its administrator's")
     for engine in (store._engine, store._lock_engine):
@@ -69,7 +69,7 @@ def test_who_vanishes_is_missed_by_postgresql(store: ServerStore) -> None:
 
 @pytest.mark.parametrize("place", [SHARED_DATABASES[1]], indirect=True)
 def test_mariadb_settles_a_group_in_one_statement(ledger: SqlLedger) -> None:
-    """It is one round trip, and each pair is looked up by its key; as one by one the last one holds."""
+    """It takes one round trip and looks up each pair by its key; of duplicates, the last one wins."""
     run = begin(ledger)
     members = [f"p{number}" for number in range(3_000)]
     ledger.enqueue(run.id, [Block("i1", members)])
@@ -79,7 +79,7 @@ def test_mariadb_settles_a_group_in_one_statement(ledger: SqlLedger) -> None:
     event.listen(
         ledger._store._engine,
         "before_cursor_execute",
-        lambda *told: sent.append(told[2:4]) if "UPDATE" in told[2] else None,
+        lambda *arguments: sent.append(arguments[2:4]) if "UPDATE" in arguments[2] else None,
     )
     first = [outcome("i1", member, Result.FAILED, reason=f"no {member}", request_id=None) for member in members[:500]]
     last = [outcome("i1", member) for member in members[:500]]
@@ -94,7 +94,7 @@ def test_mariadb_settles_a_group_in_one_statement(ledger: SqlLedger) -> None:
 @pytest.mark.parametrize("kind", SHARED_DATABASES)
 @pytest.mark.parametrize("password", ["pässword", "пароль €"])
 def test_a_password_of_any_alphabet(kind: str, password: str, database_server: Callable[[str], DatabaseServer]) -> None:
-    """A URL may have it, as the server does."""
+    """It works in a URL in any alphabet, and no error shows it."""
     url = make_url(database_server(kind).new_database()).set(username=secrets.token_hex(4), password=password)
     assert isinstance(url.username, str)
     database_server(kind).make_user(url.username, password, str(url.database))
