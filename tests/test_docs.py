@@ -295,7 +295,7 @@ def literals() -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "message", re.findall(r"^\*\*`(.+)`\*\*$", MANUAL["bulkshare/manual/troubleshooting.md"], re.MULTILINE)
+    "message", re.findall(r"^### `(.+)`$", MANUAL["bulkshare/manual/troubleshooting.md"], re.MULTILINE)
 )
 def test_explained_messages_exist(message: str) -> None:
     """Each message in the chapter on troubleshooting is one that bulkshare has."""
