@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from bulkshare.errors import UsageError
+from bulkshare.model import RunState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +34,15 @@ def find_run(ledger: SqlLedger, name: str | None, note: Callable[[str], None]) -
     return run
 
 
+def unfinished_runs(ledger: SqlLedger, plan: str, *, sandbox: bool) -> list[Run]:
+    """Return the newest run of a plan at each place, as far as these are unfinished. Blocking."""
+    newest: dict[tuple[str, str], Run] = {}
+    for run in ledger.runs(plan=plan):
+        if run.settings.sandbox == sandbox:
+            newest.setdefault((run.account.endpoint, run.account.project_id), run)
+    return [run for run in newest.values() if run.state is not RunState.FINISHED]
+
+
 def _last_run(ledger: SqlLedger, note: Callable[[str], None]) -> Run:
     newest = ledger.find_run()
     if newest is None:
@@ -41,5 +51,5 @@ def _last_run(ledger: SqlLedger, note: Callable[[str], None]) -> Run:
         return newest
     other = next((run for run in ledger.runs(limit=MOST_RUNS) if not run.settings.sandbox), None)
     if other is not None:
-        note(f"Run {newest.key} is later, on the sandbox: name it if you mean it.")
+        note(f"Run {newest.key} is newer, on a sandbox: name it if you mean it.")
     return other or newest

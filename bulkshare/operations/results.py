@@ -85,7 +85,7 @@ async def each(clouds: Iterable[C], step: Callable[[C], Awaitable[None]]) -> Non
 
 
 def raise_misfits(results: Sequence[CloudResult]) -> None:
-    """Raise what no cloud may begin with: a plan that does not fit one of them, or wrong usage.
+    """Raise what keeps all clouds from starting: a plan that does not fit one of them, or wrong usage.
 
     Raises `PlanError` with the problems of all clouds, else the first `UsageError`.
     """

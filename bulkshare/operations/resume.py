@@ -10,7 +10,7 @@ from bulkshare.errors import UsageError
 from bulkshare.model import Plan, RunState
 from bulkshare.operations.defaults import open_ledger
 from bulkshare.operations.execute import EngineTask, OpenRun, execute
-from bulkshare.operations.find_run import find_run
+from bulkshare.operations.find_run import find_run, unfinished_runs
 from bulkshare.operations.lock import locked, shared
 from bulkshare.operations.results import CloudResult, causes_in, each
 from bulkshare.operations.session import CloudSession, ResolvedPlan, open_endpoint, sign_in
@@ -36,7 +36,7 @@ async def resume_runs(
     """Finish a run, or what the last one left unfinished on several clouds.
 
     `name` is a run's key, the beginning of one, or a plan's name. None: the last run, together with those that the
-    same plan left unfinished on other clouds. Raises the `BulkshareError` because of which none was begun with.
+    same plan left unfinished on other clouds. Raises the `BulkshareError` that kept all of them from starting.
     """
     async with AsyncExitStack() as stack:
         ledger = await stack.enter_async_context(shared(open_ledger(options.ledger, create=False)))
@@ -65,7 +65,7 @@ async def resume_runs(
 
 @dataclass(slots=True)
 class _Resumed:
-    """A run that is finished on its cloud."""
+    """A run to be finished on its cloud."""
 
     result: CloudResult
     run: Run
@@ -102,7 +102,7 @@ class _Resumed:
             )
             fleet = await stack.enter_async_context(fleet_for(self.fleets, open_run.run, session))
             task = EngineTask(
-                go_on=f"`bulkshare resume {run.key}` goes on where it was",
+                go_on=f"continue with `bulkshare resume {run.key}`",
                 prune_limit=1.0,  # what is still to be removed was within the run's limit
                 fleet=fleet,
             )
@@ -111,15 +111,10 @@ class _Resumed:
 
 def _unfinished(ledger: SqlLedger, found: Run, named: bool) -> list[Run]:  # noqa: FBT001  called in a thread
     """Return the runs to finish: the one that was named, or the newest of its plan at each place. Blocking."""
-    if named:
-        newest = [ledger.find_run(found.key) or found]
-    else:
-        places: dict[tuple[str, str], Run] = {}
-        for run in ledger.runs():
-            if run.plan == found.plan and run.settings.sandbox == found.settings.sandbox:
-                places.setdefault((run.account.endpoint, run.account.project_id), run)
-        newest = list(places.values())
-    return [run for run in newest if run.state is not RunState.FINISHED]
+    if not named:
+        return unfinished_runs(ledger, found.plan, sandbox=found.settings.sandbox)
+    run = ledger.find_run(found.key) or found
+    return [] if run.state is RunState.FINISHED else [run]
 
 
 def _finished(ledger: SqlLedger, found: Run) -> CloudResult:
@@ -135,15 +130,15 @@ def _check_resumable(ledger: SqlLedger, run: Run) -> None:
     newest = next(here, run)
     if newest.id != run.id:
         raise UsageError(
-            f"run {newest.key} has taken the place of run {run.key}, whose plan may be another one by now; name that, "
-            "or run the plan"
+            f"run {newest.key} has taken the place of run {run.key}, whose plan may have changed since; resume "
+            f"{newest.key}, or run the plan"
         )
     if run.settings.sandbox:
-        raise UsageError(f"run {run.key} was on a sandbox, which has ended with it; run its plan again")
+        raise UsageError(f"run {run.key} was on a sandbox, which ended with the run; run its plan again")
     if not run.enqueued:
         raise UsageError(
-            f"run {run.key} ended before all its pairs were in the ledger: only its plan {run.plan} knows the rest; "
-            "run that, and it goes on where it was"
+            f"run {run.key} ended before all its pairs were in the ledger: only its plan {run.plan} has the rest; "
+            "run the plan, which continues this run"
         )
 
 
@@ -151,10 +146,11 @@ def _check_same(run: Run, account: Account) -> None:
     if run.account.endpoint != account.endpoint:
         raise UsageError(
             f"run {run.key} was at {run.account.endpoint}, and cloud {account.cloud} is now at {account.endpoint}: a "
-            "run is finished where it began; run its plan for the other place"
+            "run is finished where it began; run its plan for the other endpoint"
         )
     if run.account.project_id != account.project_id:
         raise UsageError(
             f"run {run.key} acted for project {run.account.project} ({run.account.project_id}), and cloud "
-            f"{account.cloud} now does for {account.project} ({account.project_id}): a run is finished as who began it"
+            f"{account.cloud} now does for {account.project} ({account.project_id}): a run is "
+            "finished for the project that began it"
         )

@@ -1,8 +1,8 @@
 """Runs a plan: a run in the ledger for each of its clouds.
 
-The clouds are prepared, checked, recorded and worked on step by step, all of them in each step at the same time. No
-cloud is written to before all have been checked, and recorded in the ledger with all their pairs, as far as these are
-known: whatever happens then, `resume` can finish the rest.
+It takes four steps: log in and resolve the plan (`open_sessions`), `check`, `record` and `work`. All clouds take a step
+at the same time, and none starts one before all have finished the one before. So nothing is sent before every cloud has
+been checked and has a run with its pairs in the ledger, from which `resume` can finish it whatever happens.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from bulkshare.errors import UsageError
 from bulkshare.operations.defaults import open_ledger, utc_now
 from bulkshare.operations.diff import diff_cloud
 from bulkshare.operations.execute import EngineTask, OpenRun, enqueue, execute
+from bulkshare.operations.find_run import unfinished_runs
 from bulkshare.operations.lock import locked, shared
 from bulkshare.operations.results import each, raise_misfits
 from bulkshare.operations.saved_plan import part_for, require_unchanged
@@ -58,8 +59,8 @@ async def run_plan(
     expected: the parts of a saved plan; nothing is sent unless each cloud is as it was when the plan was saved.
     signals: the first one stops the work on all clouds gracefully, the second one at once.
 
-    With `dry_run` the results have `changes` and `todo`. Raises the `BulkshareError` because of which no cloud was
-    begun with: a plan that does not fit, a lock that is held, a cloud of a saved plan that can't be reached.
+    With `dry_run` the results have `changes` and `todo`. Raises the `BulkshareError` that kept all clouds from
+    starting: a plan that does not fit, a lock that is held, a cloud of a saved plan that can't be reached.
     """
     _check_options(options, saved=expected is not None)
     async with AsyncExitStack() as stack:
@@ -82,15 +83,15 @@ async def run_plan(
             await each(runs, _CloudRun.diff)
         else:
             await each(runs, _CloudRun.record)
+            if expected is not None:
+                _require_all(results)
             await each(runs, _CloudRun.work)
     return results
 
 
 def _check_options(options: Options, *, saved: bool) -> None:
     if options.dry_run and not options.preflight:
-        raise UsageError(
-            "--dry-run asks the cloud who is a member; --no-preflight forbids to ask: leave out one of them"
-        )
+        raise UsageError("--dry-run lists the images' members, which --no-preflight forbids: leave out one of them")
     if options.dry_run and options.verify:
         raise UsageError("--dry-run shares nothing that --verify could find: leave out one, or use `bulkshare verify`")
     if options.sandbox and options.fleet and not (options.has_local_fleet or options.passes_credentials):
@@ -102,18 +103,18 @@ def _check_options(options: Options, *, saved: bool) -> None:
         raise UsageError("--retry-failed needs the cloud of the last run, and a --sandbox is a new one each time")
     if saved and (options.prune or options.retry_failed or options.sandbox):
         raise UsageError(
-            "a saved plan is done exactly: leave out --prune, --retry-failed and --sandbox, or run the plan itself"
+            "a saved plan is carried out exactly: leave out --prune, --retry-failed and --sandbox, or run the plan "
+            "itself"
         )
 
 
 def _require_all(results: Sequence[CloudResult]) -> None:
-    """Raise the error of a cloud if there are others: once a part of a saved plan is done, it can't be run again."""
+    """Raise a cloud's error if there are other clouds: a saved plan of which a part was done can't be run again."""
     failed = next((result for result in results if result.error is not None), None)
     if failed is not None and failed.error is not None and len(results) > 1:
         raise type(failed.error)(
-            f"cloud {failed.cloud}: {failed.error}; nothing was sent to any cloud, because a saved plan begins on all "
-            "of its clouds or on none: run it again when this one can be used, or choose one of the others with "
-            "--os-cloud"
+            f"cloud {failed.cloud}: {failed.error}; nothing was sent to any cloud, because a saved plan starts on all "
+            "of its clouds or on none: run it again when this one is back, or choose another one with --os-cloud"
         ) from failed.error
 
 
@@ -149,7 +150,7 @@ class _CloudRun:
         return self.session.options.prune_limit if self.expected is None else 1.0
 
     async def check(self) -> None:
-        """Find out what to work on. Raises `UsageError` if no cloud may be begun with."""
+        """Decide what to work on. Raises `UsageError` if no cloud may start."""
         options, session = self.session.options, self.session
         self.todo = session.resolved
         if options.retry_failed and self.ledger is not None:
@@ -158,7 +159,7 @@ class _CloudRun:
             await self._check_unchanged(part_for(self.result.cloud, self.expected))
 
     async def diff(self) -> None:
-        """Ask what a run would do, and do nothing."""
+        """Find out what a run would do, without doing it."""
         if self.todo is None:
             self._nothing_to_retry()
             return
@@ -167,7 +168,7 @@ class _CloudRun:
         self.result.changes, self.result.todo, self.result.labels = found.changes, found.todo, found.labels
 
     async def record(self) -> None:
-        """Have a run with the plan's pairs in the ledger: a new one, or the one that was left unfinished."""
+        """Put a run with the plan's pairs into the ledger, or reopen the one that was left unfinished."""
         if self.todo is None:
             self._nothing_to_retry()
             return
@@ -181,10 +182,10 @@ class _CloudRun:
         self.session = replace(session, listener=listener)
         await ledger.call(enqueue, ledger.ledger, run.id, todo)
         if not any(orders.prune for orders in todo.orders.values()):
-            await ledger.call(ledger.ledger.mark_enqueued, run.id)  # else the engine adds those to be removed first
+            await ledger.call(ledger.ledger.mark_enqueued, run.id)  # else the engine does, after adding the removals
 
     async def work(self) -> None:
-        """Send the pairs; then compare, if that is asked for."""
+        """Send the pairs; then compare, if `verify` is asked for."""
         session, options, todo, work = self.session, self.session.options, self.todo, self.open_run
         if todo is None or work is None:
             return
@@ -206,7 +207,7 @@ class _CloudRun:
 
     async def _check_unchanged(self, expected: SavedPart) -> None:
         session = self.session
-        # With stops of its own: nothing is written yet, and a signal ends the operation at once.
+        # Not among the engines that a signal stops: nothing is written yet, and it ends the operation at once.
         found = await diff_cloud(session, session.resolved, Stops(), prune_limit=self.prune_limit)
         if found.ended.error is not None:
             raise found.ended.error
@@ -214,17 +215,14 @@ class _CloudRun:
         try:
             await anyio.to_thread.run_sync(check)
         except UsageError as changed:
-            ledger = self.ledger
-            run = (
-                None
-                if ledger is None
-                else await ledger.call(_unfinished, ledger.ledger, session, session.resolved.plan)
-            )
-            if run is None:
+            if self.ledger is None:
                 raise
-            raise UsageError(
-                f"{changed}; run {run.key} of it is unfinished: `bulkshare resume {run.key}` goes on where it was"
-            ) from changed
+            name = session.resolved.plan.name
+            for run in await self.ledger.call(partial(unfinished_runs, self.ledger.ledger, name, sandbox=False)):
+                raise UsageError(
+                    f"{changed}, or finish run {run.key} of this plan with `bulkshare resume {run.key}`"
+                ) from changed
+            raise
 
     def _nothing_to_retry(self) -> None:
         plan, session = self.session.resolved.plan, self.session
@@ -234,10 +232,10 @@ class _CloudRun:
     def _how_to_go_on(self, run: Run) -> str:
         options = self.session.options
         if options.sandbox:
-            return "the sandbox has ended with it"
+            return "the sandbox ended with the run"
         if options.retry_failed or self.expected is not None:
-            return f"`bulkshare resume {run.key}` goes on where it was"
-        return f"the same command goes on where it was, or `bulkshare resume {run.key}`"
+            return f"continue with `bulkshare resume {run.key}`"
+        return f"continue with the same command, or with `bulkshare resume {run.key}`"
 
 
 def _begin(ledger: SqlLedger, session: CloudSession, plan: Plan) -> tuple[Run, bool]:

@@ -1,4 +1,4 @@
-"""`diff`, saved plans, several clouds at once, and the metrics: as a user does it."""
+"""`diff`, saved plans, several clouds at once, and metrics: as a user does it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CHANGES = 10
 
 
 def test_diff_shows_what_run_then_does(shell: Shell) -> None:
-    """First there is something to do, then there is not; a diff itself changes nothing."""
+    """After the run there is nothing left to do; a diff itself changes nothing."""
     shell.start_sandbox()
     plan = shell.plan(IMAGES, ["project-001", "project-002"])
     shown = shell.run("diff", plan, *ON_SANDBOX, exit_code=CHANGES).stdout
@@ -31,8 +31,8 @@ def test_diff_shows_what_run_then_does(shell: Shell) -> None:
     assert "No changes" in shell.run("diff", plan, *ON_SANDBOX).stdout
 
 
-def test_a_saved_plan_is_done_exactly(shell: Shell) -> None:
-    """Also where the plan it was made from has changed meanwhile."""
+def test_a_saved_plan_is_carried_out_exactly(shell: Shell) -> None:
+    """Even if the plan it was made from has changed meanwhile."""
     shell.start_sandbox()
     plan = shell.plan(IMAGES, ["project-001", "project-002"])
     shell.run("diff", plan, *ON_SANDBOX, "--out", "saved.plan", exit_code=CHANGES)
@@ -42,14 +42,14 @@ def test_a_saved_plan_is_done_exactly(shell: Shell) -> None:
     assert {row["member_id"] for row in shell.rows()} == {"project-001", "project-002"}
 
 
-def test_a_saved_plan_is_not_done_on_a_cloud_that_has_changed(shell: Shell) -> None:
-    """One pair that is there by now stops it, before anything is sent and before there is a run."""
+def test_a_saved_plan_is_refused_on_a_cloud_that_has_changed(shell: Shell) -> None:
+    """One pair that was shared meanwhile is enough; nothing is sent, and no run is recorded."""
     shell.start_sandbox()
     plan = shell.plan(IMAGES, ["project-001", "project-002"])
     shell.run("diff", plan, *ON_SANDBOX, "--out", "saved.plan", exit_code=CHANGES)
     shell.run("run", shell.plan(IMAGES[:1], ["project-002"], name="other"), *ON_SANDBOX)
-    told = shell.run("run", "saved.plan", *ON_SANDBOX, exit_code=2).stderr
-    assert f"the cloud has changed since the plan was saved: image {IMAGES[0]} project project-002;" in told
+    err = shell.run("run", "saved.plan", *ON_SANDBOX, exit_code=2).stderr
+    assert f"the cloud has changed since the plan was saved: image {IMAGES[0]} project project-002;" in err
     assert "3 to add" in shell.run("diff", plan, *ON_SANDBOX, exit_code=CHANGES).stdout
     assert "plan" not in {json.loads(line)["plan"] for line in shell.run("runs", "--json").stdout.splitlines()}
 
@@ -72,7 +72,7 @@ def write_plan(shell: Shell, clouds: list[str], entries: str) -> str:
 
 
 def test_several_clouds_side_by_side(two_clouds: Shell) -> None:
-    """Each cloud gets the entries that are for it, and a run of its own; the JSON object has sums and parts."""
+    """Each cloud gets its entries and a run of its own; the JSON object has sums and parts."""
     shell = two_clouds
     plan = write_plan(
         shell,
@@ -89,7 +89,7 @@ def test_several_clouds_side_by_side(two_clouds: Shell) -> None:
     assert (again["already"], again["requests"]) == (9, 4)
 
 
-def test_a_cloud_that_is_down_keeps_no_other_from_its_work(two_clouds: Shell) -> None:
+def test_a_cloud_that_is_down_does_not_hold_up_others(two_clouds: Shell) -> None:
     """The error names the cloud; the other one's pairs are shared."""
     shell = two_clouds
     clouds = yaml.safe_load((shell.directory / "clouds.yaml").read_text())
@@ -101,16 +101,16 @@ def test_a_cloud_that_is_down_keeps_no_other_from_its_work(two_clouds: Shell) ->
     assert json.loads(done.stdout)["shared"] == 2
 
 
-def test_several_clouds_begin_together_or_not_at_all(two_clouds: Shell) -> None:
-    """A cloud that the configuration doesn't have stops the others before anything is sent."""
+def test_several_clouds_start_together_or_not_at_all(two_clouds: Shell) -> None:
+    """A cloud that is not in clouds.yaml stops the others before anything is sent."""
     shell = two_clouds
     plan = write_plan(shell, ["north", "west"], f"  - {{images: {IMAGES}, projects: [project-001]}}\n")
     assert "there is no cloud 'west'" in shell.run("run", plan, exit_code=2).stderr
     assert shell.run_json("run", plan, "--os-cloud", "north")["shared"] == 2
 
 
-def test_a_saved_plan_begins_on_all_of_its_clouds_or_on_none(two_clouds: Shell) -> None:
-    """Done on one of two it could not be run again; once the other cloud is back, the same command does all of it."""
+def test_a_saved_plan_starts_on_all_of_its_clouds_or_on_none(two_clouds: Shell) -> None:
+    """Half of it could not be run again. Once the other cloud is back, the same command does all of it."""
     shell = two_clouds
     plan = write_plan(shell, ["north", "south"], f"  - {{images: {IMAGES}, projects: [project-001]}}\n")
     shell.run("diff", plan, "--out", "saved.plan", exit_code=CHANGES)
@@ -128,7 +128,7 @@ def test_a_saved_plan_begins_on_all_of_its_clouds_or_on_none(two_clouds: Shell) 
 
 
 def test_a_saved_plan_that_was_interrupted_says_how_to_go_on(two_clouds: Shell) -> None:
-    """The clouds are no longer as they were when it was saved, so that only `resume` can finish it."""
+    """The clouds have changed since it was saved, so only `resume` can finish it."""
     shell = two_clouds
     plan = write_plan(shell, ["north", "south"], f"  - {{images: {IMAGES}, projects: [a, b]}}\n")
     shell.run("diff", plan, "--out", "saved.plan", exit_code=CHANGES)
@@ -137,12 +137,13 @@ def test_a_saved_plan_that_was_interrupted_says_how_to_go_on(two_clouds: Shell) 
     assert 0 < stopped["pending"] < 8
     again = shell.run("run", "saved.plan", exit_code=2).stderr
     assert "the cloud has changed since the plan was saved" in again
+    assert "or finish run plan-" in again
     assert "`bulkshare resume plan-" in again
     assert shell.run_json("resume")["pending"] == 0
 
 
 def test_resume_finishes_all_clouds(two_clouds: Shell) -> None:
-    """What the last run left on several clouds is finished by one command without a name."""
+    """Without a name, the command finishes what the last run left on all clouds."""
     shell = two_clouds
     plan = write_plan(shell, ["north", "south"], f"  - {{images: {IMAGES}, projects: [a, b, c]}}\n")
     stopped = json.loads(shell.run("run", plan, "--deadline", "0s", "--json", exit_code=5).stdout)
@@ -153,7 +154,7 @@ def test_resume_finishes_all_clouds(two_clouds: Shell) -> None:
 
 
 def test_metrics(shell: Shell) -> None:
-    """A file for Prometheus at the end of a run, and of one that could not begin."""
+    """They are written at the end of a run, and of one that could not start."""
     shell.start_sandbox()
     plan = shell.plan(IMAGES, ["project-001"])
 

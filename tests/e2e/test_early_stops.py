@@ -1,4 +1,4 @@
-"""Runs that end before their time, with exit code 5 and the rest pending, and what finishes them."""
+"""Runs that stop early, with exit code 5 and the rest pending, and how they are finished."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def port_of(shell: Shell) -> str:
 
 
 def kill(process: subprocess.Popen[str]) -> None:
-    """End a process the hard way."""
+    """Kill a process."""
     process.kill()
     process.communicate()
 
 
 def test_too_many_failures(shell: Shell) -> None:
-    """More refusals than allowed end the run; a percentage is of the planned pairs."""
+    """More rejections than allowed end the run; a percentage refers to the planned pairs."""
     shell.start_sandbox("--fault", "POST members 400 100%")
     for name, share in (("number", "3"), ("percentage", "3%")):
         plan = shell.plan(IMAGES, PROJECTS, name=name, more="limits: {concurrency: 2, rate: 1000}\n")
@@ -45,7 +45,7 @@ def test_too_many_failures(shell: Shell) -> None:
 
 
 def test_the_verification_has_a_stop_of_its_own(shell: Shell) -> None:
-    """The last pair's rejection is one too many, and leaves nothing to stop: the verification finds what is missing."""
+    """One rejection too many, of the last pair, leaves nothing to stop: the verification goes ahead."""
     shell.start_sandbox("--fault", "POST members 400 100%")
     plan = shell.plan(IMAGES[:1], PROJECTS[:1])
     done = shell.run("run", plan, "--os-cloud", "sandbox", "--max-failures", "0", "--verify", "--json", exit_code=1)
@@ -55,7 +55,7 @@ def test_the_verification_has_a_stop_of_its_own(shell: Shell) -> None:
 
 
 def test_one_signal_in_the_verification_is_one(shell: Shell) -> None:
-    """The first one lets the request that is in flight end: the comparison is whole."""
+    """The first signal lets the request in flight finish, so the comparison is complete."""
     with ServedSandbox(1, latency_seconds=0.3) as sandbox:
         sandbox.serve_to(shell)
         plan = shell.plan(sandbox.images, PROJECTS[:1])
@@ -77,7 +77,7 @@ def test_one_signal_in_the_verification_is_one(shell: Shell) -> None:
 
 
 def test_deadline(shell: Shell) -> None:
-    """When the time is over the rest stays pending, and the same command goes on."""
+    """When the time is up the rest stays pending, and the same command continues."""
     shell.start_sandbox("--latency", "50ms")
     plan = shell.plan(IMAGES, PROJECTS, more="limits: {concurrency: 1, rate: 1000}\n")
     done = shell.run("run", plan, "--os-cloud", "sandbox", "--deadline", "1s", "--json", exit_code=5)
@@ -89,7 +89,7 @@ def test_deadline(shell: Shell) -> None:
 
 
 def test_a_cloud_that_goes_away_and_comes_back(shell: Shell) -> None:
-    """With nobody there the run gives up, fails no pair, and is finished when the cloud is back."""
+    """While it is down the run gives up without failing a pair; the rest is shared when it is back."""
     cloud = shell.start_sandbox("--latency", "200ms")
     port = port_of(shell)
     plan = shell.plan(IMAGES, PROJECTS, more="limits: {concurrency: 2, rate: 1000}\nretry: {base: 50ms, cap: 200ms}\n")

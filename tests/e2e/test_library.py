@@ -1,4 +1,4 @@
-"""The same from Python."""
+"""The Python API."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def plan_in(shell: Shell) -> Path:
 
 
 def test_run(shell: Shell) -> None:
-    """A plan, a run, a report: the ledger has the same."""
+    """The report, the progress and the ledger agree."""
     seen: list[Progress] = []
     ledger = shell.directory / "ledger.db"
     report = run(load_plan(plan_in(shell)), sandbox=True, ledger=ledger, on_progress=seen.append)
@@ -40,14 +40,14 @@ def test_run(shell: Shell) -> None:
 
 
 async def test_run_async(shell: Shell) -> None:
-    """In an event loop that is there already; a plan may be named by its file."""
+    """It runs on the current event loop, and takes a path as well as a plan."""
     report = await run_async(plan_in(shell), sandbox=True, ledger=shell.directory / "ledger.db")
     assert report.summary.totals[Result.SHARED] == 6
 
 
 @pytest.mark.parametrize("error", [None, RuntimeError("a bug of the program's")], ids=["cancelled", "callback raises"])
 async def test_whatever_ends_a_run_is_in_the_ledger(shell: Shell, error: Exception | None) -> None:
-    """A run whose task was cancelled, or whose callback has raised, does not stay `running`; it can be continued."""
+    """After a cancellation or an exception in the callback the run is interrupted, not `running`."""
     plan = shell.directory / shell.plan(
         ["image-1"], [f"p{number}" for number in range(50)], more="limits: {rate: 20}\n"
     )
@@ -73,7 +73,7 @@ async def test_whatever_ends_a_run_is_in_the_ledger(shell: Shell, error: Excepti
 
 
 def test_dry_run_leaves_no_run(shell: Shell) -> None:
-    """What would be done is in the parts."""
+    """The parts say what would be done."""
     ledger = shell.directory / "ledger.db"
     report = run(plan_in(shell), sandbox=True, ledger=ledger, dry_run=True)
     assert report.parts[0].changes is not None
@@ -82,7 +82,7 @@ def test_dry_run_leaves_no_run(shell: Shell) -> None:
 
 
 def test_errors_are_raised(shell: Shell) -> None:
-    """With the exit code that the command has."""
+    """They have the command's exit codes."""
     shell.write("broken.yaml", "version: 1\n")
     with pytest.raises(PlanError) as broken:
         load_plan(shell.directory / "broken.yaml")
@@ -92,7 +92,7 @@ def test_errors_are_raised(shell: Shell) -> None:
 
 
 def test_names_of_the_package() -> None:
-    """What is offered is there; what is not, is no attribute."""
+    """Every public name can be imported, and no other."""
     assert all(hasattr(bulkshare, name) for name in bulkshare.__all__)
     with pytest.raises(AttributeError, match="nothing"):
         getattr(bulkshare, "nothing")  # noqa: B009  mypy knows that there is none

@@ -1,4 +1,4 @@
-"""Going on with a run, trying again what failed, comparing with the cloud, leaving at once: as a user does it."""
+"""Resuming a run, retrying what failed, comparing with the cloud, and stopping at once: as a user does it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 IMAGES = list(Cloud.sample(3, 0).images)
 PROJECTS = [f"project-{number:03}" for number in range(40)]
 QUICK = "limits: {concurrency: 4, rate: 1000}\nretry: {attempts: 3, base: 10ms, cap: 50ms}\n"
-LEAVING_SECONDS = 5  # well below the 10 s that requests in flight get, and the 600 s of a cool-down
+STOP_SECONDS = 5  # well below the 10 s that requests in flight get, and the 600 s of a cool-down
 ON_SANDBOX = ("--os-cloud", "sandbox")
 
 
@@ -30,7 +30,7 @@ def port_of(shell: Shell) -> str:
 
 
 def end(process: subprocess.Popen[str]) -> None:
-    """End a process the hard way."""
+    """Kill a process."""
     process.kill()
     process.communicate()
 
@@ -55,7 +55,7 @@ def wait_for_line(process: subprocess.Popen[str], text: str) -> None:
 
 
 def test_resume_without_the_plan(shell: Shell) -> None:
-    """The ledger has all it takes: the pairs, the cloud's name, limits and retries."""
+    """The ledger has everything it needs: pairs, cloud, limits and retries."""
     shell.start_sandbox()
     key = stopped_run(shell, more=f"cloud: sandbox\n{QUICK}")
     (shell.directory / "plan.yaml").unlink()
@@ -64,8 +64,8 @@ def test_resume_without_the_plan(shell: Shell) -> None:
     assert all(row["attempts"] == 1 for row in shell.rows(key))
 
 
-def test_resume_goes_on_until_it_is_done(shell: Shell) -> None:
-    """A killed run that is stopped again is still one run; a run may be named by the beginning of its name."""
+def test_resume_as_often_as_needed(shell: Shell) -> None:
+    """A killed run that is resumed and stopped is still one run. The beginning of a run's name is enough."""
     shell.start_sandbox("--latency", "20ms")
     plan = shell.plan(IMAGES, PROJECTS, more="limits: {concurrency: 2, rate: 1000}\n")
     process = shell.start("run", plan, *ON_SANDBOX, "-v", "--log-format", "json")
@@ -79,7 +79,7 @@ def test_resume_goes_on_until_it_is_done(shell: Shell) -> None:
 
 
 def test_resume_of_a_finished_run(shell: Shell) -> None:
-    """It says so, sends nothing, and leaves with the run's result."""
+    """It says so, sends nothing, and exits with the run's status."""
     shell.start_sandbox()
     shell.run("run", shell.plan(IMAGES, ["p"]), *ON_SANDBOX)
     done = shell.run("resume", "--json")
@@ -90,7 +90,7 @@ def test_resume_of_a_finished_run(shell: Shell) -> None:
 
 
 def test_resume_elsewhere_is_refused(shell: Shell) -> None:
-    """Another endpoint, another project, an unknown entry, a run on a sandbox of its own: exit 2, and why."""
+    """Another endpoint, an unknown clouds.yaml entry, an embedded sandbox: exit 2, with the reason."""
     first = shell.start_sandbox()
     stopped_run(shell)
     end(first)
@@ -104,7 +104,7 @@ def test_resume_elsewhere_is_refused(shell: Shell) -> None:
 
 
 def test_retry_failed(shell: Shell) -> None:
-    """Only what the last run left and the plan still names is tried, as a run of its own, until nothing is left."""
+    """Only pairs that the last run left and the plan still has are tried, in a new run, until none is left."""
     shell.start_sandbox("--fault", "POST members 400 100% times=5")
     plan = shell.plan(IMAGES, PROJECTS, more=QUICK)
     first = shell.run_json("run", plan, *ON_SANDBOX, exit_code=1)
@@ -125,7 +125,7 @@ def test_retry_failed(shell: Shell) -> None:
 
 
 def test_retry_failed_takes_the_pending_too(shell: Shell) -> None:
-    """A run that was stopped left its pending pairs; without an earlier run there is nothing to go by."""
+    """They include the pending pairs of a stopped run. Without an earlier run it is refused."""
     shell.start_sandbox()
     key = stopped_run(shell)
     summary = shell.run_json("run", "plan.yaml", *ON_SANDBOX, "--retry-failed")
@@ -137,13 +137,13 @@ def test_retry_failed_takes_the_pending_too(shell: Shell) -> None:
 
 @pytest.mark.parametrize("args", [("--dry-run", "--verify"), ("--sandbox", "--retry-failed")])
 def test_options_that_exclude_each_other(shell: Shell, args: tuple[str, ...]) -> None:
-    """Both are named."""
+    """The error names both."""
     done = shell.run("run", shell.plan(["i"], ["p"]), *args, exit_code=2)
     assert all(option in done.stderr for option in args)
 
 
 def test_wait_for_the_lock(shell: Shell) -> None:
-    """Who waits says once who is at work, and begins when that one has ended; who doesn't leaves with 75."""
+    """With --wait-lock it names the holder once, and starts when that run has ended; without, it exits with 75."""
     shell.start_sandbox("--latency", "200ms")
     plan = shell.plan(IMAGES, PROJECTS, more="limits: {concurrency: 1, rate: 1000}\n")
     first = shell.start("run", plan, *ON_SANDBOX, "-v", "--log-format", "json")
@@ -165,7 +165,7 @@ def test_wait_for_the_lock(shell: Shell) -> None:
 
 
 def test_verify(shell: Shell) -> None:
-    """It tells what is missing, extra and unlisted, as text and as one object, and sends no write."""
+    """It prints what is missing, extra and unlisted, as text or as one JSON object, and writes nothing."""
     shell.start_sandbox()
     shell.run("run", shell.plan(IMAGES[:2], ["p1", "p2", "p3"]), *ON_SANDBOX, "-q")
     assert "missing" in shell.run("verify", "plan.yaml", *ON_SANDBOX).stdout
@@ -188,7 +188,7 @@ def test_verify(shell: Shell) -> None:
 
 
 def test_verify_at_the_end_of_a_run(shell: Shell) -> None:
-    """With --json it is part of the object; what is missing makes exit 1."""
+    """With --json it is part of the object; it exits with 1 if something is missing."""
     shell.start_sandbox()
     plan = shell.plan(IMAGES, ["p1", "p2"], more=QUICK)
     document = shell.run_json("run", plan, *ON_SANDBOX, "--verify")
@@ -200,7 +200,7 @@ def test_verify_at_the_end_of_a_run(shell: Shell) -> None:
 
 
 def test_prune(shell: Shell) -> None:
-    """Old finished runs go with their pairs, what can be resumed stays; --dry-run deletes nothing."""
+    """Old finished runs are deleted with their pairs, resumable ones stay; --dry-run deletes nothing."""
     shell.start_sandbox()
     finished = shell.run_json("run", shell.plan(IMAGES, ["p1", "p2"], name="finished"), *ON_SANDBOX)["run"]
     stopped = stopped_run(shell)
@@ -217,8 +217,8 @@ def test_prune(shell: Shell) -> None:
     assert {row["member_id"] for row in shell.rows(stopped)} == set(PROJECTS)
 
 
-def test_prune_while_a_run_is_at_work(shell: Shell) -> None:
-    """The run is not disturbed: its rows stay, and its texts do."""
+def test_prune_during_a_run(shell: Shell) -> None:
+    """It keeps its rows and their texts."""
     shell.start_sandbox("--latency", "200ms")
     old = shell.run_json("run", shell.plan(IMAGES, PROJECTS[:3], name="old"), *ON_SANDBOX)["run"]
     plan = shell.plan(IMAGES, PROJECTS, more="limits: {concurrency: 4, rate: 1000}\n")
@@ -231,8 +231,8 @@ def test_prune_while_a_run_is_at_work(shell: Shell) -> None:
     assert len(shell.rows()) == 120
 
 
-def test_a_second_interrupt_leaves_at_once(shell: Shell) -> None:
-    """The first one waits for what is in flight, the second does not; the rest is pending."""
+def test_a_second_interrupt_stops_at_once(shell: Shell) -> None:
+    """The first one waits for requests in flight, the second does not; the rest stays pending."""
     faults = ("POST members 400 100% times=1", "POST members hang 100%")
     shell.start_sandbox("--latency", "200ms", *(word for fault in faults for word in ("--fault", fault)))
     plan = shell.plan(IMAGES, PROJECTS, more=QUICK)
@@ -242,18 +242,18 @@ def test_a_second_interrupt_leaves_at_once(shell: Shell) -> None:
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(timeout=1)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=LEAVING_SECONDS)
+    process.communicate(timeout=STOP_SECONDS)
     assert process.returncode == 130
     assert [row["result"] for row in shell.rows()].count("pending") == 119
 
 
 def test_a_signal_during_a_cool_down(shell: Shell) -> None:
-    """Nobody waits for the ten minutes that the endpoint asked for."""
+    """It ends the ten minutes' wait that the endpoint asked for."""
     shell.start_sandbox("--fault", "POST members 429 100% retry-after=600")
     plan = shell.plan(IMAGES, PROJECTS, more=QUICK)
     process = shell.start("run", plan, *ON_SANDBOX, "-v", "--log-format", "json")
     wait_for_line(process, '"http_status": 429')
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=LEAVING_SECONDS)
+    process.communicate(timeout=STOP_SECONDS)
     assert process.returncode == 130
     assert {row["result"] for row in shell.rows()} == {"pending"}

@@ -1,4 +1,4 @@
-"""Ledgers in PostgreSQL and MariaDB, through the command: what works on a file works there, and hosts share it."""
+"""Ledgers in PostgreSQL and MariaDB, shared by several hosts: everything that works with a file works there."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ def slow_plan(shell: Shell, sandbox: ServedSandbox, *, rate: int = 100) -> str:
 
 
 def wait_for_posts(sandbox: ServedSandbox, count: int, process: subprocess.Popen[str]) -> None:
-    """Wait until the cloud has seen so many POSTs of a command that is at work."""
+    """Wait until the cloud has received so many POSTs from a running command."""
     while sandbox.posts < count:
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
 
 
 def require_complete(shell: Shell, sandbox: ServedSandbox) -> None:
-    """Require that cloud and ledger have all pairs, the cloud each once."""
+    """Require that the cloud has each pair once, and the ledger has them all."""
     pairs = {(image, project) for image in sandbox.images for project in PROJECTS}
     ledger = SqlLedger.open(shell.env["BULKSHARE_LEDGER"])
     run = ledger.newest_run()
@@ -85,7 +85,7 @@ def test_all_commands(shell: Shell, sandbox: ServedSandbox) -> None:
 
 
 def test_one_run_of_a_plan_at_a_time(shell: Shell, sandbox: ServedSandbox) -> None:
-    """Another host's run is refused and told who is at work; the lock of a killed one is free, and its run goes on."""
+    """A second run is refused, with the name of the first; a killed run gives up its lock, and can be continued."""
     plan = slow_plan(shell, sandbox)
     first = shell.start("run", plan, *ON_SANDBOX)
     wait_for_posts(sandbox, 100, first)
@@ -98,7 +98,7 @@ def test_one_run_of_a_plan_at_a_time(shell: Shell, sandbox: ServedSandbox) -> No
 
 
 def test_a_server_that_restarts(shell: Shell, sandbox: ServedSandbox, server: DatabaseServer) -> None:
-    """The run waits for it, takes its lock again, and loses nothing."""
+    """The run waits for the server, takes its lock again, and loses nothing."""
     process = shell.start("run", slow_plan(shell, sandbox), *ON_SANDBOX)
     wait_for_posts(sandbox, 150, process)
     server.stop()
@@ -111,7 +111,7 @@ def test_a_server_that_restarts(shell: Shell, sandbox: ServedSandbox, server: Da
 
 @pytest.mark.parametrize("command", ["run", "resume"])
 def test_a_restart_loses_no_lock(shell: Shell, sandbox: ServedSandbox, server: DatabaseServer, command: str) -> None:
-    """Whoever works on the plan holds its lock after the restart, too: a second start sends nothing."""
+    """The run holds the plan's lock after the restart as before: a second start sends nothing."""
     plan = slow_plan(shell, sandbox, rate=50)
     arguments = [command, *([plan] if command == "run" else []), *ON_SANDBOX]
     if command == "resume":
@@ -141,8 +141,8 @@ def settled_pairs(shell: Shell) -> int:
     return sum(totals.values()) - totals[Result.PENDING]
 
 
-def test_a_server_that_is_not_there(shell: Shell, sandbox: ServedSandbox, server: DatabaseServer) -> None:
-    """It is named with its database, at once; nothing is sent."""
+def test_a_server_that_is_down(shell: Shell, sandbox: ServedSandbox, server: DatabaseServer) -> None:
+    """The error names server and database, at once; nothing is sent."""
     server.stop()
     began = time.monotonic()
     refused = shell.run("run", shell.plan(sandbox.images, PROJECTS), *ON_SANDBOX, exit_code=4)
@@ -155,7 +155,7 @@ def test_a_server_that_is_not_there(shell: Shell, sandbox: ServedSandbox, server
 
 
 def test_a_wrong_password(shell: Shell, sandbox: ServedSandbox) -> None:
-    """It is told, and shown nowhere."""
+    """The error names the user, and nothing shows the password."""
     url = make_url(shell.env["BULKSHARE_LEDGER"]).set(password="wr0ng/:@ word")
     shell.env["BULKSHARE_LEDGER"] = url.render_as_string(hide_password=False)
     plan = shell.plan(sandbox.images, PROJECTS)
@@ -166,7 +166,7 @@ def test_a_wrong_password(shell: Shell, sandbox: ServedSandbox) -> None:
 
 
 def test_a_password_on_the_command_line(shell: Shell, sandbox: ServedSandbox) -> None:
-    """It is refused, and not repeated; a file has it instead."""
+    """It is refused, and not shown; a password file works instead."""
     url = make_url(shell.env.pop("BULKSHARE_LEDGER"))
     plan = shell.plan(sandbox.images, PROJECTS[:2])
     refused = shell.run("run", plan, *ON_SANDBOX, "--ledger", url.render_as_string(hide_password=False), exit_code=2)

@@ -112,7 +112,7 @@ def test_ctrl_c_on_a_terminal(shell: Shell, plan: str) -> None:
         code, seen = screen.end()
     assert code == 130
     assert "not finished" in seen
-    assert "goes on where it was" in seen
+    assert "continue with the same command" in seen
     assert "Traceback" not in seen
 
 

@@ -10,6 +10,7 @@ from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
 from bulkshare.ledger import SqlLedger
 from bulkshare.model import Result
@@ -164,6 +165,22 @@ async def test_diff_and_the_saved_plan(watchdog: Watchdog, plan: Plan, options: 
     saved = load_saved(tmp_path / "saved.plan")
     await run_plan(saved.plan, options, LISTENER, expected=saved.parts)
     require_unblocked(watchdog, "require_unchanged")
+
+
+async def test_several_clouds(watchdog: Watchdog, plan: Plan, options: Options, tmp_path: Path) -> None:
+    """They take turns on one handle, which holds the lock as well."""
+    async with Sandbox(Cloud.sample(2, 0)) as other:
+        document = yaml.safe_load((tmp_path / "clouds.yaml").read_text())
+        document["clouds"]["other"] = yaml.safe_load(other.clouds_yaml())["clouds"]["sandbox"]
+        (tmp_path / "clouds.yaml").write_text(yaml.safe_dump(document))
+        both = replace(plan, clouds=("sandbox", "other"))
+        results = await run_plan(both, replace(options, cloud=None, deadline_seconds=0.0), LISTENER)
+        assert [str(result.error).partition(";")[0] for result in results] == ["the deadline has passed"] * 2
+        require_unblocked(watchdog, "lock_of", "enqueue")
+        assert watchdog.called["open"] == 1
+        await resume_runs(None, options, LISTENER)
+        require_unblocked(watchdog, "reopen")
+        assert watchdog.called["open"] == 2
 
 
 async def test_verify(watchdog: Watchdog, plan: Plan, options: Options) -> None:

@@ -1,4 +1,4 @@
-"""What tells one run's fleet from another's on the same workers."""
+"""How workers tell runs apart."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RUN = Run(1, "nightly-20260102T030405Z", "nightly", "f", ACCOUNT, RunState.RUNNI
 
 
 async def name_of(run: Run, *, address: str = "tls://scheduler:8786") -> str:
-    """Return as what the workers are asked to take part."""
+    """Return the name by which workers know a run."""
     fleets = Fleets(SimpleNamespace(is_local=False), Options(fleet=address))  # type: ignore[arg-type]  # no Dask
     identity = SimpleNamespace(account=run.account)
     session = SimpleNamespace(settings=Settings(), identity=identity, listener=SilentListener())
@@ -27,7 +27,7 @@ async def name_of(run: Run, *, address: str = "tls://scheduler:8786") -> str:
 
 
 async def test_runs_of_other_ledgers() -> None:
-    """Two that begin in one second, of one plan's name, are two runs; one that goes on is the same."""
+    """Two runs that have one key are told apart; a run that is continued keeps its name."""
     first = await name_of(RUN)
     elsewhere = replace(RUN, account=replace(ACCOUNT, endpoint="https://images.other"))
     assert await name_of(elsewhere) != first

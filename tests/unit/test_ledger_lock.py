@@ -74,12 +74,12 @@ class Listening(SilentListener):
     """Collects the notes, and calls a function for each."""
 
     def __init__(self, then: Callable[[], object] = lambda: None) -> None:
-        self.told: list[str] = []
+        self.notes: list[str] = []
         self._then = then
 
     def note(self, message: str) -> None:
         """Keep it."""
-        self.told.append(message)
+        self.notes.append(message)
         self._then()
 
 
@@ -89,8 +89,8 @@ async def test_waiting_for_a_killed_process(ledger: SqlLedger, holder: subproces
     async with locked(SharedLedger(ledger), "nightly", listener, wait_seconds=60, signals=()):
         holder.wait()
         assert not RunLock(ledger, "nightly").try_acquire()
-    assert len(listener.told) == 1
-    assert f"process {holder.pid} " in listener.told[0]
+    assert len(listener.notes) == 1
+    assert f"process {holder.pid} " in listener.notes[0]
     assert RunLock(ledger, "nightly").try_acquire()
 
 
@@ -102,7 +102,7 @@ async def test_waiting_in_vain(ledger: SqlLedger) -> None:
         with pytest.raises(LockHeldError) as caught:
             async with locked(SharedLedger(ledger), "nightly", listener, wait_seconds=0.01, signals=()):
                 pass
-    assert str(caught.value) == f"{listener.told[0]}; try again when it has ended, or wait with --wait-lock"
+    assert str(caught.value) == f"{listener.notes[0]}; try again when it has ended, or wait with --wait-lock"
 
 
 async def test_a_signal_ends_the_wait(ledger: SqlLedger) -> None:

@@ -1,4 +1,4 @@
-"""A saved plan is done exactly as it was shown, or not at all."""
+"""A saved plan is carried out exactly as `diff` showed it, or not at all."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def saved(folder: Path) -> Path:
 
 
 def test_what_is_saved_is_read_back(tmp_path: Path) -> None:
-    """Pairs, wants, limits and place are what they were; nothing is selected or looked up again."""
+    """Pairs, wants, limits, endpoint and project are the same; no selectors are resolved again."""
     path = saved(tmp_path)
     assert is_saved(path)
     loaded = load_saved(path)
@@ -47,8 +47,8 @@ def test_what_is_saved_is_read_back(tmp_path: Path) -> None:
     ]
 
 
-def test_a_plan_in_yaml_is_no_saved_plan(tmp_path: Path) -> None:
-    """Neither is a file that is not there: whoever reads it tells so."""
+def test_a_plan_in_yaml_is_not_a_saved_plan(tmp_path: Path) -> None:
+    """Neither is a missing file, which is reported by whatever reads it."""
     path = tmp_path / "plan.yaml"
     path.write_text("version: 1\nname: golden\n")
     assert not is_saved(path)
@@ -56,7 +56,7 @@ def test_a_plan_in_yaml_is_no_saved_plan(tmp_path: Path) -> None:
 
 
 def test_images_that_want_the_same_are_together(tmp_path: Path) -> None:
-    """A million pairs of a product take a line for each image and one for each project."""
+    """A product of images and projects takes a line for each image and each project, not for each pair."""
     path, members = tmp_path / "saved.plan", tuple(f"p{number}" for number in range(500))
     todo = tuple(Block(f"i{number}", members) for number in range(2000))
     save(path, PLAN, [CloudResult("prod", ACCOUNT, todo=todo)])
@@ -65,7 +65,7 @@ def test_images_that_want_the_same_are_together(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         ('{"bulkshare_saved_plan": 1}', "another version"),
         ('{"bulkshare_saved_plan": 2}', "damaged"),
@@ -73,16 +73,16 @@ def test_images_that_want_the_same_are_together(tmp_path: Path) -> None:
         ("[]", "damaged"),
     ],
 )
-def test_a_file_that_can_not_be_used_is_told(tmp_path: Path, content: str, told: str) -> None:
+def test_an_unusable_file_is_reported(tmp_path: Path, content: str, message: str) -> None:
     """The message says what to do."""
     path = tmp_path / "saved.plan"
     path.write_text(content)
-    with pytest.raises(UsageError, match=rf"{told}.*bulkshare diff"):
+    with pytest.raises(UsageError, match=rf"{message}.*bulkshare diff"):
         load_saved(path)
 
 
 def test_the_same_pairs_in_another_order_are_unchanged() -> None:
-    """How the pairs come in blocks is of no matter."""
+    """Neither order nor grouping into blocks matters."""
     part = SavedPart("prod", "e", "p", TODO)
     other = (*TODO[1:], Block("image-1", ("b",), Want.ACCEPTED), Block("image-1", ("a",), Want.ACCEPTED))
     require_unchanged(part, "e", "p", other)
@@ -96,13 +96,13 @@ def test_the_same_pairs_in_another_order_are_unchanged() -> None:
         (Block("image-1", ("a", "b"), Want.ACCEPTED | Want.ALREADY_MEMBER), *TODO[1:]),
     ],
 )
-def test_a_cloud_that_has_changed_is_told(todo: tuple[Block, ...]) -> None:
-    """One pair less, one more, or one that is there by now: the message names pairs, and nothing is sent."""
+def test_a_cloud_that_has_changed_is_reported(todo: tuple[Block, ...]) -> None:
+    """One pair less, one more, or one that was shared meanwhile: the message names pairs, and nothing is sent."""
     with pytest.raises(UsageError, match=r"has changed since .*: image image-\d project [ab].*nothing was sent"):
         require_unchanged(SavedPart("prod", "e", "p", TODO), "e", "p", todo)
 
 
-def test_another_place_is_told() -> None:
-    """What was shown of one project's images is not done to another's."""
+def test_another_project_is_reported() -> None:
+    """What was shown for the images of one project is not done to those of another."""
     with pytest.raises(UsageError, match="is for project p at e, and this is project q at e"):
         require_unchanged(SavedPart("prod", "e", "p", TODO), "e", "q", TODO)

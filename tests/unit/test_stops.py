@@ -1,4 +1,4 @@
-"""Signals stop the engines of several clouds, whenever these begin."""
+"""Signals stop the engines of all clouds, whenever these start."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ if TYPE_CHECKING:
 
 
 class FakeEngine:
-    """Remembers that it was told to stop."""
+    """Remembers that it was stopped."""
 
     def __init__(self) -> None:
-        self.told = anyio.Event()
+        self.stopped = anyio.Event()
 
     def stop(self) -> None:
-        """Take note."""
-        self.told.set()
+        """Remember it."""
+        self.stopped.set()
 
 
-def test_an_engine_that_begins_after_the_signal_is_stopped_too() -> None:
-    """One cloud may still be logging in or filling its ledger when the signal comes for another."""
+def test_an_engine_that_starts_after_the_signal_is_stopped_too() -> None:
+    """One cloud may already be at work when the signal comes, and another one not yet."""
 
     async def main() -> None:
         early, late = FakeEngine(), FakeEngine()
         async with stopping_at((signal.SIGUSR1,)) as stops:
             stops.add(cast("Engine", early))
             os.kill(os.getpid(), signal.SIGUSR1)
-            await early.told.wait()
+            await early.stopped.wait()
             stops.add(cast("Engine", late))
-            assert late.told.is_set()
+            assert late.stopped.is_set()
 
     anyio.run(main)
