@@ -38,6 +38,7 @@ from bulkshare.report import (
 from bulkshare.sandbox import Cloud, FaultRule
 from bulkshare.sandbox import faults as fault_grammar
 from tests.picture import PICTURE, play, words
+from tests.test_architecture import PURE_MODULES
 
 if TYPE_CHECKING:
     from tests.shell import Shell
@@ -49,7 +50,8 @@ NAMES = [str(path.relative_to(ROOT)) for path in DOCUMENTS]
 TEXTS = {name: path.read_text("utf-8") for name, path in zip(NAMES, DOCUMENTS, strict=True)}
 README = TEXTS["README.md"]
 MANUAL = {name: text for name, text in TEXTS.items() if name.startswith("bulkshare/manual/")}
-PROGRAM = {ctx.command_path: ctx.command for ctx in walk(main)}
+CONTEXTS = {ctx.command_path: ctx for ctx in walk(main)}
+PROGRAM = {path: ctx.command for path, ctx in CONTEXTS.items()}
 
 
 def blocks(text: str) -> list[tuple[str, str]]:
@@ -89,12 +91,12 @@ PLANS = [
 ]
 
 
-def find_command(words: list[str]) -> tuple[click.Command, list[str]]:
-    """Return the command that the words name, and the words after its name."""
+def find_command(words: list[str]) -> tuple[str, list[str]]:
+    """Return the path of the command that the words name, and the words after its name."""
     path = "bulkshare"
     while words and f"{path} {words[0]}" in PROGRAM:
         path, words = f"{path} {words[0]}", words[1:]
-    return PROGRAM[path], words
+    return path, words
 
 
 def write_lists(directory: Path) -> None:
@@ -116,17 +118,19 @@ def test_continuous_integration_runs_the_readme_commands() -> None:
 def test_commands_parse(name: str, command: str) -> None:
     """Every command line in a block is a command with arguments and options that exist."""
     del name
-    found, arguments = find_command(shlex.split(command))
-    assert not isinstance(found, click.Group)
-    found.make_context(found.name, arguments)
+    path, arguments = find_command(shlex.split(command))
+    found = CONTEXTS[path]
+    assert not isinstance(found.command, click.Group)
+    found.command.make_context(found.info_name, arguments, parent=found.parent)
 
 
 @pytest.mark.parametrize(("name", "span"), MENTIONED)
 def test_mentioned_commands_exist(name: str, span: str) -> None:
     """Every command in a sentence exists, with its options; a topic of the manual exists, too."""
     del name
-    command, words = find_command(span.split()[1:])
-    if command is PROGRAM["bulkshare help"]:
+    path, words = find_command(span.split()[1:])
+    command = PROGRAM[path]
+    if path == "bulkshare help":
         topic = words[:1]
         assert not topic or topic[0].isupper() or topic[0] in {*load_chapters(), *main.commands}
         return
@@ -268,6 +272,7 @@ def test_every_room_is_described() -> None:
     packages = {path.parent.name for path in (ROOT / "bulkshare").glob("*/__init__.py")}
     (rooms,) = [cells for name, cells in tables("room") if name == "bulkshare/README.md"]
     assert packages | {"manual", "api"} == rooms
+    assert all(f"`{module}`" in TEXTS["bulkshare/README.md"] for module in PURE_MODULES)
 
 
 def test_arguments_from_python_are_documented() -> None:
