@@ -1,6 +1,7 @@
 """Bulk sharing of OpenStack images: a plan says who may use which image; a run makes the cloud match it.
 
-from bulkshare import load_plan, run
+from bulkshare import load_plan
+from bulkshare import run
 
 report = run(load_plan("golden.yaml"), ledger="ledger.db")
 """

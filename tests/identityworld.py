@@ -8,9 +8,9 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from bulkshare.sandbox import Cloud
+from bulkshare.sandbox.cloud import PASSWORD
 from bulkshare.sandbox.keystone import Keystone
-from bulkshare.sandbox.records import PASSWORD
-from bulkshare.sandbox.wire import Answer, Ask
+from bulkshare.sandbox.wire import Request, Response
 
 START = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
 DOMAIN = {"id": "default"}
@@ -32,18 +32,18 @@ class World:
     async def pause(self) -> None:
         """Take no time."""
 
-    async def ask(self, method: str, path: str, *, token: str | None = None, subject: str | None = None) -> Answer:
+    async def ask(self, method: str, path: str, *, token: str | None = None, subject: str | None = None) -> Response:
         """Ask with a token, and about one."""
         parts = urlsplit(path)
         given = {"X-Auth-Token": token, "X-Subject-Token": subject}
         headers = {name: value for name, value in given.items() if value is not None}
-        return await self.keystone.answer(Ask(method, parts.path, tuple(parse_qsl(parts.query)), headers))
+        return await self.keystone.respond(Request(method, parts.path, tuple(parse_qsl(parts.query)), headers))
 
-    async def log_in(self, body: Any, query: str = "", kind: str = "application/json; charset=utf-8") -> Answer:
+    async def log_in(self, body: Any, query: str = "", kind: str = "application/json; charset=utf-8") -> Response:
         """Log in; a body of bytes is sent as it is."""
         sent = body if isinstance(body, bytes) else json.dumps(body).encode()
-        ask = Ask("POST", "/v3/auth/tokens", tuple(parse_qsl(query)), {"Content-Type": kind}, sent)
-        return await self.keystone.answer(ask)
+        ask = Request("POST", "/v3/auth/tokens", tuple(parse_qsl(query)), {"Content-Type": kind}, sent)
+        return await self.keystone.respond(ask)
 
     async def token(self, name: str, project_id: str) -> str:
         """Return a token of a user for a project."""
@@ -66,7 +66,7 @@ def by(method: str, proof: Any, scope: Any = None) -> dict[str, Any]:
     return {"auth": {"identity": {"methods": [method], method: proof}, **({} if scope is None else {"scope": scope})}}
 
 
-def message(answer: Answer) -> str:
+def message(answer: Response) -> str:
     """Return the sentence of a refusal, whose shape is checked."""
     error = json.loads(answer.body)["error"]
     assert set(error) == {"code", "message", "title"}

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from bulkshare.sandbox import Cloud
 from bulkshare.sandbox.glance import Glance
-from bulkshare.sandbox.wire import Answer, Ask
+from bulkshare.sandbox.wire import Request, Response
 
 IMAGE = "d164b5df-1bc3-4c3f-893e-3e471fd16e64"
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -51,12 +51,12 @@ class World:
         *,
         accept: str = "application/json",
         kind: str = "application/json",
-    ) -> Answer:
+    ) -> Response:
         """Ask as one of the people (None: without a token); a body of bytes is sent as it is."""
         parts = urlsplit(path)
         token = {"X-Auth-Token": self.tokens.get(who, who)} if who else {}
-        return await self.glance.answer(
-            Ask(
+        return await self.glance.respond(
+            Request(
                 method,
                 parts.path,
                 tuple(parse_qsl(parts.query, keep_blank_values=True)),
@@ -65,18 +65,18 @@ class World:
             )
         )
 
-    async def add(self, member: Any, who: str = "alice", image: str = IMAGE) -> Answer:
+    async def add(self, member: Any, who: str = "alice", image: str = IMAGE) -> Response:
         """Add a member."""
         return await self.ask(who, "POST", f"/v2/images/{image}/members", {"member": member})
 
 
-def message(answer: Answer) -> str:
+def message(answer: Response) -> str:
     """Return the sentence of a refusal in JSON."""
     sentence: str = json.loads(answer.body)["message"]
     return sentence.partition("<br />")[0]
 
 
-def names(answer: Answer) -> list[str]:
+def names(answer: Response) -> list[str]:
     """Return the names of the images of a list."""
     assert answer.status == 200, answer
     return [image["name"] for image in json.loads(answer.body)["images"]]

@@ -101,7 +101,7 @@ class SandboxCloud(CloudUnderTest):
 
     async def _serve(self) -> None:
         try:
-            async with Sandbox(self._cloud, answered=lambda *answer: self._log.append(Logged(*answer))) as sandbox:
+            async with Sandbox(self._cloud, on_response=lambda *answer: self._log.append(Logged(*answer))) as sandbox:
                 self._addresses.set_result((sandbox.auth_url, sandbox.endpoint))
                 await asyncio.wrap_future(self._end)
         except BaseException as error:

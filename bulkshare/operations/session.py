@@ -114,7 +114,8 @@ async def open_endpoint(
 @asynccontextmanager
 async def _sandbox_of(plan: Plan) -> AsyncIterator[CloudIdentity]:
     """Start a cloud that has the plan's images and projects, and a few others for its selectors."""
-    from bulkshare.sandbox import Cloud, Sandbox  # noqa: PLC0415  a run on a cloud needs no web server
+    from bulkshare.sandbox import Sandbox  # noqa: PLC0415  a run on a cloud needs no web server
+    from bulkshare.sandbox.cloud import Cloud  # noqa: PLC0415  a run on a cloud needs no web server
 
     images = {item: None for entry in plan.entries for item in entry.images if isinstance(item, str)}
     lists = [items for entry in plan.entries for items in (entry.projects, entry.excluded, entry.keep)]

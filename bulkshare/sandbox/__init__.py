@@ -3,14 +3,17 @@
     async with Sandbox(Cloud.sample(images=3, projects=5)) as sandbox:
         print(sandbox.clouds_yaml())
 
-It answers as Keystone 30 and Glance 33 do, as far as sharing images takes; one conformance suite holds both to that.
-It listens on 127.0.0.1 only, keeps everything in memory, and every password is `sandbox`: nothing here is for keeps.
-Must not know plans, ledgers and how bulkshare sends: it is the other side.
+It answers as Keystone 30 and Glance 33 do, as far as sharing images needs it; one conformance suite checks both. It
+listens on 127.0.0.1 only and keeps everything in memory, and every password is `sandbox`. It is the other side, and
+knows nothing of plans, ledgers and how bulkshare sends.
+
+`cloud` holds the data, `keystone` and `glance` (with `images`) are the two services, `wire` is what they exchange with
+the `server`, and `faults` are what goes wrong on purpose.
 """
 
-from bulkshare.sandbox.faults import FaultRule
-from bulkshare.sandbox.records import (
+from bulkshare.sandbox.cloud import (
     ApplicationCredential,
+    Cloud,
     Domain,
     Image,
     ImageSeed,
@@ -19,8 +22,8 @@ from bulkshare.sandbox.records import (
     ProjectSeed,
     User,
 )
+from bulkshare.sandbox.faults import FaultRule
 from bulkshare.sandbox.server import Sandbox
-from bulkshare.sandbox.store import Cloud
 
 __all__ = [
     "ApplicationCredential",

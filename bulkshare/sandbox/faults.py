@@ -1,24 +1,25 @@
-"""The faults the sandbox can be told to have: what to break, how, and how often. Chance is injected.
+"""Faults of the sandbox: what to break, how, and how often.
 
-The grammar of a rule, one line:
+The grammar of a rule, on one line:
 
     METHOD TARGET EFFECT PERCENT% [retry-after=SECONDS] [times=N]
 
     METHOD   GET, POST, PUT, DELETE, PATCH, HEAD, or ANY
     TARGET   members (/v2/images/{id}/members), member (one of them), images (all, or one), tokens (log-ins),
-             projects (Keystone's: all, one's own, or one), any
-    EFFECT   503 or another status from 200 to 599: that answer, and nothing is done. From 200 to 399 it is the page of
-                         some proxy in between, above it is worded as the service itself does
-             503-after   the request is done, then answered so
+             projects (Keystone's: all, the user's, or one), any
+    EFFECT   503 or another status from 200 to 599: that response, and nothing is done. From 200 to 399 it is the page
+                         of a proxy, from 400 on it is worded as by the service itself
+             503-after   the request takes effect, then gets that response
              reset       the connection is cut, and nothing is done
-             reset-after the request is done, then the connection is cut
-             truncate    the request is done, and half of the answer's body is sent as if it were all
-             hang        there is no answer, and nothing is done
-    PERCENT  of the requests, 0 to 100, drawn anew for each
-    retry-after  a header Retry-After with an answer of a status
-    times        at most so often; without it, without end
+             reset-after the request takes effect, then the connection is cut
+             truncate    the request takes effect, and half of the response's body is sent as if it were all
+             hang        there is no response, and nothing is done
+    PERCENT  of the requests, 0 to 100, drawn for each
+    retry-after  adds the header Retry-After to the response of a status
+    times        limits how often the rule applies
 
-`POST members 503 10% retry-after=2` or `POST members reset-after 100% times=1`. The first rule that strikes counts.
+Examples: `POST members 503 10% retry-after=2`, `POST members reset-after 100% times=1`. The first rule that applies to
+a request counts.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ GRAMMAR = "METHOD TARGET EFFECT PERCENT% [retry-after=SECONDS] [times=N]"
 
 
 class Effect(Enum):
-    """What happens instead of a proper answer."""
+    """What happens instead of a proper response."""
 
     STATUS = "status"
     RESET = "reset"
@@ -49,7 +50,7 @@ class Effect(Enum):
 
 @dataclass(frozen=True, slots=True)
 class FaultRule:
-    """One kind of fault. `done` says that the request takes effect all the same."""
+    """One kind of fault. If `done`, the request takes effect nevertheless."""
 
     method: str
     target: str
@@ -62,7 +63,7 @@ class FaultRule:
 
     @classmethod
     def parse(cls, text: str) -> FaultRule:
-        """Read a rule in the grammar of this module. Raises `ValueError` with a sentence that says what is wrong."""
+        """Parse a rule in this module's grammar. Raises `ValueError` with a sentence for the user."""
         words = text.split()
         if len(words) < 4:
             raise ValueError(f"The fault {text!r} is not complete: it takes {GRAMMAR}.")
@@ -74,7 +75,7 @@ class FaultRule:
         kind, status, done = _read_effect(text, effect.lower())
         known = _read_options(text, options)
         if kind is not Effect.STATUS and "retry-after" in known:
-            raise ValueError(f"The fault {text!r} has no answer that could carry retry-after; only a status has one.")
+            raise ValueError(f"The fault {text!r} has no response that could carry retry-after; only a status has one.")
         return cls(
             method=method.upper(),
             target=target.lower(),
@@ -87,24 +88,24 @@ class FaultRule:
         )
 
     def fits(self, method: str, target: str) -> bool:
-        """Whether the rule is about such a request."""
+        """Return whether the rule applies to such a request."""
         return self.method in {method, "ANY"} and self.target in {target, "any"}
 
 
 class Faults:
-    """Rules at work: draws for each request, and counts what struck."""
+    """Draws for each request which rule applies, and counts."""
 
     def __init__(self, rules: Sequence[FaultRule], chance: Random) -> None:
         self._rules = tuple(rules)
-        self._struck = [0] * len(rules)
+        self._applied = [0] * len(rules)
         self._chance = chance
 
     def draw(self, method: str, target: str) -> FaultRule | None:
-        """Return the rule that strikes this request, if one does."""
+        """Return the rule that applies to this request, if any."""
         for number, rule in enumerate(self._rules):
-            used_up = rule.times is not None and self._struck[number] >= rule.times
+            used_up = rule.times is not None and self._applied[number] >= rule.times
             if not used_up and rule.fits(method, target) and self._chance.random() * 100 < rule.percent:
-                self._struck[number] += 1
+                self._applied[number] += 1
                 return rule
         return None
 

@@ -1,6 +1,6 @@
-"""The sandbox's server: one loopback port with the identity service below /identity and the image service below /image.
+"""The sandbox's server: one loopback port, with the identity service at /identity and the image service at /image.
 
-The only module of the sandbox that knows aiohttp and waits. It also does the damage: latency and faults.
+The only module of the sandbox that knows aiohttp and waits. It also injects latency and faults.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
+from bulkshare.sandbox.cloud import DOMAIN_NAME, REGION
 from bulkshare.sandbox.faults import Effect, Faults
 from bulkshare.sandbox.glance import Glance
 from bulkshare.sandbox.keystone import Keystone
-from bulkshare.sandbox.records import DOMAIN_NAME, REGION
-from bulkshare.sandbox.wire import Answer, Ask, RefusalError
+from bulkshare.sandbox.wire import RefusalError, Request, Response
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from types import TracebackType
 
+    from bulkshare.sandbox.cloud import Cloud
     from bulkshare.sandbox.faults import FaultRule
-    from bulkshare.sandbox.store import Cloud
 
     Service = Glance | Keystone
 
 HOST = "127.0.0.1"
-# Where the services are below the port, as DevStack has them.
+# The services' paths, as in DevStack.
 IDENTITY, IMAGE = "/identity", "/image"
 TARGETS = (
     ("members", re.compile(r"/image/v2[.\d]*/images/[^/]+/members/?")),
@@ -42,17 +42,20 @@ TARGETS = (
     ("tokens", re.compile(r"/identity/v3/auth/tokens/?")),
     ("projects", re.compile(r"/identity/v3/(auth/)?projects(/[^/]*)?")),
 )
-BACKLOG = 1024  # connections that wait to be accepted: benchmarks open many at once
-LAST_WORDS_SECONDS = 0.1  # for answers in flight when it stops
+BACKLOG = 1024  # connections waiting to be accepted: benchmarks open many at once
+SHUTDOWN_SECONDS = 0.1  # for responses in flight when it stops
 PROXY_PAGE = b"<html><head><title>Gateway</title></head><body><h1>Please wait</h1></body></html>\n"
 
 
 class Sandbox:
-    """A cloud to try things on: serves `cloud` on 127.0.0.1 from `async with` until its end.
+    """A server for `cloud` on 127.0.0.1; an async context manager.
 
-    `port` 0 takes a free one. `latency_seconds` is spent in every request; adding a member spends it where Glance
-    spends it, between looking and inserting. `seed` makes the faults fall alike on every run that asks alike.
-    `answered` is told method, target (path with query) and status of each answer before it leaves.
+    port: 0 for a free one.
+    faults: rules, of which the first that applies to a request counts.
+    latency_seconds: of every request; in adding a member, between the check and the insert, as in Glance.
+    seed: of the faults, so that equal requests meet equal faults on every run.
+    sleep: waits for the latency.
+    on_response: called with method, path with query, and status before each response leaves.
     """
 
     def __init__(
@@ -64,15 +67,15 @@ class Sandbox:
         latency_seconds: float = 0.0,
         seed: int = 0,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        answered: Callable[[str, str, int], None] | None = None,
+        on_response: Callable[[str, str, int], None] | None = None,
     ) -> None:
         self.cloud = cloud
         self.requests: Counter[str] = Counter()  # by method and target: "POST members"
-        self._wanted_port = port
+        self._port = port
         self._latency_seconds = latency_seconds
         self._sleep = sleep
-        self._answered = answered
-        self._faults = Faults(faults, Random(seed))  # noqa: S311  # faults shall be repeatable, not secret
+        self._on_response = on_response
+        self._faults = Faults(faults, Random(seed))  # noqa: S311  # faults must be repeatable, not secret
         self._services: dict[str, Service] = {}
         self._closing = asyncio.Event()
         self._stop = AsyncExitStack()
@@ -89,7 +92,7 @@ class Sandbox:
         return f"{self._base}{IMAGE}"
 
     def clouds_yaml(self) -> str:
-        """Return a clouds.yaml whose one entry, `sandbox`, is the admin."""
+        """Return a clouds.yaml with one entry, `sandbox`, for the admin."""
         return (
             "clouds:\n"
             "  sandbox:\n"
@@ -105,14 +108,14 @@ class Sandbox:
         )
 
     async def __aenter__(self) -> Self:
-        """Start to listen. Raises `OSError` where the port can't be had."""
-        listener = socket.create_server((HOST, self._wanted_port), backlog=BACKLOG)
+        """Start to listen. Raises `OSError` if the port is not available."""
+        listener = socket.create_server((HOST, self._port), backlog=BACKLOG)
         self._base = f"http://{HOST}:{listener.getsockname()[1]}"
         self._services = {
             IDENTITY: Keystone(self.cloud, auth_url=self.auth_url, endpoint=self.endpoint, pause=self._pause),
             IMAGE: Glance(self.cloud, auth_url=self.auth_url, endpoint=self.endpoint, pause=self._pause),
         }
-        runner = web.ServerRunner(web.Server(self._serve, access_log=None), shutdown_timeout=LAST_WORDS_SECONDS)
+        runner = web.ServerRunner(web.Server(self._serve, access_log=None), shutdown_timeout=SHUTDOWN_SECONDS)
         await runner.setup()
         self._stop.push_async_callback(runner.cleanup)
         self._stop.callback(self._closing.set)
@@ -122,61 +125,63 @@ class Sandbox:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Stop: requests at work are cut."""
+        """Stop, and cut the connections of requests in progress."""
         await self._stop.aclose()
 
-    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
-        response = await self._respond(request)
-        if self._answered is not None:
-            self._answered(request.method, request.rel_url.raw_path_qs, response.status)
+    async def _serve(self, http_request: web.BaseRequest) -> web.StreamResponse:
+        response = await self._respond(http_request)
+        if self._on_response is not None:
+            self._on_response(http_request.method, http_request.rel_url.raw_path_qs, response.status)
         return response
 
-    async def _respond(self, request: web.BaseRequest) -> web.StreamResponse:
-        path = unquote(request.rel_url.raw_path, encoding="latin-1")
+    async def _respond(self, http_request: web.BaseRequest) -> web.StreamResponse:
+        path = unquote(http_request.rel_url.raw_path, encoding="latin-1")
         target = next((name for name, pattern in TARGETS if pattern.fullmatch(path)), "other")
-        self.requests[f"{request.method} {target}"] += 1
-        body = await request.read()
+        self.requests[f"{http_request.method} {target}"] += 1
+        body = await http_request.read()
         root = "/" + path[1:].partition("/")[0]
         service = self._services.get(root)
         if service is None:
             return web.Response(status=404, text=f"The services are at {self.auth_url} and {self.endpoint}\n")
-        query = tuple(request.rel_url.query.items())
-        ask = Ask(request.method, path.removeprefix(root), query, request.headers, body)
-        fault = self._faults.draw(ask.method, target)
+        query = tuple(http_request.rel_url.query.items())
+        request = Request(http_request.method, path.removeprefix(root), query, http_request.headers, body)
+        fault = self._faults.draw(request.method, target)
         if fault is None:
-            return _to_response(await service.answer(ask))
-        answer = await service.answer(ask) if fault.done else Answer(500)
+            return _to_response(await service.respond(request))
+        response = await service.respond(request) if fault.done else Response(500)
         if fault.effect is Effect.HANG:
             await self._closing.wait()
         if fault.effect in {Effect.HANG, Effect.RESET}:
-            _cut(request)
+            _cut(http_request)
         if fault.effect is Effect.TRUNCATE:
-            answer = Answer(answer.status, answer.body[: len(answer.body) // 2], answer.headers)
+            response = Response(response.status, response.body[: len(response.body) // 2], response.headers)
         if fault.effect is Effect.STATUS:
-            answer = _injected(service, ask, fault)
-        return _to_response(answer)
+            response = _injected(service, request, fault)
+        return _to_response(response)
 
     async def _pause(self) -> None:
         if self._latency_seconds:
             await self._sleep(self._latency_seconds)
 
 
-def _injected(service: Service, ask: Ask, fault: FaultRule) -> Answer:
-    """Return the answer of a rule with a status."""
+def _injected(service: Service, request: Request, fault: FaultRule) -> Response:
+    """Return the response of a rule with a status."""
     retry_after = {} if fault.retry_after_seconds is None else {"Retry-After": str(fault.retry_after_seconds)}
     if fault.status < 400:
         moved = {"Location": "/elsewhere"} if fault.status >= 300 else {}
-        return Answer(fault.status, PROXY_PAGE, {"Content-Type": "text/html", **moved, **retry_after})
-    return service.refuse(ask, RefusalError(fault.status, "The sandbox was told to fail here.", headers=retry_after))
+        return Response(fault.status, PROXY_PAGE, {"Content-Type": "text/html", **moved, **retry_after})
+    return service.refuse(
+        request, RefusalError(fault.status, "The sandbox was told to fail here.", headers=retry_after)
+    )
 
 
-def _cut(request: web.BaseRequest) -> None:
-    """End the connection with a TCP reset, so that the client sees it broken and not merely closed."""
-    if request.transport is not None:
-        connection = request.transport.get_extra_info("socket")
+def _cut(http_request: web.BaseRequest) -> None:
+    """End the connection with a TCP reset, so that the client sees it broken rather than closed."""
+    if http_request.transport is not None:
+        connection = http_request.transport.get_extra_info("socket")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        request.transport.abort()
+        http_request.transport.abort()
 
 
-def _to_response(answer: Answer) -> web.Response:
-    return web.Response(status=answer.status, body=answer.body, headers=answer.headers)
+def _to_response(response: Response) -> web.Response:
+    return web.Response(status=response.status, body=response.body, headers=response.headers)

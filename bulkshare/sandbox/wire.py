@@ -1,6 +1,6 @@
-"""What the sandbox's two services exchange with its server: one request, one answer, and the ways to refuse.
+"""What the sandbox's services exchange with its server: requests, responses and refusals.
 
-Knows HTTP as words only: no sockets, no aiohttp. How a refusal becomes a body is each service's own affair.
+HTTP as data: no sockets, no aiohttp. Each service words its own refusals.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ SERVER_ERROR = "The server has either erred or is incapable of performing the re
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class Request:
     """One request to a service.
 
-    `path` is below the service's root, begins with a slash (or is empty) and is unquoted as Latin-1, which is what
-    WSGI hands to the real services. `query` keeps the order and the repeats. `headers` look-ups ignore case.
+    `path` is relative to the service's root, starts with a slash (or is empty) and is unquoted as Latin-1, as WSGI
+    passes it to the real services. `query` keeps order and repetitions. Look-ups in `headers` ignore case.
     """
 
     method: str
@@ -39,20 +39,20 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """One answer of a service."""
+class Response:
+    """One response of a service."""
 
     status: int
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
 
-    def adding(self, **headers: str) -> Answer:
-        """Return this answer with more headers; an underscore in a name is a hyphen."""
+    def with_headers(self, **headers: str) -> Response:
+        """Return this response with more headers; an underscore in a name stands for a hyphen."""
         return replace(self, headers={**self.headers, **{name.replace("_", "-"): headers[name] for name in headers}})
 
 
 class RefusalError(Exception):
-    """A service says no. `detail` is a second sentence, which the image service's framework keeps apart."""
+    """A service refuses. `detail` is a second sentence, which the image service's framework keeps apart."""
 
     def __init__(
         self, status: int, explanation: str, *, detail: str = "", headers: Mapping[str, str] | None = None
@@ -70,15 +70,15 @@ def unsupported_media_type(given: str, detail: str, *, headers: Mapping[str, str
     return RefusalError(415, message, detail=detail, headers=headers)
 
 
-def answer_json(status: int, value: Any) -> Answer:
-    """Return `value` as a JSON answer."""
-    return Answer(status, json.dumps(value, ensure_ascii=False).encode(), {"Content-Type": JSON})
+def json_response(status: int, value: Any) -> Response:
+    """Return `value` as a JSON response."""
+    return Response(status, json.dumps(value, ensure_ascii=False).encode(), {"Content-Type": JSON})
 
 
 def title_of(status: int) -> str:
-    """Return the words beside a status code, as both services say them."""
+    """Return the reason phrase of a status code, as both services have it."""
     if status == 413:
-        return "Request Entity Too Large"  # the name of RFC 2616; later Python versions have a newer one
+        return "Request Entity Too Large"  # as in RFC 2616; later Python versions have another
     try:
         return HTTPStatus(status).phrase
     except ValueError:
@@ -86,5 +86,5 @@ def title_of(status: int) -> str:
 
 
 def isotime(moment: datetime) -> str:
-    """Write a UTC time as Glance does, in whole seconds."""
+    """Format a UTC time as Glance does, in whole seconds."""
     return f"{moment:%Y-%m-%dT%H:%M:%SZ}"

@@ -101,7 +101,7 @@ class ServedSandbox:
                 latency_seconds=self._latency_seconds,
                 sleep=self._pause,
                 faults=self._faults,
-                answered=self._note,
+                on_response=self._note,
             ) as sandbox:
                 self._started.set_result(sandbox)
                 await asyncio.wrap_future(self._end)

@@ -54,7 +54,7 @@ def test_rules_that_make_sense(text: str, rule: FaultRule) -> None:
         ("POST members 503 10% retry-after=soon", "ends with 'retry-after=soon'"),
         ("POST members 503 10% often=1", "ends with 'often=1'"),
         ("POST members 503 10% 20%", "ends with '20%'"),
-        ("POST members reset 10% retry-after=2", "has no answer that could carry retry-after"),
+        ("POST members reset 10% retry-after=2", "has no response that could carry retry-after"),
     ],
 )
 def test_rules_that_make_none(text: str, complaint: str) -> None:

@@ -7,8 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from bulkshare.sandbox.changes import MEDIA_TYPE, OLD_MEDIA_TYPE
-from bulkshare.sandbox.wire import Ask
+from bulkshare.sandbox.images import MEDIA_TYPE, OLD_MEDIA_TYPE
+from bulkshare.sandbox.wire import Request
 from tests.imageworld import IMAGE, START, World, message
 
 
@@ -111,7 +111,7 @@ async def test_versions(world: World) -> None:
 async def test_the_clients_request_id_comes_back(world: World) -> None:
     """A client may name its request."""
     headers = {"X-Auth-Token": world.tokens["alice"], "X-Openstack-Request-Id": "mine"}
-    answer = await world.glance.answer(Ask("GET", "/v2/images", headers=headers))
+    answer = await world.glance.respond(Request("GET", "/v2/images", headers=headers))
     assert answer.headers["x-openstack-request-id"] == "req-mine"
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from bulkshare.sandbox.cloud import REGION, TOKEN_LIFETIME
 from bulkshare.sandbox.keystone import Keystone
-from bulkshare.sandbox.records import REGION, TOKEN_LIFETIME
 from tests.identityworld import AUTH_URL, DOMAIN, START, World, by, by_password, message
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bulkshare.sandbox.glance import Glance
-from bulkshare.sandbox.wire import Ask
+from bulkshare.sandbox.wire import Request
 from tests.imageworld import IMAGE, World, message
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
@@ -135,8 +135,8 @@ async def test_two_posts_at_once_leave_two_rows(world: World) -> None:
 
     glance = Glance(world.cloud, endpoint="", auth_url="", pause=pause)
     path, headers = f"/v2/images/{IMAGE}/members", {"X-Auth-Token": world.tokens["alice"]}
-    post = Ask("POST", path, headers=headers, body=b'{"member": "m1"}')
-    answers = await asyncio.gather(glance.answer(post), glance.answer(post))
+    post = Request("POST", path, headers=headers, body=b'{"member": "m1"}')
+    answers = await asyncio.gather(glance.respond(post), glance.respond(post))
     assert [answer.status for answer in answers] == [200, 200]
     listed = await world.ask("alice", "GET", path)
     assert [member["member_id"] for member in json.loads(listed.body)["members"]] == ["m1", "m1"]

@@ -213,7 +213,7 @@ async def test_answers_are_told(session: aiohttp.ClientSession) -> None:
     told = list[tuple[str, str, int]]()
     rules = [FaultRule.parse("POST members hang 100%"), FaultRule.parse("GET projects 503 100% times=1")]
     async with Sandbox(
-        Cloud.sample(images=1, projects=0), faults=rules, answered=lambda *answer: told.append(answer)
+        Cloud.sample(images=1, projects=0), faults=rules, on_response=lambda *answer: told.append(answer)
     ) as sandbox:
         client = Client(sandbox, session)
         await client.log_in()
