@@ -15,7 +15,6 @@ import pytest
 
 from bulkshare.api import RunOptions
 from bulkshare.cli import main
-from bulkshare.cli.command import walk
 from bulkshare.cli.exit_status import ExitStatus
 from bulkshare.cli.manual import load_chapters
 from bulkshare.model import Account, Result, Run, RunState
@@ -37,6 +36,7 @@ from bulkshare.report import (
 )
 from bulkshare.sandbox import Cloud, FaultRule
 from bulkshare.sandbox import faults as fault_grammar
+from tests.commands import PROGRAM, find_command, parse_command
 from tests.picture import PICTURE, play, words
 from tests.test_architecture import PURE_MODULES
 
@@ -50,8 +50,6 @@ NAMES = [str(path.relative_to(ROOT)) for path in DOCUMENTS]
 TEXTS = {name: path.read_text("utf-8") for name, path in zip(NAMES, DOCUMENTS, strict=True)}
 README = TEXTS["README.md"]
 MANUAL = {name: text for name, text in TEXTS.items() if name.startswith("bulkshare/manual/")}
-CONTEXTS = {ctx.command_path: ctx for ctx in walk(main)}
-PROGRAM = {path: ctx.command for path, ctx in CONTEXTS.items()}
 
 
 def blocks(text: str) -> list[tuple[str, str]]:
@@ -91,14 +89,6 @@ PLANS = [
 ]
 
 
-def find_command(words: list[str]) -> tuple[str, list[str]]:
-    """Return the path of the command that the words name, and the words after its name."""
-    path = "bulkshare"
-    while words and f"{path} {words[0]}" in PROGRAM:
-        path, words = f"{path} {words[0]}", words[1:]
-    return path, words
-
-
 def write_lists(directory: Path) -> None:
     """Write the files that the documents' plans name."""
     (directory / "tenants.txt").write_text("edc89b490d7d4392898e19b2deb34797\n", "utf-8")
@@ -118,10 +108,7 @@ def test_continuous_integration_runs_the_readme_commands() -> None:
 def test_commands_parse(name: str, command: str) -> None:
     """Every command line in a block is a command with arguments and options that exist."""
     del name
-    path, arguments = find_command(shlex.split(command))
-    found = CONTEXTS[path]
-    assert not isinstance(found.command, click.Group)
-    found.command.make_context(found.info_name, arguments, parent=found.parent)
+    parse_command(command)
 
 
 @pytest.mark.parametrize(("name", "span"), MENTIONED)
