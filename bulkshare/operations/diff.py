@@ -45,7 +45,7 @@ async def diff_cloud(session: CloudSession, todo: ResolvedPlan, stops: Stops, *,
     listener = session.listener.acting_as(session.account, "asking", what, plan=plan.name, run=None)
     listings = Listings()
     task = EngineTask(
-        go_on="nothing was sent",
+        how_to_continue="nothing was sent",
         preflight=PreflightMode.ALWAYS,
         write=False,
         orders=todo.orders,

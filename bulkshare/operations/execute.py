@@ -1,4 +1,4 @@
-"""Runs one engine on one cloud, and keeps the run's row in the ledger true, whatever ends the work."""
+"""Runs one engine on one cloud, and records how the run ended, whatever ended it."""
 
 from __future__ import annotations
 
@@ -80,11 +80,11 @@ class Effort:
 
 
 class OpenRun:
-    """A run that this process works on; its row says `running` until it is closed.
+    """A run that this process works on. In the ledger it is `running` until it is finished or closed.
 
     ledger: the handle for all work on it.
-    run: the row as it was when the work began.
-    effort: goes into the row.
+    run: as it was when the work began.
+    effort: what the work has taken so far, for the record.
     """
 
     def __init__(self, ledger: SharedLedger, run: Run) -> None:
@@ -94,15 +94,15 @@ class OpenRun:
         self.effort = Effort()
 
     async def finish(self) -> Run:
-        """Write the row's end, and return it. Raises `LedgerError`."""
+        """Record that the work has ended, and return the run. Raises `LedgerError`."""
         run = await self.ledger.call(self._finish)
         self._closed = True
         return run
 
     async def close(self, error: BaseException | None = None) -> None:
-        """Write the row's end unless that is done; `error` is what ended the work.
+        """Finish the run unless that is done. `error` is what ended the work.
 
-        A ledger whose server is lost is left alone: each call has waited a minute for it.
+        If the ledger's server is lost nothing is written: the call that found out has waited long enough for it.
         """
         lost = any(isinstance(each, ConnectionLostError) for each in (error, error and error.__cause__))
         if not self._closed and not lost:
@@ -122,7 +122,7 @@ class OpenRun:
 
 @asynccontextmanager
 async def temporary_run(account: Account, resolved: ResolvedPlan) -> AsyncIterator[OpenRun]:
-    """Have a run of a plan's pairs in a ledger that is deleted at the end: for what sends no writes."""
+    """Put a run of a plan's pairs into a temporary ledger, for work that sends no writes."""
     async with shared(temporary_ledger()) as ledger:
         begin = partial(ledger.ledger.begin, plan=resolved.plan.name, fingerprint="", account=account, now=utc_now())
         run = await ledger.call(begin)
@@ -134,18 +134,18 @@ async def temporary_run(account: Account, resolved: ResolvedPlan) -> AsyncIterat
 class EngineTask:
     """What an engine is to do with a run's pairs.
 
-    go_on: says how to go on after an early end, for its message.
+    how_to_continue: ends the message about an early end.
     preflight: which images are listed first.
-    write: send writes; without it nothing but reads is sent.
-    inspect: look at the images before the first write; without it they are taken as they are.
+    write: send writes, not only reads.
+    inspect: fetch the images that have pairs left, before the first write.
     orders: what the plan wants of whole images, by image ID.
-    images: what is known of images already, by image ID.
+    images: those that were fetched already, by image ID.
     prune_limit: share of an image's members (0 to 1) beyond which no one is removed from any image.
-    observers: are told of each event, beside the listener's own.
-    fleet: its workers send the pairs, and this process lists, decides and records; default: this process sends.
+    observers: are notified of events, in addition to the listener's own.
+    fleet: its workers send the pairs; this process lists, decides and records. Default: this process sends.
     """
 
-    go_on: str
+    how_to_continue: str
     preflight: PreflightMode = PreflightMode.AUTO
     write: bool = True
     inspect: bool = True
@@ -162,7 +162,7 @@ async def execute(work: OpenRun, session: CloudSession, task: EngineTask, stops:
     What ended it early is in the result. Raises `LedgerError`, after which there is nothing to conclude from.
     """
     try:
-        engine, error = await _settle(work, session, task, stops)
+        engine, error = await _run_engine(work, session, task, stops)
         run = await work.finish()
     except BaseException as raised:
         await work.close(raised)
@@ -170,27 +170,31 @@ async def execute(work: OpenRun, session: CloudSession, task: EngineTask, stops:
     left = run.totals[Result.PENDING] or (task.write and not run.enqueued)
     if error is None and engine.interrupted and left:
         why = engine.stopped_because
-        error = StoppedEarlyError(f"{why}; {task.go_on}") if why else InterruptedRunError(f"interrupted; {task.go_on}")
+        error = (
+            StoppedEarlyError(f"{why}; {task.how_to_continue}")
+            if why
+            else InterruptedRunError(f"interrupted; {task.how_to_continue}")
+        )
     effort, causes = work.effort, await work.ledger.call(causes_in, work.ledger.ledger, run)
     summary = Summary(
-        run.key,
-        run.plan,
-        run.totals,
-        effort.requests,
-        effort.retries,
-        effort.seconds,
-        causes,
-        session.account.cloud,
+        run=run.key,
+        plan=run.plan,
+        totals=run.totals,
+        requests=effort.requests,
+        retries=effort.retries,
+        seconds=effort.seconds,
+        causes=causes,
+        cloud=session.account.cloud,
     )
     if task.write:
         session.listener.ended(summary)
     return EngineResult(run, summary, effort.telemetry, error)
 
 
-async def _settle(
+async def _run_engine(
     work: OpenRun, session: CloudSession, task: EngineTask, stops: Stops
 ) -> tuple[Engine, BulkshareError | None]:
-    """Let an engine work; return it, and what ended it early. Raises `LedgerError`."""
+    """Run an engine; return it, and what ended it early. Raises `LedgerError`."""
     run, options, paced, fleet = work.run, session.options, session.endpoint.paced, task.fleet
     ledger = work.ledger
     began, sent_before = time.monotonic(), paced.sent
@@ -198,10 +202,10 @@ async def _settle(
     meter = Meter(utc_now(), time.monotonic, lambda: (fleet and fleet.allowed) or paced.allowed)
     view = View(
         tracker,
-        session.settings.limits.rate,
-        lambda: (fleet and fleet.pace()) or paced.state(),
-        fleet.details if fleet else list,
-        session.label,
+        allowed_rate=session.settings.limits.rate,
+        pace=lambda: (fleet and fleet.pace()) or paced.state(),
+        details=fleet.details if fleet else list,
+        label=session.label,
     )
     with session.listener.following(view, meter, *task.observers) as observer:
         engine = Engine(
@@ -236,7 +240,7 @@ async def _settle(
         except LedgerError:
             raise
         except StoppedEarlyError as stopped:
-            error = StoppedEarlyError(f"{stopped}; {task.go_on}")
+            error = StoppedEarlyError(f"{stopped}; {task.how_to_continue}")
         except BulkshareError as stopped:
             error = stopped
         finally:

@@ -102,7 +102,7 @@ class _Resumed:
             )
             fleet = await stack.enter_async_context(fleet_for(self.fleets, open_run.run, session))
             task = EngineTask(
-                go_on=f"continue with `bulkshare resume {run.key}`",
+                how_to_continue=f"continue with `bulkshare resume {run.key}`",
                 prune_limit=1.0,  # what is still to be removed was within the run's limit
                 fleet=fleet,
             )

@@ -192,7 +192,7 @@ class _CloudRun:
         began = anyio.current_time()
         async with fleet_for(self.fleets, work.run, session) as fleet:
             task = EngineTask(
-                go_on=self._how_to_go_on(work.run),
+                how_to_continue=self._how_to_continue(work.run),
                 preflight=PreflightMode.AUTO if options.preflight else PreflightMode.NEVER,
                 orders=todo.orders,
                 images=todo.images,
@@ -229,7 +229,7 @@ class _CloudRun:
         session.listener.note("nothing to retry: the last run of this plan left no pair that the plan still names")
         self.result.summary = Summary(None, plan.name, {}, 0, 0, 0.0, cloud=session.account.cloud)
 
-    def _how_to_go_on(self, run: Run) -> str:
+    def _how_to_continue(self, run: Run) -> str:
         options = self.session.options
         if options.sandbox:
             return "the sandbox ended with the run"

@@ -95,7 +95,8 @@ async def sign_in(
         if identity is None and settings.sandbox and plan is not None:
             identity = await stack.enter_async_context(_sandbox_of(plan))
         elif identity is None:
-            identity = CloudIdentity.from_config(cloud=settings.cloud, region=settings.region)
+            configured = partial(CloudIdentity.from_config, cloud=settings.cloud, region=settings.region)
+            identity = await anyio.to_thread.run_sync(configured)
         await identity.token()
         yield identity
 
@@ -117,10 +118,13 @@ async def _sandbox_of(plan: Plan) -> AsyncIterator[CloudIdentity]:
     from bulkshare.sandbox import Sandbox  # noqa: PLC0415  a run on a cloud needs no web server
     from bulkshare.sandbox.cloud import Cloud  # noqa: PLC0415  a run on a cloud needs no web server
 
-    images = {item: None for entry in plan.entries for item in entry.images if isinstance(item, str)}
-    lists = [items for entry in plan.entries for items in (entry.projects, entry.excluded, entry.keep)]
-    projects = {item: None for items in lists for item in items if isinstance(item, str)}
-    async with Sandbox(Cloud.example(images, projects, member_quota=UNLIMITED)) as sandbox:
+    def example() -> Cloud:
+        images = {item: None for entry in plan.entries for item in entry.images if isinstance(item, str)}
+        lists = [items for entry in plan.entries for items in (entry.projects, entry.excluded, entry.keep)]
+        projects = {item: None for items in lists for item in items if isinstance(item, str)}
+        return Cloud.example(images, projects, member_quota=UNLIMITED)
+
+    async with Sandbox(await anyio.to_thread.run_sync(example)) as sandbox:
         admin, project = sandbox.cloud.admin, sandbox.cloud.admin_project
         auth = {
             "auth_url": sandbox.auth_url,
@@ -197,7 +201,7 @@ async def resolve(
 
     Raises `PlanError` with everything that does not fit, and `DirectoryError` if the cloud does not answer.
     """
-    wanted = selectors(plan)
+    wanted = await anyio.to_thread.run_sync(selectors, plan)
     images = {
         selector: await find_images(transport, image_query(selector, account.project_id), plan.retry)
         for selector in wanted.images
@@ -333,7 +337,7 @@ class _Opening:
 
     async def open(self) -> None:
         cloud, options = self.result.cloud, self.options
-        plan = self.plan if cloud is None else for_cloud(self.plan, cloud)
+        plan = self.plan if cloud is None else await anyio.to_thread.run_sync(for_cloud, self.plan, cloud)
         settings = Settings(
             cloud=cloud,
             region=plan.region,

@@ -52,7 +52,7 @@ async def compare(session: CloudSession, stops: Stops) -> Comparison:
     plan = session.resolved.plan
     comparer = await anyio.to_thread.run_sync(lambda: Comparer(plan.name, expand(plan)))
     task = EngineTask(
-        go_on="not all images were listed; verify again",
+        how_to_continue="not all images were listed; verify again",
         preflight=PreflightMode.ALWAYS,
         write=False,
         inspect=False,

@@ -1,4 +1,8 @@
-"""Nothing blocks the event loop: ledgers are called, and whole plans computed, in threads, one at a time."""
+"""Nothing blocks the event loop: ledger calls and computations on whole plans run in threads.
+
+Shown without measuring time: each of them waits until the event loop has turned once more, which it can't do on the
+loop's own thread. So each is also slower than the loop, as with a slow ledger.
+"""
 
 from __future__ import annotations
 
@@ -35,10 +39,11 @@ LISTENER = SilentListener()
 
 
 class Watchdog:
-    """Holds up what it watches until the event loop has turned once more, and notes what kept the loop from that.
+    """Lets watched functions wait until the event loop has turned once more.
 
-    `called` counts calls by name; `blocking` has the names of those that were made on the event loop's thread, and
-    `overlapping` those of one ledger that were made while another one went on.
+    called: counts the calls by name.
+    blocking: names of functions that were called on the event loop's thread, or while it stood still.
+    overlapping: names of a ledger's methods that were called during another call.
     """
 
     def __init__(self) -> None:
@@ -51,7 +56,7 @@ class Watchdog:
     def watched(
         self, name: str, function: Callable[..., Any], turn: threading.Lock | None = None
     ) -> Callable[..., Any]:
-        """Return the function, watched; `turn` is of the ledger that it belongs to."""
+        """Return the function, watched; `turn` is held during calls of the same ledger."""
 
         def call(*arguments: Any, **keywords: Any) -> Any:
             self._wait(name)
@@ -98,7 +103,7 @@ class WatchedLedger:
 
 
 COMPUTATIONS = {
-    session: ["resolved", "orders", "project_ids", "check_ids"],
+    session: ["for_cloud", "selectors", "resolved", "orders", "project_ids", "check_ids"],
     execute: ["expand"],
     results: ["causes_of"],
     run: ["fingerprint", "narrow", "require_unchanged"],
@@ -140,14 +145,14 @@ def plan(tmp_path: Path) -> Plan:
 
 
 def require_unblocked(watchdog: Watchdog, *names: str) -> None:
-    """Require that these were called, and that nothing ever held the event loop or met another call."""
+    """Require that these were called, and that no call blocked the event loop or overlapped another."""
     assert not watchdog.blocking
     assert not watchdog.overlapping
     assert not set(names) - set(watchdog.called)
 
 
 async def test_run(watchdog: Watchdog, plan: Plan, options: Options) -> None:
-    """From the lock to the verification; then the pairs that failed, and nothing the third time."""
+    """From the lock to the verification, then again for the pairs that failed."""
     (result,) = await run_plan(plan, replace(options, verify=True), LISTENER)
     assert result.summary is not None
     assert (result.summary.planned, result.summary.totals[Result.SHARED]) == (6, 3)
@@ -158,7 +163,7 @@ async def test_run(watchdog: Watchdog, plan: Plan, options: Options) -> None:
 
 
 async def test_diff_and_the_saved_plan(watchdog: Watchdog, plan: Plan, options: Options, tmp_path: Path) -> None:
-    """What is looked at is in a ledger, too."""
+    """A diff has a ledger as well, and a saved plan is compared with it."""
     results = await run_plan(plan, replace(options, dry_run=True), LISTENER)
     require_unblocked(watchdog, "changes_of", "outcomes", "labels")
     save(tmp_path / "saved.plan", plan, results)
@@ -168,7 +173,7 @@ async def test_diff_and_the_saved_plan(watchdog: Watchdog, plan: Plan, options: 
 
 
 async def test_several_clouds(watchdog: Watchdog, plan: Plan, options: Options, tmp_path: Path) -> None:
-    """They take turns on one handle, which holds the lock as well."""
+    """They take turns on one handle, the one that holds the lock."""
     async with Sandbox(Cloud.sample(2, 0)) as other:
         document = yaml.safe_load((tmp_path / "clouds.yaml").read_text())
         document["clouds"]["other"] = yaml.safe_load(other.clouds_yaml())["clouds"]["sandbox"]
@@ -184,13 +189,13 @@ async def test_several_clouds(watchdog: Watchdog, plan: Plan, options: Options, 
 
 
 async def test_verify(watchdog: Watchdog, plan: Plan, options: Options) -> None:
-    """The comparison is by the engine's listing, with a ledger."""
+    """The comparison uses a ledger as well."""
     await verify_plan(plan, options, LISTENER)
     require_unblocked(watchdog, "begin", "enqueue", "Comparer")
 
 
 async def test_resume(watchdog: Watchdog, plan: Plan, options: Options) -> None:
-    """Whether or not there is something to finish."""
+    """A run that is unfinished, and one that is finished."""
     await run_plan(plan, replace(options, deadline_seconds=0.0), LISTENER)
     (result,) = await resume_runs(None, options, LISTENER)
     assert result.error is None
