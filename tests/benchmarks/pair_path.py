@@ -74,7 +74,9 @@ def measure(directory: Path) -> PairPath:
     shell.start_sandbox("--images", "1", "--projects", str(PAIRS))
     try:
         cloud = Cloud.sample(1, PAIRS)
-        plan = shell.plan(list(cloud.images), list(cloud.projects)[-PAIRS:], more="limits: {concurrency: 1}\n")
+        plan = shell.plan(
+            list(cloud.images), list(cloud.projects)[-PAIRS:], more="limits: {concurrency: 1, rate: 1000}\n"
+        )
         os.environ.update(shell.env, XDG_STATE_HOME=str(directory))
         path = PairPath()
         threading.setprofile(path.profile)

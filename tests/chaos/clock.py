@@ -1,4 +1,4 @@
-"""Virtual time for real sockets: minutes of waiting pass at once, and how loaded the machine is changes nothing."""
+"""Virtual time for real sockets: minutes of waiting pass at once, and the load of the machine changes nothing."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
 T = TypeVar("T")
-TICK_SECONDS = 1e-4  # what an idle turn of the loop costs: a task that yields until a moment comes must see it come
-LONG_SECONDS = 0.5  # before a jump as far as this, what the kernel may still be delivering is waited for
+TICK_SECONDS = 1e-4  # an idle iteration of the loop, so that a task that yields until some moment sees it come
+LONG_SECONDS = 0.5  # before a longer jump, wait for what the kernel may still deliver
 DELIVERY_SECONDS = 0.002
 EPOCH = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 class SocketLoop(asyncio.SelectorEventLoop):
-    """An event loop whose clock jumps to the next timer when no socket has anything to tell.
+    """An event loop whose clock jumps to the next timer when no socket is ready.
 
-    Client and server both live in it, over loopback: what one has sent the other can read at once.
+    Client and server both run in it, over loopback: what one has sent the other can read at once.
     """
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ def wall() -> datetime:
 
 
 def run_over_sockets(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine in virtual time, with thread calls made in place so that time can't pass them by."""
+    """Run a coroutine in virtual time, with thread calls made in place so that time doesn't pass meanwhile."""
 
     async def in_place(function: Callable[..., T], *args: Any, **_options: Any) -> T:
         await asyncio.sleep(0)

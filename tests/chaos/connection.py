@@ -1,4 +1,4 @@
-"""One client's connection to the faulty image service: as much of HTTP as is needed, and the ways to break it."""
+"""One client's connection to the faulty image service: the HTTP that is needed, and the ways to break it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REASONS = {
 
 
 class Connection(asyncio.Protocol):
-    """One client's connection: HTTP/1.1 with keep-alive, one request at a time, as much of it as is needed."""
+    """One client's connection: a subset of HTTP/1.1 with keep-alive, one request at a time."""
 
     def __init__(self, cloud: FaultyCloud) -> None:
         self._cloud = cloud
@@ -38,13 +38,13 @@ class Connection(asyncio.Protocol):
         self._cloud.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection; its requests go on."""
+        """Forget the connection; its requests continue."""
         del exc
         self._transport = None
         self._cloud.connections.discard(self)
 
     def data_received(self, data: bytes) -> None:
-        """Hand a request over once it is complete."""
+        """Pass a request on once it is complete."""
         self._received += data
         head, found, rest = self._received.partition(b"\r\n\r\n")
         if not found:
@@ -63,7 +63,7 @@ class Connection(asyncio.Protocol):
         self._write(self._head(status, len(body), extra) + body)
 
     def truncate(self, status: int, body: bytes) -> None:
-        """Send half a body, and end."""
+        """Send half a body, and close."""
         self._write(self._head(status, len(body)) + body[: len(body) // 2])
         if self._transport is not None:
             self._transport.close()

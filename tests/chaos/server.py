@@ -1,4 +1,4 @@
-"""An image service that fails on purpose: by seed, per request, in every way that networks and gateways know.
+"""An image service that fails on purpose: by seed, per request, in all the ways of networks and gateways.
 
 It keeps members as a real Glance does: it looks whether the member is there, and inserts later. Two POSTs of a pair
 that overlap therefore leave two rows, and a POST that the client has given up goes on to its end. It is no sandbox: it
@@ -18,17 +18,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from urllib.parse import parse_qsl
 
 from tests.chaos.connection import Connection
-from tests.chaos.weather import FAULTS, HOST
+from tests.chaos.faults import FAULTS, HOST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import TracebackType
 
-    from tests.chaos.weather import Fault, Weather
+    from tests.chaos.faults import Fault, FaultProfile
 
 DECK = 100  # requests among which the share of faults is exact
 PAGE = b"<html><head><title>Gateway</title></head><body><h1>Please wait</h1></body></html>\n"
-HUGE = b'{"message": "' + b"A" * (3 << 19) + b'"}'  # half again as much as a client should read
+HUGE = b'{"message": "' + b"A" * (3 << 19) + b'"}'  # 1.5 times what a client should read
 SHARED = {"visibility": "shared", "status": "active"}
 CREATED = "2026-01-02T03:04:05Z"
 
@@ -36,7 +36,7 @@ Pair = tuple[str, str]
 
 
 class Seen(NamedTuple):
-    """A request that arrived. `answer` is the status that an answer without any fault had, else 0."""
+    """A request that arrived. `answer` is the status of a faultless answer, else 0."""
 
     at: float  # on the event loop's clock
     method: str
@@ -47,7 +47,7 @@ class Seen(NamedTuple):
 
 @dataclass(slots=True)
 class Rows:
-    """The table of members: per pair its status, once for each row."""
+    """The table of members: the statuses of each pair, one per row."""
 
     rows: dict[Pair, list[str]] = field(default_factory=dict)
 
@@ -80,8 +80,8 @@ class FaultyCloud:
     `seen` has every request. `token` is the one that is accepted; `issue` replaces it.
     """
 
-    def __init__(self, weather: Weather, seed: int, present: Mapping[Pair, str]) -> None:
-        self.weather = weather
+    def __init__(self, profile: FaultProfile, seed: int, present: Mapping[Pair, str]) -> None:
+        self.profile = profile
         self.table = Rows({pair: [status] for pair, status in present.items()})
         self.seen: list[Seen] = []
         self.injected: Counter[str] = Counter()
@@ -105,15 +105,15 @@ class FaultyCloud:
         return f"token-{self.tokens}"
 
     def issue(self) -> str:
-        """Issue another token; the ones before are refused from now on."""
+        """Issue another token; earlier ones are refused from now on."""
         self.tokens += 1
         self._token_uses = 0
         return self.token
 
     async def __aenter__(self) -> Self:
         await self._listen()
-        if self.weather.outage is not None:
-            asyncio.get_running_loop().call_later(self.weather.outage_at, self._begin_outage)
+        if self.profile.outage is not None:
+            asyncio.get_running_loop().call_later(self.profile.outage_at, self._begin_outage)
         return self
 
     async def __aexit__(
@@ -122,8 +122,8 @@ class FaultyCloud:
         self._close()
 
     async def finish(self) -> None:
-        """Wait until everything that is late has happened."""
-        await asyncio.sleep(self.weather.client_seconds + self.weather.late_seconds + 1)
+        """Wait until all late commits have happened."""
+        await asyncio.sleep(self.profile.client_seconds + self.profile.late_seconds + 1)
 
     async def _listen(self) -> None:
         loop = asyncio.get_running_loop()
@@ -138,19 +138,19 @@ class FaultyCloud:
 
     def _begin_outage(self) -> None:
         self._outage = True
-        if self.weather.outage == "refused":
+        if self.profile.outage == "refused":
             self._close()
-        asyncio.get_running_loop().call_later(self.weather.outage_seconds, self._end_outage)
+        asyncio.get_running_loop().call_later(self.profile.outage_seconds, self._end_outage)
 
     def _end_outage(self) -> None:
         self._outage = False
-        if self.weather.outage == "refused":
+        if self.profile.outage == "refused":
             self._reopening = asyncio.ensure_future(self._listen())
 
     def _draw(self) -> Fault | None:
-        """Draw the next request's fault: of every `DECK` requests exactly the weather's share has one."""
+        """Draw the next request's fault: of every `DECK` requests exactly the profile's share has one."""
         if not self._deck:
-            faulty = round(DECK * self.weather.faults)
+            faulty = round(DECK * self.profile.faults)
             self._deck = [True] * faulty + [False] * (DECK - faulty)
             self._random.shuffle(self._deck)
         return self._random.choice(FAULTS) if self._deck.pop() else None
@@ -164,23 +164,23 @@ class FaultyCloud:
         now = asyncio.get_running_loop().time()
         if self._outage:
             self.seen.append(Seen(now, method, path, pair, 0))
-            if self.weather.outage == "503":
+            if self.profile.outage == "503":
                 connection.answer(503, PAGE)
             return
         self._token_uses += 1
-        if token != self.token or self._token_uses > (self.weather.token_uses or self._token_uses):
+        if token != self.token or self._token_uses > (self.profile.token_uses or self._token_uses):
             self.seen.append(Seen(now, method, path, pair, 401))
             connection.answer(401, b"")
             return
         fault = self._draw()
-        seconds = self._random.uniform(0.5, 1.5) * self.weather.latency_seconds
+        seconds = self._random.uniform(0.5, 1.5) * self.profile.latency_seconds
         work = Work(self, connection, seconds, path.partition("?")[2])
         status = work.begin(method, image_id, pair, fault, self._random)
         self.seen.append(Seen(now, method, path, pair, 0 if fault else status))
 
 
 class Work:
-    """One request at work. What it does to the members happens whether or not anybody waits for the answer."""
+    """A request being processed. Its effect on the members doesn't depend on the client still waiting."""
 
     def __init__(self, cloud: FaultyCloud, connection: Connection, seconds: float, query: str) -> None:
         self._cloud = cloud
@@ -190,12 +190,12 @@ class Work:
         self._loop = asyncio.get_running_loop()
 
     def begin(self, method: str, image_id: str, pair: Pair | None, fault: Fault | None, random: Random) -> int:
-        """Look at what is there, plan the rest, and return the status of the true answer."""
+        """Look at the members, schedule the commit, and return the status of the true answer."""
         status = self._status(method, pair)
         change = self._change(method, pair) if status in {200, 204} and method != "GET" else None
         if change is not None and fault is not None and fault.commits == "late":
-            told = self._cloud.weather.client_seconds if fault.how == "hang" else self._seconds
-            self._loop.call_later(told + random.uniform(0, self._cloud.weather.late_seconds), change)
+            told = self._cloud.profile.client_seconds if fault.how == "hang" else self._seconds
+            self._loop.call_later(told + random.uniform(0, self._cloud.profile.late_seconds), change)
         if fault is not None:
             self._cloud.injected[f"{fault.how} {fault.status or ''}".strip()] += 1
 
@@ -233,7 +233,7 @@ class Work:
             case "drip":
                 self._connection.drip(status, body, 0.05)
             case "drip for ever":
-                self._connection.drip(status, body, self._cloud.weather.client_seconds)
+                self._connection.drip(status, body, self._cloud.profile.client_seconds)
             case "truncate":
                 self._connection.truncate(status, body)
             case "hang":

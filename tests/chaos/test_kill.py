@@ -1,4 +1,4 @@
-"""A run that is killed with SIGKILL at any moment, and started again, ends complete and true.
+"""A run that is killed with SIGKILL at any moment and started again ends complete and correct.
 
 `BULKSHARE_CHAOS_KILLS=100 pytest -n auto -rP tests/chaos/test_kill.py` kills more often and shows the figures.
 """
@@ -31,18 +31,18 @@ SOON_SECONDS = 0.1
 
 
 def wait_for_the_moment(process: subprocess.Popen[str], sandbox: ServedSandbox, random: Random, left: int) -> None:
-    """Wait until a random moment of the run: while it starts, or when some more POSTs have come, or a little later."""
+    """Wait until a random moment of the run: during start-up, after some more POSTs, or a little later."""
     if random.random() < 0.2:
         time.sleep(random.uniform(0, START_UP_SECONDS))
         return
-    until = sandbox.posts + random.randrange(max(left // 2, 1))  # what is left is for the kills to come
+    until = sandbox.posts + random.randrange(max(left // 2, 1))  # the rest is for later kills
     while sandbox.posts < until and process.poll() is None:
         time.sleep(0.001)
     time.sleep(random.choice((0, random.uniform(0, SOON_SECONDS))))
 
 
 def settled(path: Path) -> dict[tuple[str, str], Outcome]:
-    """Return what the ledger has settled; nothing where it has not come to be."""
+    """Return what the ledger has settled; nothing if it doesn't exist yet."""
     if not path.exists():
         return {}
     ledger = SqlLedger.open(str(path))
@@ -62,7 +62,7 @@ def decided(outcomes: dict[tuple[str, str], Outcome]) -> dict[tuple[str, str], O
 
 @pytest.mark.parametrize("seed", range(-(-KILLS // KILLS_PER_PLAN)))
 def test_kill(shell: Shell, seed: int) -> None:
-    """2,000 pairs, five kills: no pair is lost, none is there twice, no outcome changes, few are sent twice."""
+    """2,000 pairs, five kills: no pair is lost or duplicated, no outcome changes, few are sent twice."""
     random = Random(seed)
     ledger = shell.directory / "ledger.db"
     began = time.monotonic()
@@ -84,7 +84,7 @@ def test_kill(shell: Shell, seed: int) -> None:
             moments.append(len(known))
             assert decided(before).items() <= decided(known).items(), "an outcome that was recorded changed"
             if len(known) == IMAGES * MEMBERS:
-                shell.run("resume", "-q")  # it was faster, and the same command would begin another run
+                shell.run("resume", "-q")  # it had finished, and the same command would start another run
                 break
         else:
             shell.run(*command)

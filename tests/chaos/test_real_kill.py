@@ -1,4 +1,4 @@
-"""The same on the real Glance: killed runs, answers that come too late, and a Glance that is restarted."""
+"""The same on a real Glance: killed runs, answers that come too late, and a Glance that is restarted."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def check(cloud: RealCloud, images: list[str], projects: list[str]) -> None:
 
 
 def test_kill_on_the_real_glance(as_alice: Shell, real_cloud: RealCloud) -> None:
-    """Three kills at random moments: the last run completes, and no member is there twice."""
+    """Three kills at random moments: the last run completes, and no member is duplicated."""
     chance = random.Random(1)
     images = [real_cloud.create_image(f"killed-{number}") for number in range(5)]
     command = ("run", as_alice.plan(images, PROJECTS, more=LIMITS), "--os-cloud", "alice")
@@ -80,7 +80,7 @@ def test_kill_on_the_real_glance(as_alice: Shell, real_cloud: RealCloud) -> None
 
 
 def test_glance_is_restarted(as_alice: Shell, real_cloud: RealCloud) -> None:
-    """Restarted in the middle of a run, which waits and goes on."""
+    """A run waits for a Glance that is restarted, and continues."""
     images = [real_cloud.create_image(f"restarted-{number}") for number in range(5)]
     real_cloud.mark()
     process = as_alice.start("run", as_alice.plan(images, PROJECTS, more=LIMITS), "--os-cloud", "alice")
@@ -104,7 +104,7 @@ class Known:
         return self._token
 
     async def renew(self, refused: str, _project: str | None = None) -> str:
-        """Refuse: the token is good for an hour."""
+        """Refuse: the token is valid for an hour."""
         raise AssertionError(f"refused after {len(refused)} characters")
 
 
@@ -139,7 +139,7 @@ async def run_impatiently(cloud: RealCloud, images: list[str], place: Path, *, t
 
 
 def test_answers_that_come_too_late(real_cloud: RealCloud, tmp_path: Path) -> None:
-    """A client that gives up while Glance still commits asks first: no member is there twice, none is missing."""
+    """A client that gives up while Glance still commits asks first: no member is duplicated or missing."""
     images = [real_cloud.create_image(f"impatient-{number}") for number in range(2)]
     real_cloud.mark()
     total_seconds = 0.05  # about what Glance needs for a POST with a few others at work

@@ -1,4 +1,4 @@
-"""One run of a plan through bad weather: the real layers from the transport to the ledger, and what came of it."""
+"""A run of a plan against a faulty cloud: the real layers from the transport to the ledger, and the result."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from bulkshare.ledger import SqlLedger
 from bulkshare.model import Account, Block, Connection, Limits, Orders, Outcome, Reply, Request, RetryPolicy, Want
 from bulkshare.pacing import Breaker, Paced
 from tests.chaos.clock import run_over_sockets, wall
+from tests.chaos.faults import HOST, FaultProfile
 from tests.chaos.server import FaultyCloud, Pair, Seen
-from tests.chaos.weather import HOST, Weather
 from tests.engine.fakes import Recording
 
 if TYPE_CHECKING:
@@ -35,21 +35,21 @@ PLAN: dict[str, list[str]] = {
 }
 PAIRS: frozenset[Pair] = frozenset((image, member) for image, members in PLAN.items() for member in members)
 DEFAULT_LIMITS = Limits(rate=1000.0)
-# More tries than a user gets: with so many seeds one in a million happens, and a pair that fails is no false report.
+# More attempts than the default: with so many seeds one in a million happens, and a failed pair is no wrong report.
 POLICY = RetryPolicy(attempts=20)
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What a seed has to do: members that are there before, and images that are accepted and pruned besides."""
+    """A seed's task: members that exist beforehand, and images whose members are also accepted or pruned."""
 
-    present: Mapping[Pair, str]  # with their status
+    present: Mapping[Pair, str]  # with their statuses
     accepted: frozenset[str] = frozenset()
     pruned: frozenset[str] = frozenset()
 
     @classmethod
     def draw(cls, random: Random, *, acts: bool) -> Task:
-        """Draw the members that are there; with `acts` half of the images are to be accepted, half pruned."""
+        """Draw the existing members; with `acts`, half of the images are to be accepted and half pruned."""
         there = random.sample(sorted(PAIRS), random.choice((0, 0, 50, 250)))
         if not acts:
             return cls(dict.fromkeys(there, "accepted"))
@@ -60,7 +60,7 @@ class Task:
 
     @property
     def extra(self) -> frozenset[Pair]:
-        """The members that are to be removed."""
+        """The members to be removed."""
         return frozenset(self.present) - PAIRS
 
     @property
@@ -72,34 +72,34 @@ class Task:
 
     @property
     def jobs(self) -> int:
-        """How many writes it takes."""
+        """How many writes the task takes."""
         return len(PAIRS - set(self.present)) + len(self.to_accept) + len(self.extra)
 
     def blocks(self) -> Iterator[Block]:
-        """Yield what is to be enqueued."""
+        """Yield the pairs to enqueue."""
         for image_id, member_ids in PLAN.items():
             yield Block(image_id, member_ids, Want.ACCEPTED if image_id in self.accepted else Want.MEMBER)
 
     def orders(self) -> dict[str, Orders]:
-        """Return what is ordered of the images."""
+        """Return the orders for the pruned images."""
         return {image_id: Orders(prune=True, kept=frozenset(PLAN[image_id])) for image_id in self.pruned}
 
 
 @dataclass
 class Departures:
-    """A Transport that notes when each request leaves."""
+    """A Transport that records when each request leaves."""
 
     inner: Transport
     times: list[float] = field(default_factory=list)
 
     async def send(self, request: Request) -> Reply:
-        """Send it on."""
+        """Record the time, and pass the request on."""
         self.times.append(asyncio.get_running_loop().time())
         return await self.inner.send(request)
 
 
 class Tokens:
-    """An Identity whose tokens the faulty cloud issues, one renewal for all who ask at once."""
+    """An Identity whose tokens the faulty cloud issues; concurrent callers share a renewal."""
 
     def __init__(self, cloud: FaultyCloud) -> None:
         self._cloud = cloud
@@ -115,62 +115,62 @@ class Tokens:
         """Return a token other than `refused`."""
         async with self._lock:
             if refused == self._token:
-                await asyncio.sleep(0.3)  # what a log-in costs a Keystone
+                await asyncio.sleep(0.3)  # a log-in at Keystone
                 self._token = self._cloud.issue()
             return self._token
 
 
-class Voyage(NamedTuple):
-    """What came of one run."""
+class ScenarioResult(NamedTuple):
+    """The result of one run."""
 
-    rows: dict[Pair, list[str]]  # on the server: per pair its status, once per row
+    rows: dict[Pair, list[str]]  # on the server: the statuses of each pair, one per row
     outcomes: list[Outcome]
     seen: list[Seen]
-    left: list[float]  # when each request left
+    departures: list[float]  # when each request left
     task: Task
     injected: Counter[str]
     virtual_seconds: float
     cpu_seconds: float
 
 
-def sail(
+def run_scenario(
     folder: Path,
     seed: int,
-    weather: Weather,
+    profile: FaultProfile,
     limits: Limits = DEFAULT_LIMITS,
     *,
     clock: Callable[[], datetime] = wall,
     layer: Callable[[Transport], Transport] = lambda transport: transport,
     acts: bool = False,
-) -> Voyage:
-    """Run the plan once, in virtual time. `layer` may come between the pace and the network; `acts` as in `Task`."""
+) -> ScenarioResult:
+    """Run the plan once, in virtual time. `layer` may sit between the pace and the network; `acts` as in `Task`."""
     began = time.process_time()
     random = Random(seed)
     task = Task.draw(random, acts=acts)
-    voyage = run_over_sockets(_sail(folder, seed, weather, limits, clock, layer, task, random))
-    return voyage._replace(cpu_seconds=time.process_time() - began)
+    result = run_over_sockets(_run(folder, seed, profile, limits, clock, layer, task, random))
+    return result._replace(cpu_seconds=time.process_time() - began)
 
 
-async def _sail(
+async def _run(
     folder: Path,
     seed: int,
-    weather: Weather,
+    profile: FaultProfile,
     limits: Limits,
     clock: Callable[[], datetime],
     layer: Callable[[Transport], Transport],
     task: Task,
     random: Random,
-) -> Voyage:
+) -> ScenarioResult:
     ledger = SqlLedger.open(str(folder / f"{seed}.db"))
     stopping = anyio.Event()
-    async with FaultyCloud(weather, seed, task.present) as cloud:
+    async with FaultyCloud(profile, seed, task.present) as cloud:
         tokens = Tokens(cloud)
         run = ledger.begin(plan="chaos", fingerprint="f" * 64, account=tokens.account, now=clock())
         ledger.enqueue(run.id, task.blocks())
         http = HttpTransport(
-            Connection(cloud.endpoint.replace(HOST, weather.host)),
+            Connection(cloud.endpoint.replace(HOST, profile.host)),
             connections=limits.concurrency,
-            total_seconds=weather.client_seconds,
+            total_seconds=profile.client_seconds,
         )
         async with http:
             departures = Departures(layer(http))
@@ -197,4 +197,4 @@ async def _sail(
             await cloud.finish()
     outcomes = list(ledger.outcomes(run.id))
     ledger.close()
-    return Voyage(cloud.table.rows, outcomes, cloud.seen, departures.times, task, cloud.injected, took, 0.0)
+    return ScenarioResult(cloud.table.rows, outcomes, cloud.seen, departures.times, task, cloud.injected, took, 0.0)

@@ -1,4 +1,4 @@
-"""What goes wrong, in every way that networks and gateways know, and how often."""
+"""The faults of networks and gateways, and how often they occur."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ HOST = "127.0.0.1"
 
 
 class Fault(NamedTuple):
-    """What goes wrong with one request.
+    """A fault of one request.
 
-    `how` is the face it has for the client. `commits` is when a POST takes effect: "never", "before" the client sees
-    the fault, or "late", up to `late_seconds` after that.
+    how: what the client sees.
+    commits: when a POST takes effect: "never", "before" the client sees the fault, or "late", up to `late_seconds`
+        after that.
     """
 
     how: str
@@ -54,19 +55,23 @@ FAULTS: tuple[Fault, ...] = (
 
 
 @dataclass(frozen=True, slots=True)
-class Weather:
-    """How bad it gets: the share of requests with a fault, when an outage begins and of which kind, token lifetime.
+class FaultProfile:
+    """How bad it gets.
 
-    `late_seconds` is how long a POST may be at work after the client was told, or gave up. `client_seconds` is when a
-    client gives up. With `token_uses` a token is good for that many requests.
+    faults: share of requests with a fault.
+    outage: its kind: "refused", "silent" or "503"; it starts at `outage_at` and lasts for `outage_seconds`.
+    token_uses: for how many requests a token is valid.
+    late_seconds: how long a POST may still be processed after the client was answered, or gave up.
+    client_seconds: after how long the client gives up.
+    host: the name under which the client looks for the server.
     """
 
     faults: float = 0.1
-    outage: str | None = None  # "refused", "silent" or "503"
+    outage: str | None = None
     outage_at: float = 0.2
     outage_seconds: float = 5.0
     token_uses: int | None = None
     latency_seconds: float = 0.02
     late_seconds: float = 2.0
     client_seconds: float = 10.0
-    host: str = HOST  # the name under which the client looks for it
+    host: str = HOST
