@@ -1,4 +1,4 @@
-"""An engine with everything around it, and scripts for its cloud."""
+"""An engine with fakes of everything around it, and scripts for its cloud."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ACCOUNT = Account("cloud", "RegionOne", "https://images.example", "user", "proje
 
 @dataclass
 class Bench:
-    """One engine with everything around it."""
+    """An engine with fakes of everything around it."""
 
     cloud: FakeCloud = field(default_factory=FakeCloud)
     ledger: MemoryLedger = field(default_factory=MemoryLedger)
@@ -47,7 +47,7 @@ class Bench:
     engine: Engine = field(init=False)
 
     def plan(self, images: int, projects: int, want: Want = Want.MEMBER) -> None:
-        """Enqueue a product of images and projects."""
+        """Enqueue all pairs of so many images and projects."""
         self.ledger.enqueue_all([(f"i{i:02}", f"p{p:03}") for i in range(images) for p in range(projects)], want)
 
     def run(
@@ -57,7 +57,7 @@ class Bench:
         share: bool = True,
         beside: Callable[[Engine], Coroutine[Any, Any, None]] | None = None,
     ) -> None:
-        """Run an engine to its end, with a task beside it."""
+        """Run an engine to its end, with a concurrent task if given."""
 
         async def main() -> None:
             stopping = anyio.Event()
@@ -102,7 +102,7 @@ class Bench:
         run_virtual(main())
 
     def again(self) -> None:
-        """Begin another run of the same plan, on the same cloud: what was settled is not known to it."""
+        """Prepare another run of the same plan on the same cloud, with a new ledger."""
         planned = [(pair, row.want) for pair, row in self.ledger.rows.items() if Want.REMOVE not in row.want]
         self.ledger = MemoryLedger({pair: Outcome(*pair, Result.PENDING, want=want) for pair, want in planned})
         self.observer = Recording()
@@ -113,7 +113,7 @@ class Bench:
         return {result: count for result, count in self.ledger.totals(1).items() if count}
 
     def reasons(self) -> dict[str, set[str]]:
-        """Return the members by the reasons that were told of them."""
+        """Return the members by the reasons of their outcomes."""
         found: dict[str, set[str]] = {}
         for (_, member_id), row in self.ledger.rows.items():
             if row.reason:

@@ -1,4 +1,4 @@
-"""The clouds that the engine is tried on: the sandbox, and the real Glance."""
+"""The clouds that the engine is tested on: the sandbox, and a real Glance."""
 
 from __future__ import annotations
 
@@ -23,6 +23,6 @@ def sandbox_cloud() -> Iterator[SandboxCloud]:
 
 @pytest.fixture(scope="session", params=["sandbox", pytest.param("real", marks=pytest.mark.real)])
 def cloud(request: pytest.FixtureRequest) -> CloudUnderTest:
-    """Return each cloud in turn; what one test makes in it stays, so tests look only at what is theirs."""
+    """Return each cloud in turn. It keeps what tests create, so they look only at their own."""
     found: CloudUnderTest = request.getfixturevalue(f"{request.param}_cloud")
     return found

@@ -1,4 +1,4 @@
-"""Stand-ins for the edges: a cloud without sockets, and an observer that remembers."""
+"""Fakes of the edges: a cloud without sockets, and an observer that records."""
 
 from __future__ import annotations
 
@@ -53,9 +53,11 @@ def member_document(image_id: str, member_id: str, status: str = "pending") -> d
 
 @dataclass
 class FakeCloud:
-    """A Transport with members in a dict, with their status. `script` may answer, hang or raise before the cloud does.
+    """A Transport with the members and their statuses in a dict.
 
-    `images` has what is told of images where it is not `PLAIN`; of those in `untold` nothing is.
+    script: may answer, hang or raise before the cloud answers.
+    images: attributes of images that differ from `PLAIN`.
+    untold: images that a look-up does not find.
     """
 
     statuses: dict[tuple[str, str], str] = field(default_factory=dict)
@@ -70,7 +72,7 @@ class FakeCloud:
 
     @property
     def members(self) -> set[tuple[str, str]]:
-        """The pairs that are there; set, they are pending."""
+        """The pairs that are members; assigned ones are pending."""
         return set(self.statuses)
 
     @members.setter
@@ -147,13 +149,13 @@ class FakeCloud:
         return response(200, document)
 
     def count(self, method: str, *, among: str = "") -> int:
-        """Return how many requests of a method came, whose path has `among` in it."""
+        """Return how many requests with this method came whose path contains `among`."""
         return sum(1 for _, request in self.sent if request.method == method and among in request.path)
 
 
 @dataclass
 class Recording:
-    """An Observer that remembers."""
+    """An Observer that records events."""
 
     phases: list[tuple[str, int]] = field(default_factory=list)
     shown: list[Outcome] = field(default_factory=list)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class MemoryLedger:
-    """The part of the Ledger port that an engine uses, in a dict in the order of enqueueing."""
+    """A `WorkList` in a dict, in the order of enqueueing."""
 
     rows: dict[tuple[str, str], Outcome] = field(default_factory=dict)
     commits: list[int] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""Acceptance, after adding and of members that are there, in virtual time."""
+"""Acceptance of new and existing members, in virtual time."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def test_what_is_added_is_accepted() -> None:
     assert (row.status, row.attempts, row.reason, row.want) == ("accepted", 1, "", ACCEPT)
 
 
-def test_only_what_is_left_is_done() -> None:
-    """Pending members are accepted, accepted ones settled by the listing, rejected ones left, and told."""
+def test_only_the_rest_is_done() -> None:
+    """Pending members are accepted, accepted ones settled by the listing, rejected ones left and reported."""
     bench = accepting(p000="pending", p001="accepted", p002="rejected")
     bench.run()
     assert bench.totals() == {Result.ALREADY: 3, Result.SHARED: 7}
@@ -47,7 +47,7 @@ def test_only_what_is_left_is_done() -> None:
 
 
 def test_the_steady_state_is_one_listing() -> None:
-    """Where all is accepted a run sends one GET for the image, and nothing else."""
+    """If all are accepted, a run sends one GET for the image and nothing else."""
     bench = accepting()
     bench.run()
     bench.again()
@@ -58,7 +58,7 @@ def test_the_steady_state_is_one_listing() -> None:
 
 
 def test_a_rejected_membership_is_accepted_by_force() -> None:
-    """`accept: force` also takes what the project has refused."""
+    """`accept: force` also accepts what the project has rejected."""
     bench = accepting(FORCE, p000="rejected")
     bench.run()
     assert set(bench.cloud.statuses.values()) == {"accepted"}
@@ -66,8 +66,8 @@ def test_a_rejected_membership_is_accepted_by_force() -> None:
 
 
 @pytest.mark.parametrize(("want", "questions"), [(ACCEPT, 10), (FORCE, 0)])
-def test_a_duplicate_is_asked_for_its_status_first(want: Want, questions: int) -> None:
-    """A 409 does not tell whether the project has rejected it; by force that is no matter."""
+def test_the_status_of_a_duplicate_is_fetched_first(want: Want, questions: int) -> None:
+    """A 409 does not say whether the project has rejected it; if forced, that does not matter."""
     bench = accepting(want, **{f"p{number:03}": "pending" for number in range(9)}, p009="rejected")
     bench.run(PreflightMode.NEVER)
     assert bench.cloud.count("GET") == questions
@@ -75,8 +75,8 @@ def test_a_duplicate_is_asked_for_its_status_first(want: Want, questions: int) -
     assert bench.cloud.statuses["i00", "p009"] == ("accepted" if want is FORCE else "rejected")
 
 
-def test_acceptance_that_is_refused_is_told() -> None:
-    """The pair is rejected, with what is true of it; the image's other pairs go on."""
+def test_refused_acceptance_is_reported() -> None:
+    """The pair is rejected, and says that it is shared; the image's other pairs continue."""
     bench = accepting(p001="pending")
     bench.cloud.script = lambda request, _count: (
         response(403, {"message": "You are not authorized"}) if request.method == "PUT" else None
@@ -89,7 +89,7 @@ def test_acceptance_that_is_refused_is_told() -> None:
 
 
 def test_a_full_image_keeps_no_member_from_being_accepted() -> None:
-    """The quota is the cloud's secret and told by a 413: who is a member already is accepted all the same."""
+    """Members of an image that a 413 shows to be full are accepted all the same."""
     bench = Bench(limits=Limits(concurrency=4, per_image=2, members_per_image=0))
     bench.plan(1, 700, ACCEPT)
     members = [f"p{number:03}" for number in (*range(5, 25), *range(650, 700))]
@@ -104,7 +104,7 @@ def test_a_full_image_keeps_no_member_from_being_accepted() -> None:
 
 
 def test_a_member_that_leaves_before_it_is_accepted_is_added_again() -> None:
-    """What a listing found is no longer so: the PUT is answered 404, and the pair begins anew."""
+    """Its PUT is answered with 404, and the pair starts over."""
     bench = accepting(p000="pending", p001="pending")
 
     def leave(request: Request, _count: int) -> None:
@@ -120,15 +120,15 @@ def test_a_member_that_leaves_before_it_is_accepted_is_added_again() -> None:
 
 
 def test_acceptance_as_the_project_itself() -> None:
-    """With AS_PROJECT the PUT, and nothing else, is made in the member project."""
+    """With AS_PROJECT the PUT, and only that, is sent in the member project."""
     bench = accepting(ACCEPT | Want.AS_PROJECT, p001="pending")
     bench.run()
     projects = {(request.method, request.project) for _, request in bench.cloud.sent}
     assert projects == {("GET", None), ("POST", None), *(("PUT", f"p{number:03}") for number in range(10))}
 
 
-def test_a_lost_answer_to_a_put_is_sent_again() -> None:
-    """It is harmless to accept twice, so that nothing has to be asked."""
+def test_a_put_whose_answer_is_lost_is_repeated() -> None:
+    """Accepting twice is harmless, so no GET is needed."""
     bench = accepting()
     lost: list[str] = []
 
@@ -147,7 +147,7 @@ def test_a_lost_answer_to_a_put_is_sent_again() -> None:
 
 
 def test_never_two_in_flight_for_a_pair() -> None:
-    """Neither do the steps of a pair overlap, nor its repeats."""
+    """Neither the steps of a pair overlap, nor its retries."""
     bench = accepting(p001="pending", p002="pending")
     bench.cloud.script = lambda _request, count: response(503) if count % 3 == 0 else None
     bench.run()
@@ -155,8 +155,8 @@ def test_never_two_in_flight_for_a_pair() -> None:
     assert max(count for key, count in bench.cloud.most_in_flight.items() if key.startswith("pair")) == 1
 
 
-def test_after_a_stop_acceptance_goes_on_where_it_was() -> None:
-    """Pairs that were added and not accepted are pending; the next run only accepts them."""
+def test_acceptance_continues_after_a_stop() -> None:
+    """Pairs that were added but not accepted are pending; the next run only accepts them."""
     bench = accepting()
     bench.cloud.latency_seconds = 1.0
 
@@ -174,8 +174,8 @@ def test_after_a_stop_acceptance_goes_on_where_it_was() -> None:
     assert (bench.cloud.count("POST"), Result.PENDING in bench.totals()) == (10, False)
 
 
-def test_a_member_that_is_accepted_shows_that_its_image_takes_more() -> None:
-    """An image that was not listed is tried with one request alone, until the first POST is answered."""
+def test_an_accepted_member_proves_its_image() -> None:
+    """An unlisted image gets a single request until the first POST is answered."""
     bench = accepting()
     bench.cloud.script = on_post(lambda _image, _body: None)
     bench.cloud.latency_seconds = 1.0

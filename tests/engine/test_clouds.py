@@ -1,4 +1,4 @@
-"""The engine with all that is below it, on a sandbox and on a real Glance: accepting, removing, opening, filling."""
+"""The engine and all layers below it, on a sandbox and a real Glance: accepting, removing, setting shared, filling."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MEMBERS = "/v2/images/{image}/members"
 
 
 class Night(NamedTuple):
-    """What came of one run."""
+    """The result of one run."""
 
     rows: dict[tuple[str, str], Outcome]
     observer: Recording
@@ -42,7 +42,7 @@ class Night(NamedTuple):
 
 
 class Nights:
-    """Runs of the same blocks as one user, each with a ledger of its own."""
+    """Runs of the same blocks as one user, each with its own ledger."""
 
     def __init__(self, cloud: CloudUnderTest, folder: Path, user: str, limits: Limits) -> None:
         self._cloud = cloud
@@ -58,7 +58,7 @@ class Nights:
         share: bool = True,
         prune_limit: float = 1.0,
     ) -> Night:
-        """Run once, with all images listed."""
+        """Run once, listing all images."""
         identity = CloudIdentity.from_config(cloud=self._user, region=None)
         ledger = SqlLedger.open(str(self._folder / f"{random.random()}.db"))
         observer = Recording()
@@ -116,13 +116,13 @@ def statuses(cloud: CloudUnderTest, image_id: str) -> dict[str, str]:
 
 
 def set_status(cloud: CloudUnderTest, image_id: str, member_id: str, status: str) -> None:
-    """Let a member say what it thinks of the image."""
+    """Let a member accept or reject the image."""
     url = f"{cloud.endpoint}/v2/images/{image_id}/members/{member_id}"
     assert call("PUT", url, token=cloud.token("admin"), body={"status": status}).status == 200
 
 
 def test_a_night(cloud: CloudUnderTest, nights: Nights) -> None:
-    """A new image is opened, one is pruned, tenants accept where we have a role; the next night lists, and no more."""
+    """A new image is set shared, one is pruned, tenants with a role accept; the next night only lists."""
     able = [tenant.id for tenant in cloud.estate.open("member")]
     unable = [tenant.id for tenant in cloud.estate.open(None)]
     new = cloud.create_image("new", owner="acceptor", visibility="private")
@@ -165,8 +165,8 @@ def test_a_night(cloud: CloudUnderTest, nights: Nights) -> None:
     assert second.requests == {f"GET {MEMBERS}": 2}
 
 
-def test_what_can_not_be(cloud: CloudUnderTest, nights: Nights) -> None:
-    """Found before a write, in words; what fits into the quota is another matter, and asked for."""
+def test_pairs_that_can_not_succeed(cloud: CloudUnderTest, nights: Nights) -> None:
+    """They are found, with reasons, before any write; the quota leaves what fits."""
     tenants = [tenant.id for tenant in cloud.estate.open()]
     ours = cloud.estate.images_project_id
     private = cloud.create_image("private", owner="acceptor", visibility="private")
@@ -180,7 +180,7 @@ def test_what_can_not_be(cloud: CloudUnderTest, nights: Nights) -> None:
         for number in range(20):
             cloud.add_member(image_id, f"old-{number}")
     cloud.add_member(theirs, ours)
-    set_status(cloud, theirs, ours, "accepted")  # so that a list of images tells us of it
+    set_status(cloud, theirs, ours, "accepted")  # so that a list of images shows it to us
     images = (private, queued, theirs, public, fine, full, crowded)
     blocks = [Block(image_id, [*tenants, ours] if image_id == fine else tenants) for image_id in images]
     night = nights.run(blocks, {full: Orders(fill=True), crowded: Orders(prune=True)}, prune_limit=0.5)
@@ -207,7 +207,7 @@ def test_what_can_not_be(cloud: CloudUnderTest, nights: Nights) -> None:
 
 
 def test_an_admin_accepts_for_all(cloud: CloudUnderTest, nights: Nights, tmp_path: Path) -> None:
-    """With the role admin no other token is needed; who has rejected is left, unless by force."""
+    """The role admin needs no other token; a rejected membership is left unless forced."""
     del nights
     tenants = [tenant.id for tenant in cloud.estate.open()]
     image_id = cloud.create_image("golden", owner="acceptor")

@@ -1,4 +1,4 @@
-"""The same for each of many: how many at once."""
+"""`for_each`: how many items run at once."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tests.engine.virtual import run_virtual
         ([MOST_MEMBERS_AT_ONCE * 3, 1, 1, 1, MOST_MEMBERS_AT_ONCE * 3], 3),
     ],
 )
-def test_large_items_have_fewer_beside_them(sizes: list[int], most: int) -> None:
-    """No more than so many together, and no more than fit; one that fits nowhere is alone."""
+def test_large_items_run_beside_fewer(sizes: list[int], most: int) -> None:
+    """No more than allowed at once, and no more than fit; an item larger than the limit runs alone."""
     together, seen, done = 0, 0, 0
 
     async def act(_size: int) -> None:
@@ -37,8 +37,8 @@ def test_large_items_have_fewer_beside_them(sizes: list[int], most: int) -> None
     assert (seen, done) == (most, len(sizes))
 
 
-def test_nothing_begins_after_a_stop() -> None:
-    """Those that wait for room go home, too."""
+def test_nothing_starts_after_a_stop() -> None:
+    """Not even items that wait for room."""
     begun = []
     stopping = anyio.Event()
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def test_every_pair_is_shared_with_one_post() -> None:
-    """A first run lists each image, asks what they all are, sends one POST per pair, and every outcome is shown."""
+    """A first run lists each image, looks all up, sends one POST per pair, and reports every outcome."""
     bench = Bench()
     bench.plan(5, 40)
     bench.run()
@@ -32,7 +32,7 @@ def test_every_pair_is_shared_with_one_post() -> None:
 
 
 def test_a_second_run_sends_no_post() -> None:
-    """What is listed settles as already, with the cloud's own fields."""
+    """Listed members settle as already, with the cloud's own fields."""
     bench = Bench()
     bench.plan(3, 10)
     bench.cloud.members = set(bench.ledger.rows)
@@ -45,7 +45,7 @@ def test_a_second_run_sends_no_post() -> None:
 
 
 def test_more_pairs_than_a_page() -> None:
-    """An image with more pairs than one page of the ledger is read on page by page."""
+    """An image with more pairs than one page of the ledger is read page by page."""
     bench = Bench()
     bench.plan(2, 700)
     bench.cloud.members = {("i00", f"p{p:03}") for p in range(600)}
@@ -65,7 +65,7 @@ def test_limits_are_kept() -> None:
 
 
 def test_auto_preflight_skips_images_with_one_pair() -> None:
-    """A list request in place of one POST gains nothing; what the images are is asked once for all."""
+    """A listing instead of one POST gains nothing; all images are looked up with one request."""
     bench = Bench()
     bench.plan(4, 1)
     bench.run()
@@ -73,7 +73,7 @@ def test_auto_preflight_skips_images_with_one_pair() -> None:
 
 
 def test_without_preflight_duplicates_are_described_by_one_list_each() -> None:
-    """A 409 is a success; its fields come from one list request per image."""
+    """A 409 is a success; the member fields come from one listing per image."""
     bench = Bench()
     bench.plan(2, 10)
     bench.cloud.members = {("i00", f"p{p:03}") for p in range(10)}
@@ -84,7 +84,7 @@ def test_without_preflight_duplicates_are_described_by_one_list_each() -> None:
 
 
 def test_dry_run_sends_no_write() -> None:
-    """Without sharing, only list requests go out; what would be sent stays pending."""
+    """A dry run sends only listings; what would be sent stays pending."""
     bench = Bench()
     bench.plan(3, 1)
     bench.cloud.members = {("i01", "p000")}
@@ -94,7 +94,7 @@ def test_dry_run_sends_no_write() -> None:
 
 
 def test_an_image_that_takes_no_members_costs_one_post() -> None:
-    """A 404 about an image rejects one pair and skips the rest with the reason."""
+    """A 404 about an image rejects one pair and skips the rest with its reason."""
     bench = Bench()
     bench.plan(3, 300)
 
@@ -110,8 +110,8 @@ def test_an_image_that_takes_no_members_costs_one_post() -> None:
     assert bench.observer.rests[0][:3] == ("i01", 299, Result.SKIPPED)
 
 
-def test_quota_is_told_from_duplicate() -> None:
-    """After 413 the member is asked for: there means already, not there means the quota, and the rest is skipped."""
+def test_quota_is_distinguished_from_duplicate() -> None:
+    """After a 413 a GET decides: a member is already there; otherwise it is the quota, and the rest is skipped."""
     bench = Bench(limits=Limits(concurrency=1, per_image=1))
     bench.plan(1, 20)
     bench.cloud.members = {("i00", "p000")}
@@ -127,7 +127,7 @@ def test_quota_is_told_from_duplicate() -> None:
 
 
 class OneAtATime:
-    """A ledger that is used by one thread at a time, or fails."""
+    """A ledger that fails if two threads use it at once."""
 
     def __init__(self, ledger: SqlLedger) -> None:
         self._ledger = ledger
@@ -140,7 +140,7 @@ class OneAtATime:
         def guarded(*arguments: Any, **named: Any) -> Any:
             assert self._lock.acquire(blocking=False), "two threads at once"
             try:
-                time.sleep(0.001)  # which gives others the chance
+                time.sleep(0.001)  # gives other threads a chance
                 return method(*arguments, **named)
             finally:
                 self._lock.release()
@@ -149,7 +149,7 @@ class OneAtATime:
 
 
 def test_engines_side_by_side(tmp_path: Path) -> None:
-    """Two clouds, one ledger: each engine has its run, and they take turns at the ledger."""
+    """Two clouds, one ledger: each engine has its own run, and they take turns on the ledger."""
     ledger = SqlLedger.open(str(tmp_path / "ledger.db"))
     clouds = [FakeCloud(latency_seconds=0.001), FakeCloud(latency_seconds=0.001)]
     runs = [ledger.begin(plan="both", fingerprint="f" * 64, account=ACCOUNT, now=NOW) for _ in clouds]

@@ -1,4 +1,4 @@
-"""What is found before anything is written, and what is done about it; in virtual time."""
+"""The preflight: what it finds before anything is written, and what follows; in virtual time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PRIVATE = "the image is private; `openstack image set --shared` opens it, or `ma
 
 
 def about(want: Want = Want.MEMBER, **image: Any) -> Bench:
-    """Return a bench with two images and ten projects; `image` is what is told of the first."""
+    """Return a bench with two images and ten projects; `image` describes the first."""
     bench = Bench()
     bench.plan(2, 10, want)
     bench.cloud.images["i00"] = image
@@ -36,8 +36,8 @@ def about(want: Want = Want.MEMBER, **image: Any) -> Bench:
         ({"status": "queued", "os_hidden": True}, "the image is queued, not active"),
     ],
 )
-def test_what_can_not_be_shared_is_not_tried(image: dict[str, Any], reason: str) -> None:
-    """All pairs of the image are skipped with the reason, without a write; the other image is not concerned."""
+def test_pairs_that_can_not_succeed_are_not_tried(image: dict[str, Any], reason: str) -> None:
+    """All pairs of the image are skipped with the reason, without a write; the other image is not affected."""
     bench = about(**image)
     bench.run()
     assert bench.totals() == {Result.SKIPPED: 10, Result.SHARED: 10}
@@ -46,14 +46,14 @@ def test_what_can_not_be_shared_is_not_tried(image: dict[str, Any], reason: str)
 
 
 def test_a_dry_run_finds_the_same() -> None:
-    """What stays pending is what would be sent: nothing of an image that takes no members."""
+    """Nothing of an image that takes no members stays pending."""
     bench = about(status="queued")
     bench.run(PreflightMode.ALWAYS, share=False)
     assert bench.totals() == {Result.SKIPPED: 10, Result.PENDING: 10}
 
 
-def test_images_are_asked_about_together() -> None:
-    """120 images are three requests; nothing is known of one that the cloud does not tell, and nothing assumed."""
+def test_images_are_looked_up_in_batches() -> None:
+    """120 images take three requests; nothing is assumed about one that the cloud does not describe."""
     bench = Bench()
     bench.plan(99, 2)
     bench.ledger.enqueue_all([(f"j{number:02}", "p000") for number in range(21)])
@@ -65,7 +65,7 @@ def test_images_are_asked_about_together() -> None:
 
 
 def test_a_service_with_small_pages_is_followed() -> None:
-    """A service that tells ten images at a time is asked for the next ones."""
+    """The pages of a service with ten images per page are all read."""
     bench = Bench()
     bench.plan(25, 2)
     bench.cloud.page = 10
@@ -73,8 +73,8 @@ def test_a_service_with_small_pages_is_followed() -> None:
     assert len(bench.observer.images) == 25
 
 
-def test_where_images_are_not_told_the_first_request_tells() -> None:
-    """A refused list of images is no reason not to try."""
+def test_images_that_can_not_be_looked_up_are_tried() -> None:
+    """A refused look-up is no reason not to try."""
     bench = Bench()
     bench.plan(3, 5)
     bench.cloud.script = lambda request, _count: response(403) if "?id=" in request.path else None
@@ -82,8 +82,8 @@ def test_where_images_are_not_told_the_first_request_tells() -> None:
     assert bench.totals() == {Result.SHARED: 15}
 
 
-def test_what_was_chosen_for_what_it_is_is_not_asked_about() -> None:
-    """A plan that chose queued images has them shared, and no image that is known is asked for again."""
+def test_selected_images_are_not_looked_up_again() -> None:
+    """Queued images that the plan selected are shared, and no known image is looked up again."""
     bench = Bench()
     bench.plan(2, 5)
     bench.images = {
@@ -96,15 +96,15 @@ def test_what_was_chosen_for_what_it_is_is_not_asked_about() -> None:
     assert [image.id for image in bench.observer.images] == ["i00", "i01"]
 
 
-def test_without_preflight_nothing_is_asked() -> None:
-    """Neither who is a member nor what the images are."""
+def test_without_preflight_nothing_is_looked_up() -> None:
+    """Neither members nor images."""
     bench = about(status="queued")
     bench.run(PreflightMode.NEVER)
     assert (bench.cloud.count("GET"), bench.cloud.count("POST")) == (0, 20)
 
 
-def test_an_admin_may_share_what_is_not_ours() -> None:
-    """With the role admin whose image it is does not matter."""
+def test_an_admin_may_share_images_of_others() -> None:
+    """The owner does not matter with the role admin."""
     bench = about(owner="theirs")
     bench.account = replace(ACCOUNT, admin=True)
     bench.run()
@@ -112,7 +112,7 @@ def test_an_admin_may_share_what_is_not_ours() -> None:
 
 
 def test_the_owner_is_skipped() -> None:
-    """A share with the image's own project does nothing; Glance would take it all the same."""
+    """Sharing an image with its own project does nothing, although Glance accepts it."""
     bench = about(owner="ours")
     bench.ledger.enqueue_all([("i00", "ours"), ("i01", "ours")])
     bench.run()
@@ -121,8 +121,8 @@ def test_the_owner_is_skipped() -> None:
 
 
 @pytest.mark.parametrize("want", [Want.MEMBER, Want.ACCEPTED])
-def test_an_image_over_quota_is_not_begun(want: Want) -> None:
-    """Where not all fit none is sent, but those that are members are accepted."""
+def test_an_image_over_quota_is_not_started(want: Want) -> None:
+    """If not all fit, none is added, but existing members are accepted."""
     bench = Bench(limits=Limits(members_per_image=9))
     bench.plan(1, 10, want)
     bench.cloud.members = {("i00", "p000"), ("i00", "p001"), ("i00", "other")}
@@ -134,7 +134,7 @@ def test_an_image_over_quota_is_not_begun(want: Want) -> None:
 
 @pytest.mark.parametrize("want", [Want.MEMBER, Want.ACCEPTED])
 def test_an_image_is_filled_up_to_its_quota(want: Want) -> None:
-    """As ordered, as many as fit are added, in order, and the rest is skipped; the owner takes no place."""
+    """With `fill`, as many as fit are added in order and the rest is skipped; the owner needs no room."""
     bench = Bench(limits=Limits(members_per_image=9))
     bench.plan(1, 10, want)
     bench.ledger.enqueue_all([("i00", "ours")], want)
@@ -147,7 +147,7 @@ def test_an_image_is_filled_up_to_its_quota(want: Want) -> None:
     assert len(bench.cloud.members) == 9
 
 
-def test_a_quota_that_the_cloud_does_not_have_is_none() -> None:
+def test_a_wrong_quota_is_ignored() -> None:
     """An image with more members than the quota shows that the cloud has another one."""
     bench = Bench(limits=Limits(members_per_image=9))
     bench.plan(1, 10)
@@ -156,16 +156,16 @@ def test_a_quota_that_the_cloud_does_not_have_is_none() -> None:
     assert bench.totals() == {Result.SHARED: 10}
 
 
-def test_the_quota_of_an_image_with_unknown_members_is_told_by_the_cloud() -> None:
-    """What is not known can't be over anything."""
+def test_the_cloud_decides_the_quota_of_an_unlisted_image() -> None:
+    """An unknown number of members is not over the quota."""
     bench = Bench(limits=Limits(members_per_image=9))
     bench.plan(1, 10)
     bench.run(PreflightMode.NEVER)
     assert bench.totals() == {Result.SHARED: 10}
 
 
-def test_a_private_image_is_opened_first() -> None:
-    """One PATCH, and then it takes members, accepted where that is wanted."""
+def test_a_private_image_is_set_shared_first() -> None:
+    """One PATCH, and then it takes members, which are accepted if that is wanted."""
     bench = about(Want.SET_SHARED | Want.ACCEPTED, visibility="private")
     bench.run()
     assert bench.totals() == {Result.SHARED: 20}
@@ -175,8 +175,8 @@ def test_a_private_image_is_opened_first() -> None:
     assert set(bench.cloud.statuses.values()) == {"accepted"}
 
 
-def test_without_preflight_a_private_image_is_opened_all_the_same() -> None:
-    """Only images that may have to be opened are asked about."""
+def test_without_preflight_a_private_image_is_set_shared_all_the_same() -> None:
+    """Only images that may have to be set shared are looked up."""
     bench = about(Want.SET_SHARED, visibility="private")
     bench.run(PreflightMode.NEVER)
     assert bench.totals() == {Result.SHARED: 20}
@@ -190,8 +190,8 @@ def test_without_preflight_a_private_image_is_opened_all_the_same() -> None:
         (500, Result.FAILED, "not known whether the image was made shared: 500: no"),
     ],
 )
-def test_an_image_that_can_not_be_opened_is_not_tried(status: int, result: Result, reason: str) -> None:
-    """All its pairs are told so."""
+def test_an_image_that_can_not_be_set_shared_is_not_tried(status: int, result: Result, reason: str) -> None:
+    """All its pairs are settled with the reason."""
     bench = about(Want.SET_SHARED, visibility="private")
     bench.cloud.script = lambda request, _count: (
         response(status, {"message": "no"}) if request.method == "PATCH" else None
@@ -202,8 +202,8 @@ def test_an_image_that_can_not_be_opened_is_not_tried(status: int, result: Resul
     assert bench.cloud.count("PATCH") == (1 if status == 403 else bench.policy.attempts)
 
 
-def test_a_service_that_shares_private_images_is_let() -> None:
-    """Where a private image's members could be listed, it takes members: the cloud is an older one."""
+def test_a_service_may_share_private_images() -> None:
+    """A private image whose members can be listed takes members: the cloud is an older one."""
     bench = Bench()
     bench.plan(1, 10)
     bench.cloud.script = lambda request, _count: (
@@ -216,8 +216,8 @@ def test_a_service_that_shares_private_images_is_let() -> None:
 
 
 @pytest.mark.parametrize("at", ["/members", "?id="])
-def test_a_stop_before_the_writes_decides_nothing(at: str) -> None:
-    """The rest stays pending, only the plan knows whether that is all, and the next run goes on."""
+def test_a_stop_before_the_writes_settles_nothing(at: str) -> None:
+    """The rest stays pending, the pairs are not all enqueued, and the next run continues."""
     bench = about(status="queued")
     bench.cloud.latency_seconds = 1.0
 
@@ -237,7 +237,7 @@ def test_a_stop_before_the_writes_decides_nothing(at: str) -> None:
 
 
 def test_listing_waits_for_an_endpoint_that_is_down() -> None:
-    """Attempts are used up only while the endpoint answers somebody: after the outage all images are listed."""
+    """Failures in an outage use up no attempts: after it all images are listed."""
     bench = Bench(through_pace=True)
     bench.plan(3, 10)
     bench.cloud.members = set(bench.ledger.rows)
@@ -252,7 +252,7 @@ def test_listing_waits_for_an_endpoint_that_is_down() -> None:
 
 
 def test_a_listing_that_fails_for_ever_ends() -> None:
-    """With the endpoint answering its probes, it is the listing's own trouble."""
+    """The endpoint answers its probes, so the trouble is the listing's own."""
     bench = Bench(through_pace=True)
     bench.plan(1, 10)
     bench.cloud.script = lambda request, _count: response(500) if request.path.endswith("/members") else None

@@ -1,4 +1,4 @@
-"""Pruning: what is too much is told, then removed, before anything is added; in virtual time."""
+"""Pruning: extra members are reported, then removed, before any is added; in virtual time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ EXTRA = {("i00", f"x{number}") for number in range(5)}
 
 
 def pruning(projects: int = 10, extra: int = 5) -> Bench:
-    """Return a bench with one image, of which half the projects are members already, with members too many."""
+    """Return a bench with one image: half the projects are members already, and there are extra members."""
     bench = Bench()
     bench.plan(1, projects)
     planned = [member_id for _, member_id in bench.ledger.rows]
@@ -23,8 +23,8 @@ def pruning(projects: int = 10, extra: int = 5) -> Bench:
     return bench
 
 
-def test_members_too_many_are_removed() -> None:
-    """They are told before any write, removed before others are added, and those to keep stay."""
+def test_extra_members_are_removed() -> None:
+    """They are reported before any write and removed before others are added; those to keep stay."""
     bench = pruning()
     bench.cloud.statuses["i00", "friend"] = "pending"
     bench.run()
@@ -39,7 +39,7 @@ def test_members_too_many_are_removed() -> None:
 
 
 def test_the_steady_state_is_one_listing() -> None:
-    """Where nothing is too much a run that prunes sends one GET for the image."""
+    """Without extra members a run that prunes sends one GET for the image."""
     bench = pruning()
     bench.run()
     bench.again()
@@ -50,7 +50,7 @@ def test_the_steady_state_is_one_listing() -> None:
 
 @pytest.mark.parametrize("preflight", list(PreflightMode))
 def test_an_image_whose_pairs_are_done_is_pruned_as_well(preflight: PreflightMode) -> None:
-    """An image with one pair, or with none left to do, is listed all the same: else nobody knows who is too much."""
+    """An image with one pair, or none left to do, is listed all the same, to find its extra members."""
     bench = pruning(projects=1)
     bench.run(preflight)
     assert {member for _, member in bench.cloud.members} == {"p000"}
@@ -59,8 +59,8 @@ def test_an_image_whose_pairs_are_done_is_pruned_as_well(preflight: PreflightMod
     assert {member for _, member in bench.cloud.members} == {"p000"}
 
 
-def test_a_dry_run_tells_and_removes_nothing() -> None:
-    """What stays pending is what would be removed, and added."""
+def test_a_dry_run_reports_and_removes_nothing() -> None:
+    """What would be removed or added stays pending."""
     bench = pruning()
     bench.run(PreflightMode.ALWAYS, share=False)
     assert {request.method for _, request in bench.cloud.sent} == {"GET"}
@@ -71,7 +71,7 @@ def test_a_dry_run_tells_and_removes_nothing() -> None:
 
 @pytest.mark.parametrize(("extra", "removed"), [(2, True), (3, False)])
 def test_more_than_the_limit_stops_before_the_first(extra: int, removed: bool) -> None:  # noqa: FBT001  a table
-    """Of 20 members two may go with 10 %; of 21 three may not, and none does."""
+    """With a limit of 10 %, 2 of 20 members may be removed; 3 of 21 may not, so none is."""
     bench = pruning(36, extra)
     bench.prune_limit = 0.1
     bench.run()
@@ -84,8 +84,8 @@ def test_more_than_the_limit_stops_before_the_first(extra: int, removed: bool) -
     assert bench.totals()[Result.SHARED] == 18, "the others are not concerned"
 
 
-def test_who_is_gone_already_is_absent() -> None:
-    """A 404 is clarified by a GET; then there is nothing to remove."""
+def test_a_member_that_has_left_is_absent() -> None:
+    """A GET clarifies the 404; there is nothing to remove."""
     bench = pruning()
 
     def leave(request: Request, _count: int) -> Reply | None:
@@ -100,8 +100,8 @@ def test_who_is_gone_already_is_absent() -> None:
     assert bench.cloud.count("GET", among="/members/x3") == 1
 
 
-def test_one_image_beyond_the_limit_keeps_the_members_of_all() -> None:
-    """A plan that is wrong about one image is not to be trusted about the others; what is to be added is added."""
+def test_one_image_over_the_limit_stops_all_removals() -> None:
+    """A plan that is wrong about one image may be wrong about others; additions go ahead."""
     bench = Bench(prune_limit=0.1)
     bench.plan(2, 20)
     bench.cloud.members = {(image, f"p{number:03}") for image in ("i00", "i01") for number in range(19)}
@@ -118,8 +118,8 @@ def test_one_image_beyond_the_limit_keeps_the_members_of_all() -> None:
     }
 
 
-def test_a_removal_whose_answer_is_lost_is_asked_about() -> None:
-    """The member is gone: one DELETE, one GET, and it was us."""
+def test_a_removal_whose_answer_is_lost_is_checked() -> None:
+    """One DELETE, one GET: the member is gone, and this run removed it."""
     bench = pruning()
 
     def remove_and_cut(request: Request, _count: int) -> Reply | None:
@@ -135,8 +135,8 @@ def test_a_removal_whose_answer_is_lost_is_asked_about() -> None:
     assert "asked for, the member is gone" in bench.ledger.rows["i00", "x0"].reason
 
 
-def test_an_image_of_which_we_may_remove_nobody_costs_one_request() -> None:
-    """A 403 about the image skips its other removals; what is to be added is another matter."""
+def test_a_refused_removal_costs_one_request_per_image() -> None:
+    """A 403 about the image skips its other removals, not its additions."""
     bench = pruning()
     bench.cloud.script = lambda request, _count: (
         response(403, {"message": "You are not authorized to complete delete_member action."})
@@ -149,15 +149,15 @@ def test_an_image_of_which_we_may_remove_nobody_costs_one_request() -> None:
 
 
 def test_what_is_removed_makes_room() -> None:
-    """At the quota, five that go let five others come."""
+    """At the quota, removing five makes room for five others."""
     bench = pruning()
     bench.limits = Limits(members_per_image=10)
     bench.run()
     assert bench.totals() == {Result.ALREADY: 5, Result.SHARED: 5, Result.REMOVED: 5}
 
 
-def test_after_a_stop_removal_goes_on_where_it_was() -> None:
-    """What is told and removed is so once, though the second run lists the image again."""
+def test_removal_continues_after_a_stop() -> None:
+    """Each removal is reported and done once, although the second run lists the image again."""
     bench = pruning()
     bench.limits = Limits(concurrency=1, members_per_image=0)
     bench.cloud.latency_seconds = 1.0
@@ -175,8 +175,8 @@ def test_after_a_stop_removal_goes_on_where_it_was() -> None:
     assert len(bench.observer.extras) == 1
 
 
-def test_without_its_plan_a_run_ends_what_it_has_begun() -> None:
-    """Resumed without orders, what was to be removed is removed, and nobody else."""
+def test_a_run_resumed_without_its_plan_finishes_its_removals() -> None:
+    """Without orders, the pending removals are done, and no others."""
     bench = pruning()
     bench.run(PreflightMode.ALWAYS, share=False)
     bench.cloud.statuses["i00", "late"] = "pending"
@@ -186,7 +186,7 @@ def test_without_its_plan_a_run_ends_what_it_has_begun() -> None:
 
 
 def test_an_image_that_can_not_be_listed_is_not_pruned() -> None:
-    """Also not of members that an earlier listing found: nobody knows how many would be left."""
+    """Not even of extra members that an earlier listing found: it is not known how many would be left."""
     bench = pruning()
 
     async def stop(engine: Engine) -> None:

@@ -1,4 +1,4 @@
-"""What ends a run before its time, and what stands then."""
+"""What ends a run early, and what is recorded then."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def test_stop_lets_what_is_in_flight_end() -> None:
-    """After a stop nothing new is sent, what is in flight is recorded, and the rest stays pending."""
+    """After a stop nothing new is sent; what is in flight is recorded, and the rest stays pending."""
     bench = Bench()
     bench.cloud.latency_seconds = 1.0
     bench.plan(4, 25)
@@ -59,7 +59,7 @@ def test_stop_gives_up_on_what_hangs(stops: int, waited: float) -> None:
 
 
 def test_refused_credentials_stop_the_run_and_mark_nothing() -> None:
-    """The error comes through as itself; pairs without an answer stay pending, answered ones are recorded."""
+    """The error is raised unchanged; pairs without an answer stay pending, answered ones are recorded."""
     bench = Bench()
     bench.plan(2, 50)
 
@@ -75,7 +75,7 @@ def test_refused_credentials_stop_the_run_and_mark_nothing() -> None:
 
 
 def test_a_broken_ledger_stops_the_run() -> None:
-    """When outcomes can't be written, sending ends with LedgerError."""
+    """If outcomes can't be written, the run ends with LedgerError."""
     bench = Bench(ledger=MemoryLedger(break_after=2))
     bench.plan(2, 500)
     with pytest.raises(LedgerError, match=r"disk full; not recorded, but answered by the cloud: i0\d p\d+ shared"):
@@ -106,8 +106,8 @@ async def test_what_a_group_has_committed_is_not_named_as_missing() -> None:
     assert ledger.rows["i", "early"].result is Result.REJECTED
 
 
-def test_only_what_is_in_the_ledger_is_shown() -> None:
-    """The observer hears of exactly the committed outcomes."""
+def test_only_committed_outcomes_are_reported() -> None:
+    """The observer is notified of exactly the committed outcomes."""
     bench = Bench(ledger=MemoryLedger(break_after=2))
     bench.plan(2, 500)
     with pytest.raises(LedgerError):
@@ -116,7 +116,7 @@ def test_only_what_is_in_the_ledger_is_shown() -> None:
 
 
 def test_too_many_failures_stop_the_run() -> None:
-    """With --max-failures the rest stays pending."""
+    """The rest stays pending."""
     bench = Bench()
     bench.plan(1, 100)
     bench.max_failures = 5
@@ -129,7 +129,7 @@ def test_too_many_failures_stop_the_run() -> None:
 
 
 def test_a_deadline_stops_the_run() -> None:
-    """When the time is over, what is in flight ends and the rest stays pending."""
+    """What is in flight ends, and the rest stays pending."""
     bench = Bench()
     bench.plan(2, 100)
     bench.cloud.latency_seconds = 1.0
@@ -141,8 +141,8 @@ def test_a_deadline_stops_the_run() -> None:
     assert "deadline" in bench.engine.stopped_because
 
 
-def test_a_stop_that_finds_nothing_left_is_none() -> None:
-    """The very last pair reaches --max-failures: the run is finished, not stopped early."""
+def test_a_stop_with_nothing_left_is_no_interruption() -> None:
+    """The very last pair exceeds --max-failures: the run is finished, not stopped early."""
     bench = Bench(max_failures=0)
     bench.plan(1, 3)
     bench.cloud.script = on_post(lambda _i, body: response(400, {"message": "no"}) if "p002" in body else None)

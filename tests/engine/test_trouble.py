@@ -1,4 +1,4 @@
-"""Answers that do not come, or say no for now: retries, questions and outages, in virtual time."""
+"""Transient failures and lost answers: retries, GETs of the member, and outages, in virtual time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.engine.fakes import response
 
 
 def test_transient_errors_are_retried_until_they_pass() -> None:
-    """Each pair's first POST answers 503; the second one shares it."""
+    """Each pair's first POST is answered with 503, its second succeeds."""
     bench = Bench()
     bench.plan(2, 20)
     seen: set[tuple[str, str]] = set()
@@ -30,7 +30,7 @@ def test_transient_errors_are_retried_until_they_pass() -> None:
 
 
 def test_attempts_used_up_is_failed_with_the_last_reason() -> None:
-    """A pair that answers 500 for ever is asked for a last time and then failed."""
+    """A pair that always gets 500 is asked for a last time, then failed."""
     bench = Bench()
     bench.plan(1, 3)
     bench.cloud.script = on_post(lambda _i, body: response(500, {"message": "boom"}) if "p001" in body else None)
@@ -41,8 +41,8 @@ def test_attempts_used_up_is_failed_with_the_last_reason() -> None:
     assert bench.totals() == {Result.SHARED: 2, Result.FAILED: 1}
 
 
-def test_a_share_whose_answer_is_lost_is_found_by_asking() -> None:
-    """The row was committed and the connection cut: a GET finds the member; there is no second POST."""
+def test_a_pair_whose_answer_is_lost_is_found_by_a_get() -> None:
+    """The row was committed before the connection broke: a GET finds the member, and there is no second POST."""
     bench = Bench()
     bench.plan(1, 10)
 
@@ -59,8 +59,8 @@ def test_a_share_whose_answer_is_lost_is_found_by_asking() -> None:
     assert "answer to the request was lost" in bench.ledger.rows["i00", "p000"].reason
 
 
-def test_retry_after_is_waited_for() -> None:
-    """A 429 with Retry-After 30 keeps the pair from being sent for 30 seconds."""
+def test_retry_after_is_respected() -> None:
+    """After a 429 with Retry-After 30 the pair is not sent for 30 seconds."""
     bench = Bench()
     bench.plan(1, 1)
     bench.cloud.script = lambda _r, count: response(429, retry_after="30") if count == 1 else None
@@ -71,7 +71,7 @@ def test_retry_after_is_waited_for() -> None:
 
 
 def test_a_waiting_retry_holds_no_worker() -> None:
-    """With one worker, a pair told to wait an hour does not delay the others."""
+    """With one worker, a pair that has to wait for an hour does not delay the others."""
     bench = Bench(limits=Limits(concurrency=1, per_image=1))
     bench.plan(1, 50)
     bench.cloud.script = on_post(
@@ -85,7 +85,7 @@ def test_a_waiting_retry_holds_no_worker() -> None:
 
 
 def test_no_pair_fails_while_the_endpoint_is_down() -> None:
-    """In an outage longer than all the attempts of a pair, nothing fails; when it ends, everything is shared."""
+    """In an outage longer than all attempts of a pair nothing fails; when it ends, everything is shared."""
     bench = Bench(policy=RetryPolicy(attempts=2, base_seconds=0.1, cap_seconds=1.0))
     bench.plan(2, 30)
     bench.through_pace = True
@@ -99,7 +99,7 @@ def test_no_pair_fails_while_the_endpoint_is_down() -> None:
 
 
 def test_a_pair_that_fails_alone_fails_beside_others_that_do_not() -> None:
-    """The endpoint answers others, so that this pair's attempts are its own."""
+    """The endpoint answers for others, so this pair's attempts count."""
     bench = Bench(policy=RetryPolicy(attempts=2, base_seconds=0.1, cap_seconds=1.0))
     bench.plan(2, 30)
     bench.through_pace = True
@@ -109,7 +109,7 @@ def test_a_pair_that_fails_alone_fails_beside_others_that_do_not() -> None:
 
 
 def test_a_single_pair_that_fails_for_ever_ends() -> None:
-    """With nobody else to ask, the breaker's probe shows that it is the pair's own trouble."""
+    """Without other pairs, the breaker's probe shows that the trouble is the pair's own."""
     bench = Bench(policy=RetryPolicy(attempts=3, base_seconds=0.1, cap_seconds=1.0))
     bench.plan(1, 1)
     bench.through_pace = True
@@ -119,7 +119,7 @@ def test_a_single_pair_that_fails_for_ever_ends() -> None:
 
 
 def test_retries_stay_within_their_budget() -> None:
-    """When everything fails at first, the retries are a fifth of the first tries and ten until answers come in."""
+    """While everything fails, there are ten retries plus a fifth of the first tries."""
     bench = Bench(policy=RetryPolicy(attempts=100, base_seconds=0.01, cap_seconds=0.02))
     bench.plan(10, 50)
     first_tries: list[str] = []
@@ -139,8 +139,8 @@ def test_retries_stay_within_their_budget() -> None:
 
 
 @pytest.mark.parametrize("down", [Fault(FaultKind.UNSENT, "refused"), Fault(FaultKind.TIMEOUT, "60 s"), response(503)])
-def test_what_an_outage_leaves_behind_is_soon_done(down: Reply) -> None:
-    """Pairs that were parked come back as fast as the endpoint answers, also when no first tries are left."""
+def test_the_backlog_of_an_outage_is_soon_done(down: Reply) -> None:
+    """Parked pairs are released as fast as the endpoint answers, even without first tries left."""
     bench = Bench(limits=Limits(concurrency=16, rate=1000.0), policy=RetryPolicy())
     bench.plan(10, 50)
     bench.through_pace = True
@@ -154,7 +154,7 @@ def test_what_an_outage_leaves_behind_is_soon_done(down: Reply) -> None:
 
 
 def test_a_lost_answer_is_asked_about_after_a_while() -> None:
-    """However the jitter falls, a server gets time to end what it may be at work on: four bases before the GET."""
+    """Whatever the jitter, a server gets four bases to finish before the GET."""
     bench = Bench(jitter=lambda: 0.0)
     bench.plan(1, 1)
     bench.cloud.script = lambda _request, count: Fault(FaultKind.TIMEOUT, "60 s") if count == 1 else None
@@ -164,8 +164,8 @@ def test_a_lost_answer_is_asked_about_after_a_while() -> None:
     assert asked - posted >= 4 * bench.policy.base_seconds
 
 
-def test_what_was_lost_is_told_when_it_shows_up_later() -> None:
-    """Lost, not found when asked for, then 409: the reason says that the first attempt may have done it."""
+def test_a_late_commit_is_explained() -> None:
+    """Lost, not found by a GET, then 409: the reason says that the first attempt may have added it."""
     bench = Bench()
     bench.plan(1, 1)
 
@@ -173,7 +173,7 @@ def test_what_was_lost_is_told_when_it_shows_up_later() -> None:
         if count == 1:
             return Fault(FaultKind.LOST, "connection reset")
         if request.method == "GET" and bench.cloud.count("POST") == 1:
-            bench.cloud.members = {("i00", "p000")}  # the first POST ends only now
+            bench.cloud.members = {("i00", "p000")}  # the first POST commits only now
             return response(404)
         return None
 
@@ -184,8 +184,8 @@ def test_what_was_lost_is_told_when_it_shows_up_later() -> None:
     assert "connection reset" in row.reason
 
 
-def test_a_listing_that_can_not_be_believed_is_asked_for_again() -> None:
-    """A 200 that is no list of members is no list: the next answer counts."""
+def test_a_listing_that_makes_no_sense_is_repeated() -> None:
+    """A 200 that is not a list of members is not believed: the next answer counts."""
     bench = Bench()
     bench.plan(1, 10)
     bench.cloud.members = set(bench.ledger.rows)

@@ -1,4 +1,4 @@
-"""Virtual time: a loop whose clock jumps to the next timer instead of waiting for it."""
+"""Virtual time: an event loop whose clock jumps to the next timer instead of waiting for it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
 T = TypeVar("T")
-TICK_SECONDS = 1e-5  # what a turn of the loop costs: a task that yields until a moment comes must see it come
+TICK_SECONDS = 1e-5  # an iteration of the loop, so that a task that yields until some moment sees it come
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop that has nothing to wait for but its own timers."""
+    """An event loop that waits for nothing but its own timers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         def select(timeout: float | None = None) -> list[Any]:
             events = poll(0)
             if not events:
-                assert timeout is not None, "every task waits for an event that nobody sets"
+                assert timeout is not None, "every task waits for an event that no one sets"
                 self._virtual_now += timeout or TICK_SECONDS
             return events
 
@@ -40,7 +40,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 def run_virtual(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine in virtual time, with thread calls made in place so that time can't pass them by."""
+    """Run a coroutine in virtual time, with thread calls made in place so that time doesn't pass meanwhile."""
 
     async def in_place(function: Callable[..., T], *args: Any, **_options: Any) -> T:
         await asyncio.sleep(0)
