@@ -1,6 +1,6 @@
-"""The exceptions that stop a run, each with the exit code the command leaves with.
+"""The exceptions that stop a run, each with the exit code of the command.
 
-An answer about one pair is never an exception: it is a `Verdict`. Bugs are no subclass of these and propagate.
+An answer about one pair is never an exception: it is a `Verdict`. Bugs raise other exceptions, which propagate.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class BulkshareError(Exception):
-    """A run can't start or can't go on. `str()` is a sentence for the user, without secrets."""
+    """A run can't start or can't continue. `str()` is a message for the user, without secrets."""
 
     exit_code: ClassVar[int] = 1
 
@@ -26,7 +26,7 @@ class UsageError(BulkshareError):
 
 
 class PlanError(BulkshareError):
-    """The plan is not usable. `problems` has all that is wrong with it, in the order of the file."""
+    """The plan is invalid. `problems` has everything that is wrong with it, in file order."""
 
     exit_code = 2
 
@@ -36,7 +36,7 @@ class PlanError(BulkshareError):
 
 
 class CredentialsRefusedError(BulkshareError):
-    """The cloud does not accept who we are, or does not tell where its image service is."""
+    """The cloud rejects our credentials, or its catalog has no image service."""
 
     exit_code = 3
 
@@ -48,11 +48,11 @@ class EndpointRefusedError(BulkshareError):
 
 
 class NoRoleError(CredentialsRefusedError):
-    """Our user gets no token for a project, because it has no role there. It says nothing about the run."""
+    """Our user can't get a token for a project, because it has no role there. The run itself may continue."""
 
 
 class DirectoryError(BulkshareError):
-    """A cloud does not tell which projects or images there are: it may not be asked, or does not answer."""
+    """Projects or images can't be looked up: our user lacks permission, or the service does not answer."""
 
     exit_code = 3
 
@@ -64,18 +64,18 @@ class LedgerError(BulkshareError):
 
 
 class StoppedEarlyError(BulkshareError):
-    """The run ended before its time: the endpoint was down for too long, or a limit that the user set was reached."""
+    """The run stopped early: the endpoint was down for too long, or a limit set by the user was reached."""
 
     exit_code = 5
 
 
 class LockHeldError(BulkshareError):
-    """Another run of this plan is at work on this ledger (sysexits.h EX_TEMPFAIL: try again later)."""
+    """Another run of this plan is using this ledger (EX_TEMPFAIL in sysexits.h: try again later)."""
 
     exit_code = 75
 
 
 class InterruptedRunError(BulkshareError):
-    """The user, or the machine going down, asked to stop; what was in flight is recorded (128 + SIGINT)."""
+    """A signal stopped the run; the requests in flight have been recorded (128 + SIGINT)."""
 
     exit_code = 130

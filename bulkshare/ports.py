@@ -28,22 +28,22 @@ if TYPE_CHECKING:
 
 
 class Transport(Protocol):
-    """Sends one request and returns what came of it. Layers (pace, identity) wrap a Transport and are one."""
+    """Sends one request and returns the reply. Layers (pace, identity) wrap a Transport and are Transports, too."""
 
     async def send(self, request: Request) -> Reply:
         """Send `request` once. Network errors are returned as `Fault`, never raised.
 
-        Raises `CredentialsRefusedError` or `EndpointRefusedError` if the whole run has to stop.
+        Raises `CredentialsRefusedError` or `EndpointRefusedError` if the whole run must stop.
         """
         ...
 
 
 class Identity(Protocol):
-    """Who we are on one cloud: an account, and tokens that prove it."""
+    """Our identity on one cloud: an account, and the tokens for it."""
 
     @property
     def account(self) -> Account:
-        """Who acts, and where; known after the first log-in."""
+        """The account in use; known after the first log-in."""
         ...
 
     async def token(self, project: str | None = None) -> str:
@@ -59,7 +59,7 @@ class Identity(Protocol):
 
 
 class Directory(Protocol):
-    """The projects that the identity service knows. Raises `DirectoryError` if it can't or may not be asked."""
+    """The projects that the identity service knows. Raises `DirectoryError` if it can't be queried."""
 
     async def projects(self, selector: ProjectSelector) -> list[Project]:
         """Return the projects that pass the service's own filters; a selector's globs and tags may still not match."""
@@ -76,7 +76,7 @@ class WorkList(Protocol):
     def enqueue(self, run_id: int, blocks: Iterable[Block]) -> int:
         """Insert the blocks' pairs as pending unless they exist; return how many are new.
 
-        A settled pair stays as it is. A pending one takes the want given last, and keeps ALREADY_MEMBER if it had it.
+        A settled pair stays as it is. A pending one takes the new want, and keeps ALREADY_MEMBER if it had it.
         """
         ...
 
@@ -113,7 +113,7 @@ class WorkList(Protocol):
     def settle_rest(
         self, run_id: int, image_id: str, *, result: Result, reason: str, now: datetime, removals: bool | None = None
     ) -> int:
-        """Settle all pairs of the image that are still pending alike; return how many there were."""
+        """Settle all pending pairs of the image with the same result; return how many there were."""
         ...
 
     def undescribed(self, run_id: int, *, after: str | None, limit: int) -> list[tuple[str, list[str]]]:
@@ -167,7 +167,7 @@ class Ledger(WorkList, Protocol):
         ...
 
     def finish(self, run_id: int, *, now: datetime, requests: int, retries: int, seconds: float) -> Run:
-        """Record the end of this invocation: FINISHED if no pair is pending, else INTERRUPTED; add up its sums."""
+        """Record the end of this invocation and add to the sums: FINISHED if no pair is pending, else INTERRUPTED."""
         ...
 
     def runs(self, *, limit: int | None = None) -> list[Run]:

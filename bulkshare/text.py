@@ -1,4 +1,4 @@
-"""Text for people: one printable line of bounded length from outside text; a number with its noun."""
+"""Text for people: untrusted text as one printable line of bounded length, and counts with their nouns."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def clean(text: str, longest: int = LONGEST) -> str:
     """
     if len(text) <= longest and text.isascii() and text.isprintable() and " " not in text:
         return text
-    head = text[: longest * 8]  # enough to survive folding of white space; bounds the work on 1 MB of text
+    head = text[: longest * 8]  # enough even if white space is collapsed; bounds the work on 1 MB of text
     line = " ".join("".join(c if c.isprintable() else " " for c in head).split())
     return line if len(line) <= longest else line[: longest - 1] + "…"
 

@@ -1,4 +1,4 @@
-"""The values that travel between the rooms: frozen, and without behaviour of their own.
+"""The values that the packages exchange: immutable, with no behaviour of their own.
 
 Plan -> `Job` -> `Request` -> `Reply` -> `Verdict` -> `Outcome`. Nothing here knows HTTP libraries, SQL or asyncio.
 """

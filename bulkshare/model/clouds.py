@@ -1,4 +1,4 @@
-"""What a cloud has: images, members, projects; and how it is reached."""
+"""What a cloud holds (images, members, projects) and how to reach it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Member(NamedTuple):
-    """A member of an image as the cloud tells it; a field the cloud left out or garbled is None."""
+    """A member of an image as the cloud reports it; a missing or malformed field is None."""
 
     image_id: str
     member_id: str
@@ -22,7 +22,7 @@ class Member(NamedTuple):
 
 
 class Image(NamedTuple):
-    """An image as the cloud tells it; a field the cloud left out or garbled is None. `properties` has all its texts."""
+    """An image as the cloud reports it; a missing or malformed field is None. `properties`: all string attributes."""
 
     id: str
     name: str | None = None
@@ -35,7 +35,7 @@ class Image(NamedTuple):
 
 
 class Project(NamedTuple):
-    """A project as the identity service tells it."""
+    """A project as the identity service reports it."""
 
     id: str
     name: str
@@ -47,7 +47,7 @@ class Project(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """As whom, and where, a run acts. `endpoint` is the image endpoint without /v2 and trailing slash."""
+    """The user, project and endpoint of a run. `endpoint` is the image endpoint without /v2 or a trailing slash."""
 
     cloud: str  # the clouds.yaml entry, "environment" or "sandbox"
     region: str
@@ -55,16 +55,16 @@ class Account:
     user: str
     project: str
     project_id: str
-    admin: bool = False  # whether the token has the role `admin`; the ledger does not keep it
+    admin: bool = False  # whether the token has the role `admin`; not stored in the ledger
 
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """How to reach the image endpoint (as in `Account`): all that a transport needs, and nothing of who we are."""
+    """How to reach the image endpoint (as in `Account`): all that a transport needs, without the credentials."""
 
     endpoint: str
     verify: bool = True
-    cacert: str | None = None  # file or folder of certificate authorities; None: the system's
+    cacert: str | None = None  # CA file or directory; None: the system's
     cert: str | None = None  # the client certificate
     key: str | None = None  # its key; None: in the same file
     proxy: str | None = field(default=None, repr=False)  # a URL that may hold a password

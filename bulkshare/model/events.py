@@ -1,4 +1,4 @@
-"""What observers of a run are notified of, after it is true: outcomes only once the ledger holds them."""
+"""Events for the observers of a run, sent after the fact: outcomes only once the ledger holds them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from bulkshare.model.pairs import Outcome, Result
 
 
-class Answered(NamedTuple):  # one per request: a frozen dataclass takes three times as long to make
+class Answered(NamedTuple):  # one per request: a frozen dataclass takes three times as long to construct
     """A request was answered, or given up on, after `seconds`. `member_id` is None if it was about a whole image."""
 
     step: Step
@@ -37,7 +37,7 @@ class RetryScheduled:
 class PhaseStarted:
     """A phase starts. `total` counts pairs in "sharing" and "removing", images in all others.
 
-    The names in their order: "listing", "inspecting", "opening", "removing", "sharing", "describing". A phase with
+    The names in order: "listing", "inspecting", "opening", "removing", "sharing", "describing". A phase with
     nothing to do is left out.
     """
 
@@ -54,7 +54,7 @@ class PairsSettled:
 
 @dataclass(frozen=True, slots=True)
 class RestSettled:
-    """All other pairs of an image, `count` of them, were settled alike."""
+    """All remaining pairs of an image, `count` of them, were settled with the same result."""
 
     image_id: str
     count: int
@@ -95,7 +95,7 @@ class ImageSetShared:
 
 @dataclass(frozen=True, slots=True)
 class ImagesDone:
-    """So many more of the phase's images are done; sent if no other event says so."""
+    """`count` more images of the phase are done; sent if no other event implies it."""
 
     count: int
 

@@ -1,4 +1,4 @@
-"""One request, its answer and what the answer means."""
+"""One request, its response and what the response means."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
     from bulkshare.model.pairs import Job, Result
 
 
-# Named tuples, because every pair takes several of each: a frozen dataclass takes three times as long to construct.
+# Named tuples because every pair needs several of each, and a frozen dataclass takes three times as long to construct.
 
 
 class Request(NamedTuple):
     """An HTTP request to the image endpoint.
 
     path: starts with /v2/ and is quoted.
-    body_bound: bytes of the answer's body that are read, at most.
-    project: the project to act in, as our user; None: the run's own.
-    token: added by the identity layer, and never shown.
+    body_bound: how many bytes of the response body are read at most.
+    project: the project to scope the token to; None: the run's own.
+    token: added by the identity layer; never shown.
     """
 
     method: str
@@ -38,7 +38,7 @@ class Request(NamedTuple):
 
 
 class Response(NamedTuple):
-    """An HTTP answer. Header names are lower case. `cut` says that the body was longer than its bound."""
+    """An HTTP response. Header names are lower case. `cut`: the body was longer than its bound and is truncated."""
 
     status: int
     headers: Mapping[str, str]
@@ -47,16 +47,16 @@ class Response(NamedTuple):
 
 
 class FaultKind(Enum):
-    """How a request ended without an answer. What matters is whether the server may have acted on it."""
+    """Why a request got no response. What matters is whether the server may have acted on it."""
 
-    UNSENT = "unsent"  # refused, unresolved, no route: the server never saw it
-    TIMEOUT = "timeout"  # sent, or partly; no answer in time
-    LOST = "lost"  # sent, or partly; the connection ended, or the answer was not HTTP
+    UNSENT = "unsent"  # connection refused, name not resolved, no route: the server never saw it
+    TIMEOUT = "timeout"  # sent at least in part; no response in time
+    LOST = "lost"  # sent at least in part; the connection closed, or the response was not HTTP
     STOPPED = "stopped"  # the run was stopped before the request left
 
 
 class Fault(NamedTuple):
-    """A network error as a value. `detail` is for the user, and contains no secret."""
+    """A network error as a value. `detail` is for the user and contains no secrets."""
 
     kind: FaultKind
     detail: str
@@ -80,31 +80,31 @@ class Step(Enum):
 class VerdictKind(Enum):
     """What an answer means; `image_api.glance` has the table."""
 
-    SHARED = "shared"  # this very request added the member
+    SHARED = "shared"  # this request added the member
     PRESENT = "present"  # it is a member: a GET found it, or a 409 said so
     ACCEPTED = "accepted"  # the membership is accepted
-    REMOVED = "removed"  # this very request removed the member
-    SET_SHARED = "opened"  # the image is `shared` now
+    REMOVED = "removed"  # this request removed the member
+    SET_SHARED = "opened"  # the image is now `shared`
     FOUND = "found"  # a page of images
     ABSENT = "absent"  # a GET did not find it
     LISTED = "listed"  # the image's members were listed
-    REJECTED = "rejected"  # a definite no
-    OVER_QUOTA = "over quota"  # 413: a definite no unless it is a member already: ask
-    UNCLEAR = "unclear"  # an answer that makes no sense: ask
-    LOST = "lost"  # no answer, and the server may still act: wait, then ask
+    REJECTED = "rejected"  # a final refusal
+    OVER_QUOTA = "over quota"  # 413: final, unless it is a member already; GET the member
+    UNCLEAR = "unclear"  # an answer that makes no sense: GET the member
+    LOST = "lost"  # no answer, and the server may still act: wait, then GET the member
     TRANSIENT = "transient"  # try again later; `maybe_done` says whether the server may have acted
     THROTTLED = "throttled"  # slow down; the server did not act
-    NOT_SENT = "not sent"  # a stop kept the request from leaving: no attempt, and nothing to conclude
+    NOT_SENT = "not sent"  # the run was stopped first: no attempt, and nothing to conclude
 
 
-# Not answers to act on, but the next one may be: the request is sent again.
+# These are inconclusive: the request is sent again.
 RETRYABLE = frozenset({VerdictKind.TRANSIENT, VerdictKind.THROTTLED, VerdictKind.LOST, VerdictKind.UNCLEAR})
 # These say that the endpoint as a whole is down, overloaded or unreachable.
 ENDPOINT_TROUBLE = frozenset({VerdictKind.TRANSIENT, VerdictKind.THROTTLED, VerdictKind.LOST})
 
 
 class Scope(Enum):
-    """How far an answer reaches."""
+    """What an answer applies to."""
 
     PAIR = "pair"
     IMAGE = "image"
@@ -114,9 +114,9 @@ class Verdict(NamedTuple):
     """The meaning of one reply.
 
     reason: one clean line for the user.
-    scope: how far the answer reaches.
-    retry_after: what the server asked for, in seconds.
-    maybe_done: the server may have done what it was asked to.
+    scope: what the answer applies to.
+    retry_after: the wait that the server asked for, in seconds.
+    maybe_done: the server may have carried out the request.
     members, images: those in the answer.
     next_path: the path of the next page of images; None: this was the last.
     """
@@ -134,17 +134,17 @@ class Verdict(NamedTuple):
 
 
 class Attempt(NamedTuple):
-    """A pair on its way: the request to send next, and what is known of the pair so far.
+    """A pair in progress: the request to send next, and what is known about the pair so far.
 
     step: the request to send next.
     posts: POSTs answered.
     tries: PUTs or DELETEs answered.
     free_attempts: those of `posts`, or of `tries`, whose failure says nothing about this pair.
     gets: GETs answered since the last POST, PUT or DELETE.
-    lost: an answer after which the server may have done what it was asked to.
-    over_quota: the 413 after which the member was asked for.
-    membership: SHARED or ALREADY once the project is a member, so that only its acceptance is left.
-    why: the reason that goes with `membership`.
+    lost: an answer after which the server may have carried out the request.
+    over_quota: the 413 that the GET of the member is to resolve.
+    membership: SHARED or ALREADY once the project is a member and only the acceptance remains.
+    why: the reason recorded with `membership`.
     member: the member as last seen.
     """
 

@@ -1,4 +1,4 @@
-"""What is wanted of an image and a project, and what became of it."""
+"""Pairs of an image and a project: what the plan wants, and what came of it."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ if TYPE_CHECKING:
 
 
 class Want(IntFlag):
-    """What is to become of a pair, and on which way. The numbers are in ledgers of users: append, never renumber."""
+    """What to do with a pair, and how. The numbers are stored in users' ledgers: append, never renumber."""
 
-    MEMBER = 0  # the project is to be a member of the image
-    ACCEPTED = 1  # and the membership is to be accepted, so that the image shows in the project's lists
-    FORCED = 2  # also where the project has rejected it
-    AS_PROJECT = 4  # acceptance is declared with a token of the member project, not with our own
-    SET_SHARED = 8  # a private image is made `shared` first
-    REMOVE = 16  # the project is not to be a member any more
-    ALREADY_MEMBER = 32  # a listing found the project to be a member: only its acceptance is left to do
+    MEMBER = 0  # make the project a member of the image
+    ACCEPTED = 1  # and accept the membership, so that the image appears in the project's image list
+    FORCED = 2  # even if the project has rejected it
+    AS_PROJECT = 4  # accept with a token of the member project instead of our own
+    SET_SHARED = 8  # first make a private image `shared`
+    REMOVE = 16  # end the membership
+    ALREADY_MEMBER = 32  # a listing showed the project as a member: only the acceptance remains
 
 
 class Job(NamedTuple):
-    """One pair to bring about. Image and member are its identity; there is one want for a pair."""
+    """One pair to process. Image and member identify it; a pair has exactly one want."""
 
     image_id: str
     member_id: str
@@ -31,7 +31,7 @@ class Job(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Pairs of one image that want the same: how jobs are handed over in bulk."""
+    """Pairs of one image with the same want; jobs are passed on in bulk as blocks."""
 
     image_id: str
     member_ids: Sequence[str]
@@ -39,7 +39,7 @@ class Block(NamedTuple):
 
 
 class Backlog(NamedTuple):
-    """An image with pending pairs: how many, and all that any of them wants."""
+    """An image with pending pairs: their number, and the union of their wants."""
 
     image_id: str
     pairs: int
@@ -47,7 +47,7 @@ class Backlog(NamedTuple):
 
 
 class Orders(NamedTuple):
-    """What a plan says about an image as a whole; see `Entry`. `kept` are the members that pruning leaves alone."""
+    """What a plan says about an image as a whole; see `Entry`. Pruning leaves the members in `kept` alone."""
 
     prune: bool = False
     fill: bool = False
@@ -55,16 +55,16 @@ class Orders(NamedTuple):
 
 
 class Result(StrEnum):
-    """What became of a pair; the words are the ledger's and the user's."""
+    """What came of a pair. The values are stored in ledgers and shown to users."""
 
-    SHARED = "shared"  # this run added it
-    ALREADY = "already"  # it was a member
-    REJECTED = "rejected"  # the cloud said no
+    SHARED = "shared"  # this run added the member
+    ALREADY = "already"  # it was a member before
+    REJECTED = "rejected"  # the cloud refused
     FAILED = "failed"  # attempts used up
     SKIPPED = "skipped"  # not tried
     PENDING = "pending"  # not finished
-    REMOVED = "removed"  # this run removed it
-    ABSENT = "absent"  # to be removed, and it was no member
+    REMOVED = "removed"  # this run removed the member
+    ABSENT = "absent"  # to be removed, but was not a member
 
 
 AS_PLANNED = frozenset({Result.SHARED, Result.ALREADY, Result.REMOVED, Result.ABSENT})

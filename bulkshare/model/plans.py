@@ -1,4 +1,4 @@
-"""A plan as it was written: what should be shared with whom, and at what pace."""
+"""A plan as written: which images to share with which projects, and how fast."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class Limits:
     """How much load a run may put on the cloud, and how many members the cloud lets an image have."""
 
     concurrency: int = 16  # requests in flight
-    rate: float = 50.0  # requests a second
-    per_image: int = 4  # requests in flight for one image
+    rate: float = 50.0  # requests per second
+    per_image: int = 4  # requests in flight per image
     members_per_image: int = 128  # Glance's image_member_quota; 0: no quota
 
 
@@ -80,11 +80,11 @@ class CheckProjects(StrEnum):
     NEVER = "never"
 
 
-class IdList(tuple[Item_co, ...]):  # noqa: SLOT001  a tuple can have no slots, and the hash is kept
-    """IDs and selectors, in order, with repetitions: a tuple that is cheap as a key of a dict.
+class IdList(tuple[Item_co, ...]):  # noqa: SLOT001  a tuple subclass can't have slots, and the hash is cached
+    """IDs and selectors, in order, with duplicates: a tuple that is cheap to use as a dict key.
 
-    A thousand entries may share one list of a million IDs, and whatever is computed from a list is computed once. So
-    a list is hashed once, as a frozenset is; looking up the same object again compares nothing.
+    A thousand entries may share one list of a million IDs, and whatever is computed from a list is cached by it. So
+    the hash is computed once, as a frozenset's is, and looking up the same object again compares no items.
     """
 
     @cached_property

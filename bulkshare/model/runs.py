@@ -1,4 +1,4 @@
-"""A run as the ledger keeps it."""
+"""A run as the ledger stores it."""
 
 from __future__ import annotations
 
@@ -19,30 +19,31 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How a run was told to work: what it takes to go on with it where its plan is not at hand."""
+    """The settings of a run: what is needed to resume it without its plan file."""
 
     cloud: str | None = None  # the clouds.yaml entry as configured; None: the OS_* variables
     region: str | None = None  # as the plan names it
-    sandbox: bool = False  # on a cloud that ended with the run
+    sandbox: bool = False  # an embedded cloud that ended with the run
     limits: Limits = field(default_factory=Limits)
     retry: RetryPolicy = field(default_factory=RetryPolicy)
 
 
 class RunState(StrEnum):
-    """Where a run stands. A killed run stays RUNNING: its lock is free, so the next one can tell."""
+    """The state of a run. A killed run stays RUNNING; the next run can tell because the lock is free."""
 
     RUNNING = "running"
-    INTERRUPTED = "interrupted"  # stopped early in good order; the rest is pending
+    INTERRUPTED = "interrupted"  # stopped early but cleanly; the rest is pending
     FINISHED = "finished"  # no pair is pending
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of a plan, as the ledger keeps it.
+    """One run of a plan, as the ledger stores it.
 
-    `key` is the name users see. `fingerprint` is the plan's set of pairs as a hash: a run may be continued only by
-    the same plan against the same account. `requests`, `retries` and `seconds` sum over its continuations. `enqueued`
-    says that all its pairs are in the ledger: without that only its plan knows what they are.
+    key: the name that users see.
+    fingerprint: a hash of the plan's pairs; only the same plan with the same account may continue the run.
+    requests, retries, seconds: sums over all invocations of the run.
+    enqueued: all pairs are in the ledger; until then only the plan has them.
     """
 
     id: int
@@ -67,9 +68,13 @@ class Run:
 class Telemetry:
     """How one invocation of a run went over time, in intervals of equal length since `began_at`.
 
-    The tuples are of one length: requests answered, those of them that were trouble (throttled, 5xx, no answer), and
-    how many requests the pace allowed in flight at the end of the interval. `latency` counts answers by the upper
-    bound of their time in seconds (inf: beyond the last), `statuses` by HTTP status, or the kind of fault.
+    The tuples have the same length, one item per interval.
+
+    requests: requests answered.
+    troubled: those of them that were throttled, got a 5xx or got no answer.
+    allowed: the concurrency limit at the end of the interval.
+    latency: answers by the upper bound of their latency in seconds; inf: above the highest bound.
+    statuses: answers by HTTP status or kind of fault.
     """
 
     began_at: datetime
