@@ -1,4 +1,4 @@
-"""The window on the pending pairs, against what must always hold."""
+"""The dispatch of pending pairs keeps its invariants, whatever the order of events."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ IMAGES = ["a", "b", "c"]
 
 
 class Window(RuleBasedStateMachine):
-    """Opens, fills, takes, defers, settles and closes in any order."""
+    """Opens, fills, takes, defers, settles and closes lanes in any order."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class Window(RuleBasedStateMachine):
             self.read_page(lane)
 
     def read_page(self, lane: Lane) -> None:
-        """Add an image's next page; every other pair is a member's, whose acceptance alone is left."""
+        """Add an image's next page; every other pair is a member that only needs to be accepted."""
         pages = self.pages[lane.image_id]
         jobs = pages.pop(0) if pages else []
         attempts = [
@@ -79,14 +79,14 @@ class Window(RuleBasedStateMachine):
     @precondition(lambda self: self.flying)
     @rule(data=st.data())
     def park(self, data: st.DataObject) -> None:
-        """Put an attempt in flight aside."""
+        """Park an attempt in flight."""
         attempt = self.flying.pop(data.draw(st.integers(0, len(self.flying) - 1)))
         self.dispatch.park(attempt._replace(posts=attempt.posts + 1), 1.0)
 
     @precondition(lambda self: self.dispatch.parked)
     @rule(stalled=st.booleans())
     def unpark(self, stalled: bool) -> None:  # noqa: FBT001  drawn by hypothesis
-        """Take an attempt up again, at once or because nothing else is left."""
+        """Release a parked attempt, at once or because nothing else is left."""
         if stalled:
             self.dispatch.unpark_stalled(self.now)
         else:
@@ -95,7 +95,7 @@ class Window(RuleBasedStateMachine):
     @precondition(lambda self: self.flying)
     @rule(data=st.data(), probed=st.booleans(), close=st.booleans(), full=st.booleans())
     def settle(self, data: st.DataObject, probed: bool, close: bool, full: bool) -> None:  # noqa: FBT001  drawn
-        """Settle an attempt in flight, which may speak for its image."""
+        """Settle an attempt in flight, which may probe or close its image."""
         attempt = self.flying.pop(data.draw(st.integers(0, len(self.flying) - 1)))
         lane = self.dispatch.lanes[attempt.job.image_id]
         if close:
@@ -108,7 +108,7 @@ class Window(RuleBasedStateMachine):
 
     @invariant()
     def per_image_limit_holds(self) -> None:
-        """No image has more in flight than it may."""
+        """No image has more requests in flight than allowed."""
         for image in IMAGES:
             assert sum(attempt.job.image_id == image for attempt in self.flying) <= PER_IMAGE
 

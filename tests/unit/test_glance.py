@@ -1,4 +1,4 @@
-"""What an answer means: the table of verdicts, on the bodies real services send."""
+"""What an answer means: the table of verdicts, with bodies that real services send."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def meaning(reply: Reply, step: Step = Step.ADD) -> Verdict:
     ],
 )
 def test_requests(step: Step, image_id: str, member_id: str, method: str, path: str, body: bytes | None) -> None:
-    """The requests about an image, with IDs quoted into the path."""
+    """The requests about an image have quoted IDs in their paths."""
     request = request_for(step, image_id, member_id)
     assert (request.method, request.path, request.body) == (method, path, body)
     assert request.project is None
@@ -63,19 +63,19 @@ def test_requests(step: Step, image_id: str, member_id: str, method: str, path: 
 
 
 def test_a_membership_is_accepted_in_the_member_project() -> None:
-    """Only the PUT, and only where it is told so, is made with a token of another project."""
+    """Only the PUT, and only if asked for, is sent in another project."""
     assert request_for(Step.ACCEPT, IMAGE, MEMBER, as_member=True).project == MEMBER
     assert request_for(Step.ADD, IMAGE, MEMBER, as_member=True).project is None
 
 
 def test_finding_takes_a_path() -> None:
-    """There is no image to name yet."""
+    """Its request is for a path."""
     with pytest.raises(ValueError, match="image"):
         request_for(Step.FIND, "")
 
 
 def test_shared() -> None:
-    """A 200 with this member's document is believed, and all of its fields travel on."""
+    """A 200 with this member's document is believed, and all its fields are kept."""
     verdict = meaning(answer(200, DOCUMENT, x_openstack_request_id="req-1"))
     assert (verdict.kind, verdict.http_status, verdict.request_id) == (VerdictKind.SHARED, 200, "req-1")
     (member,) = verdict.members
@@ -100,7 +100,7 @@ def test_shared() -> None:
     ],
 )
 def test_a_success_without_the_member_is_not_believed(reply: Response) -> None:
-    """Only a GET can tell what such an answer means."""
+    """Only a GET can show what such an answer means."""
     verdict = meaning(reply)
     assert (verdict.kind, verdict.maybe_done) == (VerdictKind.UNCLEAR, True)
 
@@ -151,7 +151,7 @@ def test_refusals_of_an_add(reply: Reply, kind: VerdictKind, scope: Scope, maybe
         (answer(413), VerdictKind.REJECTED),
     ],
 )
-def test_answers_to_an_ask(reply: Reply, kind: VerdictKind) -> None:
+def test_answers_to_a_get(reply: Reply, kind: VerdictKind) -> None:
     """The table of answers to a GET of one member."""
     assert meaning(reply, Step.GET_MEMBER).kind is kind
 

@@ -1,4 +1,4 @@
-"""What answers to acceptance, removal and opening mean, and how images are read."""
+"""What answers to acceptance, removal and visibility mean, and how images are parsed."""
 
 from __future__ import annotations
 
@@ -65,13 +65,13 @@ PAGE = "/v2/images?marker=x&limit=2"
     ],
 )
 def test_answers(step: Step, reply: Reply, kind: VerdictKind, scope: Scope) -> None:
-    """The table of answers to the writes and to a search."""
+    """The table of answers to writes and to image queries."""
     verdict = meaning(reply, step)
     assert (verdict.kind, verdict.scope) == (kind, scope)
 
 
 def test_a_page_of_images() -> None:
-    """The images, and the path that goes on, below our own endpoint whatever a proxy has put before it."""
+    """The images, and the next page's path at our own endpoint, whatever a proxy prefixed."""
     body = {"images": [{"id": "a", "name": "one"}, {"id": "b"}], "next": f"/image{PAGE}", "first": "/v2/images"}
     verdict = interpret(Step.FIND, "", "", answer(200, body), NOW)
     assert [found.id for found in verdict.images] == ["a", "b"]
@@ -80,7 +80,7 @@ def test_a_page_of_images() -> None:
 
 
 def test_a_page_that_is_too_long_is_not_believed() -> None:
-    """Half a list is no list, even where what came of it can be read."""
+    """A truncated list is not a list, even if the part that came can be parsed."""
     verdict = meaning(answer(200, {"images": []})._replace(cut=True), Step.FIND)
     assert (verdict.kind, verdict.reason) == (VerdictKind.UNCLEAR, "200, but the body is too long to read")
 
@@ -109,7 +109,7 @@ def test_the_next_page_is_at_our_endpoint(following: Any, path: str | None) -> N
 
 
 def test_an_image() -> None:
-    """What is shown of it is one line; what a plan compares is as the cloud has it."""
+    """Texts are cleaned only if they can't be shown as they are: a plan compares them."""
     document = {
         "id": IMAGE,
         "name": "ubuntu  24.04",
@@ -138,8 +138,8 @@ def test_an_image() -> None:
         ),
     )
 )
-def test_reading_images_is_total(document: Any) -> None:
-    """Any JSON is an image or none, and what it has of text is printable."""
+def test_parsing_images_is_total(document: Any) -> None:
+    """Any JSON value is an image or none, and its texts are printable."""
     found = parse_image(document)
     assert found is None or isinstance(found, Image)
     if found is not None:

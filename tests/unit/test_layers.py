@@ -1,4 +1,4 @@
-"""The layers of the transport put together as a run has them, on a mocked HTTP client."""
+"""The layers of the transport, composed as in a run, on a mocked HTTP client."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MEMBERS = "/v2/images/i/members"
 
 
 class MockedResponse(aiohttp.ClientResponse):
-    """What aioresponses answers with: it does not know yet that aiohttp 3.14 wants a stream writer."""
+    """A response of aioresponses, which doesn't yet know that aiohttp 3.14 wants a stream writer."""
 
     def __init__(self, method: str, url: URL, **parts: Any) -> None:
         parts.setdefault("stream_writer", Mock())
@@ -47,7 +47,7 @@ class Tokens:
         return f"token-{self.number}"
 
     async def renew(self, refused: str, _project: str | None = None) -> str:
-        """Return the next token, once for all who had the same one refused."""
+        """Return the next token, once for all callers with the same refused one."""
         await anyio.lowlevel.checkpoint()
         if refused == f"token-{self.number}":
             self.number += 1
@@ -56,7 +56,7 @@ class Tokens:
 
 
 async def post_all(identity: Tokens, count: int) -> tuple[list[Reply], int]:
-    """Send POSTs all at once through all layers; return the replies and how many requests were let through."""
+    """Send concurrent POSTs through all layers; return the replies and how many requests left."""
     replies: list[Reply] = []
     limits = Limits(concurrency=8, rate=10_000)
     async with HttpTransport(Connection(ENDPOINT), connections=8) as http:
@@ -75,7 +75,7 @@ async def post_all(identity: Tokens, count: int) -> tuple[list[Reply], int]:
 
 
 async def test_a_refused_token_is_renewed_once_for_all() -> None:
-    """All requests in flight meet 401; one log-in serves them, and every request goes out again through the pace."""
+    """All requests in flight get 401; one log-in serves them, and every request passes the pace again."""
     identity = Tokens()
 
     def answer(_url: object, **request: dict[str, str]) -> CallbackResult:
@@ -91,7 +91,7 @@ async def test_a_refused_token_is_renewed_once_for_all() -> None:
 
 
 async def test_a_new_token_that_is_refused_too_ends_the_run() -> None:
-    """Twice 401 in a row is final, and the error has no token in it."""
+    """Two 401s in a row are final, and the error contains no token."""
     with aioresponses() as mocked:
         mocked.post(
             ENDPOINT + MEMBERS, status=401, body="token-2 is no good", repeat=True, response_class=MockedResponse

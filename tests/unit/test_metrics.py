@@ -1,4 +1,4 @@
-"""The metrics file is what Prometheus reads, and never half of it."""
+"""The metrics file is valid for Prometheus, and never partly written."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ENDED = datetime(2026, 11, 23, 3, 16, tzinfo=UTC)
 
 
 def test_metrics_are_readable_and_labelled(tmp_path: Path) -> None:
-    """Prometheus' own parser finds each number under its plan, cloud, result and status."""
+    """Prometheus' own parser finds each number with its plan, cloud, result and status."""
     path = tmp_path / "golden.prom"
     clouds = [LastRun("eu-de", {Result.SHARED: 3, Result.FAILED: 1}, {"200": 3, "timeout": 2}, retries=1)]
     write_metrics(path, plan="golden", exit_code=1, ended_at=ENDED, seconds=12.5, clouds=clouds)
@@ -41,27 +41,27 @@ def test_metrics_are_readable_and_labelled(tmp_path: Path) -> None:
     }
 
 
-def test_a_run_that_did_not_begin_has_its_exit_code(tmp_path: Path) -> None:
-    """An alert on the exit code sees a plan that is broken, too."""
+def test_a_run_that_did_not_start_has_its_exit_code(tmp_path: Path) -> None:
+    """An alert on the exit code also sees a broken plan."""
     path = tmp_path / "golden.prom"
     write_metrics(path, plan="golden", exit_code=2, ended_at=ENDED, seconds=0.1, clouds=[])
     assert 'bulkshare_last_run_exit_code{plan="golden"} 2.0' in path.read_text()
 
 
 def test_other_files_are_left_alone(tmp_path: Path) -> None:
-    """Nothing but the file itself is left in the collector's folder."""
+    """No temporary file is left in the collector's directory."""
     write_metrics(tmp_path / "a.prom", plan="golden", exit_code=0, ended_at=ENDED, seconds=1.0, clouds=[])
     assert [path.name for path in tmp_path.iterdir()] == ["a.prom"]
 
 
-def test_a_place_that_can_not_be_written_is_told(tmp_path: Path) -> None:
+def test_a_path_that_can_not_be_written_is_reported(tmp_path: Path) -> None:
     """The message names the file."""
     with pytest.raises(UsageError, match=r"can't write the metrics to .*missing/a\.prom: No such file"):
         write_metrics(tmp_path / "missing" / "a.prom", plan="p", exit_code=0, ended_at=ENDED, seconds=1.0, clouds=[])
 
 
-def test_what_can_not_be_written_is_told_before_anything_is_done(tmp_path: Path) -> None:
-    """A directory that is missing, and a directory in the file's place; a file that is there may be replaced."""
+def test_a_path_that_can_not_be_written_is_reported_beforehand(tmp_path: Path) -> None:
+    """A missing directory, and a directory in the file's place; an existing file may be replaced."""
     with pytest.raises(UsageError, match="there is no directory"):
         require_writable(tmp_path / "missing" / "a.prom")
     with pytest.raises(UsageError, match="may not write there"):

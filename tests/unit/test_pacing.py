@@ -1,4 +1,4 @@
-"""The rate limit: exact in arithmetic, and exact when real tasks wait for it."""
+"""The rate limit, exact in arithmetic and with real tasks; the breaker; the transport that waits for both."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @given(st.floats(0.1, 5000), st.lists(st.floats(0, 3), min_size=2, max_size=60))
 def test_no_window_holds_more_than_its_share(rate: float, lateness: list[float]) -> None:
-    """However late requests leave, n/rate seconds see at most n, and t seconds at most what is late by 20 ms more."""
+    """However late requests leave, n/rate seconds see at most n, and t seconds at most 20 ms' worth more."""
     gcra, now, left = Gcra(rate), 0.0, []
     share = max(int(rate), 1)
     for late in lateness:
@@ -39,8 +39,8 @@ def test_no_window_holds_more_than_its_share(rate: float, lateness: list[float])
             assert last - first < share or window >= share / rate - 1e-6
 
 
-def test_lateness_is_made_up_for() -> None:
-    """Requests that are each a little late leave as many in a second as they should."""
+def test_a_short_delay_is_caught_up() -> None:
+    """Requests that are each a little late still keep the rate."""
     gcra, now = Gcra(100), 0.0
     for number in range(1001):
         now = max(now, gcra.earliest()) + 0.001 * (number % 8)
@@ -48,8 +48,8 @@ def test_lateness_is_made_up_for() -> None:
     assert 10.0 <= now <= 10.1
 
 
-def test_a_long_delay_is_not_made_up_for() -> None:
-    """After a pause the requests come at the rate, and not in a burst."""
+def test_a_long_delay_is_not_caught_up() -> None:
+    """After a pause requests leave at the rate, not in a burst."""
     gcra = Gcra(100)
     gcra.take(0.0)
     gcra.take(5.0)
@@ -57,7 +57,7 @@ def test_a_long_delay_is_not_made_up_for() -> None:
 
 
 def test_too_early_is_refused() -> None:
-    """The arithmetic guards itself."""
+    """The arithmetic checks its own contract."""
     gcra = Gcra(10)
     gcra.take(5.0)
     with pytest.raises(ValueError, match="too early"):
@@ -65,7 +65,7 @@ def test_too_early_is_refused() -> None:
 
 
 class Inner:
-    """A Transport that takes `latency_seconds` and answers as `script` says; it remembers when requests came."""
+    """A Transport that takes `latency_seconds` and answers as `script` says; it records when requests came."""
 
     def __init__(
         self, script: Callable[[float], Reply] = lambda _now: response(200), latency_seconds: float = 0.1
@@ -107,7 +107,7 @@ def paced(
 
 
 def send_all(transport: Paced, count: int) -> list[Reply]:
-    """Send requests, all at once, in virtual time; return the replies."""
+    """Send concurrent requests in virtual time; return the replies."""
     replies: list[Reply] = []
 
     async def one(number: int) -> None:
@@ -123,17 +123,17 @@ def send_all(transport: Paced, count: int) -> list[Reply]:
 
 
 def test_paced_sends_in_order_and_at_the_rate() -> None:
-    """A hundred tasks at once leave one by one, first come first served, at exactly the rate."""
+    """A hundred concurrent requests leave one by one, first come, first served, at exactly the rate."""
     inner = Inner()
     send_all(paced(inner, rate=20), 100)
     assert [path for _, path in inner.came] == [str(number) for number in range(100)]
     gaps = [later[0] - earlier[0] for earlier, later in itertools.pairwise(inner.came)]
-    assert min(gaps) >= 0.05 - 2 * TICK_SECONDS  # what one was late, the next makes up for
+    assert min(gaps) >= 0.05 - 2 * TICK_SECONDS  # if one was late, the next catches up
     assert sum(gaps) == pytest.approx(99 / 20, rel=0.01)
 
 
 def test_window_opens_to_the_limit_and_not_beyond() -> None:
-    """Without trouble the window doubles in a round trip, up to what the user allows."""
+    """Without trouble the window doubles per round trip, up to the user's limit."""
     inner = Inner()
     transport = paced(inner, concurrency=12)
     send_all(transport, 200)
@@ -143,7 +143,7 @@ def test_window_opens_to_the_limit_and_not_beyond() -> None:
 
 
 def test_answers_that_come_in_bursts_find_the_window_full() -> None:
-    """Who got a place and has had no time to send yet counts: else a fast server would never get more at once."""
+    """Requests that have a place but have yet to leave count: otherwise a fast server would never get more at once."""
     inner = Bursts()
     transport = paced(inner, concurrency=64, rate=10_000)
     send_all(transport, 1000)
@@ -151,7 +151,7 @@ def test_answers_that_come_in_bursts_find_the_window_full() -> None:
 
 
 class Bursts(Inner):
-    """A Transport whose answers all come at tenths of a second."""
+    """A Transport that answers only at tenths of a second."""
 
     async def send(self, request: Request) -> Reply:
         """Answer."""
@@ -160,7 +160,7 @@ class Bursts(Inner):
 
 
 def test_requests_that_wait_for_the_rate_are_not_in_flight() -> None:
-    """Where the rate holds requests back, a wider window would change nothing: it stays as it is."""
+    """If the rate is the limit, a wider window would change nothing: it keeps its size."""
     inner = Inner(latency_seconds=0.05)
     transport = paced(inner, concurrency=64, rate=50)
     send_all(transport, 500)
@@ -169,8 +169,8 @@ def test_requests_that_wait_for_the_rate_are_not_in_flight() -> None:
     assert inner.came[-1][0] - inner.came[0][0] == pytest.approx(499 / 50, rel=0.01)
 
 
-def test_retry_after_cools_everybody_down() -> None:
-    """After one 429 with Retry-After nobody sends before its time, and then a few begin."""
+def test_retry_after_pauses_all_requests() -> None:
+    """After one 429 with Retry-After no request leaves before its time, and then only a few."""
     replies = iter([response(429, retry_after="30")])
     inner = Inner(lambda _now: next(replies, response(200)))
     send_all(paced(inner, concurrency=16, rate=100), 100)
@@ -181,7 +181,7 @@ def test_retry_after_cools_everybody_down() -> None:
 
 
 def test_breaker_sends_probes_only_while_the_endpoint_is_down() -> None:
-    """In an outage of five minutes few requests go out; when it ends, all goes on."""
+    """In an outage of five minutes few requests leave; when it ends, all are sent."""
     began, ended = 1005.0, 1305.0
     inner = Inner(lambda now: response(500) if began <= now <= ended else response(200))
     transport = paced(inner, rate=10)
@@ -208,7 +208,7 @@ def _is_success(reply: Reply) -> bool:
 
 
 def test_gives_up_on_an_endpoint_that_stays_down() -> None:
-    """After the time the user gave it the run ends."""
+    """The run ends after the time that the user allows."""
     inner = Inner(lambda _now: Fault(FaultKind.UNSENT, "refused"))
     transport = paced(inner, breaker=Breaker(give_up_after_seconds=100))
 
@@ -222,7 +222,7 @@ def test_gives_up_on_an_endpoint_that_stays_down() -> None:
 
 
 def test_a_stop_ends_every_wait() -> None:
-    """Requests that wait for a cool-down come back unsent when the run is stopped."""
+    """Requests that wait for a cool-down come back as stopped."""
     inner = Inner(lambda _now: response(429, retry_after="500"))
     stopping = anyio.Event()
     transport = paced(inner, stopping=stopping)
@@ -244,7 +244,7 @@ def test_a_stop_ends_every_wait() -> None:
 
 
 def test_a_cancelled_wait_gives_its_place_back() -> None:
-    """Waiting for a place and being cancelled loses no place."""
+    """A request that is cancelled while it waits loses no place of the window."""
     inner = Inner(latency_seconds=1.0)
     transport = paced(inner, concurrency=1)
 
@@ -260,8 +260,8 @@ def test_a_cancelled_wait_gives_its_place_back() -> None:
     assert [path for _, path in inner.came] == ["1", "3"]
 
 
-def test_refusals_are_no_trouble() -> None:
-    """403, 404, 409, 413 and 401 say nothing against the endpoint."""
+def test_refusals_are_not_trouble() -> None:
+    """401, 403, 404, 409 and 413 show an endpoint that works."""
     statuses = iter([403, 404, 409, 413, 401] * 20)
     inner = Inner(lambda _now: response(next(statuses)))
     transport = paced(inner)
@@ -269,8 +269,8 @@ def test_refusals_are_no_trouble() -> None:
     assert transport.allowed == 16
 
 
-def test_state_can_be_asked_for_from_any_thread() -> None:
-    """The display has a thread of its own, where no event loop runs."""
+def test_state_is_available_from_any_thread() -> None:
+    """The display has its own thread, without an event loop."""
     breaker = Breaker(patience_seconds=0.0)
     transport = paced(Inner(), breaker=breaker, clock=time.monotonic)
     assert "0 of 4 in flight" in transport.state()

@@ -1,4 +1,4 @@
-"""What is found about an image before anything is written: the table of findings."""
+"""What the preflight finds about an image: the table of findings."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ OWNER = SkipPair("us", "is the image's owner")
 
 
 def found(orders: Orders = PRUNE, account: Account | None = US, **facts: Any) -> list[Finding]:
-    """Return what is found with a quota of 128 and a limit of 10 %."""
+    """Return the findings with a quota of 128 and a prune limit of 10 %."""
     return findings(Facts("i", **facts), orders, account, members_per_image=128, prune_limit=0.1)
 
 
@@ -52,7 +52,7 @@ def found(orders: Orders = PRUNE, account: Account | None = US, **facts: Any) ->
     ],
 )
 def test_nothing_is_found(facts: dict[str, Any]) -> None:
-    """What is fine, and what is not known."""
+    """Images that are fine, and images of which nothing is known."""
     assert found(**facts) == []
 
 
@@ -67,7 +67,7 @@ def test_nothing_is_found(facts: dict[str, Any]) -> None:
     ],
 )
 def test_images_that_take_no_members(image: Image, account: Account, words: str) -> None:
-    """All pairs are skipped, removals too; there is nothing else to find."""
+    """All pairs are skipped, including removals; nothing else is found."""
     (rest,) = found(account=account, image=image, refused=True, to_add=500, to_remove=500, owner_to_add=True)
     assert isinstance(rest, SkipRest)
     assert words in rest.reason
@@ -75,20 +75,20 @@ def test_images_that_take_no_members(image: Image, account: Account, words: str)
 
 
 @pytest.mark.parametrize("account", [None, ADMIN])
-def test_whose_image_it_is_does_not_matter_to_all(account: Account | None) -> None:
-    """It does not to an admin, nor where nobody knows as whom we act."""
+def test_the_owner_does_not_matter_to_all(account: Account | None) -> None:
+    """It doesn't to an admin, or if the account is unknown."""
     assert found(account=account, image=FINE._replace(owner="them"), to_add=1) == []
 
 
 def test_an_image_that_is_not_active() -> None:
-    """Nobody is added, but members may be removed."""
+    """No member is added, but members may be removed."""
     assert found(image=QUEUED, members=10, to_add=1, to_remove=1) == [
         SkipRest("the image is queued, not active", removals=False)
     ]
 
 
-def test_private_images_are_opened_where_that_is_wanted() -> None:
-    """Whether or not the cloud let us list them, before anything else."""
+def test_private_images_are_set_shared_if_wanted() -> None:
+    """Before anything else, whether or not their members could be listed."""
     facts: dict[str, Any] = {
         "image": PRIVATE,
         "to_add": 2,
@@ -110,7 +110,7 @@ def test_private_images_are_opened_where_that_is_wanted() -> None:
     ],
 )
 def test_the_prune_limit(members: int, to_remove: int, limit: float, skipped: bool) -> None:  # noqa: FBT001  a table
-    """At the limit is within it, whatever floats make of that."""
+    """Exactly at the limit is within it, in spite of rounding."""
     facts = Facts("i", FINE, members=members, to_remove=to_remove)
     told = findings(facts, PRUNE, US, members_per_image=0, prune_limit=limit)
     assert bool(told) == skipped
@@ -120,7 +120,7 @@ def test_the_prune_limit(members: int, to_remove: int, limit: float, skipped: bo
 
 
 def test_removals_of_an_image_that_was_not_listed() -> None:
-    """Nobody knows how many would be left; but without orders an earlier invocation knew."""
+    """It is not known how many would be left; but without orders an earlier invocation knew."""
     assert found(image=FINE, to_remove=5) == [SkipRest(NOT_LISTED, removals=True)]
     assert found(Orders(), image=FINE, to_remove=5) == []
 
@@ -136,7 +136,7 @@ def test_removals_of_an_image_that_was_not_listed() -> None:
     ],
 )
 def test_the_quota(facts: dict[str, Any], room: int, reason: str) -> None:
-    """All or nothing, or as many as fit; what is removed first makes room, where it may be."""
+    """All or nothing, or as many as fit; removals make room, if they are allowed."""
     assert found(FILL._replace(prune=True), image=FINE, **facts)[-1] == QuotaRoom(room, reason)
     assert found(PRUNE, **facts)[-1] == QuotaRoom(0, reason), "nothing but the listing has to be known"
 
@@ -173,7 +173,7 @@ def test_the_owner_needs_no_room() -> None:
     st.builds(Orders, st.booleans(), st.booleans()),
 )
 def test_findings_hold_together(facts: Facts, orders: Orders) -> None:
-    """What is let through fits the quota and the limit, and every reason is in words."""
+    """What remains fits the quota and the prune limit, and every finding has a reason."""
     told = findings(facts, orders, US, members_per_image=128, prune_limit=0.1)
     reasons = [finding.reason for finding in told if not isinstance(finding, SetSharedFirst)]
     assert all(reasons)

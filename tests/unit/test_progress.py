@@ -1,4 +1,4 @@
-"""What a run shows while it is at work."""
+"""What a run shows while it works."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Clock:
 
 
 class Lines:
-    """A logger that keeps its lines."""
+    """A logger that records its lines."""
 
     def __init__(self) -> None:
         self.lines: list[tuple[str, str, dict[str, Any]]] = []
@@ -54,14 +54,14 @@ def tracker(clock: Clock, *, already: int = 0, pending: int = 100) -> Tracker:
     return Tracker("nightly", {Result.ALREADY: already, Result.PENDING: pending}, clock)
 
 
-def test_a_continued_run_begins_where_it_was() -> None:
-    """What an earlier invocation settled counts as done."""
+def test_a_resumed_run_starts_where_it_was() -> None:
+    """Pairs settled by an earlier invocation count as done."""
     tracked = tracker(Clock(), already=40, pending=60)
     assert (tracked.planned, tracked.done) == (100, 40)
 
 
 def test_rate_is_of_the_last_seconds() -> None:
-    """Answers of long ago don't count."""
+    """Older answers don't count."""
     clock = Clock()
     tracked = tracker(clock)
     tracked.notify(PhaseStarted("sharing", 100))
@@ -88,7 +88,7 @@ def test_time_left_follows_the_pace_of_this_phase() -> None:
 
 
 def test_no_time_left_while_nothing_settles() -> None:
-    """In an outage the estimate would grow without bound; with the first pair after it, it is there again."""
+    """There is no estimate in an outage; it returns with the first settled pair."""
     clock = Clock()
     tracked = tracker(clock, pending=200)
     tracked.notify(PhaseStarted("sharing", 200))
@@ -101,7 +101,7 @@ def test_no_time_left_while_nothing_settles() -> None:
 
 
 def test_a_retry_counts_when_it_is_sent() -> None:
-    """One that waits when the run ends was none; another pair's answer is none either."""
+    """A retry still waiting when the run ends doesn't count; neither does another pair's answer."""
     tracked = tracker(Clock())
     trouble = Verdict(VerdictKind.TRANSIENT)
     tracked.notify(RetryScheduled("i", "m", trouble, 1.0))
@@ -115,7 +115,7 @@ def test_a_retry_counts_when_it_is_sent() -> None:
 
 
 def test_extra_members_add_to_the_work() -> None:
-    """What is to be removed is found by listing, after the run has begun."""
+    """Listings find extra members after the run has started."""
     tracked = tracker(Clock(), pending=10)
     tracked.notify(PhaseStarted("removing", 3))
     tracked.notify(ExtraMembersFound("i", ["a", "b", "c"]))
@@ -125,7 +125,7 @@ def test_extra_members_add_to_the_work() -> None:
 
 @pytest.mark.parametrize("phase", ["listing", "inspecting", "opening", "describing"])
 def test_phases_of_images(phase: str) -> None:
-    """Their total is images, and so is what is done of it."""
+    """Their total and progress are counted in images."""
     tracked = tracker(Clock())
     tracked.notify(PhaseStarted(phase, 9))
     tracked.notify(MembersListed("i", Verdict(VerdictKind.LISTED)))
@@ -158,7 +158,7 @@ def test_display_of_several_clouds(width: int) -> None:
 
 
 def test_display_shows_counts_rate_and_phase() -> None:
-    """All that the display promises is in what it draws, also on a narrow terminal."""
+    """The display shows everything, even on a narrow terminal."""
     clock = Clock()
     tracked = tracker(clock)
     display = Display(Console(file=StringIO()))
@@ -178,7 +178,7 @@ def test_display_shows_counts_rate_and_phase() -> None:
 
 
 def test_log_has_trouble_at_warning_and_progress_now_and_then() -> None:
-    """Failures are warnings, successes are for debugging, and every ten seconds there is a line."""
+    """Failures are warnings, successes debug lines, and there is a progress line every ten seconds."""
     clock, lines = Clock(), Lines()
     tracked = tracker(clock)
     log = DetailedLog(tracked, lines, clock)
@@ -198,7 +198,7 @@ def test_log_has_trouble_at_warning_and_progress_now_and_then() -> None:
 
 
 def test_log_has_no_empty_fields() -> None:
-    """A field that has nothing to say is left out; what will be removed and what was opened is told."""
+    """Fields without a value are left out; removals and images set shared are logged."""
     lines = Lines()
     log = DetailedLog(tracker(Clock()), lines, Clock())
     log.notify(Answered(Step.LIST, "i", None, Verdict(VerdictKind.LISTED, http_status=200), 0.5))
@@ -216,8 +216,8 @@ def test_log_has_no_empty_fields() -> None:
     ]
 
 
-def test_listings_remember_what_images_are() -> None:
-    """Private ones, and names."""
+def test_listings_remember_private_images_and_names() -> None:
+    """From the look-ups of images."""
     listings = Listings()
     listings.notify(ImageInspected(Image("i", name="ubuntu", visibility="private")))
     listings.notify(ImageInspected(Image("j", visibility="shared")))
@@ -242,5 +242,5 @@ def test_every_observer_is_notified() -> None:
 
 
 def test_clock_face() -> None:
-    """Rounded up, so that it does not say 0:00:00 while there is work."""
+    """Rounded up, so that it doesn't show 0:00:00 while there is work left."""
     assert [clock_face(s) for s in (0.2, 59.9, 3661)] == ["0:00:01", "0:01:00", "1:01:01"]

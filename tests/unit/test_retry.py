@@ -1,4 +1,4 @@
-"""What follows from an answer: the table of decisions."""
+"""What follows an answer: the table of decisions, the waits and the budget."""
 
 from __future__ import annotations
 
@@ -90,21 +90,21 @@ def play(*verdicts: Verdict, want: Want = Want.MEMBER) -> Settle | Send:
     ],
 )
 def test_decisions(verdicts: tuple[Verdict, ...], result: Result, scope: Scope, attempts: int) -> None:
-    """Every way through the table ends where the design says."""
+    """Every sequence of answers ends in the right result."""
     decision = play(*verdicts)
     assert isinstance(decision, Settle)
     assert (decision.result, decision.scope, decision.attempt.posts) == (result, scope, attempts)
 
 
-def test_a_lost_attempt_is_told_with_the_duplicate() -> None:
-    """A 409 after a 500 may be our own doing; the reason says so."""
+def test_a_lost_attempt_is_mentioned_with_the_duplicate() -> None:
+    """A 409 after a 500 may be due to our own POST; the reason says so."""
     decision = play(BROKEN, CONFLICT)
     assert isinstance(decision, Settle)
     assert "500" in decision.reason
 
 
-def test_after_a_lost_answer_the_next_request_asks() -> None:
-    """No second POST may meet the first one at work."""
+def test_a_lost_answer_is_followed_by_a_get() -> None:
+    """A second POST must not overlap with the first."""
     decision = play(LOST)
     assert isinstance(decision, Send)
     assert decision.attempt.step is Step.GET_MEMBER
@@ -113,7 +113,7 @@ def test_after_a_lost_answer_the_next_request_asks() -> None:
 
 @pytest.mark.parametrize("want", [Want.MEMBER, ACCEPT, Want.REMOVE, LISTED])
 def test_what_a_stop_kept_from_leaving_is_no_attempt(want: Want) -> None:
-    """The pair stays what it was, with as many attempts left."""
+    """The attempt stays unchanged, even if it is the last one."""
     attempt = first_attempt(Job("image", "member", want))
     decision = decide(RetryPolicy(attempts=1), attempt, Verdict(VerdictKind.NOT_SENT, "not sent"), 0.5)
     assert decision == Send(attempt, 0.0)
@@ -127,12 +127,12 @@ def test_backoff_is_full_jitter_under_a_cap() -> None:
 
 
 def test_retry_after_is_a_floor() -> None:
-    """What the server asks for is kept, with up to one base on top."""
+    """The wait is what the server asks for, plus up to one base."""
     assert backoff_seconds(POLICY, 1, 7.0, 0.5) == 7.5
 
 
 def test_attempts_run_out() -> None:
-    """The last attempt is followed by no wait."""
+    """There is no wait after the last attempt."""
     state = RetryState(POLICY, lambda: 0.5)
     assert [state.next_delay() for _ in range(3)] == [0.5, 1.0, None]
     assert state.failures == 3
@@ -187,7 +187,7 @@ def test_time_runs_out() -> None:
     ],
 )
 def test_acceptance(want: Want, verdicts: tuple[Verdict, ...], result: Result, status: str | None, reason: str) -> None:
-    """Accepted after it is added or found there, asking first where nobody told what the project has said."""
+    """A member is accepted after it was added or found, after a GET if its status is unknown."""
     decision = play(*verdicts, want=want)
     assert isinstance(decision, Settle)
     assert (decision.result, decision.scope) == (result, decision.verdict.scope if verdicts == (NO,) else Scope.PAIR)
@@ -221,7 +221,7 @@ def test_acceptance(want: Want, verdicts: tuple[Verdict, ...], result: Result, s
     ],
 )
 def test_removal(verdicts: tuple[Verdict, ...], result: Result, scope: Scope, tries: int) -> None:
-    """Removed; or gone, once a question has shown that it is the member that is not there."""
+    """A member is removed, or absent if a GET shows that it is the member that is missing."""
     decision = play(*verdicts, want=Want.REMOVE)
     assert isinstance(decision, Settle)
     assert (decision.result, decision.scope, decision.attempt.tries) == (result, scope, tries)
@@ -229,7 +229,7 @@ def test_removal(verdicts: tuple[Verdict, ...], result: Result, scope: Scope, tr
 
 
 def test_what_is_a_repeat() -> None:
-    """The first request of each step is none; the budget for retries is for those that are."""
+    """The first request of each step is not a repeat; the retry budget is for those that are."""
     sent = [
         play(*verdicts, want=ACCEPT) for verdicts in [(SHARED,), (SHARED, BROKEN), (BROKEN,), (LOST,), (LOST, BROKEN)]
     ]
@@ -248,8 +248,8 @@ def test_what_is_a_repeat() -> None:
         (Want.REMOVE, (LOST, LOST, LOST, LOST), Step.GET_MEMBER),
     ],
 )
-def test_a_pair_that_is_excused_goes_on_where_it_was(want: Want, verdicts: tuple[Verdict, ...], step: Step) -> None:
-    """When it was the endpoint that failed, a pair has all its attempts again, at the same step."""
+def test_an_excused_pair_continues_at_the_same_step(want: Want, verdicts: tuple[Verdict, ...], step: Step) -> None:
+    """If the endpoint failed, a pair gets all its attempts back."""
     failed = play(*verdicts, want=want)
     assert isinstance(failed, Settle)
     attempt = excuse(POLICY, failed, 0.5).attempt
@@ -259,7 +259,7 @@ def test_a_pair_that_is_excused_goes_on_where_it_was(want: Want, verdicts: tuple
 
 
 def test_the_budget() -> None:
-    """Ten retries, one more for five first tries, and those back that helped."""
+    """Ten retries, one more for five first tries, and refunds for those that helped."""
     budget = RetryBudget()
     assert [budget.withdraw() for _ in range(11)] == [True] * 10 + [False]
     for _ in range(5):

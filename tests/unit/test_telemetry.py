@@ -1,4 +1,4 @@
-"""How a run goes over time, on a clock that the test moves."""
+"""Telemetry over time, on a clock that the test moves."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SHARED = Verdict(VerdictKind.SHARED, http_status=200)
 
 
 class Scene:
-    """A meter with a clock and a window that the test sets."""
+    """A meter with a clock and a window size that the test sets."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -24,19 +24,19 @@ class Scene:
         self.meter = Meter(BEGAN_AT, lambda: self.now, lambda: self.allowed)
 
     def answer(self, at: float, verdict: Verdict = SHARED, seconds: float = 0.01) -> None:
-        """Let an answer come so many seconds after the beginning."""
+        """Let an answer come so many seconds after the start."""
         self.now = 1000.0 + at
         self.meter.notify(Answered(Step.ADD, "image", "project", verdict, seconds))
 
 
 @pytest.fixture
 def scene() -> Scene:
-    """Return a meter at its beginning."""
+    """Return a new meter."""
     return Scene()
 
 
 def test_a_run_without_requests_has_one_empty_interval(scene: Scene) -> None:
-    """There is a value from the first moment on."""
+    """There is a value from the start."""
     telemetry = scene.meter.telemetry()
     assert telemetry.began_at == BEGAN_AT
     assert (telemetry.interval_seconds, telemetry.requests, telemetry.troubled) == (1.0, (0,), (0,))
@@ -46,15 +46,15 @@ def test_a_run_without_requests_has_one_empty_interval(scene: Scene) -> None:
 
 
 def test_answers_are_counted_by_second(scene: Scene) -> None:
-    """Each second has its answers, also the seconds in which nothing came and those since the last answer."""
+    """Each second has its count, including those without answers and those since the last one."""
     for at in (0.0, 0.9, 1.0, 3.5):
         scene.answer(at)
     scene.now = 1005.2
     assert scene.meter.telemetry().requests == (2, 1, 0, 1, 0, 0)
 
 
-def test_the_window_is_that_of_the_interval_s_end(scene: Scene) -> None:
-    """What the pace allowed is kept for each interval, and is of now for the last one."""
+def test_the_window_is_that_at_the_end_of_an_interval(scene: Scene) -> None:
+    """The allowed concurrency is kept for each interval; the last one has the current value."""
     scene.answer(0.5)
     scene.allowed = 8
     scene.answer(1.5)
@@ -64,7 +64,7 @@ def test_the_window_is_that_of_the_interval_s_end(scene: Scene) -> None:
 
 
 def test_trouble_is_throttling_errors_of_the_server_and_no_answer(scene: Scene) -> None:
-    """A definite no is an answer like any other."""
+    """A definite no is not trouble."""
     for verdict in (
         SHARED,
         Verdict(VerdictKind.REJECTED, http_status=403),
@@ -80,14 +80,14 @@ def test_trouble_is_throttling_errors_of_the_server_and_no_answer(scene: Scene) 
 
 
 def test_latency_is_counted_by_upper_bounds_that_double(scene: Scene) -> None:
-    """A time that is a bound belongs to it, and beyond the last bound everything is one."""
+    """A time equal to a bound belongs to it; everything beyond the last bound is one bucket."""
     for seconds in (0.0, 0.001, 0.0011, 0.9, 100.0):
         scene.answer(0.5, seconds=seconds)
     assert scene.meter.telemetry().latency == {0.001: 2, 0.002: 1, 1.024: 1, math.inf: 1}
 
 
 def test_a_long_run_gets_longer_intervals_and_loses_no_answer(scene: Scene) -> None:
-    """There are never more than so many intervals, of equal length, and they still add up."""
+    """The number of intervals is bounded, they have equal length, and they still add up."""
     for second in range(MOST_INTERVALS * 3):
         scene.allowed = second
         scene.answer(second + 0.5)
@@ -99,7 +99,7 @@ def test_a_long_run_gets_longer_intervals_and_loses_no_answer(scene: Scene) -> N
 
 
 def test_a_long_pause_is_time_without_answers(scene: Scene) -> None:
-    """After an hour of nothing the intervals still cover all the time since the beginning."""
+    """After an idle hour the intervals still cover all the time since the start."""
     scene.answer(0.5)
     scene.answer(1.5)
     scene.answer(2.5)

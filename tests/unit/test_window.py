@@ -1,4 +1,4 @@
-"""The window finds, by itself, how many requests in flight a server can use: on simulated servers of many kinds."""
+"""The window finds how many requests in flight a server can use, on simulated servers of many kinds."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MOST = 64
 
 @dataclass(frozen=True)
 class Server:
-    """Some stations and one queue, some way off; seconds.
+    """A server with some stations and one queue; times are in seconds.
 
     A request takes `work_seconds` on average, the same or not as `variation` says (its standard deviation in means),
     and so much of that more for each that is in flight beyond the stations as `crowding` says. Beyond `refuses_above`
@@ -41,7 +41,7 @@ class Server:
     hiccups: bool = False
 
     def seconds(self, in_flight: int, chance: random.Random) -> float:
-        """Return how long the work on a request takes that comes when so many are in flight."""
+        """Return how long a request takes that arrives when so many are in flight."""
         shape = 1 / self.variation**2
         seconds = self.work_seconds * chance.gammavariate(shape, 1 / shape)
         if self.hiccups and chance.random() < 0.01:
@@ -50,7 +50,7 @@ class Server:
 
 
 class Sized(Protocol):
-    """What lets requests through: a window, or a fixed number."""
+    """A concurrency limit: a window, or a fixed number."""
 
     @property
     def size(self) -> int:
@@ -82,20 +82,20 @@ class Fixed:
 
 
 @dataclass(frozen=True)
-class Told:
-    """How it went: answers a second, sizes after each answer, and how many answers were trouble."""
+class Measured:
+    """The result: answers per second, sizes after each answer, and how many answers were trouble."""
 
     per_second: float
     sizes: list[int]
     troubles: int
 
     def size(self, *, since: float = 0.5) -> float:
-        """Return the mean size from this share of the answers on."""
+        """Return the mean size after this share of the answers."""
         return statistics.mean(self.sizes[int(len(self.sizes) * since) :])
 
 
-def work(window: Sized, server_at: Callable[[int], Server], answers: int, seed: int = 1) -> Told:
-    """Keep the window full until so many answers have come; `server_at` tells the server that gives the n-th."""
+def work(window: Sized, server_at: Callable[[int], Server], answers: int, seed: int = 1) -> Measured:
+    """Keep the window full until so many answers have come; `server_at` returns the server of the n-th."""
     chance = random.Random(seed)
     now, in_flight, sent, troubles = 0.0, 0, 0, 0
     coming: list[tuple[float, int, float, bool]] = []
@@ -121,11 +121,11 @@ def work(window: Sized, server_at: Callable[[int], Server], answers: int, seed: 
             troubles += 1
         in_flight -= 1
         sizes.append(window.size)
-    return Told(answers / now, sizes, troubles)
+    return Measured(answers / now, sizes, troubles)
 
 
 def best_of_all(server: Server, answers: int) -> float:
-    """Return the most answers a second that any fixed size gets."""
+    """Return the most answers per second of any fixed size."""
     return max(work(Fixed(size), lambda _: server, answers).per_second for size in (1, 2, 3, 4, 6, 8, 12, 16, 32, MOST))
 
 
@@ -143,7 +143,7 @@ SERVERS = {
 
 @pytest.mark.parametrize("name", SERVERS)
 def test_finds_the_size_that_the_server_can_use(name: str) -> None:
-    """It is nearly as fast as the best fixed size, with no more in flight than that takes; nobody tells it the size."""
+    """It is nearly as fast as the best fixed size, without more in flight than that needs."""
     server, least, most = SERVERS[name]
     answers = 12_000
     best = best_of_all(server, answers)
@@ -154,7 +154,7 @@ def test_finds_the_size_that_the_server_can_use(name: str) -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_follows_a_server_that_changes(seed: int) -> None:
-    """More processes are used once they are there, and fewer kept busy once they have gone."""
+    """It grows when processes are added to the server, and shrinks when they are removed."""
     few, many = Server(3, 0.03, crowding=0.003), Server(24, 0.03, crowding=0.003)
     grown = work(Window(MOST), lambda number: few if number < 3_000 else many, 40_000, seed)
     assert grown.sizes[2_900] <= 16
@@ -165,7 +165,7 @@ def test_follows_a_server_that_changes(seed: int) -> None:
 
 
 def test_doubles_while_that_pays() -> None:
-    """At the start two round trips at a size are enough to go on with twice as many."""
+    """At the start two round trips at a size are enough to double it."""
     told = work(Window(MOST), lambda _: Server(100, 1.0, variation=0.1), 500)
     assert [size for size, _ in itertools.groupby(told.sizes)] == [4, 8, 16, 32, 64]
     assert told.sizes.index(64) <= 200
@@ -178,7 +178,7 @@ def test_goes_back_to_where_it_came_from() -> None:
 
 
 def test_stays_below_what_the_server_refuses() -> None:
-    """Where the server says no beyond some size, the window works below it, and asks for more now and then."""
+    """If the server refuses requests beyond some size, the window stays below it most of the time."""
     server = Server(30, 0.1, refuses_above=20)
     told = [work(Window(MOST), lambda _: server, 10_000, seed) for seed in range(5)]
     near = work(Fixed(20), lambda _: server, 10_000).per_second
@@ -187,7 +187,7 @@ def test_stays_below_what_the_server_refuses() -> None:
 
 
 def test_trouble_halves_the_window_once_in_a_round_trip() -> None:
-    """A burst of 503s is one piece of news."""
+    """A burst of 503s counts once."""
     window = climbed(16)
     decreased = [window.troubled(sent_at=1.0, now=2.0 + n / 10) for n in range(8)]
     assert decreased == [True] + [False] * 7
@@ -206,8 +206,8 @@ def test_after_trouble_it_grows_by_one_in_a_round_trip_to_where_the_trouble_came
     assert all(size <= answers <= size + 1 for size, answers in zip(range(8, 16), trips, strict=True))
 
 
-def test_a_pause_begins_anew() -> None:
-    """After "too fast" a few begin; the window grows quickly to half of what it was."""
+def test_a_pause_restarts_the_window() -> None:
+    """After throttling it starts with a few, and grows quickly to half of what it was."""
     window = climbed(16)
     window.troubled(sent_at=1.0, now=2.0)
     window.restart()
@@ -218,7 +218,7 @@ def test_a_pause_begins_anew() -> None:
 
 
 def test_a_window_that_is_not_full_learns_nothing() -> None:
-    """Where requests are few, or held back by something else, its size is not what matters."""
+    """If requests are few, or held back by something else, its size doesn't matter."""
     window = Window(MOST)
     for number in range(1_000):
         window.succeeded(2, number / 10)
@@ -233,8 +233,8 @@ def test_small_limits(most: int) -> None:
     assert max(told.sizes) == most
 
 
-def test_a_limit_that_changes_is_kept_at_once() -> None:
-    """As the share of a fleet's limit does; a larger one is grown into."""
+def test_a_limit_that_changes_is_kept() -> None:
+    """A smaller limit binds at once, a larger one is grown into."""
     window = climbed(MOST)
     window.limit(10)
     assert window.size == 10
@@ -257,7 +257,7 @@ EVENTS = st.lists(
 @pytest.mark.parametrize("most", [1, 3, 6, 20])
 @pytest.mark.parametrize("shrinks_at", [10, 30, 60, 90, 150, 200, 1_000, 3_000])
 def test_a_share_that_shrinks_is_never_exceeded(shrinks_at: int, most: int) -> None:
-    """In no phase of the search, however the server answers from then on."""
+    """In no phase of the search, however fast the server is from then on."""
     for slow in (Server(1, 0.05), Server(1, 0.5), Server(1, 5.0)):
         window = Window(MOST)
         work(window, lambda _: Server(100, 0.5, variation=0.1), shrinks_at)
@@ -268,7 +268,7 @@ def test_a_share_that_shrinks_is_never_exceeded(shrinks_at: int, most: int) -> N
 
 @given(EVENTS, st.integers(1, MOST))
 def test_the_window_stays_between_one_and_the_limit(events: list[tuple[str, float, int]], most: int) -> None:
-    """Whatever comes, at least one request may be in flight and never more than allowed."""
+    """Whatever happens, at least one request may be in flight and never more than the limit."""
     window, now = Window(most), 0.0
     for what, seconds, number in events:
         now += seconds
