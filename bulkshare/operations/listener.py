@@ -1,4 +1,4 @@
-"""What an operation says about itself while it goes on, to a terminal, a log or a program."""
+"""How an operation reports on itself while it runs: to a terminal, a log or a program."""
 
 from __future__ import annotations
 
@@ -18,38 +18,38 @@ if TYPE_CHECKING:
 
 
 class Listener(Protocol):
-    """Is told what goes on, on the event loop's thread. Must neither block nor raise."""
+    """Receives an operation's reports, on the event loop's thread. Must neither block nor raise."""
 
     def note(self, message: str) -> None:
-        """Take a message for every user."""
+        """Report something that every user should know."""
         ...
 
     def detail(self, message: str) -> None:
-        """Take a message for users who want to see everything."""
+        """Report something to users who asked for details."""
         ...
 
     def waiting(self, message: str) -> AbstractContextManager[None]:
-        """Show what is being waited for while the context lasts."""
+        """Report what is being waited for, while the context lasts."""
         ...
 
     def acting_as(self, account: Account, doing: str, what: str, *, plan: str, run: str | None) -> Listener:
-        """Take note of who begins to do what, and where; return the listener for it, which knows plan, cloud and run.
+        """Report what starts, and on whose behalf. Return a listener that adds plan, cloud and run to what it reports.
 
         `doing` is a participle such as "starting", `what` its object.
         """
         ...
 
     def following(self, view: View, *observers: Observer) -> AbstractContextManager[Observers]:
-        """Follow the work on one cloud while the context lasts; return who is to be told, `observers` among them."""
+        """Report progress on one cloud while the context lasts. Return the observers to notify, with `observers`."""
         ...
 
     def ended(self, summary: Summary) -> None:
-        """Take note of how the work on one cloud ended."""
+        """Report how the work on one cloud ended."""
         ...
 
 
 class SilentListener:
-    """Passes nothing on but events, to the observers."""
+    """Reports nothing. Observers still get their events."""
 
     def note(self, message: str) -> None:
         """See `Listener`."""

@@ -1,4 +1,4 @@
-"""How an operation is to be carried out, whoever asks for it: the command line, a Python program, a fleet."""
+"""The options of all operations, in one record that the command line and the Python API fill in."""
 
 from __future__ import annotations
 

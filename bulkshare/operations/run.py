@@ -146,7 +146,7 @@ class _CloudRun:
 
     @property
     def prune_limit(self) -> float:
-        """The share of an image's members that may be removed. A user has seen whom a saved plan removes."""
+        """The share of an image's members that may be removed: any for a saved plan, as the user has seen them."""
         return self.session.options.prune_limit if self.expected is None else 1.0
 
     async def check(self) -> None:

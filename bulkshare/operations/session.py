@@ -260,7 +260,7 @@ async def _unknown(plan: Plan, directory: Directory, listener: Listener) -> froz
 
 
 def _accepting(entry: Entry, account: Account) -> Entry:
-    """Decide who accepts memberships: we if we may act for all projects, else each member project."""
+    """Decide whether memberships are accepted as admin, or by logging in to each member project."""
     as_project = not account.admin if entry.accept_as_project is None else entry.accept_as_project
     if not entry.want & Want.ACCEPTED or not as_project:
         return entry
@@ -273,7 +273,7 @@ class CloudSession:
 
     result: what became of the plan there so far; filled in by the operation.
     options: what is asked of the operation.
-    listener: is told what goes on there.
+    listener: for reports on this cloud.
     settings: cloud, limits and retries, as they go into the ledger.
     label: the cloud's name if the plan has several clouds, else "".
     """
@@ -289,7 +289,7 @@ class CloudSession:
 
     @property
     def account(self) -> Account:
-        """As whom, and at which endpoint, requests are sent."""
+        """The user and project that requests are sent for, and the endpoint."""
         return self.identity.account
 
 

@@ -37,8 +37,8 @@ async def verify_plan(
 
         async def verify(session: CloudSession) -> None:
             what = f"plan {plan.name}"
-            told = listener.acting_as(session.account, "verifying", what, plan=plan.name, run=None)
-            session.result.comparison = await compare(replace(session, listener=told), stops)
+            verifying = listener.acting_as(session.account, "verifying", what, plan=plan.name, run=None)
+            session.result.comparison = await compare(replace(session, listener=verifying), stops)
 
         await each(sessions, verify)
     for result in results:

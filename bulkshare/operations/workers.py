@@ -103,7 +103,7 @@ async def fleet_for(fleets: Fleets | None, run: Run, session: CloudSession) -> A
 
 
 def _identify(run: Run) -> str:
-    """Return what tells a run from all others on the same workers: runs of two ledgers may have one key."""
+    """Return a name that is unique among the runs on the same workers: runs of two ledgers may have the same key."""
     return f"{run.key} {run.started_at.isoformat()} {run.account.endpoint} {run.account.project_id}"
 
 
