@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     from bulkshare.model import Account, Result
     from bulkshare.model.events import Event
     from bulkshare.operations.results import CloudResult
-    from bulkshare.ports import Observer
-    from bulkshare.progress import Tracker, View
+    from bulkshare.progress import Observer, Tracker, View
     from bulkshare.report import Summary
 
 

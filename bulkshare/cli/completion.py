@@ -53,9 +53,9 @@ def complete_run(ctx: click.Context, param: click.Parameter, incomplete: str) ->
 def complete_cloud(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Offer the entries of clouds.yaml."""
     del ctx, param
-    from bulkshare.cloud.config import cloud_names  # noqa: PLC0415  only a completion of clouds needs it
+    from bulkshare.operations.defaults import configured_clouds  # noqa: PLC0415  only a completion of clouds needs it
 
-    return _starting_with(incomplete, ((name, "") for name in _try(cloud_names)))
+    return _starting_with(incomplete, ((name, "") for name in _try(configured_clouds)))
 
 
 def complete_topic(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:

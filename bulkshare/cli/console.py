@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 
     from bulkshare.model import Account
     from bulkshare.model.events import Event
-    from bulkshare.ports import Observer
-    from bulkshare.progress import View
+    from bulkshare.progress import Observer, View
     from bulkshare.report import Changes, Comparison, Summary
 
 

@@ -7,19 +7,17 @@ from __future__ import annotations
 
 import json
 import sys
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING
 
 import click
 
 from bulkshare.cli.console import print_whole
-from bulkshare.errors import LockHeldError, UsageError
-from bulkshare.ledger import RunLock
-from bulkshare.ledger.lock import is_dead
-from bulkshare.model import Result, RunState
+from bulkshare.errors import UsageError
+from bulkshare.model import Result
 from bulkshare.operations.defaults import open_ledger, utc_now
-from bulkshare.operations.find_run import find_run
+from bulkshare.operations.history import find_run, prune, standing
 from bulkshare.operations.results import causes_in
 from bulkshare.report import (
     NOT_AS_PLANNED,
@@ -30,21 +28,15 @@ from bulkshare.report import (
     render_runs,
     run_document,
     show_document,
-    standing_of,
 )
 from bulkshare.report.html import Page, render_page
 from bulkshare.report.text import Prose
 from bulkshare.text import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from datetime import datetime
+    from collections.abc import Iterator
     from pathlib import Path
     from typing import TextIO
-
-    from bulkshare.ledger import SqlLedger
-    from bulkshare.model import Run
-    from bulkshare.report import Standing
 
 
 BUFFER_BYTES = 65_536  # of a file to write
@@ -53,7 +45,7 @@ BUFFER_BYTES = 65_536  # of a file to write
 def list_runs(location: str | None, limit: int, *, as_json: bool = False) -> None:
     """Print the newest runs; as JSON, one object per line."""
     with open_ledger(location, create=False) as ledger:
-        runs = [_standing(run) for run in ledger.runs(limit=limit)]
+        runs = [standing(run) for run in ledger.runs(limit=limit)]
     if as_json:
         for run in runs:
             click.echo(json.dumps(run_document(run)))
@@ -73,9 +65,9 @@ def show_run(location: str | None, key: str | None, *, failed: bool, limit: int,
         run = find_run(ledger, key, _report)
         causes = causes_in(ledger, run)
         if as_json:
-            click.echo(json.dumps(show_document(_standing(run), causes)))
+            click.echo(json.dumps(show_document(standing(run), causes)))
             return
-        print_whole(render_run(_standing(run), causes))
+        print_whole(render_run(standing(run), causes))
         results = NOT_AS_PLANNED if failed else None
         count = sum(run.totals.get(result, 0) for result in (results or Result))
         outcomes = islice(ledger.outcomes(run.id, results=results), limit or None)
@@ -128,10 +120,6 @@ def _report(message: str) -> None:
     click.echo(message, err=True)
 
 
-def _standing(run: Run) -> Standing:
-    return standing_of(run, dead=run.state is RunState.RUNNING and is_dead(run), now=utc_now())
-
-
 @contextmanager
 def replacing(path: Path | None) -> Iterator[TextIO]:
     """Open a file that replaces `path` once it is complete; stdout if the path is None or "-".
@@ -160,55 +148,20 @@ def replacing(path: Path | None) -> Iterator[TextIO]:
 
 
 def prune_ledger(location: str | None, *, keep_seconds: float, dry_run: bool) -> None:
-    """Delete the runs that `prunable` returns, and list them."""
-    with open_ledger(location, create=False) as ledger, ExitStack() as stack:
-        runs = ledger.runs()
-        busy = _lock_unfinished(ledger, runs, stack)
-        old = prunable(runs, now=utc_now(), keep_seconds=keep_seconds, busy=busy)
-        if not old:
-            click.echo("No run is old enough; nothing is deleted.")
-            return
-        print_whole(render_runs(old))
-        pairs = sum(sum(run.totals.values()) for run in old)
-        total = f"{counted(len(old), 'run')} with {counted(pairs, 'pair')}"
-        if dry_run:
-            click.echo(f"Would delete {total}; nothing is deleted.")
-            return
-        newest_seen = None if busy else runs[0].id
-        shrunk = ledger.prune([run.id for run in old], names_unless_after=newest_seen)
-        click.echo(f"Deleted {total}.")
-        if not shrunk:
-            why = f"a run is in progress ({', '.join(sorted(busy))})" if busy else "a run began in the meantime"
-            click.echo(f"The file keeps its size because {why}; the next prune shrinks it.")
-
-
-def prunable(runs: Sequence[Run], *, now: datetime, keep_seconds: float, busy: frozenset[str]) -> list[Run]:
-    """Return the runs that may be deleted: they began more than `keep_seconds` ago, and can't be continued.
-
-    An unfinished run is kept while it is the last one of its plan at its endpoint for its project, or while a run of
-    its plan is in progress.
-
-    runs: newest first.
-    busy: the plans of which a run is in progress.
-    """
-    found = []
-    seen: set[tuple[str, str, str]] = set()
-    for run in runs:
-        target = run.plan, run.account.endpoint, run.account.project_id
-        superseded = target in seen and run.plan not in busy
-        seen.add(target)
-        old = (now - run.started_at).total_seconds() > keep_seconds
-        if old and (run.state is RunState.FINISHED or superseded):
-            found.append(run)
-    return found
-
-
-def _lock_unfinished(ledger: SqlLedger, runs: Sequence[Run], stack: ExitStack) -> frozenset[str]:
-    """Lock the plans that have unfinished runs; return those that are locked by a run in progress."""
-    busy = set()
-    for plan in {run.plan for run in runs if run.state is not RunState.FINISHED}:
-        try:
-            stack.enter_context(RunLock(ledger, plan))
-        except LockHeldError:
-            busy.add(plan)
-    return frozenset(busy)
+    """Delete the runs that began longer ago and can't be continued, and list them."""
+    with open_ledger(location, create=False) as ledger:
+        pruned = prune(ledger, keep_seconds=keep_seconds, dry_run=dry_run)
+    if not pruned.runs:
+        click.echo("No run is old enough; nothing is deleted.")
+        return
+    print_whole(render_runs([standing(run) for run in pruned.runs]))
+    pairs = sum(sum(run.totals.values()) for run in pruned.runs)
+    total = f"{counted(len(pruned.runs), 'run')} with {counted(pairs, 'pair')}"
+    if dry_run:
+        click.echo(f"Would delete {total}; nothing is deleted.")
+        return
+    click.echo(f"Deleted {total}.")
+    if not pruned.shrunk:
+        busy = ", ".join(sorted(pruned.busy))
+        why = f"a run is in progress ({busy})" if busy else "a run began in the meantime"
+        click.echo(f"The file keeps its size because {why}; the next prune shrinks it.")

@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING
 import anyio
 
 from bulkshare.engine.retry import Settle, decide, excuse, is_repeat
-from bulkshare.image_api.glance import find_request, interpret, request_for
+from bulkshare.errors import DirectoryError
+from bulkshare.image_api.glance import find_request, images_path, interpret, request_for
 from bulkshare.model import RETRYABLE, Result, RetryState, Step, VerdictKind, Want
 from bulkshare.model.events import Answered, ImageSetShared, MembersListed, RetryScheduled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
     from bulkshare.engine.retry import Decision
-    from bulkshare.model import Attempt, Request, RetryPolicy, Verdict
+    from bulkshare.model import Attempt, Image, Request, RetryPolicy, Verdict
     from bulkshare.ports import Observer, Transport
 
 
@@ -92,9 +93,30 @@ class ApiClient:
             self._observer.notify(ImageSetShared(image_id, verdict))
         return verdict
 
-    async def find_images(self, path: str) -> Verdict:
+    async def find_page(self, path: str) -> Verdict:
         """Get a page of images."""
         return await self._send_with_retry(Step.FIND, "", find_request(path))
+
+    async def find_images(self, query: Sequence[tuple[str, str]]) -> list[Image]:
+        """Return all images that `GET /v2/images` finds for a query.
+
+        Raises `DirectoryError` rather than return a part: images may be pruned because they are not in the list.
+        """
+        images: list[Image] = []
+        path: str | None = images_path(query)
+        asked: set[str] = set()
+        while path is not None:
+            if path in asked:
+                raise DirectoryError(
+                    "the image service's list of images leads back to itself, so it can't be read whole"
+                )
+            asked.add(path)
+            verdict = await self.find_page(path)
+            if verdict.kind is not VerdictKind.FOUND:
+                raise DirectoryError(f"the image service does not list its images: {verdict.reason}")
+            images += verdict.images
+            path = verdict.next_path
+        return images
 
     async def _send_with_retry(self, step: Step, image_id: str, request: Request) -> Verdict:
         """Send an idempotent request until it is answered, the attempts are used up, or a stop ends the waiting."""

@@ -260,7 +260,7 @@ class Preflight:
             missing = [image_id for image_id in image_ids if image_id not in found and not {",", '"'} & set(image_id)]
             path = details_path(missing, hidden=hidden) if missing else None
             while path is not None:
-                verdict = await self._client.find_images(path)
+                verdict = await self._client.find_page(path)
                 found.update((image.id, image) for image in verdict.images)
                 more = verdict.kind is VerdictKind.FOUND and verdict.images and len(found) < len(image_ids)
                 path = verdict.next_path if more else None

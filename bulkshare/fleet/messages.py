@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from bulkshare._version import __version__
+from bulkshare.errors import UsageError
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -14,6 +17,12 @@ if TYPE_CHECKING:
 
 
 E = TypeVar("E", bound=BaseException)
+
+
+def require_version(version: str) -> None:
+    """Raise `UsageError` unless this is the version of bulkshare here: all workers must have the coordinator's."""
+    if version != __version__:
+        raise UsageError(f"it has bulkshare {__version__}, and the run is of {version}; install the same everywhere")
 
 
 def without_causes(error: E) -> E:

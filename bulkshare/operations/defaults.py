@@ -1,4 +1,4 @@
-"""Default paths, ledgers opened by path or URL, and the current time."""
+"""Default paths, ledgers opened by path or URL, the configured clouds, and the current time."""
 
 from __future__ import annotations
 
@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 def default_ledger() -> str:
     """Return the path of the user's ledger: ledger.db in XDG_STATE_HOME/bulkshare, or the system's equivalent."""
     return str(user_state_path("bulkshare") / "ledger.db")
+
+
+def configured_clouds() -> list[str]:
+    """Return the names of the entries of clouds.yaml, sorted. Raises `UsageError`."""
+    from bulkshare.cloud.config import cloud_names  # noqa: PLC0415  openstacksdk is slow to import
+
+    return cloud_names()
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from bulkshare.errors import UsageError
 from bulkshare.model import Plan, RunState
 from bulkshare.operations.defaults import open_ledger
 from bulkshare.operations.execute import EngineTask, OpenRun, execute
-from bulkshare.operations.find_run import find_run, unfinished_runs
+from bulkshare.operations.history import find_run, unfinished_runs
 from bulkshare.operations.lock import locked, shared
 from bulkshare.operations.results import CloudResult, causes_in, each
 from bulkshare.operations.session import CloudSession, ResolvedPlan, open_endpoint, sign_in

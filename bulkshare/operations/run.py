@@ -20,7 +20,7 @@ from bulkshare.errors import UsageError
 from bulkshare.operations.defaults import open_ledger, utc_now
 from bulkshare.operations.diff import diff_cloud
 from bulkshare.operations.execute import EngineTask, OpenRun, enqueue, execute
-from bulkshare.operations.find_run import unfinished_runs
+from bulkshare.operations.history import unfinished_runs
 from bulkshare.operations.lock import locked, shared
 from bulkshare.operations.results import each, raise_misfits
 from bulkshare.operations.saved_plan import part_for, require_unchanged

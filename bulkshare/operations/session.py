@@ -18,8 +18,7 @@ from bulkshare.cloud import CloudIdentity, Identified, entry_of
 from bulkshare.cloud.http import HttpTransport
 from bulkshare.engine.client import ApiClient
 from bulkshare.errors import DirectoryError, PlanError, UsageError
-from bulkshare.image_api.glance import images_path
-from bulkshare.model import CheckProjects, Settings, VerdictKind, Want
+from bulkshare.model import CheckProjects, Settings, Want
 from bulkshare.operations.defaults import utc_now
 from bulkshare.operations.results import CloudResult, each, raise_misfits
 from bulkshare.pacing import Breaker, Paced
@@ -139,10 +138,7 @@ async def _sandbox_of(plan: Plan) -> AsyncIterator[CloudIdentity]:
 
 
 async def find_images(transport: Transport, query: Sequence[tuple[str, str]], policy: RetryPolicy) -> list[Image]:
-    """Return all images that `GET /v2/images` finds for a query.
-
-    Raises `DirectoryError` rather than return a part of them: images may be pruned because they are not in the list.
-    """
+    """Return all images that `GET /v2/images` finds for a query. Raises `DirectoryError`."""
     stopping = anyio.Event()
     client = ApiClient(
         transport=transport,
@@ -155,19 +151,7 @@ async def find_images(transport: Transport, query: Sequence[tuple[str, str]], po
         stop=stopping.set,
         answered_at=lambda: math.inf,
     )
-    images: list[Image] = []
-    path: str | None = images_path(query)
-    asked: set[str] = set()
-    while path is not None:
-        if path in asked:
-            raise DirectoryError("the image service's list of images leads back to itself, so it can't be read whole")
-        asked.add(path)
-        verdict = await client.find_images(path)
-        if verdict.kind is not VerdictKind.FOUND:
-            raise DirectoryError(f"the image service does not list its images: {verdict.reason}")
-        images += verdict.images
-        path = verdict.next_path
-    return images
+    return await client.find_images(query)
 
 
 @dataclass(frozen=True, slots=True)

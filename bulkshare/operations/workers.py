@@ -21,12 +21,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 
-from bulkshare._version import __version__
 from bulkshare.cloud import CloudIdentity, deserialize, serialize
 from bulkshare.errors import BulkshareError, UsageError
 from bulkshare.fleet import Coordinator, JoinReply, JoinRequest, Remote, Worker, open_cluster
 from bulkshare.fleet.dask import WorkerUnavailableError
-from bulkshare.fleet.messages import without_causes
+from bulkshare.fleet.messages import require_version, without_causes
 from bulkshare.operations.defaults import utc_now
 from bulkshare.operations.session import open_endpoint, sign_in
 
@@ -201,8 +200,7 @@ def reporting_bugs(function: Callable[[M], Awaitable[T]]) -> Callable[[M], Await
 @reporting_bugs
 async def handshake(version: str) -> bytes:
     """Return the public key to seal credentials for this worker with. Raises `UsageError` for another version."""
-    if version != __version__:
-        raise UsageError(f"it has bulkshare {__version__}, and the run is of {version}; install the same everywhere")
+    require_version(version)
     return _sealed_box().public_key
 
 

@@ -1,7 +1,8 @@
 """What a run shows and measures while it works: observers of its events. They must never hold it up."""
 
+from bulkshare.ports import Observer
 from bulkshare.progress.display import Display, View, clock_face
 from bulkshare.progress.log import DetailedLog, Log
 from bulkshare.progress.tracker import Listings, Observers, Tracker
 
-__all__ = ["DetailedLog", "Display", "Listings", "Log", "Observers", "Tracker", "View", "clock_face"]
+__all__ = ["DetailedLog", "Display", "Listings", "Log", "Observer", "Observers", "Tracker", "View", "clock_face"]

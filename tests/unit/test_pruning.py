@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bulkshare.cli import ledger as pruning
-from bulkshare.cli.ledger import prunable, prune_ledger
+from bulkshare.cli.ledger import prune_ledger
 from bulkshare.ledger import RunLock, SqlLedger
 from bulkshare.model import Account, Block, Run, RunState
 from bulkshare.operations.defaults import open_ledger
+from bulkshare.operations.history import prunable
 from tests import ledgers
 
 if TYPE_CHECKING:

@@ -1,0 +1,125 @@
+"""The runs in a ledger: found by the names that users give them, described, and pruned. Blocking."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, NamedTuple
+
+from bulkshare.errors import LockHeldError, UsageError
+from bulkshare.ledger import RunLock
+from bulkshare.ledger.lock import is_dead
+from bulkshare.model import RunState
+from bulkshare.operations.defaults import utc_now
+from bulkshare.report import standing_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+    from bulkshare.ledger import SqlLedger
+    from bulkshare.model import Run
+    from bulkshare.report import Standing
+
+MOST_RUNS = 100  # to look through for the last run, or for names like a mistyped one
+
+
+def find_run(ledger: SqlLedger, name: str | None, note: Callable[[str], None]) -> Run:
+    """Return the run that `name` means: its key, the beginning of its key, or a plan's name for its last run. Blocking.
+
+    None means the last run; one on a sandbox only if there are no others, and `note` gets a message if one is passed
+    over. Raises `UsageError` if there is no such run.
+    """
+    if name is None:
+        return _last_run(ledger, note)
+    run = ledger.newest_run(name) or ledger.find_run(name)
+    if run is None:
+        known = [each for run in ledger.runs(limit=MOST_RUNS) for each in (run.key, run.plan)]
+        close = get_close_matches(name, list(dict.fromkeys(known)), n=3)
+        instead = f"did you mean {' or '.join(close)}?" if close else "`bulkshare runs` lists them"
+        raise UsageError(f"there is no run or plan {name!r}; {instead}")
+    return run
+
+
+def unfinished_runs(ledger: SqlLedger, plan: str, *, sandbox: bool) -> list[Run]:
+    """Return the newest run of a plan at each place, as far as these are unfinished. Blocking."""
+    newest: dict[tuple[str, str], Run] = {}
+    for run in ledger.runs(plan=plan):
+        if run.settings.sandbox == sandbox:
+            newest.setdefault((run.account.endpoint, run.account.project_id), run)
+    return [run for run in newest.values() if run.state is not RunState.FINISHED]
+
+
+def _last_run(ledger: SqlLedger, note: Callable[[str], None]) -> Run:
+    newest = ledger.find_run()
+    if newest is None:
+        raise UsageError("the ledger has no runs yet")
+    if not newest.settings.sandbox:
+        return newest
+    other = next((run for run in ledger.runs(limit=MOST_RUNS) if not run.settings.sandbox), None)
+    if other is not None:
+        note(f"Run {newest.key} is newer, on a sandbox: name it if you mean it.")
+    return other or newest
+
+
+def standing(run: Run) -> Standing:
+    """Return a run with what is known of its process now."""
+    return standing_of(run, dead=run.state is RunState.RUNNING and is_dead(run), now=utc_now())
+
+
+class Pruned(NamedTuple):
+    """The result of a prune.
+
+    runs: those deleted, newest first; after a dry run those that would be.
+    busy: the plans of which a run is in progress.
+    shrunk: whether the space of their texts was freed as well.
+    """
+
+    runs: list[Run]
+    busy: frozenset[str]
+    shrunk: bool
+
+
+def prune(ledger: SqlLedger, *, keep_seconds: float, dry_run: bool) -> Pruned:
+    """Delete the runs that `prunable` returns, holding the locks of unfinished plans. Raises `LedgerError`."""
+    with ExitStack() as stack:
+        runs = ledger.runs()
+        busy = _lock_unfinished(ledger, runs, stack)
+        old = prunable(runs, now=utc_now(), keep_seconds=keep_seconds, busy=busy)
+        if dry_run or not old:
+            return Pruned(old, busy, shrunk=False)
+        newest_seen = None if busy else runs[0].id
+        shrunk = ledger.prune([run.id for run in old], names_unless_after=newest_seen)
+        return Pruned(old, busy, shrunk)
+
+
+def prunable(runs: Sequence[Run], *, now: datetime, keep_seconds: float, busy: frozenset[str]) -> list[Run]:
+    """Return the runs that may be deleted: they began more than `keep_seconds` ago, and can't be continued.
+
+    An unfinished run is kept while it is the last one of its plan at its endpoint for its project, or while a run of
+    its plan is in progress.
+
+    runs: newest first.
+    busy: the plans of which a run is in progress.
+    """
+    found = []
+    seen: set[tuple[str, str, str]] = set()
+    for run in runs:
+        target = run.plan, run.account.endpoint, run.account.project_id
+        superseded = target in seen and run.plan not in busy
+        seen.add(target)
+        old = (now - run.started_at).total_seconds() > keep_seconds
+        if old and (run.state is RunState.FINISHED or superseded):
+            found.append(run)
+    return found
+
+
+def _lock_unfinished(ledger: SqlLedger, runs: Sequence[Run], stack: ExitStack) -> frozenset[str]:
+    """Lock the plans that have unfinished runs; return those that are locked by a run in progress."""
+    busy = set()
+    for plan in {run.plan for run in runs if run.state is not RunState.FINISHED}:
+        try:
+            stack.enter_context(RunLock(ledger, plan))
+        except LockHeldError:
+            busy.add(plan)
+    return frozenset(busy)
