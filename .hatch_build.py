@@ -19,7 +19,7 @@ class ManPagesHook(BuildHookInterface):
             return
         sys.path.insert(0, self.root)
         from bulkshare.cli import main  # noqa: PLC0415  from the tree that is built, wherever that is
-        from bulkshare.cli.man_pages import write_man_pages  # noqa: PLC0415
+        from bulkshare.cli.manual import write_man_pages  # noqa: PLC0415
 
         self._directory = tempfile.TemporaryDirectory(prefix="bulkshare-man-")
         for page in write_man_pages(main, Path(self._directory.name)):

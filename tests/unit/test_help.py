@@ -123,7 +123,7 @@ def test_version_is_that_of_the_option() -> None:
 def test_help_imports_little() -> None:
     """It answers at once, and the build, which has nothing but click, can make the man pages."""
     code = (
-        "import sys; from bulkshare.cli import main; from bulkshare.cli.man_pages import man_page\n"
+        "import sys; from bulkshare.cli import main; from bulkshare.cli.manual import man_page\n"
         "print({name.partition('.')[0] for name in sys.modules} - sys.stdlib_module_names - {'click', 'bulkshare'})\n"
         "print('asyncio' in sys.modules)"
     )

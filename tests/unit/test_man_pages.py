@@ -12,7 +12,7 @@ import pytest
 
 from bulkshare.cli import main
 from bulkshare.cli.command import walk
-from bulkshare.cli.man_pages import page_name, write_man_pages
+from bulkshare.cli.manual import page_name, write_man_pages
 
 ROOT = Path(__file__).parents[2]
 MAN = shutil.which("man")

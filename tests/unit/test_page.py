@@ -20,8 +20,18 @@ from bulkshare.model import Outcome, Result, RunState, Telemetry
 from bulkshare.report.html import Page, render_page, verdict
 from bulkshare.report.html.charts import latency_of, shares_of, timeline_of
 from bulkshare.report.html.matrix import MOST_COLUMNS, MOST_ROWS
-from bulkshare.report.html.pairs import CODES, MOST_EXAMPLES, Change, FormerResults, PairScan, change_of
-from bulkshare.report.html.table import MOST_AS_PLANNED, MOST_NOT_AS_PLANNED, Dictionary, Table
+from bulkshare.report.html.pairs import (
+    CODES,
+    MOST_AS_PLANNED,
+    MOST_EXAMPLES,
+    MOST_NOT_AS_PLANNED,
+    Change,
+    Dictionary,
+    FormerResults,
+    PairScan,
+    Table,
+    change_of,
+)
 from tests.browser import samples
 
 FIVE_MEGABYTES = 5_000_000

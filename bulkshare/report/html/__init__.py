@@ -19,8 +19,7 @@ from markupsafe import Markup
 from bulkshare.model import AS_PLANNED, Result, RunState
 from bulkshare.report.html.charts import HEIGHT, WIDTH, latency_of, shares_of, statuses_of, timeline_of
 from bulkshare.report.html.matrix import matrix_of
-from bulkshare.report.html.pairs import ORDER, Change, FormerResults, PairScan
-from bulkshare.report.html.table import CHANGES, Dictionary, Table
+from bulkshare.report.html.pairs import CHANGES, ORDER, Change, Dictionary, FormerResults, PairScan, Table
 from bulkshare.report.text import MEANINGS, duration, hint_for
 from bulkshare.text import clean, counted
 

@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from bulkshare.model import Result
-    from bulkshare.report.html.pairs import PairScan
-    from bulkshare.report.html.table import Dictionary
+    from bulkshare.report.html.pairs import Dictionary, PairScan
 
 MOST_ROWS, BLOCK_ROWS = 100, 40  # up to so many images have a row each; more share so many rows
 MOST_COLUMNS, BLOCK_COLUMNS = 128, 96

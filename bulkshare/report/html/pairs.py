@@ -1,6 +1,7 @@
-"""One pass over a run's pairs, compared with those of the run before: all that the page shows of them. Pure.
+"""The pairs of a page: what changed since the run before, and the rows of its table. Pure.
 
-The runs may have ten million pairs. Of each pair a few bytes are kept, and whole rows only for those in the table.
+The runs may have ten million pairs. Of each pair a few bytes are kept, and whole rows only for those in the table,
+whose columns are small numbers, so that 100,000 of them stay small.
 """
 
 from __future__ import annotations
@@ -9,15 +10,17 @@ from array import array
 from collections import Counter
 from enum import StrEnum
 from itertools import groupby, islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bulkshare.model import AS_PLANNED, Result
+from bulkshare.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
+    from datetime import datetime
 
     from bulkshare.model import Outcome
-    from bulkshare.report.html.table import Table
+
 
 # The worst first: a block of the matrix shows its worst result, and the table is sorted by it. The page encodes a
 # result as its index here.
@@ -152,3 +155,134 @@ class PairScan:
             if change is not None:
                 self.changes.note(change, pair)
         self._table.add(pair, change)
+
+
+MOST_PAIRS = 200_000  # up to so many, the table has every pair
+MOST_NOT_AS_PLANNED = 100_000  # beyond that, about so many of those not as planned,
+MOST_AS_PLANNED = 10_000  # and so many of the others
+# These bounds keep a page of 100,000 pairs below 5 MB, whatever the texts.
+MOST_REQUEST_IDS = 5_000  # only pairs not as planned have one
+MOST_REASON_CHARACTERS = 300_000
+MOST_DICTIONARY_BYTES = 3_600_000  # IDs and names; names beyond that are left out
+LEFT_OUT = "left out here; `bulkshare export` has it"
+# Stand for a pair's own IDs, so that a reason with IDs is one text for all pairs. Cleaned text never has them.
+IMAGE_ID, PROJECT_ID = "\x01", "\x02"
+CHANGES = tuple(Change)
+
+
+class Dictionary:
+    """Numbers IDs, each once, and knows their names."""
+
+    def __init__(self, labels: Mapping[str, str]) -> None:
+        self._labels = labels
+        self._numbers: dict[str, int] = {}
+
+    def number(self, text: str) -> int:
+        """Return the number of an ID."""
+        return self._numbers.setdefault(text, len(self._numbers))
+
+    def document(self) -> dict[str, Any]:
+        """Return the page's data: IDs and known names, by number."""
+        ids = [clean(text) for text in self._numbers]
+        room = MOST_DICTIONARY_BYTES - sum(len(text) + 3 for text in ids)  # with quotes and comma
+        names = {}
+        for text, number in self._numbers.items():
+            if text in self._labels:
+                names[number] = clean(self._labels[text])
+                room -= len(names[number].encode()) + 12  # with its key
+                if room < 0:
+                    break
+        return {"ids": ids, "names": names}
+
+
+class Table:
+    """The table's rows: all pairs, or those not as planned and a sample of the others.
+
+    `began_at` is the start of the run; times are whole seconds since then.
+    """
+
+    def __init__(self, totals: Mapping[Result, int], began_at: datetime, dictionary: Dictionary) -> None:
+        planned = sum(totals.values())
+        as_planned = sum(totals.get(result, 0) for result in AS_PLANNED)
+        self.every = {True: 1, False: 1}  # one in so many pairs is taken, by whether it is as planned
+        if planned > MOST_PAIRS:
+            self.every[True] = max(1, -(-as_planned // MOST_AS_PLANNED))
+            self.every[False] = max(1, -(-(planned - as_planned) // MOST_NOT_AS_PLANNED))
+        self._seen: Counter[bool] = Counter()
+        self._began_at = began_at
+        self._dictionary = dictionary
+        self._images: list[list[int]] = []  # number and rows, each
+        self._projects: list[int] = []
+        self._ways: list[int] = []
+        self._seconds: list[int] = []
+        self._requests: dict[int, str] = {}
+        self._way_numbers: dict[tuple[Any, ...], int] = {}
+        self._reason_characters = 0
+
+    @property
+    def rows(self) -> int:
+        """How many pairs the table has."""
+        return len(self._ways)
+
+    def add(self, pair: Outcome, change: Change | None) -> None:
+        """Add a pair if it is sampled. Pairs must be grouped by image."""
+        as_planned = pair.result in AS_PLANNED
+        turn = self._seen[as_planned]
+        self._seen[as_planned] = turn + 1
+        if turn % self.every[as_planned]:
+            return
+        image = self._dictionary.number(pair.image_id)
+        if not self._images or self._images[-1][0] != image:
+            self._images.append([image, 0])
+        self._images[-1][1] += 1
+        if not as_planned and pair.request_id and len(self._requests) < MOST_REQUEST_IDS:
+            self._requests[self.rows] = clean(pair.request_id)
+        self._projects.append(self._dictionary.number(pair.member_id))
+        self._seconds.append(self._since_beginning(pair.settled_at))
+        self._ways.append(self._way(pair, change))
+
+    def document(self) -> dict[str, Any]:
+        """Return the page's data.
+
+        A row is a project, a way (result, HTTP status, member status, attempts, reason, change) and seconds (-1 if
+        unknown), each encoded as the difference from the previous row. `images` is run-length encoded: (image, rows).
+        """
+        return {
+            "began": int(self._began_at.timestamp()),
+            "images": self._images,
+            "projects": _differences(self._projects),
+            "ways": _differences(self._ways),
+            "seconds": _differences(self._seconds),
+            "requests": self._requests,
+            "way": list(self._way_numbers),
+        }
+
+    def _way(self, pair: Outcome, change: Change | None) -> int:
+        way = (
+            CODES[pair.result],
+            pair.http_status,
+            clean(pair.status or ""),
+            pair.attempts,
+            _with_places(pair),
+            -1 if change is None else CHANGES.index(change),
+        )
+        if way not in self._way_numbers:
+            self._reason_characters += len(way[4])
+            if self._reason_characters > MOST_REASON_CHARACTERS:
+                way = (*way[:4], LEFT_OUT, way[5])
+        return self._way_numbers.setdefault(way, len(self._way_numbers))
+
+    def _since_beginning(self, time: datetime | None) -> int:
+        return -1 if time is None else max(0, int((time - self._began_at).total_seconds()))
+
+
+def _differences(numbers: list[int]) -> list[int]:
+    return [number - before for number, before in zip(numbers, [0, *numbers], strict=False)]
+
+
+def _with_places(pair: Outcome) -> str:
+    reason = clean(pair.reason)
+    for text, place in ((pair.image_id, IMAGE_ID), (pair.member_id, PROJECT_ID)):
+        if text in reason:
+            reason = reason.replace(text, place)
+    return reason
