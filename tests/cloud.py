@@ -16,16 +16,16 @@ from uuid import uuid4
 
 import yaml
 
-from tests.estate import ACCEPTOR, OWNER, Estate, Tenant, build_estate
-from tests.people import ADMIN, ALICE, BOB, RITA, USERS, User
-from tests.traffic import Logged, count
+from tests.request_log import LoggedRequest, count
+from tests.tenants import ACCEPTOR, OWNER, Tenant, Tenants, create_tenants
+from tests.users import ADMIN, ALICE, BOB, RITA, USERS, User
 
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Mapping
     from pathlib import Path
 
-    from tests.traffic import Service
+    from tests.request_log import Service
 
 __all__ = [
     "ACCEPTOR",
@@ -38,11 +38,11 @@ __all__ = [
     "USERS",
     "Answer",
     "CloudUnderTest",
-    "Estate",
     "LogIn",
-    "Logged",
+    "LoggedRequest",
     "RefusedError",
     "Tenant",
+    "Tenants",
     "User",
     "call",
     "password_log_in",
@@ -101,9 +101,9 @@ class CloudUnderTest:
         self._marks: dict[Service, int] = {}
 
     @cached_property
-    def estate(self) -> Estate:
-        """The customers of `tests.estate`, made when first asked for, with `OWNER` and `ACCEPTOR`."""
-        return build_estate(self)
+    def tenants(self) -> Tenants:
+        """The tenants of `tests.tenants`, with `OWNER` and `ACCEPTOR`; created on first use."""
+        return create_tenants(self)
 
     def write_clouds_yaml(self, path: Path) -> Path:
         """Write a clouds.yaml with one entry for each user, named after them; return `path`."""
@@ -216,7 +216,7 @@ class CloudUnderTest:
         """Let `logged`, `counted` and `requests` tell only of what is answered from now on."""
         self._marks = {"image": len(self._all_logged("image")), "identity": len(self._all_logged("identity"))}
 
-    def logged(self, service: Service = "image") -> list[Logged]:
+    def logged(self, service: Service = "image") -> list[LoggedRequest]:
         """Return the requests that a service answered since the last mark, in order; complete at any moment.
 
         A real image service asks the identity service about each new token: GET /v3/auth/tokens.
@@ -231,7 +231,7 @@ class CloudUnderTest:
         """Count the image service's requests of that method and with `part` in their path and query."""
         return sum(request.method == method and part in request.target for request in self.logged())
 
-    def _all_logged(self, service: Service) -> list[Logged]:
+    def _all_logged(self, service: Service) -> list[LoggedRequest]:
         raise NotImplementedError
 
     def _log_in(self, name: str, project_id: str | None = None) -> LogIn:

@@ -13,9 +13,9 @@ import hypothesis
 import pytest
 
 from tests.databases import SERVERS, Missing
-from tests.outside import Outside
+from tests.environment import Environment
 from tests.realcloud.cloud import RealCloud
-from tests.realcloud.workshop import Workshop, open_workshop
+from tests.realcloud.installation import Installation, install_services
 from tests.shell import Shell
 
 if TYPE_CHECKING:
@@ -47,15 +47,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def outside() -> Outside:
+def environment() -> Environment:
     """Remember the environment as it was before the first test."""
-    return Outside.now()
+    return Environment.capture()
 
 
 @pytest.fixture(autouse=True)
-def isolated(outside: Outside, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+def isolated(
+    environment: Environment, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Give each test an empty home directory and an environment that names no cloud, no ledger and no proxy."""
-    for name in outside.foreign():
+    for name in environment.foreign():
         monkeypatch.delenv(name, raising=False)
     home = tmp_path_factory.mktemp("home")
     for name, place in HOME_DIRECTORIES.items():
@@ -63,20 +65,22 @@ def isolated(outside: Outside, tmp_path_factory: pytest.TempPathFactory, monkeyp
 
 
 @pytest.fixture(scope="session")
-def workshop(outside: Outside) -> Workshop:
+def installation(environment: Environment) -> Installation:
     """Return the virtual environment of the real cloud, which also has the `openstack` command."""
-    return open_workshop(outside.cache, outside.environ)
+    return install_services(environment.cache, environment.variables)
 
 
 @pytest.fixture(scope="session")
-def real_cloud(workshop: Workshop, outside: Outside, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealCloud]:
+def real_cloud(
+    installation: Installation, environment: Environment, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RealCloud]:
     """Run a real Keystone and a real Glance for the session."""
-    with RealCloud(workshop, tmp_path_factory.mktemp("realcloud"), environ=outside.without_foreign()) as cloud:
+    with RealCloud(installation, tmp_path_factory.mktemp("realcloud"), environ=environment.without_foreign()) as cloud:
         yield cloud
 
 
 @pytest.fixture(scope="session")
-def database_server(outside: Outside) -> Iterator[Callable[[str], DatabaseServer]]:
+def database_server(environment: Environment) -> Iterator[Callable[[str], DatabaseServer]]:
     """Return a function that starts a database server, by its name in `databases.SERVERS`, or returns the one at work.
 
     Tests that call it belong to the xdist group "databases", so that there is one of each.
@@ -89,7 +93,7 @@ def database_server(outside: Outside) -> Iterator[Callable[[str], DatabaseServer
                 try:
                     servers[name] = stack.enter_context(SERVERS[name]())
                 except Missing as missing:
-                    if outside.environ.get("CI"):
+                    if environment.variables.get("CI"):
                         pytest.fail(str(missing))
                     pytest.skip(str(missing))
             return servers[name]

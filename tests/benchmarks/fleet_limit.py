@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tests.benchmarks.client_limit import client_limit
-from tests.fleet.yard import Yard
+from tests.fleet.worker_pool import DaskProcesses
 from tests.shell import Shell
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def fleet_limit(pairs: int) -> Iterator[dict[str, Callable[[], Taken]]]:
     with client_limit(pairs) as contest:
         shell = Shell(contest.directory)
         shell.env |= contest.environment
-        with Yard(shell) as yard:
+        with DaskProcesses(shell) as yard:
             contest.environment |= shell.env
             yard.hire(WORKERS)
             yield {

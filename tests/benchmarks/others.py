@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING
 
 from tests.benchmarks.client_limit import ids
 from tests.benchmarks.measure import BULKSHARE, Taken, take
-from tests.outside import Outside
+from tests.environment import Environment
 from tests.realcloud.cloud import RealCloud
-from tests.realcloud.workshop import open_workshop
+from tests.realcloud.installation import install_services
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -69,7 +69,7 @@ class Others:
 
     def contenders(self) -> dict[str, Callable[[], Taken]]:
         """Return who competes, by name."""
-        openstack = [str(self._cloud.workshop.python.with_name("openstack")), "image", "add", "project"]
+        openstack = [str(self._cloud.installation.python.with_name("openstack")), "image", "add", "project"]
         found: dict[str, Callable[[], Taken]] = {}
         found["openstack image add project, shell loop"] = partial(self._loop, openstack)
         glance = shutil.which("glance")
@@ -154,13 +154,13 @@ class Others:
 @contextmanager
 def others(sizes: Sizes) -> Iterator[Others]:
     """Start the cloud and make everything ready."""
-    outside = Outside.now()
+    environment = Environment.capture()
     directory = Path(tempfile.mkdtemp(prefix="bulkshare-others-"))
-    environ = outside.without_foreign()
-    workshop = open_workshop(outside.cache, outside.environ)
+    environ = environment.without_foreign()
+    installation = install_services(environment.cache, environment.variables)
     (directory / "cloud").mkdir()
     try:
-        with RealCloud(workshop, directory / "cloud", environ=environ) as cloud:
+        with RealCloud(installation, directory / "cloud", environ=environ) as cloud:
             yield Others(cloud, directory, {**environ, "PATH": os.environ["PATH"]}, sizes)
     finally:
         shutil.rmtree(directory)

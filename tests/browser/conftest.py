@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page as Tab
 
     from bulkshare.report.html import Page
-    from tests.outside import Outside
+    from tests.environment import Environment
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chromium-headless-shell")
 # Of its own accord a browser asks its maker for updates and the like.
@@ -28,7 +28,7 @@ ARGUMENTS = ["--disable-background-networking", "--disable-component-update", "-
 
 
 @pytest.fixture(scope="module")
-def browser(outside: Outside) -> Iterator[Browser]:
+def browser(environment: Environment) -> Iterator[Browser]:
     """Start the machine's Chromium, or playwright's own where that was installed.
 
     For one module, because playwright keeps an event loop running, beside which no asynchronous test can run.
@@ -38,12 +38,12 @@ def browser(outside: Outside) -> Iterator[Browser]:
         found = next(filter(None, map(shutil.which, NAMES)), own if Path(own).exists() else None)
         if found is None:
             message = "no Chromium or Chrome: install one, or run `playwright install chromium`"
-            if outside.environ.get("CI"):
+            if environment.variables.get("CI"):
                 pytest.fail(message)
             pytest.skip(message)
         # Chromium refuses to put root's processes into its sandbox.
         arguments = [*ARGUMENTS, "--no-sandbox"] if os.geteuid() == 0 else ARGUMENTS
-        browser = playwright.chromium.launch(executable_path=found, args=arguments, env=dict(outside.environ))
+        browser = playwright.chromium.launch(executable_path=found, args=arguments, env=dict(environment.variables))
         yield browser
         browser.close()
 

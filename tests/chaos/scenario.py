@@ -19,7 +19,7 @@ from bulkshare.pacing import Breaker, Paced
 from tests.chaos.clock import run_over_sockets, wall
 from tests.chaos.faults import HOST, FaultProfile
 from tests.chaos.server import FaultyCloud, Pair, Seen
-from tests.engine.fakes import Recording
+from tests.engine.fakes import RecordingObserver
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -180,7 +180,7 @@ async def _run(
                 run_id=run.id,
                 transport=Identified(paced, tokens),
                 ledger=ledger,
-                observer=Recording(),
+                observer=RecordingObserver(),
                 limits=limits,
                 policy=POLICY,
                 clock=anyio.current_time,

@@ -16,7 +16,7 @@ from bulkshare.engine import Engine
 from bulkshare.ledger import SqlLedger
 from bulkshare.model import AS_PLANNED, Account, Block, Connection, Limits, RetryPolicy
 from bulkshare.pacing import Breaker, Paced
-from tests.engine.fakes import Recording
+from tests.engine.fakes import RecordingObserver
 
 if TYPE_CHECKING:
     import subprocess
@@ -123,7 +123,7 @@ async def run_impatiently(cloud: RealCloud, images: list[str], place: Path, *, t
             run_id=run.id,
             transport=Identified(paced, identity),
             ledger=ledger,
-            observer=Recording(),
+            observer=RecordingObserver(),
             limits=limits,
             policy=RetryPolicy(attempts=100, base_seconds=0.25, cap_seconds=1.0),
             clock=time.monotonic,

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from tests.contract.client import Client
-from tests.sandboxcloud import SandboxCloud
+from tests.sandbox_cloud import SandboxCloud
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.cloud import CloudUnderTest
-    from tests.realcloud.workshop import Workshop
+    from tests.realcloud.installation import Installation
 
 
 # The SDK deprecates parts of itself that it uses itself.
@@ -37,14 +37,14 @@ def test_openstacksdk(cloud: CloudUnderTest, tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.real  # for the virtual environment that has the command; the cloud is the sandbox, too
-def test_openstackclient(cloud: CloudUnderTest, workshop: Workshop, tmp_path: Path) -> None:
+def test_openstackclient(cloud: CloudUnderTest, installation: Installation, tmp_path: Path) -> None:
     """The `openstack` command finds an image by its name, shares it and lists its members."""
     name, member_id = uuid4().hex, cloud.project_id("bob")
     cloud.create_image(name)
     clouds = cloud.write_clouds_yaml(tmp_path / "clouds.yaml")
 
     def run(*words: str) -> Any:
-        command = [str(workshop.python), str(workshop.openstack), "--os-cloud", "alice", *words, "-f", "json"]
+        command = [str(installation.python), str(installation.openstack), "--os-cloud", "alice", *words, "-f", "json"]
         environ = {**os.environ, "OS_CLIENT_CONFIG_FILE": str(clouds), "PYTHONWARNINGS": "ignore"}
         done = subprocess.run(command, env=environ, capture_output=True, check=True)
         return json.loads(done.stdout)

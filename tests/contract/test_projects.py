@@ -11,16 +11,16 @@ from tests.cloud import ACCEPTOR, OWNER
 from tests.contract.client import identity_refusal
 
 if TYPE_CHECKING:
-    from tests.cloud import CloudUnderTest, Estate, Tenant
+    from tests.cloud import CloudUnderTest, Tenant, Tenants
     from tests.contract.client import Client
 
-MINE = "name__startswith=estate-"  # all of the estate's projects and none of other tests'
+MINE = "name__startswith=customer-"  # the projects of `tests.tenants`, and no others
 
 
 @pytest.fixture(scope="session")
-def estate(cloud: CloudUnderTest) -> Estate:
-    """Return the customers of each cloud in turn."""
-    return cloud.estate
+def tenants(cloud: CloudUnderTest) -> Tenants:
+    """Return the tenants of each cloud in turn."""
+    return cloud.tenants
 
 
 def not_authorized(action: str) -> tuple[int, str]:
@@ -42,12 +42,12 @@ class TestFilter:
         assert answer.status == 200, answer
         return sorted(project["name"] for project in answer.json()["projects"])
 
-    async def test_by_domain(self, client: Client, estate: Estate) -> None:
+    async def test_by_domain(self, client: Client, tenants: Tenants) -> None:
         """By the domain's ID; one that isn't there has none."""
-        wanted = [tenant.name for tenant in estate.tenants if tenant.domain_id == estate.customers_id]
-        assert await self.names(client, f"domain_id={estate.customers_id}") == wanted
-        assert await self.names(client, f"domain_id={estate.customers_id}&name=estate-12") == ["estate-12"]
-        assert await self.names(client, f"domain_id={estate.customers_id}&name=estate-02") == []
+        wanted = [tenant.name for tenant in tenants.all if tenant.domain_id == tenants.customers_id]
+        assert await self.names(client, f"domain_id={tenants.customers_id}") == wanted
+        assert await self.names(client, f"domain_id={tenants.customers_id}&name=customer-12") == ["customer-12"]
+        assert await self.names(client, f"domain_id={tenants.customers_id}&name=customer-02") == []
         assert await self.names(client, "domain_id=nope") == []
 
     @pytest.mark.parametrize(
@@ -62,11 +62,11 @@ class TestFilter:
             ("nonsense=1", lambda _: True),
         ],
     )
-    async def test_enabled(self, client: Client, estate: Estate, filters: str, wanted: object) -> None:
+    async def test_enabled(self, client: Client, tenants: Tenants, filters: str, wanted: object) -> None:
         """Closed ones are listed, too, unless it says otherwise; what is no filter filters nothing."""
         assert callable(wanted)
         found = await self.names(client, f"{MINE}&{filters}")
-        assert found == [tenant.name for tenant in estate.tenants if wanted(tenant)]
+        assert found == [tenant.name for tenant in tenants.all if wanted(tenant)]
 
     @pytest.mark.parametrize(
         ("filters", "wanted"),
@@ -78,41 +78,41 @@ class TestFilter:
             ("tags=Gold", lambda _: False),
         ],
     )
-    async def test_tags(self, client: Client, estate: Estate, filters: str, wanted: object) -> None:
+    async def test_tags(self, client: Client, tenants: Tenants, filters: str, wanted: object) -> None:
         """By all of several tags, any, not all, or none of them; of a repeated filter the first counts."""
         assert callable(wanted)
         found = await self.names(client, f"{MINE}&{filters}")
-        assert found == [tenant.name for tenant in estate.tenants if wanted(tenant)]
+        assert found == [tenant.name for tenant in tenants.all if wanted(tenant)]
 
     @pytest.mark.parametrize(
         ("filters", "wanted"),
         [
-            ("name=estate-03", ["estate-03"]),
-            ("name=ESTATE-03", []),
-            ("name=estate-0", []),
-            ("name=estate-03&name=estate-04", []),
+            ("name=customer-03", ["customer-03"]),
+            ("name=CUSTOMER-03", []),
+            ("name=customer-0", []),
+            ("name=customer-03&name=customer-04", []),
         ],
     )
-    async def test_name(self, client: Client, estate: Estate, filters: str, wanted: list[str]) -> None:
+    async def test_name(self, client: Client, tenants: Tenants, filters: str, wanted: list[str]) -> None:
         """By the whole name, or a part of it; several filters have to fit all."""
-        assert estate.tenants
+        assert tenants.all
         assert await self.names(client, filters) == wanted
 
-    async def test_parent(self, client: Client, estate: Estate) -> None:
+    async def test_parent(self, client: Client, tenants: Tenants) -> None:
         """By the parent, which may be a domain; the domain `default` has no ID of the form that is asked for."""
-        assert await self.names(client, f"parent_id={estate.named('estate-10').id}") == ["estate-11"]
-        below = await self.names(client, f"parent_id={estate.customers_id}")
+        assert await self.names(client, f"parent_id={tenants.named('customer-10').id}") == ["customer-11"]
+        below = await self.names(client, f"parent_id={tenants.customers_id}")
         assert len(below) == 22
-        assert "estate-11" not in below
+        assert "customer-11" not in below
         refused = await client.ask("GET", "/v3/projects?parent_id=default", user="admin")
         message = "Invalid input for field/attribute parent_id. Value: default. 'default' is not a 'uuid'"
         assert identity_refusal(refused) == (400, message)
 
-    async def test_domains(self, client: Client, estate: Estate) -> None:
+    async def test_domains(self, client: Client, tenants: Tenants) -> None:
         """Domains are projects, too, but only for those who ask for them."""
         answer = await client.ask("GET", "/v3/projects?is_domain=true", user="admin")
         found = {project["id"]: project for project in answer.json()["projects"]}
-        assert {estate.customers_id, "default"} <= found.keys()
+        assert {tenants.customers_id, "default"} <= found.keys()
         assert all(project["is_domain"] and project["domain_id"] is None for project in found.values())
 
     @pytest.mark.parametrize("name", ["name", "domain_id"])
@@ -143,24 +143,24 @@ class TestPages:
         return pages
 
     @pytest.mark.parametrize("limit", [5, 23, 50])
-    async def test_following(self, cloud: CloudUnderTest, client: Client, estate: Estate, limit: int) -> None:
+    async def test_following(self, cloud: CloudUnderTest, client: Client, tenants: Tenants, limit: int) -> None:
         """`next` is an address that keeps the filters, and stands on each full page, so that the last can be empty."""
-        query = {"domain_id": estate.customers_id, "limit": str(limit)}
+        query = {"domain_id": tenants.customers_id, "limit": str(limit)}
         pages = await self.pages(cloud, client, query)
-        wanted = sorted(tenant.id for tenant in estate.tenants if tenant.domain_id == estate.customers_id)
+        wanted = sorted(tenant.id for tenant in tenants.all if tenant.domain_id == tenants.customers_id)
         assert len(wanted) == 23
         assert [project_id for page in pages for project_id in page] == wanted
         assert [len(page) for page in pages] == [*[limit] * (23 // limit), 23 % limit]
 
-    async def test_short_pages(self, cloud: CloudUnderTest, client: Client, estate: Estate) -> None:
+    async def test_short_pages(self, cloud: CloudUnderTest, client: Client, tenants: Tenants) -> None:
         """A page may be short and not the last: the real service cuts pages before it looks at parts of names."""
-        pages = await self.pages(cloud, client, {"name__startswith": "estate-", "limit": "10"})
-        assert [project_id for page in pages for project_id in page] == sorted(tenant.id for tenant in estate.tenants)
+        pages = await self.pages(cloud, client, {"name__startswith": "customer-", "limit": "10"})
+        assert [project_id for page in pages for project_id in page] == sorted(tenant.id for tenant in tenants.all)
 
-    async def test_without_limit(self, client: Client, estate: Estate) -> None:
+    async def test_without_limit(self, client: Client, tenants: Tenants) -> None:
         """Without a limit there are no pages."""
         body = (await client.ask("GET", f"/v3/projects?{MINE}", user="admin")).json()
-        assert (len(body["projects"]), body["links"]["next"]) == (len(estate.tenants), None)
+        assert (len(body["projects"]), body["links"]["next"]) == (len(tenants.all), None)
         assert "truncated" not in body
 
     async def test_unknown_marker(self, client: Client) -> None:
@@ -172,15 +172,15 @@ class TestPages:
 class TestShow:
     """GET /v3/projects/{project}."""
 
-    async def test_fields(self, cloud: CloudUnderTest, client: Client, estate: Estate) -> None:
+    async def test_fields(self, cloud: CloudUnderTest, client: Client, tenants: Tenants) -> None:
         """A project with all there is to it."""
-        child, parent = estate.named("estate-11"), estate.named("estate-10")
+        child, parent = tenants.named("customer-11"), tenants.named("customer-10")
         project = (await client.ask("GET", f"/v3/projects/{child.id}", user="admin")).json()["project"]
         assert sorted(project.pop("tags")) == sorted(child.tags)
         assert project == {
             "id": child.id,
             "name": child.name,
-            "domain_id": estate.customers_id,
+            "domain_id": tenants.customers_id,
             "description": "",
             "enabled": True,
             "parent_id": parent.id,
@@ -189,19 +189,19 @@ class TestShow:
             "links": {"self": f"{cloud.auth_url}/projects/{child.id}"},
         }
 
-    async def test_closed(self, client: Client, estate: Estate) -> None:
+    async def test_closed(self, client: Client, tenants: Tenants) -> None:
         """A closed project is there."""
-        project = (await client.ask("GET", f"/v3/projects/{estate.closed()[0].id}", user="admin")).json()["project"]
+        project = (await client.ask("GET", f"/v3/projects/{tenants.closed()[0].id}", user="admin")).json()["project"]
         assert project["enabled"] is False
 
-    async def test_domain(self, client: Client, estate: Estate) -> None:
+    async def test_domain(self, client: Client, tenants: Tenants) -> None:
         """A domain is shown as a project, too."""
-        project = (await client.ask("GET", f"/v3/projects/{estate.customers_id}", user="admin")).json()["project"]
+        project = (await client.ask("GET", f"/v3/projects/{tenants.customers_id}", user="admin")).json()["project"]
         assert (project["name"], project["is_domain"], project["parent_id"]) == ("customers", True, None)
 
-    async def test_not_ones_own(self, client: Client, estate: Estate) -> None:
+    async def test_not_ones_own(self, client: Client, tenants: Tenants) -> None:
         """Others than admins see the project of their token, and no other, though they have a role in it."""
-        tenant = estate.open("member")[0]
+        tenant = tenants.open("member")[0]
         for project_id in (tenant.id, "nope"):
             answer = await client.ask("GET", f"/v3/projects/{project_id}", user=ACCEPTOR.name)
             assert identity_refusal(answer) == not_authorized("get_project")
@@ -211,49 +211,49 @@ class TestDomains:
     """GET /v3/domains."""
 
     @pytest.mark.parametrize(("name", "found"), [("customers", True), ("Customers", False), ("nope", False)])
-    async def test_by_name(self, client: Client, estate: Estate, name: str, *, found: bool) -> None:
+    async def test_by_name(self, client: Client, tenants: Tenants, name: str, *, found: bool) -> None:
         """An admin finds a domain by its whole name."""
         domains = (await client.ask("GET", f"/v3/domains?name={name}", user="admin")).json()["domains"]
-        assert [domain["id"] for domain in domains] == [estate.customers_id] * found
+        assert [domain["id"] for domain in domains] == [tenants.customers_id] * found
 
-    async def test_one(self, client: Client, estate: Estate) -> None:
+    async def test_one(self, client: Client, tenants: Tenants) -> None:
         """An admin sees any by its ID, and a project is none."""
-        answer = await client.ask("GET", f"/v3/domains/{estate.customers_id}", user="admin")
+        answer = await client.ask("GET", f"/v3/domains/{tenants.customers_id}", user="admin")
         assert (answer.status, answer.json()["domain"]["name"]) == (200, "customers")
-        for unknown in ("nope", estate.tenants[0].id):
+        for unknown in ("nope", tenants.all[0].id):
             answer = await client.ask("GET", f"/v3/domains/{unknown}", user="admin")
             assert identity_refusal(answer) == (404, f"Could not find domain: {unknown}.")
 
-    async def test_not_an_admin(self, cloud: CloudUnderTest, client: Client, estate: Estate) -> None:
+    async def test_not_an_admin(self, cloud: CloudUnderTest, client: Client, tenants: Tenants) -> None:
         """Others see the domain of their token's project alone, and only by its ID."""
-        assert estate.tenants
+        assert tenants.all
         assert (await client.ask("GET", "/v3/domains/default", user=OWNER.name)).status == 200
         for path, action in (
             ("?name=customers", "list_domains"),
             ("", "list_domains"),
-            (f"/{estate.customers_id}", "get_domain"),
+            (f"/{tenants.customers_id}", "get_domain"),
             ("/nope", "get_domain"),
         ):
             answer = await client.ask("GET", f"/v3/domains{path}", user=OWNER.name)
             assert identity_refusal(answer) == not_authorized(action)
-        theirs = cloud.token(ACCEPTOR.name, estate.named("estate-12").id)
-        assert (await client.ask("GET", f"/v3/domains/{estate.customers_id}", token=theirs)).status == 200
+        theirs = cloud.token(ACCEPTOR.name, tenants.named("customer-12").id)
+        assert (await client.ask("GET", f"/v3/domains/{tenants.customers_id}", token=theirs)).status == 200
 
 
 class TestMine:
     """GET /v3/auth/projects."""
 
-    @pytest.mark.parametrize("query", ["", "?limit=2", "?name=estate-01", "?tags=gold"])
-    async def test_all_with_a_role(self, client: Client, estate: Estate, query: str) -> None:
+    @pytest.mark.parametrize("query", ["", "?limit=2", "?name=customer-01", "?tags=gold"])
+    async def test_all_with_a_role(self, client: Client, tenants: Tenants, query: str) -> None:
         """All in which the user has a role, closed ones, too, by their IDs; neither filters nor pages."""
         body = (await client.ask("GET", f"/v3/auth/projects{query}", user=ACCEPTOR.name)).json()
-        wanted = [tenant.id for tenant in estate.tenants if tenant.role is not None]
+        wanted = [tenant.id for tenant in tenants.all if tenant.role is not None]
         assert len(wanted) == 28
-        assert [project["id"] for project in body["projects"]] == sorted([*wanted, estate.images_project_id])
+        assert [project["id"] for project in body["projects"]] == sorted([*wanted, tenants.images_project_id])
         assert (body["links"]["next"], "truncated" in body) == (None, False)
 
-    async def test_all_of_the_cloud(self, client: Client, estate: Estate) -> None:
+    async def test_all_of_the_cloud(self, client: Client, tenants: Tenants) -> None:
         """Who is no admin may not list all, whatever the filter."""
-        for query in ("", f"?domain_id={estate.customers_id}", "?name=estate-01"):
+        for query in ("", f"?domain_id={tenants.customers_id}", "?name=customer-01"):
             answer = await client.ask("GET", f"/v3/projects{query}", user=ACCEPTOR.name)
             assert identity_refusal(answer) == not_authorized("list_projects")

@@ -11,19 +11,19 @@ from tests.contract.client import NO_TOKEN, identity_refusal, members_path, refu
 from tests.contract.refusals import not_a_member, not_authorized
 
 if TYPE_CHECKING:
-    from tests.cloud import Answer, CloudUnderTest, Estate
+    from tests.cloud import Answer, CloudUnderTest, Tenants
     from tests.contract.client import Client
 
 TOKENS = "/v3/auth/tokens"
 UNAUTHORIZED = (401, "The request you have made requires authentication.")
-# What the test cases below call a project of the estate.
-GRANTS = {"member": "estate-12", "reader": "estate-22", "none": "estate-27", "closed": "estate-closed-0"}
+# Tenants by the name that the test cases below give them.
+GRANTS = {"member": "customer-12", "reader": "customer-22", "none": "customer-27", "closed": "customer-closed-0"}
 
 
 @pytest.fixture(scope="session")
-def estate(cloud: CloudUnderTest) -> Estate:
-    """Return the customers of each cloud in turn."""
-    return cloud.estate
+def tenants(cloud: CloudUnderTest) -> Tenants:
+    """Return the tenants of each cloud in turn."""
+    return cloud.tenants
 
 
 async def log_in(client: Client, body: dict[str, Any]) -> Answer:
@@ -46,33 +46,33 @@ class TestPassword:
     """A password, and a project that isn't the user's own."""
 
     @pytest.mark.parametrize(("grant", "roles"), [("member", {"member", "reader"}), ("reader", {"reader"})])
-    async def test_granted(self, client: Client, estate: Estate, grant: str, roles: set[str]) -> None:
+    async def test_granted(self, client: Client, tenants: Tenants, grant: str, roles: set[str]) -> None:
         """Any project that the user has a role in; the token says which role, and the project's own domain."""
-        tenant = estate.named(GRANTS[grant])
+        tenant = tenants.named(GRANTS[grant])
         token = (await log_in(client, password_log_in(ACCEPTOR, tenant.id))).json()["token"]
         assert {role["name"] for role in token["roles"]} == roles
-        domain = {"id": estate.customers_id, "name": "customers"}
+        domain = {"id": tenants.customers_id, "name": "customers"}
         assert token["project"] == {"id": tenant.id, "name": tenant.name, "domain": domain}
         assert token["user"]["domain"] == {"id": "default", "name": "Default"}
 
     @pytest.mark.parametrize("domain", [{"name": "customers"}, {"id": "?"}])
-    async def test_by_name(self, client: Client, estate: Estate, domain: dict[str, str]) -> None:
+    async def test_by_name(self, client: Client, tenants: Tenants, domain: dict[str, str]) -> None:
         """A project's name goes with its domain's name or ID."""
         identity = password_log_in(ACCEPTOR)["auth"]["identity"]
-        domain = {key: value.replace("?", estate.customers_id) for key, value in domain.items()}
+        domain = {key: value.replace("?", tenants.customers_id) for key, value in domain.items()}
         for where, status in ((domain, 201), ({"name": "Default"}, 401), ({"name": "nope"}, 401)):
-            scope = {"project": {"name": "estate-12", "domain": where}}
+            scope = {"project": {"name": "customer-12", "domain": where}}
             assert (await log_in(client, {"auth": {"identity": identity, "scope": scope}})).status == status
 
     @pytest.mark.parametrize("grant", ["none", "closed"])
-    async def test_refused(self, client: Client, estate: Estate, grant: str) -> None:
+    async def test_refused(self, client: Client, tenants: Tenants, grant: str) -> None:
         """A project in which the user has no role is refused, and so is a closed one, though they have one there."""
-        answer = await log_in(client, password_log_in(ACCEPTOR, estate.named(GRANTS[grant]).id))
+        answer = await log_in(client, password_log_in(ACCEPTOR, tenants.named(GRANTS[grant]).id))
         assert identity_refusal(answer) == UNAUTHORIZED
 
-    async def test_domain_is_no_project(self, client: Client, estate: Estate) -> None:
+    async def test_domain_is_no_project(self, client: Client, tenants: Tenants) -> None:
         """A domain's ID is refused as well."""
-        answer = await log_in(client, password_log_in(ACCEPTOR, estate.customers_id))
+        answer = await log_in(client, password_log_in(ACCEPTOR, tenants.customers_id))
         assert identity_refusal(answer) == UNAUTHORIZED
 
 
@@ -81,25 +81,25 @@ class TestToken:
 
     @pytest.mark.parametrize(("grant", "status"), [("member", 201), ("reader", 201), ("none", 401), ("closed", 401)])
     async def test_rescoped(
-        self, cloud: CloudUnderTest, client: Client, estate: Estate, grant: str, status: int
+        self, cloud: CloudUnderTest, client: Client, tenants: Tenants, grant: str, status: int
     ) -> None:
         """The same holds as for a password."""
-        tenant = estate.named(GRANTS[grant])
+        tenant = tenants.named(GRANTS[grant])
         answer = await rescope(client, cloud.token(ACCEPTOR.name), in_project(tenant.id))
         assert answer.status == status
         if status == 201:
             token = answer.json()["token"]
             assert (token["project"]["id"], sorted(token["methods"])) == (tenant.id, ["password", "token"])
 
-    async def test_again(self, cloud: CloudUnderTest, client: Client, estate: Estate) -> None:
+    async def test_again(self, cloud: CloudUnderTest, client: Client, tenants: Tenants) -> None:
         """A token that was got by a token gives yet another; all expire together."""
-        first = await rescope(client, cloud.token(ACCEPTOR.name), in_project(estate.named(GRANTS["member"]).id))
+        first = await rescope(client, cloud.token(ACCEPTOR.name), in_project(tenants.named(GRANTS["member"]).id))
         token = first.headers["x-subject-token"]
-        second = await rescope(client, token, in_project(estate.named(GRANTS["reader"]).id))
+        second = await rescope(client, token, in_project(tenants.named(GRANTS["reader"]).id))
         assert second.status == 201
         assert second.json()["token"]["expires_at"] == first.json()["token"]["expires_at"]
 
-    async def test_of_an_application_credential(self, cloud: CloudUnderTest, client: Client, estate: Estate) -> None:
+    async def test_of_an_application_credential(self, cloud: CloudUnderTest, client: Client, tenants: Tenants) -> None:
         """An application credential is for one project: its token gives no other, not even for the same project."""
         proof = {"id": cloud.create_application_credential("alice", "secret"), "secret": "secret"}
         identity = {"methods": ["application_credential"], "application_credential": proof}
@@ -109,7 +109,7 @@ class TestToken:
             "You are not authorized to perform the requested action: "
             "Using a delegated token to create another token is not allowed.."
         )
-        for project_id in (cloud.project_id("alice"), estate.named(GRANTS["member"]).id):
+        for project_id in (cloud.project_id("alice"), tenants.named(GRANTS["member"]).id):
             assert identity_refusal(await rescope(client, token, in_project(project_id))) == (403, message)
         scoped = await log_in(client, {"auth": {"identity": identity, "scope": in_project(cloud.project_id("alice"))}})
         message = "Error authenticating with application credential: Application credentials cannot request a scope."
@@ -119,9 +119,9 @@ class TestToken:
 class TestAcceptance:
     """PUT of a member's status with a token for the member project."""
 
-    async def test_as_the_project(self, cloud: CloudUnderTest, client: Client, estate: Estate) -> None:
+    async def test_as_the_project(self, cloud: CloudUnderTest, client: Client, tenants: Tenants) -> None:
         """One user shares an image in one project and accepts it in another, which then lists it."""
-        tenant = estate.named(GRANTS["member"])
+        tenant = tenants.named(GRANTS["member"])
         image_id = cloud.create_image(owner=OWNER.name)
         assert (await client.add(image_id, tenant.id, user=ACCEPTOR.name)).json()["status"] == "pending"
         theirs, body = cloud.token(ACCEPTOR.name, tenant.id), {"status": "accepted"}
@@ -131,9 +131,9 @@ class TestAcceptance:
         assert [image["id"] for image in images] == [image_id]
 
     @pytest.mark.parametrize("status", ["accepted", "rejected", "bogus"])
-    async def test_as_its_reader(self, cloud: CloudUnderTest, client: Client, estate: Estate, status: str) -> None:
+    async def test_as_its_reader(self, cloud: CloudUnderTest, client: Client, tenants: Tenants, status: str) -> None:
         """A reader of the member project sees the member and can't set its status."""
-        tenant = estate.named(GRANTS["reader"])
+        tenant = tenants.named(GRANTS["reader"])
         image_id = cloud.create_image(owner=OWNER.name)
         cloud.add_member(image_id, tenant.id)
         theirs, path = cloud.token(ACCEPTOR.name, tenant.id), members_path(image_id, tenant.id)
@@ -141,9 +141,9 @@ class TestAcceptance:
         answer = await client.ask("PUT", path, token=theirs, body={"status": status})
         assert refusal(answer) == not_authorized("modify_member")
 
-    async def test_for_another_project(self, cloud: CloudUnderTest, client: Client, estate: Estate) -> None:
+    async def test_for_another_project(self, cloud: CloudUnderTest, client: Client, tenants: Tenants) -> None:
         """A member can't accept for another one: that isn't there, to them. A stranger doesn't even see the image."""
-        first, second, stranger = (estate.named(f"estate-{number}") for number in (12, 13, 14))
+        first, second, stranger = (tenants.named(f"customer-{number}") for number in (12, 13, 14))
         image_id = cloud.create_image(owner=OWNER.name)
         for tenant in (first, second):
             cloud.add_member(image_id, tenant.id)
@@ -153,9 +153,9 @@ class TestAcceptance:
         answer = await client.ask("PUT", path, token=cloud.token(ACCEPTOR.name, stranger.id), body=body)
         assert refusal(answer) == (404, f"Image {image_id} not found.")
 
-    async def test_rejected(self, cloud: CloudUnderTest, client: Client, estate: Estate) -> None:
+    async def test_rejected(self, cloud: CloudUnderTest, client: Client, tenants: Tenants) -> None:
         """A rejection hides the image from the list; the admin can undo it, the owner can't, and a POST is 409."""
-        tenant = estate.named(GRANTS["member"])
+        tenant = tenants.named(GRANTS["member"])
         image_id = cloud.create_image(owner=OWNER.name)
         cloud.add_member(image_id, tenant.id)
         theirs, path = cloud.token(ACCEPTOR.name, tenant.id), members_path(image_id, tenant.id)
@@ -169,9 +169,9 @@ class TestAcceptance:
         assert [image["id"] for image in images] == [image_id]
 
     @pytest.mark.parametrize("again", ["pending", "accepted"])
-    async def test_same_status(self, cloud: CloudUnderTest, client: Client, estate: Estate, again: str) -> None:
+    async def test_same_status(self, cloud: CloudUnderTest, client: Client, tenants: Tenants, again: str) -> None:
         """Setting the status that is there is no error."""
-        tenant = estate.named(GRANTS["member"])
+        tenant = tenants.named(GRANTS["member"])
         image_id = cloud.create_image(owner=OWNER.name)
         cloud.add_member(image_id, tenant.id)
         for _ in range(2):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.cloud import ADMIN
-from tests.sandboxcloud import SandboxCloud
+from tests.sandbox_cloud import SandboxCloud
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

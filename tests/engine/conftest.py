@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.sandboxcloud import SandboxCloud
+from tests.sandbox_cloud import SandboxCloud
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -154,7 +154,7 @@ class FakeCloud:
 
 
 @dataclass
-class Recording:
+class RecordingObserver:
     """An Observer that records events."""
 
     phases: list[tuple[str, int]] = field(default_factory=list)

@@ -17,7 +17,7 @@ from bulkshare.ledger import SqlLedger
 from bulkshare.model import Block, Limits, Orders, Outcome, Result, RetryPolicy, Want
 from bulkshare.pacing import Breaker, Paced
 from tests.cloud import call
-from tests.engine.fakes import Recording
+from tests.engine.fakes import RecordingObserver
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +33,7 @@ class Night(NamedTuple):
     """The result of one run."""
 
     rows: dict[tuple[str, str], Outcome]
-    observer: Recording
+    observer: RecordingObserver
     requests: Counter[str]
 
     def results(self, image_id: str) -> Counter[Result]:
@@ -61,7 +61,7 @@ class Nights:
         """Run once, listing all images."""
         identity = CloudIdentity.from_config(cloud=self._user, region=None)
         ledger = SqlLedger.open(str(self._folder / f"{random.random()}.db"))
-        observer = Recording()
+        observer = RecordingObserver()
         self._cloud.mark()
 
         async def main() -> list[Outcome]:
@@ -105,7 +105,7 @@ class Nights:
 @pytest.fixture
 def nights(cloud: CloudUnderTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Nights:
     """Return runs as the acceptor, who owns the images and has a role in most of the tenants, but is no admin."""
-    assert cloud.estate
+    assert cloud.tenants
     monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(cloud.write_clouds_yaml(tmp_path / "clouds.yaml")))
     return Nights(cloud, tmp_path, "acceptor", Limits(rate=500.0, members_per_image=40))
 
@@ -123,8 +123,8 @@ def set_status(cloud: CloudUnderTest, image_id: str, member_id: str, status: str
 
 def test_a_night(cloud: CloudUnderTest, nights: Nights) -> None:
     """A new image is set shared, one is pruned, tenants with a role accept; the next night only lists."""
-    able = [tenant.id for tenant in cloud.estate.open("member")]
-    unable = [tenant.id for tenant in cloud.estate.open(None)]
+    able = [tenant.id for tenant in cloud.tenants.open("member")]
+    unable = [tenant.id for tenant in cloud.tenants.open(None)]
     new = cloud.create_image("new", owner="acceptor", visibility="private")
     old = cloud.create_image("old", owner="acceptor")
     for member_id in (*able[:3], "left-1", "left-2", "friend"):
@@ -167,8 +167,8 @@ def test_a_night(cloud: CloudUnderTest, nights: Nights) -> None:
 
 def test_pairs_that_can_not_succeed(cloud: CloudUnderTest, nights: Nights) -> None:
     """They are found, with reasons, before any write; the quota leaves what fits."""
-    tenants = [tenant.id for tenant in cloud.estate.open()]
-    ours = cloud.estate.images_project_id
+    tenants = [tenant.id for tenant in cloud.tenants.open()]
+    ours = cloud.tenants.images_project_id
     private = cloud.create_image("private", owner="acceptor", visibility="private")
     queued = cloud.create_image("queued", owner="acceptor", active=False)
     theirs = cloud.create_image("theirs", owner="alice")
@@ -209,7 +209,7 @@ def test_pairs_that_can_not_succeed(cloud: CloudUnderTest, nights: Nights) -> No
 def test_an_admin_accepts_for_all(cloud: CloudUnderTest, nights: Nights, tmp_path: Path) -> None:
     """The role admin needs no other token; a rejected membership is left unless forced."""
     del nights
-    tenants = [tenant.id for tenant in cloud.estate.open()]
+    tenants = [tenant.id for tenant in cloud.tenants.open()]
     image_id = cloud.create_image("golden", owner="acceptor")
     rejecting = cloud.create_project("rejecting")
     cloud.add_member(image_id, rejecting)

@@ -11,8 +11,8 @@ import anyio
 from bulkshare.engine import Engine, PreflightMode
 from bulkshare.ledger import SqlLedger
 from bulkshare.model import Block, Limits, Reply, Request, Result, RetryPolicy
-from tests.engine.bench import ACCOUNT, Bench, on_post
-from tests.engine.fakes import NOW, FakeCloud, Recording, response
+from tests.engine.fakes import NOW, FakeCloud, RecordingObserver, response
+from tests.engine.harness import ACCOUNT, EngineHarness, on_post
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,44 +21,44 @@ if TYPE_CHECKING:
 
 def test_every_pair_is_shared_with_one_post() -> None:
     """A first run lists each image, looks all up, sends one POST per pair, and reports every outcome."""
-    bench = Bench()
-    bench.plan(5, 40)
-    bench.run()
-    assert bench.totals() == {Result.SHARED: 200}
-    assert bench.cloud.members == set(bench.ledger.rows)
-    assert (bench.cloud.count("GET"), bench.cloud.count("POST")) == (5 + 1, 200)
-    assert len(bench.observer.shown) == 200
-    assert bench.observer.phases == [("listing", 5), ("inspecting", 5), ("sharing", 200)]
+    harness = EngineHarness()
+    harness.plan(5, 40)
+    harness.run()
+    assert harness.totals() == {Result.SHARED: 200}
+    assert harness.cloud.members == set(harness.ledger.rows)
+    assert (harness.cloud.count("GET"), harness.cloud.count("POST")) == (5 + 1, 200)
+    assert len(harness.observer.shown) == 200
+    assert harness.observer.phases == [("listing", 5), ("inspecting", 5), ("sharing", 200)]
 
 
 def test_a_second_run_sends_no_post() -> None:
     """Listed members settle as already, with the cloud's own fields."""
-    bench = Bench()
-    bench.plan(3, 10)
-    bench.cloud.members = set(bench.ledger.rows)
-    bench.run()
-    assert bench.totals() == {Result.ALREADY: 30}
-    assert bench.cloud.count("POST") == 0
-    row = bench.ledger.rows["i00", "p000"]
+    harness = EngineHarness()
+    harness.plan(3, 10)
+    harness.cloud.members = set(harness.ledger.rows)
+    harness.run()
+    assert harness.totals() == {Result.ALREADY: 30}
+    assert harness.cloud.count("POST") == 0
+    row = harness.ledger.rows["i00", "p000"]
     assert (row.status, row.schema, row.attempts) == ("pending", "/v2/schemas/member", 0)
     assert row.created_at is not None
 
 
 def test_more_pairs_than_a_page() -> None:
     """An image with more pairs than one page of the ledger is read page by page."""
-    bench = Bench()
-    bench.plan(2, 700)
-    bench.cloud.members = {("i00", f"p{p:03}") for p in range(600)}
-    bench.run()
-    assert bench.totals() == {Result.SHARED: 800, Result.ALREADY: 600}
+    harness = EngineHarness()
+    harness.plan(2, 700)
+    harness.cloud.members = {("i00", f"p{p:03}") for p in range(600)}
+    harness.run()
+    assert harness.totals() == {Result.SHARED: 800, Result.ALREADY: 600}
 
 
 def test_limits_are_kept() -> None:
     """Never more in flight than allowed, in all, per image, and one per pair."""
-    bench = Bench(limits=Limits(concurrency=6, per_image=2))
-    bench.plan(5, 30)
-    bench.run()
-    most = bench.cloud.most_in_flight
+    harness = EngineHarness(limits=Limits(concurrency=6, per_image=2))
+    harness.plan(5, 30)
+    harness.run()
+    most = harness.cloud.most_in_flight
     assert most["all"] == 6
     assert max(count for key, count in most.items() if key.startswith("i")) == 2
     assert max(count for key, count in most.items() if key.startswith("pair")) == 1
@@ -66,64 +66,64 @@ def test_limits_are_kept() -> None:
 
 def test_auto_preflight_skips_images_with_one_pair() -> None:
     """A listing instead of one POST gains nothing; all images are looked up with one request."""
-    bench = Bench()
-    bench.plan(4, 1)
-    bench.run()
-    assert (bench.cloud.count("GET"), bench.cloud.count("POST")) == (1, 4)
+    harness = EngineHarness()
+    harness.plan(4, 1)
+    harness.run()
+    assert (harness.cloud.count("GET"), harness.cloud.count("POST")) == (1, 4)
 
 
 def test_without_preflight_duplicates_are_described_by_one_list_each() -> None:
     """A 409 is a success; the member fields come from one listing per image."""
-    bench = Bench()
-    bench.plan(2, 10)
-    bench.cloud.members = {("i00", f"p{p:03}") for p in range(10)}
-    bench.run(PreflightMode.NEVER)
-    assert bench.totals() == {Result.ALREADY: 10, Result.SHARED: 10}
-    assert (bench.cloud.count("GET"), bench.cloud.count("POST")) == (1, 20)
-    assert bench.ledger.rows["i00", "p003"].status == "pending"
+    harness = EngineHarness()
+    harness.plan(2, 10)
+    harness.cloud.members = {("i00", f"p{p:03}") for p in range(10)}
+    harness.run(PreflightMode.NEVER)
+    assert harness.totals() == {Result.ALREADY: 10, Result.SHARED: 10}
+    assert (harness.cloud.count("GET"), harness.cloud.count("POST")) == (1, 20)
+    assert harness.ledger.rows["i00", "p003"].status == "pending"
 
 
 def test_dry_run_sends_no_write() -> None:
     """A dry run sends only listings; what would be sent stays pending."""
-    bench = Bench()
-    bench.plan(3, 1)
-    bench.cloud.members = {("i01", "p000")}
-    bench.run(PreflightMode.ALWAYS, share=False)
-    assert bench.cloud.count("POST") == 0
-    assert bench.totals() == {Result.ALREADY: 1, Result.PENDING: 2}
+    harness = EngineHarness()
+    harness.plan(3, 1)
+    harness.cloud.members = {("i01", "p000")}
+    harness.run(PreflightMode.ALWAYS, share=False)
+    assert harness.cloud.count("POST") == 0
+    assert harness.totals() == {Result.ALREADY: 1, Result.PENDING: 2}
 
 
 def test_an_image_that_takes_no_members_costs_one_post() -> None:
     """A 404 about an image rejects one pair and skips the rest with its reason."""
-    bench = Bench()
-    bench.plan(3, 300)
+    harness = EngineHarness()
+    harness.plan(3, 300)
 
     def script(request: Request, _count: int) -> Reply | None:
         return response(404, {"message": "Image i01 not found."}) if "/i01/" in request.path else None
 
-    bench.cloud.script = script
-    bench.run()
-    assert bench.totals() == {Result.SHARED: 600, Result.REJECTED: 1, Result.SKIPPED: 299}
-    assert sum("/i01/" in request.path for _, request in bench.cloud.sent) == 2
-    skipped = bench.ledger.rows["i01", "p299"]
+    harness.cloud.script = script
+    harness.run()
+    assert harness.totals() == {Result.SHARED: 600, Result.REJECTED: 1, Result.SKIPPED: 299}
+    assert sum("/i01/" in request.path for _, request in harness.cloud.sent) == 2
+    skipped = harness.ledger.rows["i01", "p299"]
     assert "Image i01 not found" in skipped.reason
-    assert bench.observer.rests[0][:3] == ("i01", 299, Result.SKIPPED)
+    assert harness.observer.rests[0][:3] == ("i01", 299, Result.SKIPPED)
 
 
 def test_quota_is_distinguished_from_duplicate() -> None:
     """After a 413 a GET decides: a member is already there; otherwise it is the quota, and the rest is skipped."""
-    bench = Bench(limits=Limits(concurrency=1, per_image=1))
-    bench.plan(1, 20)
-    bench.cloud.members = {("i00", "p000")}
-    bench.cloud.script = on_post(
+    harness = EngineHarness(limits=Limits(concurrency=1, per_image=1))
+    harness.plan(1, 20)
+    harness.cloud.members = {("i00", "p000")}
+    harness.cloud.script = on_post(
         lambda image, _body: (
             response(413, {"message": "limit exceeded"})
-            if sum(i == image for i, _ in bench.cloud.members) >= 5
+            if sum(i == image for i, _ in harness.cloud.members) >= 5
             else None
         )
     )
-    bench.run(PreflightMode.NEVER)
-    assert bench.totals() == {Result.ALREADY: 1, Result.SHARED: 4, Result.REJECTED: 1, Result.SKIPPED: 14}
+    harness.run(PreflightMode.NEVER)
+    assert harness.totals() == {Result.ALREADY: 1, Result.SHARED: 4, Result.REJECTED: 1, Result.SKIPPED: 14}
 
 
 class OneAtATime:
@@ -164,7 +164,7 @@ def test_engines_side_by_side(tmp_path: Path) -> None:
                     run_id=run.id,
                     transport=cloud,
                     ledger=guarded,
-                    observer=Recording(),
+                    observer=RecordingObserver(),
                     limits=Limits(),
                     policy=RetryPolicy(),
                     clock=anyio.current_time,

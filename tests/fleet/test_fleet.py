@@ -15,7 +15,7 @@ import yaml
 from bulkshare._version import __version__
 from bulkshare.sandbox import FaultRule
 from tests.chaos.served import ServedSandbox
-from tests.fleet.yard import Yard
+from tests.fleet.worker_pool import DaskProcesses
 
 if TYPE_CHECKING:
     import subprocess
@@ -71,7 +71,7 @@ def test_it_is_the_same_as_without(shell: Shell) -> None:
 
 def test_a_dead_scheduler(shell: Shell) -> None:
     """The run ends with 5 and a way to go on, which works without the fleet; nothing is lost."""
-    with ServedSandbox(20, latency_seconds=0.002) as sandbox, Yard(shell) as yard:
+    with ServedSandbox(20, latency_seconds=0.002) as sandbox, DaskProcesses(shell) as yard:
         sandbox.serve_to(shell)
         yard.hire(2)
         process = shell.start(
@@ -95,7 +95,7 @@ def test_one_429_lowers_all(shell: Shell) -> None:
     """After one worker was told to wait, no worker sends for that long, but for what takes the news to travel."""
     pause, news = 4, 1.0
     rule = FaultRule.parse(f"POST members 429 0.03% retry-after={pause} times=1")
-    with ServedSandbox(20, latency_seconds=0.002, faults=[rule]) as sandbox, Yard(shell) as yard:
+    with ServedSandbox(20, latency_seconds=0.002, faults=[rule]) as sandbox, DaskProcesses(shell) as yard:
         sandbox.serve_to(shell)
         yard.hire(3)
         process = shell.start(
@@ -111,7 +111,7 @@ def test_one_429_lowers_all(shell: Shell) -> None:
 
 def test_credentials_are_passed(shell: Shell) -> None:
     """Workers without a clouds.yaml get ours over TLS; no log and no name of a task has them."""
-    with ServedSandbox(4, latency_seconds=0.002) as sandbox, Yard(shell) as yard:
+    with ServedSandbox(4, latency_seconds=0.002) as sandbox, DaskProcesses(shell) as yard:
         sandbox.serve_to(shell)
         yard.hire(2, OS_CLIENT_CONFIG_FILE="/nonexistent")
         unlike_all_else = "Xq7-unlike-all-else"
@@ -132,7 +132,7 @@ def test_credentials_are_passed(shell: Shell) -> None:
 
 def test_credentials_are_not_passed_in_the_clear(shell: Shell) -> None:
     """Without TLS they stay here; nothing is sent."""
-    with ServedSandbox(1, latency_seconds=0.002) as sandbox, Yard(shell, tls=False) as yard:
+    with ServedSandbox(1, latency_seconds=0.002) as sandbox, DaskProcesses(shell, tls=False) as yard:
         sandbox.serve_to(shell)
         plan = shell.plan(sandbox.images, PROJECTS[:2])
         refused = shell.run(
@@ -144,7 +144,7 @@ def test_credentials_are_not_passed_in_the_clear(shell: Shell) -> None:
 
 def test_workers_come_and_go(shell: Shell) -> None:
     """A run waits for its first worker; one that comes later takes part; one that is stopped is done without."""
-    with ServedSandbox(20, latency_seconds=0.002) as sandbox, Yard(shell) as yard:
+    with ServedSandbox(20, latency_seconds=0.002) as sandbox, DaskProcesses(shell) as yard:
         sandbox.serve_to(shell)
         process = shell.start(
             "run", shell.plan(sandbox.images, PROJECTS, more=limits(200)), *ON_SANDBOX, "--fleet", yard.address
@@ -195,7 +195,7 @@ def test_a_worker_with_another_bulkshare(shell: Shell) -> None:
     other = shell.directory / "other" / "bulkshare"
     other.mkdir(parents=True)
     (other / "__init__.py").write_text("", "utf-8")
-    with ServedSandbox(1, latency_seconds=0.002) as sandbox, Yard(shell, tls=False) as yard:
+    with ServedSandbox(1, latency_seconds=0.002) as sandbox, DaskProcesses(shell, tls=False) as yard:
         sandbox.serve_to(shell)
         command = ("run", shell.plan(sandbox.images, PROJECTS[:2]), *ON_SANDBOX, "--fleet", yard.address)
         yard.hire(1, PYTHONPATH=str(other.parent))

@@ -10,7 +10,7 @@ import pytest
 from bulkshare.ledger import SqlLedger
 from bulkshare.model import AS_PLANNED
 from tests.chaos.served import ServedSandbox
-from tests.fleet.yard import Yard, kill
+from tests.fleet.worker_pool import DaskProcesses, kill
 
 if TYPE_CHECKING:
     import subprocess
@@ -39,7 +39,7 @@ def test_kills(shell: Shell) -> None:
         sandbox.serve_to(shell)
         limits = f"limits: {{concurrency: 64, rate: {RATE}}}\n"
         plan = shell.plan(sandbox.images, PROJECTS, more=limits)
-        with Yard(shell) as yard:
+        with DaskProcesses(shell) as yard:
             yard.hire(4)
             command = ("--os-cloud", "sandbox", "--fleet", yard.address)
             process = shell.start("run", plan, *command)

@@ -12,7 +12,7 @@ from bulkshare.fleet.leases import LEASE_SECONDS, NOTHING, Leases, Share, fair_s
 from bulkshare.model import Limits, Request
 from bulkshare.pacing import Breaker, Gcra, Paced
 from tests.engine.fakes import NOW, response
-from tests.engine.virtual import run_virtual
+from tests.engine.virtual_time import run_virtual
 
 RATES = st.floats(0.1, 5000) | st.integers(1, 5000).map(float)
 

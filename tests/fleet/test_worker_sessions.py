@@ -20,9 +20,9 @@ from bulkshare.fleet.dask import WorkerUnavailableError
 from bulkshare.model import Limits, Settings
 from bulkshare.operations import workers
 from bulkshare.pacing import Breaker, Paced
-from tests.engine.bench import ACCOUNT
 from tests.engine.fakes import NOW, FakeCloud
-from tests.fleet.inplace import Way
+from tests.engine.harness import ACCOUNT
+from tests.fleet.in_process import Way
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

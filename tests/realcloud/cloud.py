@@ -5,17 +5,17 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING, Self
 
-from tests.cloud import REGION, USERS, CloudUnderTest, Logged, User
+from tests.cloud import REGION, USERS, CloudUnderTest, LoggedRequest, User
 from tests.realcloud import configuration
+from tests.realcloud.installation import HERE, Installation
 from tests.realcloud.process import Server, free_port
-from tests.realcloud.workshop import HERE, Workshop
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
     from types import TracebackType
 
-    from tests.traffic import Service
+    from tests.request_log import Service
 
 
 # Glance as measured best on two cores; Keystone has less to do.
@@ -30,7 +30,7 @@ class RealCloud(CloudUnderTest):
     """
 
     def __init__(
-        self, workshop: Workshop, state: Path, *, environ: Mapping[str, str], image_member_quota: int = 128
+        self, installation: Installation, state: Path, *, environ: Mapping[str, str], image_member_quota: int = 128
     ) -> None:
         keystone_port, glance_port = free_port(), free_port()
         super().__init__(
@@ -38,14 +38,14 @@ class RealCloud(CloudUnderTest):
             endpoint=f"http://127.0.0.1:{glance_port}",
             image_member_quota=image_member_quota,
         )
-        self.workshop = workshop
+        self.installation = installation
         self.state = state
         self._environ = environ
         self._keystone = self._server("keystone", keystone_port, KEYSTONE_WORKERS, KEYSTONE_THREADS)
         self._glance = self._server("glance", glance_port, GLANCE_WORKERS, GLANCE_THREADS)
 
     def __enter__(self) -> Self:
-        shutil.copytree(self.workshop.template, self.state, dirs_exist_ok=True)
+        shutil.copytree(self.installation.template, self.state, dirs_exist_ok=True)
         for directory in ("images", "staging", "tasks"):
             (self.state / directory).mkdir()
         (self.state / "keystone.conf").write_text(configuration.keystone_conf(self.state), "utf-8")
@@ -88,22 +88,22 @@ class RealCloud(CloudUnderTest):
         self._glance.kill()  # there is nothing to end in good order
         for part in self.state.glob("glance.db*"):
             part.unlink()
-        shutil.copy(self.workshop.template / "glance.db", self.state)
+        shutil.copy(self.installation.template / "glance.db", self.state)
         self.start_glance()
 
     def glance_log(self) -> Path:
         """Return Glance's own log file."""
         return self.state / "glance.log"
 
-    def _all_logged(self, service: Service) -> list[Logged]:
+    def _all_logged(self, service: Service) -> list[LoggedRequest]:
         file = self.state / {"image": "glance.requests", "identity": "keystone.requests"}[service]
         lines = file.read_text("latin-1").splitlines() if file.exists() else []
-        return [Logged(method, target, int(status)) for method, target, status in map(str.split, lines)]
+        return [LoggedRequest(method, target, int(status)) for method, target, status in map(str.split, lines)]
 
     def _server(self, name: str, port: int, workers: int, threads: int) -> Server:
         serve = HERE / "serve.py"
         # -P: the directory of serve.py has modules of ours, which the services must not find.
-        command = [self.workshop.python, "-P", serve, name, str(port), str(workers), str(threads), self.state]
+        command = [self.installation.python, "-P", serve, name, str(port), str(workers), str(threads), self.state]
         environ = {
             **self._environ,
             "HOME": str(self.state),
@@ -116,7 +116,7 @@ class RealCloud(CloudUnderTest):
     def _configure_glance(self) -> None:
         text = configuration.glance_conf(
             self.state,
-            paste=self.workshop.paste,
+            paste=self.installation.paste,
             auth_url=self.auth_url,
             endpoint=self.endpoint,
             image_member_quota=self.image_member_quota,

@@ -16,9 +16,9 @@ import pytest
 from tests.cloud import call
 
 if TYPE_CHECKING:
-    from tests.outside import Outside
+    from tests.environment import Environment
     from tests.realcloud.cloud import RealCloud
-    from tests.realcloud.workshop import Workshop
+    from tests.realcloud.installation import Installation
 
 pytestmark = pytest.mark.real
 
@@ -26,12 +26,12 @@ ROOT = Path(__file__).parents[2]
 SERVE_UNTIL_KILLED = """
 import signal, sys
 from pathlib import Path
-from tests.outside import Outside
+from tests.environment import Environment
 from tests.realcloud.cloud import RealCloud
-from tests.realcloud.workshop import Workshop
+from tests.realcloud.installation import Installation
 
 venv, template, state = map(Path, sys.argv[1:])
-with RealCloud(Workshop(venv, template), state, environ=Outside.now().without_foreign()) as cloud:
+with RealCloud(Installation(venv, template), state, environ=Environment.capture().without_foreign()) as cloud:
     print(cloud.auth_url, cloud.endpoint, flush=True)
     signal.pause()
 """
@@ -86,11 +86,11 @@ def test_restart(real_cloud: RealCloud) -> None:
         real_cloud.restart_glance(image_member_quota=usual)
 
 
-def test_nothing_survives_a_kill(workshop: Workshop, outside: Outside, tmp_path: Path) -> None:
+def test_nothing_survives_a_kill(installation: Installation, environment: Environment, tmp_path: Path) -> None:
     """The servers end when whoever started them is killed, and can do nothing about it any more."""
-    arguments = [str(path) for path in (workshop.venv, workshop.template, tmp_path)]
+    arguments = [str(path) for path in (installation.venv, installation.template, tmp_path)]
     command = [sys.executable, "-c", SERVE_UNTIL_KILLED, *arguments]
-    environ = {**outside.without_foreign(), "PYTHONPATH": str(ROOT)}
+    environ = {**environment.without_foreign(), "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True) as starter:
         assert starter.stdout is not None
         urls = starter.stdout.readline().split()

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from openstack.config import loader
 
-from tests.keystone import FakeKeystone, served
+from tests.fake_keystone import FakeKeystone, served
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

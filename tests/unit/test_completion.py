@@ -12,7 +12,7 @@ import pytest
 
 from bulkshare.cli.manual import load_chapters
 from bulkshare.ledger import SqlLedger
-from tests import ledgers
+from tests import ledger_fixtures
 from tests.shell import COMMAND
 
 if TYPE_CHECKING:
@@ -68,10 +68,10 @@ def test_files_are_the_shells_to_complete(shell: Shell, words: str) -> None:
 def test_runs_and_plans_of_the_ledger(shell: Shell) -> None:
     """The newest first, then their plans; from the ledger that the line names."""
     ledger = SqlLedger.open(str(shell.directory / "ledger.db"))
-    first, second = ledgers.begin(ledger, "alpha"), ledgers.begin(ledger, "beta")
+    first, second = ledger_fixtures.begin(ledger, "alpha"), ledger_fixtures.begin(ledger, "beta")
     ledger.close()
     other = SqlLedger.open(str(shell.directory / "other.db"))
-    third = ledgers.begin(other, "gamma")
+    third = ledger_fixtures.begin(other, "gamma")
     other.close()
     for command in ("show", "export", "report", "resume"):
         assert offered(shell, f"bulkshare {command} ") == [second.key, first.key, "beta", "alpha"]

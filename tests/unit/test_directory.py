@@ -12,7 +12,7 @@ from keystoneauth1.token_endpoint import Token
 from bulkshare.cloud import CloudEntry, CloudIdentity
 from bulkshare.errors import DirectoryError, UsageError
 from bulkshare.model import Project, ProjectSelector
-from tests.keystone import Clock, FakeKeystone, identity_of, said
+from tests.fake_keystone import Clock, FakeKeystone, identity_of, said
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -10,8 +10,8 @@ from bulkshare.model import Run, RunState, Settings
 from bulkshare.operations.listener import SilentListener
 from bulkshare.operations.options import Options
 from bulkshare.operations.workers import Fleets, fleet_for
-from tests.engine.bench import ACCOUNT
 from tests.engine.fakes import NOW
+from tests.engine.harness import ACCOUNT
 
 RUN = Run(1, "nightly-20260102T030405Z", "nightly", "f", ACCOUNT, RunState.RUNNING, NOW)
 

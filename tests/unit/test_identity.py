@@ -13,7 +13,7 @@ from bulkshare.cloud import CloudIdentity
 from bulkshare.cloud.keystone import UnansweredError
 from bulkshare.errors import CredentialsRefusedError, EndpointRefusedError
 from bulkshare.model import Account
-from tests.keystone import GLANCE, Clock, FakeKeystone, auth, identity_of, said, served
+from tests.fake_keystone import GLANCE, Clock, FakeKeystone, auth, identity_of, said, served
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,7 +6,7 @@ from keystoneauth1.identity.v3 import Password
 from bulkshare.cloud import CloudEntry
 from bulkshare.cloud.catalog import checked_endpoint, connection_to
 from bulkshare.errors import CredentialsRefusedError, EndpointRefusedError, UsageError
-from tests.keystone import GLANCE, FakeKeystone, identity_of, said
+from tests.fake_keystone import GLANCE, FakeKeystone, identity_of, said
 
 pytestmark = pytest.mark.usefixtures("own_configuration")
 

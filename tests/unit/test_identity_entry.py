@@ -11,7 +11,7 @@ from bulkshare.cloud import CloudIdentity
 from bulkshare.cloud.config import find_files, read_entry
 from bulkshare.errors import UsageError
 from bulkshare.model import Account
-from tests.keystone import GLANCE, FakeKeystone, auth, said
+from tests.fake_keystone import GLANCE, FakeKeystone, auth, said
 
 if TYPE_CHECKING:
     from pathlib import Path

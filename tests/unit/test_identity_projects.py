@@ -12,7 +12,7 @@ from bulkshare.cloud import CloudEntry, CloudIdentity
 from bulkshare.cloud import auth as cloud
 from bulkshare.cloud.keystone import UnansweredError
 from bulkshare.errors import CredentialsRefusedError, NoRoleError
-from tests.keystone import Clock, FakeKeystone, identity_of, said
+from tests.fake_keystone import Clock, FakeKeystone, identity_of, said
 
 pytestmark = pytest.mark.usefixtures("own_configuration")
 

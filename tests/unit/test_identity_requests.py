@@ -10,7 +10,7 @@ from bulkshare.cloud.keystone import UnansweredError
 from bulkshare.errors import CredentialsRefusedError, NoRoleError
 from bulkshare.image_api.glance import interpret
 from bulkshare.model import Account, Fault, FaultKind, Reply, Request, Response, Step
-from tests.keystone import GLANCE, said
+from tests.fake_keystone import GLANCE, said
 
 ADD = Request("POST", "/v2/images/i/members", b"{}")
 ACCEPT = Request("PUT", "/v2/images/i/members/q", b"{}", project="q")

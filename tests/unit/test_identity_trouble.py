@@ -11,7 +11,7 @@ from keystoneauth1.identity import generic, v3
 
 from bulkshare.cloud.keystone import UnansweredError
 from bulkshare.errors import CredentialsRefusedError
-from tests.keystone import REFUSED, FakeKeystone, identity_of, said, served
+from tests.fake_keystone import REFUSED, FakeKeystone, identity_of, said, served
 
 if TYPE_CHECKING:
     from collections.abc import Callable

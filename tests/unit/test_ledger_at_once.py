@@ -18,7 +18,7 @@ import pytest
 
 from bulkshare.ledger import SqlLedger
 from bulkshare.model import Block, Outcome, Result, RunState, Want
-from tests.ledgers import ACCOUNT, NOW, begin, by_pair, finish, open_at_once, outcome
+from tests.ledger_fixtures import ACCOUNT, NOW, begin, by_pair, finish, open_at_once, outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,7 +99,7 @@ def test_processes_open_a_new_ledger_at_once(tmp_path: Path) -> None:
     """Eight processes create the same file at once; each can use it, and no run is lost."""
     places = [str(tmp_path / f"{number}.db") for number in range(NEW_FILES)]
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.ledgers"])
+    context.set_forkserver_preload(["tests.ledger_fixtures"])
     barrier = context.Barrier(PROCESSES)
     processes = [context.Process(target=open_at_once, args=(barrier, places)) for _ in range(PROCESSES)]
     for process in processes:

@@ -16,7 +16,7 @@ from sqlalchemy import event
 from bulkshare.errors import LedgerError
 from bulkshare.ledger import RunLock, SqlLedger
 from bulkshare.model import Block, Result
-from tests.ledgers import begin, finish, outcome, path_of, store_of
+from tests.ledger_fixtures import begin, finish, outcome, path_of, store_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,7 +17,7 @@ from bulkshare.ledger import RunLock, SqlLedger
 from bulkshare.operations.listener import SilentListener
 from bulkshare.operations.lock import SharedLedger, locked
 from bulkshare.plan.load import load_plan
-from tests.ledgers import HOLD, begin, finish, path_of
+from tests.ledger_fixtures import HOLD, begin, finish, path_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,7 +10,7 @@ from sqlalchemy import event
 
 from bulkshare.ledger import SqlLedger
 from bulkshare.model import Block, Result, Telemetry
-from tests.ledgers import NOW, begin, finish, outcome, store_of
+from tests.ledger_fixtures import NOW, begin, finish, outcome, store_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -18,7 +18,7 @@ from bulkshare.ledger.sqlite import FileStore
 from bulkshare.ledger.store import RETRY_SECONDS, ConnectionLostError, retry_lost
 from bulkshare.ledger.url import parse_location
 from bulkshare.model import Block, RunState
-from tests.ledgers import begin, finish, outcome
+from tests.ledger_fixtures import begin, finish, outcome
 from tests.realcloud.process import free_port
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import pytest
 
 from bulkshare.ledger import SqlLedger
 from bulkshare.model import Account, Block, Limits, Outcome, Result, RetryPolicy, Run, Settings, Telemetry
-from tests.ledgers import path_of
+from tests.ledger_fixtures import path_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

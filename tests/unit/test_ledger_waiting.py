@@ -13,7 +13,7 @@ from bulkshare.errors import LedgerError
 from bulkshare.ledger import SqlLedger, strings
 from bulkshare.ledger import sqlite as file
 from bulkshare.model import Block, Result
-from tests.ledgers import begin, finish, outcome
+from tests.ledger_fixtures import begin, finish, outcome
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,7 +14,7 @@ from bulkshare.model import Problem, RunState
 from bulkshare.operations.execute import Effort, OpenRun
 from bulkshare.operations.lock import SharedLedger
 from bulkshare.operations.results import CloudResult, each, raise_misfits
-from tests.ledgers import begin
+from tests.ledger_fixtures import begin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

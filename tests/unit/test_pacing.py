@@ -17,7 +17,7 @@ from bulkshare.pacing import Breaker, Gcra, Paced
 from bulkshare.pacing.rate import CATCH_UP_SECONDS
 from bulkshare.pacing.transport import PROBE_PATH
 from tests.engine.fakes import NOW, response
-from tests.engine.virtual import TICK_SECONDS, run_virtual
+from tests.engine.virtual_time import TICK_SECONDS, run_virtual
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,7 +15,7 @@ from bulkshare.ledger import RunLock, SqlLedger
 from bulkshare.model import Account, Block, Run, RunState
 from bulkshare.operations.defaults import open_ledger
 from bulkshare.operations.history import prunable
-from tests import ledgers
+from tests import ledger_fixtures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -69,12 +69,12 @@ def test_superseded_unfinished_runs() -> None:
 def path(tmp_path: Path) -> str:
     """Return the path of a ledger with an old finished run of one pair."""
     ledger = SqlLedger.open(str(tmp_path / "ledger.db"))
-    old = ledgers.begin(ledger)
+    old = ledger_fixtures.begin(ledger)
     ledger.enqueue(old.id, [Block("image", ["member"])])
-    ledger.settle(old.id, [ledgers.outcome("image", "member")])
-    ledgers.finish(ledger, old.id)
+    ledger.settle(old.id, [ledger_fixtures.outcome("image", "member")])
+    ledger_fixtures.finish(ledger, old.id)
     ledger.close()
-    return str(ledgers.path_of(ledger))
+    return str(ledger_fixtures.path_of(ledger))
 
 
 def keys_left(path: str) -> list[str]:
@@ -90,7 +90,7 @@ def keys_left(path: str) -> list[str]:
 def test_the_file_shrinks_if_no_run_is_in_progress(path: str, capsys: pytest.CaptureFixture[str]) -> None:
     """An old run is deleted entirely; an unfinished one of another plan is no obstacle once its process has ended."""
     ledger = SqlLedger.open(path)
-    ledgers.begin(ledger, "other")
+    ledger_fixtures.begin(ledger, "other")
     ledger.close()
     prune_ledger(path, keep_seconds=0, dry_run=True)
     assert "Would delete 1 run with 1 pair; nothing is deleted." in capsys.readouterr().out
@@ -107,7 +107,7 @@ def test_the_file_keeps_its_size_during_a_run(path: str, capsys: pytest.CaptureF
     """The texts stay, because the run may hold their numbers; its plan is named."""
     ledger = SqlLedger.open(path)
     with RunLock(ledger, "other"):
-        ledgers.begin(ledger, "other")
+        ledger_fixtures.begin(ledger, "other")
         prune_ledger(path, keep_seconds=0, dry_run=False)
     ledger.close()
     assert "keeps its size because a run is in progress (other)" in capsys.readouterr().out
@@ -122,7 +122,7 @@ def test_a_run_that_begins_during_a_prune(
     def look(ledger: SqlLedger) -> list[Run]:
         runs = SqlLedger.runs(ledger)
         other = SqlLedger.open(path)
-        ledgers.begin(other, "other")
+        ledger_fixtures.begin(other, "other")
         other.close()
         return runs
 

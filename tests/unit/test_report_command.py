@@ -11,7 +11,7 @@ from bulkshare.cli import main
 from bulkshare.ledger import SqlLedger
 from bulkshare.model import Block, Result
 from tests.browser.samples import telemetry
-from tests.ledgers import begin, finish, outcome
+from tests.ledger_fixtures import begin, finish, outcome
 
 if TYPE_CHECKING:
     from pathlib import Path

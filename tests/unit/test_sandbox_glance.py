@@ -9,16 +9,16 @@ import pytest
 
 from bulkshare.sandbox.images import MEDIA_TYPE, OLD_MEDIA_TYPE
 from bulkshare.sandbox.wire import Request
-from tests.imageworld import IMAGE, START, World, message
+from tests.sandbox_glance import IMAGE, START, SandboxGlance, message
 
 
 @pytest.fixture
-def world() -> World:
+def world() -> SandboxGlance:
     """Return a fresh world."""
-    return World()
+    return SandboxGlance()
 
 
-async def test_no_token_is_401_before_anything_else(world: World) -> None:
+async def test_no_token_is_401_before_anything_else(world: SandboxGlance) -> None:
     """No, wrong and expired tokens: where to log in, and no request ID."""
     world.now = START + timedelta(hours=1)
     for who in (None, "nonsense", "alice"):
@@ -46,14 +46,14 @@ async def test_no_token_is_401_before_anything_else(world: World) -> None:
         ("application/xml", "text/plain; charset=UTF-8", "404 Not Found\n\nImage x not found.\n\n   "),
     ],
 )
-async def test_a_refusal_is_worded_as_accept_wants(world: World, accept: str, kind: str, body: str) -> None:
+async def test_a_refusal_is_worded_as_accept_wants(world: SandboxGlance, accept: str, kind: str, body: str) -> None:
     """HTML for a browser and curl, JSON for who asks for it, text for who asks for nothing."""
     answer = await world.ask("alice", "GET", "/v2/images/x/members", accept=accept)
     assert (answer.status, answer.headers["Content-Type"]) == (404, kind)
     assert answer.body.decode().startswith(body)
 
 
-async def test_html_of_a_refusal_is_escaped(world: World) -> None:
+async def test_html_of_a_refusal_is_escaped(world: SandboxGlance) -> None:
     """What the client sent comes back as text."""
     answer = await world.ask("alice", "GET", "/v2/images/<b>'/members", accept="text/html")
     assert b"  Image &lt;b&gt;&#x27; not found.<br /><br />\n\n\n\n </body>\n</html>" in answer.body
@@ -69,7 +69,7 @@ async def test_html_of_a_refusal_is_escaped(world: World) -> None:
         ("PUT", "", "GET, PATCH, DELETE"),
     ],
 )
-async def test_methods_that_are_not_allowed(world: World, method: str, path: str, allow: str) -> None:
+async def test_methods_that_are_not_allowed(world: SandboxGlance, method: str, path: str, allow: str) -> None:
     """405 says what is."""
     answer = await world.ask("alice", method, f"/v2/images/{IMAGE}/{path}".rstrip("/"))
     assert (answer.status, answer.headers["Allow"]) == (405, allow)
@@ -80,13 +80,13 @@ async def test_methods_that_are_not_allowed(world: World, method: str, path: str
     "path",
     ["/v2/", "/v2/nonsense", "/v2/images/", f"/v2/images/{IMAGE}/members/", f"/v2/images/{IMAGE}/members/a/b"],
 )
-async def test_paths_that_lead_nowhere(world: World, path: str) -> None:
+async def test_paths_that_lead_nowhere(world: SandboxGlance, path: str) -> None:
     """A slash at the end is another path, and so is one inside an ID."""
     answer = await world.ask("alice", "GET", path)
     assert (answer.status, message(answer)) == (404, "The resource could not be found.")
 
 
-async def test_reads_take_no_body(world: World) -> None:
+async def test_reads_take_no_body(world: SandboxGlance) -> None:
     """All but the list of images refuse one."""
     for method, path in (("GET", f"/v2/images/{IMAGE}/members"), ("DELETE", f"/v2/images/{IMAGE}")):
         answer = await world.ask("alice", method, path, {"a": 1})
@@ -94,7 +94,7 @@ async def test_reads_take_no_body(world: World) -> None:
     assert (await world.ask("alice", "GET", "/v2/images", {"a": 1})).status == 200
 
 
-async def test_versions(world: World) -> None:
+async def test_versions(world: SandboxGlance) -> None:
     """The root offers the versions with 300, /versions with 200; a minor version is an alias of /v2."""
     for path, status in (("", 300), ("/", 300), ("/v1/images", 300), ("/versions", 200)):
         answer = await world.ask(None, "GET", path)
@@ -108,14 +108,14 @@ async def test_versions(world: World) -> None:
     assert (await world.ask(None, "GET", "/healthcheck")).body == b"OK"
 
 
-async def test_the_clients_request_id_comes_back(world: World) -> None:
+async def test_the_clients_request_id_comes_back(world: SandboxGlance) -> None:
     """A client may name its request."""
     headers = {"X-Auth-Token": world.tokens["alice"], "X-Openstack-Request-Id": "mine"}
     answer = await world.glance.respond(Request("GET", "/v2/images", headers=headers))
     assert answer.headers["x-openstack-request-id"] == "req-mine"
 
 
-async def test_it_is_honest(world: World) -> None:
+async def test_it_is_honest(world: SandboxGlance) -> None:
     """What the sandbox can't do, it says."""
     locations = [{"op": "replace", "path": "/locations", "value": [{"url": "x", "metadata": {}}]}]
     for method, path, body, kind in (
@@ -128,7 +128,7 @@ async def test_it_is_honest(world: World) -> None:
         assert (answer.status, message(answer)) == (501, "The sandbox can't do this.")
 
 
-async def test_an_unscoped_token_sees_nothing(world: World) -> None:
+async def test_an_unscoped_token_sees_nothing(world: SandboxGlance) -> None:
     """Without a project there are no roles."""
     world.tokens["nobody"] = world.cloud.issue_token(world.cloud.users[world.cloud.admin.id], None, "password").id
     answer = await world.ask("nobody", "GET", "/v2/images")

@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 
 from bulkshare.sandbox.images import MEDIA_TYPE
-from tests.imageworld import IMAGE, START, World, message, names
+from tests.sandbox_glance import IMAGE, START, SandboxGlance, message, names
 
 
 @pytest.fixture
-def world() -> World:
+def world() -> SandboxGlance:
     """Return a fresh world."""
-    return World()
+    return SandboxGlance()
 
 
-async def test_an_image_is_created_and_deleted(world: World) -> None:
+async def test_an_image_is_created_and_deleted(world: SandboxGlance) -> None:
     """A new image is queued, shared unless it says otherwise, and its owner's project's."""
     body = {"name": "new", "tags": ["a", "b", "a"], "os_distro": "debian", "disk_format": "qcow2", "min_ram": 5}
     answer = await world.ask("alice", "POST", "/v2/images", body)
@@ -55,21 +55,21 @@ async def test_an_image_is_created_and_deleted(world: World) -> None:
         ("alice", [], 500, "The server has either erred"),
     ],
 )
-async def test_images_that_cant_be_made(world: World, who: str, body: Any, status: int, sentence: str) -> None:
+async def test_images_that_cant_be_made(world: SandboxGlance, who: str, body: Any, status: int, sentence: str) -> None:
     """Each says why."""
     answer = await world.ask(who, "POST", "/v2/images", body)
     assert answer.status == status
     assert message(answer).startswith(sentence)
 
 
-async def test_a_protected_image_stays(world: World) -> None:
+async def test_a_protected_image_stays(world: SandboxGlance) -> None:
     """Not even its owner deletes it."""
     world.image.protected = True
     answer = await world.ask("alice", "DELETE", f"/v2/images/{IMAGE}")
     assert (answer.status, message(answer)) == (403, f"Image {IMAGE} is protected and cannot be deleted.")
 
 
-async def test_a_change_takes_its_time(world: World) -> None:
+async def test_a_change_takes_its_time(world: SandboxGlance) -> None:
     """A change sets the time even where it changes nothing; none, or a refused one, does not."""
     patches = [[], [{"op": "replace", "path": "/visibility", "value": "shared"}], [{"op": "replace", "path": "/x"}]]
     times = []
@@ -80,7 +80,7 @@ async def test_a_change_takes_its_time(world: World) -> None:
     assert times == [timedelta(0), timedelta(seconds=2), timedelta(seconds=2)]
 
 
-async def test_a_refused_change_leaves_all_as_it_was(world: World) -> None:
+async def test_a_refused_change_leaves_all_as_it_was(world: SandboxGlance) -> None:
     """Also what stands before it."""
     patch = [
         {"op": "replace", "path": "/name", "value": "new"},
@@ -92,7 +92,7 @@ async def test_a_refused_change_leaves_all_as_it_was(world: World) -> None:
 
 
 @pytest.fixture
-def shop(world: World) -> World:
+def shop(world: SandboxGlance) -> SandboxGlance:
     """Return a world with images of every visibility, a second apart, newest last."""
     cloud = world.cloud
     for name, owner, visibility, tags, properties in (
@@ -154,7 +154,7 @@ def shop(world: World) -> World:
         ("alice", "sort_key=size", ["everybody's", "gamma", "beta", "golden"]),
     ],
 )
-async def test_a_list_has_what_is_asked_for(shop: World, who: str, query: str, wanted: list[str]) -> None:
+async def test_a_list_has_what_is_asked_for(shop: SandboxGlance, who: str, query: str, wanted: list[str]) -> None:
     """Newest first, and every filter as Glance means it."""
     assert names(await shop.ask(who, "GET", f"/v2/images?{query}")) == wanted
 
@@ -182,20 +182,20 @@ async def test_a_list_has_what_is_asked_for(shop: World, who: str, query: str, w
         ),
     ],
 )
-async def test_list_queries_that_make_no_sense(shop: World, query: str, sentence: str) -> None:
+async def test_list_queries_that_make_no_sense(shop: SandboxGlance, query: str, sentence: str) -> None:
     """400 says what is wrong."""
     answer = await shop.ask("alice", "GET", f"/v2/images?{query}")
     assert (answer.status, message(answer)) == (400, sentence)
 
 
-async def test_a_marker_that_one_cant_see(shop: World) -> None:
+async def test_a_marker_that_one_cant_see(shop: SandboxGlance) -> None:
     """Pages can't be counted from another's image."""
     theirs = next(image.id for image in shop.cloud.images.values() if image.name == "theirs")
     answer = await shop.ask("alice", "GET", f"/v2/images?marker={theirs}")
     assert (answer.status, message(answer)) == (403, f"Forbidding request, image {theirs} not visible")
 
 
-async def test_following_next_finds_every_image_once(shop: World) -> None:
+async def test_following_next_finds_every_image_once(shop: SandboxGlance) -> None:
     """`next` is a path to follow as it is, and stands on every full page: the last can be empty."""
     path, pages = "/v2/images?limit=2&sort=name:asc", []
     while path:
@@ -206,13 +206,13 @@ async def test_following_next_finds_every_image_once(shop: World) -> None:
     assert pages == [["beta", "everybody's"], ["gamma", "golden"], []]
 
 
-async def test_next_keeps_only_the_last_tag(shop: World) -> None:
+async def test_next_keeps_only_the_last_tag(shop: SandboxGlance) -> None:
     """The trap of the real one: the following page is of a wider list."""
     answer = await shop.ask("alice", "GET", "/v2/images?limit=1&tag=golden&tag=new")
     assert json.loads(answer.body)["next"] == f"/v2/images?limit=1&tag=new&marker={IMAGE}"
 
 
-async def test_a_page_has_25_images_unless_asked_for_more(world: World) -> None:
+async def test_a_page_has_25_images_unless_asked_for_more(world: SandboxGlance) -> None:
     """Glance's own default, and its limit of a thousand."""
     for number in range(1100):
         world.cloud.add_image(f"image-{number}", owner=world.ours)
@@ -220,7 +220,7 @@ async def test_a_page_has_25_images_unless_asked_for_more(world: World) -> None:
     assert len(names(await world.ask("alice", "GET", "/v2/images?limit=5000"))) == 1000
 
 
-async def test_a_pending_member_is_not_offered_the_image(world: World) -> None:
+async def test_a_pending_member_is_not_offered_the_image(world: SandboxGlance) -> None:
     """It sees the image by its ID, and in lists only when it asks for that status."""
     await world.add(world.theirs)
     assert (await world.ask("bob", "GET", f"/v2/images/{IMAGE}")).status == 200

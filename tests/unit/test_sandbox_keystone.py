@@ -10,16 +10,16 @@ import pytest
 
 from bulkshare.sandbox.cloud import REGION, TOKEN_LIFETIME
 from bulkshare.sandbox.keystone import Keystone
-from tests.identityworld import AUTH_URL, DOMAIN, START, World, by, by_password, message
+from tests.sandbox_keystone import AUTH_URL, DOMAIN, START, SandboxKeystone, by, by_password, message
 
 
 @pytest.fixture
-def world() -> World:
+def world() -> SandboxKeystone:
     """Return a fresh world."""
-    return World()
+    return SandboxKeystone()
 
 
-async def test_a_token_says_who_where_and_with_which_services(world: World) -> None:
+async def test_a_token_says_who_where_and_with_which_services(world: SandboxKeystone) -> None:
     """The token of a log-in by password for a project, as every client reads it."""
     answer = await world.log_in(by_password({"name": "alice", "domain": DOMAIN}, {"project": {"id": world.ours.id}}))
     assert answer.status == 201
@@ -50,7 +50,7 @@ async def test_a_token_says_who_where_and_with_which_services(world: World) -> N
         ({"name": "alice", "domain": DOMAIN}, {"project": {"name": "ours", "domain": {"name": "Default"}}}),
     ],
 )
-async def test_names_do_as_well_as_ids(world: World, user: dict[str, Any], scope: Any) -> None:
+async def test_names_do_as_well_as_ids(world: SandboxKeystone, user: dict[str, Any], scope: Any) -> None:
     """A name goes with a domain; the user's ID without."""
     for who in (user, {"id": world.alice.id}):
         answer = await world.log_in(by_password(who, scope))
@@ -58,7 +58,7 @@ async def test_names_do_as_well_as_ids(world: World, user: dict[str, Any], scope
 
 
 @pytest.mark.parametrize("scope", [None, "unscoped"])
-async def test_an_unscoped_token_has_no_roles(world: World, scope: Any) -> None:
+async def test_an_unscoped_token_has_no_roles(world: SandboxKeystone, scope: Any) -> None:
     """It proves who one is, and serves to get another."""
     answer = await world.log_in(by_password({"id": world.alice.id}, scope))
     assert {"project", "roles", "catalog"}.isdisjoint(json.loads(answer.body)["token"])
@@ -67,7 +67,7 @@ async def test_an_unscoped_token_has_no_roles(world: World, scope: Any) -> None:
     assert (scoped["methods"], scoped["project"]["id"]) == (["password", "token"], world.ours.id)
 
 
-async def test_a_token_made_of_another_ends_with_it(world: World) -> None:
+async def test_a_token_made_of_another_ends_with_it(world: SandboxKeystone) -> None:
     """A log-in by token wins no time."""
     first = await world.token("alice", world.ours.id)
     world.now += TOKEN_LIFETIME / 2
@@ -77,7 +77,7 @@ async def test_a_token_made_of_another_ends_with_it(world: World) -> None:
     assert (await world.log_in(by("token", {"id": first}))).status == 404
 
 
-async def test_nocatalog_leaves_the_catalog_out(world: World) -> None:
+async def test_nocatalog_leaves_the_catalog_out(world: SandboxKeystone) -> None:
     """The parameter's presence counts."""
     body = by_password({"id": world.alice.id}, {"project": {"id": world.ours.id}})
     world.keystone = Keystone(world.cloud, auth_url=AUTH_URL, endpoint="http://image", pause=world.pause)
@@ -85,7 +85,7 @@ async def test_nocatalog_leaves_the_catalog_out(world: World) -> None:
     assert "catalog" not in json.loads((await world.log_in(body, "nocatalog=1")).body)["token"]
 
 
-async def test_an_application_credential_knows_its_project(world: World) -> None:
+async def test_an_application_credential_knows_its_project(world: SandboxKeystone) -> None:
     """By its ID, or by its name and the user."""
     for proof in (
         {"id": world.secret.id},
@@ -133,7 +133,7 @@ NO_SCOPES = "Error authenticating with application credential: Application crede
         (b"[" * 100_000, 400, "Expecting to find valid JSON in request body. "),
     ],
 )
-async def test_log_ins_that_are_refused(world: World, body: Any, status: int, sentence: str) -> None:
+async def test_log_ins_that_are_refused(world: SandboxKeystone, body: Any, status: int, sentence: str) -> None:
     """A refusal does not tell a wrong password from an unknown user."""
     answer = await world.log_in(body)
     assert answer.status == status
@@ -141,13 +141,13 @@ async def test_log_ins_that_are_refused(world: World, body: Any, status: int, se
     assert not world.cloud.tokens
 
 
-async def test_a_log_in_is_json(world: World) -> None:
+async def test_a_log_in_is_json(world: SandboxKeystone) -> None:
     """Another content type is refused."""
     answer = await world.log_in(by_password(ALICE), kind="text/plain")
     assert message(answer).startswith("Expecting to find application/json in Content-Type header. ")
 
 
-async def test_tokens_are_asked_about_and_revoked(world: World) -> None:
+async def test_tokens_are_asked_about_and_revoked(world: SandboxKeystone) -> None:
     """One's own by oneself, anybody's by an admin; a revoked one is unknown."""
     alice, admin = await world.token("alice", world.ours.id), await world.admin()
     for token, subject, status in (
@@ -169,14 +169,14 @@ async def test_tokens_are_asked_about_and_revoked(world: World) -> None:
     assert (await world.ask("GET", "/v3/auth/tokens", token=admin, subject=alice)).status == 404
 
 
-async def test_all_tokens_end_when_the_cloud_says_so(world: World) -> None:
+async def test_all_tokens_end_when_the_cloud_says_so(world: SandboxKeystone) -> None:
     """What a test of a renewal needs."""
     alice = await world.token("alice", world.ours.id)
     world.cloud.revoke_tokens()
     assert (await world.ask("GET", "/v3/projects", token=alice)).status == 401
 
 
-async def test_a_closed_project_ends_its_tokens(world: World) -> None:
+async def test_a_closed_project_ends_its_tokens(world: SandboxKeystone) -> None:
     """Those that there are, and gives no new ones."""
     alice = await world.token("alice", world.ours.id)
     world.ours.enabled = False
@@ -185,7 +185,7 @@ async def test_a_closed_project_ends_its_tokens(world: World) -> None:
     assert message(answer) == UNAUTHORIZED
 
 
-async def test_versions(world: World) -> None:
+async def test_versions(world: SandboxKeystone) -> None:
     """Discovery needs no token, and a slash at the end is no other path."""
     root = await world.ask("GET", "/")
     assert (root.status, root.headers["Location"]) == (300, f"{AUTH_URL}/")
@@ -196,7 +196,7 @@ async def test_versions(world: World) -> None:
     assert values[0]["links"] == [{"rel": "self", "href": f"{AUTH_URL}/"}]
 
 
-async def test_paths_and_methods_that_are_not_there(world: World) -> None:
+async def test_paths_and_methods_that_are_not_there(world: SandboxKeystone) -> None:
     """Unknown paths are 404 without a token already; methods 405 with Allow."""
     for path in ("/v2.0", "/v3/nonsense", "/v3/projects/a/b"):
         assert (await world.ask("GET", path)).status == 404
@@ -204,7 +204,7 @@ async def test_paths_and_methods_that_are_not_there(world: World) -> None:
     assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD, OPTIONS")
 
 
-async def test_tokens_are_not_guessed(world: World) -> None:
+async def test_tokens_are_not_guessed(world: SandboxKeystone) -> None:
     """Each is new, although all else in the sandbox is the same on every start."""
     tokens = {await world.token("alice", world.ours.id) for _ in range(50)}
     assert len(tokens) == 50

@@ -10,19 +10,19 @@ import pytest
 
 from bulkshare.sandbox.glance import Glance
 from bulkshare.sandbox.wire import Request
-from tests.imageworld import IMAGE, World, message
+from tests.sandbox_glance import IMAGE, SandboxGlance, message
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 LIMIT_SENTENCE = "The limit has been exceeded on the number of allowed image members for this image."
 
 
 @pytest.fixture
-def world() -> World:
+def world() -> SandboxGlance:
     """Return a fresh world."""
-    return World()
+    return SandboxGlance()
 
 
-async def test_a_new_member(world: World) -> None:
+async def test_a_new_member(world: SandboxGlance) -> None:
     """A member is added pending, with times in whole seconds."""
     answer = await world.add("m1")
     assert answer.status == 200
@@ -47,13 +47,13 @@ async def test_a_new_member(world: World) -> None:
         ("rita", IMAGE, 403, "You are not authorized to complete add_member action."),
     ],
 )
-async def test_who_may_not_add(world: World, who: str, image: str, status: int, sentence: str) -> None:
+async def test_who_may_not_add(world: SandboxGlance, who: str, image: str, status: int, sentence: str) -> None:
     """An image that one can't see does not exist; a reader may not add."""
     answer = await world.add("m1", who, image)
     assert (answer.status, message(answer)) == (status, sentence)
 
 
-async def test_a_member_may_not_add_others(world: World) -> None:
+async def test_a_member_may_not_add_others(world: SandboxGlance) -> None:
     """A member sees the image, pending too, and still may not share it on."""
     await world.add(world.theirs)
     answer = await world.add("m1", "bob")
@@ -61,7 +61,7 @@ async def test_a_member_may_not_add_others(world: World) -> None:
 
 
 @pytest.mark.parametrize("visibility", ["private", "public", "community"])
-async def test_only_shared_images_have_members(world: World, visibility: str) -> None:
+async def test_only_shared_images_have_members(world: SandboxGlance, visibility: str) -> None:
     """Every request about members says so in its own way, to an admin too."""
     world.image.visibility = visibility
     members = f"/v2/images/{IMAGE}/members"
@@ -83,7 +83,7 @@ async def test_only_shared_images_have_members(world: World, visibility: str) ->
     ]
 
 
-async def test_a_duplicate_keeps_its_status(world: World) -> None:
+async def test_a_duplicate_keeps_its_status(world: SandboxGlance) -> None:
     """409 answers to a member of any status, and changes nothing."""
     await world.add(world.theirs)
     await world.ask("bob", "PUT", f"/v2/images/{IMAGE}/members/{world.theirs}", {"status": "accepted"})
@@ -94,7 +94,7 @@ async def test_a_duplicate_keeps_its_status(world: World) -> None:
 
 async def test_the_quota_is_checked_before_the_duplicate() -> None:
     """At the quota, a member that is there gets 413 like any other; a removed one makes room."""
-    world = World(member_quota=2)
+    world = SandboxGlance(member_quota=2)
     for member in ("m1", "m2"):
         assert (await world.add(member)).status == 200
     wanted = f"Image member limit exceeded for image {IMAGE}: {LIMIT_SENTENCE} Attempted: 3, Maximum: 2:"
@@ -107,11 +107,11 @@ async def test_the_quota_is_checked_before_the_duplicate() -> None:
 
 async def test_a_quota_below_zero_is_none() -> None:
     """Without a quota an image takes members without end."""
-    world = World(member_quota=-1)
+    world = SandboxGlance(member_quota=-1)
     assert {(await world.add(f"m{number}")).status for number in range(200)} == {200}
 
 
-async def test_a_removed_member_comes_back_with_its_old_time(world: World) -> None:
+async def test_a_removed_member_comes_back_with_its_old_time(world: SandboxGlance) -> None:
     """Glance uses the deleted row again: created_at is the old one, the status pending."""
     await world.add(world.theirs)
     await world.ask("bob", "PUT", f"/v2/images/{IMAGE}/members/{world.theirs}", {"status": "accepted"})
@@ -122,7 +122,7 @@ async def test_a_removed_member_comes_back_with_its_old_time(world: World) -> No
     assert (answer["created_at"], answer["updated_at"]) == ("2026-01-02T03:04:05Z", "2026-01-02T03:04:06Z")
 
 
-async def test_two_posts_at_once_leave_two_rows(world: World) -> None:
+async def test_two_posts_at_once_leave_two_rows(world: SandboxGlance) -> None:
     """Glance looks before it inserts: both succeed, the list has two, and each DELETE takes one."""
     both_looked, waiting = asyncio.Event(), 0
 
@@ -160,26 +160,26 @@ async def test_two_posts_at_once_leave_two_rows(world: World) -> None:
         ({"member": "\U0001f642"}, "Member can't contain 4 byte unicode characters."),
     ],
 )
-async def test_bodies_that_name_no_member(world: World, body: Any, sentence: str) -> None:
+async def test_bodies_that_name_no_member(world: SandboxGlance, body: Any, sentence: str) -> None:
     """Each says what is wrong with it."""
     answer = await world.ask("alice", "POST", f"/v2/images/{IMAGE}/members", body)
     assert (answer.status, message(answer)) == (400, sentence)
 
 
 @pytest.mark.parametrize("member", [1, True, ["m1"], {"m": 1}, "m" * 256, "m\0"])
-async def test_members_the_database_refuses(world: World, member: Any) -> None:
+async def test_members_the_database_refuses(world: SandboxGlance, member: Any) -> None:
     """What PostgreSQL can't hold is a server error."""
     assert (await world.add(member)).status == 500
 
 
 @pytest.mark.parametrize("member", ["no such project", "m" * 255, " ", "grüße", "<b>"])
-async def test_any_text_is_a_member(world: World, member: str) -> None:
+async def test_any_text_is_a_member(world: SandboxGlance, member: str) -> None:
     """Glance never asks Keystone whether the project exists."""
     answer = await world.add(member)
     assert (answer.status, json.loads(answer.body)["member_id"]) == (200, member)
 
 
-async def test_who_sees_which_members(world: World) -> None:
+async def test_who_sees_which_members(world: SandboxGlance) -> None:
     """The owner, its readers and an admin see all; a member itself; a stranger not even the image."""
     for member in ("m1", world.theirs):
         await world.add(member)
@@ -198,14 +198,14 @@ async def test_who_sees_which_members(world: World) -> None:
     assert (answer.status, message(answer)) == (404, f"m1 not found in the member list of the image {IMAGE}.")
 
 
-async def test_a_member_that_is_not_ascii_is_listed_but_not_found(world: World) -> None:
+async def test_a_member_that_is_not_ascii_is_listed_but_not_found(world: SandboxGlance) -> None:
     """WSGI hands the path on as Latin-1, so that Glance looks for another text."""
     await world.add("grüße")
     mangled = "grüße".encode().decode("latin-1")
     assert (await world.ask("alice", "GET", f"/v2/images/{IMAGE}/members/{mangled}")).status == 404
 
 
-async def test_only_the_member_accepts(world: World) -> None:
+async def test_only_the_member_accepts(world: SandboxGlance) -> None:
     """The member and an admin set the status, the owner may not; the same status again changes no time."""
     await world.add(world.theirs)
     member = f"/v2/images/{IMAGE}/members/{world.theirs}"
@@ -229,14 +229,14 @@ async def test_only_the_member_accepts(world: World) -> None:
         (["accepted"], 'Expected a status in the form: {"status": "status"}'),
     ],
 )
-async def test_statuses_that_are_none(world: World, body: Any, sentence: str) -> None:
+async def test_statuses_that_are_none(world: SandboxGlance, body: Any, sentence: str) -> None:
     """A PUT without a status of a member is a bad request."""
     await world.add(world.theirs)
     answer = await world.ask("bob", "PUT", f"/v2/images/{IMAGE}/members/{world.theirs}", body)
     assert (answer.status, message(answer)) == (400, sentence)
 
 
-async def test_who_removes_a_member(world: World) -> None:
+async def test_who_removes_a_member(world: SandboxGlance) -> None:
     """The owner does, once; neither its reader nor the member itself."""
     await world.add(world.theirs)
     member = f"/v2/images/{IMAGE}/members/{world.theirs}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bulkshare.model import Backlog, Block, Job, Member, Outcome, Result
-from tests.ledgers import NOW, SETTLED, begin, by_pair, finish, outcome
+from tests.ledger_fixtures import NOW, SETTLED, begin, by_pair, finish, outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,7 +13,7 @@ import pytest
 
 from bulkshare.errors import UsageError
 from bulkshare.model import Account, Block, Job, Outcome, Result, RunState
-from tests.ledgers import ACCOUNT, FINGERPRINT, NOW, begin, finish, outcome
+from tests.ledger_fixtures import ACCOUNT, FINGERPRINT, NOW, begin, finish, outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,7 +17,7 @@ from bulkshare.ledger import store as ledger_store
 from bulkshare.ledger.server import ServerStore
 from bulkshare.model import Block, Result
 from tests.databases import SHARED_DATABASES
-from tests.ledgers import HOLD, begin, finish, outcome
+from tests.ledger_fixtures import HOLD, begin, finish, outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -14,7 +14,7 @@ from bulkshare.errors import LedgerError
 from bulkshare.ledger.server import IDLE_SECONDS, INTERVAL_SECONDS, PROBES, UNACKNOWLEDGED_MILLISECONDS, ServerStore
 from bulkshare.model import Block, Result
 from tests.databases import SHARED_DATABASES
-from tests.ledgers import begin, outcome
+from tests.ledger_fixtures import begin, outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bulkshare.model import Backlog, Block
-from tests.ledgers import begin, outcome
+from tests.ledger_fixtures import begin, outcome
 
 if TYPE_CHECKING:
     from bulkshare.ports import Ledger

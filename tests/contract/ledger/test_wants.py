@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bulkshare.model import Backlog, Block, Job, Outcome, Result, Want
-from tests.ledgers import NOW, begin, by_pair, outcome
+from tests.ledger_fixtures import NOW, begin, by_pair, outcome
 
 if TYPE_CHECKING:
     from bulkshare.ports import Ledger

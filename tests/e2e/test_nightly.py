@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.sandboxcloud import SandboxCloud
+from tests.sandbox_cloud import SandboxCloud
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

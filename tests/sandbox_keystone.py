@@ -17,7 +17,7 @@ DOMAIN = {"id": "default"}
 AUTH_URL = "http://identity/v3"
 
 
-class World:
+class SandboxKeystone:
     """A cloud with an admin, and alice who is a member of one project and a reader of another."""
 
     def __init__(self) -> None:

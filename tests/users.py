@@ -1,4 +1,4 @@
-"""Who can log in to the clouds that tests use."""
+"""The users of the clouds that tests use."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class User(NamedTuple):
-    """Somebody who can log in, and the project and role that they have."""
+    """A user, with their project and their role in it."""
 
     name: str
     password: str

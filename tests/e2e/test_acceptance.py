@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.cloud import call
-from tests.sandboxcloud import SandboxCloud
+from tests.sandbox_cloud import SandboxCloud
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +28,7 @@ def sandbox_cloud() -> Iterator[SandboxCloud]:
 def cloud(request: pytest.FixtureRequest, shell: Shell) -> CloudUnderTest:
     """Return each cloud in turn, with its tenants, and let the shell use it."""
     cloud: CloudUnderTest = request.getfixturevalue(f"{request.param}_cloud")
-    assert len(cloud.estate.open()) == 30
+    assert len(cloud.tenants.open()) == 30
     shell.env["OS_CLIENT_CONFIG_FILE"] = str(cloud.write_clouds_yaml(shell.directory / "clouds.yaml"))
     return cloud
 
@@ -45,7 +45,7 @@ def write_plan(shell: Shell, image_id: str, projects: str, more: str) -> None:
 def test_accept_as_projects(cloud: CloudUnderTest, shell: Shell) -> None:
     """Where the user has a role the image shows in the project's list; elsewhere it is shared, and that is told."""
     image_id = cloud.create_image("golden", owner="acceptor")
-    tenants = {tenant.id: tenant.role for tenant in cloud.estate.open()}
+    tenants = {tenant.id: tenant.role for tenant in cloud.tenants.open()}
     write_plan(shell, image_id, str([*tenants, cloud.project_id("acceptor")]), "    accept: true\n")
     summary = shell.run_json("run", "plan.yaml", "--os-cloud", "acceptor", exit_code=1)
     assert (summary["shared"], summary["rejected"], summary["skipped"]) == (20, 10, 1)
@@ -73,7 +73,7 @@ def test_accept_as_projects(cloud: CloudUnderTest, shell: Shell) -> None:
 @pytest.mark.parametrize(("accept", "status"), [("true", "rejected"), ("force", "accepted")])
 def test_what_a_project_has_rejected(cloud: CloudUnderTest, shell: Shell, accept: str, status: str) -> None:
     """It is left so and told, unless it is to be forced."""
-    image_id, tenant = cloud.create_image(), cloud.estate.open("member")[0].id
+    image_id, tenant = cloud.create_image(), cloud.tenants.open("member")[0].id
     cloud.add_member(image_id, tenant)
     url = f"{cloud.endpoint}/v2/images/{image_id}/members/{tenant}"
     assert call("PUT", url, token=cloud.token("acceptor", tenant), body={"status": "rejected"}).status == 200
@@ -87,7 +87,7 @@ def test_what_a_project_has_rejected(cloud: CloudUnderTest, shell: Shell, accept
 
 def test_a_private_image_is_opened_only_where_that_is_meant(cloud: CloudUnderTest, shell: Shell) -> None:
     """Without make_shared it is told before anything is sent; with it the image is shared."""
-    image_id, tenants = cloud.create_image(visibility="private"), [tenant.id for tenant in cloud.estate.open()[:2]]
+    image_id, tenants = cloud.create_image(visibility="private"), [tenant.id for tenant in cloud.tenants.open()[:2]]
     write_plan(shell, image_id, str(tenants), "")
     cloud.mark()
     shell.run("run", "plan.yaml", "--os-cloud", "alice", exit_code=1)
@@ -105,7 +105,7 @@ def test_quota(cloud: CloudUnderTest, shell: Shell, on_quota: str, shared: int) 
     image_id = cloud.create_image()
     for number in range(6):
         cloud.add_member(image_id, f"m{number}")
-    tenants = [tenant.id for tenant in cloud.estate.open()[:4]]
+    tenants = [tenant.id for tenant in cloud.tenants.open()[:4]]
     write_plan(shell, image_id, str(tenants), f"    on_quota: {on_quota}\n")
     plan = shell.directory / "plan.yaml"
     plan.write_text(plan.read_text().replace("{rate: 1000}", "{rate: 1000, members_per_image: 8}"))
@@ -119,7 +119,7 @@ def test_what_does_not_fit_is_told_and_nothing_is_sent(cloud: CloudUnderTest, sh
     """A selector that finds nothing, a name of several projects, and an unknown ID: all at once, with their places."""
     name = f"twice-{cloud.create_image()[:8]}"
     cloud.create_project(name)
-    cloud.create_project(name, domain_id=cloud.estate.customers_id)
+    cloud.create_project(name, domain_id=cloud.tenants.customers_id)
     shell.write(
         "plan.yaml",
         "version: 1\nname: plan\ncheck_projects: always\nshare:\n  - images: [{name: no-such-image}]\n"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
 ACCOUNT = Account("prod", "eu-de", "https://images.example", "alice", "golden", "0123456789abcdef0123456789abcdef")
 FINGERPRINT = "f" * 64
-HOLD = "import sys; from tests.ledgers import hold_lock; hold_lock(*sys.argv[1:])"  # a program: location, plan
+HOLD = "import sys; from tests.ledger_fixtures import hold_lock; hold_lock(*sys.argv[1:])"  # a program: location, plan
 SETTLED = tuple(result for result in Result if result is not Result.PENDING)
 
 

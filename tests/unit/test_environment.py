@@ -7,7 +7,7 @@ from pathlib import Path
 
 import platformdirs
 
-from tests.outside import Outside
+from tests.environment import Environment
 
 
 def test_home_is_empty() -> None:
@@ -20,13 +20,13 @@ def test_home_is_empty() -> None:
 
 def test_environment_names_no_cloud() -> None:
     """Nothing is left of the variables that clients and bulkshare read."""
-    assert Outside(dict(os.environ), Path()).foreign() == []
+    assert Environment(dict(os.environ), Path()).foreign() == []
 
 
 def test_foreign_variables() -> None:
     """What points at a cloud, a ledger or a proxy is foreign, in any case; the rest stays."""
     foreign = {"OS_CLOUD": "x", "OS_PASSWORD": "x", "BULKSHARE_LEDGER": "x", "https_proxy": "x", "NO_PROXY": "x"}
     kept = {"PATH": "x", "HOME": "x", "OSTYPE": "x", "PIP_INDEX_URL": "x"}
-    outside = Outside({**foreign, **kept}, Path())
-    assert set(outside.foreign()) == foreign.keys()
-    assert outside.without_foreign() == kept
+    environment = Environment({**foreign, **kept}, Path())
+    assert set(environment.foreign()) == foreign.keys()
+    assert environment.without_foreign() == kept

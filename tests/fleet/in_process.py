@@ -16,8 +16,8 @@ from bulkshare.fleet import Coordinator, JoinReply, JoinRequest, Remote, Sharded
 from bulkshare.fleet.dask import WorkerUnavailableError
 from bulkshare.model import Account, Settings
 from bulkshare.pacing import Breaker, Paced
-from tests.engine.bench import ACCOUNT, Bench
 from tests.engine.fakes import NOW
+from tests.engine.harness import ACCOUNT, EngineHarness
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -88,7 +88,7 @@ class FakeWorker:
 
 
 @dataclass
-class InPlaceCluster:
+class InProcessCluster:
     """A `fleet.Cluster` without Dask."""
 
     members: dict[str, FakeWorker]
@@ -138,9 +138,9 @@ def _carried(message: Any) -> Any:
     return pickle.loads(pickle.dumps(message))  # type: ignore[no-untyped-call]
 
 
-def with_fleet(bench: Bench, cluster: InPlaceCluster) -> Coordinator:
-    """Let a bench's engine have its pairs sent by a fleet, and return that."""
-    settings = Settings(limits=bench.limits, retry=bench.policy)
+def with_fleet(harness: EngineHarness, cluster: InProcessCluster) -> Coordinator:
+    """Let a harness's engine have its pairs sent by a fleet, and return that."""
+    settings = Settings(limits=harness.limits, retry=harness.policy)
     fleet = Coordinator(
         cluster,  # type: ignore[arg-type]  # as far as a fleet needs one
         Remote(FakeWorker.handshake, FakeWorker.join, FakeWorker.exchange, FakeWorker.run_shard),  # type: ignore[arg-type]  # as above
@@ -150,12 +150,12 @@ def with_fleet(bench: Bench, cluster: InPlaceCluster) -> Coordinator:
         clock=anyio.current_time,
         note=cluster.notes.append,
     )
-    bench.senders = partial(ShardedSender, fleet)
+    harness.senders = partial(ShardedSender, fleet)
     return fleet
 
 
-def crew_of(bench: Bench, workers: int) -> InPlaceCluster:
-    """Let a bench's pairs be sent by so many workers."""
-    cluster = InPlaceCluster({f"w{number}": FakeWorker(bench.cloud) for number in range(workers)})
-    with_fleet(bench, cluster)
+def with_workers(harness: EngineHarness, workers: int) -> InProcessCluster:
+    """Let a harness's pairs be sent by so many workers."""
+    cluster = InProcessCluster({f"w{number}": FakeWorker(harness.cloud) for number in range(workers)})
+    with_fleet(harness, cluster)
     return cluster

@@ -15,7 +15,7 @@ IMAGE = "d164b5df-1bc3-4c3f-893e-3e471fd16e64"
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
-class World:
+class SandboxGlance:
     """A cloud of three people: alice owns the image, bob is of another project, rita may only read in alice's."""
 
     def __init__(self, *, member_quota: int = 128) -> None:

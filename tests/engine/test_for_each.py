@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from bulkshare.engine.phases import MOST_MEMBERS_AT_ONCE, for_each
-from tests.engine.virtual import run_virtual
+from tests.engine.virtual_time import run_virtual
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ import anyio
 from bulkshare.engine import Engine, PreflightMode
 from bulkshare.model import Account, Image, Limits, Orders, Outcome, Reply, Request, Result, RetryPolicy, Want
 from bulkshare.pacing import Breaker, Paced
-from tests.engine.fakes import NOW, FakeCloud, Recording
-from tests.engine.memory import MemoryLedger
-from tests.engine.virtual import run_virtual
+from tests.engine.fakes import NOW, FakeCloud, RecordingObserver
+from tests.engine.memory_ledger import MemoryLedger
+from tests.engine.virtual_time import run_virtual
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -26,12 +26,12 @@ ACCOUNT = Account("cloud", "RegionOne", "https://images.example", "user", "proje
 
 
 @dataclass
-class Bench:
+class EngineHarness:
     """An engine with fakes of everything around it."""
 
     cloud: FakeCloud = field(default_factory=FakeCloud)
     ledger: MemoryLedger = field(default_factory=MemoryLedger)
-    observer: Recording = field(default_factory=Recording)
+    observer: RecordingObserver = field(default_factory=RecordingObserver)
     limits: Limits = field(default_factory=lambda: Limits(concurrency=8, per_image=4, members_per_image=0))
     policy: RetryPolicy = field(default_factory=lambda: RetryPolicy(attempts=4, base_seconds=1.0, cap_seconds=8.0))
     through_pace: bool = False
@@ -105,7 +105,7 @@ class Bench:
         """Prepare another run of the same plan on the same cloud, with a new ledger."""
         planned = [(pair, row.want) for pair, row in self.ledger.rows.items() if Want.REMOVE not in row.want]
         self.ledger = MemoryLedger({pair: Outcome(*pair, Result.PENDING, want=want) for pair, want in planned})
-        self.observer = Recording()
+        self.observer = RecordingObserver()
         self.cloud.sent.clear()
 
     def totals(self) -> dict[Result, int]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 DASK = Path(sys.executable).with_name("dask")
 
 
-class Yard:
+class DaskProcesses:
     """A scheduler, and workers that `hire` starts, as a context manager. The shell's commands know its TLS files."""
 
     def __init__(self, shell: Shell, *, tls: bool = True) -> None:

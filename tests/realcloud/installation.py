@@ -35,7 +35,7 @@ REQUIREMENTS = HERE / "requirements.txt"
 
 
 @dataclass(frozen=True)
-class Workshop:
+class Installation:
     """A virtual environment with both services, and a directory with their databases and keys to copy from."""
 
     venv: Path
@@ -57,8 +57,8 @@ class Workshop:
         return self.venv / "etc" / "glance" / "glance-api-paste.ini"
 
 
-def open_workshop(cache: Path, environ: Mapping[str, str]) -> Workshop:
-    """Return the workshop under `cache`, built first where it is missing. `environ` is for pip (proxy, index).
+def install_services(cache: Path, environ: Mapping[str, str]) -> Installation:
+    """Return the installation under `cache`, built first where it is missing. `environ` is for pip (proxy, index).
 
     Raises `RuntimeError` with the end of the output of the command that failed.
     """
@@ -66,11 +66,11 @@ def open_workshop(cache: Path, environ: Mapping[str, str]) -> Workshop:
     home = cache / _digest(REQUIREMENTS.read_bytes(), interpreter)
     home.mkdir(parents=True, exist_ok=True)
     recipe = _digest(Path(__file__).read_bytes(), Path(configuration.__file__).read_bytes())
-    workshop = Workshop(venv=home / "venv", template=home / f"template-{recipe}")
+    installation = Installation(venv=home / "venv", template=home / f"template-{recipe}")
     with FileLock(home / "lock"):
-        _once(workshop.venv, lambda: _install(workshop, environ))
-        _once(workshop.template, lambda: _fill_template(workshop, environ))
-    return workshop
+        _once(installation.venv, lambda: _install(installation, environ))
+        _once(installation.template, lambda: _fill_template(installation, environ))
+    return installation
 
 
 def _digest(*parts: bytes) -> str:
@@ -85,9 +85,9 @@ def _once(directory: Path, build: Callable[[], None]) -> None:
         stamp.touch()
 
 
-def _install(workshop: Workshop, environ: Mapping[str, str]) -> None:
+def _install(installation: Installation, environ: Mapping[str, str]) -> None:
     pip: Command = [
-        workshop.python,
+        installation.python,
         "-m",
         "pip",
         "--disable-pip-version-check",
@@ -97,15 +97,15 @@ def _install(workshop: Workshop, environ: Mapping[str, str]) -> None:
         "--no-compile",
     ]
     builder = [line for line in REQUIREMENTS.read_text("utf-8").splitlines() if line.startswith("setuptools==")]
-    _run([sys.executable, "-m", "venv", workshop.venv], environ)
+    _run([sys.executable, "-m", "venv", installation.venv], environ)
     _run([*pip, *builder], environ)
     # Without build isolation, which would take the newest setuptools there is for the one package without a wheel.
     _run([*pip, "--no-deps", "--no-build-isolation", "-r", REQUIREMENTS], environ)
 
 
-def _fill_template(workshop: Workshop, environ: Mapping[str, str]) -> None:
+def _fill_template(installation: Installation, environ: Mapping[str, str]) -> None:
     """Make the databases of an empty cloud: tables, the admin user, project and roles; and Keystone's keys."""
-    state = workshop.template
+    state = installation.template
     state.mkdir()
     for repository in ("fernet-keys", "credential-keys"):
         _write_keys(state / repository)
@@ -115,13 +115,18 @@ def _fill_template(workshop: Workshop, environ: Mapping[str, str]) -> None:
     nowhere = "http://127.0.0.1:1"
     glance.write_text(
         configuration.glance_conf(
-            state, paste=workshop.paste, auth_url=nowhere, endpoint=nowhere, image_member_quota=128
+            state, paste=installation.paste, auth_url=nowhere, endpoint=nowhere, image_member_quota=128
         ),
         "utf-8",
     )
     # Scripts are given to Python as files: a shebang has a bound on its length, and a cache path may be long.
-    keystone_manage: Command = [workshop.python, workshop.venv / "bin" / "keystone-manage", "--config-file", keystone]
-    glance_manage: Command = [workshop.python, workshop.venv / "bin" / "glance-manage", "--config-file", glance]
+    keystone_manage: Command = [
+        installation.python,
+        installation.venv / "bin" / "keystone-manage",
+        "--config-file",
+        keystone,
+    ]
+    glance_manage: Command = [installation.python, installation.venv / "bin" / "glance-manage", "--config-file", glance]
     admin = ["--bootstrap-password", ADMIN.password, "--bootstrap-region-id", REGION]
     at_home = {**environ, "HOME": str(state)}  # stevedore keeps a cache below it
     _run([*keystone_manage, "db_sync"], at_home)

@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 
 from tests.cloud import ACCEPTOR, ADMIN, OWNER
-from tests.e2e.night import (
+from tests.e2e.golden_images import (
     ACCEPT,
     ADD,
     ASK,
@@ -30,12 +30,12 @@ from tests.e2e.night import (
     visibility,
     visible,
 )
-from tests.sandboxcloud import SandboxCloud
+from tests.sandbox_cloud import SandboxCloud
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tests.e2e.night import Told
+    from tests.e2e.golden_images import Told
     from tests.realcloud.cloud import RealCloud
     from tests.shell import Shell
 
@@ -62,7 +62,7 @@ class Stage:
     def __init__(self, cloud: RealCloud, shell: Shell) -> None:
         self.cloud = cloud
         self.shell = shell
-        self.tenants = [tenant.id for tenant in cloud.estate.open()]
+        self.tenants = [tenant.id for tenant in cloud.tenants.open()]
         self.write_config()
 
     def write_config(self, *, endpoint: str | None = None) -> None:
@@ -120,16 +120,16 @@ def stage(real_cloud: RealCloud, shell: Shell) -> Stage:
 def test_accept_as_the_projects_themselves(stage: Stage) -> None:
     """Each is asked with a token of its own: who is a member there accepts, a reader may not, who is neither can't."""
     cloud = stage.cloud
-    able, reader, stranger = (cloud.estate.open(role)[0].id for role in ("member", "reader", None))
+    able, reader, stranger = (cloud.tenants.open(role)[0].id for role in ("member", "reader", None))
     image_id = stage.image()
     stage.plan([image_id], [able, reader, stranger], "    accept: true\n")
-    assert not visible(cloud, ACCEPTOR.name, able, cloud.estate.images_project_id) & {image_id}
+    assert not visible(cloud, ACCEPTOR.name, able, cloud.tenants.images_project_id) & {image_id}
     told = stage.run(user=ACCEPTOR.name, exit_code=1)
     assert told.requests == {LIST: 1, FIND: 1, ADD: 3, ACCEPT: 2}
     refused = [one for one in cloud.logged("identity") if one.method == "POST" and one.status != 201]
     assert [one.status for one in refused] == [401], "a log-in that is refused once is not tried again"
     assert statuses(cloud, image_id) == {able: "accepted", reader: "pending", stranger: "pending"}
-    assert visible(cloud, ACCEPTOR.name, able, cloud.estate.images_project_id) >= {image_id}
+    assert visible(cloud, ACCEPTOR.name, able, cloud.tenants.images_project_id) >= {image_id}
     assert exported(stage.shell)[image_id] == {
         ("share", "shared", "accepted"): 1,
         ("share", "rejected", "pending"): 2,
@@ -247,7 +247,7 @@ def test_quota(stage: Stage) -> None:
 @pytest.mark.real
 def test_the_owner_needs_no_share(stage: Stage) -> None:
     """It is told, the others are shared."""
-    image_id, ours, first = stage.image(), stage.cloud.estate.images_project_id, stage.tenants[0]
+    image_id, ours, first = stage.image(), stage.cloud.tenants.images_project_id, stage.tenants[0]
     stage.plan([image_id], [ours, first])
     told = stage.run(exit_code=1)
     assert told.requests == {LIST: 1, FIND: 1, ADD: 1}

@@ -1,4 +1,4 @@
-"""The requests that a cloud under test got: told one by one, and counted by kind."""
+"""The requests that a cloud under test has answered, one by one and counted by kind."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 Service = Literal["image", "identity"]
-# What in a path is an ID: what stands after these.
-PLACES = re.compile(r"/(image|member|project|domain|user)s/(?!tokens\b)[^/]+")
+# The IDs in a path are what follows these collections.
+ID_SEGMENTS = re.compile(r"/(image|member|project|domain|user)s/(?!tokens\b)[^/]+")
 
 
-class Logged(NamedTuple):
+class LoggedRequest(NamedTuple):
     """A request that a service answered; `target` is the path with its query."""
 
     method: str
@@ -23,10 +23,10 @@ class Logged(NamedTuple):
 
 
 def template_of(target: str) -> str:
-    """Return the path of a target without query, with names instead of IDs: /v2/images/{image}/members/{member}."""
-    return PLACES.sub(r"/\1s/{\1}", target.partition("?")[0])
+    """Return the path of a target with placeholders for IDs, as in /v2/images/{image}/members/{member}."""
+    return ID_SEGMENTS.sub(r"/\1s/{\1}", target.partition("?")[0])
 
 
-def count(requests: Iterable[Logged]) -> Counter[str]:
+def count(requests: Iterable[LoggedRequest]) -> Counter[str]:
     """Count requests by method and template, as in "POST /v2/images/{image}/members"."""
     return Counter(f"{request.method} {template_of(request.target)}" for request in requests)

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Self
 from uuid import uuid4
 
 from bulkshare.sandbox import Cloud, Sandbox
-from tests.cloud import ADMIN, USERS, CloudUnderTest, Logged
+from tests.cloud import ADMIN, USERS, CloudUnderTest, LoggedRequest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
 
     from tests.cloud import User
-    from tests.traffic import Service
+    from tests.request_log import Service
 
 START_SECONDS = 30
 
@@ -26,7 +26,7 @@ class SandboxCloud(CloudUnderTest):
 
     def __init__(self) -> None:
         super().__init__(auth_url="", endpoint="")  # known once it listens
-        self._log: list[Logged] = []
+        self._log: list[LoggedRequest] = []
         self._cloud = Cloud(member_quota=self.image_member_quota)
         self._cloud.admin.password = ADMIN.password
         for user in USERS.values():
@@ -91,17 +91,19 @@ class SandboxCloud(CloudUnderTest):
         project = self._cloud.projects[self.project_id(user)]
         return self._cloud.add_application_credential(uuid4().hex, owner, project, secret).id
 
-    def _all_logged(self, service: Service) -> list[Logged]:
+    def _all_logged(self, service: Service) -> list[LoggedRequest]:
         root = f"/{service}"
         return [
-            Logged(method, target.removeprefix(root), status)
+            LoggedRequest(method, target.removeprefix(root), status)
             for method, target, status in list(self._log)
             if target.startswith(f"{root}/")
         ]
 
     async def _serve(self) -> None:
         try:
-            async with Sandbox(self._cloud, on_response=lambda *answer: self._log.append(Logged(*answer))) as sandbox:
+            async with Sandbox(
+                self._cloud, on_response=lambda *answer: self._log.append(LoggedRequest(*answer))
+            ) as sandbox:
                 self._addresses.set_result((sandbox.auth_url, sandbox.endpoint))
                 await asyncio.wrap_future(self._end)
         except BaseException as error:

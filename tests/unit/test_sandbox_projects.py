@@ -6,16 +6,16 @@ import json
 
 import pytest
 
-from tests.identityworld import AUTH_URL, World, message
+from tests.sandbox_keystone import AUTH_URL, SandboxKeystone, message
 
 
 @pytest.fixture
-def world() -> World:
+def world() -> SandboxKeystone:
     """Return a fresh world."""
-    return World()
+    return SandboxKeystone()
 
 
-async def test_who_may_read_what(world: World) -> None:
+async def test_who_may_read_what(world: SandboxKeystone) -> None:
     """Everybody oneself and the own project; the rest is for an admin, and to others it does not say what exists."""
     alice, admin = await world.token("alice", world.ours.id), await world.admin()
     for path, to_alice, to_admin in (
@@ -54,14 +54,14 @@ async def test_who_may_read_what(world: World) -> None:
         ("nonsense=1", {"admin", "ours", "theirs", "closed"}),
     ],
 )
-async def test_projects_are_filtered(world: World, query: str, wanted: set[str]) -> None:
+async def test_projects_are_filtered(world: SandboxKeystone, query: str, wanted: set[str]) -> None:
     """An unknown filter filters nothing."""
     world.cloud.add_project("closed").enabled = False
     answer = await world.ask("GET", f"/v3/projects?{query}", token=await world.admin())
     assert {project["name"] for project in json.loads(answer.body)["projects"]} == wanted
 
 
-async def test_a_project_shows_all_its_fields(world: World) -> None:
+async def test_a_project_shows_all_its_fields(world: SandboxKeystone) -> None:
     """As clients expect them."""
     answer = await world.ask("GET", f"/v3/projects/{world.ours.id}", token=await world.admin())
     assert json.loads(answer.body)["project"] == {
@@ -78,14 +78,14 @@ async def test_a_project_shows_all_its_fields(world: World) -> None:
     }
 
 
-async def test_a_parent_is_a_uuid(world: World) -> None:
+async def test_a_parent_is_a_uuid(world: SandboxKeystone) -> None:
     """The domain's ID is none."""
     answer = await world.ask("GET", "/v3/projects?parent_id=default", token=await world.admin())
     problem = "Value: default. 'default' is not a 'uuid'"
     assert message(answer) == f"Invalid input for field/attribute parent_id. {problem}"
 
 
-async def test_project_pages_lead_on(world: World) -> None:
+async def test_project_pages_lead_on(world: SandboxKeystone) -> None:
     """With a limit, `next` is a whole address, until there is no more."""
     admin, address, found = await world.admin(), f"{AUTH_URL}/projects?limit=2", list[str]()
     while address:
@@ -97,7 +97,7 @@ async def test_project_pages_lead_on(world: World) -> None:
     assert found == sorted(world.cloud.projects)
 
 
-async def test_users_and_domains_are_found_by_name(world: World) -> None:
+async def test_users_and_domains_are_found_by_name(world: SandboxKeystone) -> None:
     """A client looks for an ID so."""
     admin = await world.admin()
     for path, key, wanted in (

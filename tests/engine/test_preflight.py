@@ -1,0 +1,260 @@
+"""The preflight: what it finds before anything is written, and what follows; in virtual time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import anyio
+import pytest
+
+from bulkshare.engine import Engine, PreflightMode
+from bulkshare.model import Image, Limits, Orders, Reply, Request, Result, Want
+from tests.engine.fakes import response
+from tests.engine.harness import ACCOUNT, EngineHarness
+
+PRIVATE = "the image is private; `openstack image set --shared` opens it, or `make_shared: true` in the plan"
+
+
+def about(want: Want = Want.MEMBER, **image: Any) -> EngineHarness:
+    """Return a harness with two images and ten projects; `image` describes the first."""
+    harness = EngineHarness()
+    harness.plan(2, 10, want)
+    harness.cloud.images["i00"] = image
+    return harness
+
+
+@pytest.mark.parametrize(
+    ("image", "reason"),
+    [
+        ({"visibility": "private"}, PRIVATE),
+        ({"visibility": "public"}, "the image is public: every project can use it, and it takes no members"),
+        ({"visibility": "community"}, "the image is community: every project can use it, and it takes no members"),
+        ({"status": "queued"}, "the image is queued, not active"),
+        ({"status": "deactivated"}, "the image is deactivated, not active"),
+        ({"owner": "theirs"}, "the image belongs to project theirs, not to us"),
+        ({"status": "queued", "os_hidden": True}, "the image is queued, not active"),
+    ],
+)
+def test_pairs_that_can_not_succeed_are_not_tried(image: dict[str, Any], reason: str) -> None:
+    """All pairs of the image are skipped with the reason, without a write; the other image is not affected."""
+    harness = about(**image)
+    harness.run()
+    assert harness.totals() == {Result.SKIPPED: 10, Result.SHARED: 10}
+    assert harness.cloud.count("POST", among="/i00/") == 0
+    assert harness.reasons() == {reason: {f"p{number:03}" for number in range(10)}}
+
+
+def test_a_dry_run_finds_the_same() -> None:
+    """Nothing of an image that takes no members stays pending."""
+    harness = about(status="queued")
+    harness.run(PreflightMode.ALWAYS, share=False)
+    assert harness.totals() == {Result.SKIPPED: 10, Result.PENDING: 10}
+
+
+def test_images_are_looked_up_in_batches() -> None:
+    """120 images take three requests; nothing is assumed about one that the cloud does not describe."""
+    harness = EngineHarness()
+    harness.plan(99, 2)
+    harness.ledger.enqueue_all([(f"j{number:02}", "p000") for number in range(21)])
+    harness.cloud.untold = {"j00"}
+    harness.run()
+    assert harness.totals() == {Result.SHARED: 219}
+    assert harness.cloud.count("GET", among="/v2/images?") == 3 + 1, "and one for the hidden among those not found"
+    assert (len(harness.observer.images), harness.observer.done) == (119, 120)
+
+
+def test_a_service_with_small_pages_is_followed() -> None:
+    """The pages of a service with ten images per page are all read."""
+    harness = EngineHarness()
+    harness.plan(25, 2)
+    harness.cloud.page = 10
+    harness.run()
+    assert len(harness.observer.images) == 25
+
+
+def test_images_that_can_not_be_looked_up_are_tried() -> None:
+    """A refused look-up is no reason not to try."""
+    harness = EngineHarness()
+    harness.plan(3, 5)
+    harness.cloud.script = lambda request, _count: response(403) if "?id=" in request.path else None
+    harness.run()
+    assert harness.totals() == {Result.SHARED: 15}
+
+
+def test_selected_images_are_not_looked_up_again() -> None:
+    """Queued images that the plan selected are shared, and no known image is looked up again."""
+    harness = EngineHarness()
+    harness.plan(2, 5)
+    harness.images = {
+        "i00": Image("i00", status="queued", visibility="shared", owner="ours"),
+        "i01": Image("i01", status="active", visibility="public", owner="ours"),
+    }
+    harness.run()
+    assert harness.totals() == {Result.SHARED: 5, Result.SKIPPED: 5}
+    assert harness.cloud.count("GET", among="/v2/images?") == 0
+    assert [image.id for image in harness.observer.images] == ["i00", "i01"]
+
+
+def test_without_preflight_nothing_is_looked_up() -> None:
+    """Neither members nor images."""
+    harness = about(status="queued")
+    harness.run(PreflightMode.NEVER)
+    assert (harness.cloud.count("GET"), harness.cloud.count("POST")) == (0, 20)
+
+
+def test_an_admin_may_share_images_of_others() -> None:
+    """The owner does not matter with the role admin."""
+    harness = about(owner="theirs")
+    harness.account = replace(ACCOUNT, admin=True)
+    harness.run()
+    assert harness.totals() == {Result.SHARED: 20}
+
+
+def test_the_owner_is_skipped() -> None:
+    """Sharing an image with its own project does nothing, although Glance accepts it."""
+    harness = about(owner="ours")
+    harness.ledger.enqueue_all([("i00", "ours"), ("i01", "ours")])
+    harness.run()
+    assert harness.totals() == {Result.SHARED: 21, Result.SKIPPED: 1}
+    assert harness.reasons() == {"is the image's owner": {"ours"}}
+
+
+@pytest.mark.parametrize("want", [Want.MEMBER, Want.ACCEPTED])
+def test_an_image_over_quota_is_not_started(want: Want) -> None:
+    """If not all fit, none is added, but existing members are accepted."""
+    harness = EngineHarness(limits=Limits(members_per_image=9))
+    harness.plan(1, 10, want)
+    harness.cloud.members = {("i00", "p000"), ("i00", "p001"), ("i00", "other")}
+    harness.run()
+    assert harness.totals() == {Result.ALREADY: 2, Result.SKIPPED: 8}
+    assert set(harness.reasons()) == {"needs 11, has 3 of 9 members"}
+    assert {request.method for _, request in harness.cloud.sent} == ({"GET", "PUT"} if want else {"GET"})
+
+
+@pytest.mark.parametrize("want", [Want.MEMBER, Want.ACCEPTED])
+def test_an_image_is_filled_up_to_its_quota(want: Want) -> None:
+    """With `fill`, as many as fit are added in order and the rest is skipped; the owner needs no room."""
+    harness = EngineHarness(limits=Limits(members_per_image=9))
+    harness.plan(1, 10, want)
+    harness.ledger.enqueue_all([("i00", "ours")], want)
+    harness.orders = {"i00": Orders(fill=True)}
+    harness.cloud.images["i00"] = {"owner": "ours"}
+    harness.cloud.members = {("i00", "p008"), ("i00", "other")}
+    harness.run()
+    assert harness.totals() == {Result.ALREADY: 1, Result.SHARED: 7, Result.SKIPPED: 3}
+    assert harness.reasons() == {"needs 11, has 2 of 9 members": {"p007", "p009"}, "is the image's owner": {"ours"}}
+    assert len(harness.cloud.members) == 9
+
+
+def test_a_wrong_quota_is_ignored() -> None:
+    """An image with more members than the quota shows that the cloud has another one."""
+    harness = EngineHarness(limits=Limits(members_per_image=9))
+    harness.plan(1, 10)
+    harness.cloud.members = {("i00", f"x{number}") for number in range(10)}
+    harness.run()
+    assert harness.totals() == {Result.SHARED: 10}
+
+
+def test_the_cloud_decides_the_quota_of_an_unlisted_image() -> None:
+    """An unknown number of members is not over the quota."""
+    harness = EngineHarness(limits=Limits(members_per_image=9))
+    harness.plan(1, 10)
+    harness.run(PreflightMode.NEVER)
+    assert harness.totals() == {Result.SHARED: 10}
+
+
+def test_a_private_image_is_set_shared_first() -> None:
+    """One PATCH, and then it takes members, which are accepted if that is wanted."""
+    harness = about(Want.SET_SHARED | Want.ACCEPTED, visibility="private")
+    harness.run()
+    assert harness.totals() == {Result.SHARED: 20}
+    assert harness.cloud.count("PATCH") == 1
+    assert [name for name, _ in harness.observer.phases] == ["listing", "inspecting", "opening", "sharing"]
+    assert list(harness.observer.openings) == ["i00"]
+    assert set(harness.cloud.statuses.values()) == {"accepted"}
+
+
+def test_without_preflight_a_private_image_is_set_shared_all_the_same() -> None:
+    """Only images that may have to be set shared are looked up."""
+    harness = about(Want.SET_SHARED, visibility="private")
+    harness.run(PreflightMode.NEVER)
+    assert harness.totals() == {Result.SHARED: 20}
+    assert (harness.cloud.count("GET"), harness.cloud.count("PATCH")) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("status", "result", "reason"),
+    [
+        (403, Result.SKIPPED, "the image can't be made shared: 403: no"),
+        (500, Result.FAILED, "not known whether the image was made shared: 500: no"),
+    ],
+)
+def test_an_image_that_can_not_be_set_shared_is_not_tried(status: int, result: Result, reason: str) -> None:
+    """All its pairs are settled with the reason."""
+    harness = about(Want.SET_SHARED, visibility="private")
+    harness.cloud.script = lambda request, _count: (
+        response(status, {"message": "no"}) if request.method == "PATCH" else None
+    )
+    harness.run()
+    assert harness.totals() == {result: 10, Result.SHARED: 10}
+    assert list(harness.reasons()) == [reason]
+    assert harness.cloud.count("PATCH") == (1 if status == 403 else harness.policy.attempts)
+
+
+def test_a_service_may_share_private_images() -> None:
+    """A private image whose members can be listed takes members: the cloud is an older one."""
+    harness = EngineHarness()
+    harness.plan(1, 10)
+    harness.cloud.script = lambda request, _count: (
+        response(200, {"images": [{"id": "i00", "visibility": "private", "status": "active"}]})
+        if "?id=" in request.path
+        else None
+    )
+    harness.run()
+    assert harness.totals() == {Result.SHARED: 10}
+
+
+@pytest.mark.parametrize("at", ["/members", "?id="])
+def test_a_stop_before_the_writes_settles_nothing(at: str) -> None:
+    """The rest stays pending, the pairs are not all enqueued, and the next run continues."""
+    harness = about(status="queued")
+    harness.cloud.latency_seconds = 1.0
+
+    async def stop(engine: Engine) -> None:
+        while not harness.cloud.count("GET", among=at):
+            await anyio.sleep(0.1)
+        engine.stop()
+
+    harness.run(beside=stop)
+    assert harness.engine.interrupted
+    assert not harness.ledger.enqueued
+    assert harness.cloud.count("POST") == 0
+    assert harness.totals() == {Result.PENDING: 20}
+    harness.run()
+    assert harness.ledger.enqueued
+    assert harness.totals() == {Result.SKIPPED: 10, Result.SHARED: 10}
+
+
+def test_listing_waits_for_an_endpoint_that_is_down() -> None:
+    """Failures in an outage use up no attempts: after it all images are listed."""
+    harness = EngineHarness(through_pace=True)
+    harness.plan(3, 10)
+    harness.cloud.members = set(harness.ledger.rows)
+
+    def outage(_request: Request, _count: int) -> Reply | None:
+        return response(503) if anyio.current_time() < 1120.0 else None
+
+    harness.cloud.script = outage
+    harness.run()
+    assert harness.totals() == {Result.ALREADY: 30}
+    assert harness.cloud.count("POST") == 0
+
+
+def test_a_listing_that_fails_for_ever_ends() -> None:
+    """The endpoint answers its probes, so the trouble is the listing's own."""
+    harness = EngineHarness(through_pace=True)
+    harness.plan(1, 10)
+    harness.cloud.script = lambda request, _count: response(500) if request.path.endswith("/members") else None
+    harness.run()
+    assert harness.totals() == {Result.FAILED: 10}

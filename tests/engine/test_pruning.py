@@ -1,0 +1,205 @@
+"""Pruning: extra members are reported, then removed, before any is added; in virtual time."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+
+from bulkshare.engine import Engine, PreflightMode
+from bulkshare.model import Fault, FaultKind, Limits, Orders, Reply, Request, Result, Step, Want
+from tests.engine.fakes import response
+from tests.engine.harness import EngineHarness
+
+EXTRA = {("i00", f"x{number}") for number in range(5)}
+
+
+def pruning(projects: int = 10, extra: int = 5) -> EngineHarness:
+    """Return a harness with one image: half the projects are members already, and there are extra members."""
+    harness = EngineHarness()
+    harness.plan(1, projects)
+    planned = [member_id for _, member_id in harness.ledger.rows]
+    harness.orders = {"i00": Orders(prune=True, kept=frozenset({*planned, "friend"}))}
+    harness.cloud.members = {("i00", name) for name in [*planned[: projects // 2], *(f"x{n}" for n in range(extra))]}
+    return harness
+
+
+def test_extra_members_are_removed() -> None:
+    """They are reported before any write and removed before others are added; those to keep stay."""
+    harness = pruning()
+    harness.cloud.statuses["i00", "friend"] = "pending"
+    harness.run()
+    assert harness.totals() == {Result.ALREADY: 5, Result.SHARED: 5, Result.REMOVED: 5}
+    assert {member for _, member in harness.cloud.members} == {*(f"p{n:03}" for n in range(10)), "friend"}
+    assert harness.observer.extras == [("i00", [f"x{n}" for n in range(5)])]
+    assert harness.observer.phases == [("listing", 1), ("inspecting", 1), ("removing", 5), ("sharing", 5)]
+    methods = [request.method for _, request in harness.cloud.sent]
+    assert methods == ["GET", "GET", *["DELETE"] * 5, *["POST"] * 5]
+    row = harness.ledger.rows["i00", "x0"]
+    assert (row.want, row.http_status, row.attempts) == (Want.REMOVE, 204, 1)
+
+
+def test_the_steady_state_is_one_listing() -> None:
+    """Without extra members a run that prunes sends one GET for the image."""
+    harness = pruning()
+    harness.run()
+    harness.again()
+    harness.run()
+    assert len(harness.cloud.sent) == 1
+    assert harness.observer.extras == []
+
+
+@pytest.mark.parametrize("preflight", list(PreflightMode))
+def test_an_image_whose_pairs_are_done_is_pruned_as_well(preflight: PreflightMode) -> None:
+    """An image with one pair, or none left to do, is listed all the same, to find its extra members."""
+    harness = pruning(projects=1)
+    harness.run(preflight)
+    assert {member for _, member in harness.cloud.members} == {"p000"}
+    harness.cloud.statuses["i00", "late"] = "pending"
+    harness.run(preflight)
+    assert {member for _, member in harness.cloud.members} == {"p000"}
+
+
+def test_a_dry_run_reports_and_removes_nothing() -> None:
+    """What would be removed or added stays pending."""
+    harness = pruning()
+    harness.run(PreflightMode.ALWAYS, share=False)
+    assert {request.method for _, request in harness.cloud.sent} == {"GET"}
+    assert harness.totals() == {Result.ALREADY: 5, Result.PENDING: 10}
+    assert harness.observer.extras
+    assert harness.ledger.enqueued
+
+
+@pytest.mark.parametrize(("extra", "removed"), [(2, True), (3, False)])
+def test_more_than_the_limit_stops_before_the_first(extra: int, removed: bool) -> None:  # noqa: FBT001  a table
+    """With a limit of 10 %, 2 of 20 members may be removed; 3 of 21 may not, so none is."""
+    harness = pruning(36, extra)
+    harness.prune_limit = 0.1
+    harness.run()
+    assert harness.cloud.count("DELETE") == (extra if removed else 0)
+    assert harness.totals().get(Result.REMOVED, 0) == (extra if removed else 0)
+    told = (
+        {} if removed else {"3 of 21 members would be removed, more than the prune limit of 10 %": {"x0", "x1", "x2"}}
+    )
+    assert harness.reasons() == told
+    assert harness.totals()[Result.SHARED] == 18, "the others are not concerned"
+
+
+def test_a_member_that_has_left_is_absent() -> None:
+    """A GET clarifies the 404; there is nothing to remove."""
+    harness = pruning()
+
+    def leave(request: Request, _count: int) -> Reply | None:
+        if request.method == "DELETE":
+            harness.cloud.statuses.pop(("i00", "x3"), None)
+        return None
+
+    harness.cloud.script = leave
+    harness.run()
+    assert harness.ledger.rows["i00", "x3"].result is Result.ABSENT
+    assert harness.totals() == {Result.ALREADY: 5, Result.SHARED: 5, Result.REMOVED: 4, Result.ABSENT: 1}
+    assert harness.cloud.count("GET", among="/members/x3") == 1
+
+
+def test_one_image_over_the_limit_stops_all_removals() -> None:
+    """A plan that is wrong about one image may be wrong about others; additions go ahead."""
+    harness = EngineHarness(prune_limit=0.1)
+    harness.plan(2, 20)
+    harness.cloud.members = {(image, f"p{number:03}") for image in ("i00", "i01") for number in range(19)}
+    harness.cloud.members |= {("i00", "x0"), ("i01", "x1"), ("i01", "x2"), ("i01", "x3")}
+    kept = frozenset(f"p{number:03}" for number in range(20))
+    harness.orders = {image: Orders(prune=True, kept=kept) for image in ("i00", "i01")}
+    harness.run()
+    assert harness.cloud.count("DELETE") == 0
+    assert harness.totals() == {Result.ALREADY: 38, Result.SHARED: 2, Result.SKIPPED: 4}
+    beyond = "3 of 22 members would be removed, more than the prune limit of 10 %"
+    assert harness.reasons() == {
+        beyond: {"x1", "x2", "x3"},
+        f"no member is removed from any image while this is so of image i01: {beyond}": {"x0"},
+    }
+
+
+def test_a_removal_whose_answer_is_lost_is_checked() -> None:
+    """One DELETE, one GET: the member is gone, and this run removed it."""
+    harness = pruning()
+
+    def remove_and_cut(request: Request, _count: int) -> Reply | None:
+        if request.method != "DELETE":
+            return None
+        harness.cloud.answer(request)
+        return Fault(FaultKind.LOST, "connection reset")
+
+    harness.cloud.script = remove_and_cut
+    harness.run()
+    assert harness.totals() == {Result.ALREADY: 5, Result.SHARED: 5, Result.REMOVED: 5}
+    assert harness.cloud.count("DELETE") == 5
+    assert "asked for, the member is gone" in harness.ledger.rows["i00", "x0"].reason
+
+
+def test_a_refused_removal_costs_one_request_per_image() -> None:
+    """A 403 about the image skips its other removals, not its additions."""
+    harness = pruning()
+    harness.cloud.script = lambda request, _count: (
+        response(403, {"message": "You are not authorized to complete delete_member action."})
+        if request.method == "DELETE"
+        else None
+    )
+    harness.run()
+    assert harness.totals() == {Result.ALREADY: 5, Result.SHARED: 5, Result.REJECTED: 1, Result.SKIPPED: 4}
+    assert harness.cloud.count("DELETE") == 1
+
+
+def test_what_is_removed_makes_room() -> None:
+    """At the quota, removing five makes room for five others."""
+    harness = pruning()
+    harness.limits = Limits(members_per_image=10)
+    harness.run()
+    assert harness.totals() == {Result.ALREADY: 5, Result.SHARED: 5, Result.REMOVED: 5}
+
+
+def test_removal_continues_after_a_stop() -> None:
+    """Each removal is reported and done once, although the second run lists the image again."""
+    harness = pruning()
+    harness.limits = Limits(concurrency=1, members_per_image=0)
+    harness.cloud.latency_seconds = 1.0
+
+    async def stop(engine: Engine) -> None:
+        while harness.cloud.count("DELETE") < 2:
+            await anyio.sleep(0.1)
+        engine.stop()
+
+    harness.run(beside=stop)
+    assert harness.totals() == {Result.ALREADY: 5, Result.REMOVED: 2, Result.PENDING: 8}
+    harness.cloud.statuses.pop(("i00", "x4"))
+    harness.run()
+    assert harness.totals() == {Result.ALREADY: 5, Result.SHARED: 5, Result.REMOVED: 4, Result.ABSENT: 1}
+    assert len(harness.observer.extras) == 1
+
+
+def test_a_run_resumed_without_its_plan_finishes_its_removals() -> None:
+    """Without orders, the pending removals are done, and no others."""
+    harness = pruning()
+    harness.run(PreflightMode.ALWAYS, share=False)
+    harness.cloud.statuses["i00", "late"] = "pending"
+    harness.orders = {}
+    harness.run()
+    assert {member for _, member in harness.cloud.members} == {*(f"p{n:03}" for n in range(10)), "late"}
+
+
+def test_an_image_that_can_not_be_listed_is_not_pruned() -> None:
+    """Not even of extra members that an earlier listing found: it is not known how many would be left."""
+    harness = pruning()
+
+    async def stop(engine: Engine) -> None:
+        while not harness.observer.extras:
+            await anyio.sleep(0.001)
+        engine.stop()
+
+    harness.run(beside=stop)
+    assert not harness.ledger.enqueued
+    harness.cloud.script = lambda request, _count: (
+        response(403) if request.method == "GET" and request.path.endswith("/members") else None
+    )
+    harness.run()
+    assert harness.cloud.count("DELETE") == 0
+    assert harness.totals() == {Result.ALREADY: 5, Result.SHARED: 5, Result.SKIPPED: 5}
+    assert Step.REMOVE not in {step for step, _ in harness.observer.answers}
