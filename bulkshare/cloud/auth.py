@@ -315,15 +315,25 @@ def _no_role(user: str, project: str, status: int | None, text: str) -> str:
     return f"user {user} gets no token for project {project}: {text}"
 
 
+STRAY_REFUSALS = 5  # refusals of new tokens in a row that are taken for one server's fault, if tokens worked before
+
+
 class Identified:
-    """A Transport that adds the identity's token to every request, and sends again with a new one after a 401."""
+    """A Transport that adds the identity's token to every request, and sends again with a new one after a 401.
+
+    A server behind a load balancer may refuse tokens that all others accept. So if any token was accepted before, a
+    request whose new token is refused too gets the 401 as its reply, and may be tried again. The run ends only after
+    several of these in a row, without a single request in between that got through.
+    """
 
     def __init__(self, inner: Transport, identity: Identity) -> None:
         self._inner = inner
         self._identity = identity
+        self._accepted = False  # whether a token ever was
+        self._refusals = 0  # of new tokens, since a request last got through
 
     async def send(self, request: Request) -> Reply:
-        """Send `request` with a token. Raises `CredentialsRefusedError` if a new token is refused as well.
+        """Send `request` with a token. Raises `CredentialsRefusedError` if no token is accepted.
 
         If there is no token for the request's project, or it is refused twice, that concerns this request only: the
         reply is a 403 that says so, or a fault if the identity service does not answer.
@@ -331,8 +341,10 @@ class Identified:
         try:
             token = await self._identity.token(request.project)
             reply = await self._inner.send(request._replace(token=token))
-            if isinstance(reply, Response) and reply.status == 401:
-                reply = await self._send_with_new_token(request, token)
+            if isinstance(reply, Response):
+                if reply.status == 401:
+                    return await self._send_with_new_token(request, token)
+                self._accepted, self._refusals = True, 0
         except (NoRoleError, UnansweredError) as error:
             if request.project is None:
                 raise
@@ -344,7 +356,12 @@ class Identified:
     async def _send_with_new_token(self, request: Request, refused: str) -> Reply:
         token = await self._identity.renew(refused, request.project)
         reply = await self._inner.send(request._replace(token=token))
-        if isinstance(reply, Response) and reply.status == 401:
+        if isinstance(reply, Response) and reply.status != 401:
+            self._accepted, self._refusals = True, 0
+        elif isinstance(reply, Response):
+            self._refusals += 1
+            if self._accepted and self._refusals < STRAY_REFUSALS and request.project is None:
+                return reply
             reason = interpret(Step.GET_MEMBER, "", "", reply, datetime.now(UTC)).reason.replace(token, "***")
             where = self._identity.account.endpoint
             refusal = f"the image service at {where} refuses a token that was just issued"

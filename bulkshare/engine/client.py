@@ -80,8 +80,17 @@ class ApiClient:
         return decision
 
     async def list_members(self, image_id: str) -> Verdict:
-        """List an image's members."""
-        verdict = await self._send_with_retry(Step.LIST, image_id, request_for(Step.LIST, image_id))
+        """List all of an image's members. If a page of the list can't be had, the verdict is the one on that page."""
+        verdict = page = await self._send_with_retry(Step.LIST, image_id, request_for(Step.LIST, image_id))
+        asked: set[str] = set()
+        while page.next_path is not None and page.next_path not in asked:
+            asked.add(page.next_path)
+            page = await self._send_with_retry(
+                Step.LIST, image_id, request_for(Step.LIST, image_id, page=page.next_path)
+            )
+            verdict = page._replace(members=(*verdict.members, *page.members))
+        if page.next_path is not None:
+            verdict = page._replace(kind=VerdictKind.UNCLEAR, reason="the list of members never ends", members=())
         if verdict.kind is not VerdictKind.NOT_SENT:
             self._observer.notify(MembersListed(image_id, verdict))
         return verdict

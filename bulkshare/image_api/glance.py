@@ -9,8 +9,9 @@ answer                                 verdict     because
 =====================================  ==========  =======================================================
 2xx without what was asked for         UNCLEAR     a proxy's page or a truncated body: not believed
 3xx                                    REJECTED    following it would hand the token to another server
+429                                    THROTTLED
+400, 413, 503 with Retry-After         THROTTLED   "too fast"; a quota's 413 has no Retry-After
 400 with a throttling code             THROTTLED   API gateways say "too fast" with 400
-429, 503 with Retry-After              THROTTLED
 408, 502, 504, time-out, cut off       LOST        the server, or one behind it, may still be working on it
 500, 503, other 5xx                    TRANSIENT   except 501 and 505, which will not change
 never left: no connection              TRANSIENT
@@ -33,9 +34,9 @@ ACCEPT      404                                 ABSENT      it has left, or may 
 ACCEPT      any other refusal                   REJECTED    for the pair alone: others may accept for themselves
 REMOVE      204                                 REMOVED
 REMOVE      404                                 ABSENT      which may be about the image: ask
-LIST        200 with nothing but members        LISTED
+LIST        200 with nothing but members        LISTED      a service may list them in pages
 SET_SHARED  200, this image, shared             SET_SHARED
-FIND        200 with nothing but images         FOUND       `next` is followed by its path alone, at our endpoint
+FIND        200 with nothing but images         FOUND       of `next` only the query is used, at our endpoint
 ==========  ==================================  ==========  ==================================================
 """
 
@@ -61,19 +62,26 @@ if TYPE_CHECKING:
 
 # Requests
 
+IMAGES_PATH = "/v2/images"
 LIST_BOUND = 64 << 20  # bytes; a member takes about 210, so that is 300,000 members of one image
 ACCEPTED = b'{"status": "accepted"}'
 SHARED = b'[{"op": "replace", "path": "/visibility", "value": "shared"}]'
 PATCH_TYPE = "application/openstack-images-v2.1-json-patch"
 
 
-def request_for(step: Step, image_id: str, member_id: str = "", *, as_member: bool = False) -> Request:
-    """Return the request of a step other than FIND. With `as_member` it is made in the member project."""
+def request_for(
+    step: Step, image_id: str, member_id: str = "", *, as_member: bool = False, page: str | None = None
+) -> Request:
+    """Return the request of a step other than FIND.
+
+    as_member: make it in the member project.
+    page: the path of a further page of LIST, from the verdict on the page before.
+    """
     members = _members_path(image_id)
     if step is Step.ADD:
         return Request("POST", members, f'{{"member": {json.dumps(member_id)}}}'.encode())
     if step is Step.LIST:
-        return Request("GET", members, body_bound=LIST_BOUND)
+        return Request("GET", page or members, body_bound=LIST_BOUND)
     if step is Step.SET_SHARED:
         return Request("PATCH", f"/v2/images/{quote(image_id, safe='')}", SHARED, content_type=PATCH_TYPE)
     member = f"{members}/{quote(member_id, safe='')}"
@@ -98,7 +106,7 @@ def find_request(path: str) -> Request:
 
 def images_path(query: Sequence[tuple[str, str]]) -> str:
     """Return the path that lists images by these filters; a name may be repeated."""
-    return f"/v2/images?{urlencode(query, quote_via=quote)}" if query else "/v2/images"
+    return f"{IMAGES_PATH}?{urlencode(query, quote_via=quote)}" if query else IMAGES_PATH
 
 
 def details_path(image_ids: Sequence[str], *, hidden: bool = False) -> str:
@@ -117,8 +125,10 @@ def details_path(image_ids: Sequence[str], *, hidden: bool = False) -> str:
 THROTTLING_CODE = re.compile(rb"IMG\.0060|APIGW?\.0308")
 # Request time-out, and a gateway that lost the server behind it, or waited for it in vain.
 STILL_AT_WORK = frozenset({408, 502, 504})
+PERHAPS_THROTTLING = frozenset({400, 413, 503})  # with Retry-After
 NEVER_TRANSIENT = frozenset({501, 505})  # not implemented, HTTP version not supported: asking again can't help
 LONGEST_RETRY_AFTER_SECONDS = 600.0  # a server that says "tomorrow" is asked again after ten minutes
+SECONDS = re.compile(r"[0-9]+(\.[0-9]+)?", re.ASCII)
 BODY_READ = 8192  # bytes of an error body that are looked at
 
 
@@ -189,25 +199,27 @@ def _interpret_list(step: Step, image_id: str, document: Any, response: Response
         return Verdict(VerdictKind.UNCLEAR, f"{response.status}, but the body {problem}", **origin)
     if step is Step.LIST:
         members = tuple(member for item in items if (member := parse_member(item, image_id)) is not None)
-        if len(members) == len(items):
-            return Verdict(VerdictKind.LISTED, members=members, **origin)
-        return Verdict(VerdictKind.UNCLEAR, f"{response.status}, but not all in the body are members", **origin)
-    images = tuple(image for item in items if (image := parse_image(item)) is not None)
-    if len(images) != len(items):
-        return Verdict(VerdictKind.UNCLEAR, f"{response.status}, but not all in the body are images", **origin)
-    following = document.get("next")
-    next_path = next_page_path(following)
-    if following is not None and next_path is None:
-        reason = clean(f"{response.status}, but its next page is elsewhere: {following}")
+        images: tuple[Image, ...] = ()
+    else:
+        members = ()
+        images = tuple(image for item in items if (image := parse_image(item)) is not None)
+    if len(members) + len(images) != len(items):
+        return Verdict(VerdictKind.UNCLEAR, f"{response.status}, but not all in the body are {what}", **origin)
+    query = _next_query(document)
+    if query is None:
+        reason = clean(f"{response.status}, but its link to the next page can't be used: {document.get('next')}")
         return Verdict(VerdictKind.UNCLEAR, reason, **origin)
-    return Verdict(VerdictKind.FOUND, images=images, next_path=next_path, **origin)
+    base = _members_path(image_id) if step is Step.LIST else IMAGES_PATH
+    kind = VerdictKind.LISTED if step is Step.LIST else VerdictKind.FOUND
+    next_path = f"{base}?{query}" if query else None
+    return Verdict(kind, members=members, images=images, next_path=next_path, **origin)
 
 
 def _interpret_refusal(step: Step, image_id: str, member_id: str, response: Response, now: datetime) -> Verdict:
     status = response.status
     origin = {"reason": _reason_of(response), **_origin(response)}
     retry_after = _retry_after_of(response, now)
-    if status == 429 or (status == 503 and retry_after is not None) or _is_throttling(response):
+    if status == 429 or (status in PERHAPS_THROTTLING and retry_after is not None) or _is_throttling(response):
         return Verdict(VerdictKind.THROTTLED, retry_after=retry_after, **origin)
     if status in STILL_AT_WORK:
         return Verdict(VerdictKind.LOST, maybe_done=True, **origin)
@@ -248,12 +260,15 @@ def _mentions(response: Response, text: str) -> bool:
 
 
 def _retry_after_of(response: Response, now: datetime) -> float | None:
-    """Return Retry-After in seconds (RFC 9110, 10.2.3: a number or a date), bounded; None without one."""
+    """Return Retry-After in seconds, bounded; None without one.
+
+    RFC 9110, 10.2.3 has a whole number or a date; some gateways send a fraction.
+    """
     value = response.headers.get("retry-after", "").strip()
     if not value:
         return None
-    if value.isascii() and value.isdigit():
-        seconds = float(value[:9])
+    if SECONDS.fullmatch(value):
+        seconds = float(value)
     else:
         then, here = _http_date(value), _http_date(response.headers.get("date", "")) or now
         if then is None:
@@ -265,8 +280,7 @@ def _retry_after_of(response: Response, now: datetime) -> float | None:
 # Answers
 
 LONGEST = 255  # characters of a name or a property (the width of Glance's columns), and of a time
-# A path with its query as Glance writes it; a proxy may have prefixed a path of its own.
-NEXT_PAGE = re.compile(r"/(?:[^/?#][^?#]*/)?(v2/images\?[!-~]*)")
+QUERY = re.compile(r"[!-~]+")
 TAG = re.compile(r"<(?:script|style)\b.*?</(?:script|style)>|<[^>]*>", re.DOTALL | re.IGNORECASE)
 
 
@@ -314,10 +328,21 @@ def parse_image(document: Any) -> Image | None:
     )
 
 
-def next_page_path(following: Any) -> str | None:
-    """Return the path of the next page, below our endpoint; None without one, or if it is elsewhere."""
-    found = NEXT_PAGE.fullmatch(following) if isinstance(following, str) else None
-    return None if found is None or "#" in following else f"/{found[1]}"
+def _next_query(document: dict[str, Any]) -> str | None:
+    """Return the query of the next page; "" if this was the last, None for a link that can't be used.
+
+    Glance has a link, of which only the query counts: proxies rewrite or forget the rest, and the token must go nowhere
+    else. Huawei Cloud has a marker for a list of members.
+    """
+    info = document.get("page_info")
+    marker = info.get("next_marker") if isinstance(info, dict) else None
+    following = document.get("next")
+    if isinstance(marker, str) and marker and not following:
+        return urlencode({"marker": marker}, quote_via=quote)
+    if following is None or following == "":
+        return ""
+    query = following.partition("#")[0].partition("?")[2] if isinstance(following, str) else ""
+    return query if QUERY.fullmatch(query) else None
 
 
 def _origin(response: Response) -> dict[str, Any]:

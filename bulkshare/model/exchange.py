@@ -118,7 +118,7 @@ class Verdict(NamedTuple):
     retry_after: the wait that the server asked for, in seconds.
     maybe_done: the server may have carried out the request.
     members, images: those in the answer.
-    next_path: the path of the next page of images; None: this was the last.
+    next_path: the path of the next page of images or members; None: this was the last.
     """
 
     kind: VerdictKind

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 THROTTLED_PAUSE_SECONDS = 1.0  # how long all requests wait after throttling without a Retry-After
 LEASE_POLL_SECONDS = 0.05  # how often a request that waits checks whether an expired lease was renewed
-MAYBE_TROUBLE = frozenset({400, 408, 429})  # beside 5xx; all other statuses are fine without a look at the body
+MAYBE_TROUBLE = frozenset({400, 408, 413, 429})  # beside 5xx; all other statuses are fine without a look at the body
 PROBE_PATH = "/v2/images?limit=1"  # cheap, and harmless to repeat
 
 

@@ -66,6 +66,7 @@ class FakeCloud:
     script: Callable[[Request, int], Reply | None] = lambda _request, _count: None
     latency_seconds: float = 0.01
     page: int = 1000
+    members_page: int = 1000  # as Huawei Cloud has them
     sent: list[tuple[float, Request]] = field(default_factory=list)
     in_flight: Counter[str] = field(default_factory=Counter)
     most_in_flight: Counter[str] = field(default_factory=Counter)
@@ -114,7 +115,11 @@ class FakeCloud:
             return self._add(image_id, json.loads(request.body or b"")["member"])
         if not member_id:
             listed = [member_document(*pair, status) for pair, status in sorted(self.statuses.items())]
-            return response(200, {"members": [member for member in listed if member["image_id"] == image_id]})
+            members = [member for member in listed if member["image_id"] == image_id]
+            start = int(dict(parse_qsl(query)).get("marker", "0"))
+            end = start + self.members_page
+            info = {"next_marker": str(end)} if end < len(members) else {}
+            return response(200, {"members": members[start:end], "page_info": info})
         return self._member(request, (image_id, member_id))
 
     def _add(self, image_id: str, member_id: str) -> Reply:

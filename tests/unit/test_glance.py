@@ -180,6 +180,8 @@ def test_answers_to_a_list(reply: Reply, kind: VerdictKind, members: int) -> Non
     [
         ({"retry_after": "7"}, 7.0),
         ({"retry_after": "0"}, 0.0),
+        ({"retry_after": "0.25"}, 0.25),
+        ({"retry_after": "1,5"}, None),
         ({"retry_after": "99999999999999999999"}, LONGEST_RETRY_AFTER_SECONDS),
         ({"retry_after": "Fri, 02 Jan 2026 03:04:35 GMT"}, 30.0),
         ({"retry_after": "Fri, 02 Jan 2026 03:04:35 GMT", "date": "Fri, 02 Jan 2026 03:04:25 GMT"}, 10.0),
@@ -192,6 +194,14 @@ def test_answers_to_a_list(reply: Reply, kind: VerdictKind, members: int) -> Non
 def test_retry_after(headers: dict[str, str], seconds: float | None) -> None:
     """Seconds, an HTTP date, or nonsense; bounded."""
     assert meaning(answer(429, **headers)).retry_after == seconds
+
+
+@pytest.mark.parametrize("status", [400, 413, 503])
+def test_retry_after_tells_too_fast_from_full(status: int) -> None:
+    """A request that may be sent again after a while was sent too early; a quota would say nothing of a while."""
+    verdict = meaning(answer(status, retry_after="1.5"))
+    assert (verdict.kind, verdict.retry_after, verdict.maybe_done) == (VerdictKind.THROTTLED, 1.5, False)
+    assert meaning(answer(status)).kind is not VerdictKind.THROTTLED
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from bulkshare.cloud import Identified
+from bulkshare.cloud.auth import STRAY_REFUSALS
 from bulkshare.cloud.keystone import UnansweredError
 from bulkshare.errors import CredentialsRefusedError, NoRoleError
 from bulkshare.image_api.glance import interpret
@@ -81,6 +82,24 @@ async def test_a_fresh_token_that_is_refused_ends_the_run() -> None:
     with pytest.raises(CredentialsRefusedError, match=r"just issued: 401: no \*\*\* here") as error:
         await identified.send(ADD)
     assert said(error)
+
+
+async def test_a_stray_401_is_the_reply_of_its_request() -> None:
+    """One server of several may refuse tokens that the others accept: the request may be tried again."""
+    ok, refused = Response(200, {}, b""), Response(401, {}, b"")
+    transport = FakeTransport([ok, *[refused] * 2 * (STRAY_REFUSALS - 1), ok, *[refused] * 2])
+    identified = Identified(transport, FakeIdentity())
+    replies = [await identified.send(ADD) for _ in range(STRAY_REFUSALS + 2)]
+    assert replies == [ok, *[refused] * (STRAY_REFUSALS - 1), ok, refused]
+
+
+async def test_a_run_ends_when_no_request_gets_through_any_more() -> None:
+    """Tokens that were accepted before and are not now: after a few refusals in a row."""
+    identified = Identified(FakeTransport([Response(200, {}, b""), *[Response(401, {}, b"")] * 99]), FakeIdentity())
+    for _ in range(STRAY_REFUSALS):
+        await identified.send(ADD)
+    with pytest.raises(CredentialsRefusedError, match="just issued"):
+        await identified.send(ADD)
 
 
 async def test_a_fault_after_a_renewal_is_a_fault() -> None:
