@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import anyio
 
 from bulkshare.engine.retry import Settle, decide, excuse, is_repeat
-from bulkshare.errors import DirectoryError
-from bulkshare.image_api.glance import find_request, images_path, interpret, request_for
-from bulkshare.model import RETRYABLE, Result, RetryState, Step, VerdictKind, Want
+from bulkshare.errors import DirectoryError, EndpointRefusedError
+from bulkshare.image_api.glance import find_request, images_path, interpret, is_foreign, request_for
+from bulkshare.model import ENDPOINT_TROUBLE, RETRYABLE, Fault, Result, RetryState, Step, VerdictKind, Want
 from bulkshare.model.events import Answered, ImageSetShared, MembersListed, RetryScheduled
 
 if TYPE_CHECKING:
@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from bulkshare.engine.retry import Decision
-    from bulkshare.model import Attempt, Image, Request, RetryPolicy, Verdict
+    from bulkshare.model import Attempt, Image, Reply, Request, RetryPolicy, Verdict
     from bulkshare.ports import Observer, Transport
+
+
+MOST_FOREIGN = 10  # answers of something else than an image service, before the first one of it
 
 
 class ApiClient:
@@ -34,6 +37,8 @@ class ApiClient:
     stop: called if the transport turns out to be stopped while `stopping` is not set.
     answered_at: when the endpoint last answered any request, on `clock`. A request that fails while no other is
         answered says nothing about its pair, and doesn't exhaust its attempts.
+    endpoint: its name in an error. Until an image service has answered there, a redirect or a few pages that are no
+        answers of the API end the run with one: they would say nothing about images.
     """
 
     def __init__(
@@ -48,6 +53,7 @@ class ApiClient:
         stopping: anyio.Event,
         stop: Callable[[], None],
         answered_at: Callable[[], float],
+        endpoint: str = "the image endpoint",
     ) -> None:
         self._transport = transport
         self._observer = observer
@@ -57,6 +63,9 @@ class ApiClient:
         self._jitter = jitter
         self._answered_at = answered_at
         self._stop = stop
+        self._endpoint = endpoint
+        self._recognized = False  # whether an image service has answered
+        self._foreign = 0  # answers of something else before that
         self.stopping = stopping
         self.retries = 0  # requests scheduled to be sent again
 
@@ -147,11 +156,27 @@ class ApiClient:
         began = self._clock()
         reply = await self._transport.send(request)
         verdict = interpret(step, image_id, member_id or "", reply, self._wall())
+        if not self._recognized:
+            self._recognize(image_id, reply, verdict)
         if verdict.kind is not VerdictKind.NOT_SENT:
             self._observer.notify(Answered(step, image_id, member_id, verdict, self._clock() - began))
         elif not self.stopping.is_set():
             self._stop()
         return verdict
+
+    def _recognize(self, image_id: str, reply: Reply, verdict: Verdict) -> None:
+        """Learn from the first answers whether there is an image service. Raises `EndpointRefusedError` if not."""
+        if isinstance(reply, Fault) or verdict.kind in ENDPOINT_TROUBLE:
+            return
+        if not is_foreign(image_id, reply):
+            self._recognized = True
+            return
+        self._foreign += 1
+        if self._foreign >= MOST_FOREIGN or 300 <= reply.status < 400:
+            raise EndpointRefusedError(
+                f"{self._endpoint} does not answer as an image service does ({verdict.reason}); correct the endpoint "
+                "in the catalog, or set image_endpoint_override in clouds.yaml"
+            )
 
     def _count_retry(self, image_id: str, member_id: str | None, verdict: Verdict, delay_seconds: float) -> None:
         if self.stopping.is_set():

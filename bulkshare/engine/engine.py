@@ -143,6 +143,7 @@ class Engine:
             stopping=self._stopping,
             stop=self.stop,
             answered_at=answered_at,
+            endpoint="the image endpoint" if account is None else account.endpoint,
         )
         self._recorder = Recorder(run_id, ledger, observer, wall, ledger_turn or anyio.CapacityLimiter(1))
         self._lister = MemberLister(self._client, self._recorder, limits, wall, orders or {})

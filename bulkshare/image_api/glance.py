@@ -152,6 +152,19 @@ def interpret(step: Step, image_id: str, member_id: str, reply: Reply, now: date
     return _interpret_member(step, image_id, member_id, document, reply)
 
 
+def is_foreign(image_id: str, response: Response) -> bool:
+    """Return whether an answer can't come from an image service: a redirect, a page, or a 404 on the API itself.
+
+    Any single answer may be foreign, a proxy's for example. If all are, the endpoint is wrong. `image_id` is "" for a
+    request that names no image.
+    """
+    if 300 <= response.status < 400:
+        return True
+    if response.status == 404:
+        return not _mentions(response, image_id)
+    return 200 <= response.status < 300 and response.status != 204 and not isinstance(_parse_json(response.body), dict)
+
+
 def _interpret_fault(fault: Fault) -> Verdict:
     if fault.kind in (FaultKind.TIMEOUT, FaultKind.LOST):
         return Verdict(VerdictKind.LOST, clean(fault.detail), maybe_done=True)

@@ -40,12 +40,12 @@ def test_extra_members_are_removed() -> None:
 
 def test_members_in_pages_are_found_and_removed() -> None:
     """A service that lists members in pages hides neither present nor extra members."""
-    bench = pruning()
-    bench.cloud.members_page = 3
-    bench.run()
-    assert bench.totals() == {Result.ALREADY: 5, Result.SHARED: 5, Result.REMOVED: 5}
-    assert {member for _, member in bench.cloud.members} == {f"p{n:03}" for n in range(10)}
-    assert [request.path.partition("?")[2] for _, request in bench.cloud.sent[:4]] == [
+    harness = pruning()
+    harness.cloud.members_page = 3
+    harness.run()
+    assert harness.totals() == {Result.ALREADY: 5, Result.SHARED: 5, Result.REMOVED: 5}
+    assert {member for _, member in harness.cloud.members} == {f"p{n:03}" for n in range(10)}
+    assert [request.path.partition("?")[2] for _, request in harness.cloud.sent[:4]] == [
         "",
         *(f"marker={n}" for n in (3, 6, 9)),
     ]
@@ -53,23 +53,23 @@ def test_members_in_pages_are_found_and_removed() -> None:
 
 def test_a_page_that_is_refused_leaves_the_image_unlisted() -> None:
     """No member is removed on the grounds of half a list."""
-    bench = pruning()
-    bench.cloud.members_page = 3
-    bench.cloud.script = lambda request, _count: response(403) if "marker=6" in request.path else None
-    bench.run()
-    assert {("i00", f"x{n}") for n in range(5)} <= bench.cloud.members
-    assert bench.cloud.count("DELETE") == 0
+    harness = pruning()
+    harness.cloud.members_page = 3
+    harness.cloud.script = lambda request, _count: response(403) if "marker=6" in request.path else None
+    harness.run()
+    assert {("i00", f"x{n}") for n in range(5)} <= harness.cloud.members
+    assert harness.cloud.count("DELETE") == 0
 
 
 def test_a_list_without_end_is_not_believed() -> None:
     """A marker that leads back would be followed forever."""
-    bench = pruning()
+    harness = pruning()
     page = {"members": [], "page_info": {"next_marker": "1"}}
-    bench.cloud.script = lambda request, _count: (
+    harness.cloud.script = lambda request, _count: (
         response(200, page) if request.path.partition("?")[0].endswith("/members") and request.method == "GET" else None
     )
-    bench.run()
-    assert bench.cloud.count("DELETE") == 0
+    harness.run()
+    assert harness.cloud.count("DELETE") == 0
 
 
 def test_the_steady_state_is_one_listing() -> None:

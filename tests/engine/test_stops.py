@@ -8,8 +8,21 @@ import anyio
 import pytest
 
 from bulkshare.engine import Recorder, SettleImage
-from bulkshare.errors import CredentialsRefusedError, LedgerError
-from bulkshare.model import Fault, FaultKind, Limits, Outcome, Reply, Request, Result, RetryPolicy, VerdictKind, Want
+from bulkshare.engine.client import MOST_FOREIGN
+from bulkshare.errors import CredentialsRefusedError, EndpointRefusedError, LedgerError
+from bulkshare.model import (
+    Fault,
+    FaultKind,
+    Limits,
+    Outcome,
+    Reply,
+    Request,
+    Response,
+    Result,
+    RetryPolicy,
+    VerdictKind,
+    Want,
+)
 from tests.engine.fakes import NOW, RecordingObserver, response
 from tests.engine.harness import EngineHarness, on_post
 from tests.engine.memory_ledger import MemoryLedger
@@ -18,6 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bulkshare.engine import Engine
+
+PAGE = Response(200, {"content-type": "text/html"}, b"<html>Please wait</html>")
 
 
 def test_stop_lets_what_is_in_flight_end() -> None:
@@ -300,3 +315,24 @@ def test_a_stop_of_the_pace_alone_ends_the_run(scene: Callable[[], EngineHarness
     harness.pace_stops_at = seconds
     harness.run()
     check_unsent_is_untouched(harness)
+
+
+@pytest.mark.parametrize("reply", [response(301, location="https://elsewhere/"), PAGE, response(404)])
+def test_an_endpoint_that_is_no_image_service_ends_the_run(reply: Reply) -> None:
+    """It says nothing about images: after a few requests the run ends, and every pair stays pending."""
+    harness = EngineHarness()
+    harness.plan(50, 4)
+    harness.cloud.script = lambda _request, _count: reply
+    with pytest.raises(EndpointRefusedError, match="does not answer as an image service does"):
+        harness.run()
+    assert harness.totals() == {Result.PENDING: 200}
+    assert len(harness.cloud.sent) <= MOST_FOREIGN + harness.limits.concurrency
+
+
+def test_a_single_page_does_not_end_the_run() -> None:
+    """A proxy may answer now and then in place of the image service."""
+    harness = EngineHarness()
+    harness.plan(5, 10)
+    harness.cloud.script = lambda _request, count: PAGE if count in {1, 2, 9} else None
+    harness.run()
+    assert harness.totals() == {Result.SHARED: 50}

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkshare.image_api.glance import LONGEST_RETRY_AFTER_SECONDS, interpret, request_for
+from bulkshare.image_api.glance import LONGEST_RETRY_AFTER_SECONDS, interpret, is_foreign, request_for
 from bulkshare.model import Fault, FaultKind, Reply, Response, Scope, Step, Verdict, VerdictKind
 
 IMAGE, MEMBER = "d164b5df-1bc3-4c3f-893e-3e471fd16e64", "edc89b490d7d4392898e19b2deb34797"
@@ -245,3 +245,22 @@ def test_interpret_is_total(step: Step, status: int, body: bytes, headers: dict[
     assert verdict.reason.isprintable()
     assert len(verdict.reason) <= 300
     assert verdict.kind is not VerdictKind.SHARED or step is Step.ADD
+
+
+@pytest.mark.parametrize(
+    ("reply", "foreign"),
+    [
+        (answer(301, location="https://elsewhere/"), True),
+        (Response(200, {"content-type": "text/html"}, b"<html>Please wait</html>"), True),
+        (answer(404, {"message": "The resource could not be found."}), True),
+        (answer(404, {"message": f"Image {IMAGE} not found."}), False),
+        (answer(200, {"members": []}), False),
+        (answer(200, {"anything": "else"}), False),
+        (answer(204), False),
+        (answer(403), False),
+        (answer(409), False),
+    ],
+)
+def test_what_an_image_service_never_answers(reply: Response, foreign: bool) -> None:  # noqa: FBT001  a table
+    """Redirects, pages, and a 404 that does not speak of the image."""
+    assert is_foreign(IMAGE, reply) is foreign
