@@ -1,4 +1,4 @@
-"""A small identity service for the tests of `bulkshare.identity`: what it answers is up to the test."""
+"""A small identity service, with answers scripted by the test."""
 
 from __future__ import annotations
 
@@ -29,27 +29,30 @@ REFUSED = {"error": {"code": 401, "message": "The request you have made requires
 
 @dataclass
 class FakeKeystone:
-    """An identity service with one user. `answers` are given first, one for each log-in; then it gives tokens.
+    """An identity service with one user.
 
-    There is none for the projects in `closed`. `reads` answers what is asked beyond the version and the log-in.
+    answers: the answers to the first log-ins; later ones get a token.
+    closed: projects for which a log-in is refused.
+    reads: answers every GET, in place of the version document.
+    hold: log-ins wait for this event.
     """
 
     url: str = ""
     answers: list[web.Response] = field(default_factory=list)
     bodies: list[dict[str, Any]] = field(default_factory=list)
     lifetime_seconds: float = 3600.0
-    issued: datetime = datetime(1999, 12, 31, tzinfo=UTC)  # far from our own clock, on purpose
+    issued: datetime = datetime(1999, 12, 31, tzinfo=UTC)  # deliberately far from the client's clock
     endpoints: list[tuple[str, str]] = field(default_factory=lambda: [("eu-de", GLANCE + "/v2/")])
     roles: list[str] = field(default_factory=list)
     closed: set[str] = field(default_factory=set)
     reads: Callable[[web.BaseRequest], web.Response] | None = None
-    busy: int = 0  # log-ins at once ...
-    busiest: int = 0  # ... at most so far
-    hold: asyncio.Event | None = None  # a log-in waits for it
+    in_flight: int = 0
+    most_in_flight: int = 0
+    hold: asyncio.Event | None = None
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def handle(self, request: web.BaseRequest) -> web.Response:
-        """Tell the version, or log in."""
+        """Answer a GET, or a log-in."""
         if request.method == "GET" and self.reads is not None:
             return self.reads(request)
         if request.method == "GET":
@@ -58,18 +61,18 @@ class FakeKeystone:
         self.bodies.append(await request.json())
         number, scope = len(self.bodies), self.bodies[-1]["auth"].get("scope", {})
         self.arrived.set()
-        self.busy += 1
-        self.busiest = max(self.busy, self.busiest)
+        self.in_flight += 1
+        self.most_in_flight = max(self.in_flight, self.most_in_flight)
         if self.hold is not None:
             await self.hold.wait()
-        self.busy -= 1
+        self.in_flight -= 1
         if self.answers:
             return self.answers.pop(0)
         project = scope.get("project", {}).get("id", "p1")
         return web.json_response(REFUSED, status=401) if project in self.closed else self.token(project, number)
 
     def token(self, project: str = "p1", number: int = 0) -> web.Response:
-        """Give a token."""
+        """Return the answer to a log-in that succeeds."""
         kind = {"type": "image", "id": "s", "name": "glance"}
         endpoints = [
             {"id": f"e{number}", "interface": "public", "region": region, "region_id": region, "url": url}
@@ -101,7 +104,7 @@ async def served(handler: Handler, tls: ssl.SSLContext | None = None) -> AsyncIt
 
 
 class Clock:
-    """A clock that stands still until it is set."""
+    """A clock that the test sets."""
 
     now = 1000.0
 
@@ -111,15 +114,15 @@ class Clock:
 
 
 def identity_of(keystone: FakeKeystone, *, clock: Clock | None = None, **entry: Any) -> CloudIdentity:
-    """An identity at the fake, which is impatient where it is told the time."""
+    """Return an identity at the fake; with a clock of the test's it does not retry."""
     password = Password(keystone.url, username="ann", password="hush-hush", project_id="p1")
     fields: dict[str, Any] = {"secrets": ("hush-hush",), "plugin": password, **entry}
     cloud = CloudEntry("fake", "password", keystone.url, **fields)
     return CloudIdentity(cloud, retry_seconds=0.0 if clock else 20.0, backoff_seconds=0.001, clock=clock or Clock())
 
 
-def said(error: pytest.ExceptionInfo[BulkshareError]) -> str:
-    """Return the message, which has to be one clean line without the password."""
+def message_of(error: pytest.ExceptionInfo[BulkshareError]) -> str:
+    """Return the error's message; checks that it is printable, one line, and without the password."""
     message = str(error.value)
     assert message.isprintable()
     assert "hush" not in message
@@ -127,6 +130,6 @@ def said(error: pytest.ExceptionInfo[BulkshareError]) -> str:
 
 
 def auth(url: str = "http://127.0.0.1:1/v3", **more: object) -> dict[str, Any]:
-    """The `auth` of an entry."""
+    """Return the `auth` of a clouds.yaml entry."""
     names = {"username": "ann", "password": "hush-hush", "project_name": "demo"}
     return {"auth_url": url, "user_domain_name": "D", "project_domain_name": "D", **names, **more}

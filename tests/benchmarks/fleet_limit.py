@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tests.benchmarks.client_limit import client_limit
-from tests.fleet.worker_pool import DaskProcesses
+from tests.fleet.worker_pool import DaskWorkerPool
 from tests.shell import Shell
 
 if TYPE_CHECKING:
@@ -28,10 +28,10 @@ def fleet_limit(pairs: int) -> Iterator[dict[str, Callable[[], Taken]]]:
     with client_limit(pairs) as contest:
         shell = Shell(contest.directory)
         shell.env |= contest.environment
-        with DaskProcesses(shell) as yard:
+        with DaskWorkerPool(shell) as pool:
             contest.environment |= shell.env
-            yard.hire(WORKERS)
+            pool.start_workers(WORKERS)
             yield {
                 "bulkshare alone": contest.bulkshare,
-                f"coordinator of {WORKERS} workers": partial(contest.bulkshare, "--fleet", yard.address),
+                f"coordinator of {WORKERS} workers": partial(contest.bulkshare, "--fleet", pool.address),
             }

@@ -1,4 +1,4 @@
-"""Talks to a cloud as bulkshare does: aiohttp, JSON, a token. Judges only what holds for every answer."""
+"""A client that talks to a cloud as bulkshare does: aiohttp, JSON, a token. Checks only what holds for every answer."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ JSON_PATCH = "application/openstack-images-v2.1-json-patch"
 
 
 class Refusal(NamedTuple):
-    """A refusal's status and the sentence in it."""
+    """The status and the message of a refusal."""
 
     status: int
     message: str
 
 
 class DetailedRefusal(NamedTuple):
-    """A refusal's status, the sentence in it, and a second one."""
+    """The status, the message and the detail of a refusal."""
 
     status: int
     message: str
@@ -37,7 +37,7 @@ class DetailedRefusal(NamedTuple):
 
 
 class Client:
-    """Sends requests to a cloud's image service, or, where the path begins with /v3, to its identity service."""
+    """Sends requests to a cloud's image service, or to its identity service if the path begins with /v3."""
 
     def __init__(self, session: aiohttp.ClientSession, cloud: CloudUnderTest) -> None:
         self._session = session
@@ -53,7 +53,7 @@ class Client:
         body: object = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        """Send one request with the user's token, another one, or `NO_TOKEN`. Bytes go out as they are."""
+        """Send one request with the user's token, a given one, or none (`NO_TOKEN`). Bytes are sent unchanged."""
         root = self._cloud.auth_url.removesuffix("/v3") if path.startswith("/v3") else self._cloud.endpoint
         sent = {"Accept": "application/json", **(headers or {})}
         if token is None:
@@ -87,20 +87,20 @@ class Client:
 
 
 def members_path(image_id: str, member_id: str | None = None) -> str:
-    """Return the path of an image's members, or of one of them; the ID has to be quoted already."""
+    """Return the path of an image's members, or of one of them, whose ID has to be quoted."""
     one = "" if member_id is None else f"/{member_id}"
     return f"/v2/images/{image_id}/members{one}"
 
 
 def refusal(answer: Answer) -> Refusal:
-    """Return what Glance refused, having checked the form that all its refusals but 401 have in common."""
+    """Return Glance's refusal; checks the form that all but those with 401 share."""
     status, message, detail = detailed_refusal(answer)
     assert not detail
     return Refusal(status, message)
 
 
 def detailed_refusal(answer: Answer) -> DetailedRefusal:
-    """Return what Glance refused and its second sentence, having checked the form as `refusal` does."""
+    """Return Glance's refusal with its detail; checks the form as `refusal` does."""
     assert REQUEST_ID.fullmatch(answer.headers["x-openstack-request-id"])
     assert answer.headers["content-type"].startswith("application/json")
     body = answer.json()
@@ -112,7 +112,7 @@ def detailed_refusal(answer: Answer) -> DetailedRefusal:
 
 
 def identity_refusal(answer: Answer) -> Refusal:
-    """Return what Keystone refused, having checked the form that all its refusals have in common."""
+    """Return Keystone's refusal; checks the form that all of them share."""
     assert REQUEST_ID.fullmatch(answer.headers["x-openstack-request-id"])
     error = answer.json()["error"]
     assert error.keys() == {"code", "message", "title"}
@@ -126,7 +126,7 @@ def replace(name: str, value: object) -> dict[str, object]:
 
 
 async def names(client: Client, query: str, *, user: str = "alice") -> list[str]:
-    """Return the names of the images that a list has, in its order."""
+    """Return the names of the listed images, in order."""
     answer = await client.ask("GET", f"/v2/images?{query}", user=user)
     assert answer.status == 200, answer
     return [image["name"] for image in answer.json()["images"]]

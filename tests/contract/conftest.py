@@ -1,4 +1,4 @@
-"""The clouds that the contract holds for, and a client to ask them with."""
+"""The clouds that the contract holds for, and a client."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def sandbox_cloud() -> Iterator[SandboxCloud]:
 
 @pytest.fixture(scope="session", params=["sandbox", pytest.param("real", marks=pytest.mark.real)])
 def cloud(request: pytest.FixtureRequest) -> CloudUnderTest:
-    """Return each cloud in turn; what one test makes in it stays, so tests look only at what is theirs."""
+    """Return each cloud in turn. It keeps what tests create, so they look only at their own."""
     found: CloudUnderTest = request.getfixturevalue(f"{request.param}_cloud")
     return found
 
@@ -41,7 +41,7 @@ async def client(cloud: CloudUnderTest) -> AsyncIterator[Client]:
 
 @pytest.fixture(scope="session")
 def full_image(cloud: CloudUnderTest) -> str:
-    """Return the ID of an image of alice's that has as many members as the quota lets it have: m0, m1..."""
+    """Return the ID of an image of alice's that is at its member quota, with the members m0, m1..."""
     image_id = cloud.create_image("full")
     with ThreadPoolExecutor(8) as threads:
         for _ in threads.map(lambda number: cloud.add_member(image_id, f"m{number}"), range(cloud.image_member_quota)):
@@ -51,5 +51,5 @@ def full_image(cloud: CloudUnderTest) -> str:
 
 @pytest.fixture
 def tag() -> str:
-    """Return a tag that no image has yet: the cloud is full of the other tests' images."""
+    """Return a tag that no image has yet, to tell a test's images from those of others."""
     return uuid4().hex

@@ -1,4 +1,4 @@
-"""What Glance says when it refuses, word for word: (status, sentence) pairs to compare a `Refusal` with."""
+"""Glance's refusals, word for word: (status, message) pairs to compare with a `Refusal`."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ def not_authorized(action: str) -> tuple[int, str]:
 
 
 def not_found(image_id: str) -> tuple[int, str]:
-    """Return the refusal for an image that isn't there, or isn't for this user."""
+    """Return the refusal for an image that does not exist or is not visible to the user."""
     return 404, f"Image {image_id} not found."
 
 
 def not_a_member(member_id: str, image_id: str) -> tuple[int, str]:
-    """Return the refusal for a member that the image doesn't have."""
+    """Return the refusal for a project that is not a member."""
     return 404, f"{member_id} not found in the member list of the image {image_id}."
 
 
 def over_quota(image_id: str, quota: int) -> tuple[int, str]:
-    """Return the refusal of a member too many."""
+    """Return the refusal of a member beyond the quota."""
     limit = "The limit has been exceeded on the number of allowed image members for this image."
     attempt = f"Attempted: {quota + 1}, Maximum: {quota}:"
     return 413, f"Image member limit exceeded for image {image_id}: {limit} {attempt}"
 
 
 def assert_unauthorized(answer: Answer, cloud: CloudUnderTest) -> None:
-    """Assert a 401 as keystonemiddleware gives it: the one refusal without a request ID."""
+    """Assert a 401 as keystonemiddleware answers it, the only refusal without a request ID."""
     assert answer.status == 401
     assert answer.headers["www-authenticate"] == f'Keystone uri="{cloud.auth_url}"'
     assert "x-openstack-request-id" not in answer.headers

@@ -1,4 +1,4 @@
-"""Adding a member to an image, the one write that bulkshare does, and what the cloud can answer to it."""
+"""Adding a member to an image, and what the cloud can answer."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class TestAdd:
         assert cloud.member_ids(image_id) == [member_id]
 
     async def test_queued_image(self, cloud: CloudUnderTest, client: Client) -> None:
-        """An image that has no data yet can be shared."""
+        """An image without data can be shared."""
         assert (await client.add(cloud.create_image(active=False), "p")).status == 200
 
     @pytest.mark.parametrize("member_id", ["no such project", "a/b", "Ünïcode 中文", "x" * 255, " p "])
     async def test_any_text_is_a_member(self, cloud: CloudUnderTest, client: Client, member_id: str) -> None:
-        """Glance never asks Keystone whether a project exists, and keeps its ID as it is."""
+        """Glance does not check that the project exists, and stores its ID unchanged."""
         image_id = cloud.create_image()
         answer = await client.add(image_id, member_id)
         assert (answer.status, answer.json()["member_id"]) == (200, member_id)
@@ -55,7 +55,7 @@ class TestAdd:
 
     @pytest.mark.parametrize("status", ["pending", "accepted", "rejected"])
     async def test_twice(self, cloud: CloudUnderTest, client: Client, status: str) -> None:
-        """A member of any status is a duplicate, and stays as it was."""
+        """A member of any status is a duplicate, and is not changed."""
         image_id, member_id = cloud.create_image(), cloud.project_id("bob")
         await client.add(image_id, member_id)
         before = (await client.set_status(image_id, member_id, status, user="bob")).json()
@@ -65,26 +65,26 @@ class TestAdd:
 
     @pytest.mark.parametrize("member_id", ["m0", "one more"])
     async def test_over_quota(self, cloud: CloudUnderTest, client: Client, full_image: str, member_id: str) -> None:
-        """A full image refuses every member alike: the quota is checked before the duplicate."""
+        """A full image refuses any member: the quota is checked before duplicates."""
         answer = await client.add(full_image, member_id)
         assert refusal(answer) == over_quota(full_image, cloud.image_member_quota)
 
     @pytest.mark.parametrize("image_id", [UNKNOWN, "no-uuid"])
     async def test_unknown_image(self, client: Client, image_id: str) -> None:
-        """There is no such image, whatever its ID looks like."""
+        """An unknown ID of any form is a 404."""
         assert refusal(await client.add(image_id, "p")) == not_found(image_id)
 
     @pytest.mark.parametrize("user", ["alice", "rita", "admin"])
     @pytest.mark.parametrize("visibility", ["private", "community", "public"])
     async def test_not_shared(self, cloud: CloudUnderTest, client: Client, visibility: str, user: str) -> None:
-        """Only images of visibility `shared` can have members, whoever asks."""
+        """Only images of visibility `shared` can have members, for any user."""
         image_id = cloud.create_image(visibility=visibility)
         answer = await client.add(image_id, "p", user=user)
         assert refusal(answer) == (403, f"Not allowed to create members for image {image_id}.")
 
     @pytest.mark.parametrize("visibility", ["community", "public"])
     async def test_stranger_who_sees_the_image(self, cloud: CloudUnderTest, client: Client, visibility: str) -> None:
-        """A stranger hears of the visibility, too, where they can see the image."""
+        """A stranger who can see the image gets the refusal about its visibility, too."""
         image_id = cloud.create_image(visibility=visibility)
         answer = await client.add(image_id, "p", user="bob")
         assert refusal(answer) == (403, f"Not allowed to create members for image {image_id}.")
@@ -109,7 +109,7 @@ class TestAdd:
 
     @pytest.mark.parametrize("token", [NO_TOKEN, "bogus"])
     async def test_without_a_valid_token(self, cloud: CloudUnderTest, client: Client, token: str) -> None:
-        """Nobody is told anything without a token, not even whether the image exists."""
+        """Without a valid token the answer does not even show whether the image exists."""
         for image_id in (cloud.create_image(), UNKNOWN):
             answer = await client.ask("POST", members_path(image_id), token=token, body={"member": "p"})
             assert_unauthorized(answer, cloud)
@@ -121,7 +121,7 @@ class TestAdd:
 
     @pytest.mark.parametrize("member_id", [["p"], {"id": "p"}])
     async def test_member_of_another_type(self, cloud: CloudUnderTest, client: Client, member_id: object) -> None:
-        """A list or an object is more than Glance expects."""
+        """A list or an object is not a valid ID."""
         assert (await client.add(cloud.create_image(), member_id)).status == 500
 
     @pytest.mark.parametrize(
@@ -139,24 +139,24 @@ class TestAdd:
         ],
     )
     async def test_bad_body(self, cloud: CloudUnderTest, client: Client, body: bytes, message: str) -> None:
-        """A body without a member is refused, with what is wrong with it."""
+        """A body without a member is refused with the reason."""
         answer = await client.ask("POST", members_path(cloud.create_image()), body=body)
         assert refusal(answer) == (400, message)
 
     async def test_other_keys_are_ignored(self, cloud: CloudUnderTest, client: Client) -> None:
-        """What else the body says, the status too, has no effect."""
+        """Other keys of the body have no effect, not even the status."""
         body = {"member": "p", "status": "accepted", "colour": "blue"}
         answer = await client.ask("POST", members_path(cloud.create_image()), body=body)
         assert (answer.status, answer.json()["status"]) == (200, "pending")
 
     async def test_without_content_type(self, cloud: CloudUnderTest, client: Client) -> None:
-        """The body is JSON, whatever its content type says."""
+        """The body is read as JSON, whatever its content type."""
         headers = {"Content-Type": "text/plain"}
         path = members_path(cloud.create_image())
         assert (await client.ask("POST", path, body={"member": "p"}, headers=headers)).status == 200
 
     async def test_again_after_delete(self, cloud: CloudUnderTest, client: Client) -> None:
-        """A member who was removed comes back with the old time of creation, and pending."""
+        """A member that was removed comes back as pending, with its first creation time."""
         image_id, member_id = cloud.create_image(), cloud.project_id("bob")
         first = (await client.add(image_id, member_id)).json()
         await client.set_status(image_id, member_id, "accepted", user="bob")
@@ -167,23 +167,23 @@ class TestAdd:
         assert cloud.members(image_id) == [again]
 
     async def test_trailing_slash(self, cloud: CloudUnderTest, client: Client) -> None:
-        """A slash at the end is another path, where nothing is."""
+        """A trailing slash is another path, which does not exist."""
         answer = await client.ask("POST", members_path(cloud.create_image()) + "/", body={"member": "p"})
         assert refusal(answer) == (404, "The resource could not be found.")
 
     @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH"])
     async def test_other_method(self, cloud: CloudUnderTest, client: Client, method: str) -> None:
-        """Another method is refused, with those there are."""
+        """Another method is refused, and the allowed ones are listed."""
         answer = await client.ask(method, members_path(cloud.create_image()), body={})
         assert refusal(answer) == (405, f"The method {method} is not allowed for this resource. ")
         assert answer.headers["allow"] == "GET, POST"
 
 
 class TestForm:
-    """The form of a refusal, which is the client's choice."""
+    """The format of a refusal, which the client chooses."""
 
     async def duplicate(self, cloud: CloudUnderTest, client: Client, accept: str) -> tuple[Answer, str]:
-        """Return a 409 in the form that `accept` asks for, and its sentence."""
+        """Return a 409 in the format that `accept` asks for, and its message."""
         image_id = cloud.create_image()
         await client.add(image_id, "p")
         headers = {"Accept": accept}
@@ -193,7 +193,7 @@ class TestForm:
         return answer, f"Member p is duplicated for image {image_id}"
 
     async def test_json(self, cloud: CloudUnderTest, client: Client) -> None:
-        """Who accepts JSON gets JSON, with HTML in it."""
+        """If JSON is accepted, the answer is JSON with HTML in it."""
         answer, sentence = await self.duplicate(cloud, client, "application/json")
         assert answer.headers["content-type"] == "application/json"
         assert answer.json() == {
@@ -204,7 +204,7 @@ class TestForm:
 
     @pytest.mark.parametrize("accept", ["*/*", "text/html"])
     async def test_html(self, cloud: CloudUnderTest, client: Client, accept: str) -> None:
-        """Who accepts anything gets HTML."""
+        """If anything is accepted, the answer is HTML."""
         answer, sentence = await self.duplicate(cloud, client, accept)
         assert answer.headers["content-type"] == "text/html; charset=UTF-8"
         title, body = "<title>409 Conflict</title>", f"<h1>409 Conflict</h1>\n  {sentence}<br /><br />\n\n\n"

@@ -1,4 +1,4 @@
-"""What can be changed of an image, by whom, and what a PATCH is refused for."""
+"""Changes to an image: which are possible, for which users, and which are refused."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DENIED = "Access was denied to this resource."
 
 
 def no_image(image_id: str) -> tuple[int, str]:
-    """Return the refusal for an image that isn't there, or isn't for this user."""
+    """Return the refusal for an image that does not exist or is not visible to the user."""
     return 404, f"No image found with ID {image_id}"
 
 
@@ -27,8 +27,8 @@ class TestVisibility:
 
     @pytest.mark.parametrize("user", ["alice", "admin"])
     @pytest.mark.parametrize("before", ["private", "community", "shared"])
-    async def test_opened(self, cloud: CloudUnderTest, client: Client, before: str, user: str) -> None:
-        """The owner and the admin make an image shared, also one that is shared already; the answer is the image."""
+    async def test_set_shared(self, cloud: CloudUnderTest, client: Client, before: str, user: str) -> None:
+        """The owner and the admin can make an image shared, even if it already is; the answer is the image."""
         image_id = cloud.create_image("golden", visibility=before, tags=("nightly",), os_distro="debian")
         was = (await client.ask("GET", f"/v2/images/{image_id}")).json()
         answer = await client.patch(image_id, replace("visibility", "shared"), user=user)
@@ -40,8 +40,8 @@ class TestVisibility:
         assert (await client.add(image_id, "p")).status == 200
 
     @pytest.mark.parametrize("visibility", ["private", "community"])
-    async def test_closed(self, cloud: CloudUnderTest, client: Client, visibility: str) -> None:
-        """The owner makes it private or community, too. Its members are gone from sight, and there again later."""
+    async def test_set_private_or_community(self, cloud: CloudUnderTest, client: Client, visibility: str) -> None:
+        """The owner can make it private or community. Its members are hidden until it is shared again."""
         image_id = cloud.create_image()
         cloud.add_member(image_id, cloud.project_id("bob"))
         assert (await client.patch(image_id, replace("visibility", visibility))).json()["visibility"] == visibility
@@ -51,8 +51,8 @@ class TestVisibility:
         assert (await client.patch(image_id, replace("visibility", "shared"))).status == 200
         assert cloud.member_ids(image_id) == [cloud.project_id("bob")]
 
-    async def test_public_is_the_admins(self, cloud: CloudUnderTest, client: Client) -> None:
-        """Only an admin makes an image public; the owner may take that back."""
+    async def test_public_needs_the_admin(self, cloud: CloudUnderTest, client: Client) -> None:
+        """Only an admin can make an image public; the owner can undo it."""
         image_id = cloud.create_image()
         public = replace("visibility", "public")
         assert refusal(await client.patch(image_id, public)) == not_authorized("publicize_image")
@@ -60,7 +60,7 @@ class TestVisibility:
         assert (await client.patch(image_id, replace("visibility", "shared"))).status == 200
 
     async def test_reader_may_not(self, cloud: CloudUnderTest, client: Client) -> None:
-        """A reader of the owner's project can't."""
+        """A reader of the owner's project can't change it."""
         answer = await client.patch(cloud.create_image(), replace("visibility", "private"), user="rita")
         assert refusal(answer) == not_authorized("modify_image")
 
@@ -81,14 +81,14 @@ class TestVisibility:
         assert refusal(answer) == not_authorized(action)
 
     async def test_stranger(self, cloud: CloudUnderTest, client: Client) -> None:
-        """An image that the user can't see doesn't exist, and neither does one that isn't there."""
+        """An invisible image and an unknown one get the same answer."""
         for image_id in (cloud.create_image(visibility="private"), UNKNOWN, "nonsense"):
             answer = await client.patch(image_id, replace("visibility", "shared"), user="bob")
             assert refusal(answer) == no_image(image_id)
 
     @pytest.mark.parametrize("value", ["bogus", None, 5, ["shared"]])
     async def test_bad_value(self, cloud: CloudUnderTest, client: Client, value: object) -> None:
-        """There are four visibilities."""
+        """Only the four visibilities are valid."""
         status, message = refusal(await client.patch(cloud.create_image(), replace("visibility", value)))
         assert (status, message.partition(":")[0]) == (400, "Provided object does not match schema 'image'")
 
@@ -101,10 +101,10 @@ class TestVisibility:
 
 
 class TestOtherFields:
-    """PATCH of all else."""
+    """PATCH of other fields."""
 
     async def test_hidden(self, cloud: CloudUnderTest, client: Client) -> None:
-        """A hidden image is in no list but those that ask for hidden ones; all else works with it as ever."""
+        """A hidden image is only in lists of hidden ones; everything else works as before."""
         image_id, member_id = cloud.create_image(), cloud.project_id("bob")
         for hidden in (True, False):
             assert (await client.patch(image_id, replace("os_hidden", hidden))).json()["os_hidden"] is hidden
@@ -133,14 +133,14 @@ class TestOtherFields:
         assert (await client.patch(image_id, replace("protected", value=False))).status == 200
 
     async def test_all_or_none(self, cloud: CloudUnderTest, client: Client) -> None:
-        """Where one change is refused, none is made."""
+        """If one change is refused, none is made."""
         image_id = cloud.create_image("before")
         answer = await client.patch(image_id, replace("name", "after"), replace("visibility", "public"))
         assert refusal(answer) == not_authorized("publicize_image")
         assert (await client.ask("GET", f"/v2/images/{image_id}")).json()["name"] == "before"
 
     async def test_nothing(self, cloud: CloudUnderTest, client: Client) -> None:
-        """A PATCH without changes is answered with the image, to whoever sees it."""
+        """A PATCH without changes is answered with the image, for any user who can see it."""
         image_id = cloud.create_image()
         was = (await client.ask("GET", f"/v2/images/{image_id}")).json()
         for user in ("alice", "rita"):
@@ -148,14 +148,14 @@ class TestOtherFields:
             assert (answer.status, answer.json()) == (200, was)
 
     async def test_formats(self, cloud: CloudUnderTest, client: Client) -> None:
-        """The formats can be set until there is data."""
+        """The formats can be set until the data is uploaded."""
         queued, active = cloud.create_image(active=False), cloud.create_image()
         assert (await client.patch(queued, replace("disk_format", "qcow2"))).json()["disk_format"] == "qcow2"
         answer = await client.patch(active, replace("disk_format", "qcow2"))
         assert refusal(answer) == (403, "Attribute disk_format can be only replaced for a queued image.")
 
     async def test_owner(self, cloud: CloudUnderTest, client: Client) -> None:
-        """Only an admin gives an image to another project."""
+        """Only an admin can give an image to another project."""
         image_id, change = cloud.create_image(), replace("owner", cloud.project_id("bob"))
         answer = await client.patch(image_id, change)
         assert detailed_refusal(answer) == (403, DENIED, "Owner can't be updated by non admin.")
@@ -164,11 +164,11 @@ class TestOtherFields:
 
 
 class TestRefused:
-    """What a PATCH is refused for."""
+    """PATCH requests that are refused."""
 
     @pytest.mark.parametrize("media_type", ["application/json", "application/json-patch+json", "text/plain"])
     async def test_media_type(self, client: Client, media_type: str) -> None:
-        """The body has to be of Glance's own media type, which is asked before anything else."""
+        """The body has to have Glance's own media type, which is checked first."""
         answer = await client.patch(UNKNOWN, replace("visibility", "shared"), media_type=media_type)
         message = f"The request media type {media_type} is not supported by this server."
         detail = f"Image PATCH expects Content-Type one of: {MEDIA_TYPES}"
@@ -209,19 +209,19 @@ class TestRefused:
         ],
     )
     async def test_bad_body(self, client: Client, body: bytes, message: str) -> None:
-        """A body that makes no sense is refused before the image is looked for."""
+        """A malformed body is refused before the image is looked up."""
         headers = {"Content-Type": JSON_PATCH}
         answer = await client.ask("PATCH", f"/v2/images/{UNKNOWN}", body=body, headers=headers)
         assert refusal(answer) == (400, message)
 
     @pytest.mark.parametrize("name", ["id", "status", "created_at", "size", "checksum", "self", "file", "schema"])
     async def test_read_only(self, client: Client, name: str) -> None:
-        """What the service itself writes can't be changed; that, too, is asked before the image is looked for."""
+        """Fields that the service writes can't be changed; this, too, is checked before the image is looked up."""
         assert refusal(await client.patch(UNKNOWN, replace(name, "x"))) == (403, f"Attribute '{name}' is read-only.")
 
     @pytest.mark.parametrize("name", ["deleted", "deleted_at", "location", "os_glance_x"])
     async def test_reserved(self, client: Client, name: str) -> None:
-        """Some names are none to use."""
+        """Reserved names can't be used."""
         assert refusal(await client.patch(UNKNOWN, replace(name, "x"))) == (403, f"Attribute '{name}' is reserved.")
 
     @pytest.mark.parametrize(
@@ -236,13 +236,13 @@ class TestRefused:
         ],
     )
     async def test_bad_value(self, client: Client, name: str, value: Any) -> None:
-        """A value has to be of its field's type, and a property's is a text."""
+        """A value has to have its field's type; a property's is a string."""
         status, message = refusal(await client.patch(UNKNOWN, replace(name, value)))
         assert (status, message.partition(":")[0]) == (400, "Provided object does not match schema 'image'")
 
     @pytest.mark.parametrize("operation", ["replace", "remove"])
     async def test_absent_property(self, cloud: CloudUnderTest, client: Client, operation: str) -> None:
-        """A property that isn't there can be neither replaced nor removed."""
+        """A missing property can be neither replaced nor removed."""
         answer = await client.patch(cloud.create_image(), {**replace("no_such", "x"), "op": operation})
         message = "There was a conflict when trying to complete your request."
         assert detailed_refusal(answer) == (409, message, "Property no_such does not exist.")

@@ -1,4 +1,4 @@
-"""Other people's clients: what they can do with one cloud they can do with the other."""
+"""Other clients, which work with both clouds alike."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.realcloud.installation import Installation
 
 
-# The SDK deprecates parts of itself that it uses itself.
+# The SDK warns about deprecated parts of itself that it uses.
 @pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
 def test_openstacksdk(cloud: CloudUnderTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The SDK logs in, finds the image service in the catalog, and shares an image."""
@@ -26,7 +26,7 @@ def test_openstacksdk(cloud: CloudUnderTest, tmp_path: Path, monkeypatch: pytest
     image_id = cloud.create_image("golden", tags=(tag,))
     monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(cloud.write_clouds_yaml(tmp_path / "clouds.yaml")))
     with openstack.connect(cloud="alice") as alice, openstack.connect(cloud="bob") as bob:
-        images: Any = alice.image  # of version 1 or 2, as far as the type checker can tell
+        images: Any = alice.image  # to the type checker it may be version 1 or 2
         (image,) = images.images(tag=tag)
         assert (image.id, image.name, image.is_protected) == (image_id, "golden", False)
         assert images.add_member(image, member_id=member_id).status == "pending"
@@ -36,7 +36,7 @@ def test_openstacksdk(cloud: CloudUnderTest, tmp_path: Path, monkeypatch: pytest
         assert (member.member_id, member.status) == (member_id, "accepted")
 
 
-@pytest.mark.real  # for the virtual environment that has the command; the cloud is the sandbox, too
+@pytest.mark.real  # needs the command's virtual environment, for the sandbox as well
 def test_openstackclient(cloud: CloudUnderTest, installation: Installation, tmp_path: Path) -> None:
     """The `openstack` command finds an image by its name, shares it and lists its members."""
     name, member_id = uuid4().hex, cloud.project_id("bob")

@@ -1,4 +1,4 @@
-"""Log-in, catalog and projects: Identity v3 as far as bulkshare and the clients beside it need it."""
+"""Log-in, catalog and projects: the part of Identity v3 that bulkshare and other clients use."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class TestLogIn:
 
     @pytest.mark.parametrize("user", USERS.values(), ids=USERS)
     async def test_password(self, cloud: CloudUnderTest, client: Client, user: User) -> None:
-        """A password gives a token in a header, and in the body who it is for and where everything is."""
+        """A password gets a token in a header; the body has its user, project, roles and lifetime."""
         answer = await log_in(client, password_log_in(user))
         assert answer.status == 201
         assert answer.headers["x-subject-token"]
@@ -70,7 +70,7 @@ class TestLogIn:
         assert (answer.status, answer.json()["token"]["project"]["name"]) == (201, ALICE.project)
 
     async def test_catalog(self, cloud: CloudUnderTest, client: Client) -> None:
-        """The catalog has both services, each under all interfaces; the image endpoint has no version in it."""
+        """The catalog has both services with all interfaces; the image endpoint has no version."""
         catalog = (await log_in(client, password_log_in(ALICE))).json()["token"]["catalog"]
         found = {
             (service["type"], service["name"], endpoint["interface"]): endpoint["url"]
@@ -88,20 +88,20 @@ class TestLogIn:
         "user",
         [
             ALICE._replace(password="wrong"),
-            ALICE._replace(name="nobody"),
+            ALICE._replace(name="unknown"),
             ALICE._replace(project="no-such-project"),
             ALICE._replace(project="tenant-02"),
         ],
         ids=["password", "user", "unknown project", "another's project"],
     )
     async def test_refused(self, cloud: CloudUnderTest, client: Client, user: User) -> None:
-        """Whatever is wrong, the answer is the same."""
+        """Any wrong part gets the same answer."""
         answer = await log_in(client, password_log_in(user))
         assert identity_refusal(answer) == UNAUTHORIZED
         assert answer.headers["www-authenticate"] == f'Keystone uri="{cloud.auth_url}"'
 
     async def test_unscoped(self, cloud: CloudUnderTest, client: Client) -> None:
-        """Without a project there is a token, but no catalog, and nothing can be done with it but choose a project."""
+        """A token without a project has no catalog, and can only be used to list and choose projects."""
         answer = await log_in(client, unscoped(ALICE))
         token = answer.headers["x-subject-token"]
         assert answer.status == 201
@@ -111,7 +111,7 @@ class TestLogIn:
         assert [project["id"] for project in projects] == [cloud.project_id("alice")]
 
     async def test_token_for_token(self, cloud: CloudUnderTest, client: Client) -> None:
-        """A token, scoped or not, gives another for a project; it expires with the first."""
+        """A token, scoped or not, can be exchanged for one of a project, which expires with the first."""
         first = await log_in(client, unscoped(ALICE))
         identity = {"methods": ["token"], "token": {"id": first.headers["x-subject-token"]}}
         second = await log_in(client, scoped(identity, cloud.project_id("alice")))
@@ -121,12 +121,12 @@ class TestLogIn:
         assert (await client.ask("GET", "/v2/images", token=second.headers["x-subject-token"])).status == 200
 
     async def test_bad_token_for_token(self, cloud: CloudUnderTest, client: Client) -> None:
-        """A token that isn't one gives none."""
+        """An invalid token can't be exchanged."""
         identity = {"methods": ["token"], "token": {"id": "bogus"}}
         assert (await log_in(client, scoped(identity, cloud.project_id("alice")))).status == 404
 
     async def test_application_credential(self, cloud: CloudUnderTest, client: Client) -> None:
-        """An application credential's secret gives a token for its user's project, good for the image service."""
+        """An application credential gets a token for its user's project, valid at the image service."""
         credential_id = cloud.create_application_credential("alice", "secret")
         answer = await log_in(client, by_application_credential(credential_id, "secret"))
         token = answer.json()["token"]
@@ -135,14 +135,14 @@ class TestLogIn:
         assert (await client.ask("GET", "/v2/images", token=answer.headers["x-subject-token"])).status == 200
 
     async def test_bad_application_credential(self, cloud: CloudUnderTest, client: Client) -> None:
-        """A wrong secret is refused like a wrong password; an ID that isn't one is not found."""
+        """A wrong secret is refused like a wrong password; an unknown ID is not found."""
         credential_id = cloud.create_application_credential("alice", "secret")
         assert identity_refusal(await log_in(client, by_application_credential(credential_id, "wrong"))) == UNAUTHORIZED
         unknown = await log_in(client, by_application_credential("nope", "secret"))
         assert identity_refusal(unknown) == (404, "Could not find Application Credential: nope.")
 
     async def test_empty_body(self, client: Client) -> None:
-        """A log-in has to say who."""
+        """A log-in without an identity is refused."""
         assert (await log_in(client, {})).status == 400
 
 
@@ -150,16 +150,16 @@ class TestToken:
     """GET and DELETE /v3/auth/tokens."""
 
     async def test_validate(self, cloud: CloudUnderTest, client: Client) -> None:
-        """A token can be asked about with itself."""
+        """A token can validate itself."""
         answer = await client.ask("GET", TOKENS, headers={"X-Subject-Token": cloud.token("alice")})
         assert (answer.status, answer.json()["token"]["user"]["name"]) == (200, "alice")
 
     async def test_unknown(self, client: Client) -> None:
-        """A token that isn't one is not found."""
+        """An invalid token is not found."""
         assert (await client.ask("GET", TOKENS, headers={"X-Subject-Token": "bogus"})).status == 404
 
     async def test_revoke(self, client: Client) -> None:
-        """A revoked token is refused by both services; Glance had not seen it before, so it has no cached opinion."""
+        """A revoked token is refused by both services; Glance has not seen it before, so it has nothing cached."""
         token = (await log_in(client, password_log_in(ALICE))).headers["x-subject-token"]
         revoked = await client.ask("DELETE", TOKENS, token=token, headers={"X-Subject-Token": token})
         assert (revoked.status, revoked.body) == (204, b"")
@@ -205,34 +205,34 @@ class TestProjects:
             assert (answer.status, answer.json()["project"]["name"]) == (200, ALICE.project)
 
     async def test_unknown(self, client: Client) -> None:
-        """There is no such project."""
+        """An unknown project is not found."""
         answer = await client.ask("GET", "/v3/projects/nope", user="admin")
         assert identity_refusal(answer) == (404, "Could not find project: nope.")
 
     async def test_mine(self, cloud: CloudUnderTest, client: Client) -> None:
-        """Everybody lists the projects that they can log in to."""
+        """Any user can list the projects that they can log in to."""
         projects = (await client.ask("GET", "/v3/auth/projects", user="bob")).json()["projects"]
         assert [project["id"] for project in projects] == [cloud.project_id("bob")]
 
     @pytest.mark.parametrize("token", [NO_TOKEN, "bogus"])
     async def test_without_a_valid_token(self, client: Client, token: str) -> None:
-        """Nobody is told anything without a token."""
+        """Without a valid token the request is refused."""
         assert identity_refusal(await client.ask("GET", "/v3/projects", token=token)) == UNAUTHORIZED
 
 
 class TestVersions:
-    """What each service says of itself, which needs no token."""
+    """The version documents, which need no token."""
 
     @pytest.mark.parametrize("path", ["/v3", "/v3/"])
     async def test_identity_version(self, cloud: CloudUnderTest, client: Client, path: str) -> None:
-        """The versioned address describes itself, with and without the slash."""
+        """The versioned address describes itself, with and without a trailing slash."""
         answer = await client.ask("GET", path, token=NO_TOKEN)
         assert answer.status == 200
         assert answer.json()["version"]["links"] == [{"rel": "self", "href": f"{cloud.auth_url}/"}]
 
     @pytest.mark.parametrize(("path", "status"), [("/", 300), ("/versions", 200)])
     async def test_image(self, cloud: CloudUnderTest, client: Client, path: str, status: int) -> None:
-        """The image service's root offers the minor versions of 2, all at one address, one of them current."""
+        """The image service's root lists the minor versions of 2, all at one address, one of them current."""
         answer = await client.ask("GET", path, token=NO_TOKEN)
         versions = answer.json()["versions"]
         assert answer.status == status

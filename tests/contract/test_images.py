@@ -1,4 +1,4 @@
-"""The images: what they show, how their list is filtered, and who sees what in it."""
+"""Images: their fields, the filters of their list, and its visibility rules."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class TestShow:
     """GET /v2/images/{image}."""
 
     async def test_fields(self, cloud: CloudUnderTest, client: Client) -> None:
-        """The owner sees what the image is, with its properties among its fields."""
+        """The owner sees the image, with its properties among its fields."""
         image_id = cloud.create_image("golden", tags=("nightly",), os_distro="debian")
         answer = await client.ask("GET", f"/v2/images/{image_id}")
         image = answer.json()
@@ -47,13 +47,13 @@ class TestShow:
         assert TIMESTAMP.fullmatch(image["updated_at"])
 
     async def test_stranger(self, cloud: CloudUnderTest, client: Client) -> None:
-        """An image that the user can't see doesn't exist."""
+        """An image that the user can't see is not found."""
         image_id = cloud.create_image()
         answer = await client.ask("GET", f"/v2/images/{image_id}", user="bob")
         assert refusal(answer) == (404, f"No image found with ID {image_id}")
 
     async def test_pending_member(self, cloud: CloudUnderTest, client: Client) -> None:
-        """A member sees the image by its ID, also before accepting it."""
+        """A member can get the image by its ID, even before accepting it."""
         image_id = cloud.create_image()
         cloud.add_member(image_id, cloud.project_id("bob"))
         assert (await client.ask("GET", f"/v2/images/{image_id}", user="bob")).status == 200
@@ -71,13 +71,13 @@ class TestFilter:
         assert await names(client, f"tag={tag}&name=d") == []
 
     async def test_name_with_comma(self, cloud: CloudUnderTest, client: Client, tag: str) -> None:
-        """A name with a comma in it stands in quotes."""
+        """A name with a comma has to be quoted."""
         for name in ("a,b", "a", "b"):
             cloud.create_image(name, tags=(tag,), active=False)
         assert await names(client, f"tag={tag}&name=" + quote('in:"a,b"')) == ["a,b"]
 
     async def test_name_with_colon(self, cloud: CloudUnderTest, client: Client, tag: str) -> None:
-        """What stands before a colon is taken for an operator, unless there is one already."""
+        """The text before a colon is read as an operator, unless one precedes it."""
         cloud.create_image("debian:12", tags=(tag,), active=False)
         answer = await client.ask("GET", f"/v2/images?tag={tag}&name=debian:12")
         assert refusal(answer) == (400, "Unable to filter by unknown operator 'debian'.")
@@ -89,7 +89,7 @@ class TestFilter:
         assert await names(client, f"sort=name:asc&id=in:{found[0]},{found[2]}") == ["a", "c"]
 
     async def test_several_ids(self, cloud: CloudUnderTest, client: Client, tag: str) -> None:
-        """IDs may stand in quotes, unknown ones are no error, and of a repeated filter the last counts."""
+        """IDs may be quoted, unknown ones are ignored, and the last of a repeated filter counts."""
         a, b = (cloud.create_image(name, tags=(tag,), active=False) for name in ("a", "b"))
         assert await names(client, "sort=name:asc&id=in:" + quote(f'"{a}","{b}"')) == ["a", "b"]
         unknown = ",".join(str(uuid4()) for _ in range(100))
@@ -98,7 +98,7 @@ class TestFilter:
         assert await names(client, "id=in:") == []
 
     async def test_hidden(self, cloud: CloudUnderTest, client: Client, tag: str) -> None:
-        """A hidden image is in no list, not even by its ID, but in that of the hidden ones, which has no others."""
+        """A hidden image is only in lists of hidden ones, even if selected by its ID; those have no others."""
         hidden = cloud.create_image("hidden", tags=(tag,), active=False)
         cloud.create_image("seen", tags=(tag,), active=False)
         await client.patch(hidden, replace("os_hidden", value=True))
@@ -142,7 +142,7 @@ class TestFilter:
         assert sorted(await names(client, f"tag={tag}&visibility=all")) == [*visibilities]
 
     async def test_of_others(self, cloud: CloudUnderTest, client: Client, tag: str) -> None:
-        """Another project's community images are listed only to those who ask for them; an admin sees all else."""
+        """Another project's community images are listed only on request; an admin sees everything else."""
         for visibility in ("community", "private", "public", "shared"):
             cloud.create_image(visibility, visibility=visibility, tags=(tag,), active=False)
         assert await names(client, f"tag={tag}", user="bob") == ["public"]
@@ -151,7 +151,7 @@ class TestFilter:
         assert sorted(await names(client, f"tag={tag}", user="admin")) == ["private", "public", "shared"]
 
     async def test_shared_with_me(self, cloud: CloudUnderTest, client: Client, tag: str) -> None:
-        """A member's list has the images it accepted; pending and rejected ones only where it asks for them."""
+        """A member's list has the images it accepted; pending and rejected ones only on request."""
         member_id = cloud.project_id("bob")
         for status in ("pending", "accepted", "rejected"):
             image_id = cloud.create_image(status, tags=(tag,), active=False)
@@ -173,12 +173,12 @@ class TestFilter:
         assert await names(client, f"tag={tag}&created_at=lt:2001-01-01T00:00:00Z") == []
         assert await names(client, f"tag={tag}&updated_at=gt:2001-01-01") == ["a"]
         both = "created_at=gt:2001-01-01T00:00:00Z&created_at=lt:2001-01-01T00:00:00Z"
-        assert await names(client, f"tag={tag}&{both}") == []  # the last counts
-        # Nothing is said of gt and eq: some databases keep fractions of the second, which the answer leaves out.
+        assert await names(client, f"tag={tag}&{both}") == []  # the last filter counts
+        # gt and eq are not tested: some databases keep fractions of a second, which the answer omits.
         assert await names(client, f"tag={tag}&created_at=gte:{created_at}") == ["a"]
 
     async def test_property(self, cloud: CloudUnderTest, client: Client, tag: str) -> None:
-        """By any property, by its whole value; one that no image has is no error, and there are no operators."""
+        """By any property and its whole value, without operators; an unknown property finds nothing."""
         cloud.create_image("a", tags=(tag,), active=False, os_distro="debian", os_version="12")
         cloud.create_image("b", tags=(tag,), active=False)
         cloud.create_image("c", tags=(tag,), active=False, os_distro="in:debian")
@@ -208,7 +208,7 @@ class TestFilter:
         ],
     )
     async def test_bad_query(self, client: Client, query: str, message: str) -> None:
-        """What can't be understood is refused."""
+        """An invalid query is refused with the reason."""
         assert refusal(await client.ask("GET", f"/v2/images?{query}")) == (400, message)
 
     async def test_without_token(self, client: Client) -> None:

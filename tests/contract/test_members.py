@@ -1,4 +1,4 @@
-"""The members that an image has: listed, asked for, accepting or rejecting, and removed."""
+"""The members of an image: listed, shown, accepted or rejected, and removed."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class TestList:
     """GET /v2/images/{image}/members."""
 
     async def test_empty(self, cloud: CloudUnderTest, client: Client) -> None:
-        """An image without members has an empty list of them."""
+        """An image without members has an empty list."""
         answer = await client.ask("GET", members_path(cloud.create_image()))
         assert (answer.status, answer.json()) == (200, {"members": [], "schema": "/v2/schemas/members"})
 
     @pytest.mark.parametrize("user", ["alice", "rita", "admin"])
     async def test_whole_list(self, cloud: CloudUnderTest, client: Client, user: str) -> None:
-        """The owner's project and the admin see every member, as the POST had told it, deleted ones no more."""
+        """The owner's project and the admin see every member as the POST returned it, but no deleted ones."""
         image_id = cloud.create_image()
         added = [(await client.add(image_id, member_id)).json() for member_id in ("p1", "p2", "p3")]
         await client.ask("DELETE", members_path(image_id, "p2"))
@@ -33,7 +33,7 @@ class TestList:
         assert sorted(listed["members"], key=lambda member: str(member["member_id"])) == [added[0], added[2]]
 
     async def test_member_sees_itself(self, cloud: CloudUnderTest, client: Client) -> None:
-        """A member sees itself in the list, and none of the others."""
+        """A member sees itself in the list, and no other."""
         image_id, member_id = cloud.create_image(), cloud.project_id("bob")
         await client.add(image_id, "p")
         mine = (await client.add(image_id, member_id)).json()
@@ -41,8 +41,8 @@ class TestList:
         assert (answer.status, answer.json()["members"]) == (200, [mine])
 
     @pytest.mark.parametrize("query", ["", "?limit=1", "?marker=m5&limit=2"])
-    async def test_never_in_pages(self, cloud: CloudUnderTest, client: Client, full_image: str, query: str) -> None:
-        """The list is whole at any length; a limit and a marker have no effect."""
+    async def test_is_not_paginated(self, cloud: CloudUnderTest, client: Client, full_image: str, query: str) -> None:
+        """The list is complete at any length; a limit and a marker have no effect."""
         body = (await client.ask("GET", members_path(full_image) + query)).json()
         assert body.keys() == {"members", "schema"}
         expected = {f"m{number}" for number in range(cloud.image_member_quota)}
@@ -59,7 +59,7 @@ class TestList:
         assert refusal(answer) == (403, f"Not allowed to list members for image {image_id}: {reason}")
 
     async def test_stranger(self, cloud: CloudUnderTest, client: Client) -> None:
-        """An image that the user can't see doesn't exist, and neither does one that isn't there."""
+        """An invisible image and an unknown one get the same answer."""
         for image_id in (cloud.create_image(), cloud.create_image(visibility="private"), UNKNOWN):
             assert refusal(await client.ask("GET", members_path(image_id), user="bob")) == not_found(image_id)
 
@@ -88,7 +88,7 @@ class TestShow:
         assert (answer.status, answer.json()) == (200, added)
 
     async def test_not_ascii(self, cloud: CloudUnderTest, client: Client) -> None:
-        """An ID with other characters can be added and listed, but not asked for: Glance reads the path as Latin-1."""
+        """A non-ASCII ID can be added and listed, but not shown: Glance reads the path as Latin-1."""
         image_id = cloud.create_image()
         await client.add(image_id, "é")
         answer = await client.ask("GET", members_path(image_id, quote("é")))
@@ -96,7 +96,7 @@ class TestShow:
         assert refusal(await client.add(image_id, "é")) == (409, f"Member é is duplicated for image {image_id}")
 
     async def test_absent(self, cloud: CloudUnderTest, client: Client) -> None:
-        """A project that isn't a member is not found."""
+        """A project that is not a member is not found."""
         image_id = cloud.create_image()
         assert refusal(await client.ask("GET", members_path(image_id, "p"))) == not_a_member("p", image_id)
 
@@ -123,19 +123,19 @@ class TestShow:
         assert refusal(answer) == (404, "Only shared images have members.")
 
     async def test_stranger(self, cloud: CloudUnderTest, client: Client) -> None:
-        """An image that the user can't see doesn't exist."""
+        """An image that the user can't see is not found."""
         for image_id in (cloud.create_image(), UNKNOWN):
             assert refusal(await client.ask("GET", members_path(image_id, "p"), user="bob")) == not_found(image_id)
 
     async def test_full_image(self, client: Client, full_image: str) -> None:
-        """After a 413, asking for the member tells whether it is there."""
+        """After a 413, a GET shows whether the project is a member."""
         assert (await client.ask("GET", members_path(full_image, "m0"))).status == 200
         absent = await client.ask("GET", members_path(full_image, "one more"))
         assert refusal(absent) == not_a_member("one more", full_image)
 
     @pytest.mark.parametrize("method", ["POST", "PATCH"])
     async def test_other_method(self, cloud: CloudUnderTest, client: Client, method: str) -> None:
-        """Another method is refused, with those there are."""
+        """Another method is refused, and the allowed ones are listed."""
         answer = await client.ask(method, members_path(cloud.create_image(), "p"), body={})
         assert refusal(answer) == (405, f"The method {method} is not allowed for this resource. ")
         assert answer.headers["allow"] == "GET, PUT, DELETE"
@@ -147,7 +147,7 @@ class TestSetStatus:
     @pytest.mark.parametrize("user", ["bob", "admin"])
     @pytest.mark.parametrize("status", ["accepted", "rejected", "pending"])
     async def test_member_may(self, cloud: CloudUnderTest, client: Client, user: str, status: str) -> None:
-        """The member's project and the admin set any of the three values."""
+        """The member's project and the admin can set any of the three values."""
         image_id, member_id = cloud.create_image(), cloud.project_id("bob")
         before = (await client.add(image_id, member_id)).json()
         answer = await client.set_status(image_id, member_id, status, user=user)
@@ -182,14 +182,14 @@ class TestSetStatus:
         ],
     )
     async def test_bad_body(self, cloud: CloudUnderTest, client: Client, body: bytes, message: str) -> None:
-        """A body without a status is refused, with what is wrong with it."""
+        """A body without a status is refused with the reason."""
         image_id, member_id = cloud.create_image(), cloud.project_id("bob")
         await client.add(image_id, member_id)
         answer = await client.ask("PUT", members_path(image_id, member_id), user="bob", body=body)
         assert refusal(answer) == (400, message)
 
     async def test_absent(self, cloud: CloudUnderTest, client: Client) -> None:
-        """A project that isn't a member is not found."""
+        """A project that is not a member is not found."""
         image_id = cloud.create_image()
         answer = await client.set_status(image_id, "p", "accepted", user="admin")
         assert refusal(answer) == not_a_member("p", image_id)
@@ -200,7 +200,7 @@ class TestRemove:
 
     @pytest.mark.parametrize("user", ["alice", "admin"])
     async def test_owner_and_admin_may(self, cloud: CloudUnderTest, client: Client, user: str) -> None:
-        """The owner and the admin remove a member, once."""
+        """The owner and the admin can remove a member; a second DELETE is a 404."""
         image_id = cloud.create_image()
         await client.add(image_id, "p")
         answer = await client.ask("DELETE", members_path(image_id, "p"), user=user)
@@ -218,7 +218,7 @@ class TestRemove:
 
     @pytest.mark.parametrize("user", ["bob", "rita"])
     async def test_others_may_not(self, cloud: CloudUnderTest, client: Client, user: str) -> None:
-        """The member itself and a reader of the owner's project can't."""
+        """The member itself and a reader of the owner's project can't remove it."""
         image_id, member_id = cloud.create_image(), cloud.project_id("bob")
         await client.add(image_id, member_id)
         answer = await client.ask("DELETE", members_path(image_id, member_id), user=user)

@@ -1,4 +1,4 @@
-"""What happens to images over the nights: a new build under an old name, the old one hidden or deleted."""
+"""The life of a golden image: created, uploaded, replaced by a new build, hidden or deleted."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def create(client: Client, name: str = "golden", **fields: Any) -> str:
 
 
 async def listed(client: Client, query: str, *, user: str = "alice") -> list[str]:
-    """Return the IDs of the images that a list has, in its order."""
+    """Return the IDs of the listed images, in order."""
     images = (await client.ask("GET", f"/v2/images?{query}", user=user)).json()["images"]
     return [image["id"] for image in images]
 
@@ -35,7 +35,7 @@ class TestCreate:
     """POST /v2/images."""
 
     async def test_fields(self, cloud: CloudUnderTest, client: Client) -> None:
-        """A new image is what the body says, and queued."""
+        """A new image has the fields of the body, and is queued."""
         body = {"name": "new", **FORMATS, "visibility": "private", "tags": ["a"], "os_distro": "debian", "min_disk": 3}
         answer = await client.ask("POST", "/v2/images", body=body)
         image = answer.json()
@@ -63,12 +63,12 @@ class TestCreate:
         [("rita", {}, "add_image"), ("alice", {"visibility": "public"}, "publicize_image")],
     )
     async def test_not_allowed(self, client: Client, user: str, body: dict[str, str], action: str) -> None:
-        """A reader makes no images, and only an admin public ones."""
+        """A reader can't create images, and only an admin can create public ones."""
         answer = await client.ask("POST", "/v2/images", user=user, body=body)
         assert refusal(answer) == not_authorized(action)
 
     async def test_used_id(self, client: Client) -> None:
-        """An ID is used once, also when its image is gone."""
+        """An ID can be used once, even if its image has been deleted."""
         image_id = await create(client)
         message = f"Image ID {image_id} already exists!"
         for _ in range(2):
@@ -82,7 +82,7 @@ class TestUpload:
 
     @pytest.mark.parametrize("data", [b"hello", b""])
     async def test_becomes_active(self, client: Client, data: bytes) -> None:
-        """With its data the image is active, and tells size and checksums."""
+        """With its data the image becomes active, and has its size and checksums."""
         image_id = await create(client)
         answer = await client.upload(image_id, data)
         assert (answer.status, answer.body) == (204, b"")
@@ -99,20 +99,20 @@ class TestUpload:
         assert {key: image[key] for key in wanted} == wanted
 
     async def test_once(self, client: Client) -> None:
-        """An image gets its data once."""
+        """The data of an image can be uploaded once."""
         image_id = await create(client)
         await client.upload(image_id, b"data")
         message = "Image status transition from active to saving is not allowed"
         assert refusal(await client.upload(image_id, b"data")) == (409, message)
 
     async def test_without_formats(self, client: Client) -> None:
-        """The formats have to be known before."""
+        """The formats have to be set before the upload."""
         image_id = await create(client, disk_format=None, container_format=None)
         message = "Properties disk_format, container_format must be set prior to saving data."
         assert refusal(await client.upload(image_id, b"data")) == (400, message)
 
-    async def test_who_may_not(self, cloud: CloudUnderTest, client: Client) -> None:
-        """A reader and a member can't; a stranger doesn't see the image."""
+    async def test_upload_needs_the_owner(self, cloud: CloudUnderTest, client: Client) -> None:
+        """A reader and a member are refused; for a stranger the image doesn't exist."""
         image_id = await create(client)
         assert refusal(await client.upload(image_id, b"data", user="rita")) == not_authorized("upload_image")
         for unseen in (image_id, UNKNOWN):
@@ -122,7 +122,7 @@ class TestUpload:
         assert refusal(await client.upload(image_id, b"data", user="bob")) == not_authorized("upload_image")
 
     async def test_media_type(self, client: Client) -> None:
-        """Data is an octet stream."""
+        """Data has to be sent as an octet stream."""
         answer = await client.ask("PUT", f"/v2/images/{UNKNOWN}/file", body=b"data")
         message = "The request media type application/json is not supported by this server."
         assert detailed_refusal(answer) == (415, message, "Invalid content type application/json")
@@ -145,7 +145,7 @@ class TestDelete:
         assert refusal(again) == (404, f"Failed to find image {image_id} to delete")
 
     async def test_protected(self, client: Client) -> None:
-        """A protected image stays until it isn't any more."""
+        """A protected image can't be deleted until the protection is removed."""
         image_id = await create(client, protected=True)
         message = f"Image {image_id} is protected and cannot be deleted."
         assert refusal(await client.ask("DELETE", f"/v2/images/{image_id}")) == (403, message)
@@ -154,8 +154,8 @@ class TestDelete:
 
 
 @pytest.mark.parametrize("withdraw", ["hide", "delete"])
-async def test_a_night(cloud: CloudUnderTest, client: Client, withdraw: str) -> None:
-    """The old build is withdrawn, the new one is in its place, and their members are their own."""
+async def test_a_new_build_replaces_the_old_one(cloud: CloudUnderTest, client: Client, withdraw: str) -> None:
+    """The old build is withdrawn, the new one takes its place, and each has its own members."""
     tag, member_id = uuid4().hex, cloud.project_id("bob")
     old = await create(client, tags=[tag])
     await client.upload(old, b"old")

@@ -1,4 +1,4 @@
-"""The list of images: how it is sorted and cut into pages, and what of a query the next page keeps."""
+"""The list of images: sorting, pagination, and the parts of a query that the next page keeps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class TestPages:
     """GET /v2/images?limit=...&marker=..."""
 
     async def pages(self, client: Client, path: str) -> list[list[str]]:
-        """Follow `next` from `path` on, as it is, and return the names on each page."""
+        """Follow `next`, unchanged, from `path`, and return the names on each page."""
         found = []
         following: str | None = path
         while following is not None:
@@ -26,14 +26,14 @@ class TestPages:
         return found
 
     async def test_short_last_page(self, cloud: CloudUnderTest, client: Client, tag: str) -> None:
-        """The page that isn't full is the last."""
+        """A page that is not full is the last."""
         for name in ("a", "b", "c"):
             cloud.create_image(name, tags=(tag,), active=False)
         found = await self.pages(client, f"/v2/images?tag={tag}&sort=name:asc&limit=2")
         assert found == [["a", "b"], ["c"]]
 
     async def test_empty_last_page(self, cloud: CloudUnderTest, client: Client, tag: str) -> None:
-        """A full page has a next one, even when that is empty."""
+        """A full page has a next one, even if that is empty."""
         for name in ("a", "b"):
             cloud.create_image(name, tags=(tag,), active=False)
         found = await self.pages(client, f"/v2/images?tag={tag}&sort=name:desc&limit=2")
@@ -64,7 +64,7 @@ class TestPages:
         assert await self.pages(client, first) == [["z"], ["a"], []]
 
     async def test_kept_filters(self, cloud: CloudUnderTest, client: Client, tag: str) -> None:
-        """`next` keeps every filter that stands once; of sort keys given twice, too, it keeps only the last."""
+        """`next` keeps every filter given once; of repeated sort keys it keeps only the last, too."""
         for name in ("a", "b", "c"):
             cloud.create_image(name, tags=(tag,), active=False, os_distro="debian")
         owner = cloud.project_id("alice")
@@ -79,13 +79,13 @@ class TestPages:
         assert (kept["sort_key"], kept["sort_dir"]) == ("status", "asc")
 
     async def test_marker_beside_the_list(self, cloud: CloudUnderTest, client: Client, tag: str) -> None:
-        """A marker needs not be in the list itself: pages go on after an image that was hidden meanwhile."""
+        """A marker need not be in the list: pages continue after an image that was hidden meanwhile."""
         ids = {name: cloud.create_image(name, tags=(tag,), active=False) for name in ("a", "b", "c")}
         await client.patch(ids["b"], replace("os_hidden", value=True))
         assert await names(client, f"tag={tag}&sort=name:asc&marker={ids['b']}") == ["c"]
 
     async def test_newest_first(self, cloud: CloudUnderTest, client: Client, tag: str) -> None:
-        """Without a sorting the newest image comes first, and equal times are told apart by descending IDs."""
+        """By default the newest image comes first, and images of the same time are in descending order of IDs."""
         for name in ("a", "b", "c"):
             cloud.create_image(name, tags=(tag,), active=False)
         images = (await client.ask("GET", f"/v2/images?tag={tag}")).json()["images"]
@@ -94,7 +94,7 @@ class TestPages:
         assert [moment for moment, _ in order] == sorted((moment for moment, _ in order), reverse=True)
 
     async def test_two_sort_keys(self, cloud: CloudUnderTest, client: Client, tag: str) -> None:
-        """Several keys sort one after the other, each in its direction."""
+        """Several sort keys apply in turn, each with its direction."""
         for name, active in (("a", False), ("b", False), ("c", True)):
             cloud.create_image(name, tags=(tag,), active=active)
         assert await names(client, f"tag={tag}&sort=status:asc,name:desc") == ["c", "b", "a"]

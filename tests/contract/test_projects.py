@@ -1,4 +1,4 @@
-"""The projects that there are: found by what they are, shown one by one, and who may see them."""
+"""Projects and domains: filters, pagination, single ones, and visibility rules."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class TestFilter:
         return sorted(project["name"] for project in answer.json()["projects"])
 
     async def test_by_domain(self, client: Client, tenants: Tenants) -> None:
-        """By the domain's ID; one that isn't there has none."""
+        """By the domain's ID; an unknown one has no projects."""
         wanted = [tenant.name for tenant in tenants.all if tenant.domain_id == tenants.customers_id]
         assert await self.names(client, f"domain_id={tenants.customers_id}") == wanted
         assert await self.names(client, f"domain_id={tenants.customers_id}&name=customer-12") == ["customer-12"]
@@ -63,7 +63,7 @@ class TestFilter:
         ],
     )
     async def test_enabled(self, client: Client, tenants: Tenants, filters: str, wanted: object) -> None:
-        """Closed ones are listed, too, unless it says otherwise; what is no filter filters nothing."""
+        """Disabled projects are listed by default, and an unknown filter has no effect."""
         assert callable(wanted)
         found = await self.names(client, f"{MINE}&{filters}")
         assert found == [tenant.name for tenant in tenants.all if wanted(tenant)]
@@ -79,7 +79,7 @@ class TestFilter:
         ],
     )
     async def test_tags(self, client: Client, tenants: Tenants, filters: str, wanted: object) -> None:
-        """By all of several tags, any, not all, or none of them; of a repeated filter the first counts."""
+        """By all, any, not all or none of several tags; the first of a repeated filter counts."""
         assert callable(wanted)
         found = await self.names(client, f"{MINE}&{filters}")
         assert found == [tenant.name for tenant in tenants.all if wanted(tenant)]
@@ -94,12 +94,12 @@ class TestFilter:
         ],
     )
     async def test_name(self, client: Client, tenants: Tenants, filters: str, wanted: list[str]) -> None:
-        """By the whole name, or a part of it; several filters have to fit all."""
+        """By the whole name; several filters all have to match."""
         assert tenants.all
         assert await self.names(client, filters) == wanted
 
     async def test_parent(self, client: Client, tenants: Tenants) -> None:
-        """By the parent, which may be a domain; the domain `default` has no ID of the form that is asked for."""
+        """By the parent, which may be a domain, but not `default`, whose ID does not have the required form."""
         assert await self.names(client, f"parent_id={tenants.named('customer-10').id}") == ["customer-11"]
         below = await self.names(client, f"parent_id={tenants.customers_id}")
         assert len(below) == 22
@@ -109,7 +109,7 @@ class TestFilter:
         assert identity_refusal(refused) == (400, message)
 
     async def test_domains(self, client: Client, tenants: Tenants) -> None:
-        """Domains are projects, too, but only for those who ask for them."""
+        """Domains are projects, too, but listed only on request."""
         answer = await client.ask("GET", "/v3/projects?is_domain=true", user="admin")
         found = {project["id"]: project for project in answer.json()["projects"]}
         assert {tenants.customers_id, "default"} <= found.keys()
@@ -127,7 +127,7 @@ class TestPages:
     """GET /v3/projects?limit=..."""
 
     async def pages(self, cloud: CloudUnderTest, client: Client, query: dict[str, str]) -> list[list[str]]:
-        """Follow `next`, which has to keep the query, and return the IDs on each page."""
+        """Follow `next`; checks that it keeps the query. Return the IDs on each page."""
         pages, address = list[list[str]](), f"{cloud.auth_url}/projects?{urlencode(query)}"
         while address:
             path = address.removeprefix(cloud.auth_url.removesuffix("/v3"))
@@ -144,7 +144,7 @@ class TestPages:
 
     @pytest.mark.parametrize("limit", [5, 23, 50])
     async def test_following(self, cloud: CloudUnderTest, client: Client, tenants: Tenants, limit: int) -> None:
-        """`next` is an address that keeps the filters, and stands on each full page, so that the last can be empty."""
+        """`next` keeps the filters, and is on every full page, so that the last page may be empty."""
         query = {"domain_id": tenants.customers_id, "limit": str(limit)}
         pages = await self.pages(cloud, client, query)
         wanted = sorted(tenant.id for tenant in tenants.all if tenant.domain_id == tenants.customers_id)
@@ -153,7 +153,7 @@ class TestPages:
         assert [len(page) for page in pages] == [*[limit] * (23 // limit), 23 % limit]
 
     async def test_short_pages(self, cloud: CloudUnderTest, client: Client, tenants: Tenants) -> None:
-        """A page may be short and not the last: the real service cuts pages before it looks at parts of names."""
+        """A short page need not be the last: the real service applies the limit before filters on parts of names."""
         pages = await self.pages(cloud, client, {"name__startswith": "customer-", "limit": "10"})
         assert [project_id for page in pages for project_id in page] == sorted(tenant.id for tenant in tenants.all)
 
@@ -164,7 +164,7 @@ class TestPages:
         assert "truncated" not in body
 
     async def test_unknown_marker(self, client: Client) -> None:
-        """A marker has to be there."""
+        """The project of a marker has to exist."""
         refused = await client.ask("GET", "/v3/projects?limit=2&marker=nope", user="admin")
         assert identity_refusal(refused) == (404, "Marker nope could not be found.")
 
@@ -173,7 +173,7 @@ class TestShow:
     """GET /v3/projects/{project}."""
 
     async def test_fields(self, cloud: CloudUnderTest, client: Client, tenants: Tenants) -> None:
-        """A project with all there is to it."""
+        """A project has all documented fields."""
         child, parent = tenants.named("customer-11"), tenants.named("customer-10")
         project = (await client.ask("GET", f"/v3/projects/{child.id}", user="admin")).json()["project"]
         assert sorted(project.pop("tags")) == sorted(child.tags)
@@ -190,7 +190,7 @@ class TestShow:
         }
 
     async def test_closed(self, client: Client, tenants: Tenants) -> None:
-        """A closed project is there."""
+        """A disabled project is shown."""
         project = (await client.ask("GET", f"/v3/projects/{tenants.closed()[0].id}", user="admin")).json()["project"]
         assert project["enabled"] is False
 
@@ -199,8 +199,8 @@ class TestShow:
         project = (await client.ask("GET", f"/v3/projects/{tenants.customers_id}", user="admin")).json()["project"]
         assert (project["name"], project["is_domain"], project["parent_id"]) == ("customers", True, None)
 
-    async def test_not_ones_own(self, client: Client, tenants: Tenants) -> None:
-        """Others than admins see the project of their token, and no other, though they have a role in it."""
+    async def test_another_project(self, client: Client, tenants: Tenants) -> None:
+        """Without the role admin only the token's own project is shown, not others in which the user has a role."""
         tenant = tenants.open("member")[0]
         for project_id in (tenant.id, "nope"):
             answer = await client.ask("GET", f"/v3/projects/{project_id}", user=ACCEPTOR.name)
@@ -217,7 +217,7 @@ class TestDomains:
         assert [domain["id"] for domain in domains] == [tenants.customers_id] * found
 
     async def test_one(self, client: Client, tenants: Tenants) -> None:
-        """An admin sees any by its ID, and a project is none."""
+        """An admin sees any domain by its ID; a project's ID is not one."""
         answer = await client.ask("GET", f"/v3/domains/{tenants.customers_id}", user="admin")
         assert (answer.status, answer.json()["domain"]["name"]) == (200, "customers")
         for unknown in ("nope", tenants.all[0].id):
@@ -225,7 +225,7 @@ class TestDomains:
             assert identity_refusal(answer) == (404, f"Could not find domain: {unknown}.")
 
     async def test_not_an_admin(self, cloud: CloudUnderTest, client: Client, tenants: Tenants) -> None:
-        """Others see the domain of their token's project alone, and only by its ID."""
+        """Other users see only the domain of their token's project, and only by its ID."""
         assert tenants.all
         assert (await client.ask("GET", "/v3/domains/default", user=OWNER.name)).status == 200
         for path, action in (
@@ -245,7 +245,7 @@ class TestMine:
 
     @pytest.mark.parametrize("query", ["", "?limit=2", "?name=customer-01", "?tags=gold"])
     async def test_all_with_a_role(self, client: Client, tenants: Tenants, query: str) -> None:
-        """All in which the user has a role, closed ones, too, by their IDs; neither filters nor pages."""
+        """All in which the user has a role, disabled ones included, in order of IDs; without filters and pages."""
         body = (await client.ask("GET", f"/v3/auth/projects{query}", user=ACCEPTOR.name)).json()
         wanted = [tenant.id for tenant in tenants.all if tenant.role is not None]
         assert len(wanted) == 28
@@ -253,7 +253,7 @@ class TestMine:
         assert (body["links"]["next"], "truncated" in body) == (None, False)
 
     async def test_all_of_the_cloud(self, client: Client, tenants: Tenants) -> None:
-        """Who is no admin may not list all, whatever the filter."""
+        """Without the role admin all projects can't be listed, with any filter."""
         for query in ("", f"?domain_id={tenants.customers_id}", "?name=customer-01"):
             answer = await client.ask("GET", f"/v3/projects{query}", user=ACCEPTOR.name)
             assert identity_refusal(answer) == not_authorized("list_projects")

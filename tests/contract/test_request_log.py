@@ -1,4 +1,4 @@
-"""The requests that a cloud under test says it got, for tests that count them."""
+"""The request log of a cloud under test, for tests that count requests."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 async def test_counted_by_kind(cloud: CloudUnderTest, client: Client) -> None:
-    """Each request is counted when its answer is there, by method and path without IDs and query."""
+    """Each request is counted by the time its answer arrives, by method and path without IDs and query."""
     image_id, member_id = cloud.create_image(), cloud.project_id("bob")
-    for user in ("alice", "bob"):  # a real image service looks at each new token at the identity service
+    for user in ("alice", "bob"):  # a real image service validates each new token at the identity service
         await client.ask("GET", "/v2/images?limit=1", user=user)
     cloud.token("admin")
     cloud.mark()

@@ -1,4 +1,4 @@
-"""One user in many projects: which log-ins give a token for which, and what each token can do."""
+"""One user in many projects: which log-ins get a token for which project, and what it allows."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def rescope(client: Client, token: str, scope: object) -> Answer:
 
 
 def in_project(project_id: str) -> dict[str, Any]:
-    """Return the scope that is a project."""
+    """Return the scope of a project."""
     return {"project": {"id": project_id}}
 
 
@@ -47,7 +47,7 @@ class TestPassword:
 
     @pytest.mark.parametrize(("grant", "roles"), [("member", {"member", "reader"}), ("reader", {"reader"})])
     async def test_granted(self, client: Client, tenants: Tenants, grant: str, roles: set[str]) -> None:
-        """Any project that the user has a role in; the token says which role, and the project's own domain."""
+        """A token for any project in which the user has a role; it has the role and the project's domain."""
         tenant = tenants.named(GRANTS[grant])
         token = (await log_in(client, password_log_in(ACCEPTOR, tenant.id))).json()["token"]
         assert {role["name"] for role in token["roles"]} == roles
@@ -66,7 +66,7 @@ class TestPassword:
 
     @pytest.mark.parametrize("grant", ["none", "closed"])
     async def test_refused(self, client: Client, tenants: Tenants, grant: str) -> None:
-        """A project in which the user has no role is refused, and so is a closed one, though they have one there."""
+        """A project without a role is refused, and so is a disabled one, even with a role."""
         answer = await log_in(client, password_log_in(ACCEPTOR, tenants.named(GRANTS[grant]).id))
         assert identity_refusal(answer) == UNAUTHORIZED
 
@@ -77,13 +77,13 @@ class TestPassword:
 
 
 class TestToken:
-    """A token that gives another, for another project."""
+    """A token exchanged for one of another project."""
 
     @pytest.mark.parametrize(("grant", "status"), [("member", 201), ("reader", 201), ("none", 401), ("closed", 401)])
     async def test_rescoped(
         self, cloud: CloudUnderTest, client: Client, tenants: Tenants, grant: str, status: int
     ) -> None:
-        """The same holds as for a password."""
+        """The same projects are granted as to a password."""
         tenant = tenants.named(GRANTS[grant])
         answer = await rescope(client, cloud.token(ACCEPTOR.name), in_project(tenant.id))
         assert answer.status == status
@@ -92,7 +92,7 @@ class TestToken:
             assert (token["project"]["id"], sorted(token["methods"])) == (tenant.id, ["password", "token"])
 
     async def test_again(self, cloud: CloudUnderTest, client: Client, tenants: Tenants) -> None:
-        """A token that was got by a token gives yet another; all expire together."""
+        """An exchanged token can be exchanged again; all expire together."""
         first = await rescope(client, cloud.token(ACCEPTOR.name), in_project(tenants.named(GRANTS["member"]).id))
         token = first.headers["x-subject-token"]
         second = await rescope(client, token, in_project(tenants.named(GRANTS["reader"]).id))
@@ -100,7 +100,7 @@ class TestToken:
         assert second.json()["token"]["expires_at"] == first.json()["token"]["expires_at"]
 
     async def test_of_an_application_credential(self, cloud: CloudUnderTest, client: Client, tenants: Tenants) -> None:
-        """An application credential is for one project: its token gives no other, not even for the same project."""
+        """An application credential's token can't be exchanged, not even for the same project."""
         proof = {"id": cloud.create_application_credential("alice", "secret"), "secret": "secret"}
         identity = {"methods": ["application_credential"], "application_credential": proof}
         answer = await log_in(client, {"auth": {"identity": identity}})
@@ -120,7 +120,7 @@ class TestAcceptance:
     """PUT of a member's status with a token for the member project."""
 
     async def test_as_the_project(self, cloud: CloudUnderTest, client: Client, tenants: Tenants) -> None:
-        """One user shares an image in one project and accepts it in another, which then lists it."""
+        """One user shares an image from one project and accepts it in another, which then lists it."""
         tenant = tenants.named(GRANTS["member"])
         image_id = cloud.create_image(owner=OWNER.name)
         assert (await client.add(image_id, tenant.id, user=ACCEPTOR.name)).json()["status"] == "pending"
@@ -142,7 +142,7 @@ class TestAcceptance:
         assert refusal(answer) == not_authorized("modify_member")
 
     async def test_for_another_project(self, cloud: CloudUnderTest, client: Client, tenants: Tenants) -> None:
-        """A member can't accept for another one: that isn't there, to them. A stranger doesn't even see the image."""
+        """To a member, other members are not found; to a stranger, not even the image is."""
         first, second, stranger = (tenants.named(f"customer-{number}") for number in (12, 13, 14))
         image_id = cloud.create_image(owner=OWNER.name)
         for tenant in (first, second):
@@ -154,7 +154,7 @@ class TestAcceptance:
         assert refusal(answer) == (404, f"Image {image_id} not found.")
 
     async def test_rejected(self, cloud: CloudUnderTest, client: Client, tenants: Tenants) -> None:
-        """A rejection hides the image from the list; the admin can undo it, the owner can't, and a POST is 409."""
+        """A rejection hides the image from the list; the admin can undo it, the owner can't, and a POST is a 409."""
         tenant = tenants.named(GRANTS["member"])
         image_id = cloud.create_image(owner=OWNER.name)
         cloud.add_member(image_id, tenant.id)
@@ -170,7 +170,7 @@ class TestAcceptance:
 
     @pytest.mark.parametrize("again", ["pending", "accepted"])
     async def test_same_status(self, cloud: CloudUnderTest, client: Client, tenants: Tenants, again: str) -> None:
-        """Setting the status that is there is no error."""
+        """Setting the current status again succeeds."""
         tenant = tenants.named(GRANTS["member"])
         image_id = cloud.create_image(owner=OWNER.name)
         cloud.add_member(image_id, tenant.id)

@@ -1,6 +1,6 @@
-"""A night with golden images on any cloud, step by step: builds, tenants, runs, and what the cloud says afterwards.
+"""A golden image pipeline on any cloud: builds, tenants, nightly runs, and checks of the cloud after each step.
 
-Knows bulkshare by its command alone, and the cloud by HTTP.
+Uses bulkshare by its command only, and the cloud by HTTP.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ if TYPE_CHECKING:
 
 FIND = "GET /v2/images"
 LIST = "GET /v2/images/{image}/members"
-OPEN = "PATCH /v2/images/{image}"
+SET_SHARED = "PATCH /v2/images/{image}"
 ADD = "POST /v2/images/{image}/members"
 ACCEPT = "PUT /v2/images/{image}/members/{member}"
 REMOVE = "DELETE /v2/images/{image}/members/{member}"
-ASK = "GET /v2/images/{image}/members/{member}"
+GET_MEMBER = "GET /v2/images/{image}/members/{member}"
 
-CHANGES = 10  # the exit code of a diff that shows some
+CHANGES = 10  # exit code of a diff with changes
 PASSWORD = "nightpw"
-TENANTS = 12  # so that one that leaves is less than the tenth that a prune may take
+TENANTS = 12  # one that leaves is within the prune limit of 10 %
 
 Members = dict[str, dict[str, str]]  # status by member ID, by image ID
 
 
-class Told(NamedTuple):
-    """What a command said, and what the cloud was asked meanwhile.
+class CommandResult(NamedTuple):
+    """A command's output, and the requests that the cloud answered meanwhile.
 
-    `requests` are the image service's, by method and template. `lookups` are the identity service's, but for log-ins
-    and what a real image service asks it about tokens.
+    requests: those to the image service, by method and template.
+    lookups: those to the identity service, without log-ins and a real image service's token validations.
     """
 
     out: str
@@ -50,31 +50,32 @@ class Told(NamedTuple):
     lookups: Counter[str]
 
 
-def tell(cloud: CloudUnderTest, shell: Shell, *args: str, exit_code: int = 0) -> Told:
-    """Run a command to its end, and count what the cloud is asked meanwhile."""
+def run_command(cloud: CloudUnderTest, shell: Shell, *args: str, exit_code: int = 0) -> CommandResult:
+    """Run a command to its end, and count the requests that the cloud answers meanwhile."""
     cloud.mark()
     done = shell.run(*args, exit_code=exit_code)
-    asked = {what: times for what, times in cloud.counted("identity").items() if "project" in what or "domain" in what}
-    return Told(done.stdout, done.stderr, cloud.counted(), Counter(asked))
+    counted = cloud.counted("identity").items()
+    lookups = {request: count for request, count in counted if "project" in request or "domain" in request}
+    return CommandResult(done.stdout, done.stderr, cloud.counted(), Counter(lookups))
 
 
 def statuses(cloud: CloudUnderTest, image_id: str) -> dict[str, str]:
-    """Return the status of each of the image's members, by member ID; none is there twice. A private image has none."""
+    """Return the image's member statuses by member ID; checks for duplicates. A private image has no members."""
     if visibility(cloud, image_id) == "private":
         return {}
     members = cloud.members(image_id)
     found = {member["member_id"]: member["status"] for member in members}
-    assert len(found) == len(members), "a member is there twice"
+    assert len(found) == len(members), "duplicate member"
     return found
 
 
 def set_status(cloud: CloudUnderTest, image_id: str, member_id: str, status: str) -> None:
-    """Let a member say what it thinks of the image; the admin speaks for it."""
+    """Set a member's status, as the admin."""
     cloud._ask("PUT", f"{cloud.endpoint}/v2/images/{image_id}/members/{member_id}", {"status": status})
 
 
 def visible(cloud: CloudUnderTest, user: str, project_id: str, owner_id: str) -> set[str]:
-    """Return which images of an owner's a user finds in the list that a project gets by default."""
+    """Return the IDs of an owner's images in a project's default image list."""
     url = f"{cloud.endpoint}/v2/images?owner={owner_id}&limit=1000"
     answer = call("GET", url, token=cloud.token(user, project_id))
     assert answer.status == 200, answer
@@ -95,23 +96,23 @@ def exported(shell: Shell, *args: str) -> dict[str, Counter[tuple[str, str, str]
     return counts
 
 
-def after(changes: Mapping[str, Any], members: Members) -> Members:
-    """Return what the members are once the changes that `diff --json` shows are made."""
-    found = {image_id: dict(those) for image_id, those in members.items()}
+def apply_changes(changes: Mapping[str, Any], members: Members) -> Members:
+    """Return the members after the changes that `diff --json` shows."""
+    found = {image_id: dict(statuses_by_id) for image_id, statuses_by_id in members.items()}
     for image in changes["images"]:
-        those = found[image["image_id"]]
-        those.update(dict.fromkeys(image["add"], "pending"))
-        those.update(dict.fromkeys(image["accept"], "accepted"))
+        image_members = found[image["image_id"]]
+        image_members.update(dict.fromkeys(image["add"], "pending"))
+        image_members.update(dict.fromkeys(image["accept"], "accepted"))
         for member_id in image["remove"]:
-            del those[member_id]
+            del image_members[member_id]
     return found
 
 
 @contextmanager
-def a_rival(cloud: CloudUnderTest) -> Iterator[str]:
-    """Serve the cloud's images as they are, but for somebody who removes each member a moment before we do."""
+def competing_client(cloud: CloudUnderTest) -> Iterator[str]:
+    """Proxy the image service; another client removes each member just before we do."""
 
-    class Rival(BaseHTTPRequestHandler):
+    class Proxy(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
@@ -132,7 +133,7 @@ def a_rival(cloud: CloudUnderTest) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Rival) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as server:
         thread = Thread(target=server.serve_forever)
         thread.start()
         try:
@@ -142,11 +143,11 @@ def a_rival(cloud: CloudUnderTest) -> Iterator[str]:
             thread.join()
 
 
-class Night:
-    """A project that builds golden images, a domain of tenants that get them, and the plan that says so.
+class Pipeline:
+    """A project that builds golden images, a domain of tenants, and the plan that shares the images with them.
 
-    Everything has names of its own, so that many nights fit into one cloud. `members` is what the cloud's members are
-    to be by now.
+    All names are unique, so that one cloud can hold many pipelines. `members` are the members that the cloud should
+    have by now.
     """
 
     def __init__(self, cloud: CloudUnderTest, shell: Shell) -> None:
@@ -159,16 +160,16 @@ class Night:
         self.factory_id = cloud.create_project(factory.project)
         cloud.create_user(factory, {self.factory_id: factory.role})
         self._domain_id = cloud.create_domain(f"customers-{self._name}")
-        self._arrived = 0
-        self.tenants = [self.arrive() for _ in range(TENANTS)]
-        self.arrive(enabled=False)
+        self._tenant_count = 0
+        self.tenants = [self.add_tenant() for _ in range(TENANTS)]
+        self.add_tenant(enabled=False)
         self.partner = cloud.create_project(f"partner-{self._name}")
         self.tenant = User(f"tenant-{self._name}", PASSWORD, "", "member")  # of the first one
         cloud.create_user(self.tenant, {self.tenants[0]: self.tenant.role})
         self.write_plan()
 
     def write_plan(self) -> None:
-        """Write the plan, which stays as it is, and the clouds.yaml that it needs."""
+        """Write the plan, which never changes, and the clouds.yaml that it needs."""
         self.shell.env["OS_CLIENT_CONFIG_FILE"] = str(
             self.cloud.write_clouds_yaml(self.shell.directory / "clouds.yaml")
         )
@@ -188,21 +189,24 @@ share:
 """,
         )
 
-    def arrive(self, *, enabled: bool = True) -> str:
-        """Let a new tenant come and return its ID."""
-        self._arrived += 1
-        name = f"tenant-{self._name}-{self._arrived:02}"
+    def add_tenant(self, *, enabled: bool = True) -> str:
+        """Create a tenant and return its ID."""
+        self._tenant_count += 1
+        name = f"tenant-{self._name}-{self._tenant_count:02}"
         return self.cloud.create_project(name, domain_id=self._domain_id, enabled=enabled)
 
     def build(self, name: str, **fields: Any) -> str:
-        """Build an image and return its ID, which is greater than those of all before: of one second, it is newer."""
+        """Build an image and return its ID.
+
+        IDs ascend, so that the latest of several images built within a second counts as the newest.
+        """
         image_id = f"{len(self.members):08x}-{str(uuid4())[9:]}"
         fields = {"owner": self.factory, "tags": ("golden",), **fields}
         self.members[image_id] = {}
         return self.cloud.create_image(name, id=image_id, **fields)
 
     def upload(self, image_id: str) -> None:
-        """End a build that has no data yet."""
+        """Upload the data of a queued image."""
         self.cloud._ask("PUT", f"{self.cloud.endpoint}/v2/images/{image_id}/file", b"data")
 
     def share_by_hand(self, image_id: str, member_id: str) -> None:
@@ -210,108 +214,111 @@ share:
         self.cloud.add_member(image_id, member_id)
         self.members[image_id][member_id] = "pending"
 
-    def found(self) -> Members:
-        """Return the members that the cloud tells."""
+    def actual_members(self) -> Members:
+        """Return the members that the cloud has."""
         return {image_id: statuses(self.cloud, image_id) for image_id in self.members}
 
-    def run(self, *args: str, exit_code: int = 0) -> Told:
+    def run(self, *args: str, exit_code: int = 0) -> CommandResult:
         """Run the plan."""
-        return tell(self.cloud, self.shell, "run", "golden.yaml", "--prune", *args, exit_code=exit_code)
+        return run_command(self.cloud, self.shell, "run", "golden.yaml", "--prune", *args, exit_code=exit_code)
 
-    def diff(self, *, exit_code: int) -> tuple[dict[str, Any], Told]:
-        """Return what a run would do."""
-        told = tell(self.cloud, self.shell, "diff", "golden.yaml", "--prune", "--json", exit_code=exit_code)
-        return json.loads(told.out), told
+    def diff(self, *, exit_code: int) -> tuple[dict[str, Any], CommandResult]:
+        """Return the changes that a run would make."""
+        result = run_command(self.cloud, self.shell, "diff", "golden.yaml", "--prune", "--json", exit_code=exit_code)
+        return json.loads(result.out), result
 
     def step(
         self, images: Collection[str], writes: Mapping[str, int], rows: Mapping[str, Mapping[tuple[str, str, str], int]]
-    ) -> Told:
-        """Run the plan, for which the cloud means `images`, and check all that is there to see of it.
+    ) -> CommandResult:
+        """Diff, run and diff again, and check output, requests, export and the cloud's members.
 
-        `writes` are the requests beyond those of a night in which nothing changes, `rows` the export's, counted; on the
-        cloud there has to be what `members` says.
+        images: the images that the plan selects.
+        writes: the requests beyond those of a run without changes.
+        rows: the export's rows, counted.
         """
         reads = {FIND: 1, LIST: len(images)}
         lookups = {"GET /v3/domains": 1, "GET /v3/projects": 2}
-        before = self.found()
-        shown, told = self.diff(exit_code=CHANGES)
-        assert (told.requests, told.lookups) == (reads, lookups)
-        assert self.found() == before, "a diff writes nothing"
-        expected = after(shown, before)
-        assert expected == self.members, "a diff shows what is to come"
+        before = self.actual_members()
+        shown, result = self.diff(exit_code=CHANGES)
+        assert (result.requests, result.lookups) == (reads, lookups)
+        assert self.actual_members() == before, "a diff writes nothing"
+        expected = apply_changes(shown, before)
+        assert expected == self.members, "a diff shows what the run will do"
 
-        told = self.run()
-        assert told.requests == {**reads, **writes}
-        assert told.lookups == lookups
-        assert self.found() == self.members
+        result = self.run()
+        assert result.requests == {**reads, **writes}
+        assert result.lookups == lookups
+        assert self.actual_members() == self.members
         assert exported(self.shell) == rows
         assert visible(self.cloud, self.tenant.name, self.tenants[0], self.factory_id) == {
-            image_id for image_id, those in self.members.items() if those.get(self.tenants[0]) == "accepted"
+            image_id for image_id, found in self.members.items() if found.get(self.tenants[0]) == "accepted"
         }
         shown, again = self.diff(exit_code=0)
         assert (shown["changes"], shown["images"], again.requests) == (False, [], reads)
-        return told
+        return result
 
-    def rest(self, images: Collection[str]) -> None:
-        """Run with nothing to do: it lists, writes nothing and logs a single line, with -q not even that."""
+    def check_no_changes(self, images: Collection[str]) -> None:
+        """Run without changes: it lists, writes nothing and logs a single line, or none with -q."""
         reads = {FIND: 1, LIST: len(images)}
-        told = self.run()
-        assert told.requests == reads
-        assert len(told.err.splitlines()) == 1, told.err
+        result = self.run()
+        assert result.requests == reads
+        assert len(result.err.splitlines()) == 1, result.err
         assert {key for counts in exported(self.shell).values() for key in counts} == {("share", "already", "accepted")}
         quiet = self.run("-q")
         assert (quiet.out, quiet.err, quiet.requests) == ("", "", reads)
-        assert self.found() == self.members
+        assert self.actual_members() == self.members
 
 
-def pass_a_night(night: Night, remove: Callable[[str], None]) -> None:
-    """Share the first builds, rotate them, lose a tenant and get one. `remove` takes a project away from the cloud."""
-    members, tenants = night.members, night.tenants
+def run_pipeline(pipeline: Pipeline, remove: Callable[[str], None]) -> None:
+    """Share the first builds, rotate them, replace a tenant, run again. `remove` deletes or disables a project."""
+    members, tenants = pipeline.members, pipeline.tenants
     shared, already = ("share", "shared", "accepted"), ("share", "already", "accepted")
     accepted = dict.fromkeys(tenants, "accepted")
 
-    # The newest two builds of each release are meant, also a private one; nothing else is.
-    night.build("ubuntu-24.04", os_version="24.04")
-    old, new = (night.build("ubuntu-24.04", os_version="24.04") for _ in range(2))
-    jammy = night.build("ubuntu-22.04", os_version="22.04", visibility="private")
+    # The plan selects the newest two builds of each release, including a private one, and nothing else.
+    pipeline.build("ubuntu-24.04", os_version="24.04")
+    old, new = (pipeline.build("ubuntu-24.04", os_version="24.04") for _ in range(2))
+    jammy = pipeline.build("ubuntu-22.04", os_version="22.04", visibility="private")
     for name, fields in (("ubuntu-24.04", {}), ("debian-13", {"os_version": "13"})):
-        night.build(name, **fields)
-    night.build("ubuntu-24.04", os_version="24.04", tags=())
-    night.build("ubuntu-24.04", os_version="24.04", owner=ADMIN.name)
-    newest = night.build("ubuntu-24.04", os_version="24.04", active=False)
-    night.share_by_hand(old, night.partner)
-    night.share_by_hand(old, tenants[0])
+        pipeline.build(name, **fields)
+    pipeline.build("ubuntu-24.04", os_version="24.04", tags=())
+    pipeline.build("ubuntu-24.04", os_version="24.04", owner=ADMIN.name)
+    newest = pipeline.build("ubuntu-24.04", os_version="24.04", active=False)
+    pipeline.share_by_hand(old, pipeline.partner)
+    pipeline.share_by_hand(old, tenants[0])
     for image_id in (old, new, jammy):
         members[image_id] |= accepted
-    told = night.step(
+    result = pipeline.step(
         [old, new, jammy],
-        {OPEN: 1, ADD: 3 * TENANTS - 1, ACCEPT: 3 * TENANTS},
+        {SET_SHARED: 1, ADD: 3 * TENANTS - 1, ACCEPT: 3 * TENANTS},
         {old: {already: 1, shared: TENANTS - 1}, new: {shared: TENANTS}, jammy: {shared: TENANTS}},
     )
-    assert any("made shared" in line and jammy in line for line in told.err.splitlines())
-    assert visibility(night.cloud, jammy) == "shared"
+    assert any("made shared" in line and jammy in line for line in result.err.splitlines())
+    assert visibility(pipeline.cloud, jammy) == "shared"
 
-    # A new build under the old name: the oldest falls out of the newest two, and keeps the members it has.
-    night.upload(newest)
+    # A new build under the old name: the oldest is no longer selected, and keeps its members.
+    pipeline.upload(newest)
     members[newest] |= accepted
-    night.step(
+    pipeline.step(
         [new, newest, jammy],
         {ADD: TENANTS, ACCEPT: TENANTS},
         {newest: {shared: TENANTS}, new: {already: TENANTS}, jammy: {already: TENANTS}},
     )
 
-    # One tenant goes, another one comes: who is gone loses the images that are meant, a partner keeps them.
-    gone, come = tenants.pop(), night.arrive()
-    remove(gone)
-    night.share_by_hand(newest, night.partner)
+    # One tenant leaves, another arrives: the former loses the selected images, a partner keeps them.
+    leaving, arriving = tenants.pop(), pipeline.add_tenant()
+    remove(leaving)
+    pipeline.share_by_hand(newest, pipeline.partner)
     for image_id in (new, newest, jammy):
-        del members[image_id][gone]
-        members[image_id][come] = "accepted"
+        del members[image_id][leaving]
+        members[image_id][arriving] = "accepted"
     rows = {already: TENANTS - 1, shared: 1, ("remove", "removed", ""): 1}
-    told = night.step([new, newest, jammy], {REMOVE: 3, ADD: 3, ACCEPT: 3}, dict.fromkeys((new, newest, jammy), rows))
-    assert told.err.count("to be removed") == 3
-    assert told.err.index(gone) < told.err.index("removing")
-    assert members[old][gone] == "accepted", "it is not meant any more"
+    result = pipeline.step(
+        [new, newest, jammy], {REMOVE: 3, ADD: 3, ACCEPT: 3}, dict.fromkeys((new, newest, jammy), rows)
+    )
+    assert result.err.count("to be removed") == 3
+    assert result.err.index(leaving) < result.err.index("removing")
+    assert members[old][leaving] == "accepted", "no longer selected"
 
-    # Nothing changes.
-    night.rest([new, newest, jammy])
+    # No changes.
+    pipeline.check_no_changes([new, newest, jammy])

@@ -1,4 +1,4 @@
-"""Nights of a pipeline, one after the other, on the sandbox and on a real cloud: each step's requests are counted."""
+"""Nightly runs of an image pipeline, on the sandbox and on a real cloud, with each step's requests counted."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ def sandbox_cloud() -> Iterator[SandboxCloud]:
 
 
 @dataclass
-class Night:
-    """A cloud with a domain of customers, and images that are built again and again under one tag."""
+class NightlyPipeline:
+    """A cloud with a domain of tenants, and images that are rebuilt under one tag."""
 
     cloud: CloudUnderTest
     shell: Shell
     mark: str = field(default_factory=lambda: f"night-{uuid4().hex[:8]}")
     tenants: list[str] = field(default_factory=list)
 
-    def begin(self) -> None:
-        """Make the customers, and a plan that says what is meant."""
+    def set_up(self) -> None:
+        """Create the tenants, and write the plan."""
         domain_id = self.cloud.create_domain(self.mark)
         self.tenants = [
             self.cloud.create_project(f"{self.mark}-{number:02}", domain_id=domain_id) for number in range(TENANTS)
@@ -58,8 +58,8 @@ class Night:
         )
 
     def build(self, os_version: str) -> str:
-        """Build a new image under the old name, in a second of its own, and return its ID."""
-        time.sleep(1.05 - time.time() % 1)  # the times of images are in seconds, and the newest are meant
+        """Build an image under the old name, in a second of its own, and return its ID."""
+        time.sleep(1.05 - time.time() % 1)  # creation times are in seconds, and the plan selects the newest
         return self.cloud.create_image(f"golden-{os_version}", tags=(self.mark,), os_version=os_version)
 
     def run(self, *args: str, exit_code: int = 0) -> tuple[dict[str, Any], dict[str, int]]:
@@ -69,11 +69,11 @@ class Night:
         return summary, dict(self.cloud.counted())
 
     def diff(self, exit_code: int) -> str:
-        """Return what a run would do."""
+        """Return the output of a diff."""
         return self.shell.run("diff", "night.yaml", *AS_ADMIN, exit_code=exit_code).stdout
 
     def accepted(self, image_id: str) -> set[str]:
-        """Return the image's members, all of which have to be there once and accepted."""
+        """Return the image's members; checks that all are accepted and none is duplicated."""
         members = self.cloud.members(image_id)
         assert {member["status"] for member in members} <= {"accepted"}
         found = [member["member_id"] for member in members]
@@ -82,65 +82,65 @@ class Night:
 
 
 @pytest.fixture(params=["sandbox", pytest.param("real", marks=pytest.mark.real)])
-def night(request: pytest.FixtureRequest, shell: Shell) -> Night:
-    """Return a night on each cloud in turn."""
-    night = Night(request.getfixturevalue(f"{request.param}_cloud"), shell)
-    night.begin()
-    return night
+def pipeline(request: pytest.FixtureRequest, shell: Shell) -> NightlyPipeline:
+    """Return a pipeline on each cloud in turn."""
+    pipeline = NightlyPipeline(request.getfixturevalue(f"{request.param}_cloud"), shell)
+    pipeline.set_up()
+    return pipeline
 
 
-def test_nights(night: Night) -> None:
-    """Build, run, run again, rotate, lose a tenant, keep a partner, and stop before too many go."""
-    jammy, noble = night.build("22.04"), night.build("24.04")
-    everybody = set(night.tenants)
+def test_nightly_runs(pipeline: NightlyPipeline) -> None:
+    """Build, run, run again, rotate, lose a tenant, keep a partner, and stop at the prune limit."""
+    jammy, noble = pipeline.build("22.04"), pipeline.build("24.04")
+    everyone = set(pipeline.tenants)
 
-    assert f"{2 * TENANTS} to add, {2 * TENANTS} to accept" in night.diff(CHANGES)
-    summary, requests = night.run()
+    assert f"{2 * TENANTS} to add, {2 * TENANTS} to accept" in pipeline.diff(CHANGES)
+    summary, requests = pipeline.run()
     assert (summary["planned"], summary["shared"]) == (2 * TENANTS, 2 * TENANTS)
     assert requests == {FIND: 1, LIST: 2, ADD: 2 * TENANTS, ACCEPT: 2 * TENANTS}
-    assert night.accepted(jammy) == night.accepted(noble) == everybody
-    assert {row["status"] for row in night.shell.rows()} == {"accepted"}
+    assert pipeline.accepted(jammy) == pipeline.accepted(noble) == everyone
+    assert {row["status"] for row in pipeline.shell.rows()} == {"accepted"}
 
-    # A night in which nothing changed: the selectors, a list of each image, one line in the log.
-    assert "No changes" in night.diff(0)
-    night.cloud.mark()
-    done = night.shell.run("run", "night.yaml", *AS_ADMIN)
-    assert dict(night.cloud.counted()) == {FIND: 1, LIST: 2}
+    # A run without changes: the selectors, one listing per image, one line in the log.
+    assert "No changes" in pipeline.diff(0)
+    pipeline.cloud.mark()
+    done = pipeline.shell.run("run", "night.yaml", *AS_ADMIN)
+    assert dict(pipeline.cloud.counted()) == {FIND: 1, LIST: 2}
     assert len(done.stderr.splitlines()) == 1
-    quiet = night.shell.run("run", "night.yaml", *AS_ADMIN, "-q")
+    quiet = pipeline.shell.run("run", "night.yaml", *AS_ADMIN, "-q")
     assert (quiet.stdout, quiet.stderr) == ("", "")
 
-    # New builds: of three the oldest is not meant any more, and stays as it is.
-    second = night.build("24.04")
-    third = night.build("24.04")
-    summary, requests = night.run()
+    # New builds: the oldest of three is no longer selected, and keeps its members.
+    second = pipeline.build("24.04")
+    third = pipeline.build("24.04")
+    summary, requests = pipeline.run()
     assert (summary["shared"], summary["already"]) == (2 * TENANTS, TENANTS)
     assert requests == {FIND: 1, LIST: 3, ADD: 2 * TENANTS, ACCEPT: 2 * TENANTS}
-    assert night.accepted(second) == night.accepted(third) == night.accepted(noble) == everybody
+    assert pipeline.accepted(second) == pipeline.accepted(third) == pipeline.accepted(noble) == everyone
 
-    # A customer leaves; a partner that somebody has added by hand is kept.
-    night.cloud.close_project(night.tenants[0])
-    night.cloud.add_member(third, night.cloud.project_id("bob"))
-    shown = night.diff(CHANGES)
+    # A tenant leaves; a partner added by hand is kept.
+    pipeline.cloud.close_project(pipeline.tenants[0])
+    pipeline.cloud.add_member(third, pipeline.cloud.project_id("bob"))
+    shown = pipeline.diff(CHANGES)
     assert "3 to remove" in shown
-    assert f"- {night.tenants[0]}" in shown
-    summary, requests = night.run()
+    assert f"- {pipeline.tenants[0]}" in shown
+    summary, requests = pipeline.run()
     assert (summary["removed"], summary["already"]) == (3, 3 * (TENANTS - 1))
     assert requests == {FIND: 1, LIST: 3, REMOVE: 3}
-    left = everybody - {night.tenants[0]}
-    assert night.accepted(jammy) == night.accepted(second) == left
-    assert set(night.cloud.member_ids(third)) == left | {night.cloud.project_id("bob")}
-    assert night.accepted(noble) == everybody
-    removed = [row for row in night.shell.rows() if row["action"] == "remove"]
-    assert {(row["member_id"], row["result"]) for row in removed} == {(night.tenants[0], "removed")}
+    left = everyone - {pipeline.tenants[0]}
+    assert pipeline.accepted(jammy) == pipeline.accepted(second) == left
+    assert set(pipeline.cloud.member_ids(third)) == left | {pipeline.cloud.project_id("bob")}
+    assert pipeline.accepted(noble) == everyone
+    removed = [row for row in pipeline.shell.rows() if row["action"] == "remove"]
+    assert {(row["member_id"], row["result"]) for row in removed} == {(pipeline.tenants[0], "removed")}
 
-    # A selector that suddenly finds few customers: nobody is removed from any image, unless that is said to be meant.
-    for tenant in night.tenants[1:11]:
-        night.cloud.close_project(tenant)
-    summary, requests = night.run(exit_code=1)
+    # A selector that suddenly finds few tenants: no member is removed from any image without a higher limit.
+    for tenant in pipeline.tenants[1:11]:
+        pipeline.cloud.close_project(tenant)
+    summary, requests = pipeline.run(exit_code=1)
     assert (summary["removed"], summary["skipped"]) == (0, 30)
     assert requests == {FIND: 1, LIST: 3}
-    summary, requests = night.run("--prune-limit", "40%")
+    summary, requests = pipeline.run("--prune-limit", "40%")
     assert (summary["removed"], requests[REMOVE]) == (30, 30)
-    assert night.accepted(jammy) == set(night.tenants[11:])
-    assert "No changes" in night.diff(0)
+    assert pipeline.accepted(jammy) == set(pipeline.tenants[11:])
+    assert "No changes" in pipeline.diff(0)

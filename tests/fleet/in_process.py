@@ -1,4 +1,4 @@
-"""A fleet without processes: stations in this loop, whose cluster loses and delays messages as a test likes."""
+"""A fleet without processes: workers on the test's event loop, and a cluster that can lose and delay messages."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Way:
-    """What a station needs of a line."""
+class FakeEndpoint:
+    """The parts of an `ImageEndpoint` that a worker uses."""
 
     transport: Transport
     paced: Paced
@@ -37,32 +37,36 @@ class Way:
 
 @dataclass
 class FakeWorker:
-    """A worker's process. `account` is as whom it acts, or what keeps it from that."""
+    """A worker's process.
+
+    account: the account that it logs in with, or the error that a log-in raises.
+    silent: it works, but no message gets through in either direction.
+    """
 
     cloud: Transport
     account: Account | BulkshareError = ACCOUNT
-    silent: bool = False  # it is at work, and no message comes through
-    stations: dict[str, Worker] = field(default_factory=dict)
+    silent: bool = False
+    sessions: dict[str, Worker] = field(default_factory=dict)
     grants: list[Grant] = field(default_factory=list)
-    orders: list[ShardTask] = field(default_factory=list)
+    tasks: list[ShardTask] = field(default_factory=list)
 
     async def handshake(self, _version: str) -> bytes:
-        """Say that it is there."""
+        """Answer the handshake."""
         return b""
 
     async def join(self, message: JoinRequest) -> JoinReply:
-        """Take part, anew."""
+        """Join a run; a session of an earlier one ends."""
         if isinstance(self.account, BulkshareError):
             raise self.account
-        for station in self.stations.values():
-            station.stop()
+        for session in self.sessions.values():
+            session.stop()
         stopping = anyio.Event()
         limits = message.settings.limits
         clock = anyio.current_time
         paced = Paced(self.cloud, limits, breaker=Breaker(), stopping=stopping, clock=clock, wall=lambda: NOW)
-        self.stations = {
+        self.sessions = {
             message.session_id: Worker(
-                Way(paced, paced, stopping),
+                FakeEndpoint(paced, paced, stopping),
                 message.settings,
                 clock=clock,
                 wall=lambda: NOW,
@@ -74,88 +78,88 @@ class FakeWorker:
     async def exchange(self, grant: Grant) -> Report:
         """Take a share."""
         self.grants.append(grant)
-        return self._station(grant.session_id).take(grant)
+        return self._session(grant.session_id).take(grant)
 
-    async def run_shard(self, order: ShardTask) -> ShardResult:
-        """Work on a shard."""
-        self.orders.append(order)
-        return await self._station(order.session_id).run_shard(order)
+    async def run_shard(self, task: ShardTask) -> ShardResult:
+        """Process a shard."""
+        self.tasks.append(task)
+        return await self._session(task.session_id).run_shard(task)
 
-    def _station(self, session_id: str) -> Worker:
-        if session_id not in self.stations:
+    def _session(self, session_id: str) -> Worker:
+        if session_id not in self.sessions:
             raise WorkerUnavailableError(session_id)
-        return self.stations[session_id]
+        return self.sessions[session_id]
 
 
 @dataclass
 class InProcessCluster:
     """A `fleet.Cluster` without Dask."""
 
-    members: dict[str, FakeWorker]
+    processes: dict[str, FakeWorker]
     address: str = "local:0"
-    way_seconds: float = 0.001
-    gone: bool = False
+    delay_seconds: float = 0.001
+    scheduler_lost: bool = False
     notes: list[str] = field(default_factory=list)
     tasks: set[asyncio.Future[Any]] = field(default_factory=set)
 
     def require_scheduler(self) -> None:
         """See `fleet.Cluster`."""
-        if self.gone:
+        if self.scheduler_lost:
             raise StoppedEarlyError("the fleet's scheduler has gone")
 
     async def workers(self) -> frozenset[str]:
         """See `fleet.Cluster`."""
-        return frozenset(self.members)
+        return frozenset(self.processes)
 
     async def ask(self, worker: str, function: Callable[[FakeWorker, Any], Awaitable[Any]], message: Any) -> Any:
         """See `fleet.Cluster`."""
-        await self._way(worker)
-        answer = await function(self.members[worker], _carried(message))
-        await self._way(worker)
-        return _carried(answer)
+        await self._travel(worker)
+        answer = await function(self.processes[worker], _pickled(message))
+        await self._travel(worker)
+        return _pickled(answer)
 
     async def run_shard(
-        self, worker: str, function: Callable[[FakeWorker, Any], Awaitable[Any]], order: Any, _name: str
+        self, worker: str, function: Callable[[FakeWorker, Any], Awaitable[Any]], task: Any, _name: str
     ) -> Any:
-        """See `fleet.Cluster`; the worker goes on where nobody waits for it any more."""
-        await self._way(worker)
-        task = asyncio.ensure_future(function(self.members[worker], _carried(order)))
-        self.tasks.add(task)
-        returned = await asyncio.shield(task)
-        await self._way(worker)
-        return _carried(returned)
+        """See `fleet.Cluster`; the worker carries on if the caller stops waiting."""
+        await self._travel(worker)
+        running = asyncio.ensure_future(function(self.processes[worker], _pickled(task)))
+        self.tasks.add(running)
+        returned = await asyncio.shield(running)
+        await self._travel(worker)
+        return _pickled(returned)
 
-    async def _way(self, worker: str) -> None:
-        await anyio.sleep(self.way_seconds)
-        if worker not in self.members:
+    async def _travel(self, worker: str) -> None:
+        await anyio.sleep(self.delay_seconds)
+        if worker not in self.processes:
             raise WorkerUnavailableError(worker)
-        while self.members[worker].silent:
+        while self.processes[worker].silent:
             await anyio.sleep(0.1)
 
 
-def _carried(message: Any) -> Any:
-    """Return what arrives of a message."""
+def _pickled(message: Any) -> Any:
+    """Return a message as it arrives on the other side."""
     return pickle.loads(pickle.dumps(message))  # type: ignore[no-untyped-call]
 
 
 def with_fleet(harness: EngineHarness, cluster: InProcessCluster) -> Coordinator:
-    """Let a harness's engine have its pairs sent by a fleet, and return that."""
+    """Have the harness's engine send its pairs through a fleet, and return its coordinator."""
     settings = Settings(limits=harness.limits, retry=harness.policy)
-    fleet = Coordinator(
-        cluster,  # type: ignore[arg-type]  # as far as a fleet needs one
+    coordinator = Coordinator(
+        cluster,  # type: ignore[arg-type]  # the part of one that a coordinator uses
         Remote(FakeWorker.handshake, FakeWorker.join, FakeWorker.exchange, FakeWorker.run_shard),  # type: ignore[arg-type]  # as above
-        JoinRequest(session_id="engagement", run="run", settings=settings, give_up_after_seconds=900.0),
+        JoinRequest(session_id="session", run="run", settings=settings, give_up_after_seconds=900.0),
         ACCOUNT,
         credentials=None,
         clock=anyio.current_time,
         note=cluster.notes.append,
     )
-    harness.senders = partial(ShardedSender, fleet)
-    return fleet
+    harness.senders = partial(ShardedSender, coordinator)
+    return coordinator
 
 
 def with_workers(harness: EngineHarness, workers: int) -> InProcessCluster:
-    """Let a harness's pairs be sent by so many workers."""
+    """Have the harness's pairs sent by `workers` workers, named w0, w1 and so on."""
     cluster = InProcessCluster({f"w{number}": FakeWorker(harness.cloud) for number in range(workers)})
     with_fleet(harness, cluster)
     return cluster

@@ -1,4 +1,4 @@
-"""The workers of this machine: nobody else may talk to them, and a Ctrl-C is not for them."""
+"""Local workers: no other user can connect to them, and they ignore Ctrl-C."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ pytestmark = pytest.mark.xdist_group("fleet")
 
 
 async def own_id(_message: str) -> int:
-    """Return a worker's process."""
+    """Return the ID of the worker's process."""
     return os.getpid()
 
 
-async def blocked(_message: str) -> set[int]:
-    """Return the signals that do not reach a worker."""
+async def blocked_signals(_message: str) -> set[int]:
+    """Return the signals that are blocked in a worker."""
     return set(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
 
 
-async def test_local_workers() -> None:
-    """They are other processes, and other users of the machine can't connect to their scheduler."""
+async def test_local_workers_are_processes_behind_tls() -> None:
+    """Other users of the machine can't connect to their scheduler."""
     async with open_cluster("local:1") as cluster:
         scheduler: Any = cluster._client.scheduler
         assert scheduler.address.startswith("tls://")
@@ -41,16 +41,16 @@ async def test_local_workers() -> None:
     assert process != os.getpid()
 
 
-async def test_local_workers_are_blind_to_sigint() -> None:
-    """It goes to all processes of a terminal, and is for the coordinator."""
+async def test_local_workers_ignore_sigint() -> None:
+    """The terminal sends it to all of its processes, but only the coordinator acts on it."""
     async with open_cluster("local:1") as cluster:
         (worker,) = await cluster.workers()
-        assert signal.SIGINT in await cluster.ask(worker, blocked, "")
-    assert signal.SIGINT not in await blocked("")
+        assert signal.SIGINT in await cluster.ask(worker, blocked_signals, "")
+    assert signal.SIGINT not in await blocked_signals("")
 
 
-class Fetching:
-    """A client, and its futures, that fetches all results with one task, as Dask does."""
+class FakeClient:
+    """A client, and its own future, that fetches all results with one task, as Dask does."""
 
     scheduler_comm = None
 
@@ -58,22 +58,22 @@ class Fetching:
         self.arrived = asyncio.Event()
         self.task: asyncio.Task[bool] | None = None
 
-    def submit(self, *_arguments: object, **_options: object) -> Fetching:
-        """Return what may be awaited."""
+    def submit(self, *_arguments: object, **_options: object) -> FakeClient:
+        """Return a future."""
         return self
 
     def release(self) -> None:
-        """Nothing is kept."""
+        """Do nothing."""
 
     def __await__(self) -> Generator[Any, Any, bool]:
         self.task = self.task or asyncio.ensure_future(self.arrived.wait())
         return self.task.__await__()
 
 
-async def test_a_result_that_nobody_wants_any_more() -> None:
-    """To stop waiting for one worker's keeps no other's from coming."""
-    client = Fetching()
-    cluster = Cluster(client, "local:2")  # type: ignore[arg-type]  # as far as this needs one
+async def test_an_abandoned_result_does_not_block_others() -> None:
+    """Cancelling the wait for one worker's result leaves the others' waits intact."""
+    client = FakeClient()
+    cluster = Cluster(client, "local:2")  # type: ignore[arg-type]  # the part of one that is used here
     results: list[bool] = []
 
     async def fetch(worker: str, scope: anyio.CancelScope) -> None:

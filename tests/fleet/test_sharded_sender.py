@@ -1,4 +1,4 @@
-"""A fleet's crew in virtual time: a run with it is as one without."""
+"""The sharded sender in virtual time: a run with a fleet gives the results of one without."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from tests.fleet.in_process import with_workers
 ACCEPT = Want.MEMBER | Want.ACCEPTED
 
 
-def test_all_is_shared() -> None:
-    """Each pair once, by all workers."""
+def test_every_pair_is_sent_once() -> None:
+    """The workers together send one POST per pair."""
     harness = EngineHarness(limits=Limits(concurrency=8, per_image=4, rate=200, members_per_image=0))
     cluster = with_workers(harness, 3)
     harness.plan(20, 50)
@@ -22,7 +22,7 @@ def test_all_is_shared() -> None:
 
 
 def test_a_full_image_keeps_no_member_from_being_accepted() -> None:
-    """As without a fleet: in all shards that come after the one that met the quota, too."""
+    """As without a fleet, also in shards dealt out after the one that met the quota."""
     harness = EngineHarness(limits=Limits(concurrency=4, per_image=2, rate=200, members_per_image=0))
     with_workers(harness, 2)
     harness.plan(1, 700, ACCEPT)

@@ -1,4 +1,4 @@
-"""The sessions of a worker's process: one for each run that it takes part in."""
+"""The sessions of a worker's process: one for each run that it has joined."""
 
 from __future__ import annotations
 
@@ -22,37 +22,37 @@ from bulkshare.operations import workers
 from bulkshare.pacing import Breaker, Paced
 from tests.engine.fakes import NOW, FakeCloud
 from tests.engine.harness import ACCOUNT
-from tests.fleet.in_process import Way
+from tests.fleet.in_process import FakeEndpoint
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 
 class UnpicklableError(Exception):
-    """What a library may raise."""
+    """An error as a library may raise it."""
 
 
 @pytest.fixture(autouse=True)
 def no_cloud(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let workers log in to nothing."""
+    """Replace the log-in and the image endpoint of workers."""
 
     @asynccontextmanager
     async def sign_in(*_settings: object, **_options: object) -> AsyncIterator[SimpleNamespace]:
         yield SimpleNamespace(account=ACCOUNT)
 
     @asynccontextmanager
-    async def open_endpoint(_identity: object, limits: Limits, **_options: object) -> AsyncIterator[Way]:
+    async def open_endpoint(_identity: object, limits: Limits, **_options: object) -> AsyncIterator[FakeEndpoint]:
         stopping = anyio.Event()
         clock = anyio.current_time
         paced = Paced(FakeCloud(), limits, breaker=Breaker(), stopping=stopping, clock=clock, wall=lambda: NOW)
-        yield Way(paced, paced, stopping)
+        yield FakeEndpoint(paced, paced, stopping)
 
     monkeypatch.setattr(workers, "sign_in", sign_in)
     monkeypatch.setattr(workers, "open_endpoint", open_endpoint)
 
 
 def join_request(session_id: str, run: str = "run") -> JoinRequest:
-    """Return a request to take part."""
+    """Return a request to join a run."""
     return JoinRequest(session_id=session_id, run=run, settings=Settings(), give_up_after_seconds=900.0)
 
 
@@ -61,8 +61,8 @@ def grant(session_id: str) -> Grant:
     return Grant(session_id=session_id, number=1, rate=0.0, concurrency=0, until=0.0)
 
 
-async def test_an_expired_session(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is forgotten: a coordinator that was suspended asks anew, rather than get empty shards back forever."""
+async def test_an_expired_session_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A coordinator that was suspended has to join again; otherwise it would get empty shards back forever."""
     monkeypatch.setattr(worker, "EXPIRY_SECONDS", 0.0)
     monkeypatch.setattr(workers, "EXPIRY_CHECK_SECONDS", 0.01)
     await workers.join(join_request("expired"))
@@ -72,8 +72,8 @@ async def test_an_expired_session(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not workers.SESSIONS
 
 
-async def test_a_run_that_is_over() -> None:
-    """Its session ends at once, and so does one that is asked to begin anew; another run keeps its own."""
+async def test_the_session_of_a_finished_run_ends() -> None:
+    """So does the old session of a run that joins again; other runs keep theirs."""
     for session_id, run in (("first", "run"), ("other", "another run"), ("second", "run")):
         await workers.join(join_request(session_id, run))
     assert set(workers.SESSIONS) == {"other", "second"}
@@ -84,8 +84,10 @@ async def test_a_run_that_is_over() -> None:
 
 
 @pytest.mark.parametrize("kind", [UsageError, RuntimeError])
-async def test_what_keeps_a_worker_from_a_run(kind: type[Exception], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The coordinator gets it as it is, without its causes; of a bug, the traceback on the worker."""
+async def test_an_error_while_joining_reaches_the_coordinator(
+    kind: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It arrives without its causes; a bug arrives as `RemoteBugError` with the worker's traceback."""
 
     def sign_in(*_settings: object, **_options: object) -> None:
         raise kind("no way to log in") from UnpicklableError(threading.Lock())

@@ -12,7 +12,7 @@ from keystoneauth1.token_endpoint import Token
 from bulkshare.cloud import CloudEntry, CloudIdentity
 from bulkshare.errors import DirectoryError, UsageError
 from bulkshare.model import Project, ProjectSelector
-from tests.fake_keystone import Clock, FakeKeystone, identity_of, said
+from tests.fake_keystone import Clock, FakeKeystone, identity_of, message_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -174,7 +174,7 @@ async def test_an_unknown_domain_is_told_with_those_close_to_it(
     """It is the plan's to mend."""
     with pytest.raises(UsageError, match=re.escape(words)) as error:
         await directory.projects(ProjectSelector(domain=domain))
-    assert said(error)
+    assert message_of(error)
 
 
 async def test_pages_are_followed_where_we_asked(directory: KeystoneDirectory, fake: FakeDirectory) -> None:
@@ -202,7 +202,7 @@ async def test_a_list_that_is_none_or_not_whole_is_refused(
     fake.answers = [web.json_response(answer)]
     with pytest.raises(DirectoryError, match=words) as error:
         await directory.projects(ProjectSelector())
-    assert said(error)
+    assert message_of(error)
 
 
 async def test_who_may_not_list_all_gets_their_own(directory: KeystoneDirectory, fake: FakeDirectory) -> None:
@@ -214,7 +214,7 @@ async def test_who_may_not_list_all_gets_their_own(directory: KeystoneDirectory,
     assert await names(directory, domain="D") == await names(directory, domain="d") == []
     with pytest.raises(DirectoryError, match=r"may not look up domain 'Default'.*not authorized") as error:
         await directory.projects(ProjectSelector(domain="Default"))
-    assert said(error)
+    assert message_of(error)
 
 
 async def test_who_may_list_nothing_is_told_so(directory: KeystoneDirectory, fake: FakeDirectory) -> None:
@@ -222,7 +222,7 @@ async def test_who_may_list_nothing_is_told_so(directory: KeystoneDirectory, fak
     fake.answers = [refusal(403, "no identity:list_projects"), refusal(403, "no")]
     with pytest.raises(DirectoryError, match=r"may not list projects: no identity:list_projects") as error:
         await directory.projects(ProjectSelector())
-    assert said(error)
+    assert message_of(error)
 
 
 async def test_known_projects(directory: KeystoneDirectory, fake: FakeDirectory) -> None:
@@ -252,7 +252,7 @@ async def test_who_may_not_look_up_projects_is_told_so(directory: KeystoneDirect
     fake.own = []
     with pytest.raises(DirectoryError, match="may not look up projects: not authorized") as error:
         await directory.known([f"id-{number}" for number in range(1000)])
-    assert said(error)
+    assert message_of(error)
     assert len(fake.asked) < 100
 
 
@@ -298,7 +298,7 @@ async def test_no_answer_of_use_is_told(
     fake.answers = [answer]
     with pytest.raises(DirectoryError, match=words) as error:
         await identity.directory().known(["id-ops"])
-    assert said(error)
+    assert message_of(error)
 
 
 @pytest.mark.parametrize("end", ["", "/", "/v3", "/v3/"])

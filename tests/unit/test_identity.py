@@ -13,7 +13,7 @@ from bulkshare.cloud import CloudIdentity
 from bulkshare.cloud.keystone import UnansweredError
 from bulkshare.errors import CredentialsRefusedError, EndpointRefusedError
 from bulkshare.model import Account
-from tests.fake_keystone import GLANCE, Clock, FakeKeystone, auth, identity_of, said, served
+from tests.fake_keystone import GLANCE, Clock, FakeKeystone, auth, identity_of, message_of, served
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -139,7 +139,7 @@ async def test_patience_ends(keystone: FakeKeystone) -> None:
     keystone.answers = [web.Response(status=500), web.Response(status=503, headers={"Retry-After": "3600"})]
     with pytest.raises(UnansweredError, match=r"tried 2 times in 0 s\): .*503") as error:
         await identity_of(keystone).token()
-    assert keystone.url in said(error)
+    assert keystone.url in message_of(error)
 
 
 async def test_nobody_there(keystone: FakeKeystone) -> None:
@@ -157,7 +157,7 @@ async def test_a_refused_log_in_is_final(keystone: FakeKeystone, status: int) ->
     identity = identity_of(keystone)
     with pytest.raises(CredentialsRefusedError, match=rf"'\*\*\*' is not you .*{status}") as error:
         await identity.token()
-    assert said(error)
+    assert message_of(error)
     with pytest.raises(CredentialsRefusedError, match="is not you"):
         await identity.renew("token-0")
     assert len(keystone.bodies) == 1
@@ -193,7 +193,7 @@ async def test_a_token_as_credential_can_not_outlive_itself(keystone: FakeKeysto
     keystone.answers = [web.json_response({"error": {"message": "no such hush-token"}}, status=401)]
     with pytest.raises(CredentialsRefusedError, match="application credential") as error:
         await identity.renew("token-1")
-    assert said(error)
+    assert message_of(error)
 
 
 async def test_a_fixed_token_and_endpoint(write: Any) -> None:
@@ -205,7 +205,7 @@ async def test_a_fixed_token_and_endpoint(write: Any) -> None:
     assert identity.account == Account("x", "", GLANCE, "unknown", "", "")
     with pytest.raises(CredentialsRefusedError, match="admin_token can't get another one") as error:
         await identity.renew("hush-token")
-    assert said(error)
+    assert message_of(error)
 
 
 async def test_tls_of_the_identity_service(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from keystoneauth1.identity.v3 import Password
 from bulkshare.cloud import CloudEntry
 from bulkshare.cloud.catalog import checked_endpoint, connection_to
 from bulkshare.errors import CredentialsRefusedError, EndpointRefusedError, UsageError
-from tests.fake_keystone import GLANCE, FakeKeystone, identity_of, said
+from tests.fake_keystone import GLANCE, FakeKeystone, identity_of, message_of
 
 pytestmark = pytest.mark.usefixtures("own_configuration")
 
@@ -47,7 +47,7 @@ def test_an_unsafe_endpoint_is_refused(url: str) -> None:
     """What is no plain http or https URL gets no token, and a password in it is not shown."""
     with pytest.raises(EndpointRefusedError) as error:
         checked_endpoint(url)
-    assert said(error)
+    assert message_of(error)
 
 
 async def test_regions(keystone: FakeKeystone) -> None:

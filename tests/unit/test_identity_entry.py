@@ -11,7 +11,7 @@ from bulkshare.cloud import CloudIdentity
 from bulkshare.cloud.config import find_files, read_entry
 from bulkshare.errors import UsageError
 from bulkshare.model import Account
-from tests.fake_keystone import GLANCE, FakeKeystone, auth, said
+from tests.fake_keystone import GLANCE, FakeKeystone, auth, message_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,10 +70,10 @@ def test_an_unknown_cloud_is_told_with_the_nearest_first(write: Any) -> None:
     with pytest.raises(UsageError) as error:
         read_entry("prod_eu", None)
     known = f"{path} has alpha, prod-eu, stage"
-    assert said(error) == f"there is no cloud 'prod_eu'; did you mean 'prod-eu'? {known}"
+    assert message_of(error) == f"there is no cloud 'prod_eu'; did you mean 'prod-eu'? {known}"
     with pytest.raises(UsageError) as error:
         read_entry("zzz", None)
-    assert said(error) == f"there is no cloud 'zzz'; {known}"
+    assert message_of(error) == f"there is no cloud 'zzz'; {known}"
 
 
 def test_nothing_configured_is_told_with_the_ways_to_do_it(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_nothing_configured_is_told_with_the_ways_to_do_it(tmp_path: Path) -> No
     with pytest.raises(UsageError) as error:
         read_entry(None, None)
     for way in ("`cloud:`", "--os-cloud", "OS_CLOUD", "OS_AUTH_URL", str(tmp_path / "clouds.yaml")):
-        assert way in said(error)
+        assert way in message_of(error)
 
 
 def test_half_of_the_variables_are_told_with_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,7 +89,7 @@ def test_half_of_the_variables_are_told_with_what_is_missing(monkeypatch: pytest
     monkeypatch.setenv("OS_USERNAME", "ann")
     with pytest.raises(UsageError, match="no OS_AUTH_URL and no OS_PASSWORD") as error:
         read_entry(None, None)
-    assert "--os-cloud" in said(error)
+    assert "--os-cloud" in message_of(error)
 
 
 def test_a_file_named_by_a_variable_has_to_be_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -130,8 +130,8 @@ def test_a_broken_file_is_told_with_the_place(
     path.write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(UsageError) as error:
         read_entry("prod", None)
-    assert said(error).startswith(f"{path}{place}")
-    assert words in said(error)
+    assert message_of(error).startswith(f"{path}{place}")
+    assert words in message_of(error)
 
 
 def test_a_broken_json_is_told_with_the_place(write: Any) -> None:
@@ -178,7 +178,7 @@ def test_what_is_missing_is_told_with_the_place_for_it(entry: object, missing: s
     path = write({"x": entry})
     with pytest.raises(UsageError, match=f"cloud x has no {missing}.* under `auth` in {re.escape(str(path))}") as error:
         read_entry("x", None)
-    assert ("secure.yaml, under the same keys" in said(error)) == ("`auth_url`" not in missing)
+    assert ("secure.yaml, under the same keys" in message_of(error)) == ("`auth_url`" not in missing)
 
 
 def test_a_secret_beside_auth_counts(write: Any) -> None:
@@ -216,7 +216,7 @@ def test_a_malformed_entry_is_the_users_to_mend(entry: object, message: str, wri
     write({"x": entry})
     with pytest.raises(UsageError, match=message) as error:
         read_entry("x", "eu-de")
-    assert "cloud x" in said(error)
+    assert "cloud x" in message_of(error)
 
 
 @pytest.mark.parametrize("text", ["clouds:\n", "- a\n", "clouds: [a]\n"])

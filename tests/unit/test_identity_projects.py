@@ -12,7 +12,7 @@ from bulkshare.cloud import CloudEntry, CloudIdentity
 from bulkshare.cloud import auth as cloud
 from bulkshare.cloud.keystone import UnansweredError
 from bulkshare.errors import CredentialsRefusedError, NoRoleError
-from tests.fake_keystone import Clock, FakeKeystone, identity_of, said
+from tests.fake_keystone import Clock, FakeKeystone, identity_of, message_of
 
 pytestmark = pytest.mark.usefixtures("own_configuration")
 
@@ -71,7 +71,7 @@ async def test_an_application_credential_is_for_its_project_alone(keystone: Fake
     identity = identity_of(keystone, plugin=plugin)
     with pytest.raises(NoRoleError, match="application credential") as error:
         await identity.token("q")
-    assert said(error)
+    assert message_of(error)
     assert len(keystone.bodies) == 1
 
 
@@ -82,11 +82,11 @@ async def test_one_log_in_for_each_project_and_four_at_once(keystone: FakeKeysto
     keystone.hold = asyncio.Event()
     projects = [f"q{number}" for number in range(10)]
     asking = asyncio.gather(*[identity.token(project) for project in projects * 3])
-    while keystone.busy < cloud.MOST_LOG_INS:
+    while keystone.in_flight < cloud.MOST_LOG_INS:
         await asyncio.sleep(0.001)
     keystone.hold.set()
     assert len(set(await asking)) == 10
-    assert keystone.busiest == cloud.MOST_LOG_INS
+    assert keystone.most_in_flight == cloud.MOST_LOG_INS
     assert len(keystone.bodies) == 11
 
 
@@ -106,7 +106,7 @@ async def test_no_role_is_remembered(keystone: FakeKeystone) -> None:
     for _ in range(2):
         with pytest.raises(NoRoleError, match="user ann has no role in project q,") as error:
             await identity.token("q\x1b")
-        assert said(error)
+        assert message_of(error)
     assert len(keystone.bodies) == 2
     assert await identity.token("r") == "token-3"
     assert await identity.renew("token-1") == "token-4"
@@ -120,7 +120,7 @@ async def test_other_refusals_are_told_in_the_clouds_words(keystone: FakeKeyston
     keystone.answers = [web.json_response({"error": {"message": "hm hush-hush"}}, status=status)]
     with pytest.raises(NoRoleError, match=words) as error:
         await identity.token("q")
-    assert said(error)
+    assert message_of(error)
 
 
 @pytest.mark.parametrize("answer", [web.Response(status=503), web.Response(status=404, text="<html>moved")])

@@ -11,7 +11,7 @@ from bulkshare.cloud.keystone import UnansweredError
 from bulkshare.errors import CredentialsRefusedError, NoRoleError
 from bulkshare.image_api.glance import interpret
 from bulkshare.model import Account, Fault, FaultKind, Reply, Request, Response, Step
-from tests.fake_keystone import GLANCE, said
+from tests.fake_keystone import GLANCE, message_of
 
 ADD = Request("POST", "/v2/images/i/members", b"{}")
 ACCEPT = Request("PUT", "/v2/images/i/members/q", b"{}", project="q")
@@ -81,7 +81,7 @@ async def test_a_fresh_token_that_is_refused_ends_the_run() -> None:
     identified = Identified(FakeTransport([Response(401, {}, b""), refusal]), FakeIdentity())
     with pytest.raises(CredentialsRefusedError, match=r"just issued: 401: no \*\*\* here") as error:
         await identified.send(ADD)
-    assert said(error)
+    assert message_of(error)
 
 
 async def test_a_stray_401_is_the_reply_of_its_request() -> None:

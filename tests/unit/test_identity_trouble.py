@@ -11,7 +11,7 @@ from keystoneauth1.identity import generic, v3
 
 from bulkshare.cloud.keystone import UnansweredError
 from bulkshare.errors import CredentialsRefusedError
-from tests.fake_keystone import REFUSED, FakeKeystone, identity_of, said, served
+from tests.fake_keystone import REFUSED, FakeKeystone, identity_of, message_of, served
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,8 +29,8 @@ async def told(url: str, plugin: Callable[..., Any], **entry: Any) -> str:
     with pytest.raises(CredentialsRefusedError, match="no identity service") as error:
         await identity.token()
     assert not isinstance(error.value, UnansweredError)
-    assert url in said(error)
-    return said(error)
+    assert url in message_of(error)
+    return message_of(error)
 
 
 @pytest.mark.parametrize(

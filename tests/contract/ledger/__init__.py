@@ -1,1 +1,1 @@
-"""What every ledger has to do, whatever database it is in."""
+"""The contract of every ledger, on any database."""

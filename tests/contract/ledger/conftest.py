@@ -26,7 +26,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, database_server: Calla
 
 @pytest.fixture
 def open_ledger(place: str) -> Iterator[Callable[[], SqlLedger]]:
-    """Return a function that opens the test's ledger, as often as it is called."""
+    """Return a function that opens the test's ledger; each call returns another handle."""
     opened: list[SqlLedger] = []
 
     def open_one() -> SqlLedger:

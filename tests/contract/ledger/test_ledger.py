@@ -1,4 +1,4 @@
-"""The pairs of a run: what is pending, what was settled, and how it is read back."""
+"""The pairs of a run: the work list, the outcomes, and reading them back."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LATER = NOW + timedelta(hours=1)
 
 
 def images_of(ledger: Ledger, run_id: int, limit: int) -> list[tuple[str, int]]:
-    """Read the pending images in pages of that size."""
+    """Read the pending images in pages of `limit`."""
     found: list[Backlog] = []
     while page := ledger.pending_images(run_id, after=found[-1].image_id if found else None, limit=limit):
         assert len(page) <= limit
@@ -30,7 +30,7 @@ def images_of(ledger: Ledger, run_id: int, limit: int) -> list[tuple[str, int]]:
 
 
 def members_of(ledger: Ledger, run_id: int, image_id: str, limit: int) -> list[str]:
-    """Read an image's pending members in pages of that size."""
+    """Read an image's pending members in pages of `limit`."""
     found: list[Job] = []
     while page := ledger.pending_jobs(run_id, image_id, after=found[-1].member_id if found else None, limit=limit):
         assert len(page) <= limit
@@ -40,7 +40,7 @@ def members_of(ledger: Ledger, run_id: int, image_id: str, limit: int) -> list[s
 
 
 def undescribed(ledger: Ledger, run_id: int, limit: int = 1000) -> list[tuple[str, list[str]]]:
-    """Read what is not described in pages of that size."""
+    """Read the undescribed pairs in pages of `limit`."""
     found: list[tuple[str, list[str]]] = []
     while page := ledger.undescribed(run_id, after=found[-1][0] if found else None, limit=limit):
         assert len(page) <= limit
@@ -68,7 +68,7 @@ def test_enqueue_again_adds_what_is_new(ledger: Ledger) -> None:
     assert ledger.totals(run.id)[Result.PENDING] == 4
 
 
-def test_a_pair_named_twice_in_one_go_is_one(ledger: Ledger) -> None:
+def test_a_pair_enqueued_twice_in_one_call_is_one(ledger: Ledger) -> None:
     """Repeats within a call, in one block or in two, are one pair."""
     run = begin(ledger)
     assert ledger.enqueue(run.id, [Block("i1", ["p1", "p1"]), Block("i1", ["p1", "p2"])]) == 2
@@ -76,7 +76,7 @@ def test_a_pair_named_twice_in_one_go_is_one(ledger: Ledger) -> None:
 
 
 def test_enqueue_keeps_what_is_settled(ledger: Ledger) -> None:
-    """A settled pair that is enqueued again stays as it is."""
+    """A settled pair that is enqueued again is not changed."""
     run = begin(ledger)
     ledger.enqueue(run.id, [Block("i1", ["p1", "p2"])])
     ledger.settle(run.id, [outcome("i1", "p1")])
@@ -86,7 +86,7 @@ def test_enqueue_keeps_what_is_settled(ledger: Ledger) -> None:
 
 @pytest.mark.parametrize("blocks", [[], [Block("i1", [])]])
 def test_enqueue_of_nothing(ledger: Ledger, blocks: list[Block]) -> None:
-    """No blocks, or a block without members, make no pair."""
+    """No blocks, or a block without members, add no pair."""
     run = begin(ledger)
     assert ledger.enqueue(run.id, blocks) == 0
     assert images_of(ledger, run.id, 10) == []
@@ -103,7 +103,7 @@ def test_enqueue_takes_a_stream_larger_than_its_transactions(ledger: Ledger) -> 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 100])
 def test_pages_have_each_pending_pair_once(ledger: Ledger, limit: int) -> None:
-    """Read in pages of any size, the pending pairs come once each and in one order, the same each time."""
+    """With any page size, each pending pair is returned once, in the same order each time."""
     run = begin(ledger)
     members = [f"p{number * 7 % 10}" for number in range(10)]  # not sorted
     ledger.enqueue(run.id, [Block(image_id, members) for image_id in ("i2", "i9", "i1", "i5")])
@@ -119,7 +119,7 @@ def test_pages_have_each_pending_pair_once(ledger: Ledger, limit: int) -> None:
 
 
 def test_the_order_stays_when_pairs_are_added_and_settled(ledger: Ledger) -> None:
-    """Whoever is in the middle of the images misses none when others settle and the plan grows."""
+    """A reader in the middle of the images misses none while pairs are settled and added."""
     run = begin(ledger)
     ledger.enqueue(run.id, [Block(f"i{n}", ["p1", "p2"]) for n in range(6)])
     before = [image_id for image_id, _ in images_of(ledger, run.id, 10)]
@@ -131,7 +131,7 @@ def test_the_order_stays_when_pairs_are_added_and_settled(ledger: Ledger) -> Non
     assert [backlog.image_id for backlog in page if backlog.image_id != "a-new-one"] == before[1:]
 
 
-def test_what_is_not_there_is_not_pending(ledger: Ledger) -> None:
+def test_an_unknown_run_has_no_pending_pairs(ledger: Ledger) -> None:
     """Unknown runs and images have no pending pairs."""
     run = begin(ledger)
     ledger.enqueue(run.id, [Block("i1", ["p1"])])
@@ -141,7 +141,7 @@ def test_what_is_not_there_is_not_pending(ledger: Ledger) -> None:
 
 
 def test_a_pair_is_pending_until_it_is_settled(ledger: Ledger) -> None:
-    """Of a pair of another run, or of none, nothing is pending."""
+    """A pair of another run, or an unknown one, is not pending."""
     run, other = begin(ledger), begin(ledger)
     ledger.enqueue(run.id, [Block("a", ["x", "y"])])
     ledger.settle(run.id, [outcome("a", "y")])
@@ -167,7 +167,7 @@ def test_settled_pairs_are_read_as_they_were_written(ledger: Ledger, result: Res
 
 
 def test_settle_overwrites(ledger: Ledger) -> None:
-    """A pair settled again has only what was said last."""
+    """A pair settled again has the fields of the last outcome only."""
     run = begin(ledger)
     ledger.enqueue(run.id, [Block("i1", ["p1"])])
     ledger.settle(run.id, [outcome("i1", "p1", Result.FAILED, http_status=500)])
@@ -177,7 +177,7 @@ def test_settle_overwrites(ledger: Ledger) -> None:
 
 
 def test_settle_of_nothing(ledger: Ledger) -> None:
-    """No outcomes change nothing."""
+    """An empty list of outcomes changes nothing."""
     run = begin(ledger)
     ledger.enqueue(run.id, [Block("i1", ["p1"])])
     ledger.settle(run.id, [])
@@ -186,7 +186,7 @@ def test_settle_of_nothing(ledger: Ledger) -> None:
 
 
 def test_runs_have_pairs_of_their_own(ledger: Ledger) -> None:
-    """The same pair in two runs is two rows: what is done to one leaves the other."""
+    """The same pair in two runs is two independent rows."""
     first, second = begin(ledger), begin(ledger)
     for run in (first, second):
         ledger.enqueue(run.id, [Block("i1", ["p1", "p2"])])
@@ -199,7 +199,7 @@ def test_runs_have_pairs_of_their_own(ledger: Ledger) -> None:
 
 
 def test_settle_rest_leaves_the_settled(ledger: Ledger) -> None:
-    """Only the image's pending pairs are settled; they have the result, the reason and the time, and no attempt."""
+    """Only the image's pending pairs are settled, with the result, the reason and the time, and no attempts."""
     run = begin(ledger)
     ledger.enqueue(run.id, [Block("i1", ["p1", "p2", "p3"]), Block("i2", ["p1"])])
     ledger.settle(run.id, [outcome("i1", "p2")])
@@ -224,7 +224,7 @@ def test_undescribed_pairs_are_those_already_there_without_a_status(ledger: Ledg
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 7])
 def test_undescribed_pairs_come_in_pages_of_images(ledger: Ledger, limit: int) -> None:
-    """Read in pages of any size they come once each, an image's all at once, in the order of the work list."""
+    """With any page size, each is returned once, all of an image together, in the order of the work list."""
     run = begin(ledger)
     images = ["i2", "i9", "i1", "i5", "i3"]
     ledger.enqueue(run.id, [Block(i, ["p2", "p1"]) for i in images])
@@ -236,7 +236,7 @@ def test_undescribed_pairs_come_in_pages_of_images(ledger: Ledger, limit: int) -
 
 
 def test_describe_fills_in_the_clouds_fields(ledger: Ledger) -> None:
-    """Status, times and schema are put in, all else stays; a pending pair stays pending and bare."""
+    """Status, times and schema are set, other fields kept; a pending pair stays pending and without them."""
     run = begin(ledger)
     ledger.enqueue(run.id, [Block("i1", ["p1", "p2"])])
     settled = Outcome("i1", "p1", Result.ALREADY, 409, attempts=2, reason="it was there", settled_at=NOW)
@@ -251,7 +251,7 @@ def test_describe_fills_in_the_clouds_fields(ledger: Ledger) -> None:
 
 
 def test_totals_name_every_result(ledger: Ledger) -> None:
-    """Every result is a key, those of an empty run too."""
+    """Every result is a key, even for an empty run."""
     run = begin(ledger)
     assert ledger.totals(run.id) == dict.fromkeys(Result, 0)
     ledger.enqueue(run.id, [Block("i1", [f"p{n}" for n in range(9)])])
@@ -263,7 +263,7 @@ def test_totals_name_every_result(ledger: Ledger) -> None:
 
 @pytest.mark.parametrize("results", [{result} for result in Result] + [set(), set(SETTLED), set(Result)])
 def test_outcomes_of_some_results(ledger: Ledger, results: set[Result]) -> None:
-    """Only rows with one of the results come; none for no result."""
+    """Only rows with one of the results are returned; none without a result."""
     run = begin(ledger)
     ledger.enqueue(run.id, [Block(i, [f"p{n}" for n in range(8)]) for i in ("i1", "i2")])
     ledger.settle(run.id, [outcome(i, f"p{n}", r) for i in ("i1", "i2") for n, r in enumerate(SETTLED)])
@@ -272,7 +272,7 @@ def test_outcomes_of_some_results(ledger: Ledger, results: set[Result]) -> None:
 
 
 def test_outcomes_come_in_the_order_of_the_work_list(ledger: Ledger) -> None:
-    """Rows keep their places when they are settled, more of them than are read at once."""
+    """Rows keep their order when they are settled, also beyond one fetch."""
     run = begin(ledger)
     members = [f"p{number}" for number in range(6_001)]
     ledger.enqueue(run.id, [Block("i2", members), Block("i1", members)])
@@ -284,7 +284,7 @@ def test_outcomes_come_in_the_order_of_the_work_list(ledger: Ledger) -> None:
 
 
 def test_outcomes_read_a_snapshot(ledger: Ledger) -> None:
-    """What is settled while the rows are streamed neither waits nor shows; the next reading has it."""
+    """A write during the streaming neither waits nor is visible; the next read has it."""
     run = begin(ledger)
     ledger.enqueue(run.id, [Block("i1", [f"p{number}" for number in range(6_001)])])
     rows = ledger.outcomes(run.id)
@@ -295,7 +295,7 @@ def test_outcomes_read_a_snapshot(ledger: Ledger) -> None:
 
 
 def test_outcomes_may_be_left_half_read(ledger: Ledger) -> None:
-    """Whoever stops reading leaves nothing behind that others would wait for."""
+    """A reader that stops early leaves no lock behind."""
     run = begin(ledger)
     ledger.enqueue(run.id, [Block("i1", [f"p{number}" for number in range(12_001)])])
     for _ in range(20):  # more often than a pool has connections
@@ -304,8 +304,8 @@ def test_outcomes_may_be_left_half_read(ledger: Ledger) -> None:
     assert next(ledger.outcomes(run.id)) == outcome("i1", "p0")
 
 
-def test_a_reopened_ledger_has_it_all(open_ledger: Callable[[], SqlLedger]) -> None:
-    """What was written is there after closing and opening, in the same order."""
+def test_a_reopened_ledger_has_all_outcomes(open_ledger: Callable[[], SqlLedger]) -> None:
+    """Everything written is there after closing and reopening, in the same order."""
     ledger = open_ledger()
     run = begin(ledger)
     ledger.enqueue(run.id, [Block("i2", ["p2", "p1"]), Block("i1", ["p1", "p3"])])

@@ -1,4 +1,4 @@
-"""The runs: how they begin, end, go on and are found, and several ledgers on one database."""
+"""Runs: how they begin, end, continue and are found; several ledgers on one database."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def unfinished(
 
 
 def test_a_new_run(ledger: Ledger) -> None:
-    """It is at work, by this process on this host, and has no pairs and no effort yet."""
+    """It is running, in this process on this host, without pairs, requests and retries yet."""
     run = begin(ledger)
     assert run.key == "nightly-20260102T030405Z"
     assert (run.plan, run.fingerprint, run.account) == ("nightly", FINGERPRINT, ACCOUNT)
@@ -48,14 +48,14 @@ def test_a_new_run(ledger: Ledger) -> None:
 
 
 def test_runs_of_one_second_have_keys_of_their_own(ledger: Ledger) -> None:
-    """They are numbered from the second on, and each finds its run although one is the beginning of others."""
+    """They are numbered from the second on; a key finds its run even if it is a prefix of others."""
     runs = [begin(ledger) for _ in range(4)]
     assert [run.key for run in runs] == [f"nightly-20260102T030405Z{number}" for number in ("", "-2", "-3", "-4")]
     assert [ledger.find_run(run.key) for run in runs] == runs
 
 
 def test_a_run_with_nothing_pending_is_finished(ledger: Ledger) -> None:
-    """It has the time of its end, its effort and its totals."""
+    """It has its end time, its requests, retries and seconds, and its totals."""
     run = begin(ledger)
     ledger.enqueue(run.id, [Block("i1", ["p1", "p2"])])
     ledger.settle(run.id, [outcome("i1", "p1"), outcome("i1", "p2", Result.FAILED)])
@@ -77,8 +77,8 @@ def test_a_run_with_pairs_left_is_interrupted(ledger: Ledger) -> None:
     assert ended.totals == NONE_YET | {Result.SHARED: 1, Result.PENDING: 1}
 
 
-def test_a_reopened_run_goes_on(ledger: Ledger) -> None:
-    """It is running and not ended, its pairs are as they were, and its effort is summed up over both."""
+def test_a_reopened_run_continues(ledger: Ledger) -> None:
+    """It is running again, its pairs are unchanged, and requests, retries and seconds add up."""
     run = begin(ledger)
     ledger.enqueue(run.id, [Block("i1", ["p1", "p2"])])
     ledger.settle(run.id, [outcome("i1", "p1")])
@@ -93,7 +93,7 @@ def test_a_reopened_run_goes_on(ledger: Ledger) -> None:
 
 
 def test_runs_of_several_clouds_are_named_after_them(ledger: Ledger) -> None:
-    """What tells the clouds apart stands behind the time; runs of one second still have keys of their own."""
+    """The cloud's name follows the time; runs of one second still have distinct keys."""
     keys = [
         ledger.begin(plan="nightly", fingerprint=FINGERPRINT, account=ACCOUNT, now=NOW, key_suffix=suffix).key
         for suffix in ("eu-de", "eu-nl", "eu-de")
@@ -101,16 +101,16 @@ def test_runs_of_several_clouds_are_named_after_them(ledger: Ledger) -> None:
     assert keys == [f"nightly-20260102T030405Z-{end}" for end in ("eu-de", "eu-nl", "eu-de-2")]
 
 
-# --- finding the run to go on with -----------------------------------------------------------------------------------
+# --- finding the run to continue -------------------------------------------------------------------------------------
 
 
 def test_nothing_is_unfinished_at_first(ledger: Ledger) -> None:
-    """An empty ledger has no run to go on with."""
+    """An empty ledger has no run to continue."""
     assert unfinished(ledger) == ""
 
 
 def test_a_killed_run_is_unfinished(ledger: Ledger) -> None:
-    """A run that nobody ended stays running and can be gone on with."""
+    """A run that was never ended stays running and can be continued."""
     key = begin(ledger).key
     assert unfinished(ledger) == key
 
@@ -126,8 +126,8 @@ def test_an_interrupted_run_is_unfinished_and_a_finished_one_is_not(ledger: Ledg
     assert unfinished(ledger) == ""
 
 
-def test_only_the_newest_run_of_the_plan_is_gone_on_with(ledger: Ledger) -> None:
-    """An older unfinished run is history once the plan has run again; runs of other plans don't matter."""
+def test_only_the_newest_run_of_the_plan_is_continued(ledger: Ledger) -> None:
+    """An older unfinished run is not continued once the plan has run again; runs of other plans don't matter."""
     begin(ledger)
     newer = begin(ledger)
     begin(ledger, "other")
@@ -136,7 +136,7 @@ def test_only_the_newest_run_of_the_plan_is_gone_on_with(ledger: Ledger) -> None
     assert unfinished(ledger) == ""
 
 
-def test_only_the_same_work_is_gone_on_with(ledger: Ledger) -> None:
+def test_only_the_same_work_is_continued(ledger: Ledger) -> None:
     """Another plan's name, set of pairs, endpoint or project is other work; another user is not."""
     key = begin(ledger).key
     assert unfinished(ledger, plan="nightl") == ""
@@ -146,8 +146,8 @@ def test_only_the_same_work_is_gone_on_with(ledger: Ledger) -> None:
     assert unfinished(ledger, account=replace(ACCOUNT, user="bob", cloud="staging", region="", project="x")) == key
 
 
-def test_each_place_has_its_run_to_go_on_with(ledger: Ledger) -> None:
-    """A plan for several clouds has a run for each: what came of one does not hide another's."""
+def test_each_cloud_has_its_run_to_continue(ledger: Ledger) -> None:
+    """A plan for several clouds has a run for each, and one does not hide another's."""
     elsewhere = replace(ACCOUNT, endpoint="https://elsewhere.example")
     as_other = replace(ACCOUNT, project_id="other")
     keys = [begin(ledger, account=account).key for account in (ACCOUNT, elsewhere, as_other)]
@@ -160,7 +160,7 @@ def test_each_place_has_its_run_to_go_on_with(ledger: Ledger) -> None:
 
 
 def test_runs_are_listed_newest_first(ledger: Ledger) -> None:
-    """All of them, or so many; the clock does not matter, the order in which they began does."""
+    """All, or at most `limit`; in the order in which they began, not by the clock."""
     runs = [begin(ledger, now=NOW - timedelta(days=day)) for day in range(3)]
     ledger.enqueue(runs[1].id, [Block("i1", ["p1"])])
     listed = ledger.runs()
@@ -178,8 +178,8 @@ def test_find_run_without_a_key(ledger: Ledger) -> None:
     assert ledger.find_run() == newest
 
 
-def test_find_run_by_a_unique_beginning(ledger: Ledger) -> None:
-    """The whole key or as much of it as tells it from others; no match is None."""
+def test_find_run_by_a_unique_prefix(ledger: Ledger) -> None:
+    """By the whole key or a unique prefix; None without a match."""
     one, two = begin(ledger, "alpha"), begin(ledger, "beta")
     assert [ledger.find_run(key) for key in (one.key, "alpha-2026", "a")] == [one] * 3
     assert ledger.find_run("b") == two
@@ -187,15 +187,15 @@ def test_find_run_by_a_unique_beginning(ledger: Ledger) -> None:
     assert ledger.find_run("lpha") is None
 
 
-def test_find_run_by_an_ambiguous_beginning(ledger: Ledger) -> None:
-    """The runs that could be meant are named, newest first, the first few of them."""
+def test_find_run_by_an_ambiguous_prefix(ledger: Ledger) -> None:
+    """The error names the first few matches, newest first."""
     runs = [begin(ledger, now=NOW + timedelta(days=day)) for day in range(7)]
     with pytest.raises(UsageError, match=f"7 runs begin with 'nightly': {runs[6].key}, .* and 2 more"):
         ledger.find_run("nightly")
 
 
-def test_find_run_tells_upper_case_from_lower(ledger: Ledger) -> None:
-    """A key is a name as it is written."""
+def test_find_run_is_case_sensitive(ledger: Ledger) -> None:
+    """A key in another case is not found."""
     run = begin(ledger)
     assert ledger.find_run("nightly-20260102T0304") == run
     assert ledger.find_run("nightly-20260102t0304") is None
@@ -204,7 +204,7 @@ def test_find_run_tells_upper_case_from_lower(ledger: Ledger) -> None:
 
 @pytest.mark.parametrize("key", ["%", "_ightly", "nightly%", "n%y", "nightl_", "night/ly", "night\\ly", "'"])
 def test_find_run_takes_keys_literally(ledger: Ledger, key: str) -> None:
-    """No character stands for others."""
+    """No character is a wildcard."""
     begin(ledger)
     assert ledger.find_run(key) is None
 
@@ -213,7 +213,7 @@ def test_find_run_takes_keys_literally(ledger: Ledger, key: str) -> None:
 
 
 def test_two_plans_at_once(open_ledger: Callable[[], SqlLedger]) -> None:
-    """Two ledgers write by turns, of the same IDs and new ones, and each finds all its own."""
+    """Two ledgers write in turn, with shared and new IDs, and each reads all its own."""
     ledgers = [open_ledger(), open_ledger()]
     runs = [begin(ledger, plan) for ledger, plan in zip(ledgers, ("one", "two"), strict=True)]
     for number in range(20):
@@ -228,7 +228,7 @@ def test_two_plans_at_once(open_ledger: Callable[[], SqlLedger]) -> None:
 
 
 def test_reading_while_another_writes(open_ledger: Callable[[], SqlLedger]) -> None:
-    """A reader sees the state of its beginning to the end, and the writer does not wait for it."""
+    """A reader sees the state from when it began, and the writer does not wait for it."""
     writer, reader = open_ledger(), open_ledger()
     run = begin(writer)
     writer.enqueue(run.id, [Block("i1", [f"p{number}" for number in range(6_001)])])
@@ -240,8 +240,8 @@ def test_reading_while_another_writes(open_ledger: Callable[[], SqlLedger]) -> N
     assert {row.reason for row in reader.outcomes(run.id)} == {f"new {number}" for number in range(6_001)}
 
 
-def test_what_one_began_another_ends(open_ledger: Callable[[], SqlLedger]) -> None:
-    """A run belongs to the database, not to who began it: a killed process's run is taken up by the next."""
+def test_a_run_may_be_finished_by_another_process(open_ledger: Callable[[], SqlLedger]) -> None:
+    """The next process takes over the run of a killed one."""
     first, second = open_ledger(), open_ledger()
     run = begin(first)
     first.enqueue(run.id, [Block("i1", ["p1", "p2"])])

@@ -33,7 +33,7 @@ def server(request: pytest.FixtureRequest, database_server: Callable[[str], Data
 
 @pytest.fixture
 def handles(server: DatabaseServer) -> Iterator[tuple[SqlLedger, SqlLedger]]:
-    """Return two ledgers on one new database, as two processes have them."""
+    """Return two handles on one new database, as two processes would have."""
     url = server.new_database()
     both = SqlLedger.open(url), SqlLedger.open(url)
     yield both
@@ -56,7 +56,7 @@ def lock_connection_ends(ledger: SqlLedger) -> None:
 
 
 def test_a_lock_is_taken_again_after_a_restart(server: DatabaseServer, handles: tuple[SqlLedger, SqlLedger]) -> None:
-    """The next write takes it, and the second start is refused as before the restart."""
+    """The next write takes it again, and a second start is refused as before the restart."""
     first, second = handles
     with RunLock(first, "nightly"):
         run = begin(first)
@@ -73,7 +73,7 @@ def test_a_lock_is_taken_again_after_a_restart(server: DatabaseServer, handles: 
 def test_a_write_waits_for_a_server_that_restarts(
     server: DatabaseServer, handles: tuple[SqlLedger, SqlLedger], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A write that finds no server is repeated, and takes the lock again first."""
+    """A write is repeated until the server is back, and first takes the lock again."""
     first, second = handles
     waits: list[float] = []
 
@@ -98,7 +98,7 @@ def test_a_lock_that_another_process_took(
     handles: tuple[SqlLedger, SqlLedger],
     lose: Callable[[DatabaseServer], None] | None,
 ) -> None:
-    """The run that lost it can write nothing more, not even its end, for as long as the other one holds it."""
+    """The run that lost it can't write anything, not even its end, while the other process holds it."""
     first, second = handles
     lock = RunLock(first, "nightly")
     assert lock.try_acquire()
@@ -127,7 +127,7 @@ def test_a_lock_that_another_process_took(
 def test_a_lock_that_another_process_took_and_released(
     server: DatabaseServer, handles: tuple[SqlLedger, SqlLedger]
 ) -> None:
-    """It has sent what the first run was about to send: the first one stops, although the lock is free."""
+    """The other process has sent the remaining pairs, so the first run stops although the lock is free."""
     first, second = handles
     assert isinstance(first._store, ServerStore)
     url = first._store._engine.url.render_as_string(hide_password=False)
@@ -147,7 +147,7 @@ def test_a_lock_that_another_process_took_and_released(
 
 
 def test_a_released_lock_is_not_taken_again(server: DatabaseServer, handles: tuple[SqlLedger, SqlLedger]) -> None:
-    """Once a run has ended its ledger can be written to without its lock."""
+    """Once a run has ended, its ledger can be written to without the lock."""
     first, second = handles
     with RunLock(first, "nightly"):
         run = begin(first)

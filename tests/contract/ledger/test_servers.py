@@ -69,7 +69,7 @@ def test_postgresql_detects_a_vanished_client(store: ServerStore) -> None:
 
 @pytest.mark.parametrize("place", [SHARED_DATABASES[1]], indirect=True)
 def test_mariadb_settles_a_group_in_one_statement(ledger: SqlLedger) -> None:
-    """It takes one round trip and looks up each pair by its key; of duplicates, the last one wins."""
+    """It takes one round trip and finds each pair by its key; the last of several duplicates wins."""
     run = begin(ledger)
     members = [f"p{number}" for number in range(3_000)]
     ledger.enqueue(run.id, [Block("i1", members)])

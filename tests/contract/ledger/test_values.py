@@ -1,4 +1,4 @@
-"""Single values: any text, any ID and any time comes back as it was."""
+"""Single values: any text, ID and time is read back unchanged."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.ledger_fixtures import begin, outcome
 if TYPE_CHECKING:
     from bulkshare.ports import Ledger
 
-CHARACTERS = st.characters(exclude_characters="\0", exclude_categories=["Cs"])  # as `ports.Ledger` wants them
+CHARACTERS = st.characters(exclude_characters="\0", exclude_categories=["Cs"])  # the texts that `ports.Ledger` allows
 TEXTS = st.text(CHARACTERS, max_size=40)
 USUAL = st.uuids().map(lambda number: f"req-{number}")
 LIKE_USUAL = st.sampled_from(["", "{}\n", "REQ-{}", "{} ", "req-", "{0}{0}", "\0{}", "\1{}"])
@@ -35,7 +35,7 @@ LIKE_USUAL = st.sampled_from(["", "{}\n", "REQ-{}", "{} ", "req-", "{0}{0}", "\0
 def test_any_text_comes_back(
     ledger: Ledger, request_id: str | None, reason: str, schema: str | None, status: str | None
 ) -> None:
-    """Request IDs of the usual form, of any other and nearly of the usual one; reasons, statuses and schemas."""
+    """Request IDs of the usual, a similar and any other form; reasons, statuses and schemas."""
     run = next(iter(ledger.runs()), None) or begin(ledger)
     ledger.enqueue(run.id, [Block("i1", ["p1"])])
     told = outcome("i1", "p1", request_id=request_id, reason=reason, schema=schema, status=status)
@@ -46,7 +46,7 @@ def test_any_text_comes_back(
 @settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(image_id=st.text(CHARACTERS, min_size=1, max_size=255), member_id=st.text(CHARACTERS, min_size=1, max_size=255))
 def test_any_id_comes_back(ledger: Ledger, image_id: str, member_id: str) -> None:
-    """IDs are texts to the ledger, told apart by every character (case and trailing spaces too)."""
+    """IDs are compared by every character, including case and trailing spaces."""
     run = begin(ledger)
     members = list(dict.fromkeys([member_id, member_id.upper(), member_id.lower(), f"{member_id} "]))
     assert ledger.enqueue(run.id, [Block(image_id, members)]) == len(members)
@@ -74,7 +74,7 @@ def test_any_id_comes_back(ledger: Ledger, image_id: str, member_id: str) -> Non
     ids=str,
 )
 def test_times_are_kept_to_the_millisecond(ledger: Ledger, given_time: datetime, kept: datetime) -> None:
-    """All times come back as aware UTC, without their microseconds."""
+    """All times are read back as aware UTC, without their microseconds."""
     run = begin(ledger, now=given_time)
     ledger.enqueue(run.id, [Block("i1", ["p1"])])
     times = ("created_at", "updated_at", "started_at", "settled_at")

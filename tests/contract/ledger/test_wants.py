@@ -1,4 +1,4 @@
-"""What is wanted of pairs: kept with them, handed out with the work, and told apart where members are to go."""
+"""The `Want` of pairs: stored with them, returned with the work, and filtered by removals."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MEMBER, ACCEPTED, FORCED, GONE, LISTED = Want.MEMBER, Want.ACCEPTED, Want.FORCED
 
 
 def jobs(ledger: Ledger, run_id: int, image_id: str = "i1", *, removals: bool | None = None) -> dict[str, Want]:
-    """Return what is wanted of an image's pending members."""
+    """Return the wants of an image's pending members."""
     found = ledger.pending_jobs(run_id, image_id, after=None, limit=100, removals=removals)
     assert {job.image_id for job in found} <= {image_id}
     return {job.member_id: job.want for job in found}
@@ -28,8 +28,8 @@ def backlog(ledger: Ledger, run_id: int, *, removals: bool | None = None) -> lis
 
 
 @pytest.mark.parametrize("want", [*Want, MEMBER, ACCEPTED | FORCED | Want.AS_PROJECT, Want(63)], ids=repr)
-def test_a_want_comes_back(ledger: Ledger, want: Want) -> None:
-    """With the work, with the row of a pending pair, and with that of a settled one."""
+def test_a_want_is_read_back(ledger: Ledger, want: Want) -> None:
+    """With the work, and with the row of a pending and of a settled pair."""
     run = begin(ledger)
     ledger.enqueue(run.id, [Block("i1", ["p1", "p2"], want)])
     assert ledger.pending_jobs(run.id, "i1", after=None, limit=1) == [Job("i1", "p1", want)]
@@ -39,8 +39,8 @@ def test_a_want_comes_back(ledger: Ledger, want: Want) -> None:
     )
 
 
-def test_an_image_tells_all_that_is_wanted(ledger: Ledger) -> None:
-    """The wants of its pending pairs are put together; those of settled pairs are left out."""
+def test_an_image_has_the_union_of_its_wants(ledger: Ledger) -> None:
+    """The wants of its pending pairs are combined; those of settled pairs are not included."""
     run = begin(ledger)
     ledger.enqueue(
         run.id,
@@ -56,8 +56,8 @@ def test_an_image_tells_all_that_is_wanted(ledger: Ledger) -> None:
     assert backlog(ledger, run.id) == [Backlog("i1", 3, ACCEPTED | FORCED), Backlog("i2", 1, MEMBER)]
 
 
-def test_who_is_to_go_is_told_apart(ledger: Ledger) -> None:
-    """`removals` leaves only pairs whose member is to go, or only the others."""
+def test_removals_are_filtered(ledger: Ledger) -> None:
+    """`removals` selects only pairs to be removed, or only the others."""
     run = begin(ledger)
     ledger.enqueue(
         run.id,
@@ -75,8 +75,8 @@ def test_who_is_to_go_is_told_apart(ledger: Ledger) -> None:
     assert jobs(ledger, run.id) == {"p1": ACCEPTED, "p2": ACCEPTED, "p3": GONE}
 
 
-def test_settle_rest_of_those_who_are_to_go(ledger: Ledger) -> None:
-    """Only they are settled, or only the others."""
+def test_settle_rest_of_removals(ledger: Ledger) -> None:
+    """Only removals are settled, or only the others."""
     run = begin(ledger)
     for image_id in ("i1", "i2"):
         ledger.enqueue(run.id, [Block(image_id, ["p1", "p2"]), Block(image_id, ["p3"], GONE)])
@@ -88,8 +88,8 @@ def test_settle_rest_of_those_who_are_to_go(ledger: Ledger) -> None:
     assert skipped == {("i1", "p3"): "too many", ("i2", "p1"): "full", ("i2", "p2"): "full"}
 
 
-def test_the_last_want_of_a_pending_pair_stands(ledger: Ledger) -> None:
-    """A pair that is enqueued again wants what is said then, within one call and in the next, and is not new."""
+def test_the_last_want_of_a_pending_pair_counts(ledger: Ledger) -> None:
+    """A pair enqueued again, in the same call or a later one, has the last want, and is not counted as new."""
     run = begin(ledger)
     assert ledger.enqueue(run.id, [Block("i1", ["p1", "p2"], ACCEPTED), Block("i1", ["p2"], FORCED)]) == 2
     assert jobs(ledger, run.id) == {"p1": ACCEPTED, "p2": FORCED}
@@ -97,8 +97,8 @@ def test_the_last_want_of_a_pending_pair_stands(ledger: Ledger) -> None:
     assert jobs(ledger, run.id) == {"p1": MEMBER, "p2": FORCED, "p3": MEMBER}
 
 
-def test_a_settled_pair_keeps_what_it_wanted(ledger: Ledger) -> None:
-    """Neither enqueueing again nor an outcome that says otherwise changes it."""
+def test_a_settled_pair_keeps_its_want(ledger: Ledger) -> None:
+    """Neither enqueueing again nor an outcome with another want changes it."""
     run = begin(ledger)
     ledger.enqueue(run.id, [Block("i1", ["p1"], ACCEPTED)])
     ledger.settle(run.id, [outcome("i1", "p1", want=GONE)])
@@ -107,7 +107,7 @@ def test_a_settled_pair_keeps_what_it_wanted(ledger: Ledger) -> None:
 
 
 def test_listed_pairs(ledger: Ledger) -> None:
-    """Pending pairs are marked, and stay so when they are enqueued again; no other pair is, and none is made."""
+    """Pending pairs are marked, and stay so if enqueued again; no other pair is marked or created."""
     run, other = begin(ledger), begin(ledger)
     for each in (run, other):
         ledger.enqueue(each.id, [Block(i, ["p1", "p2", "p3", "p4"], ACCEPTED) for i in ("i1", "i2")])
