@@ -89,8 +89,6 @@ def findings(
     if closed:
         return [SkipRest(closed)]
     image = facts.image
-    if image is not None and image.visibility == "private" and Want.SET_SHARED in facts.want:
-        found.append(SetSharedFirst())
     too_many = _too_many_removals(facts, orders, prune_limit)
     found += too_many
     removals = 0 if too_many else facts.to_remove
@@ -102,7 +100,11 @@ def findings(
         to_add -= 1
     over = _over_quota(facts, to_add, removals, members_per_image)
     if over is not None:
-        found.append(over if orders.fill else over._replace(room=0))
+        over = over if orders.fill else over._replace(room=0)
+        found.append(over)
+    gets_member = to_add > 0 and (over is None or over.room > 0)  # else its former members would only get it back
+    if gets_member and image is not None and image.visibility == "private" and Want.SET_SHARED in facts.want:
+        found.insert(0, SetSharedFirst())
     return found
 
 

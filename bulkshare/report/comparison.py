@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Group
 from rich.text import Text
 
-from bulkshare.model import VerdictKind
+from bulkshare.model import VerdictKind, Want
 from bulkshare.model.events import MembersListed
 from bulkshare.report.text import aligned, because, labelled
 from bulkshare.text import counted
@@ -47,7 +47,7 @@ class Comparison:
     @property
     def complete(self) -> bool:
         """Whether every pair of the plan is on the cloud."""
-        return not self.missing
+        return not (self.missing or self.unlisted)
 
 
 class Comparer:
@@ -59,8 +59,10 @@ class Comparer:
     def __init__(self, plan: str, blocks: Iterable[Block]) -> None:
         self._plan = plan
         by_image: dict[str, list[Sequence[str]]] = {}
-        for image_id, member_ids, _ in blocks:
-            by_image.setdefault(image_id, []).append(member_ids)
+        for image_id, member_ids, want in blocks:
+            parts = by_image.setdefault(image_id, [])
+            if Want.REMOVE not in want:  # of a saved plan: who was to be removed is planned to be absent
+                parts.append(member_ids)
         self._todo: dict[str, Sequence[str]] = {
             image_id: parts[0] if len(parts) == 1 else tuple(chain.from_iterable(parts))
             for image_id, parts in by_image.items()
@@ -82,7 +84,8 @@ class Comparer:
             return
         if verdict.kind is not VerdictKind.LISTED:
             self._unlisted[image_id] = verdict.reason
-            self._missing[image_id] = planned
+            if planned:
+                self._missing[image_id] = planned
             return
         there = {member.member_id: member.status for member in verdict.members}
         missing = [member_id for member_id in planned if member_id not in there]
@@ -99,7 +102,7 @@ class Comparer:
             plan=self._plan,
             planned=self._planned,
             present=self._present,
-            missing={**self._missing, **self._todo},
+            missing={**self._missing, **{image_id: planned for image_id, planned in self._todo.items() if planned}},
             extra=dict(self._extra),
             by_status=dict(sorted(self._statuses.items())),
             unlisted={**self._unlisted, **dict.fromkeys(self._todo, NOT_ASKED)},

@@ -55,6 +55,19 @@ def test_complete_only_where_nothing_is_missing() -> None:
     assert comparer.comparison().complete
 
 
+def test_pairs_that_were_to_be_removed_are_planned_to_be_absent() -> None:
+    """A saved plan names them. One that is still there is an extra member; an unlisted image leaves it unknown."""
+    removal = [Block("i", ("a",)), Block("i", ("gone", "left"), Want.REMOVE), Block("j", ("gone",), Want.REMOVE)]
+    comparer = Comparer("nightly", removal)
+    comparer.notify(MembersListed("i", members("i", a="accepted", left="pending")))
+    assert not comparer.comparison().complete
+    comparer.notify(MembersListed("j", members("j")))
+    comparison = comparer.comparison()
+    assert (comparison.planned, comparison.present, comparison.missing) == (1, 1, {})
+    assert comparison.extra == {"i": ["left"]}
+    assert comparison.complete
+
+
 def printed(comparison: Comparison, *, most: int = 20, width: int = 200) -> str:
     """Return what a console without a terminal prints."""
     console = Console(width=width, markup=False)

@@ -99,6 +99,20 @@ def test_private_images_are_set_shared_if_wanted() -> None:
 
 
 @pytest.mark.parametrize(
+    "facts",
+    [
+        {"image": PRIVATE._replace(status="deactivated"), "to_add": 2},
+        {"image": PRIVATE, "to_add": 1, "owner_to_add": True},
+        {"image": PRIVATE, "to_add": 20_000, "members": 1},
+        {"image": PRIVATE, "to_add": 0, "to_remove": 1, "members": 10},
+    ],
+)
+def test_an_image_that_gets_no_member_is_not_set_shared(facts: dict[str, Any]) -> None:
+    """It would only be given back to its former members."""
+    assert SetSharedFirst() not in found(want=Want.SET_SHARED, **facts)
+
+
+@pytest.mark.parametrize(
     ("members", "to_remove", "limit", "skipped"),
     [
         (30, 3, 0.1, False),
