@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from bulkshare.engine.client import ApiClient
+    from bulkshare.engine.preflight import Finding
     from bulkshare.engine.writer import Recorder
     from bulkshare.model import Account, Limits, Member, Verdict
 
@@ -206,6 +207,7 @@ class Preflight:
         )
         self._to_set_shared: list[str] = []
         self._over_prune_limit: dict[str, str] = {}  # reasons by image
+        self._deferred: list[tuple[Facts, ListResults, str | None]] = []  # images with removals, decided together
 
     async def check(self, listed: ListResults, *, everything: bool) -> list[str]:
         """Settle what can't succeed, and return the images to be set shared.
@@ -239,9 +241,23 @@ class Preflight:
             self._recorder.observer.notify(PhaseStarted("inspecting", len(unknown)))
             batches = [unknown[start : start + BATCH] for start in range(0, len(unknown), BATCH)]
             await for_each(batches, inspect, at_once=self._limits.concurrency, stopping=self._client.stopping)
-        if self._over_prune_limit and not self._client.stopping.is_set():
-            self._skip_removals(leaving)
+        if not self._client.stopping.is_set():
+            await self._settle_deferred(leaving)
         return self._to_set_shared
+
+    async def _settle_deferred(self, leaving: Iterable[str]) -> None:
+        """Settle the images with removals. If one is over the prune limit, no removal makes room in any."""
+        for facts, _, _ in self._deferred:
+            for finding in self._find(facts):
+                if isinstance(finding, OverPruneLimit):
+                    self._over_prune_limit[facts.image_id] = finding.reason
+        for facts, listed, owner in self._deferred:
+            await self._apply(facts, listed, owner, no_removals=bool(self._over_prune_limit))
+        if self._over_prune_limit:
+            self._skip_removals(leaving)
+
+    def _find(self, facts: Facts, *, no_removals: bool = False) -> list[Finding]:
+        return self._findings(facts, self._orders.get(facts.image_id, NO_ORDERS), no_removals=no_removals)
 
     def _skip_removals(self, leaving: Iterable[str]) -> None:
         """Skip all removals. Those over the limit come last, so that a run killed in between finds them over it."""
@@ -284,12 +300,19 @@ class Preflight:
             owner_to_add=owner is not None and await self._recorder.is_pending(image_id, owner),
             want=others.want if others is not None else Want.MEMBER,
         )
-        for finding in self._findings(facts, self._orders.get(image_id, NO_ORDERS)):
+        if to_remove:
+            self._deferred.append((facts, listed, owner))
+        else:
+            await self._apply(facts, listed, owner)
+
+    async def _apply(self, facts: Facts, listed: ListResults, owner: str | None, *, no_removals: bool = False) -> None:
+        image_id, to_accept = facts.image_id, listed.to_accept.get(facts.image_id, 0)
+        for finding in self._find(facts, no_removals=no_removals):
             match finding:
                 case SkipRest(reason, removals):
                     self._recorder.put(SettleImage(image_id, reason, removals=removals))
-                case OverPruneLimit(reason):
-                    self._over_prune_limit[image_id] = reason
+                case OverPruneLimit():
+                    pass  # settled with the other images'
                 case SkipPair(member_id, reason):
                     self._recorder.put(skipped(Job(image_id, member_id), reason, self._wall()))
                 case QuotaRoom(0, reason) if not to_accept:

@@ -76,13 +76,20 @@ Finding = SkipRest | OverPruneLimit | SkipPair | QuotaRoom | SetSharedFirst
 
 
 def findings(
-    facts: Facts, orders: Orders, account: Account | None, *, members_per_image: int, prune_limit: float
+    facts: Facts,
+    orders: Orders,
+    account: Account | None,
+    *,
+    members_per_image: int,
+    prune_limit: float,
+    no_removals: bool = False,
 ) -> list[Finding]:
     """Return what to do about an image before its pairs are tried, in this order.
 
     account: who acts; None if unknown.
     members_per_image: the quota; 0: none.
     prune_limit: the share of an image's members that may be removed.
+    no_removals: another image is over the prune limit, so removals make no room in this one either.
     """
     found: list[Finding] = []
     closed = _closed(facts, account)
@@ -91,7 +98,7 @@ def findings(
     image = facts.image
     too_many = _too_many_removals(facts, orders, prune_limit)
     found += too_many
-    removals = 0 if too_many else facts.to_remove
+    removals = 0 if too_many or no_removals else facts.to_remove
     if image is not None and image.status not in {None, "active"} and not facts.selected:
         return [*found, SkipRest(f"the image is {image.status}, not active", removals=False)]
     to_add = facts.to_add

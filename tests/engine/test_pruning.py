@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import anyio
 import pytest
 
@@ -116,6 +118,22 @@ def test_more_than_the_limit_stops_before_the_first(extra: int, removed: bool) -
     )
     assert harness.reasons() == told
     assert harness.totals()[Result.SHARED] == 18, "the others are not concerned"
+
+
+def test_removals_that_another_image_forbids_make_no_room() -> None:
+    """If one image is over the prune limit, no image loses a member, so the quota decides without removals."""
+    harness = EngineHarness()
+    harness.limits = replace(harness.limits, members_per_image=4)
+    harness.prune_limit = 0.4
+    harness.ledger.enqueue_all([("i00", name) for name in ("a", "b", "c", "d")] + [("i01", "a")])
+    harness.orders = {name: Orders(prune=True, kept=frozenset("abcd")) for name in ("i00", "i01")}
+    harness.cloud.members = {("i00", name) for name in ("a", "b", "x")} | {
+        ("i01", name) for name in ("a", "x", "y", "z")
+    }
+    harness.run()
+    assert harness.totals() == {Result.ALREADY: 3, Result.SKIPPED: 6}
+    assert {request.method for _, request in harness.cloud.sent} == {"GET"}
+    assert "needs 5, has 3 of 4 members" in harness.reasons()
 
 
 def test_a_member_that_has_left_is_absent() -> None:
