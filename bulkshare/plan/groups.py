@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from pydantic import ValidationError
 
 from bulkshare.model import IdList
-from bulkshare.plan.lists import id_fault, read_ids
+from bulkshare.plan.lists import COLUMNS, canonical_id, describe_outlier, id_fault, outliers, read_ids, read_names
 from bulkshare.plan.schema import ImageSelectorItem, ProjectSelectorItem
 from bulkshare.plan.yaml import UnreadableError
 from bulkshare.text import clean
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bulkshare.model import ImageSelector, Problem, ProjectSelector
+    from bulkshare.plan.lists import Row
     from bulkshare.plan.yaml import Document, Location
 
 Selector = TypeVar("Selector")
 
-COLUMNS = {"images": "image_id", "projects": "project_id"}
 MOST_IDS = 20_000_000  # in all lists of a kind: nested groups grow exponentially, as nested aliases do
 IN_A_HINT = 10  # groups
 
@@ -57,6 +57,10 @@ def _groups(data: Any, kind: str) -> Mapping[str, Any] | None:
     return groups if isinstance(groups, dict) else None
 
 
+def _place(file: str, row: Row) -> str:
+    return file if row.line is None else f"{file}:{row.line}:{row.column}"
+
+
 class Lists(Generic[Selector]):
     """The lists of one kind. Each group and file is read once, and its problems are reported once."""
 
@@ -78,7 +82,7 @@ class Lists(Generic[Selector]):
         self._sets: dict[IdList[str | Selector], frozenset[str | Selector]] = {}
         self._meant: set[str] = set()  # groups that are close to an unknown name
         self._open: list[str] = []  # the groups being resolved, outermost first
-        self._files: dict[Path, IdList[str] | UnreadableError] = {}
+        self._files: dict[tuple[Path, bool], IdList[str | Selector] | UnreadableError] = {}
         self._room = MOST_IDS
 
     def items(self, items: Any, at: Location) -> IdList[str | Selector]:
@@ -88,13 +92,17 @@ class Lists(Generic[Selector]):
         if len(items) == 1 and isinstance(items[0], dict):
             return self._named(items[0], (*at, 0))  # the group's own list: a thousand entries can share it
         found: list[str | Selector] = []
+        written = [(number, item) for number, item in enumerate(items) if isinstance(item, str) and not id_fault(item)]
+        for index in outliers([item for _, item in written]):
+            number, item = written[index]
+            self._report((*at, number), describe_outlier(item, "{name: ...}"))
         for number, item in enumerate(items):
             if isinstance(item, dict):
                 found.extend(self._named(item, (*at, number)))
             elif isinstance(item, str):
                 fault = id_fault(item)
                 if fault is None:
-                    found.append(item)
+                    found.append(canonical_id(item, self._kind))
                 else:
                     self._report((*at, number), fault.message)
             if len(found) > self._room:
@@ -135,7 +143,7 @@ class Lists(Generic[Selector]):
         if isinstance(group, str) and group:
             lists.append(self._group(group, (*at, "group")))
         if isinstance(file, str) and file:
-            lists.append(self._file(file, (*at, "file")))
+            lists.append(self._file(file, (*at, "file"), names=item.get("as") == "name"))
         return lists[0] if len(lists) == 1 else IdList(chain.from_iterable(lists))
 
     def _group(self, name: str, at: Location) -> IdList[str | Selector]:
@@ -164,19 +172,29 @@ class Lists(Generic[Selector]):
             return f"none is defined; define it in `groups: {{{self._kind}: ...}}`"
         return f"there are: {', '.join(names[:IN_A_HINT])}{', ...' if len(names) > IN_A_HINT else ''}"
 
-    def _file(self, name: str, at: Location) -> IdList[str | Selector]:
+    def _file(self, name: str, at: Location, *, names: bool) -> IdList[str | Selector]:
         path = self._folder / name
         shown = clean(str(path), 1000)
-        if path not in self._files:
+        key = (path, names)
+        if key not in self._files:
             try:
-                self._files[path] = read_ids(path, shown, COLUMNS[self._kind], self._problems)
+                self._files[key] = self._read_names(path, shown) if names else self._read_ids(path, shown)
             except UnreadableError as error:
-                self._files[path] = error
-        found = self._files[path]
+                self._files[key] = error
+        found = self._files[key]
         if isinstance(found, UnreadableError):  # reported wherever the plan names the list
             self._report(at, f"{shown}: {found}")
             return IdList()
         return found
+
+    def _read_ids(self, path: Path, shown: str) -> IdList[str | Selector]:
+        return IdList(read_ids(path, shown, self._kind, self._problems))
+
+    def _read_names(self, path: Path, shown: str) -> IdList[str | Selector]:
+        """Return a selector for each name in a list."""
+        rows = read_names(path, shown, self._problems)
+        found = (self._selector({"name": row.text}, _place(shown, row)) for row in rows)
+        return IdList(selector for selector in found if selector is not None)
 
     def _report(self, at: Location, message: str) -> None:
         self._problems.append(self._document.problem(at, message))

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 import unicodedata
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from bulkshare.model import IdList, Problem
-from bulkshare.plan.yaml import UnreadableError, read_text
+from bulkshare.plan.yaml import UnreadableError, decode, read_bytes
 from bulkshare.text import clean, counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 LONGEST_ID = 255  # characters: the width of Glance's column for a member
@@ -22,6 +23,10 @@ LONGEST_ID = 255  # characters: the width of Glance's column for a member
 ID_PATTERN = r"""^[^\s/\\?*#%,;"'\[\]]{1,255}$"""
 # Everything outside printable ASCII; , ; and quotes, which hint at a table; * [ ], which hint at a glob.
 NOT_IN_AN_ID = re.compile(r"""[^!-~]|[/\\?*#%,;"'\[\]]""")
+RULE = re.compile(r"[-+=|_]{2,}")
+ROUNDED = re.compile(r"\d(\.\d+)?[eE]\+\d+")
+CUT_OFF = re.compile(r"[0-9a-f-]{8,35}", re.IGNORECASE)
+COMMENT_AFTER_A_NAME = re.compile(r"(^|(?<=\s))#.*")
 PLAIN_LIST = re.compile(r"(?:[A-Za-z0-9._-]{1,255}\r?\n)+")
 LOOKS_LIKE_AN_ID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 WHITE_SPACE = " \t\r\n"
@@ -30,6 +35,12 @@ ADVICE = (
     ("*?[]", "to select by name, write {name: ...} in the plan"),
 )
 MOST_PROBLEMS = 20  # reported of one file; the rest are counted
+COLUMNS = {"images": "image_id", "projects": "project_id"}
+# The headings of others, best first, without case, spaces and underscores: `openstack ... list -f csv` writes "ID".
+HEADINGS = {"images": ("imageid", "id"), "projects": ("projectid", "tenantid", "id")}
+NAME_HEADINGS = ("name",)
+DELIMITERS = ",;\t"
+SPREADSHEETS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # .xlsx and .ods are ZIP archives, .xls is an OLE file
 
 
 class IdFault(NamedTuple):
@@ -51,7 +62,38 @@ def id_fault(text: str) -> IdFault | None:
         )
     if len(text) > LONGEST_ID:
         return IdFault(0, f"an ID of {len(text)} characters; the maximum is {LONGEST_ID}")
+    if RULE.fullmatch(text):
+        return IdFault(0, f"{text[:60]!r} is a line of a table, not an ID; remove it")
+    if ROUNDED.fullmatch(text):
+        return IdFault(0, f"{text!r} was rounded by a spreadsheet; format the column as text and export it again")
     return None
+
+
+def canonical_id(text: str, kind: str) -> str:
+    """Return an ID as the cloud writes it: a UUID in lower case, and that of an image with dashes.
+
+    Whether project IDs have dashes depends on the cloud, so these stay. Any other text stays as it is.
+    """
+    if not LOOKS_LIKE_AN_ID.fullmatch(text):
+        return text
+    if kind == "images" and "-" not in text:
+        text = "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
+    return text.lower()
+
+
+def outliers(texts: Sequence[str]) -> list[int]:
+    """Return the indexes of texts that are no UUIDs, in a list of which at least half are."""
+    odd = [index for index, text in enumerate(texts) if not LOOKS_LIKE_AN_ID.fullmatch(text)]
+    return odd if 2 * len(odd) <= len(texts) else []
+
+
+def describe_outlier(text: str, by_name: str) -> str:
+    """Return why a text among UUIDs is a problem; `by_name` is how the plan would select by name instead."""
+    if CUT_OFF.fullmatch(text):
+        advice = f"it has {len(text)} characters: is it cut off?"
+    else:
+        advice = f"correct it, or remove it; to select by name, write {by_name}"
+    return f"{clean(text, 60)!r} does not look like the other IDs of this list; {advice}"
 
 
 def _describe(character: str) -> str:
@@ -63,11 +105,11 @@ def _describe(character: str) -> str:
     return repr(character)
 
 
-class _Row(NamedTuple):
-    """The text of an ID in a list file, and its position."""
+class Row(NamedTuple):
+    """The text of an ID or a name in a list file, and its position; a JSON file has no lines."""
 
-    line: int
-    column: int
+    line: int | None
+    column: int | None
     text: str
 
 
@@ -79,81 +121,201 @@ class _NotAListError(Exception):
         self.line = line
 
 
-def read_ids(path: Path, name: str, column: str, problems: list[Problem]) -> IdList[str]:
-    """Read a list: one ID per line, or from a .csv file the column `column`, else the first column.
+def read_ids(path: Path, name: str, kind: str, problems: list[Problem]) -> IdList[str]:
+    """Read a list of IDs of "images" or "projects": one per line, or a column of a table, or JSON objects.
 
     `name` is the file's name to show; problems in its lines are added to `problems`. Raises `UnreadableError` if the
     file has no text, or no IDs.
     """
-    try:
-        text = read_text(path)
-    except UnreadableError as error:
-        if error.line is None:
-            raise
-        problems.append(Problem(name, error.line, error.column, str(error)))
+    text = _read_list(path, name, problems)
+    if text is None:
         return IdList()
     if path.suffix.lower() != ".csv" and PLAIN_LIST.fullmatch(text):  # the common case, worth being fast
-        return IdList(text.split())
-    rows = _csv_rows(text, column) if path.suffix.lower() == ".csv" else _lines(text)
+        plain = text.split()
+        if not outliers(plain) and not any(map(id_fault, plain)):
+            return IdList(canonical_id(item, kind) for item in plain)
     bad_lines: list[Problem] = []
-    ids: list[str] = []
-    try:
-        for row in rows:
-            fault = id_fault(row.text)
-            if fault is None:
-                ids.append(row.text)
-            else:
-                bad_lines.append(Problem(name, row.line, row.column + fault.offset, fault.message))
-    except _NotAListError as error:
-        bad_lines.append(Problem(name, error.line, 1, str(error)))
-    if not ids and not bad_lines:
+    rows: list[Row] = []
+    for row in _rows(text, path, HEADINGS[kind], COLUMNS[kind], bad_lines, name):
+        fault = id_fault(row.text)
+        if fault is None:
+            rows.append(row)
+        else:
+            column = None if row.column is None else row.column + fault.offset
+            bad_lines.append(Problem(name, row.line, column, fault.message + _hint_at_names(row.text)))
+    by_name = f"{{file: {path.name}, as: name}}"
+    for index in outliers([row.text for row in rows]):
+        row = rows[index]
+        bad_lines.append(Problem(name, row.line, row.column, describe_outlier(row.text, by_name)))
+    if not rows and not bad_lines:
         raise UnreadableError("contains no IDs; add some, or remove it from the plan")
+    _report(name, bad_lines, problems)
+    return IdList(canonical_id(row.text, kind) for row in rows)
+
+
+def read_names(path: Path, name: str, problems: list[Problem]) -> list[Row]:
+    """Read a list of names: one per line, or the column `name` of a table, or of JSON objects. As `read_ids`."""
+    text = _read_list(path, name, problems)
+    if text is None:
+        return []
+    bad_lines: list[Problem] = []
+    rows: list[Row] = []
+    for row in _rows(text, path, NAME_HEADINGS, "name", bad_lines, name):
+        if row.text and row.text.isprintable():
+            rows.append(row)
+        else:
+            message = f"{clean(row.text, 60)!r} has invisible characters" if row.text else "a name can't be empty"
+            bad_lines.append(Problem(name, row.line, row.column, message))
+    if not rows and not bad_lines:
+        raise UnreadableError("contains no names; add some, or remove it from the plan")
+    _report(name, bad_lines, problems)
+    return rows
+
+
+def _report(name: str, bad_lines: list[Problem], problems: list[Problem]) -> None:
+    bad_lines.sort(key=lambda problem: problem.line or 0)
     problems.extend(bad_lines[:MOST_PROBLEMS])
     if (more := len(bad_lines) - MOST_PROBLEMS) > 0:
         message = f"{counted(more, 'more bad line')} from here on"
         problems.append(Problem(name, bad_lines[MOST_PROBLEMS].line, None, message))
-    return IdList(ids)
 
 
-def _lines(text: str) -> Iterator[_Row]:
+def _hint_at_names(text: str) -> str:
+    found = NOT_IN_AN_ID.search(text)
+    like_a_name = found is not None and (found[0] == " " or found[0].isalpha())
+    return ". A list of names is {file: ..., as: name}" if like_a_name else ""
+
+
+def _read_list(path: Path, name: str, problems: list[Problem]) -> str | None:
+    """Return a list's text; None if it is not text, which is added to `problems`. Raises `UnreadableError`."""
+    raw = read_bytes(path)
+    if raw.startswith(SPREADSHEETS):
+        raise UnreadableError("is a spreadsheet; save it as CSV, with the column of IDs formatted as text")
+    try:
+        return decode(raw, utf_16=True)
+    except UnreadableError as error:
+        problems.append(Problem(name, error.line, error.column, str(error)))
+        return None
+
+
+def _rows(
+    text: str, path: Path, headings: tuple[str, ...], column: str, bad_lines: list[Problem], name: str
+) -> Iterator[Row]:
+    """Yield the texts of a list, in whichever of the formats it is written."""
+    try:
+        if text.lstrip().startswith("[") and path.suffix.lower() in {".json", ".txt"}:
+            yield from _json_rows(text, headings, column)
+        elif path.suffix.lower() in {".csv", ".tsv"} or _has_heading(text, headings):
+            yield from _table_rows(text, headings, column)
+        else:
+            yield from _lines(text, names=headings is NAME_HEADINGS)
+    except _NotAListError as error:
+        bad_lines.append(Problem(name, error.line, 1, str(error)))
+
+
+def _normalized(heading: str) -> str:
+    return heading.strip().casefold().replace("_", "").replace(" ", "").replace("-", "")
+
+
+def _index(cells: Sequence[str], headings: tuple[str, ...], column: str) -> int | None:
+    """Return which of a first row's cells is the heading of the column: `column` itself, or the best other one."""
+    exact = [cell.lower() for cell in cells]
+    if column in exact:
+        return exact.index(column)
+    known = [_normalized(cell) for cell in cells]
+    return next((known.index(heading) for heading in headings if heading in known), None)
+
+
+def _has_heading(text: str, headings: tuple[str, ...]) -> bool:
+    """Return whether a text is a table, going by its first line."""
+    first = _first_line(text)
+    delimiter = _delimiter(first, headings, "")
+    return delimiter in first and _index(_split(first, delimiter), headings, "") is not None
+
+
+def _first_line(text: str) -> str:
+    return next((line for line in io.StringIO(text, newline=None) if line.strip()), "").strip("\n")
+
+
+def _split(first: str, delimiter: str) -> list[str]:
+    return [cell.strip().strip('"') for cell in first.split(delimiter)]
+
+
+def _delimiter(first: str, headings: tuple[str, ...], column: str) -> str:
+    """Return what separates a table's columns: what sets its heading apart, or else is most frequent in its first line.
+
+    A line with the column alone has no delimiter, and any will do.
+    """
+    for delimiter in DELIMITERS:
+        if _index(_split(first, delimiter), headings, column) is not None:
+            return delimiter
+    return max(DELIMITERS, key=first.count)
+
+
+def _lines(text: str, *, names: bool) -> Iterator[Row]:
+    """Yield each line that is not blank, without its comment. Of `openstack ... -f value` only the ID is yielded."""
     for number, line in enumerate(io.StringIO(text, newline=None), 1):
-        found = line.partition("#")[0].strip()
+        found = (COMMENT_AFTER_A_NAME.sub("", line) if names else line.partition("#")[0]).strip()
         if found:
-            yield _Row(number, line.index(found) + 1, found)
+            words = [] if names else [word for word in found.split() if LOOKS_LIKE_AN_ID.fullmatch(word)]
+            found = words[0] if len(words) == 1 else found
+            yield Row(number, line.index(found) + 1, found)
 
 
-def _csv_rows(text: str, column: str) -> Iterator[_Row]:
-    """Yield the cells of `column`, else of the first column.
+def _json_rows(text: str, headings: tuple[str, ...], column: str) -> Iterator[Row]:
+    """Yield the IDs or names of what `openstack ... list -f json` prints: objects, or texts alone."""
+    try:
+        items = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise _NotAListError(getattr(error, "lineno", 1), f"is not valid JSON: {clean(str(error))}") from None
+    for number, item in enumerate(items, 1):
+        found = item
+        if isinstance(item, dict):
+            index = _index(list(item), headings, column)
+            found = None if index is None else list(item.values())[index]
+        if not isinstance(found, str):
+            raise _NotAListError(1, f"item {number} has no text under {column} or {headings[-1]}")
+        yield Row(None, None, found)
 
-    The first row is a heading if it names `column`, or if the second row starts with what looks like an ID and the
+
+def _table_rows(text: str, headings: tuple[str, ...], column: str) -> Iterator[Row]:
+    """Yield the cells of a table's column: that of a known heading, else the first.
+
+    The first row is a heading if it has a known one, or if the second row starts with what looks like an ID and the
     first does not. It holds an ID if it looks like one. Anything else would be a guess, and a wrong guess would go
     unnoticed: a heading taken for an ID shares with no one, an ID taken for a heading is left out.
     """
     lines = io.StringIO(text, newline=None).readlines()
-    rows = _cells(lines)
+    delimiter = _delimiter(_first_line(text), headings, column)
+    rows = _cells(lines, delimiter)
     first = next(rows, None)
     if first is None:
         return
-    names = [cell.lower() for cell in first[1]]
-    index = names.index(column) if column in names else 0
-    if column not in names:
+    names = first[1]
+    index = _index(names, headings, column)
+    if index is None:
+        index = 0
         second = [row for row in (next(rows, None),) if row is not None]
-        if LOOKS_LIKE_AN_ID.fullmatch(names[0]):
+        if LOOKS_LIKE_AN_ID.fullmatch(names[0]) or (headings is NAME_HEADINGS and len(names) == 1):
             rows = chain([first], second, rows)
         elif second and LOOKS_LIKE_AN_ID.fullmatch(second[0][1][0]):
             rows = chain(second, rows)
+        elif _index(names, NAME_HEADINGS, "name") is not None:
+            raise _NotAListError(
+                first[0], f"this heading has a column of names, but none of IDs; add {column}, or write `as: name`"
+            )
         else:
             raise _NotAListError(
                 first[0], f"it is unclear whether this row is a heading; add a heading with the column {column}"
             )
     for number, cells in rows:
         cell = cells[index] if index < len(cells) else ""
-        yield _Row(number, max(lines[number - 1].find(cell), 0) + 1, cell)
+        yield Row(number, max(lines[number - 1].find(cell), 0) + 1, cell)
 
 
-def _cells(lines: list[str]) -> Iterator[tuple[int, list[str]]]:
+def _cells(lines: list[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the number and the cells of each row that is not blank."""
-    reader = csv.reader(lines, strict=True)
+    reader = csv.reader(lines, strict=True, delimiter=delimiter)
     ended = 0  # the line on which the last good row ended
     try:
         for row in reader:

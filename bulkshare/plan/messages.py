@@ -100,11 +100,12 @@ def _item_section(location: Location) -> type[BaseModel] | None:
     if len(location) <= KIND_AT:
         return None
     of_images = "images" in (location[1], location[2])
-    return {
+    sections: dict[str, type[BaseModel]] = {
         GROUP: GroupItem,
         FILE: FileItem,
         SELECTOR: ImageSelectorItem if of_images else ProjectSelectorItem,
-    }.get(str(location[KIND_AT]))
+    }
+    return sections.get(str(location[KIND_AT]))
 
 
 def _plain(location: Location) -> Location:
@@ -119,6 +120,8 @@ def _unknown_key(location: Location) -> tuple[str, list[str]]:
     if section is not None:
         selector = _item_section((*location[:KIND_AT], SELECTOR))
         known = ["group", "file", *_keys(selector or section)]
+        if location[KIND_AT] == FILE:
+            known.append("as")
         if key in known:
             return "an item is either a group, a file or a selector; make it two items", []
     else:

@@ -192,13 +192,14 @@ class GroupItem(Section):
 
 
 class FileItem(Section):
-    """All IDs in a file."""
+    """All IDs in a file, or with `as: name` all that its names stand for."""
 
     file: str = Field(
         min_length=1,
         description="A file, relative to the plan: one ID per line, # starts a comment; or a .csv file with a column "
-        "project_id (or image_id), else its first column is used.",
+        "project_id (or image_id) or ID, else its first column is used; or the output of `openstack ... list -f json`.",
     )
+    holds: Literal["id", "name"] = Field(default="id", alias="as", description="What the file lists.")
 
 
 ALLOW_EMPTY = Field(default=False, description="Matching nothing is not an error.")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     Location = tuple[str | int, ...]  # keys and indexes, from the root
 
+UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 LARGEST = 1 << 28  # bytes: enough for seven million IDs, and a bound for /dev/zero
 DEEPEST = 50  # levels: a plan has seven; libyaml overflows the stack at some ten thousand
 MOST_NODES = 5_000_000  # with aliases expanded: beyond any plan, and well within memory
@@ -57,8 +58,8 @@ class UnreadableError(Exception):
         self.column = column
 
 
-def read_text(path: Path) -> str:
-    """Return the text of a UTF-8 file, with or without a byte order mark. Raises `UnreadableError`."""
+def read_bytes(path: Path) -> bytes:
+    """Return what a file contains. Raises `UnreadableError`."""
     try:
         with path.open("rb") as file:
             raw = file.read(LARGEST + 1)
@@ -72,11 +73,24 @@ def read_text(path: Path) -> str:
         raise UnreadableError(f"can't be read: {getattr(error, 'strerror', None) or error}") from None
     if len(raw) > LARGEST:
         raise UnreadableError(f"is larger than {LARGEST >> 20} MiB; split it")
+    return raw
+
+
+def decode(raw: bytes, *, utf_16: bool = False) -> str:
+    """Return a file's text: UTF-8, with or without a byte order mark, and with `utf_16` also UTF-16 that has the mark.
+
+    Raises `UnreadableError`, with line and column.
+    """
+    if raw.startswith(UTF_16_MARKS):
+        if not utf_16:
+            raise UnreadableError("is UTF-16; save the file as UTF-8", 1, 1)
+        try:
+            return raw.decode("utf-16")
+        except UnicodeDecodeError:
+            raise UnreadableError("is not valid UTF-16; save the file as UTF-8", 1, 1) from None
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            raise UnreadableError("is UTF-16; save the file as UTF-8", 1, 1) from None
         before = error.object[: error.start].decode("utf-8")  # `object` lacks the byte order mark
         line, column = place_of(before, len(before))
         message = f"byte 0x{error.object[error.start]:02x} is not UTF-8; save the file as UTF-8"
@@ -142,7 +156,7 @@ class Document:
 def read_document(path: Path, name: str, problems: list[Problem]) -> Document | None:
     """Read a file; None if it can't be parsed at all. Problems are added to `problems`."""
     try:
-        text = read_text(path)
+        text = decode(read_bytes(path))
     except UnreadableError as error:
         problems.append(Problem(name, error.line, error.column, str(error)))
         return None

@@ -260,3 +260,26 @@ def test_password_is_not_in_the_process_list_or_output(shell: Shell, plan: str) 
     done = shell.run("run", plan, "--sandbox", "-v")
     assert "X-Auth-Token" not in done.stderr
     assert "password" not in done.stderr
+
+
+def test_lists_as_others_write_them(shell: Shell) -> None:
+    """Any format of `openstack project list` and a spreadsheet's table is read; a line that is no ID is reported."""
+    ids = [f"{number:032x}" for number in range(1, 4)]
+    shell.write("osc.csv", f'"Name","ID"\r\n"team-1","{ids[0]}"\r\n')
+    shell.write("osc.json", json.dumps([{"ID": ids[1], "Name": "team-2"}]))
+    shell.write("value.txt", f"{ids[0]} team-1\n{ids[2].upper()} team-3\n")
+    plan = shell.write(
+        "plan.yaml",
+        "version: 1\nname: lists\nshare:\n- images: [D164B5DF1BC34C3F893E3E471FD16E64]\n"
+        "  projects: [{file: osc.csv}, {file: osc.json}, {file: value.txt}]\n",
+    )
+    assert "3 pairs of 1 image and 3 projects" in shell.run("check", str(plan)).stdout
+    shell.run("run", str(plan), "--sandbox")
+    assert {(row["image_id"], row["member_id"]) for row in shell.rows()} == {
+        ("d164b5df-1bc3-4c3f-893e-3e471fd16e64", project_id) for project_id in ids
+    }
+    shell.write("value.txt", f"ID\n{ids[0]}\n{ids[1][:30]}\n{ids[2]}\n")
+    said = shell.run("check", str(plan), exit_code=2).stderr
+    assert "value.txt:1:1: 'ID' does not look like the other IDs" in said
+    assert "value.txt:3:1: " in said
+    assert "it has 30 characters: is it cut off?" in said

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bulkshare.model import Entry, Limits, Plan, ProjectSelector, RetryPolicy
-from bulkshare.plan.expand import Counts, count
+from bulkshare.model import Entry, ImageSelector, Limits, Plan, ProjectSelector, RetryPolicy
+from bulkshare.plan.expand import Counts, count, fingerprint
 from bulkshare.plan.load import load_plan
 
 if TYPE_CHECKING:
@@ -150,6 +150,80 @@ def test_csv_lists(tmp_path: Path, text: str) -> None:
     """The column project_id wherever it stands, else the first one, with a heading or without."""
     (tmp_path / "list.CSV").write_bytes(text.encode())
     assert projects_of(tmp_path, "[{file: list.CSV}]") == (HEX, OTHER_HEX)
+
+
+TABLES = {
+    "osc.csv": f'"Name","ID"\r\n"acme","{HEX}"\r\n"init,ech","{OTHER_HEX}"\r\n'.encode(),
+    "value.txt": f"{HEX} acme\n{OTHER_HEX} init ech\n".encode(),
+    "value-name-first.txt": f"acme {HEX}\ninit ech {OTHER_HEX}\n".encode(),
+    "osc.json": f'[{{"ID": "{HEX}", "Name": "acme"}}, {{"ID": "{OTHER_HEX}", "Name": "x"}}]'.encode(),
+    "texts.json": f'["{HEX}", "{OTHER_HEX}"]'.encode(),
+    "console.csv": f"Name,Project ID\nacme,{HEX}\ninitech,{OTHER_HEX}\n".encode(),
+    "excel.csv": f"\ufeffproject_id;name\r\n{HEX};acme\r\n{OTHER_HEX};a, b\r\n".encode(),
+    "semicolons without a heading.csv": f"{HEX};acme\n{OTHER_HEX};initech\n".encode(),
+    "tabs.csv": f"name\tid\nacme\t{HEX}\ninitech\t{OTHER_HEX}\n".encode(),
+    "tabs.tsv": f"name\tTenant-ID\nacme\t{HEX}\ninitech\t{OTHER_HEX}\n".encode(),
+    "table.txt": f'"ID","Name"\n"{HEX}","acme"\n"{OTHER_HEX}","initech"\n'.encode(),
+    "utf-16.csv": f"Name\tID\r\nacme\t{HEX}\r\ninitech\t{OTHER_HEX}\r\n".encode("utf-16"),
+    "utf-16.txt": f"{HEX}\r\n{OTHER_HEX}".encode("utf-16"),
+    "big-endian.txt": codecs.BOM_UTF16_BE + f"{HEX}\n{OTHER_HEX}\n".encode("utf-16-be"),
+    "capitals.txt": f"{HEX.upper()}\n{OTHER_HEX.upper()}\n".encode(),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_tables_of_others(tmp_path: Path, name: str) -> None:
+    """What `openstack project list` prints in each of its formats, and what spreadsheets and consoles export."""
+    (tmp_path / name).write_bytes(TABLES[name])
+    assert projects_of(tmp_path, f"[{{file: {name}}}]") == (HEX, OTHER_HEX)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("names.txt", "acme #1 GmbH # the first\n# no one\nInit Ech\n"),
+        ("names.csv", "acme #1 GmbH\nInit Ech\n"),
+        ("list.csv", f"ID;Name\n{HEX};acme #1 GmbH\n{OTHER_HEX};Init Ech\n"),
+        ("list.json", '[{"Name": "acme #1 GmbH"}, {"Name": "Init Ech"}]'),
+    ],
+)
+def test_lists_of_names(tmp_path: Path, name: str, text: str) -> None:
+    """Each is a selector, with its place in the list."""
+    (tmp_path / name).write_text(text)
+    found = projects_of(tmp_path, f"[{{file: {name}, as: name}}]")
+    expected = [ProjectSelector(name="acme #1 GmbH"), ProjectSelector(name="Init Ech")]
+    if name != "names.txt":
+        assert list(found) == expected
+    else:
+        assert list(found) == [ProjectSelector(name="acme"), ProjectSelector(name="Init Ech")]
+        assert [each.place for each in found if isinstance(each, ProjectSelector)] == [
+            f"{tmp_path / name}:1:1",
+            f"{tmp_path / name}:3:1",
+        ]
+
+
+def test_names_of_images(tmp_path: Path) -> None:
+    """Images go by name as projects do, and the same file may be read in both ways."""
+    (tmp_path / "list.csv").write_text(f"image_id,name\n{UUID},ubuntu\n")
+    text = f"{HEAD}share: [{{images: [{{file: list.csv}}, {{file: list.csv, as: name}}], projects: [p]}}]\n"
+    assert load(tmp_path, text).entries[0].images == (UUID, ImageSelector(name="ubuntu"))
+
+
+@pytest.mark.parametrize("written", [UUID, UUID.upper(), UUID.replace("-", ""), UUID.replace("-", "").upper()])
+def test_image_ids_are_canonical(tmp_path: Path, written: str) -> None:
+    """However a UUID is written, it is the image's, and the same plan."""
+    plan = load(tmp_path, f"{HEAD}share: [{{images: [{written}], projects: [{HEX}]}}]\n")
+    assert plan.entries[0].images == (UUID,)
+    assert fingerprint(plan) == "c8a3ab464de9994ba7a0efcf4d7da66911e323151f705df9f1d5f1b3025fe01c"
+
+
+def test_project_ids_are_in_lower_case(tmp_path: Path) -> None:
+    """Under `except` and `keep`, too. Texts that are no UUIDs keep their case."""
+    shouted = f"[{HEX.upper()}, {UUID.upper()}]"
+    text = f"{HEAD}share: [{{images: [i], projects: [Acme], except: {shouted}, prune: true, keep: {shouted}}}]\n"
+    (entry,) = load(tmp_path, text).entries
+    assert entry.projects == ("Acme",)
+    assert entry.excluded == entry.keep == {HEX, UUID}
 
 
 def test_csv_column_of_images(tmp_path: Path) -> None:

@@ -18,6 +18,14 @@ if TYPE_CHECKING:
 HEAD = "version: 1\nname: n\n"
 PAIR = "share:\n- images: [a]\n  projects: [b]\n"
 
+HEX = "edc89b490d7d4392898e19b2deb34797"
+SPREADSHEET = "is a spreadsheet; save it as CSV, with the column of IDs formatted as text"
+UNLIKE = (
+    "does not look like the other IDs of this list; correct it, or remove it; to select by name, write "
+    "{file: l.txt, as: name}"
+)
+NAMES = ". A list of names is {file: ..., as: name}"
+
 GROUPS = [
     pytest.param(
         HEAD
@@ -181,10 +189,11 @@ LISTS = [
         "l.txt",
         b"a b\r\nok\r\n\r\n  x/y # c\r\n\x01\r\n\xc3\xa9\r\n",
         [
-            "l.txt:1:2: 'a b' contains white space, which no ID may contain: give each ID its own item or line",
+            "l.txt:1:2: 'a b' contains white space, which no ID may contain: give each ID its own item or line"
+            ". A list of names is {file: ..., as: name}",
             "l.txt:4:4: 'x/y' contains '/', which no ID may contain",
             "l.txt:5:1: '' contains the invisible character U+0001 (a control character), which no ID may contain",
-            "l.txt:6:1: 'é' contains 'é', which no ID may contain",
+            "l.txt:6:1: 'é' contains 'é', which no ID may contain. A list of names is {file: ..., as: name}",
         ],
         id="bad lines",
     ),
@@ -195,7 +204,60 @@ LISTS = [
         ["l.txt:2:2: byte 0xfc is not UTF-8; save the file as UTF-8"],
         id="not UTF-8",
     ),
-    pytest.param("l.txt", b"\xff\xfea\x00\n\x00", ["l.txt:1:1: is UTF-16; save the file as UTF-8"], id="UTF-16"),
+    pytest.param(
+        "l.txt", b"\xff\xfea", ["l.txt:1:1: is not valid UTF-16; save the file as UTF-8"], id="half a UTF-16 character"
+    ),
+    pytest.param("l.csv", b"PK\x03\x04...", [f"5:21: l.csv: {SPREADSHEET}"], id="an .xlsx that was renamed"),
+    pytest.param("l.xls", b"\xd0\xcf\x11\xe0", [f"5:21: l.xls: {SPREADSHEET}"], id="an .xls"),
+    pytest.param(
+        "l.json",
+        b"[{",
+        ["l.json:1:1: is not valid JSON: Expecting property name enclosed in double quotes: line 1 column 3 (char 2)"],
+        id="half a JSON file",
+    ),
+    pytest.param(
+        "l.json", b'[{"Name": "a"}]', ["l.json:1:1: item 1 has no text under project_id or id"], id="JSON without IDs"
+    ),
+    pytest.param(
+        "l.txt", f"project_id\n{HEX}\n".encode(), [f"l.txt:1:1: 'project_id' {UNLIKE}"], id="a heading in a .txt"
+    ),
+    pytest.param(
+        "l.txt",
+        f"{HEX}\n{HEX[:-1]}".encode(),
+        [
+            f"l.txt:2:1: '{HEX[:-1]}' does not look like the other IDs of this list; "
+            "it has 31 characters: is it cut off?"
+        ],
+        id="a cut last line",
+    ),
+    pytest.param(
+        "l.txt",
+        b"1.23E+31\n",
+        ["l.txt:1:1: '1.23E+31' was rounded by a spreadsheet; format the column as text and export it again"],
+        id="a rounded number",
+    ),
+    pytest.param(
+        "l.txt",
+        f"+-----+\n{HEX}\n".encode(),
+        ["l.txt:1:1: '+-----+' is a line of a table, not an ID; remove it"],
+        id="a table's rule",
+    ),
+    pytest.param("l.txt", f"{HEX}\n{HEX}\nteam-1\n".encode(), [f"l.txt:3:1: 'team-1' {UNLIKE}"], id="a name among IDs"),
+    pytest.param(
+        "l.txt",
+        f"{HEX} {HEX}\n".encode(),
+        [
+            f"l.txt:1:33: '{HEX} {HEX[:26]}…' contains white space, which no ID may contain: give each ID its own "
+            f"item or line{NAMES}"
+        ],
+        id="two IDs in a line",
+    ),
+    pytest.param(
+        "l.csv",
+        b"name;group\nfoo;abc\n",
+        ["l.csv:1:1: this heading has a column of names, but none of IDs; add project_id, or write `as: name`"],
+        id="names alone",
+    ),
     pytest.param(
         "l.txt",
         b"\x7fELF\x02\x00\xff\xfe",
@@ -212,7 +274,8 @@ LISTS = [
         "l.csv",
         b'name,project_id\nfoo,a b\nbar\n,\n\nbaz,\n"multi\nline",q/q\n',
         [
-            "l.csv:2:6: 'a b' contains white space, which no ID may contain: give each ID its own item or line",
+            "l.csv:2:6: 'a b' contains white space, which no ID may contain: give each ID its own item or line"
+            ". A list of names is {file: ..., as: name}",
             "l.csv:3:1: an ID can't be empty",
             "l.csv:6:1: an ID can't be empty",
             "l.csv:8:8: 'q/q' contains '/', which no ID may contain",
@@ -230,12 +293,6 @@ LISTS = [
         b'project_id\n"abc"d\n',
         ["l.csv:2:1: is not valid CSV: ',' expected after '\"'"],
         id="text after a quote",
-    ),
-    pytest.param(
-        "l.csv",
-        b"name;project_id\nfoo;abc\n",
-        [("l.csv:1:1: it is unclear whether this row is a heading; add a heading with the column project_id")],
-        id="semicolons",
     ),
     pytest.param(
         "l.csv",
@@ -321,3 +378,16 @@ def test_groups_that_grow_like_aliases_of_aliases(tmp_path: Path) -> None:
     )
     (problem,) = problems_of(path)
     assert problem.endswith("the projects expand to more than 20,000,000 IDs here; use fewer")
+
+
+@pytest.mark.parametrize("key", ["images", "projects", "except", "keep"])
+def test_what_is_unlike_the_ids_beside_it(tmp_path: Path, key: str) -> None:
+    """In each of an entry's lists, and with the place of the item."""
+    entry = {"images": "[i]", "projects": "[p]", key: f"[{HEX}, team-1, {HEX.upper()}]"}
+    path = tmp_path / "plan.yaml"
+    path.write_text(f"{HEAD}share:\n- {{{', '.join(f'{name}: {items}' for name, items in entry.items())}}}\n")
+    (problem,) = problems_of(path)
+    assert problem.startswith("4:")
+    assert problem.endswith(UNLIKE.replace("{file: l.txt, as: name}", "{name: ...}"))
+    path.write_text(path.read_text().replace(", team-1", ""))
+    load_plan(path)
