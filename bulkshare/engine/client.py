@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import anyio
+import anyio.to_thread
 
 from bulkshare.engine.retry import Settle, decide, excuse, is_repeat
 from bulkshare.errors import DirectoryError, EndpointRefusedError
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
 
 
 MOST_FOREIGN = 10  # answers of something else than an image service, before the first one of it
+
+# Bytes of a reply, some 130 members, that are interpreted in a thread: 64 such replies may come at once, and the event
+# loop would take 0.1 s for them. A shorter one takes about as long as the change of threads.
+LONG_BODY = 32_768
+LISTS = frozenset({Step.LIST, Step.FIND})
 
 
 class ApiClient:
@@ -66,6 +72,7 @@ class ApiClient:
         self._endpoint = endpoint
         self._recognized = False  # whether an image service has answered
         self._foreign = 0  # answers of something else before that
+        self._interpreting = anyio.CapacityLimiter(1)  # more threads would only contend for the interpreter
         self.stopping = stopping
         self.retries = 0  # requests scheduled to be sent again
 
@@ -155,7 +162,7 @@ class ApiClient:
     async def _send(self, step: Step, image_id: str, member_id: str | None, request: Request) -> Verdict:
         began = self._clock()
         reply = await self._transport.send(request)
-        verdict = interpret(step, image_id, member_id or "", reply, self._wall())
+        verdict = await self._interpret(step, image_id, member_id or "", reply)
         if not self._recognized:
             self._recognize(image_id, reply, verdict)
         if verdict.kind is not VerdictKind.NOT_SENT:
@@ -168,7 +175,7 @@ class ApiClient:
         """Learn from the first answers whether there is an image service. Raises `EndpointRefusedError` if not."""
         if isinstance(reply, Fault) or verdict.kind in ENDPOINT_TROUBLE:
             return
-        if not is_foreign(image_id, reply):
+        if verdict.members or verdict.images or not is_foreign(image_id, reply):  # the last one parses a body again
             self._recognized = True
             return
         self._foreign += 1
@@ -177,6 +184,15 @@ class ApiClient:
                 f"{self._endpoint} does not answer as an image service does ({verdict.reason}); correct the endpoint "
                 "in the catalog, or set image_endpoint_override in clouds.yaml"
             )
+
+    async def _interpret(self, step: Step, image_id: str, member_id: str, reply: Reply) -> Verdict:
+        """Return what a reply means. Yields for a long list only: no cancellation loses what became of a pair."""
+        now = self._wall()
+        if isinstance(reply, Fault) or len(reply.body) < LONG_BODY or step not in LISTS:
+            return interpret(step, image_id, member_id, reply, now)
+        return await anyio.to_thread.run_sync(
+            interpret, step, image_id, member_id, reply, now, limiter=self._interpreting
+        )
 
     def _count_retry(self, image_id: str, member_id: str | None, verdict: Verdict, delay_seconds: float) -> None:
         if self.stopping.is_set():

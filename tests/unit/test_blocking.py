@@ -10,14 +10,17 @@ import asyncio
 import threading
 from collections import Counter
 from dataclasses import replace
+from datetime import UTC, datetime
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
+from bulkshare.engine import client
+from bulkshare.image_api.glance import interpret
 from bulkshare.ledger import SqlLedger
-from bulkshare.model import Result
+from bulkshare.model import Result, Step
 from bulkshare.operations import diff, execute, results, run, session, verify
 from bulkshare.operations.listener import SilentListener
 from bulkshare.operations.options import Options
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
-    from bulkshare.model import Plan
+    from bulkshare.model import Plan, Verdict
 
 WAIT_SECONDS = 30.0
 LISTENER = SilentListener()
@@ -192,6 +195,28 @@ async def test_verify(watchdog: Watchdog, plan: Plan, options: Options) -> None:
     """The comparison uses a ledger as well."""
     await verify_plan(plan, options, LISTENER)
     require_unblocked(watchdog, "begin", "enqueue", "Comparer")
+
+
+async def test_a_list_of_many_members(
+    watchdog: Watchdog, plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading and comparing it takes a second for 100,000 members, so that is done in a thread."""
+    cloud = Cloud.sample(1, 0, member_quota=-1)
+    (image,) = cloud.images.values()
+    for number in range(500):
+        image.insert(f"project-{number:03}", datetime.now(UTC))
+
+    def interpreted(step: Step, *more: Any) -> Verdict:
+        return (watchdog.watched("interpret", interpret) if step is Step.LIST else interpret)(step, *more)
+
+    async with Sandbox(cloud) as sandbox:
+        (tmp_path / "clouds.yaml").write_text(sandbox.clouds_yaml())
+        monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(tmp_path / "clouds.yaml"))
+        monkeypatch.setattr(client, "interpret", interpreted)
+        long = replace(plan, entries=(replace(plan.entries[0], images=(image.id,)),))
+        (comparison,) = (await verify_plan(long, Options(cloud="sandbox"), LISTENER)).values()
+    assert len(comparison.extra[image.id]) == 500
+    require_unblocked(watchdog, "interpret")
 
 
 async def test_resume(watchdog: Watchdog, plan: Plan, options: Options) -> None:
