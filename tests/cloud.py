@@ -1,8 +1,8 @@
-"""A cloud that tests talk to, real or not, as seen from outside: by HTTP, as its users.
+"""A cloud under test, real or sandbox, as its users see it over HTTP.
 
-Knows only the Identity v3 and Image v2 APIs; how the cloud is run is known by `tests.realcloud` and by the sandbox.
-The methods block: call them from synchronous tests and fixtures, or in between the awaits of an asynchronous test
-whose event loop does not itself serve the cloud.
+It uses only the Identity v3 and Image v2 APIs; `tests.realcloud` and `tests.sandbox_cloud` start the services. The
+methods block: call them from synchronous tests and fixtures, or from asynchronous tests whose event loop does not
+serve the cloud.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ REGION = "RegionOne"
 
 
 class Answer(NamedTuple):
-    """An HTTP answer; header names are lower case."""
+    """An HTTP response; header names are in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -64,11 +64,11 @@ class Answer(NamedTuple):
 
 
 class RefusedError(Exception):
-    """The cloud did not do what a test needs done before it can begin."""
+    """The cloud refused a request that prepares a test."""
 
 
 class LogIn(NamedTuple):
-    """A token, and who and which project it is for."""
+    """A token with its user and project."""
 
     token: str
     user_id: str
@@ -87,9 +87,10 @@ def password_log_in(user: User, project_id: str | None = None) -> dict[str, Any]
 
 
 class CloudUnderTest:
-    """One cloud and what tests ask of it. Users are named as in `users`, images and projects by their IDs.
+    """A cloud with its users, by their names in `users`; images and projects go by their IDs.
 
-    `auth_url` ends in /v3; `endpoint` is the image endpoint without /v2 and trailing slash.
+    auth_url: ends in /v3.
+    endpoint: the image endpoint without /v2 and trailing slash.
     """
 
     def __init__(self, *, auth_url: str, endpoint: str, image_member_quota: int = 128) -> None:
@@ -126,7 +127,7 @@ class CloudUnderTest:
         return path
 
     def token(self, user: str, project_id: str | None = None) -> str:
-        """Return a token of the user, for their project or another one; they log in once for each."""
+        """Return a token of the user for their project or another one; each is fetched once."""
         return self._log_in(user, project_id).token
 
     def project_id(self, user: str) -> str:
@@ -150,12 +151,12 @@ class CloudUnderTest:
         fields: dict[str, Any] = {"name": name, "domain_id": domain_id, "tags": list(tags), "enabled": enabled}
         return self._make("project", **fields, **({"parent_id": parent_id} if parent_id else {}))
 
-    def close_project(self, project_id: str) -> None:
-        """Close a project: it stays, and nobody gets a token for it."""
+    def disable_project(self, project_id: str) -> None:
+        """Disable a project: it remains, but no user gets a token for it."""
         self._ask("PATCH", f"{self.auth_url}/projects/{project_id}", {"project": {"enabled": False}})
 
     def create_user(self, user: User, roles: Mapping[str, str]) -> None:
-        """Create a user of the domain Default, with roles by the projects' IDs."""
+        """Create a user in the domain Default; `roles` are by project ID."""
         user_id = self._make("user", name=user.name, password=user.password, domain_id="default")
         known = {role["name"]: role["id"] for role in self._ask("GET", f"{self.auth_url}/roles")["roles"]}
         for project_id, role in roles.items():
@@ -184,7 +185,7 @@ class CloudUnderTest:
         active: bool = True,
         **properties: str,
     ) -> str:
-        """Create an image that the user `owner`'s project owns and return its ID; an inactive one is queued."""
+        """Create an image of the project of the user `owner`, queued unless `active`, and return its ID."""
         image = {
             "name": name,
             "owner": self.project_id(owner),
@@ -209,26 +210,26 @@ class CloudUnderTest:
         return listed
 
     def member_ids(self, image_id: str) -> list[str]:
-        """Return the IDs of the image's members, in order; a member that is there twice is there twice."""
+        """Return the sorted IDs of the image's members, including duplicates."""
         return sorted(member["member_id"] for member in self.members(image_id))
 
     def mark(self) -> None:
-        """Let `logged`, `counted` and `requests` tell only of what is answered from now on."""
+        """Limit `logged`, `counted` and `requests` to what is answered from now on."""
         self._marks = {"image": len(self._all_logged("image")), "identity": len(self._all_logged("identity"))}
 
     def logged(self, service: Service = "image") -> list[LoggedRequest]:
-        """Return the requests that a service answered since the last mark, in order; complete at any moment.
+        """Return the requests that a service has answered since the last mark, in order; never incomplete.
 
-        A real image service asks the identity service about each new token: GET /v3/auth/tokens.
+        A real image service validates each new token at the identity service: GET /v3/auth/tokens.
         """
         return self._all_logged(service)[self._marks.get(service, 0) :]
 
     def counted(self, service: Service = "image") -> Counter[str]:
-        """Count these by method and template, as in "POST /v2/images/{image}/members"."""
+        """Count the logged requests by method and template, as in "POST /v2/images/{image}/members"."""
         return count(self.logged(service))
 
     def requests(self, method: str, part: str = "") -> int:
-        """Count the image service's requests of that method and with `part` in their path and query."""
+        """Count the image service's requests with this method and `part` in their path or query."""
         return sum(request.method == method and part in request.target for request in self.logged())
 
     def _all_logged(self, service: Service) -> list[LoggedRequest]:
@@ -246,11 +247,11 @@ class CloudUnderTest:
         return self._log_ins[name, project_id]
 
     def _make(self, kind: str, **fields: Any) -> str:
-        """Make something of the identity service's and return its ID."""
+        """Create a resource of the identity service and return its ID."""
         return str(self._ask("POST", f"{self.auth_url}/{kind}s", {kind: fields})[kind]["id"])
 
     def _ask(self, method: str, url: str, body: object = None, *, token: str | None = None) -> Any:
-        """Ask, as the admin unless with another token, and return the answer's JSON, or None where it has no body."""
+        """Send a request, by default as the admin, and return the answer's JSON, or None without a body."""
         answer = call(method, url, token=token or self.token(ADMIN.name), body=body)
         if not 200 <= answer.status < 300:
             raise RefusedError(f"{method} {url}: {answer}")
@@ -258,7 +259,7 @@ class CloudUnderTest:
 
 
 def call(method: str, url: str, *, token: str | None = None, body: object = None) -> Answer:
-    """Send one request, on a connection of its own. A body of bytes goes out as it is, any other as JSON."""
+    """Send one request on its own connection. A body of bytes is sent unchanged, any other as JSON."""
     headers = {"Accept": "application/json"}
     if token is not None:
         headers["X-Auth-Token"] = token

@@ -1,7 +1,7 @@
-"""What every test gets: no trace of the user's environment, and, for those that ask, the real cloud.
+"""Fixtures for all tests: isolation from the user's environment, the real cloud, database servers and a shell.
 
-Tests marked `real` share one set of servers. Under pytest-xdist (`-n 2`) they all run in one worker, so that there is
-still one set, while the other workers run the rest; `--dist=loadgroup` in pyproject.toml is for that.
+Tests marked `real` share one set of servers. Under pytest-xdist they all run in one worker, so that there is still
+one set; this is why pyproject.toml has `--dist=loadgroup`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from tests.databases import DatabaseServer
 
-# The machine's speed is no property of the code.
+# The speed of the machine must not fail a test.
 hypothesis.settings.register_profile("bulkshare", deadline=None)
 hypothesis.settings.load_profile("bulkshare")
 
@@ -48,7 +48,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def environment() -> Environment:
-    """Remember the environment as it was before the first test."""
+    """Return the environment as it was before the first test."""
     return Environment.capture()
 
 
@@ -66,7 +66,7 @@ def isolated(
 
 @pytest.fixture(scope="session")
 def installation(environment: Environment) -> Installation:
-    """Return the virtual environment of the real cloud, which also has the `openstack` command."""
+    """Return the installation of the real cloud, which also has the `openstack` command."""
     return install_services(environment.cache, environment.variables)
 
 
@@ -81,9 +81,9 @@ def real_cloud(
 
 @pytest.fixture(scope="session")
 def database_server(environment: Environment) -> Iterator[Callable[[str], DatabaseServer]]:
-    """Return a function that starts a database server, by its name in `databases.SERVERS`, or returns the one at work.
+    """Return a function that returns a running database server by its name in `databases.SERVERS`.
 
-    Tests that call it belong to the xdist group "databases", so that there is one of each.
+    Tests that call it belong into the xdist group "databases", so that there is one server of each kind.
     """
     servers: dict[str, DatabaseServer] = {}
     with ExitStack() as stack:

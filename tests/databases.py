@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 USER, PASSWORD = "alice", "s3cret/:@ of alice"  # a password that has to be quoted in a URL
 ENVIRON = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LC_ALL": "C"}
-# Where Debian keeps what it does not put on the PATH.
+# Debian keeps these programs outside the PATH.
 DIRECTORIES = ("/usr/sbin", *map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)))
 
 
@@ -40,7 +40,7 @@ class DatabaseServer(ABC):
 
     driver: ClassVar[str]
     programs: ClassVar[tuple[str, ...]]
-    account: ClassVar[str]  # whom Debian made for it: it refuses to run as root
+    account: ClassVar[str]  # the account that Debian creates for it; the server refuses to run as root
     stops_at: ClassVar[signal.Signals]
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ class DatabaseServer(ABC):
         self._paths = [str(path) for path in found]
 
     def __enter__(self) -> Self:
-        self.directory = Path(tempfile.mkdtemp(prefix="bulkshare-db-"))  # short, and that account gets there
+        self.directory = Path(tempfile.mkdtemp(prefix="bulkshare-db-"))  # short, and accessible to that account
         try:
             if os.geteuid() == 0:
                 user = pwd.getpwnam(self.account)
@@ -86,7 +86,7 @@ class DatabaseServer(ABC):
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def start(self) -> None:
-        """Start it and wait until it answers: PostgreSQL takes connections before it takes log-ins."""
+        """Start it and wait until it answers; PostgreSQL accepts connections before log-ins."""
         self.server.start()
         self.server.wait_connectable()
         deadline = time.monotonic() + READY_SECONDS
@@ -96,11 +96,11 @@ class DatabaseServer(ABC):
             time.sleep(0.05)
 
     def stop(self) -> None:
-        """End it in good order, without waiting for who is connected."""
+        """Shut it down cleanly, without waiting for clients to disconnect."""
         self.server.stop(self.stops_at)
 
     def new_database(self) -> str:
-        """Make an empty database and return its URL, as users give it."""
+        """Create an empty database and return its URL in the form that users give."""
         name = f"ledger_{next(self._numbers)}"
         self._make_database(name)
         url = URL.create(self.driver, USER, PASSWORD, "127.0.0.1", self.port, name)
@@ -125,7 +125,7 @@ class DatabaseServer(ABC):
 
     @abstractmethod
     def make_user(self, name: str, password: str, database: str) -> None:
-        """Let another user use a database."""
+        """Grant another user access to a database."""
 
     @abstractmethod
     def _make_database(self, name: str) -> None: ...
@@ -170,10 +170,10 @@ class PostgreSQLServer(DatabaseServer):
         return True
 
     def _make_user(self) -> None:
-        """It was made with the data."""
+        """Do nothing: the user was created with the data directory."""
 
     def make_user(self, name: str, password: str, database: str) -> None:
-        """Let another user use a database."""
+        """Grant another user access to a database."""
         with self._connect() as connection:
             user = sql.Identifier(name)
             connection.execute(sql.SQL("CREATE USER {} PASSWORD {}").format(user, sql.Literal(password)))
@@ -190,7 +190,7 @@ class PostgreSQLServer(DatabaseServer):
 
 
 class MariaDBServer(DatabaseServer):
-    """MariaDB, as it is by itself but for the durability that no test needs."""
+    """MariaDB with its defaults, except for durability, which no test needs."""
 
     driver = "mysql+pymysql"
     programs = ("mariadb-install-db", "mariadbd")
@@ -231,7 +231,7 @@ class MariaDBServer(DatabaseServer):
         self._execute("CREATE USER %s@'%%' IDENTIFIED BY %s", USER, PASSWORD)
 
     def make_user(self, name: str, password: str, database: str) -> None:
-        """Let another user use a database."""
+        """Grant another user access to a database."""
         self._execute("CREATE USER %s@'%%' IDENTIFIED BY %s", name, password)
         self._execute(f"GRANT ALL ON {database}.* TO %s@'%%'", name)
 

@@ -1,4 +1,4 @@
-"""Makes the README's picture of the terminal, plans/terminal.svg, from what the program really prints.
+"""Makes the README's picture of the terminal, plans/terminal.svg, from the program's real output.
 
 .venv/bin/python -m tests.picture
 """
@@ -41,14 +41,14 @@ ANSI_COLOURS = [  # black, red, green, yellow, blue, magenta, cyan, white
     (177, 186, 196),
 ]
 THEME = TerminalTheme((13, 17, 23), (230, 237, 243), ANSI_COLOURS)  # background, foreground, the others
-# As rich has it, but with the fonts of whoever looks: it loads nothing, and a README's pictures may not.
+# rich's template with the viewer's fonts: a README's pictures may not load any.
 FORMAT = re.sub(r"@font-face \{\{.*?\}\}\n\s*", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL).replace(
     "Fira Code, monospace", "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
 )
 
 
 def record(command: str, state: Path) -> str:
-    """Run a command on a terminal, with its ledger below `state`, and return all that it wrote there."""
+    """Run a command on a terminal, with its ledger below `state`, and return its output."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
     variables = {"PATH": os.environ["PATH"], "HOME": str(state), "TERM": "xterm-256color", "LANG": "C.UTF-8"}
@@ -65,7 +65,7 @@ def record(command: str, state: Path) -> str:
         try:
             while chunk := os.read(master, 65536):
                 written += chunk
-        except OSError:  # EIO: the last one who wrote has ended
+        except OSError:  # EIO: the last writer has exited
             pass
     os.close(master)
     if process.returncode != 0:
@@ -74,7 +74,7 @@ def record(command: str, state: Path) -> str:
 
 
 def screen(written: str) -> list[str]:
-    """Return the lines that are left on the terminal at the end, with their colours as escape sequences."""
+    """Return the lines that remain on the terminal, with their colours as escape sequences."""
     lines, row, end = [""], 0, 0
     for found in [*CONTROL.finditer(written), None]:
         for character in written[end : found.start() if found else None].replace("\r", ""):
@@ -97,7 +97,7 @@ def screen(written: str) -> list[str]:
 
 
 def play() -> list[str]:
-    """Run the commands and return what a user sees: each command behind a prompt, and what it left on the screen."""
+    """Run the commands and return each behind a prompt, followed by what remains on the screen."""
     shown: list[str] = []
     with tempfile.TemporaryDirectory() as state:
         for command in COMMANDS:
@@ -114,7 +114,7 @@ def render(lines: list[str]) -> str:
 
 
 def words(text: str) -> list[str]:
-    """Return the words of a picture or of lines on a terminal, without those that vary: names of runs, times, ports."""
+    """Return the words of a picture or of terminal lines, without run names, times and ports, which vary."""
     parts = re.findall(r"<text class=\"terminal-(?!title)[^>]*>([^<]*)</text>", text)
     plain = html.unescape(" ".join(parts)) if parts else CONTROL.sub("", text)
     return [word for word in plain.split() if word.isalpha()]

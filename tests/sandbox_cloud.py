@@ -1,4 +1,4 @@
-"""The sandbox as tests see the real cloud: served from a thread of its own, seeded with the same users."""
+"""The sandbox with the interface of the real cloud: served from its own thread, with the same users."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ START_SECONDS = 30
 
 
 class SandboxCloud(CloudUnderTest):
-    """A sandbox and what is in it. A context manager: entering starts it, leaving ends it."""
+    """A running sandbox, as a context manager."""
 
     def __init__(self) -> None:
-        super().__init__(auth_url="", endpoint="")  # known once it listens
+        super().__init__(auth_url="", endpoint="")  # set once it listens
         self._log: list[LoggedRequest] = []
         self._cloud = Cloud(member_quota=self.image_member_quota)
         self._cloud.admin.password = ADMIN.password
@@ -76,12 +76,12 @@ class SandboxCloud(CloudUnderTest):
         )
         return made.id
 
-    def close_project(self, project_id: str) -> None:
-        """Close a project: it stays, and nobody gets a token for it."""
+    def disable_project(self, project_id: str) -> None:
+        """Disable a project: it remains, but no user gets a token for it."""
         self._cloud.projects[project_id].enabled = False
 
     def create_user(self, user: User, roles: Mapping[str, str]) -> None:
-        """Create a user of the domain Default, with roles by the projects' IDs."""
+        """Create a user in the domain Default; `roles` are by project ID."""
         self._cloud.add_user(user.name, roles, password=user.password)
         self.users[user.name] = user
 

@@ -1,4 +1,4 @@
-"""The sandbox's image service in a small world, asked without a socket."""
+"""The sandbox's image service on a small cloud, called without a socket."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 class SandboxGlance:
-    """A cloud of three people: alice owns the image, bob is of another project, rita may only read in alice's."""
+    """A cloud with three users: alice owns the image, bob is in another project, rita is a reader in alice's."""
 
     def __init__(self, *, member_quota: int = 128) -> None:
         self.now = START
@@ -36,7 +36,7 @@ class SandboxGlance:
         self.glance = Glance(cloud, endpoint="http://image", auth_url="http://identity/v3", pause=self.pause)
 
     async def pause(self) -> None:
-        """Take no time."""
+        """Return at once."""
 
     def tick(self) -> None:
         """Let a second pass."""
@@ -44,7 +44,7 @@ class SandboxGlance:
 
     async def ask(
         self,
-        who: str | None,
+        user: str | None,
         method: str,
         path: str,
         body: Any = None,
@@ -52,9 +52,9 @@ class SandboxGlance:
         accept: str = "application/json",
         kind: str = "application/json",
     ) -> Response:
-        """Ask as one of the people (None: without a token); a body of bytes is sent as it is."""
+        """Send a request as a user, with a token, or without one (None); bytes are sent unchanged."""
         parts = urlsplit(path)
-        token = {"X-Auth-Token": self.tokens.get(who, who)} if who else {}
+        token = {"X-Auth-Token": self.tokens.get(user, user)} if user else {}
         return await self.glance.respond(
             Request(
                 method,
@@ -65,18 +65,18 @@ class SandboxGlance:
             )
         )
 
-    async def add(self, member: Any, who: str = "alice", image: str = IMAGE) -> Response:
+    async def add(self, member: Any, user: str = "alice", image: str = IMAGE) -> Response:
         """Add a member."""
-        return await self.ask(who, "POST", f"/v2/images/{image}/members", {"member": member})
+        return await self.ask(user, "POST", f"/v2/images/{image}/members", {"member": member})
 
 
 def message(answer: Response) -> str:
-    """Return the sentence of a refusal in JSON."""
-    sentence: str = json.loads(answer.body)["message"]
-    return sentence.partition("<br />")[0]
+    """Return the message of a refusal in JSON."""
+    text: str = json.loads(answer.body)["message"]
+    return text.partition("<br />")[0]
 
 
 def names(answer: Response) -> list[str]:
-    """Return the names of the images of a list."""
+    """Return the names of the listed images."""
     assert answer.status == 200, answer
     return [image["name"] for image in json.loads(answer.body)["images"]]

@@ -1,4 +1,4 @@
-"""The sandbox's identity service in a small world, asked without a socket."""
+"""The sandbox's identity service on a small cloud, called without a socket."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ AUTH_URL = "http://identity/v3"
 
 
 class SandboxKeystone:
-    """A cloud with an admin, and alice who is a member of one project and a reader of another."""
+    """A cloud with an admin and alice, who has the role member in one project and reader in another."""
 
     def __init__(self) -> None:
         self.now = START
@@ -30,17 +30,17 @@ class SandboxKeystone:
         self.keystone = Keystone(cloud, auth_url=AUTH_URL, endpoint="http://image", pause=self.pause)
 
     async def pause(self) -> None:
-        """Take no time."""
+        """Return at once."""
 
     async def ask(self, method: str, path: str, *, token: str | None = None, subject: str | None = None) -> Response:
-        """Ask with a token, and about one."""
+        """Send a request with a token, about a subject token."""
         parts = urlsplit(path)
         given = {"X-Auth-Token": token, "X-Subject-Token": subject}
         headers = {name: value for name, value in given.items() if value is not None}
         return await self.keystone.respond(Request(method, parts.path, tuple(parse_qsl(parts.query)), headers))
 
     async def log_in(self, body: Any, query: str = "", kind: str = "application/json; charset=utf-8") -> Response:
-        """Log in; a body of bytes is sent as it is."""
+        """Log in; a body of bytes is sent unchanged."""
         sent = body if isinstance(body, bytes) else json.dumps(body).encode()
         ask = Request("POST", "/v3/auth/tokens", tuple(parse_qsl(query)), {"Content-Type": kind}, sent)
         return await self.keystone.respond(ask)
@@ -67,7 +67,7 @@ def by(method: str, proof: Any, scope: Any = None) -> dict[str, Any]:
 
 
 def message(answer: Response) -> str:
-    """Return the sentence of a refusal, whose shape is checked."""
+    """Return the message of a refusal; checks its form."""
     error = json.loads(answer.body)["error"]
     assert set(error) == {"code", "message", "title"}
     assert error["code"] == answer.status

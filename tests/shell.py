@@ -107,7 +107,7 @@ class Shell:
         return [json.loads(line) for line in self.run("export", *args).stdout.splitlines()]
 
     def wait_for_rows(self, count: int, results: Collection[Result] = SETTLED) -> None:
-        """Wait until the last run has that many pairs with these results, looking often: runs are short."""
+        """Wait until the last run has `count` pairs with these results; polls often, because runs are short."""
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             with suppress(LedgerError), open_ledger(self.env["BULKSHARE_LEDGER"], create=False) as ledger:
@@ -115,8 +115,8 @@ class Shell:
                 if run is not None and sum(run.totals.get(result, 0) for result in results) >= count:
                     return
             time.sleep(POLL_SECONDS)
-        raise TimeoutError("the run did not get that far")
+        raise TimeoutError("the run did not settle enough pairs")
 
     def close(self) -> None:
-        """End what still runs."""
+        """Kill the commands that are still running."""
         self._processes.close()

@@ -1,4 +1,4 @@
-"""A real browser without a window: one for all tests, and for each a page that is watched for what it must not do."""
+"""A headless browser, and for each test a page that is monitored for requests, errors and policy violations."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from tests.environment import Environment
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chromium-headless-shell")
-# Of its own accord a browser asks its maker for updates and the like.
+# By default a browser contacts its vendor, for updates among others.
 ARGUMENTS = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
 
 
 @pytest.fixture(scope="module")
 def browser(environment: Environment) -> Iterator[Browser]:
-    """Start the machine's Chromium, or playwright's own where that was installed.
+    """Start the machine's Chromium, or playwright's own if that is installed.
 
-    For one module, because playwright keeps an event loop running, beside which no asynchronous test can run.
+    One per module: playwright keeps an event loop running, beside which no asynchronous test can run.
     """
     with sync_playwright() as playwright:
         own = playwright.chromium.executable_path
@@ -49,15 +49,15 @@ def browser(environment: Environment) -> Iterator[Browser]:
 
 
 @dataclass
-class Watched:
-    """A page in a browser, with all that it said on the console, asked for, or broke its policy with."""
+class MonitoredPage:
+    """A page in a browser, with its console output, requests and policy violations."""
 
     tab: Tab
     file: Path
-    trouble: list[str] = field(default_factory=list)
+    violations: list[str] = field(default_factory=list)
 
     def open(self, page: Page) -> Tab:
-        """Show a run's page, and return it once its table is there."""
+        """Open a run's page, and return it once its table is rendered."""
         with self.file.open("w", encoding="utf-8", newline="") as file:
             file.writelines(render_page(page))
         self.tab.goto(self.file.as_uri())
@@ -66,19 +66,19 @@ class Watched:
 
 
 @pytest.fixture
-def watched(browser: Browser, tmp_path: Path) -> Iterator[Watched]:
-    """Return an empty page; at the end nothing may have been asked for, and the console has to be empty."""
+def monitored(browser: Browser, tmp_path: Path) -> Iterator[MonitoredPage]:
+    """Return an empty page; checks at the end that it made no request and that the console is empty."""
     context = browser.new_context()
-    watched = Watched(context.new_page(), tmp_path / "report.html")
-    own = watched.file.as_uri()
-    watched.tab.on("console", lambda message: watched.trouble.append(f"console: {message.text}"))
-    watched.tab.on("pageerror", lambda error: watched.trouble.append(f"error: {error}"))
-    watched.tab.on(
-        "request", lambda request: None if request.url in {own, "data:,"} else watched.trouble.append(request.url)
+    monitored = MonitoredPage(context.new_page(), tmp_path / "report.html")
+    own = monitored.file.as_uri()
+    monitored.tab.on("console", lambda message: monitored.violations.append(f"console: {message.text}"))
+    monitored.tab.on("pageerror", lambda error: monitored.violations.append(f"error: {error}"))
+    monitored.tab.on(
+        "request", lambda request: None if request.url in {own, "data:,"} else monitored.violations.append(request.url)
     )
-    watched.tab.add_init_script(
+    monitored.tab.add_init_script(
         "addEventListener('securitypolicyviolation', (e) => console.error('policy', e.violatedDirective))"
     )
-    yield watched
+    yield monitored
     context.close()
-    assert not watched.trouble
+    assert not monitored.violations

@@ -1,4 +1,4 @@
-"""Runs of several kinds as pages: what the tests render, and what the eye may look at."""
+"""Pages of several kinds of runs, for the tests and for a look by eye."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ HOSTILE = (
 
 
 def uuid(number: int) -> str:
-    """Return an ID as images have it."""
+    """Return an image ID."""
     return f"{number:08x}-1bc3-4c3f-893e-{number:012x}"
 
 
 def project_id(number: int) -> str:
-    """Return an ID as projects have it."""
+    """Return a project ID."""
     return f"{number:032x}"
 
 
 def pair(image: int, project: int, result: Result, second: float = 0.0) -> Outcome:
-    """Return a pair as a run leaves it."""
+    """Return the outcome of a pair."""
     settled = result is not Result.PENDING
     reason = {
         Result.REJECTED: f"404: No image found with ID {uuid(image)}",
@@ -57,7 +57,7 @@ def pair(image: int, project: int, result: Result, second: float = 0.0) -> Outco
 
 
 def pairs(images: int, projects: int, results: Sequence[Result], weights: Sequence[float]) -> list[Outcome]:
-    """Return all pairs of so many images and projects, with results drawn by weight, the same each time."""
+    """Return all pairs of `images` and `projects`, with results drawn by weight and a fixed seed."""
     draw = random.Random(7)
     count = images * projects
     drawn = draw.choices(results, weights, k=count)
@@ -65,7 +65,7 @@ def pairs(images: int, projects: int, results: Sequence[Result], weights: Sequen
 
 
 def run_of(outcomes: Iterable[Outcome], key: str = "golden-nightly-20260102-0315-1") -> Run:
-    """Return the run that has these outcomes."""
+    """Return the run of these outcomes."""
     totals = Counter(outcome.result for outcome in outcomes)
     state = RunState.INTERRUPTED if totals[Result.PENDING] else RunState.FINISHED
     return Run(
@@ -87,7 +87,7 @@ def run_of(outcomes: Iterable[Outcome], key: str = "golden-nightly-20260102-0315
 
 
 def telemetry(seconds: int, began_at: datetime = BEGAN) -> Telemetry:
-    """Return how an invocation of so many seconds went: it speeds up, is throttled once, and recovers."""
+    """Return the telemetry of a run that speeds up, is throttled once, and recovers."""
     requests, troubled, allowed = [], [], []
     window = 4.0
     for second in range(seconds):
@@ -104,7 +104,7 @@ def telemetry(seconds: int, began_at: datetime = BEGAN) -> Telemetry:
 
 
 def labels(images: int, projects: int) -> dict[str, str]:
-    """Return names for so many images and most of so many projects."""
+    """Return names for all images and most of the projects."""
     names = {uuid(number): f"ubuntu-24.04-build{number:03}" for number in range(images)}
     return names | {project_id(number): f"team-{number:03}" for number in range(projects) if number % 7}
 
@@ -125,7 +125,7 @@ def page_of(outcomes: Sequence[Outcome], before: Sequence[Outcome] | None = None
 
 
 def small() -> Page:
-    """Return three images with twelve projects, with some trouble, and a run before."""
+    """Return three images with twelve projects, some failures, and an earlier run."""
     results = (Result.ALREADY, Result.SHARED, Result.FAILED, Result.REJECTED, Result.SKIPPED, Result.REMOVED)
     now = pairs(3, 12, results, (10, 12, 2, 2, 2, 2))
     before = pairs(4, 12, (Result.SHARED, Result.FAILED), (9, 2))
@@ -134,19 +134,19 @@ def small() -> Page:
 
 
 def large(images: int = 500, projects: int = 200) -> Page:
-    """Return very many pairs, nearly all as planned."""
+    """Return 100,000 pairs, nearly all as planned."""
     now = pairs(images, projects, (Result.ALREADY, Result.SHARED, Result.FAILED, Result.REJECTED), (900, 90, 2, 1))
     before = pairs(images, projects, (Result.SHARED, Result.FAILED), (300, 1))
     return replace(page_of(now, before), labels=labels(images, projects), telemetry=(telemetry(600),))
 
 
 def failed() -> Page:
-    """Return a run in which nothing went well."""
+    """Return a run in which every pair failed."""
     return replace(page_of(pairs(40, 60, (Result.FAILED, Result.REJECTED, Result.SKIPPED), (5, 1, 1))), telemetry=())
 
 
 def hostile() -> Page:
-    """Return a run in which every text of a server and of a user tries to be more than a text."""
+    """Return a run in which every text of a server or a user attempts an injection."""
     outcomes = [
         pair(0, 0, Result.FAILED)._replace(reason=HOSTILE, status=HOSTILE, request_id=HOSTILE),
         Outcome(HOSTILE, HOSTILE, Result.SHARED, status=HOSTILE),

@@ -12,7 +12,7 @@ from tests.browser import samples
 if TYPE_CHECKING:
     from playwright.sync_api import Page as Tab
 
-    from tests.browser.conftest import Watched
+    from tests.browser.conftest import MonitoredPage
 
 pytestmark = pytest.mark.xdist_group("browser")  # one browser for all
 
@@ -20,24 +20,24 @@ IMAGE, PROJECT, RESULT, STATUS = 1, 2, 3, 5  # columns of the table
 
 
 def column(tab: Tab, number: int) -> list[str]:
-    """Return a column of the table's page that is shown."""
+    """Return a column of the visible page of the table."""
     return [text.strip() for text in tab.locator(f"#table tbody td:nth-child({number})").all_inner_texts()]
 
 
 def shown(tab: Tab) -> str:
-    """Return how many pairs the table has after its filters."""
+    """Return the number of pairs that match the filters."""
     return tab.locator("#shown").inner_text()
 
 
 def filtered(tab: Tab, text: str, pairs: str) -> None:
-    """Filter by a text, and wait for the table to say how many pairs it has then."""
+    """Filter by a text, and wait until the table shows the expected number of pairs."""
     tab.locator("#text").fill(text)
     tab.locator("#shown").get_by_text(pairs, exact=True).wait_for()
 
 
-def test_a_small_run_opens(watched: Watched) -> None:
-    """Headline, counts, changes, matrix, causes, charts and table are there; the worst results come first."""
-    tab = watched.open(samples.small())
+def test_a_small_run_opens(monitored: MonitoredPage) -> None:
+    """It has headline, counts, changes, matrix, causes, charts and table; the worst results come first."""
+    tab = monitored.open(samples.small())
     assert tab.locator("h1").inner_text() == "golden-nightly"
     assert tab.locator(".verdict").inner_text() == "33 of 36 pairs are as planned; 3 rejected."
     assert tab.locator(".changes > li").count() == 4
@@ -48,9 +48,9 @@ def test_a_small_run_opens(watched: Watched) -> None:
     assert column(tab, RESULT)[:6] == ["rejected"] * 3 + ["removed"] * 2 + ["shared"]
 
 
-def test_filters_work_together(watched: Watched) -> None:
-    """Text, result and change narrow the table; what they leave is counted."""
-    tab = watched.open(samples.small())
+def test_filters_work_together(monitored: MonitoredPage) -> None:
+    """Text, result and change narrow the table, and the matching pairs are counted."""
+    tab = monitored.open(samples.small())
     filtered(tab, "BUILD001 team-01", "2 of 36 pairs")
     assert set(column(tab, IMAGE)) == {f"ubuntu-24.04-build001\n{samples.uuid(1)}"}
     filtered(tab, "no image found", "3 of 36 pairs")
@@ -65,9 +65,9 @@ def test_filters_work_together(watched: Watched) -> None:
     assert column(tab, RESULT) == ["removed"] * 2
 
 
-def test_columns_sort_both_ways(watched: Watched) -> None:
-    """A click sorts by a column, another one turns it around, and the header says which way."""
-    tab = watched.open(samples.small())
+def test_columns_sort_both_ways(monitored: MonitoredPage) -> None:
+    """A click sorts by a column, a second one reverses the order, and the header shows it."""
+    tab = monitored.open(samples.small())
     header = tab.get_by_role("columnheader", name="project")
     header.get_by_role("button").click()
     first = column(tab, PROJECT)
@@ -81,9 +81,9 @@ def test_columns_sort_both_ways(watched: Watched) -> None:
     assert column(tab, IMAGE).count("") == 0
 
 
-def test_the_keyboard_is_enough(watched: Watched) -> None:
-    """All that a pointer can do has its place in the order of focus, and the arrow keys read the matrix."""
-    tab = watched.open(samples.small())
+def test_the_keyboard_is_enough(monitored: MonitoredPage) -> None:
+    """Every control can be reached by the keyboard, and the arrow keys move through the matrix."""
+    tab = monitored.open(samples.small())
     matrix = tab.get_by_role("group", name="Matrix of images and projects")
     matrix.focus()
     tab.keyboard.press("ArrowDown")
@@ -103,9 +103,9 @@ def test_the_keyboard_is_enough(watched: Watched) -> None:
     assert tab.locator("details").first.get_attribute("open") is not None
 
 
-def test_the_pointer_reads_the_matrix(watched: Watched) -> None:
-    """The cell below the pointer is told with its names."""
-    tab = watched.open(samples.small())
+def test_the_pointer_shows_the_names_of_a_cell(monitored: MonitoredPage) -> None:
+    """The cell below the pointer is described with its names."""
+    tab = monitored.open(samples.small())
     picture = tab.locator("#matrix-picture")
     size = picture.bounding_box()
     assert size is not None
@@ -114,10 +114,10 @@ def test_the_pointer_reads_the_matrix(watched: Watched) -> None:
     assert tab.locator("#cell").inner_text() == "ubuntu-24.04-build001 with team-001: rejected"
 
 
-def test_100_000_pairs_open(watched: Watched) -> None:
-    """The page is small enough, the matrix is one of blocks, and the table turns its pages."""
-    tab = watched.open(samples.large())
-    assert watched.file.stat().st_size < 5_000_000
+def test_100_000_pairs_open(monitored: MonitoredPage) -> None:
+    """The page is small enough, the matrix shows blocks, and the table has pages."""
+    tab = monitored.open(samples.large())
+    assert monitored.file.stat().st_size < 5_000_000
     assert shown(tab) == "100,000 pairs"
     tab.get_by_role("group", name="Matrix of images and projects").press("ArrowRight")
     assert "images 1 to 13 (ubuntu-24.04-build000 to ubuntu-24.04-build012)" in tab.locator("#cell").inner_text()
@@ -129,25 +129,25 @@ def test_100_000_pairs_open(watched: Watched) -> None:
     filtered(tab, "build499 team-199", "1 of 100,000 pairs")
 
 
-def test_a_run_in_which_all_failed_opens(watched: Watched) -> None:
-    """Nothing is as planned, and nothing is known of earlier runs or of the requests."""
-    tab = watched.open(samples.failed())
+def test_a_run_without_successes_opens(monitored: MonitoredPage) -> None:
+    """Every pair failed, and there is no earlier run and no telemetry."""
+    tab = monitored.open(samples.failed())
     assert tab.locator(".verdict").inner_text().startswith("None of 2,400 pairs are as planned;")
     assert tab.locator("#change").count() == 0
     assert not set(column(tab, RESULT)) & {result.value for result in AS_PLANNED}
     assert "has reached its quota" in tab.locator(".causes").inner_text()
 
 
-def test_an_empty_run_opens(watched: Watched) -> None:
-    """A run without pairs has no matrix, and a table without rows."""
-    tab = watched.open(samples.page_of([]))
+def test_an_empty_run_opens(monitored: MonitoredPage) -> None:
+    """A run without pairs has no matrix, and its table has no rows."""
+    tab = monitored.open(samples.page_of([]))
     assert tab.locator("#matrix").count() == 0
     assert shown(tab) == "0 pairs"
 
 
-def test_hostile_texts_do_nothing(watched: Watched) -> None:
-    """Texts of servers and users are shown as they are, but for marks that would turn the line around."""
-    tab = watched.open(samples.hostile())
+def test_hostile_texts_do_nothing(monitored: MonitoredPage) -> None:
+    """Texts of servers and users are shown literally, without bidi marks."""
+    tab = monitored.open(samples.hostile())
     assert tab.title().endswith("1 of 2 pairs is as planned; 1 failed.")
     assert column(tab, STATUS)[0] == samples.HOSTILE.replace("\u202e", "")
     assert tab.locator("img").count() == 0
@@ -157,17 +157,17 @@ def test_hostile_texts_do_nothing(watched: Watched) -> None:
 
 
 @pytest.mark.parametrize("width", [400, 1200])
-def test_the_page_is_never_wider_than_the_window(watched: Watched, width: int) -> None:
-    """Only what is wide by nature scrolls sideways, within its own frame."""
-    watched.tab.set_viewport_size({"width": width, "height": 800})
+def test_the_page_is_never_wider_than_the_window(monitored: MonitoredPage, width: int) -> None:
+    """Wide elements scroll sideways within their own frame."""
+    monitored.tab.set_viewport_size({"width": width, "height": 800})
     for page in (samples.small(), samples.hostile(), samples.failed()):
-        tab = watched.open(page)
+        tab = monitored.open(page)
         assert tab.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_it_prints(watched: Watched) -> None:
-    """On paper there are no controls, and what was folded is open."""
-    tab = watched.open(samples.page_of([samples.pair(0, 0, Result.FAILED)], []))
+def test_it_prints(monitored: MonitoredPage) -> None:
+    """On paper there are no controls, and folded sections are open."""
+    tab = monitored.open(samples.page_of([samples.pair(0, 0, Result.FAILED)], []))
     tab.evaluate("dispatchEvent(new Event('beforeprint'))")
     tab.emulate_media(media="print")
     assert not tab.locator("#filters").is_visible()

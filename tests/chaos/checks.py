@@ -1,4 +1,4 @@
-"""What has to hold for every run, whatever its faults."""
+"""Invariants of every run, whatever its faults."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tests.chaos.scenario import ScenarioResult
 
 EXACT = 1e-9  # seconds: rounding of floats
-ON_THE_WAY_SECONDS = 0.01  # from leaving to arriving, including a new connection
+TRANSIT_SECONDS = 0.01  # from leaving to arriving, including a new connection
 
 
 def check_members(result: ScenarioResult) -> None:
@@ -30,7 +30,7 @@ def check_members(result: ScenarioResult) -> None:
         assert None not in (row.created_at, row.updated_at, row.settled_at, row.http_status), row
         before = result.task.present.get(pair)
         assert row.status == ("accepted" if pair in result.task.to_accept else before or "pending"), row
-        # If the image's members could not be listed, it may be unknown who added one; then the reason says so.
+        # If the image's members could not be listed, the origin of one may be unknown; the reason says so.
         exact = Result.SHARED if before is None else Result.ALREADY
         assert row.result is exact or row.reason, f"not {exact}, and without a reason: {row}"
     assert {outcomes[pair].result for pair in result.task.extra} <= {Result.REMOVED}
@@ -47,11 +47,11 @@ def check_definite_answers(result: ScenarioResult) -> None:
 
 
 def check_rate(result: ScenarioResult, rate: float) -> None:
-    """No second has more requests than the rate, no shorter time more than its share plus what was caught up."""
+    """No second has more requests than the rate, and no shorter time more than its share plus the catch-up."""
     for before, after in zip(result.departures, result.departures[int(rate) :], strict=False):
         assert after - before >= int(rate) / rate - EXACT
     assert _ahead(result.departures, rate) <= CATCH_UP_SECONDS + EXACT
-    assert _ahead([seen.at for seen in result.seen], rate) <= CATCH_UP_SECONDS + ON_THE_WAY_SECONDS
+    assert _ahead([seen.at for seen in result.seen], rate) <= CATCH_UP_SECONDS + TRANSIT_SECONDS
 
 
 def _ahead(times: list[float], rate: float) -> float:

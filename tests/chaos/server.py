@@ -194,8 +194,8 @@ class Work:
         status = self._status(method, pair)
         change = self._change(method, pair) if status in {200, 204} and method != "GET" else None
         if change is not None and fault is not None and fault.commits == "late":
-            told = self._cloud.profile.client_seconds if fault.how == "hang" else self._seconds
-            self._loop.call_later(told + random.uniform(0, self._cloud.profile.late_seconds), change)
+            delay_seconds = self._cloud.profile.client_seconds if fault.how == "hang" else self._seconds
+            self._loop.call_later(delay_seconds + random.uniform(0, self._cloud.profile.late_seconds), change)
         if fault is not None:
             self._cloud.injected[f"{fault.how} {fault.status or ''}".strip()] += 1
 

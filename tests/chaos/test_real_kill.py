@@ -1,4 +1,4 @@
-"""The same on a real Glance: killed runs, answers that come too late, and a Glance that is restarted."""
+"""On a real Glance: killed runs, answers that come too late, and a restart."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ LONGEST_SECONDS = 120
 
 @pytest.fixture
 def as_alice(shell: Shell, real_cloud: RealCloud) -> Shell:
-    """Return a shell whose clouds.yaml knows the real cloud's users."""
+    """Return a shell whose clouds.yaml has the real cloud's users."""
     shell.env["OS_CLIENT_CONFIG_FILE"] = str(real_cloud.write_clouds_yaml(shell.directory / "clouds.yaml"))
     return shell
 
 
 def wait_for_posts(process: subprocess.Popen[str], cloud: RealCloud, count: int) -> None:
-    """Wait until Glance has answered that many POSTs since the mark."""
+    """Wait until Glance has answered `count` POSTs since the mark."""
     deadline = time.monotonic() + LONGEST_SECONDS
     while cloud.requests("POST", "/members") < count:
         assert time.monotonic() < deadline
@@ -92,7 +92,7 @@ def test_glance_is_restarted(as_alice: Shell, real_cloud: RealCloud) -> None:
     assert {row["result"] for row in as_alice.rows()} <= {"shared", "already"}
 
 
-class Known:
+class SingleToken:
     """An Identity with one token."""
 
     def __init__(self, cloud: RealCloud) -> None:
@@ -108,10 +108,12 @@ class Known:
         raise AssertionError(f"refused after {len(refused)} characters")
 
 
-async def run_impatiently(cloud: RealCloud, images: list[str], place: Path, *, total_seconds: float) -> list[Outcome]:
+async def run_with_short_timeouts(
+    cloud: RealCloud, images: list[str], place: Path, *, total_seconds: float
+) -> list[Outcome]:
     """Share all images with all projects, giving up each request after `total_seconds`."""
     limits, stopping = Limits(CONCURRENCY, 500.0, 4), anyio.Event()
-    identity, ledger = Known(cloud), SqlLedger.open(str(place))
+    identity, ledger = SingleToken(cloud), SqlLedger.open(str(place))
     run = ledger.begin(plan="impatient", fingerprint="f" * 64, account=identity.account, now=datetime.now(UTC))
     ledger.enqueue(run.id, (Block(image, PROJECTS) for image in images))
     http = HttpTransport(Connection(cloud.endpoint), connections=CONCURRENCY, total_seconds=total_seconds)
@@ -139,12 +141,12 @@ async def run_impatiently(cloud: RealCloud, images: list[str], place: Path, *, t
 
 
 def test_answers_that_come_too_late(real_cloud: RealCloud, tmp_path: Path) -> None:
-    """A client that gives up while Glance still commits asks first: no member is duplicated or missing."""
+    """A client that times out while Glance still commits checks first: no member is duplicated or missing."""
     images = [real_cloud.create_image(f"impatient-{number}") for number in range(2)]
     real_cloud.mark()
     total_seconds = 0.05  # about what Glance needs for a POST with a few others at work
     outcomes = anyio.run(
-        lambda: run_impatiently(real_cloud, images, tmp_path / "ledger.db", total_seconds=total_seconds)
+        lambda: run_with_short_timeouts(real_cloud, images, tmp_path / "ledger.db", total_seconds=total_seconds)
     )
     check(real_cloud, images, PROJECTS)
     assert {row.result for row in outcomes} <= AS_PLANNED

@@ -1,4 +1,4 @@
-"""Thirty tenants accept an image: in the name of a user who has a role in some of them, and what can't be is told."""
+"""Acceptance for thirty tenants by a user with a role in some of them, and the reports of what is not possible."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def write_plan(shell: Shell, image_id: str, projects: str, more: str) -> None:
 
 
 def test_accept_as_projects(cloud: CloudUnderTest, shell: Shell) -> None:
-    """Where the user has a role the image shows in the project's list; elsewhere it is shared, and that is told."""
+    """With the role member the image is accepted and in the project's list; without, shared only, with a reason."""
     image_id = cloud.create_image("golden", owner="acceptor")
     tenants = {tenant.id: tenant.role for tenant in cloud.tenants.open()}
     write_plan(shell, image_id, str([*tenants, cloud.project_id("acceptor")]), "    accept: true\n")
@@ -60,8 +60,8 @@ def test_accept_as_projects(cloud: CloudUnderTest, shell: Shell) -> None:
         if role != "member"
     )
     assert "is the image's owner" in rows[cloud.project_id("acceptor")]["reason"]
-    lucky = next(tenant for tenant, role in tenants.items() if role == "member")
-    seen = call("GET", f"{cloud.endpoint}/v2/images", token=cloud.token("acceptor", lucky)).json()["images"]
+    accepting = next(tenant for tenant, role in tenants.items() if role == "member")
+    seen = call("GET", f"{cloud.endpoint}/v2/images", token=cloud.token("acceptor", accepting)).json()["images"]
     assert image_id in [image["id"] for image in seen]
 
     cloud.mark()
@@ -71,8 +71,8 @@ def test_accept_as_projects(cloud: CloudUnderTest, shell: Shell) -> None:
 
 
 @pytest.mark.parametrize(("accept", "status"), [("true", "rejected"), ("force", "accepted")])
-def test_what_a_project_has_rejected(cloud: CloudUnderTest, shell: Shell, accept: str, status: str) -> None:
-    """It is left so and told, unless it is to be forced."""
+def test_a_rejection_is_left_unless_forced(cloud: CloudUnderTest, shell: Shell, accept: str, status: str) -> None:
+    """A rejected membership is left and reported; `accept: force` accepts it."""
     image_id, tenant = cloud.create_image(), cloud.tenants.open("member")[0].id
     cloud.add_member(image_id, tenant)
     url = f"{cloud.endpoint}/v2/images/{image_id}/members/{tenant}"
@@ -85,8 +85,8 @@ def test_what_a_project_has_rejected(cloud: CloudUnderTest, shell: Shell, accept
     assert [member["status"] for member in cloud.members(image_id)] == [status]
 
 
-def test_a_private_image_is_opened_only_where_that_is_meant(cloud: CloudUnderTest, shell: Shell) -> None:
-    """Without make_shared it is told before anything is sent; with it the image is shared."""
+def test_a_private_image_needs_make_shared(cloud: CloudUnderTest, shell: Shell) -> None:
+    """Without `make_shared` its pairs are skipped before any write; with it the image is set shared."""
     image_id, tenants = cloud.create_image(visibility="private"), [tenant.id for tenant in cloud.tenants.open()[:2]]
     write_plan(shell, image_id, str(tenants), "")
     cloud.mark()
@@ -101,7 +101,7 @@ def test_a_private_image_is_opened_only_where_that_is_meant(cloud: CloudUnderTes
 
 @pytest.mark.parametrize(("on_quota", "shared"), [("fail", 0), ("fill", 2)])
 def test_quota(cloud: CloudUnderTest, shell: Shell, on_quota: str, shared: int) -> None:
-    """What an image needs and has is told before any write; as many as fit are added only where that is meant."""
+    """The members needed and present are reported before any write; as many as fit are added with `fill` only."""
     image_id = cloud.create_image()
     for number in range(6):
         cloud.add_member(image_id, f"m{number}")
@@ -115,8 +115,8 @@ def test_quota(cloud: CloudUnderTest, shell: Shell, on_quota: str, shared: int) 
     assert len(cloud.member_ids(image_id)) == 6 + shared
 
 
-def test_what_does_not_fit_is_told_and_nothing_is_sent(cloud: CloudUnderTest, shell: Shell) -> None:
-    """A selector that finds nothing, a name of several projects, and an unknown ID: all at once, with their places."""
+def test_all_problems_of_a_plan_are_reported_at_once(cloud: CloudUnderTest, shell: Shell) -> None:
+    """An empty selector, an ambiguous name and an unknown ID, with their positions; nothing is sent."""
     name = f"twice-{cloud.create_image()[:8]}"
     cloud.create_project(name)
     cloud.create_project(name, domain_id=cloud.tenants.customers_id)
@@ -126,9 +126,9 @@ def test_what_does_not_fit_is_told_and_nothing_is_sent(cloud: CloudUnderTest, sh
         f"    projects: [{{name: {name}}}, 0123456789abcdef0123456789abcdef]\n",
     )
     cloud.mark()
-    told = shell.run("run", "plan.yaml", "--os-cloud", "admin", exit_code=2).stderr
-    assert "plan.yaml:5:14: no image matches {name: no-such-image" in told
-    assert f"plan.yaml:6:16: 2 projects have the name '{name}'" in told
-    assert "0123456789abcdef0123456789abcdef is not a project" in told
-    assert "3 problems; nothing was sent" in told
+    errors = shell.run("run", "plan.yaml", "--os-cloud", "admin", exit_code=2).stderr
+    assert "plan.yaml:5:14: no image matches {name: no-such-image" in errors
+    assert f"plan.yaml:6:16: 2 projects have the name '{name}'" in errors
+    assert "0123456789abcdef0123456789abcdef is not a project" in errors
+    assert "3 problems; nothing was sent" in errors
     assert Counter(request.method for request in cloud.logged()) == {"GET": 1}

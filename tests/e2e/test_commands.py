@@ -201,7 +201,7 @@ def test_unusable_ledger_is_exit_4(shell: Shell, plan: str) -> None:
 
 
 def test_runs_show_and_export(shell: Shell, plan: str, tmp_path: Path) -> None:
-    """The last run, and a run by the beginning of its name."""
+    """Of the last run, and of a run by a prefix of its name."""
     key = shell.run_json("run", plan, "--sandbox")["run"]
     assert key in shell.run("runs").stdout
     shown = shell.run("show", key[:-2], "-n", "3").stdout

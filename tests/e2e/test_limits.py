@@ -1,4 +1,4 @@
-"""Safeguards, as a user meets them: a run does nothing that was not meant."""
+"""Safeguards as a user meets them: a run does only what the plan asks for."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def interrupted(shell: Shell, *args: str, result: str) -> str:
     return err
 
 
-def test_a_saved_plan_begins_on_all_its_clouds_or_on_none(two_clouds: Shell) -> None:
-    """One cloud that has changed keeps the others from writes, too."""
+def test_a_saved_plan_starts_on_all_its_clouds_or_on_none(two_clouds: Shell) -> None:
+    """If one cloud has changed, nothing is written to the others either."""
     shell = two_clouds
     plan = write_plan(shell, ["north", "south"])
     shell.run("diff", plan, "--out", "saved.plan", exit_code=CHANGES)
@@ -57,15 +57,15 @@ def test_a_saved_plan_begins_on_all_its_clouds_or_on_none(two_clouds: Shell) -> 
     assert "4 to add" in shell.run("diff", plan, "--os-cloud", "north", exit_code=CHANGES).stdout
 
 
-def test_two_names_of_one_place_are_no_two_clouds(two_clouds: Shell) -> None:
-    """Each pair would be sent twice, and each would remove what the other adds."""
-    told = two_clouds.run("run", write_plan(two_clouds, ["north", "twin"]), exit_code=2).stderr
-    assert "are the same place" in told
+def test_two_names_of_one_cloud_are_refused(two_clouds: Shell) -> None:
+    """Each pair would be sent twice, and each run would remove what the other adds."""
+    err = two_clouds.run("run", write_plan(two_clouds, ["north", "twin"]), exit_code=2).stderr
+    assert "are the same place" in err
     assert "4 to add" in two_clouds.run("diff", "plan.yaml", "--os-cloud", "north", exit_code=CHANGES).stdout
 
 
-def test_a_saved_plan_removes_whom_it_has_shown(shell: Shell) -> None:
-    """The limit it was made with holds for it; nothing else is asked of it."""
+def test_a_saved_plan_removes_the_members_it_has_shown(shell: Shell) -> None:
+    """It keeps the prune limit it was saved with, and refuses options that would change it."""
     shell.start_sandbox()
     shell.run("run", shell.plan(IMAGES, MEMBERS), *ON_SANDBOX)
     plan = shell.plan(IMAGES, MEMBERS[:10])
@@ -75,29 +75,29 @@ def test_a_saved_plan_removes_whom_it_has_shown(shell: Shell) -> None:
 
 
 def test_a_saved_plan_that_was_interrupted_is_resumed(shell: Shell) -> None:
-    """The same command would find another cloud than it has shown; what it says goes on, does."""
+    """The same command would find a changed cloud; the suggested `resume` finishes the run."""
     shell.start_sandbox()
     shell.run("diff", shell.plan(IMAGES, MEMBERS), *ON_SANDBOX, "--out", "saved.plan", exit_code=CHANGES)
-    told = interrupted(shell, "saved.plan", *ON_SANDBOX, result="shared")
-    assert "the same command" not in told
+    err = interrupted(shell, "saved.plan", *ON_SANDBOX, result="shared")
+    assert "the same command" not in err
     assert shell.run_json("resume")["shared"] == 40
 
 
 @pytest.mark.parametrize("name", ["sandbox", None])
-def test_a_saved_plan_is_for_its_cloud_alone(shell: Shell, name: str | None) -> None:
-    """Also where it was made without naming a cloud."""
+def test_a_saved_plan_is_refused_on_another_cloud(shell: Shell, name: str | None) -> None:
+    """Even if it was saved without the name of a cloud."""
     shell.start_sandbox()
     shell.run("diff", shell.plan(IMAGES, MEMBERS), *ON_SANDBOX, "--out", "saved.plan", exit_code=CHANGES)
     document = json.loads((shell.directory / "saved.plan").read_text())
     document["clouds"][0]["cloud"] = name
     document["clouds"][0]["endpoint"] = "https://elsewhere.example"
     shell.write("saved.plan", json.dumps(document))
-    told = shell.run("run", "saved.plan", *ON_SANDBOX, exit_code=2).stderr
-    assert "the saved plan is for" in told
+    err = shell.run("run", "saved.plan", *ON_SANDBOX, exit_code=2).stderr
+    assert "the saved plan is for" in err
 
 
-def test_resume_keeps_to_the_limit_of_the_run(shell: Shell) -> None:
-    """Who was to be removed when it was interrupted is removed."""
+def test_resume_keeps_the_prune_limit_of_the_run(shell: Shell) -> None:
+    """The pending removals of the interrupted run are done."""
     shell.start_sandbox()
     shell.run("run", shell.plan(IMAGES[:1], MEMBERS), *ON_SANDBOX)
     plan = shell.plan(IMAGES[:1], MEMBERS[:10])
@@ -107,8 +107,8 @@ def test_resume_keeps_to_the_limit_of_the_run(shell: Shell) -> None:
     assert "No changes" in shell.run("diff", plan, *ON_SANDBOX, "--prune").stdout
 
 
-def test_a_run_whose_place_another_has_taken_is_not_resumed(shell: Shell) -> None:
-    """It would remove those whom the plan has named since."""
+def test_a_superseded_run_is_not_resumed(shell: Shell) -> None:
+    """It would remove members that a later version of the plan has added."""
     shell.start_sandbox()
     everybody = shell.plan(IMAGES[:1], MEMBERS)
     shell.run("run", everybody, *ON_SANDBOX)
@@ -121,8 +121,8 @@ def test_a_run_whose_place_another_has_taken_is_not_resumed(shell: Shell) -> Non
     shell.run("verify", everybody, *ON_SANDBOX)
 
 
-def test_a_trial_on_the_sandbox_does_not_stand_in_the_way_of_resume(shell: Shell) -> None:
-    """The sandbox of an interrupted run is gone, and nobody misses it."""
+def test_a_sandbox_run_does_not_hide_the_run_to_resume(shell: Shell) -> None:
+    """An interrupted run on an embedded sandbox can't be resumed, so `resume` ignores it."""
     shell.start_sandbox()
     plan = shell.plan(IMAGES, MEMBERS)
     interrupted(shell, plan, "--sandbox", result="shared")
@@ -130,8 +130,8 @@ def test_a_trial_on_the_sandbox_does_not_stand_in_the_way_of_resume(shell: Shell
     assert shell.run_json("resume")["shared"] == 40
 
 
-def test_what_was_shared_stays_shared_in_the_ledger(shell: Shell) -> None:
-    """Also where the identity service says only on going on that it knows no such project."""
+def test_a_shared_pair_stays_shared_in_the_ledger(shell: Shell) -> None:
+    """Even if the identity service reports the project as unknown when the run continues."""
     shell.start_sandbox("--fault", "GET projects 403 100% times=1")
     shell.write(
         "plan.yaml",
@@ -144,8 +144,8 @@ def test_what_was_shared_stays_shared_in_the_ledger(shell: Shell) -> None:
     assert before
 
 
-def test_retry_failed_removes_nobody(shell: Shell) -> None:
-    """A new run of only those pairs that were left has nothing to say about who else is a member."""
+def test_retry_failed_removes_no_member(shell: Shell) -> None:
+    """A run of the remaining pairs only does not know the plan's other members."""
     shell.start_sandbox("--quota", "20")
     shell.write(
         "plan.yaml",
@@ -159,8 +159,8 @@ def test_retry_failed_removes_nobody(shell: Shell) -> None:
     assert shell.run_json("run", "plan.yaml", *ON_SANDBOX, "--retry-failed", exit_code=1)["removed"] == 0
 
 
-def test_a_metrics_file_that_can_not_be_written_is_told_first(shell: Shell) -> None:
-    """Nothing is sent, so that the exit code can say so."""
+def test_an_unwritable_metrics_file_is_reported_first(shell: Shell) -> None:
+    """The run is refused before anything is sent."""
     shell.start_sandbox()
     plan = shell.plan(IMAGES[:1], ["a"])
     err = shell.run("run", plan, *ON_SANDBOX, "--metrics-file", "missing/a.prom", exit_code=2).stderr
@@ -168,8 +168,8 @@ def test_a_metrics_file_that_can_not_be_written_is_told_first(shell: Shell) -> N
     assert "1 to add" in shell.run("diff", plan, *ON_SANDBOX, exit_code=CHANGES).stdout
 
 
-def test_retry_failed_begins_on_all_clouds_or_on_none(two_clouds: Shell) -> None:
-    """A cloud that the plan was not run on before has nothing to retry: that is told before anything is sent."""
+def test_retry_failed_starts_on_all_clouds_or_on_none(two_clouds: Shell) -> None:
+    """A cloud without an earlier run of the plan has nothing to retry, and is reported before anything is sent."""
     shell = two_clouds
     shell.run("run", write_plan(shell, ["north"]))
     plan = write_plan(shell, ["north", "south"])
@@ -177,8 +177,8 @@ def test_retry_failed_begins_on_all_clouds_or_on_none(two_clouds: Shell) -> None
     assert len(shell.run("runs", "--json").stdout.splitlines()) == 1
 
 
-def test_a_saved_plan_is_no_plan_for_others(shell: Shell) -> None:
-    """What only `run` takes is told as such by `check`, `diff` and `verify`."""
+def test_only_run_takes_a_saved_plan(shell: Shell) -> None:
+    """`check`, `diff` and `verify` refuse it, and name `run`."""
     shell.start_sandbox()
     shell.run("diff", shell.plan(IMAGES, ["a"]), *ON_SANDBOX, "--out", "saved.plan", exit_code=CHANGES)
     for command in ("check", "diff", "verify"):
@@ -186,8 +186,8 @@ def test_a_saved_plan_is_no_plan_for_others(shell: Shell) -> None:
 
 
 @pytest.mark.parametrize("command", ["run", "diff", "verify"])
-def test_where_nothing_began_there_is_nothing_to_parse(shell: Shell, command: str) -> None:
-    """With --json stdout is the object or nothing; why it is nothing is on stderr."""
+def test_json_is_empty_if_nothing_started(shell: Shell, command: str) -> None:
+    """With --json, stdout has one object or nothing; the reason for nothing is on stderr."""
     shell.start_sandbox()
     clouds = yaml.safe_load((shell.directory / "clouds.yaml").read_text())
     clouds["clouds"]["sandbox"]["auth"]["password"] = "not the password"

@@ -119,7 +119,7 @@ def test_nightly_runs(pipeline: NightlyPipeline) -> None:
     assert pipeline.accepted(second) == pipeline.accepted(third) == pipeline.accepted(noble) == everyone
 
     # A tenant leaves; a partner added by hand is kept.
-    pipeline.cloud.close_project(pipeline.tenants[0])
+    pipeline.cloud.disable_project(pipeline.tenants[0])
     pipeline.cloud.add_member(third, pipeline.cloud.project_id("bob"))
     shown = pipeline.diff(CHANGES)
     assert "3 to remove" in shown
@@ -136,7 +136,7 @@ def test_nightly_runs(pipeline: NightlyPipeline) -> None:
 
     # A selector that suddenly finds few tenants: no member is removed from any image without a higher limit.
     for tenant in pipeline.tenants[1:11]:
-        pipeline.cloud.close_project(tenant)
+        pipeline.cloud.disable_project(tenant)
     summary, requests = pipeline.run(exit_code=1)
     assert (summary["removed"], summary["skipped"]) == (0, 30)
     assert requests == {FIND: 1, LIST: 3}

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.real,
-    # openstacksdk warns of its own inside
+    # openstacksdk warns about its own internals
     pytest.mark.filterwarnings("ignore::PendingDeprecationWarning"),
 ]
 
 
 @pytest.fixture
 def as_alice(shell: Shell, real_cloud: RealCloud) -> Shell:
-    """Return a shell whose clouds.yaml knows the real cloud's users."""
+    """Return a shell whose clouds.yaml has the real cloud's users."""
     shell.env["OS_CLIENT_CONFIG_FILE"] = str(real_cloud.write_clouds_yaml(shell.directory / "clouds.yaml"))
     return shell
 
@@ -31,7 +31,7 @@ def listed_by_sdk(config: str, image_ids: list[str]) -> set[tuple[str, str]]:
     with openstack.connection.Connection(
         config=openstack.config.OpenStackConfig(config_files=[config], load_envvars=False).get_one("alice")
     ) as connection:
-        image: Any = connection.image  # its type is that of either version of the API
+        image: Any = connection.image  # to the type checker it may be either version
         return {(image_id, member.member_id) for image_id in image_ids for member in image.members(image_id)}
 
 
@@ -77,7 +77,7 @@ def test_each_pair_has_its_true_result(as_alice: Shell, real_cloud: RealCloud) -
         real_cloud.add_member(full, f"member-{number}")
     there = [f"member-{number}" for number in range(3)]
     new = real_cloud.create_projects(5, "results")
-    more = "limits: {members_per_image: 0}\n"  # so that the cloud's own quota has its say
+    more = "limits: {members_per_image: 0}\n"  # so that only the cloud's own quota applies
     plan = as_alice.plan([good, private, unknown, foreign, full], [*there, *new], name="trouble", more=more)
 
     summary = as_alice.run_json("run", plan, "--os-cloud", "alice", "--concurrency", "1", exit_code=1)
@@ -119,7 +119,7 @@ def test_without_preflight_duplicates_have_their_fields(as_alice: Shell, real_cl
 
 
 def test_dry_run_writes_nothing(as_alice: Shell, real_cloud: RealCloud) -> None:
-    """A dry run tells what it would send, and Glance sees no write."""
+    """A dry run reports what it would send, and Glance receives no write."""
     image = real_cloud.create_image("dry")
     real_cloud.add_member(image, "there")
     plan = as_alice.plan([image], ["there", "new-1", "new-2"])
@@ -132,7 +132,7 @@ def test_dry_run_writes_nothing(as_alice: Shell, real_cloud: RealCloud) -> None:
 
 
 def test_wrong_password_is_refused(as_alice: Shell, real_cloud: RealCloud) -> None:
-    """Exit 3 with the identity service's words, and no password in them."""
+    """Exits with 3 and the identity service's message, without the password."""
     config = real_cloud.write_clouds_yaml(as_alice.directory / "clouds.yaml")
     config.write_text(config.read_text("utf-8").replace("alicepw", "sesame-1234"), "utf-8")
     done = as_alice.run("run", as_alice.plan(["i"], ["p"]), "--os-cloud", "alice", exit_code=3)
@@ -140,8 +140,8 @@ def test_wrong_password_is_refused(as_alice: Shell, real_cloud: RealCloud) -> No
     assert "sesame-1234" not in done.stderr + done.stdout
 
 
-def test_stray_variables_do_not_change_who_acts(as_alice: Shell, real_cloud: RealCloud) -> None:
-    """With a cloud named, OS_USERNAME and OS_PASSWORD of somebody else are of no consequence."""
+def test_stray_variables_do_not_change_the_user(as_alice: Shell, real_cloud: RealCloud) -> None:
+    """If a cloud is named, another user's OS_USERNAME and OS_PASSWORD have no effect."""
     as_alice.env |= {"OS_USERNAME": "bob", "OS_PASSWORD": "bobpw", "OS_PROJECT_NAME": "tenant-02"}
     image = real_cloud.create_image("whose")
     done = as_alice.run("run", as_alice.plan([image], ["p1", "p2"]), "--os-cloud", "alice")

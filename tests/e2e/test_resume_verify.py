@@ -51,7 +51,7 @@ def wait_for_line(process: subprocess.Popen[str], text: str) -> None:
     for line in process.stderr:
         if text in line:
             return
-    pytest.fail(f"the log never said {text!r}")
+    pytest.fail(f"the log has no {text!r}")
 
 
 def test_resume_without_the_plan(shell: Shell) -> None:
@@ -65,7 +65,7 @@ def test_resume_without_the_plan(shell: Shell) -> None:
 
 
 def test_resume_as_often_as_needed(shell: Shell) -> None:
-    """A killed run that is resumed and stopped is still one run. The beginning of a run's name is enough."""
+    """A killed run that is resumed and stopped is still one run. A unique prefix of its name is enough."""
     shell.start_sandbox("--latency", "20ms")
     plan = shell.plan(IMAGES, PROJECTS, more="limits: {concurrency: 2, rate: 1000}\n")
     process = shell.start("run", plan, *ON_SANDBOX, "-v", "--log-format", "json")
@@ -173,7 +173,7 @@ def test_verify(shell: Shell) -> None:
     assert (quiet.stdout, quiet.stderr) == ("", "")
 
     plan = shell.plan([*IMAGES[:2], "unknown"], ["p1", "p2", "p4"], name="other")
-    for _ in range(2):  # asking changes nothing
+    for _ in range(2):  # verifying changes nothing
         document = shell.run_json("verify", plan, *ON_SANDBOX, exit_code=1)
         assert list(document) == ["plan", "planned", "present", "missing", "extra", "by_status", "unlisted"]
         assert (document["plan"], document["planned"], document["present"]) == ("other", 9, 4)

@@ -57,12 +57,12 @@ class FakeCloud:
 
     script: may answer, hang or raise before the cloud answers.
     images: attributes of images that differ from `PLAIN`.
-    untold: images that a look-up does not find.
+    unlisted: images that a look-up does not find.
     """
 
     statuses: dict[tuple[str, str], str] = field(default_factory=dict)
     images: dict[str, dict[str, Any]] = field(default_factory=dict)
-    untold: set[str] = field(default_factory=set)
+    unlisted: set[str] = field(default_factory=set)
     script: Callable[[Request, int], Reply | None] = lambda _request, _count: None
     latency_seconds: float = 0.01
     page: int = 1000
@@ -143,7 +143,7 @@ class FakeCloud:
         hidden = query.get("os_hidden") == "true"
         found = [
             {"id": image_id, **PLAIN, **self.images.get(image_id, {})}
-            for image_id in sorted({*asked} - {""} - self.untold)
+            for image_id in sorted({*asked} - {""} - self.unlisted)
             if image_id > query.get("marker", "") and bool(self.images.get(image_id, {}).get("os_hidden")) is hidden
         ]
         size = min(self.page, int(query.get("limit", "1000")))

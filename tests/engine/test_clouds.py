@@ -29,7 +29,7 @@ MEMBER = "/v2/images/{image}/members/{member}"
 MEMBERS = "/v2/images/{image}/members"
 
 
-class Night(NamedTuple):
+class RunResult(NamedTuple):
     """The result of one run."""
 
     rows: dict[tuple[str, str], Outcome]
@@ -41,8 +41,8 @@ class Night(NamedTuple):
         return Counter(row.result for (image, _), row in self.rows.items() if image == image_id)
 
 
-class Nights:
-    """Runs of the same blocks as one user, each with its own ledger."""
+class Runner:
+    """Runs blocks as one user, each time with its own ledger."""
 
     def __init__(self, cloud: CloudUnderTest, folder: Path, user: str, limits: Limits) -> None:
         self._cloud = cloud
@@ -57,7 +57,7 @@ class Nights:
         *,
         share: bool = True,
         prune_limit: float = 1.0,
-    ) -> Night:
+    ) -> RunResult:
         """Run once, listing all images."""
         identity = CloudIdentity.from_config(cloud=self._user, region=None)
         ledger = SqlLedger.open(str(self._folder / f"{random.random()}.db"))
@@ -66,7 +66,7 @@ class Nights:
 
         async def main() -> list[Outcome]:
             await identity.token()
-            run = ledger.begin(plan="night", fingerprint="f" * 64, account=identity.account, now=datetime.now(UTC))
+            run = ledger.begin(plan="nightly", fingerprint="f" * 64, account=identity.account, now=datetime.now(UTC))
             ledger.enqueue(run.id, blocks)
             stopping = anyio.Event()
             async with HttpTransport(identity.connection) as http:
@@ -99,15 +99,15 @@ class Nights:
 
         rows = {(row.image_id, row.member_id): row for row in anyio.run(main)}
         ledger.close()
-        return Night(rows, observer, self._cloud.counted())
+        return RunResult(rows, observer, self._cloud.counted())
 
 
 @pytest.fixture
-def nights(cloud: CloudUnderTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Nights:
-    """Return runs as the acceptor, who owns the images and has a role in most of the tenants, but is no admin."""
+def runner(cloud: CloudUnderTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runner:
+    """Return a runner as the acceptor, who owns the images and has a role in most tenants, but not admin."""
     assert cloud.tenants
     monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(cloud.write_clouds_yaml(tmp_path / "clouds.yaml")))
-    return Nights(cloud, tmp_path, "acceptor", Limits(rate=500.0, members_per_image=40))
+    return Runner(cloud, tmp_path, "acceptor", Limits(rate=500.0, members_per_image=40))
 
 
 def statuses(cloud: CloudUnderTest, image_id: str) -> dict[str, str]:
@@ -121,8 +121,8 @@ def set_status(cloud: CloudUnderTest, image_id: str, member_id: str, status: str
     assert call("PUT", url, token=cloud.token("admin"), body={"status": status}).status == 200
 
 
-def test_a_night(cloud: CloudUnderTest, nights: Nights) -> None:
-    """A new image is set shared, one is pruned, tenants with a role accept; the next night only lists."""
+def test_two_nightly_runs(cloud: CloudUnderTest, runner: Runner) -> None:
+    """A new image is set shared, one is pruned, tenants with a role accept; the next run only lists."""
     able = [tenant.id for tenant in cloud.tenants.open("member")]
     unable = [tenant.id for tenant in cloud.tenants.open(None)]
     new = cloud.create_image("new", owner="acceptor", visibility="private")
@@ -133,11 +133,11 @@ def test_a_night(cloud: CloudUnderTest, nights: Nights) -> None:
     blocks = [Block(image_id, [*able, *unable], want) for image_id in (new, old)]
     orders = {old: Orders(prune=True, kept=frozenset({*able, *unable, "friend"}))}
 
-    diff = nights.run(blocks, orders, share=False)
+    diff = runner.run(blocks, orders, share=False)
     assert {row.result for row in diff.rows.values()} == {Result.PENDING}
     assert diff.requests == {f"GET {MEMBERS}": 2, "GET /v2/images": 1}
 
-    first = nights.run(blocks, orders)
+    first = runner.run(blocks, orders)
     assert first.results(new) == {Result.SHARED: len(able), Result.REJECTED: len(unable)}
     assert first.results(old) == {
         Result.ALREADY: 3,
@@ -160,12 +160,12 @@ def test_a_night(cloud: CloudUnderTest, nights: Nights) -> None:
     }
 
     blocks = [Block(image_id, able, want) for image_id in (new, old)]
-    second = nights.run(blocks, orders)
+    second = runner.run(blocks, orders)
     assert {row.result for row in second.rows.values()} == {Result.ALREADY}
     assert second.requests == {f"GET {MEMBERS}": 2}
 
 
-def test_pairs_that_can_not_succeed(cloud: CloudUnderTest, nights: Nights) -> None:
+def test_pairs_that_can_not_succeed(cloud: CloudUnderTest, runner: Runner) -> None:
     """They are found, with reasons, before any write; the quota leaves what fits."""
     tenants = [tenant.id for tenant in cloud.tenants.open()]
     ours = cloud.tenants.images_project_id
@@ -183,9 +183,9 @@ def test_pairs_that_can_not_succeed(cloud: CloudUnderTest, nights: Nights) -> No
     set_status(cloud, theirs, ours, "accepted")  # so that a list of images shows it to us
     images = (private, queued, theirs, public, fine, full, crowded)
     blocks = [Block(image_id, [*tenants, ours] if image_id == fine else tenants) for image_id in images]
-    night = nights.run(blocks, {full: Orders(fill=True), crowded: Orders(prune=True)}, prune_limit=0.5)
+    result = runner.run(blocks, {full: Orders(fill=True), crowded: Orders(prune=True)}, prune_limit=0.5)
     reasons = {
-        image_id: {row.reason for (image, _), row in night.rows.items() if image == image_id} for image_id in images
+        image_id: {row.reason for (image, _), row in result.rows.items() if image == image_id} for image_id in images
     }
     (why_private,), (why_public,) = reasons[private], reasons[public]
     assert why_private.startswith("the image is private; ")
@@ -193,32 +193,32 @@ def test_pairs_that_can_not_succeed(cloud: CloudUnderTest, nights: Nights) -> No
     assert reasons[queued] == {"the image is queued, not active"}
     assert reasons[theirs] == {f"the image belongs to project {cloud.project_id('alice')}, not to us"}
     for image_id in (private, queued, theirs, public):
-        assert night.results(image_id) == {Result.SKIPPED: len(tenants)}
-    assert night.results(fine) == {Result.SHARED: len(tenants), Result.SKIPPED: 1}
-    assert night.rows[fine, ours].reason == "is the image's owner"
-    assert night.results(full) == {Result.SHARED: 20, Result.SKIPPED: len(tenants) - 20}
+        assert result.results(image_id) == {Result.SKIPPED: len(tenants)}
+    assert result.results(fine) == {Result.SHARED: len(tenants), Result.SKIPPED: 1}
+    assert result.rows[fine, ours].reason == "is the image's owner"
+    assert result.results(full) == {Result.SHARED: 20, Result.SKIPPED: len(tenants) - 20}
     assert reasons[full] == {"", "needs 50, has 20 of 40 members"}
-    assert night.results(crowded) == {Result.SKIPPED: 20 + len(tenants)}
+    assert result.results(crowded) == {Result.SKIPPED: 20 + len(tenants)}
     assert reasons[crowded] == {
         "20 of 20 members would be removed, more than the prune limit of 50 %",
         "needs 50, has 20 of 40 members",
     }
-    assert night.requests == {f"GET {MEMBERS}": len(images), "GET /v2/images": 1, f"POST {MEMBERS}": len(tenants) + 20}
+    assert result.requests == {f"GET {MEMBERS}": len(images), "GET /v2/images": 1, f"POST {MEMBERS}": len(tenants) + 20}
 
 
-def test_an_admin_accepts_for_all(cloud: CloudUnderTest, nights: Nights, tmp_path: Path) -> None:
+def test_an_admin_accepts_for_all(cloud: CloudUnderTest, runner: Runner, tmp_path: Path) -> None:
     """The role admin needs no other token; a rejected membership is left unless forced."""
-    del nights
+    del runner
     tenants = [tenant.id for tenant in cloud.tenants.open()]
     image_id = cloud.create_image("golden", owner="acceptor")
     rejecting = cloud.create_project("rejecting")
     cloud.add_member(image_id, rejecting)
     set_status(cloud, image_id, rejecting, "rejected")
-    admin = Nights(cloud, tmp_path, "admin", Limits(rate=500.0))
+    admin = Runner(cloud, tmp_path, "admin", Limits(rate=500.0))
     blocks = [Block(image_id, [*tenants, rejecting], Want.ACCEPTED)]
-    night = admin.run(blocks)
-    assert night.results(image_id) == {Result.SHARED: len(tenants), Result.ALREADY: 1}
-    left = night.rows[image_id, rejecting]
+    result = admin.run(blocks)
+    assert result.results(image_id) == {Result.SHARED: len(tenants), Result.ALREADY: 1}
+    left = result.rows[image_id, rejecting]
     assert (left.status, left.reason) == ("rejected", "the project has rejected it; left so")
     assert set(statuses(cloud, image_id).values()) == {"accepted", "rejected"}
     forced = admin.run([Block(image_id, [*tenants, rejecting], Want.ACCEPTED | Want.FORCED)])

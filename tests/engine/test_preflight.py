@@ -57,7 +57,7 @@ def test_images_are_looked_up_in_batches() -> None:
     harness = EngineHarness()
     harness.plan(99, 2)
     harness.ledger.enqueue_all([(f"j{number:02}", "p000") for number in range(21)])
-    harness.cloud.untold = {"j00"}
+    harness.cloud.unlisted = {"j00"}
     harness.run()
     assert harness.totals() == {Result.SHARED: 219}
     assert harness.cloud.count("GET", among="/v2/images?") == 3 + 1, "and one for the hidden among those not found"

@@ -113,10 +113,10 @@ def test_more_than_the_limit_stops_before_the_first(extra: int, removed: bool) -
     harness.run()
     assert harness.cloud.count("DELETE") == (extra if removed else 0)
     assert harness.totals().get(Result.REMOVED, 0) == (extra if removed else 0)
-    told = (
+    expected = (
         {} if removed else {"3 of 21 members would be removed, more than the prune limit of 10 %": {"x0", "x1", "x2"}}
     )
-    assert harness.reasons() == told
+    assert harness.reasons() == expected
     assert harness.totals()[Result.SHARED] == 18, "the others are not concerned"
 
 

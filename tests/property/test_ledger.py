@@ -1,4 +1,4 @@
-"""The ledger against a dict: two handles on one file, used in turn and opened anew, tell what a dict would."""
+"""The ledger against a dict: two handles on one file, used in turn and reopened, return what a dict would."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ members = st.builds(
 
 
 def pair_of(row: Outcome | Member) -> Pair:
-    """Return what the row is about."""
+    """Return the row's pair."""
     return row.image_id, row.member_id
 
 
@@ -83,14 +83,14 @@ class LedgerLikeADict(RuleBasedStateMachine):
         self.rows: list[dict[Pair, Outcome]] = [{} for _ in range(RUNS)]
 
     def teardown(self) -> None:
-        """Close the file and remove it."""
+        """Close the handles and remove the file."""
         for ledger in self.handles:
             ledger.close()
         self.folder.cleanup()
 
     @rule(handle=handles, run=runs, blocks=blocks)
     def enqueue(self, handle: int, run: int, blocks: list[Block]) -> None:
-        """What is there stays as it is, but for what a pending pair wants: that is what was said last, or LISTED."""
+        """Existing pairs are kept; only the want of a pending one changes, to the last one plus ALREADY_MEMBER."""
         rows = self.rows[run]
         before = len(rows)
         for image_id, member_ids, want in blocks:
@@ -113,7 +113,7 @@ class LedgerLikeADict(RuleBasedStateMachine):
 
     @rule(handle=handles, run=runs, batch=st.lists(outcomes, max_size=6))
     def settle(self, handle: int, run: int, batch: list[Outcome]) -> None:
-        """The last word counts, but for what is wanted, and only for pairs that were enqueued."""
+        """The last outcome counts, except for its want, and only for pairs that were enqueued."""
         for outcome in batch:
             row = self.rows[run].get(pair_of(outcome))
             if row is not None:
@@ -142,7 +142,7 @@ class LedgerLikeADict(RuleBasedStateMachine):
 
     @rule(handle=handles, run=runs, batch=st.lists(members, max_size=4))
     def describe(self, handle: int, run: int, batch: list[Member]) -> None:
-        """The cloud's fields change, of settled pairs only; all else stays."""
+        """Only the cloud's fields of settled pairs change."""
         for member in batch:
             row = self.rows[run].get(pair_of(member))
             if row is not None and row.result is not Result.PENDING:
@@ -156,7 +156,7 @@ class LedgerLikeADict(RuleBasedStateMachine):
 
     @rule(handle=handles, run=runs)
     def finish_and_reopen(self, handle: int, run: int) -> None:
-        """A run has ended when nothing of it is pending; one that goes on is running again."""
+        """A run is finished if nothing is pending; a reopened one is running again."""
         ledger, run_id = self.handles[handle], self.run_ids[run]
         ended = ledger.finish(run_id, now=NOW, requests=0, retries=0, seconds=0.0)
         assert ended.state is (RunState.INTERRUPTED if self._pending(run) else RunState.FINISHED)
@@ -171,7 +171,7 @@ class LedgerLikeADict(RuleBasedStateMachine):
 
     @rule(handle=handles, run=runs, limit=st.integers(1, 4), removals=removals)
     def read_what_is_pending(self, handle: int, run: int, limit: int, *, removals: bool | None) -> None:
-        """The pages together have every pair that is pending once, in the order in which `outcomes` has them."""
+        """The pages together have every pending pair once, in the order of `outcomes`."""
         ledger, run_id = self.handles[handle], self.run_ids[run]
         found: list[Job] = []
         last_image: str | None = None
@@ -193,33 +193,33 @@ class LedgerLikeADict(RuleBasedStateMachine):
 
     @rule(handle=handles, run=runs, results=st.frozensets(st.sampled_from(sorted(Result))))
     def read_some_results(self, handle: int, run: int, results: frozenset[Result]) -> None:
-        """Only rows with those results are told."""
-        told = list(self.handles[handle].outcomes(self.run_ids[run], results=results))
+        """Only rows with those results are returned."""
+        returned = list(self.handles[handle].outcomes(self.run_ids[run], results=results))
         rows = self.rows[run].items()
-        assert {pair_of(row): row for row in told} == {pair: row for pair, row in rows if row.result in results}
+        assert {pair_of(row): row for row in returned} == {pair: row for pair, row in rows if row.result in results}
 
     @rule(handle=handles, run=runs, limit=st.integers(1, 4))
     def read_what_is_undescribed(self, handle: int, run: int, limit: int) -> None:
-        """Pairs that are `already` there, without a status."""
+        """The undescribed pairs are those with the result `already` and no status."""
         ledger, run_id = self.handles[handle], self.run_ids[run]
-        told: list[tuple[str, list[str]]] = []
-        while page := ledger.undescribed(run_id, after=told[-1][0] if told else None, limit=limit):
+        returned: list[tuple[str, list[str]]] = []
+        while page := ledger.undescribed(run_id, after=returned[-1][0] if returned else None, limit=limit):
             assert len(page) <= limit
-            told += page
-        found = [(image_id, member_id) for image_id, member_ids in told for member_id in member_ids]
+            returned += page
+        found = [(image_id, member_id) for image_id, member_ids in returned for member_id in member_ids]
         wanted = {pair for pair, row in self.rows[run].items() if row.result is Result.ALREADY and row.status is None}
-        assert len({image_id for image_id, _ in told}) == len(told)
+        assert len({image_id for image_id, _ in returned}) == len(returned)
         assert len(found) == len(set(found))
         assert set(found) == wanted
 
     @invariant()
     def tells_the_same(self) -> None:
-        """Both handles tell every pair of both runs as the dict has it, and count them right."""
+        """Both handles return every pair of both runs as the dict has it, with the right totals."""
         for ledger in self.handles:
             for run_id, rows in zip(self.run_ids, self.rows, strict=True):
-                told = list(ledger.outcomes(run_id))
-                assert len(told) == len(rows)
-                assert {pair_of(row): row for row in told} == rows
+                returned = list(ledger.outcomes(run_id))
+                assert len(returned) == len(rows)
+                assert {pair_of(row): row for row in returned} == rows
                 totals = ledger.totals(run_id)
                 assert totals == {result: sum(row.result is result for row in rows.values()) for result in Result}
 

@@ -1,4 +1,4 @@
-"""Whatever stands in a plan or in its lists, reading it ends in a plan or in problems that can be shown."""
+"""Any bytes as a plan or its lists give a plan, or problems that can be printed."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ share:
 """
 LIST = "p2\n\np3  # the third\n"
 TABLE = "name,project_id\nfour,p4\n"
-# What has a meaning in YAML or in a plan; pasted at random it makes plans that are almost right.
+# Tokens with a meaning in YAML or in a plan, which pasted at random make plans that are almost valid.
 PIECES = ["version", "share", "groups", "images", "group", "file", "except", "golden", "tenants", "limits", "rate", "0"]
 PIECES += ["name", "tag", "property", "owner", "latest", "per", "newer_than", "30d", "enabled", "any", "allow_empty"]
 PIECES += ["cloud", "clouds", "accept", "accept_as", "force", "true", "prune", "keep", "on_quota", "check_projects"]
@@ -72,7 +72,7 @@ def read(plan: bytes, *, listed: bytes = LIST.encode(), table: bytes = TABLE.enc
 
 
 def check(read: Plan | PlanError) -> None:
-    """Check that a plan is of use, and that problems are lines for people, in order, each of them told once."""
+    """Check that a plan is usable, or that the problems are printable lines, in order and without duplicates."""
     if isinstance(read, Plan):
         counts = count(read)
         assert counts.pairs + counts.selectors > 0
@@ -92,8 +92,8 @@ def check(read: Plan | PlanError) -> None:
 
 
 @pytest.mark.parametrize("text", [GOOD, SELECTING])
-def test_the_plan_that_is_changed_is_good(text: str) -> None:
-    """The mutations below start from plans that can be read."""
+def test_the_mutated_plans_are_valid(text: str) -> None:
+    """The mutations below start from valid plans."""
     assert isinstance(read(text.encode()), Plan)
 
 
@@ -114,8 +114,8 @@ def test_any_text(plan: str) -> None:
 
 
 @given(st.lists(st.sampled_from(PIECES + SIGNS + ODD), max_size=40))
-def test_any_signs(pieces: list[str]) -> None:
-    """A plan of any signs and words that have a meaning."""
+def test_any_tokens(pieces: list[str]) -> None:
+    """A plan of any tokens with a meaning."""
     check(read("".join(pieces).encode()))
 
 
@@ -128,14 +128,14 @@ def test_any_signs(pieces: list[str]) -> None:
         max_size=4,
     ),
 )
-def test_almost_good_plans(text: str, changes: list[tuple[int, int, str]]) -> None:
-    """A good plan in which something was cut out and something put in, in a few places."""
+def test_almost_valid_plans(text: str, changes: list[tuple[int, int, str]]) -> None:
+    """A valid plan with a few deletions and insertions."""
     for start, length, put_in in changes:
         text = text[:start] + put_in + text[start + length :]
     check(read(text.encode("utf-8", "surrogatepass")))
 
 
-# What YAML can hold, put where a plan has something else.
+# Any YAML values in the place of a plan's.
 VALUES = st.recursive(
     st.sampled_from(["", "~", "7", "-1", "nan", "1s", "x y", "'é'", "golden", "tenants"]),
     lambda inner: (
@@ -153,7 +153,7 @@ SECTIONS = ["limits", "retry", "groups", "share", "cloud", "clouds", "check_proj
 
 @given(st.dictionaries(st.sampled_from(SECTIONS), VALUES))
 def test_any_values(sections: dict[str, str]) -> None:
-    """A plan that is good YAML, with anything in any section."""
+    """A plan in valid YAML, with any value in any section."""
     whole = {"version": "1", "name": "n", "share": "[{images: [i], projects: [p]}]"} | sections
     check(read("".join(f"{key}: {value}\n" for key, value in whole.items()).encode()))
 
@@ -169,7 +169,7 @@ PROJECT = ["name", "domain", "tag", "enabled", "parent", "allow_empty"]
     st.dictionaries(st.sampled_from(PROJECT), VALUES, min_size=1, max_size=3),
 )
 def test_any_selectors(entry: dict[str, str], image: dict[str, str], project: dict[str, str]) -> None:
-    """A plan with anything in any key of an entry and of its selectors."""
+    """A plan with any value in any key of an entry and of its selectors."""
 
     def mapping(values: dict[str, str]) -> str:
         return "{" + ", ".join(f"{key}: {value}" for key, value in values.items()) + "}"
@@ -188,6 +188,6 @@ def test_any_lists(listed: bytes, table: bytes) -> None:
     st.text("ab,;\"'\n\r\t #/\u2028\0", max_size=60),
     st.text("ab,;\"'\n\r\t #/\u2028\0", max_size=60).map("a,b\n".__add__),
 )
-def test_almost_good_lists(listed: str, table: str) -> None:
-    """Lists of the signs that lists are made of."""
+def test_almost_valid_lists(listed: str, table: str) -> None:
+    """Lists of any tokens with a meaning in lists."""
     check(read(GOOD.encode(), listed=listed.encode(), table=table.encode()))

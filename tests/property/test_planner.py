@@ -22,7 +22,7 @@ WANTS = st.sampled_from([Want.MEMBER, Want.MEMBER, Want.ACCEPTED, Want.ACCEPTED 
 
 @st.composite
 def plans(draw: st.DrawFn) -> Plan:
-    """Draw entries that overlap, repeat, leave out, and share lists as entries with the same group do."""
+    """Draw entries that overlap, repeat and exclude, and that share lists as entries with the same group do."""
     lists = draw(st.lists(PROJECTS, min_size=1, max_size=3))
     entry = st.builds(
         Entry,
@@ -38,7 +38,7 @@ def plans(draw: st.DrawFn) -> Plan:
 
 
 def mentions_of(plan: Plan) -> list[tuple[str, str, Want]]:
-    """Return every pair as often as the plan names it, by the definition: the product of each entry, less except."""
+    """Return every pair as often as the plan names it: the product of each entry, without its exceptions."""
     return [
         (str(image_id), str(project_id), entry.want)
         for entry in plan.entries
@@ -48,7 +48,7 @@ def mentions_of(plan: Plan) -> list[tuple[str, str, Want]]:
 
 
 def pairs_of(plan: Plan) -> dict[tuple[str, str], Want]:
-    """Return each pair with all that is wanted of it, in the order of first mention."""
+    """Return each pair with the union of its wants, in the order of first mention."""
     pairs: dict[tuple[str, str], Want] = {}
     for image_id, member_id, want in mentions_of(plan):
         pairs[image_id, member_id] = pairs.get((image_id, member_id), want) | want
@@ -56,7 +56,7 @@ def pairs_of(plan: Plan) -> dict[tuple[str, str], Want]:
 
 
 def orders_of(plan: Plan, *, prune_all: bool = False) -> dict[str, Orders]:
-    """Return the orders by the definition, image by image."""
+    """Return each image's orders by their definition."""
     found = {}
     for image_id in {image_id for entry in plan.entries for image_id in entry.images}:
         entries = [entry for entry in plan.entries if image_id in entry.images]
@@ -70,13 +70,13 @@ def orders_of(plan: Plan, *, prune_all: bool = False) -> dict[str, Orders]:
 
 @given(plans())
 def test_expansion_is_set_arithmetic(plan: Plan) -> None:
-    """Each pair comes exactly once, with all its wants; each image's blocks follow one another."""
+    """Each pair comes exactly once, with all its wants; the blocks of an image are adjacent."""
     blocks = list(expand(plan))
     expanded = [(block.image_id, member_id, block.want) for block in blocks for member_id in block.member_ids]
     assert sorted(expanded) == sorted((*pair, want) for pair, want in pairs_of(plan).items())
     assert all(block.member_ids for block in blocks)
     assert len({(block.image_id, block.want) for block in blocks}) == len(blocks)
-    # An image's place is that of its first mention, even where that gives it no member.
+    # An image is ordered by its first mention, even if that gives it no member.
     mentioned = list(dict.fromkeys(image_id for entry in plan.entries for image_id in entry.images))
     places = [mentioned.index(block.image_id) for block in blocks]
     assert places == sorted(places)
@@ -84,7 +84,7 @@ def test_expansion_is_set_arithmetic(plan: Plan) -> None:
 
 @given(plans())
 def test_members_come_in_the_order_of_first_mention(plan: Plan) -> None:
-    """Within a block the members stand as the plan names them."""
+    """Within a block the members are in the plan's order."""
     order = list(pairs_of(plan))
     for block in expand(plan):
         places = [order.index((block.image_id, member_id)) for member_id in block.member_ids]
@@ -105,13 +105,13 @@ def test_count_agrees_with_the_expansion(plan: Plan) -> None:
 
 @given(plans(), st.booleans())
 def test_orders_are_set_arithmetic(plan: Plan, prune_all: bool) -> None:  # noqa: FBT001  # hypothesis passes by name
-    """An image is pruned or filled where any entry says so, and all that any of them names or keeps stays."""
+    """An image is pruned or filled if any entry says so, and the members that any entry names or keeps stay."""
     assert orders(plan, prune_all=prune_all) == orders_of(plan, prune_all=prune_all)
 
 
 @given(plans(), plans(), st.randoms(use_true_random=False))
-def test_fingerprint_is_equal_where_the_plans_are(one: Plan, other: Plan, chance: random.Random) -> None:
-    """Two plans have the same fingerprint exactly where they ask for the same; in any order of entries."""
+def test_equal_plans_have_equal_fingerprints(one: Plan, other: Plan, chance: random.Random) -> None:
+    """Two plans have the same fingerprint exactly if they ask for the same, in any order of entries."""
 
     def asked(plan: Plan) -> object:
         everywhere = orders_of(plan, prune_all=True)
@@ -126,8 +126,8 @@ def test_fingerprint_is_equal_where_the_plans_are(one: Plan, other: Plan, chance
 
 
 @given(plans(), st.dictionaries(st.sampled_from("uvwxyz"), SETS))
-def test_a_narrowed_plan_has_what_both_have(plan: Plan, wanted: dict[str, frozenset[str]]) -> None:
-    """Its pairs are those of the plan that are wanted, with the same wants; none of its images is pruned."""
+def test_a_narrowed_plan_is_the_intersection(plan: Plan, wanted: dict[str, frozenset[str]]) -> None:
+    """Its pairs are the plan's that were asked for, with the same wants; none of its images is pruned."""
     expected = {pair: want for pair, want in pairs_of(plan).items() if pair[1] in wanted.get(pair[0], ())}
     narrowed = narrow(plan, wanted)
     assert pairs_of(narrowed) == expected

@@ -1,4 +1,4 @@
-"""Whatever was written into a saved plan, reading it gives a usable plan or a `UsageError`."""
+"""Any modification of a saved plan gives a usable plan or a `UsageError`."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def places(value: Any) -> list[tuple[Any, Any]]:
 
 @given(st.data(), VALUES, st.sampled_from(["replace", "delete", "repeat"]))
 def test_a_saved_plan_is_sound_or_refused(data: st.DataObject, value: Any, how: str) -> None:
-    """One value in it is replaced, deleted or repeated."""
+    """One of its values is replaced, deleted or repeated."""
     document = good()
     container, key = data.draw(st.sampled_from(places(document)))
     if how == "replace":

@@ -1,4 +1,4 @@
-"""Selections against their definitions, for any selectors, images and plans."""
+"""Selection against its definition, for any selectors, images and plans."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ PROJECT_SELECTORS = st.builds(ProjectSelector, name=NAMES, tags=SETS, allow_empt
 IDS = st.lists(st.sampled_from("pqrst"), max_size=4).map(tuple)
 
 
-def is_meant(selector: ImageSelector, image: Image) -> bool:
-    """Whether an image fits a selector, but for `latest`."""
+def matches(selector: ImageSelector, image: Image) -> bool:
+    """Return whether an image matches a selector, ignoring `latest`."""
     age = NOW - image.created_at if image.created_at is not None else timedelta.max
     return (
         image.status == selector.status
@@ -60,15 +60,15 @@ def is_meant(selector: ImageSelector, image: Image) -> bool:
 
 
 def value_of(image: Image, per: str | None) -> str | None:
-    """Return what an image is counted under."""
+    """Return the group in which an image counts for `latest`."""
     return "" if per is None else image.properties.get(per)
 
 
 @given(IMAGE_SELECTORS, IMAGES)
-def test_selected_images_are_those_that_fit(selector: ImageSelector, images: list[Image]) -> None:
-    """Without `latest`, all that fit; with it, those of which fewer than so many newer ones fit that are like it."""
+def test_selected_images_are_those_that_match(selector: ImageSelector, images: list[Image]) -> None:
+    """Without `latest`, all that match; with it, those with fewer than `latest` newer matches in their group."""
     found = select_images(selector, images, own_project_id="us", now=NOW)
-    fitting = [image for image in images if is_meant(selector, image)]
+    fitting = [image for image in images if matches(selector, image)]
 
     def rank(image: Image) -> tuple[datetime, str]:
         return image.created_at or datetime.min.replace(tzinfo=UTC), image.id
@@ -87,8 +87,8 @@ def test_selected_images_are_those_that_fit(selector: ImageSelector, images: lis
 
 
 @given(IMAGE_SELECTORS, IMAGES)
-def test_the_query_loses_no_image_that_is_meant(selector: ImageSelector, images: list[Image]) -> None:
-    """What a cloud leaves out by its filters is not meant."""
+def test_the_query_excludes_no_selected_image(selector: ImageSelector, images: list[Image]) -> None:
+    """An image that the cloud filters out is not selected."""
     query = image_query(selector, "us")
 
     def passes(image: Image) -> bool:
@@ -106,7 +106,7 @@ def test_the_query_loses_no_image_that_is_meant(selector: ImageSelector, images:
 
 @st.composite
 def plans(draw: st.DrawFn) -> Plan:
-    """Draw entries with IDs and selectors, which share lists as entries with the same group do."""
+    """Draw entries with IDs and selectors that share lists as entries with the same group do."""
     image_items = st.lists(st.sampled_from("ijk") | IMAGE_SELECTORS, max_size=3).map(tuple)
     project_items = st.lists(st.sampled_from("pqr") | PROJECT_SELECTORS, max_size=3).map(tuple)
     lists = draw(st.lists(project_items, min_size=1, max_size=2))
@@ -117,7 +117,7 @@ def plans(draw: st.DrawFn) -> Plan:
 
 @given(plans(), st.data())
 def test_resolved_plans_have_the_ids_of_their_selectors(plan: Plan, data: st.DataObject) -> None:
-    """Each list has its own IDs and those its selectors found, and nothing else; then nothing is left to resolve."""
+    """Each list has exactly its own IDs and those that its selectors found; nothing is left to resolve."""
     wanted = selectors(plan)
     images = {selector: data.draw(IDS) for selector in wanted.images}
     projects = {selector: data.draw(IDS) for selector in wanted.projects}
@@ -138,7 +138,7 @@ def test_resolved_plans_have_the_ids_of_their_selectors(plan: Plan, data: st.Dat
 
 @given(plans())
 def test_a_plan_without_selectors_is_resolved_already(plan: Plan) -> None:
-    """Resolving again changes nothing: every list is one of the old ones, and equal lists are one object."""
+    """Resolving changes nothing: every list is one of the old ones, and equal lists are one object."""
     wanted = selectors(plan)
     once = resolved(plan, dict.fromkeys(wanted.images, ("i",)), dict.fromkeys(wanted.projects, ("p",)), [])
     again = resolved(once, {}, {}, [])

@@ -1,4 +1,4 @@
-"""The real cloud as tests see it: seeded, counting its requests, and able to end and start again."""
+"""The real cloud: seeded with users, with a request log, and restartable."""
 
 from __future__ import annotations
 
@@ -18,16 +18,13 @@ if TYPE_CHECKING:
     from tests.request_log import Service
 
 
-# Glance as measured best on two cores; Keystone has less to do.
+# Measured as the fastest for Glance on two cores; Keystone has less to do.
 KEYSTONE_WORKERS, KEYSTONE_THREADS = 1, 8
 GLANCE_WORKERS, GLANCE_THREADS = 2, 8
 
 
 class RealCloud(CloudUnderTest):
-    """A Keystone and a Glance of their own, with everything they write under `state`, an empty directory.
-
-    A context manager: entering starts and seeds them, leaving ends them.
-    """
+    """A Keystone and a Glance, as a context manager, with all their files under `state`, an empty directory."""
 
     def __init__(
         self, installation: Installation, state: Path, *, environ: Mapping[str, str], image_member_quota: int = 128
@@ -64,14 +61,14 @@ class RealCloud(CloudUnderTest):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._kill()  # nothing of it is needed any more
+        self._kill()
 
     def stop_glance(self) -> None:
-        """End Glance in good order; connections are refused from then on."""
+        """Shut Glance down cleanly; connections are refused from then on."""
         self._glance.stop()
 
     def start_glance(self, *, image_member_quota: int | None = None) -> None:
-        """Start Glance on its old port and database, with another quota if one is given, and wait for it."""
+        """Start Glance on its port and database, with another quota if given, and wait until it is ready."""
         if image_member_quota is not None:
             self.image_member_quota = image_member_quota
         self._configure_glance()
@@ -79,13 +76,13 @@ class RealCloud(CloudUnderTest):
         self._glance.wait_ready("/healthcheck")
 
     def restart_glance(self, *, image_member_quota: int | None = None) -> None:
-        """End Glance and start it again."""
+        """Stop Glance and start it again."""
         self.stop_glance()
         self.start_glance(image_member_quota=image_member_quota)
 
     def forget_images(self) -> None:
-        """Let Glance begin anew, with an empty database."""
-        self._glance.kill()  # there is nothing to end in good order
+        """Restart Glance with an empty database."""
+        self._glance.kill()
         for part in self.state.glob("glance.db*"):
             part.unlink()
         shutil.copy(self.installation.template / "glance.db", self.state)
@@ -102,7 +99,7 @@ class RealCloud(CloudUnderTest):
 
     def _server(self, name: str, port: int, workers: int, threads: int) -> Server:
         serve = HERE / "serve.py"
-        # -P: the directory of serve.py has modules of ours, which the services must not find.
+        # -P: the services must not import our modules beside serve.py.
         command = [self.installation.python, "-P", serve, name, str(port), str(workers), str(threads), self.state]
         environ = {
             **self._environ,
@@ -124,15 +121,15 @@ class RealCloud(CloudUnderTest):
         (self.state / "glance-api.conf").write_text(text, "utf-8")
 
     def _seed(self) -> None:
-        """Fill the catalog and make the users with their projects and roles; the admin is there already."""
+        """Fill the catalog and create the users with their projects and roles; the admin exists already."""
         for service, kind, url in (("keystone", "identity", self.auth_url), ("glance", "image", self.endpoint)):
             service_id = self._make("service", name=service, type=kind)
             for interface in ("public", "internal", "admin"):
                 self._make("endpoint", service_id=service_id, interface=interface, url=url, region_id=REGION)
-        people = [user for user in USERS.values() if user.name != "admin"]
+        users = [user for user in USERS.values() if user.name != "admin"]
         glance = User(configuration.SERVICE_USER, configuration.SERVICE_PASSWORD, "service", "service")
-        projects = {name: self.create_project(name) for name in sorted({user.project for user in [*people, glance]})}
-        for user in [*people, glance]:
+        projects = {name: self.create_project(name) for name in sorted({user.project for user in [*users, glance]})}
+        for user in [*users, glance]:
             self.create_user(user, {projects[user.project]: user.role})
         del self.users[glance.name]
 

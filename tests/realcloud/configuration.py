@@ -1,4 +1,4 @@
-"""The configuration files of both services. Pure text: knows no processes and touches no files."""
+"""The configuration files of both services, as text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SERVICE_PASSWORD = "glancepw"
 
 
 def database_url(file: Path) -> str:
-    """Return the URL of a SQLite file; the time-out (seconds) is how long a writer waits for its turn."""
+    """Return the URL of a SQLite file; its time-out in seconds is how long a writer waits for the lock."""
     return f"sqlite:///{file}?timeout=60"
 
 

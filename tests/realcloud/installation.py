@@ -1,8 +1,8 @@
-"""Builds, once, what every real cloud starts from: the virtual environment and the empty databases.
+"""The installation of the real cloud, built once: the virtual environment and the empty databases.
 
-Both are cached under a directory that is named after all they depend on, so a change of the lock or of Python makes
-new ones. A stamp written last tells a whole one from one that was interrupted; a lock makes one process build while
-others wait. Old directories are of no further use and may be deleted at any time.
+Both are cached in a directory named after a digest of all they depend on, so that a changed lock file or Python gets a
+new one. A stamp, written last, marks a complete build; a lock makes other processes wait for the one that builds. Old
+directories are not used again and can be deleted at any time.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ REQUIREMENTS = HERE / "requirements.txt"
 
 @dataclass(frozen=True)
 class Installation:
-    """A virtual environment with both services, and a directory with their databases and keys to copy from."""
+    """A virtual environment with both services, and a template directory with their databases and keys."""
 
     venv: Path
     template: Path
@@ -58,7 +58,7 @@ class Installation:
 
 
 def install_services(cache: Path, environ: Mapping[str, str]) -> Installation:
-    """Return the installation under `cache`, built first where it is missing. `environ` is for pip (proxy, index).
+    """Return the installation under `cache`, building it if missing. `environ` is for pip (proxy, index).
 
     Raises `RuntimeError` with the end of the output of the command that failed.
     """
@@ -99,12 +99,12 @@ def _install(installation: Installation, environ: Mapping[str, str]) -> None:
     builder = [line for line in REQUIREMENTS.read_text("utf-8").splitlines() if line.startswith("setuptools==")]
     _run([sys.executable, "-m", "venv", installation.venv], environ)
     _run([*pip, *builder], environ)
-    # Without build isolation, which would take the newest setuptools there is for the one package without a wheel.
+    # Build isolation would use the newest setuptools for the one package without a wheel.
     _run([*pip, "--no-deps", "--no-build-isolation", "-r", REQUIREMENTS], environ)
 
 
 def _fill_template(installation: Installation, environ: Mapping[str, str]) -> None:
-    """Make the databases of an empty cloud: tables, the admin user, project and roles; and Keystone's keys."""
+    """Create the databases of an empty cloud (tables, the admin user, project and roles) and Keystone's keys."""
     state = installation.template
     state.mkdir()
     for repository in ("fernet-keys", "credential-keys"):
@@ -119,7 +119,7 @@ def _fill_template(installation: Installation, environ: Mapping[str, str]) -> No
         ),
         "utf-8",
     )
-    # Scripts are given to Python as files: a shebang has a bound on its length, and a cache path may be long.
+    # Scripts run as arguments of Python: the length of a shebang is limited, and a cache path may be long.
     keystone_manage: Command = [
         installation.python,
         installation.venv / "bin" / "keystone-manage",
@@ -134,11 +134,11 @@ def _fill_template(installation: Installation, environ: Mapping[str, str]) -> No
     _run([*glance_manage, "db_sync"], at_home)
     for database in ("keystone.db", "glance.db"):
         with closing(sqlite3.connect(state / database)) as connection:
-            connection.execute("PRAGMA journal_mode=WAL")  # a lasting property of the file
+            connection.execute("PRAGMA journal_mode=WAL")  # persistent in the file
 
 
 def _write_keys(repository: Path) -> None:
-    """Make a staged (0) and a primary (1) key, as fernet_setup does, without its need for a named user and group."""
+    """Create a staged (0) and a primary (1) key as fernet_setup does, which would need a named user and group."""
     repository.mkdir(mode=0o700)
     for name in ("0", "1"):
         (repository / name).write_bytes(base64.urlsafe_b64encode(os.urandom(32)))

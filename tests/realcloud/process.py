@@ -1,4 +1,4 @@
-"""Starts and ends the servers of the real cloud. Knows processes and ports, but not what the servers are for."""
+"""Starts and stops server processes, and waits for their ports."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it, without waiting until it answers. Its standard input stays open for as long as we live."""
+        """Start it without waiting for an answer. Its standard input stays open as long as this process lives."""
         with self._output.open("ab") as output:
             self._process = subprocess.Popen(
                 self._command,
@@ -61,7 +61,7 @@ class Server:
             )
 
     def wait_ready(self, path: str) -> None:
-        """Wait for any answer to GET `path`. Raises `RuntimeError` with its last output when it ends instead."""
+        """Wait for any answer to GET `path`. Raises `RuntimeError` with its last output if it exits or takes long."""
         self._wait(lambda: self._answers(path))
 
     def _wait(self, ready: Callable[[], bool]) -> None:
@@ -73,15 +73,15 @@ class Server:
             time.sleep(0.05)
 
     def wait_connectable(self) -> None:
-        """Wait until its port takes a connection. Raises `RuntimeError` with its last output when it ends instead."""
+        """Wait until its port accepts a connection. Raises `RuntimeError` like `wait_ready`."""
         self._wait(self._is_connectable)
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
-        """End it in good order: what is in flight is answered. Does nothing when it isn't running."""
+        """Shut it down cleanly: requests in flight are answered. Does nothing if it is not running."""
         self._end(how)
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill it."""
         self._end(signal.SIGKILL)
 
     def _end(self, how: signal.Signals) -> None:
@@ -93,7 +93,7 @@ class Server:
                 process.send_signal(how)
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(GRACE_SECONDS)
-            with suppress(ProcessLookupError):  # all have ended by themselves
+            with suppress(ProcessLookupError):  # all have exited already
                 os.killpg(process.pid, signal.SIGKILL)
 
     def _is_connectable(self) -> bool:

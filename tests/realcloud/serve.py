@@ -2,8 +2,8 @@
 
     python serve.py {keystone|glance} PORT WORKERS THREADS DIRECTORY    (configuration by OS_*_CONFIG_DIR)
 
-It ends when its standard input does: whoever started it holds the other end, so the kernel closes it even when that
-process is killed. (PR_SET_PDEATHSIG would do the same, but for the thread that started us instead of the process.)
+It exits when its standard input is closed. The parent holds the other end, which the kernel closes even if the parent
+is killed. (PR_SET_PDEATHSIG is bound to the thread that started us instead of the process.)
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
-# What takes nearly all of a service's start: imported before the workers are forked, it is paid for once.
+# Nearly all of a service's start-up time: imported before the workers are forked, it is spent once.
 HEAVY_IMPORTS = {"keystone": "keystone.api", "glance": "glance.api.v2.router"}
 
 
@@ -34,7 +34,7 @@ def queue_sqlite_writers() -> None:
     """Make every SQLite transaction BEGIN IMMEDIATE.
 
     oslo.db opens them deferred. A transaction that reads before it writes (PUT and DELETE of a member, a log-in) then
-    fails at once with "database is locked", whatever the time-out, when another one wrote in between.
+    fails at once with "database is locked", whatever the time-out, if another one wrote in between.
     """
 
     @event.listens_for(Engine, "before_cursor_execute", retval=True)
@@ -65,7 +65,7 @@ def recorded(application: Application, log: Path) -> Application:
 
 
 class Service(BaseApplication):  # type: ignore[misc]  # a base class that the type checker can't see
-    """One of the services, as gunicorn runs it."""
+    """One of the services as a gunicorn application."""
 
     def __init__(self, name: str, settings: dict[str, Any], directory: Path) -> None:
         self._name = name
@@ -74,7 +74,7 @@ class Service(BaseApplication):  # type: ignore[misc]  # a base class that the t
         super().__init__()
 
     def load_config(self) -> None:
-        """Hand gunicorn its settings."""
+        """Pass the settings to gunicorn."""
         for key, value in self._settings.items():
             self.cfg.set(key, value)
 
@@ -85,7 +85,7 @@ class Service(BaseApplication):  # type: ignore[misc]  # a base class that the t
 
 
 def end_with_input() -> None:
-    """Wait for the end of standard input, then end like on SIGTERM."""
+    """Wait for the end of standard input, then send SIGTERM to this process."""
     while os.read(0, 1):
         pass
     os.kill(os.getpid(), signal.SIGTERM)

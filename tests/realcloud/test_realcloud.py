@@ -1,4 +1,4 @@
-"""What the tests may rely on of the real cloud, beyond that it is one."""
+"""The properties of the real cloud that other tests rely on."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ with RealCloud(Installation(venv, template), state, environ=Environment.capture(
 
 
 def wait_refused(url: str) -> None:
-    """Wait until nothing listens there; a server that ends closes its connections, which ends each `recv`."""
+    """Wait until nothing listens there; a server that exits closes its connections, which ends each `recv`."""
     parts = urlsplit(url)
     assert parts.port is not None
     while True:
@@ -54,7 +54,7 @@ def wait_refused(url: str) -> None:
 
 
 def test_counts_requests(real_cloud: RealCloud) -> None:
-    """A request is counted by the time its answer is there, by method and a part of its target."""
+    """A request is counted by the time its answer arrives, by method and a part of its target."""
     image_id = real_cloud.create_image()
     real_cloud.mark()
     assert real_cloud.logged() == []
@@ -68,7 +68,7 @@ def test_counts_requests(real_cloud: RealCloud) -> None:
 
 
 def test_restart(real_cloud: RealCloud) -> None:
-    """Glance can be gone for a while and come back where it was, with what it had, with another quota."""
+    """Glance can be stopped and started on its old address, with its data and another quota."""
     image_id = real_cloud.create_image()
     real_cloud.add_member(image_id, "p")
     usual = real_cloud.image_member_quota
@@ -87,7 +87,7 @@ def test_restart(real_cloud: RealCloud) -> None:
 
 
 def test_nothing_survives_a_kill(installation: Installation, environment: Environment, tmp_path: Path) -> None:
-    """The servers end when whoever started them is killed, and can do nothing about it any more."""
+    """The servers exit if the process that started them is killed."""
     arguments = [str(path) for path in (installation.venv, installation.template, tmp_path)]
     command = [sys.executable, "-c", SERVE_UNTIL_KILLED, *arguments]
     environ = {**environment.without_foreign(), "PYTHONPATH": str(ROOT)}
