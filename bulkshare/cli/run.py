@@ -31,7 +31,11 @@ if TYPE_CHECKING:
     from bulkshare.report import Comparison
 
 
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+STOP_SIGNALS = tuple(
+    number
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    if number is not signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN  # `nohup` ignores it, and that stays
+)
 OUTPUT_DEFAULTS: dict[str, Any] = {"as_json": False, "quiet": False, "verbose": False, "log_format": "console"}
 
 

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import anyio
-from anyio import to_thread
 from keystoneauth1.identity import BaseIdentityPlugin, v2, v3
 from keystoneauth1.identity.generic.base import BaseGenericPlugin
 from keystoneauth1.identity.v3.application_credential import ApplicationCredentialMethod
@@ -17,6 +16,7 @@ from bulkshare.cloud.catalog import connection_to, find_endpoint
 from bulkshare.cloud.config import read_entry
 from bulkshare.cloud.keystone import AuthErrorKind, Retries, RetryTime, UnansweredError, explain, log_in
 from bulkshare.cloud.projects import KeystoneDirectory
+from bulkshare.cloud.threads import call_in_daemon
 from bulkshare.errors import BulkshareError, CredentialsRefusedError, EndpointRefusedError, NoRoleError
 from bulkshare.image_api.glance import interpret
 from bulkshare.model import Account, Fault, FaultKind, Response, Step
@@ -265,9 +265,7 @@ class CloudIdentity:
         retries = Retries(self._retry_time)
         while True:
             try:
-                return await to_thread.run_sync(
-                    log_in, self._entry, plugin, abandon_on_cancel=True, limiter=self._limiter
-                )
+                return await call_in_daemon(log_in, self._entry, plugin, limiter=self._limiter)
             except Exception as exception:  # noqa: BLE001  # third-party auth plugins may raise anything
                 error = explain(exception)
                 # We have logged in there before: what answers now is something in front of the identity service.

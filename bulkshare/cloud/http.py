@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 # Apache closes an idle connection after 5 s. A POST sent at that moment is lost and costs a GET, so a connection that
 # has been idle for nearly as long is not used again.
 IDLE_SECONDS = 4.0
+# A line of the answer's head. aiohttp's own 8 KB is less than some policies and cookies take; http.client, which the
+# openstack command uses, allows the same.
+HEADER_BYTES = 65536
 GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS  # zlib detects which of the two it is
 
 
@@ -87,6 +90,8 @@ class HttpTransport:
             cookie_jar=aiohttp.DummyCookieJar(),
             headers=self._headers,
             auto_decompress=False,
+            max_line_size=HEADER_BYTES,
+            max_field_size=HEADER_BYTES,
             proxy=self._proxy,
         )
         # aiohttp silently repeats a GET on a connection that closes, bypassing the pace. There is no public switch; a

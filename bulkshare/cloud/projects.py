@@ -6,13 +6,11 @@ import contextlib
 import difflib
 import re
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
-from anyio import to_thread
-
 from bulkshare.cloud.keystone import AuthError, AuthErrorKind, Retries, explain, open_session
+from bulkshare.cloud.threads import call_in_daemon, map_in_daemons
 from bulkshare.errors import DirectoryError, UsageError
 from bulkshare.model import Project
 from bulkshare.text import clean
@@ -106,11 +104,7 @@ class KeystoneReader:
 
     def each(self, ask: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
         """Return the result of `ask`, which uses this reader, for each item; the first error ends it."""
-        with ThreadPoolExecutor(MOST_AT_ONCE) as pool:
-            try:
-                return list(pool.map(ask, items))
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
+        return map_in_daemons(ask, items, at_once=MOST_AT_ONCE)
 
     def _get(self, path: str) -> dict[str, Any] | None:
         """Return the answer's body, None for 404; with retries."""
@@ -206,7 +200,7 @@ class KeystoneDirectory:
                 return ask(KeystoneReader(session, url, token, retry_time=self._retry_time, stopping=stopping))
 
         try:
-            return await to_thread.run_sync(read, abandon_on_cancel=True)
+            return await call_in_daemon(read)
         finally:
             stopping.set()
 

@@ -1,8 +1,15 @@
-"""Signals, and the engines that they stop."""
+"""Signals, and the engines that they stop.
+
+The handlers are Python's, not the event loop's: a loop that forgets a handler sets the signal's default action, and
+the next signal kills the process without a word. So for the whole of a command each signal has a handler, and
+`stopping_at` replaces it only for a while.
+"""
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+import asyncio
+import signal
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
 import anyio
@@ -10,10 +17,7 @@ import anyio
 from bulkshare.errors import BulkshareError, InterruptedRunError
 
 if TYPE_CHECKING:
-    import signal
-    from collections.abc import AsyncIterator, Callable
-
-    from anyio.abc import TaskStatus
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from bulkshare.engine import Engine
 
@@ -32,19 +36,26 @@ class Stops:
         if self._received:
             engine.stop()
 
-    async def watch(
-        self, signals: tuple[signal.Signals, ...], give_up: Callable[[], None], *, task_status: TaskStatus[None]
-    ) -> None:
-        """Stop all engines at each signal; call `give_up` if there are none yet."""
-        with anyio.open_signal_receiver(*signals) as received:
-            task_status.started()
-            async for _ in received:
-                self._received = True
-                for engine in self._engines:
-                    engine.stop()
-                if not self._engines:
-                    self.came_too_early = True
-                    give_up()
+    def receive(self, give_up: Callable[[], None]) -> None:
+        """Stop all engines because of a signal; call `give_up` if there are none yet."""
+        self._received = True
+        for engine in self._engines:
+            engine.stop()
+        if not self._engines:
+            self.came_too_early = True
+            give_up()
+
+
+@contextmanager
+def _calling(callback: Callable[[], None], signals: tuple[signal.Signals, ...]) -> Iterator[None]:
+    """Call back in the running loop at each signal; at the end put back the handlers that were there before."""
+    loop = asyncio.get_running_loop()
+    before = {number: signal.signal(number, lambda *_: loop.call_soon_threadsafe(callback)) for number in signals}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @asynccontextmanager
@@ -54,14 +65,11 @@ async def stopping_at(signals: tuple[signal.Signals, ...]) -> AsyncIterator[Stop
     Raises `InterruptedRunError` if a signal came before there was an engine.
     """
     stops, error = Stops(), None
-    async with anyio.create_task_group() as watchers:
-        if signals:
-            await watchers.start(stops.watch, signals, watchers.cancel_scope.cancel)
+    with anyio.CancelScope() as scope, _calling(lambda: stops.receive(scope.cancel), signals):
         try:
             yield stops
-        except BulkshareError as raised:  # kept out of the task group, which would wrap it
+        except BulkshareError as raised:
             error = raised
-        watchers.cancel_scope.cancel()
     if stops.came_too_early:
         raise InterruptedRunError("interrupted; nothing was sent")
     if error is not None:

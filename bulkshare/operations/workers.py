@@ -212,7 +212,8 @@ async def join(request: JoinRequest) -> JoinReply:
     worker from logging in.
     """
     if request.on_this_machine and threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for the coordinator, which stops its workers
+        for number in (signal.SIGINT, signal.SIGHUP):  # Ctrl-C, a closed terminal
+            signal.signal(number, signal.SIG_IGN)  # it is for the coordinator, which stops its workers
     for other in list(SESSIONS.values()):
         if other.run == request.run:
             other.end()

@@ -97,7 +97,7 @@ def test_json_log_has_the_run_on_every_line(shell: Shell, plan: str) -> None:
     assert sum(line["event"] == "answer" for line in lines) == 125
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interrupted_and_continued(shell: Shell, number: signal.Signals) -> None:
     """A signal ends the run cleanly with exit 130; the same command does the rest, and nothing twice."""
     shell.start_sandbox("--images", "4", "--latency", "100ms", "--quota", "-1")

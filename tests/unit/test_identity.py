@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from aiohttp import web
 
 from bulkshare.cloud import CloudIdentity
 from bulkshare.cloud.keystone import UnansweredError
+from bulkshare.cloud.threads import map_in_daemons
 from bulkshare.errors import CredentialsRefusedError, EndpointRefusedError
 from bulkshare.model import Account
 from tests.fake_keystone import GLANCE, Clock, FakeKeystone, auth, identity_of, message_of, served
@@ -231,3 +233,28 @@ async def test_tls_of_the_identity_service(tmp_path: Path) -> None:
         identity = identity_of(keystone, cacert=cacert, endpoint_override=GLANCE)
         await identity.token()
         assert identity.account.endpoint == GLANCE  # the user's own word
+
+
+async def test_a_log_in_that_hangs_is_abandoned(keystone: FakeKeystone) -> None:
+    """Its thread is none that the process would wait for at its end."""
+    identity = identity_of(keystone)
+    keystone.hold = asyncio.Event()
+    others = set(threading.enumerate())
+    asking = asyncio.create_task(identity.token())
+    await keystone.arrived.wait()
+    started = [thread for thread in threading.enumerate() if thread not in others]
+    assert started
+    assert all(thread.daemon for thread in started)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    keystone.hold.set()
+    assert await identity.token() == "token-2"
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 50])
+def test_threads_keep_the_order_and_raise_the_first_error(at_once: int) -> None:
+    """Whatever is raised, even what the threads use themselves."""
+    assert map_in_daemons(str, range(20), at_once=at_once) == [str(number) for number in range(20)]
+    with pytest.raises(IndexError, match="pop from empty"):
+        map_in_daemons(lambda items: items.pop(), [[1], [], [2]], at_once=at_once)

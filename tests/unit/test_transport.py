@@ -179,6 +179,22 @@ async def test_reads_a_body_up_to_the_bound(size: int, cut: bool, chunked: bool)
     assert reply.cut is cut
 
 
+@pytest.mark.parametrize("size", [8_000, 9_000, 60_000])
+async def test_reads_long_headers(size: int) -> None:
+    """A policy, a cookie or a token that is given back may be far longer than aiohttp's usual 8 KB."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Security-Policy: " + b"p" * size + b"\r\nSet-Cookie: "
+    async with raw_server(answering(head, b"c" * size, b"\r\n\r\n{}")) as port:
+        reply = response(await send_to(port))
+    assert (reply.status, reply.body) == (200, b"{}")
+    assert reply.headers["content-security-policy"] == "p" * size
+
+
+async def test_an_endless_header_is_dropped() -> None:
+    """It is no answer, and can't fill the memory."""
+    async with raw_server(answering(b"HTTP/1.1 200 OK\r\nX-Endless: ", b"x" * 200_000, b"\r\n\r\n")) as port:
+        assert fault(await send_to(port)).kind is FaultKind.LOST
+
+
 async def test_an_endless_body_is_dropped() -> None:
     """What is over the bound is not read: the server finds the connection closed."""
     dropped = asyncio.Event()
