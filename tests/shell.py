@@ -32,8 +32,8 @@ class Shell:
         self.env: dict[str, str] = {}
         self._processes = ExitStack()
 
-    def run(self, *args: str, exit_code: int | None = 0) -> subprocess.CompletedProcess[str]:
-        """Run a command until it ends and check its exit code."""
+    def run(self, *args: str, exit_code: int | None = 0, piped: str = "") -> subprocess.CompletedProcess[str]:
+        """Run a command, with `piped` on its standard input, until it ends and check its exit code."""
         done = subprocess.run(
             [COMMAND, *args],
             cwd=self.directory,
@@ -41,7 +41,7 @@ class Shell:
             capture_output=True,
             text=True,
             timeout=300,
-            stdin=subprocess.DEVNULL,
+            input=piped,
             check=False,
         )
         assert exit_code is None or done.returncode == exit_code, (

@@ -30,7 +30,7 @@ def check_plan(path: Path) -> None:
             click.echo(f"{plan.name} on {cloud}: {_describe(for_cloud(plan, cloud))}")
     else:
         click.echo(f"{plan.name}: {_describe(plan)}")
-    if is_terminal(sys.stdout):
+    if is_terminal(sys.stdout) and path.is_file():
         click.echo(f"Next: `bulkshare run {shlex.quote(str(path))} --dry-run` shows what a run would change.")
 
 

@@ -93,7 +93,7 @@ def together(*options: Callable[[Command], Command]) -> Callable[[Command], Comm
     return add
 
 
-PLAN = click.argument("plan", type=click.Path(path_type=Path))
+PLAN = click.argument("plan", type=click.Path(path_type=Path, allow_dash=True))
 RUN = click.argument("run", required=False, shell_complete=complete_run)
 LEDGER = click.option(
     "--ledger",

@@ -19,7 +19,7 @@ from bulkshare.operations.resume import resume_runs
 from bulkshare.operations.run import run_plan
 from bulkshare.operations.saved_plan import is_saved, load_saved, save
 from bulkshare.operations.verify import verify_plan
-from bulkshare.plan.load import load_plan
+from bulkshare.plan.load import load_plan, read_plan
 from bulkshare.progress.metrics import LastRun, require_writable, write_metrics
 from bulkshare.report import changes_document, comparison_document, merged, summary_document
 
@@ -51,8 +51,9 @@ def run_command(plan: Path, *, metrics_file: Path | None, **given: Any) -> int:
     if metrics_file is not None:
         require_writable(metrics_file)
     try:
-        saved = load_saved(plan) if is_saved(plan) else None
-        loaded, expected = (load_plan(plan), None) if saved is None else (saved.plan, saved.parts)
+        raw = read_plan(plan)
+        saved = load_saved(plan, raw) if is_saved(raw) else None
+        loaded, expected = (load_plan(plan, raw), None) if saved is None else (saved.plan, saved.parts)
         name = loaded.name
         results = run_async(partial(run_plan, loaded, options, listener, expected=expected, signals=STOP_SIGNALS))
         if options.dry_run:

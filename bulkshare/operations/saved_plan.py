@@ -72,13 +72,9 @@ class SavedPlan:
         )
 
 
-def is_saved(path: Path) -> bool:
-    """Return whether a file is a saved plan rather than a plan in YAML."""
-    try:
-        with path.open("rb") as file:
-            return SAVED_MARK.encode() in file.read(100)  # it is the first key
-    except OSError:
-        return False
+def is_saved(raw: bytes) -> bool:
+    """Return whether a file with these contents is a saved plan rather than a plan in YAML."""
+    return SAVED_MARK.encode() in raw[:100]  # it is the first key
 
 
 def save(path: Path, plan: Plan, results: Sequence[CloudResult]) -> None:
@@ -115,10 +111,10 @@ def _grouped(blocks: Iterable[Block]) -> list[tuple[list[str], int, Sequence[str
     return [(image_ids, int(want), member_ids) for (want, member_ids), image_ids in images.items()]
 
 
-def load_saved(path: Path) -> SavedPlan:
-    """Read what `save` wrote. Raises `UsageError` if the file can't be read, is damaged, or of another version."""
+def load_saved(path: Path, raw: bytes) -> SavedPlan:
+    """Read what `save` wrote to a file, given as `raw`. Raises `UsageError` if it is damaged or too new."""
     try:
-        document = json.loads(path.read_text("utf-8"))
+        document = json.loads(raw.decode("utf-8"))
         if document[SAVED_MARK] != VERSION:
             raise UsageError(f"{path}: saved by another version of bulkshare; make a new one with `bulkshare diff`")
         return SavedPlan(
@@ -128,8 +124,6 @@ def load_saved(path: Path) -> SavedPlan:
             retry=RetryPolicy(**_positive(document["retry"])),
             parts=tuple(_part(part) for part in document["clouds"]),
         )
-    except OSError as error:
-        raise UsageError(f"can't read {path}: {error.strerror}") from error
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
         raise UsageError(f"{path}: the saved plan is damaged; make a new one with `bulkshare diff`") from None
 

@@ -3,37 +3,58 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bulkshare.errors import PlanError
-from bulkshare.model import Entry, Limits, Plan, RetryPolicy, Want
+from bulkshare.model import Entry, Limits, Plan, Problem, RetryPolicy, Want
 from bulkshare.plan.groups import Lists, image_selector, project_selector
 from bulkshare.plan.messages import validate
-from bulkshare.plan.yaml import read_document
+from bulkshare.plan.yaml import LARGEST, UnreadableError, read_bytes, read_document, require_small
 from bulkshare.text import clean
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from bulkshare.model import Problem
     from bulkshare.plan.schema import EntrySection, PlanFile
     from bulkshare.plan.yaml import Document, Location
 
+STANDARD_INPUT = Path("-")
 SAVED_MARK = "bulkshare_saved_plan"  # the key that distinguishes a file made by `diff --out` from a plan
 
 
-def load_plan(path: Path) -> Plan:
-    """Read a plan and the lists it names. Raises `PlanError` with every problem, in the order of the file."""
+def read_plan(path: Path) -> bytes:
+    """Return what a plan file contains, or standard input for `-`: a pipe can be read only once. Raises `PlanError`."""
+    try:
+        return require_small(sys.stdin.buffer.read(LARGEST + 1)) if path == STANDARD_INPUT else read_bytes(path)
+    except UnreadableError as error:
+        raise PlanError([Problem(_shown(path), None, None, str(error))]) from None
+
+
+def _shown(path: Path) -> str:
+    return "standard input" if path == STANDARD_INPUT else clean(str(path), 1000)
+
+
+def _folder(path: Path) -> Path:
+    """Return the folder of a plan's lists: the plan's own, or the current one for a plan from a pipe."""
+    piped = path == STANDARD_INPUT or any(path.is_relative_to(folder) for folder in ("/dev", "/proc"))
+    return Path() if piped else path.parent
+
+
+def load_plan(path: Path, raw: bytes | None = None) -> Plan:
+    """Read a plan and the lists it names. Raises `PlanError` with every problem, in the order of the file.
+
+    `raw` is what `read_plan` returned for `path`, if it has been called already.
+    """
     problems: list[Problem] = []
-    name = clean(str(path), 1000)
-    document = read_document(path, name, problems)
+    name = _shown(path)
+    document = read_document(read_plan(path) if raw is None else raw, name, problems)
     if document is None:
         raise PlanError(problems)
     if isinstance(document.data, dict) and SAVED_MARK in document.data:
         message = "this is a saved plan, which only `bulkshare run` accepts; use the plan it was made from"
         raise PlanError([document.problem((), message)])
-    plan = resolve(validate(document, problems), document, path.parent, problems)
+    plan = resolve(validate(document, problems), document, _folder(path), problems)
     if plan is None or problems:
         raise PlanError(_in_order(problems, name))
     return plan

@@ -71,6 +71,11 @@ def read_bytes(path: Path) -> bytes:
         raise UnreadableError("is not readable by this user") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise UnreadableError(f"can't be read: {getattr(error, 'strerror', None) or error}") from None
+    return require_small(raw)
+
+
+def require_small(raw: bytes) -> bytes:
+    """Return a file's contents. Raises `UnreadableError` if they are more than `LARGEST` bytes."""
     if len(raw) > LARGEST:
         raise UnreadableError(f"is larger than {LARGEST >> 20} MiB; split it")
     return raw
@@ -153,10 +158,10 @@ class Document:
         return key if at_key else node
 
 
-def read_document(path: Path, name: str, problems: list[Problem]) -> Document | None:
-    """Read a file; None if it can't be parsed at all. Problems are added to `problems`."""
+def read_document(raw: bytes, name: str, problems: list[Problem]) -> Document | None:
+    """Read a file's contents; None if they can't be parsed at all. Problems are added to `problems`."""
     try:
-        text = decode(read_bytes(path))
+        text = decode(raw)
     except UnreadableError as error:
         problems.append(Problem(name, error.line, error.column, str(error)))
         return None

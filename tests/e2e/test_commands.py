@@ -283,3 +283,14 @@ def test_lists_as_others_write_them(shell: Shell) -> None:
     assert "value.txt:1:1: 'ID' does not look like the other IDs" in said
     assert "value.txt:3:1: " in said
     assert "it has 30 characters: is it cut off?" in said
+
+
+def test_a_plan_from_a_pipe(shell: Shell) -> None:
+    """Every command that takes a plan takes one that can be read only once."""
+    shell.start_sandbox()
+    plan = shell.plan(sandbox_images(1), list(Cloud.sample(1, 2).projects)[1:3])
+    text = (shell.directory / plan).read_text("utf-8")
+    assert "2 pairs" in shell.run("check", "-", piped=text).stdout
+    shell.run("diff", "-", "--os-cloud", "sandbox", piped=text, exit_code=10)
+    shell.run("run", "/dev/stdin", "--os-cloud", "sandbox", piped=text)
+    shell.run("verify", "-", "--os-cloud", "sandbox", piped=text)

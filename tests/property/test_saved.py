@@ -56,7 +56,7 @@ def test_a_saved_plan_is_sound_or_refused(data: st.DataObject, value: Any, how: 
         path = Path(folder) / "saved.plan"
         path.write_text(json.dumps(document))
         try:
-            saved = load_saved(path)
+            saved = load_saved(path, path.read_bytes())
         except UsageError:
             return
     fingerprint(saved.plan)

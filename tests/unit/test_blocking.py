@@ -170,7 +170,7 @@ async def test_diff_and_the_saved_plan(watchdog: Watchdog, plan: Plan, options: 
     results = await run_plan(plan, replace(options, dry_run=True), LISTENER)
     require_unblocked(watchdog, "changes_of", "outcomes", "labels")
     save(tmp_path / "saved.plan", plan, results)
-    saved = load_saved(tmp_path / "saved.plan")
+    saved = load_saved(tmp_path / "saved.plan", (tmp_path / "saved.plan").read_bytes())
     await run_plan(saved.plan, options, LISTENER, expected=saved.parts)
     require_unblocked(watchdog, "require_unchanged")
 

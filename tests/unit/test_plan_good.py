@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import codecs
-from typing import TYPE_CHECKING
+import io
+import os
+from pathlib import Path
 
 import pytest
 
+from bulkshare.errors import PlanError
 from bulkshare.model import Entry, ImageSelector, Limits, Plan, ProjectSelector, RetryPolicy
 from bulkshare.plan.expand import Counts, count, fingerprint
 from bulkshare.plan.load import load_plan
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 HEAD = "version: 1\nname: nightly\n"
 UUID = "d164b5df-1bc3-4c3f-893e-3e471fd16e64"
@@ -238,6 +238,25 @@ def test_aliases(tmp_path: Path) -> None:
     text = f"{HEAD}share:\n- &one {{images: [i], projects: &p [&x p, *x]}}\n- {{images: [j], projects: *p}}\n- *one\n"
     one, other = Entry(("i",), ("p", "p")), Entry(("j",), ("p", "p"))
     assert load(tmp_path, text).entries == (one, other, one)
+
+
+def test_a_plan_from_a_pipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pipe is read once, whether it is named as a file or as `-`; lists are relative to the current folder."""
+    (tmp_path / "list.txt").write_text("p\nq\n")
+    monkeypatch.chdir(tmp_path)
+    text = f"{HEAD}share: [{{images: [i], projects: [{{file: list.txt}}]}}]\n".encode()
+    reading, writing = os.pipe()
+    os.write(writing, text)
+    os.close(writing)
+    try:
+        assert load_plan(Path(f"/dev/fd/{reading}")).entries == (Entry(("i",), ("p", "q")),)
+    finally:
+        os.close(reading)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text)))
+    assert load_plan(Path("-")).entries == (Entry(("i",), ("p", "q")),)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"share: [")))
+    with pytest.raises(PlanError, match="standard input:2:1: is not valid YAML"):
+        load_plan(Path("-"))
 
 
 def test_the_same_pair_twice(tmp_path: Path) -> None:
