@@ -31,7 +31,7 @@ from bulkshare.report import (
     changes_document,
     comparison_document,
     run_document,
-    standing_of,
+    run_status_of,
     summary_document,
 )
 from bulkshare.sandbox import Cloud, FaultRule
@@ -199,7 +199,7 @@ JSON_KEYS = {
         "clouds",
     },
     "bulkshare verify": {*comparison_document(Comparison("plan", 0, 0, {}, {}, {}, {}))},
-    "bulkshare runs": {*run_document(standing_of(RUN))} - {result.value for result in Result},
+    "bulkshare runs": {*run_document(run_status_of(RUN))} - {result.value for result in Result},
     "bulkshare show": {"causes", *cause_document(Cause("", {}, {}, "", ""))},
     "bulkshare export": {*COLUMNS},
 }

@@ -206,7 +206,7 @@ def make_log(level: int, form: str, *, colors: bool) -> FilteringBoundLogger:
 class ContextLogger:
     """A log that names the account before the first line of news, so that an uneventful run logs a single line.
 
-    log: where the lines go.
+    log: receives the lines.
     doing: the event of the line that names the account, e.g. "starting".
     account: its fields.
     """
@@ -226,7 +226,7 @@ class ContextLogger:
         self._log.info(event, **fields)
 
     def warning(self, event: str, **fields: Any) -> None:
-        """Log trouble."""
+        """Log a problem."""
         self._introduce()
         self._log.warning(event, **fields)
 

@@ -17,7 +17,7 @@ from bulkshare.cli.console import print_whole
 from bulkshare.errors import UsageError
 from bulkshare.model import Result
 from bulkshare.operations.defaults import open_ledger, utc_now
-from bulkshare.operations.history import find_run, prune, standing
+from bulkshare.operations.history import find_run, prune, run_status
 from bulkshare.operations.results import causes_in
 from bulkshare.report import (
     NOT_AS_PLANNED,
@@ -45,7 +45,7 @@ BUFFER_BYTES = 65_536  # of a file to write
 def list_runs(location: str | None, limit: int, *, as_json: bool = False) -> None:
     """Print the newest runs; as JSON, one object per line."""
     with open_ledger(location, create=False) as ledger:
-        runs = [standing(run) for run in ledger.runs(limit=limit)]
+        runs = [run_status(run) for run in ledger.runs(limit=limit)]
     if as_json:
         for run in runs:
             click.echo(json.dumps(run_document(run)))
@@ -65,9 +65,9 @@ def show_run(location: str | None, key: str | None, *, failed: bool, limit: int,
         run = find_run(ledger, key, _report)
         causes = causes_in(ledger, run)
         if as_json:
-            click.echo(json.dumps(show_document(standing(run), causes)))
+            click.echo(json.dumps(show_document(run_status(run), causes)))
             return
-        print_whole(render_run(standing(run), causes))
+        print_whole(render_run(run_status(run), causes))
         results = NOT_AS_PLANNED if failed else None
         count = sum(run.totals.get(result, 0) for result in (results or Result))
         outcomes = islice(ledger.outcomes(run.id, results=results), limit or None)
@@ -154,7 +154,7 @@ def prune_ledger(location: str | None, *, keep_seconds: float, dry_run: bool) ->
     if not pruned.runs:
         click.echo("No run is old enough; nothing is deleted.")
         return
-    print_whole(render_runs([standing(run) for run in pruned.runs]))
+    print_whole(render_runs([run_status(run) for run in pruned.runs]))
     pairs = sum(sum(run.totals.values()) for run in pruned.runs)
     total = f"{counted(len(pruned.runs), 'run')} with {counted(pairs, 'pair')}"
     if dry_run:

@@ -39,7 +39,7 @@ HARMLESS = re.compile(r"'(<[a-z ]+>|[^'])'")
 UNQUOTED = ("found character", "found undefined alias", "could not determine a constructor")
 
 ENVIRONMENT = "environment"  # the name of the cloud that OS_* variables describe
-THREE_WAYS = (
+CLOUD_HINT = (
     "name an entry of clouds.yaml in the plan (`cloud:`), name one with --os-cloud or OS_CLOUD, or set the OS_* "
     "variables (OS_AUTH_URL, OS_USERNAME, OS_PASSWORD, OS_PROJECT_NAME, ...)"
 )
@@ -205,7 +205,7 @@ class CheckedConfig(OpenStackConfig):
     def _lacks(self, missing: list[tuple[str, ...]]) -> str:
         if self._from_variables:
             wanted = [" or ".join(f"OS_{name.upper()}" for name in names[:2]) for names in missing]
-            return f"no {' and no '.join(wanted)}; {THREE_WAYS}"
+            return f"no {' and no '.join(wanted)}; {CLOUD_HINT}"
         wanted = [" or ".join(f"`{name}`" for name in names[:2]) for names in missing]
         read = [str(path) for path in (self.config_filename, self.secure_config_filename) if path]
         message = f"no {' and no '.join(wanted)} under `auth` in {' or '.join(read)}"
@@ -236,7 +236,7 @@ def read_entry(cloud: str | None, region: str | None) -> CloudEntry:
     return _reading(
         f"cloud {clean(name)}",
         lambda: _entry_from(name, region, config.get_one(key, region_name=region or "")),
-        hint=f"; {THREE_WAYS}" if cloud is None else "",
+        hint=f"; {CLOUD_HINT}" if cloud is None else "",
     )
 
 
@@ -270,7 +270,7 @@ def _unknown(cloud: str | None, config: OpenStackConfig, files: ConfigFiles) -> 
     """Return a message that the cloud is missing, with the known ones and the files that were read."""
     found = config.config_filename
     names = _names_in(config)
-    message = f"there is no cloud {clean(cloud)!r}" if cloud is not None else f"no cloud is given: {THREE_WAYS}"
+    message = f"there is no cloud {clean(cloud)!r}" if cloud is not None else f"no cloud is given: {CLOUD_HINT}"
     if found:
         nearest = difflib.get_close_matches(cloud or "", names, n=1)
         message += f"; did you mean {clean(nearest[0])!r}?" if nearest else ""

@@ -25,7 +25,7 @@ from urllib3.exceptions import InsecureRequestWarning
 from bulkshare._version import __version__
 from bulkshare.cloud.catalog import is_loopback
 from bulkshare.errors import CredentialsRefusedError
-from bulkshare.model.retry import UNLIMITED, RetryPolicy, RetryState
+from bulkshare.model.retry import PERMANENT_STATUSES, UNLIMITED, RetryPolicy, RetryState
 from bulkshare.text import clean, counted
 
 if TYPE_CHECKING:
@@ -42,13 +42,12 @@ TIMEOUT_SECONDS = 10.0  # for an answer; keystoneauth's default is to wait forev
 TLS_PROBE_SECONDS = 3.0
 ADMIN = "admin"  # the role that Glance's and Keystone's default policies require; they ignore case
 TRANSIENT_STATUSES = frozenset({408, 425, 429})
-PERMANENT_STATUSES = frozenset({501, 505})  # not implemented, HTTP version not supported
 # OpenSSL's reasons for an answer that is not TLS; they depend on its version.
 NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"})
 TLS_ALERT = "\x15\x03"  # the first bytes of a TLS server's answer to plain HTTP: RFC 8446, section 5.1
 TLS_REQUIRED = ("https port", "ssl-enabled", "https server")  # nginx, Apache, Go
 NOT_KEYSTONE = "the answer does not come from an identity service"
-USUAL = "auth_url usually ends with :5000/v3 or /identity/v3"
+URL_HINT = "auth_url usually ends with :5000/v3 or /identity/v3"
 HTTPS_REQUIRED = "the server requires https, but auth_url says http"
 WEBOB_KEYS = {"code", "message", "title"}  # of a refusal in JSON by other OpenStack services
 
@@ -140,10 +139,12 @@ def _explain_discovery(error: exceptions.ClientException) -> AuthError:
     """Discovery of the API version precedes any log-in, and its failure hides the actual one."""
     hidden = error.__context__
     if isinstance(hidden, exceptions.Unauthorized):  # Keystone needs no token for that
-        return AuthError(f"it does not state its version without a token; {USUAL}", AuthErrorKind.MISDIRECTED, 401)
+        return AuthError(f"it does not state its version without a token; {URL_HINT}", AuthErrorKind.MISDIRECTED, 401)
     if isinstance(hidden, exceptions.ClientException):
         return explain(hidden)
-    return AuthError(f"it offers versions other than v3, as an image service does; {USUAL}", AuthErrorKind.MISDIRECTED)
+    return AuthError(
+        f"it offers versions other than v3, as an image service does; {URL_HINT}", AuthErrorKind.MISDIRECTED
+    )
 
 
 def _explain_status(error: exceptions.HttpError) -> AuthError:
@@ -155,7 +156,7 @@ def _explain_status(error: exceptions.HttpError) -> AuthError:
         return AuthError(HTTPS_REQUIRED, AuthErrorKind.MISDIRECTED, status)
     if _is_worded(error.response):
         return AuthError(text, AuthErrorKind.REFUSED, status)
-    return AuthError(f"{text}; {USUAL}", AuthErrorKind.MISDIRECTED, status)
+    return AuthError(f"{text}; {URL_HINT}", AuthErrorKind.MISDIRECTED, status)
 
 
 def _is_worded(response: object) -> bool:
@@ -175,7 +176,9 @@ def _explain_page(error: exceptions.InvalidResponse) -> AuthError:
     response = error.response
     if getattr(response, "status_code", None) == 300:
         return AuthError(
-            f"it answers with a list of versions, as an image service does; {USUAL}", AuthErrorKind.MISDIRECTED, 300
+            f"it answers with a list of versions, as an image service does; {URL_HINT}",
+            AuthErrorKind.MISDIRECTED,
+            300,
         )
     return AuthError(NOT_KEYSTONE, AuthErrorKind.TRANSIENT)
 
@@ -257,14 +260,14 @@ def log_in(entry: CloudEntry, plugin: BaseAuthPlugin) -> Grant:
                 return _grant_from(plugin.get_access(session))
             token = _checked(plugin.get_token(session))
         except ClientException as error:
-            if _hung_up(error) and _speaks_tls(entry.auth_url):
+            if _is_disconnect(error) and _speaks_tls(entry.auth_url):
                 raise HttpsRequiredError from error
             raise
         user, project = plugin.get_user_id(session), plugin.get_project_id(session)
         return Grant(token, None, user or "unknown", project or "", project or "", None)
 
 
-def _hung_up(error: ClientException) -> bool:
+def _is_disconnect(error: ClientException) -> bool:
     """Return whether there was no connection or no answer, as may happen with http to a TLS server."""
     first = error.__context__ if isinstance(error, DiscoveryFailure) else error
     return isinstance(first, ConnectFailure) and explain(error).kind is AuthErrorKind.TRANSIENT

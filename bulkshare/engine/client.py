@@ -10,7 +10,7 @@ import anyio.to_thread
 from bulkshare.engine.retry import Settle, decide, excuse, is_repeat
 from bulkshare.errors import DirectoryError, EndpointRefusedError
 from bulkshare.image_api.glance import find_request, images_path, interpret, is_foreign, request_for
-from bulkshare.model import ENDPOINT_TROUBLE, RETRYABLE, Fault, Result, RetryState, Step, VerdictKind, Want
+from bulkshare.model import ENDPOINT_FAILURES, RETRYABLE, Fault, Result, RetryState, Step, VerdictKind, Want
 from bulkshare.model.events import Answered, ImageSetShared, MembersListed, RetryScheduled
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ class ApiClient:
 
     def _recognize(self, image_id: str, reply: Reply, verdict: Verdict) -> None:
         """Learn from the first answers whether there is an image service. Raises `EndpointRefusedError` if not."""
-        if isinstance(reply, Fault) or verdict.kind in ENDPOINT_TROUBLE:
+        if isinstance(reply, Fault) or verdict.kind in ENDPOINT_FAILURES:
             return
         if verdict.members or verdict.images or not is_foreign(image_id, reply):  # the last one parses a body again
             self._recognized = True

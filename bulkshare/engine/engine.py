@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import anyio
@@ -52,20 +53,17 @@ class Sender(Protocol):
 
 
 class Senders(Protocol):
-    """Makes a `Sender`; the arguments are those of `WorkerPool`."""
+    """Makes a `Sender`; for the arguments see `WorkerPool`."""
 
     def __call__(
         self,
         client: ApiClient,
         recorder: Recorder,
-        limits: Limits,
-        clock: Callable[[], float],
-        wall: Callable[[], datetime],
         on_failure: Callable[[], None],
         *,
         removals: bool,
     ) -> Sender:
-        """Return one."""
+        """Return a sender of the pending removals, or of all other pending pairs."""
         ...
 
 
@@ -80,14 +78,14 @@ class PreflightMode(Enum):
 class Engine:
     """Settles the pending pairs of one run. An engine runs once; several may run side by side.
 
-    run_id, ledger: the run, and where it is kept.
+    run_id, ledger: the run, and its ledger.
     transport: sends one request; it paces and authenticates.
     observer: notified of events, outcomes only once they are durable.
     limits, policy: pace and retries.
     clock: monotonic, in seconds.
     wall: the current time, aware and UTC.
     jitter: uniform numbers in [0, 1).
-    stopping: set when the engine begins to stop, for those who wait on its behalf; default: its own.
+    stopping: set when the engine begins to stop, for tasks that wait on its behalf; default: its own.
     answered_at: when the endpoint last answered, on `clock`. While it answers no one, no pair fails.
     max_failures: with more pairs rejected or failed, the engine stops.
     orders: what the plan says about images as a whole; none for a run resumed without its plan.
@@ -158,10 +156,9 @@ class Engine:
             prune_limit=prune_limit,
         )
         self._set_shared = SetShared(self._client, self._recorder, limits)
+        make_sender = senders or partial(WorkerPool, limits=limits, clock=clock, wall=wall)
         self._removing, self._sharing = (
-            (senders or WorkerPool)(
-                self._client, self._recorder, limits, clock, wall, self._count_failure, removals=removals
-            )
+            make_sender(self._client, self._recorder, self._count_failure, removals=removals)
             for removals in (True, False)
         )
 

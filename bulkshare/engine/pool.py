@@ -4,7 +4,7 @@ One feeder reads pairs from the ledger into the dispatch; `concurrency` workers 
 settle the pair or put the attempt back. All run on one event loop, so between two awaits nothing changes under them.
 
 Theory of the wake-ups. A worker that finds nothing to send waits for an event of its own, or until the first deferred
-attempt is due, whichever comes first. Whoever changes what could be sent wakes as many idle workers as it may have
+attempt is due, whichever comes first. Any change to what could be sent wakes as many idle workers as it may have
 given work to:
 
 - a page of pairs was read, or an image has proven to take members: `per_image` workers;
@@ -57,11 +57,11 @@ class WorkerPool:
     """Sends pending pairs with as many workers as the limits allow.
 
     client, recorder: shared with the engine's other phases.
+    on_failure: called for every rejected or failed pair.
+    removals: send the pairs to be removed; otherwise all others.
     limits: requests in flight, in all and per image.
     clock: monotonic, in seconds.
     wall: the current time, aware and UTC.
-    on_failure: called for every rejected or failed pair.
-    removals: send the pairs to be removed; otherwise all others.
     on_image_closed: called with (image ID, reason, whether the image is only full) instead of settling the rest of an
         image that takes no more; pairs of members of a full image have been sent all the same.
     """
@@ -70,12 +70,12 @@ class WorkerPool:
         self,
         client: ApiClient,
         recorder: Recorder,
-        limits: Limits,
-        clock: Callable[[], float],
-        wall: Callable[[], datetime],
         on_failure: Callable[[], None],
         *,
         removals: bool,
+        limits: Limits,
+        clock: Callable[[], float],
+        wall: Callable[[], datetime],
         on_image_closed: Callable[[str, str, bool], None] | None = None,
     ) -> None:
         self._client = client

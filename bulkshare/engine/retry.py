@@ -12,7 +12,7 @@ The rules behind the branches:
 - With the attempts used up, and an answer lost on the way, a last GET decides.
 - A pair that was added, or was there, goes on to acceptance if that is wanted.
 
-How long to wait is `model.retry`'s business.
+`model.retry` computes the waits.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 # How many bases (2 s by default) a server may still be working on a request whose answer was lost, before the member is
 # asked for. Without this floor, full jitter may ask at once, and the request be sent twice.
-AT_WORK_BASES = 4.0
+LOST_ANSWER_BASES = 4.0
 NOT_ACCEPTED = "shared, but not accepted"
 LEFT_REJECTED = "the project has rejected it; left so"
 
@@ -117,10 +117,10 @@ def excuse(policy: RetryPolicy, failed: Settle, jitter: float) -> Send:
 def _after_add(policy: RetryPolicy, attempt: Attempt, verdict: Verdict, jitter: float) -> Decision:
     match verdict.kind:
         case VerdictKind.SHARED:
-            return _joined(attempt, Result.SHARED, verdict)
+            return _settle_or_accept(attempt, Result.SHARED, verdict)
         case VerdictKind.PRESENT:
             why = f"an earlier attempt ({attempt.lost.reason}) may have added it" if attempt.lost else ""
-            return _joined(attempt, Result.ALREADY, verdict, why)
+            return _settle_or_accept(attempt, Result.ALREADY, verdict, why)
         case VerdictKind.OVER_QUOTA:
             return Send(attempt._replace(step=Step.GET_MEMBER, over_quota=verdict), 0.0)
         case VerdictKind.UNCLEAR | VerdictKind.LOST:
@@ -166,11 +166,11 @@ def _after_get(policy: RetryPolicy, attempt: Attempt, verdict: Verdict, jitter: 
     """Decide after a GET of a member that is wanted."""
     if verdict.kind is VerdictKind.PRESENT:
         if attempt.membership is not None:
-            return _joined(attempt, attempt.membership, verdict, attempt.why)
+            return _settle_or_accept(attempt, attempt.membership, verdict, attempt.why)
         if attempt.lost is None:
-            return _joined(attempt, Result.ALREADY, verdict)
-        why = f"the answer to the request was lost ({attempt.lost.reason}); asked for, the member is there"
-        return _joined(attempt, Result.SHARED, verdict, why)
+            return _settle_or_accept(attempt, Result.ALREADY, verdict)
+        why = f"the answer to the request was lost ({attempt.lost.reason}); a GET found the member"
+        return _settle_or_accept(attempt, Result.SHARED, verdict, why)
     if verdict.kind in RETRYABLE and attempt.gets < policy.attempts:
         return Send(attempt, backoff_seconds(policy, attempt.gets, verdict.retry_after, jitter))
     if attempt.over_quota is not None:
@@ -195,7 +195,7 @@ def _after_get_of_removal(policy: RetryPolicy, attempt: Attempt, verdict: Verdic
             return Settle(attempt, Result.REJECTED, verdict, verdict.reason, Scope.IMAGE)
         if attempt.lost is None:
             return Settle(attempt, Result.ABSENT, verdict)
-        why = f"the answer to the request was lost ({attempt.lost.reason}); asked for, the member is gone"
+        why = f"the answer to the request was lost ({attempt.lost.reason}); a GET shows that the member is gone"
         return Settle(attempt, Result.REMOVED, verdict, why)
     if verdict.kind in RETRYABLE and attempt.gets < policy.attempts:
         return Send(attempt, backoff_seconds(policy, attempt.gets, verdict.retry_after, jitter))
@@ -210,10 +210,10 @@ def _after_get_of_removal(policy: RetryPolicy, attempt: Attempt, verdict: Verdic
 
 
 def _get_after_loss(policy: RetryPolicy, attempt: Attempt, failures: int, verdict: Verdict, jitter: float) -> Send:
-    """Ask for the member: at once after an answer that makes no sense, later if the server may still be at work."""
+    """GET the member: at once after an answer that makes no sense, later if the server may still be processing it."""
     delay_seconds = 0.0
     if verdict.kind is VerdictKind.LOST:
-        delay_seconds = AT_WORK_BASES * policy.base_seconds
+        delay_seconds = LOST_ANSWER_BASES * policy.base_seconds
         delay_seconds += backoff_seconds(policy, failures, verdict.retry_after, jitter)
     return Send(attempt._replace(step=Step.GET_MEMBER, lost=verdict), delay_seconds)
 
@@ -238,7 +238,7 @@ def _remove_again(
     return Settle(attempt, Result.FAILED, verdict, f"gave up after {attempt.tries} attempts: {reason}")
 
 
-def _joined(attempt: Attempt, result: Result, verdict: Verdict, why: str = "") -> Decision:
+def _settle_or_accept(attempt: Attempt, result: Result, verdict: Verdict, why: str = "") -> Decision:
     """Settle a pair that `verdict` shows to be a member, or go on to its acceptance."""
     want = attempt.job.want
     if not want or Want.ACCEPTED not in want:
@@ -271,8 +271,8 @@ def is_left_rejected(want: Want, member: Member) -> bool:
 class RetryBudget:
     """Limits retries to a share of the first tries, plus a few to start with.
 
-    The scheme is Finagle's (`RetryBudget`): without it, an endpoint in trouble gets several times its usual load. Here
-    a retry that succeeds is refunded, so that the backlog of an outage doesn't have to wait for first tries to come.
+    The scheme is Finagle's (`RetryBudget`): without it, a failing endpoint gets several times its usual load. Here a
+    retry that succeeds is refunded, so that the backlog of an outage doesn't have to wait for first tries to come.
     """
 
     SHARE = 0.2
@@ -286,7 +286,7 @@ class RetryBudget:
         self._tokens += self.SHARE
 
     def refund(self) -> None:
-        """Account for a retry that got its answer: it was not load in vain, and counts as a first try."""
+        """Account for a retry that got its answer: the load was useful, so it counts as a first try."""
         self._tokens += 1.0 + self.SHARE
 
     def withdraw(self) -> bool:

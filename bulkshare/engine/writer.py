@@ -34,7 +34,7 @@ GROUP = 512  # outcomes in one commit; larger groups gain nothing measurable
 # How long the first outcome of a group waits for more. Every commit fsyncs and stalls other writers on the disk: with
 # 20 a second instead of 4, a run against a Glance on the same machine took a tenth longer.
 GROUP_WAIT_SECONDS = 0.25
-LONGEST_QUEUE = 16 * GROUP  # outcomes in memory; beyond that, whoever adds more has to wait
+LONGEST_QUEUE = 16 * GROUP  # outcomes in memory; beyond that, producers wait
 MOST_NAMED = 20  # pairs in an error
 PAGE = 256  # pairs read at a time: a few seconds of work for one image
 IMAGES_PAGE = 1000
@@ -121,7 +121,7 @@ class Recorder:
     An async context manager: leaving it, even with an error, writes what is queued. A failed write raises `LedgerError`
     from the task group it belongs to, which ends everything that could send more.
 
-    run_id, ledger: the run, and where it is kept.
+    run_id, ledger: the run, and its ledger.
     observer: notified of outcomes once they are durable.
     wall: the current time, aware and UTC.
     turn: a limiter of one, shared by all that use the ledger.

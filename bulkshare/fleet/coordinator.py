@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from bulkshare._version import __version__
-from bulkshare.engine.retry import AT_WORK_BASES
+from bulkshare.engine.retry import LOST_ANSWER_BASES
 from bulkshare.errors import BulkshareError, StoppedEarlyError, UsageError
 from bulkshare.fleet.dask import WorkerUnavailableError
 from bulkshare.fleet.leases import LEASE_SECONDS, NOTHING, Leases, Share
@@ -42,8 +42,8 @@ MOST_SHOWN = 8  # workers in a display
 class WorkerHandle:
     """A worker that has joined.
 
-    address: where it is.
-    session_id: which joining this is.
+    address: as the scheduler names it.
+    session_id: identifies this join.
     clock: the time on its clock when it was last heard from, which was `heard_at` on ours.
     """
 
@@ -82,7 +82,7 @@ class Coordinator:
 
     cluster: the scheduler and its workers.
     remote: the functions that the workers run.
-    request: what workers are asked to join. Its session ID is a prefix: each joining has its own, so that a late
+    request: what workers are asked to join. Its session ID is a prefix: each join has its own, so that a late
         message to a worker that was lost is void when it joins again.
     account: whose project and endpoint a worker must act for; any other is refused.
     credentials: sealed for each worker; None if the workers have their own.
@@ -192,7 +192,7 @@ class Coordinator:
             result = await self._unless_lost(worker, task, name)
             if result is None:
                 self._repeated += 1
-                settling = AT_WORK_BASES * self._request.settings.retry.base_seconds
+                settling = LOST_ANSWER_BASES * self._request.settings.retry.base_seconds
                 await anyio.sleep(max(self._leases.ends(worker.address) + settling - self._clock(), 0.0))
                 return None
             worker.pairs += len(result.outcomes)
@@ -328,7 +328,7 @@ class Coordinator:
 
     async def _renew_until_lost(self, worker: WorkerHandle, observer: Observer) -> None:
         while True:
-            grant = self._grant(worker, self._leases.lend(worker.address, self._sharers(), self._clock()))
+            grant = self._grant(worker, self._leases.lend(worker.address, self._busy_workers(), self._clock()))
             try:
                 with anyio.fail_after(ANSWER_SECONDS):
                     report = await self._exchange(worker, grant)
@@ -343,7 +343,7 @@ class Coordinator:
                 await self._renew.wait()
             self._renew = anyio.Event() if self._renew.is_set() else self._renew
 
-    def _sharers(self) -> list[str]:
+    def _busy_workers(self) -> list[str]:
         """Return the workers that need a share: those with work."""
         return [address for address, worker in self._workers.items() if worker.outstanding]
 

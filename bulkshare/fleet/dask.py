@@ -137,11 +137,11 @@ async def open_cluster(address: str) -> AsyncIterator[Cluster]:
 
 
 @asynccontextmanager
-async def _connected(where: LocalCluster | str) -> AsyncIterator[Client]:
+async def _connected(target: LocalCluster | str) -> AsyncIterator[Client]:
     """Return a connected client. Raises `OSError`, and whatever Dask raises for something else than a scheduler."""
     from distributed import Client  # noqa: PLC0415  as above
 
-    client = Client(where, asynchronous=True, timeout=CONNECT_SECONDS)  # type: ignore[no-untyped-call]
+    client = Client(target, asynchronous=True, timeout=CONNECT_SECONDS)  # type: ignore[no-untyped-call]
     try:
         with anyio.move_on_after(ANSWER_SECONDS) as waiting:
             await client

@@ -24,7 +24,7 @@ class Share(NamedTuple):
     concurrency: int
 
 
-class Lent(NamedTuple):
+class Lease(NamedTuple):
     """A share and when it expires on the coordinator's clock, a little later than on the worker's.
 
     The worker had `in_flight` requests when it got it, possibly more than a share that shrank.
@@ -45,18 +45,18 @@ class Leases:
     rate: float
     concurrency: int
     seconds: float = LEASE_SECONDS
-    _lent: dict[str, list[Lent]] = field(default_factory=dict)
+    _lent: dict[str, list[Lease]] = field(default_factory=dict)
 
-    def lend(self, worker: str, sharers: Sequence[str], now: float) -> Share:
-        """Return the new share of `worker`: an equal part for each of `sharers`, as far as it is free now."""
-        fair = dict(zip(sharers, fair_shares(self.rate, self.concurrency, len(sharers)), strict=True))
+    def lend(self, worker: str, active: Sequence[str], now: float) -> Share:
+        """Return the new share of `worker`: an equal part for each `active` worker, as far as it is free now."""
+        fair = dict(zip(active, fair_shares(self.rate, self.concurrency, len(active)), strict=True))
         share = fair.get(worker, NOTHING)
         others = [self._held(other, now) for other in self._lent if other != worker]
         rate = min(share.rate, self.rate - sum(held.rate for held in others))
         concurrency = min(share.concurrency, self.concurrency - sum(held.concurrency for held in others))
         sliver = concurrency < 1 or rate < share.rate / 2  # not worth it until the next exchange
         share = NOTHING if sliver else Share(rate, concurrency)
-        self._lent.setdefault(worker, []).append(Lent(share, now + self.seconds))
+        self._lent.setdefault(worker, []).append(Lease(share, now + self.seconds))
         return share
 
     def confirm(self, worker: str, in_flight: int) -> None:
@@ -77,19 +77,19 @@ class Leases:
         return Share(max((lent.share.rate for lent in live), default=0.0), max(in_flight, default=0))
 
 
-def fair_shares(rate: float, concurrency: int, sharers: int) -> list[Share]:
+def fair_shares(rate: float, concurrency: int, active: int) -> list[Share]:
     """Divide limits among workers; those beyond the concurrency get nothing.
 
     Rates are whole numbers if each worker can have one: then no second sees more than the limit, however the workers'
     seconds align. With fractions each would send one more now and then.
     """
-    working = min(sharers, concurrency)
+    working = min(active, concurrency)
     if not working:
         return []
     concurrencies = _split(concurrency, working)
     divides = working < 2 or rate < working
     rates = [rate / working] * working if divides else list(map(float, _split(int(rate), working)))
-    return [*map(Share, rates, concurrencies), *[NOTHING] * (sharers - working)]
+    return [*map(Share, rates, concurrencies), *[NOTHING] * (active - working)]
 
 
 def _split(total: int, parts: int) -> list[int]:

@@ -16,13 +16,12 @@ from bulkshare.model.events import PhaseStarted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Container, Mapping, Sequence
-    from datetime import datetime
 
     from bulkshare.engine import ApiClient, Recorder
     from bulkshare.errors import BulkshareError
     from bulkshare.fleet.coordinator import Coordinator, WorkerHandle
     from bulkshare.fleet.messages import Closed, ShardResult
-    from bulkshare.model import Backlog, Job, Limits
+    from bulkshare.model import Backlog, Job
 
 
 Shard = dict[str, list["Job"]]  # by image ID
@@ -90,7 +89,7 @@ class Sharder:
         """Return how many pairs could be assigned now."""
         return sum(len(lane.jobs) for lane in self._lanes.values() if not lane.assigned)
 
-    def hungry(self, low_water: int) -> Lane | None:
+    def needs_refill(self, low_water: int) -> Lane | None:
         """Return an image that has fewer than `low_water` pairs read, and more in the ledger."""
         lanes = self._lanes.values()
         return next((lane for lane in lanes if not lane.exhausted and len(lane.jobs) < low_water), None)
@@ -148,14 +147,10 @@ class ShardedSender:
         fleet: Coordinator,
         client: ApiClient,
         recorder: Recorder,
-        limits: Limits,
-        clock: Callable[[], float],
-        wall: Callable[[], datetime],
         on_failure: Callable[[], None],
         *,
         removals: bool,
     ) -> None:
-        del limits, clock, wall  # the fleet has its own
         self._fleet = fleet
         self._stopping = client.stopping
         self._recorder = recorder
@@ -207,7 +202,7 @@ class ShardedSender:
         """Read as many pairs as all workers may take now."""
         wanted = max(self._fleet.free_slots(), 1) * self._size(None)
         while self._sharder.ready() < wanted and not self._stopping.is_set():
-            lane = self._sharder.hungry(LARGEST)
+            lane = self._sharder.needs_refill(LARGEST)
             if lane is None:
                 backlog = await anext(images, None)
                 if backlog is None:

@@ -227,7 +227,13 @@ class Worker:
             jitter=self._jitter,
             answered_at=lambda: self._endpoint.paced.answered_at,
             probed=task.probed,
-            senders=partial(WorkerPool, on_image_closed=ledger.close),
+            senders=partial(
+                WorkerPool,
+                limits=self._settings.limits,
+                clock=self._clock,
+                wall=self._wall,
+                on_image_closed=ledger.close,
+            ),
             grace_seconds=GRACE_SECONDS - TRANSIT_SECONDS,
         )
         self._engines.add(engine)

@@ -52,6 +52,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from bulkshare.model import Fault, FaultKind, Image, Member, Request, Scope, Step, Verdict, VerdictKind
+from bulkshare.model.retry import PERMANENT_STATUSES
 from bulkshare.text import clean
 
 if TYPE_CHECKING:
@@ -123,10 +124,9 @@ def details_path(image_ids: Sequence[str], *, hidden: bool = False) -> str:
 # Codes with which the gateways of Huawei Cloud and Open Telekom Cloud say "too many requests" under status 400:
 # IMG.0060 is the image service's flow control, APIG.0308 and APIGW.0308 the gateway's.
 THROTTLING_CODE = re.compile(rb"IMG\.0060|APIGW?\.0308")
-# Request time-out, and a gateway that lost the server behind it, or waited for it in vain.
-STILL_AT_WORK = frozenset({408, 502, 504})
+# Request time-out, and a gateway that lost the server behind it, or got no answer from it.
+LOST_STATUSES = frozenset({408, 502, 504})
 PERHAPS_THROTTLING = frozenset({400, 413, 503})  # with Retry-After
-NEVER_TRANSIENT = frozenset({501, 505})  # not implemented, HTTP version not supported: asking again can't help
 LONGEST_RETRY_AFTER_SECONDS = 600.0  # a server that says "tomorrow" is asked again after ten minutes
 SECONDS = re.compile(r"[0-9]+(\.[0-9]+)?", re.ASCII)
 BODY_READ = 8192  # bytes of an error body that are looked at
@@ -234,9 +234,9 @@ def _interpret_refusal(step: Step, image_id: str, member_id: str, response: Resp
     retry_after = _retry_after_of(response, now)
     if status == 429 or (status in PERHAPS_THROTTLING and retry_after is not None) or _is_throttling(response):
         return Verdict(VerdictKind.THROTTLED, retry_after=retry_after, **origin)
-    if status in STILL_AT_WORK:
+    if status in LOST_STATUSES:
         return Verdict(VerdictKind.LOST, maybe_done=True, **origin)
-    if status >= 500 and status not in NEVER_TRANSIENT:
+    if status >= 500 and status not in PERMANENT_STATUSES:
         return Verdict(VerdictKind.TRANSIENT, retry_after=retry_after, maybe_done=True, **origin)
     if status == 401:  # the identity layer has renewed the token before; retry what gets through
         return Verdict(VerdictKind.TRANSIENT, **origin)

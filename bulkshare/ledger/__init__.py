@@ -4,7 +4,7 @@
 work list and the outcomes) and `runs` (everything else about a run). These store values as `codecs` packs them and
 texts as numbers from `strings`, in the tables of `schema`; `dialects` has the SQL that differs between databases.
 
-Below it is the database: `url` parses where the ledger is, `store` is the interface of a place that keeps it and the
+Below it is the database: `url` parses the ledger's location, `store` is the interface of a place that keeps it and the
 retry of lost connections, `sqlite` and `server` are the two implementations. `lock` admits one run of a plan at a time.
 """
 

@@ -3,8 +3,8 @@
 Each method that writes is one transaction (`enqueue` and `prune` are several, each of which may stand alone), so a
 group of outcomes is in the ledger as a whole or not at all. When a connection is lost during a commit, whether it
 arrived is unknown, and the method is repeated. Therefore every write is idempotent: rows are inserted unless they
-exist, and updates set absolute values by primary key. Only `begin` (a new key) and `finish` (sums) are not by nature.
-They learn that they are being repeated, and look for their own earlier effect first.
+exist, and updates set absolute values by primary key. Only `begin` (a new key) and `finish` (sums) are not by nature:
+when repeated, they look for their own earlier effect first.
 
 Images and members are ordered by the numbers of their strings, that is by when the ledger first met them.
 """
@@ -85,7 +85,7 @@ class SqlLedger:
 
         def add(again: bool) -> Run:  # noqa: FBT001  as `retry_lost` calls it
             with self._store.writing() as connection:
-                self._strings.forget()  # another process may have pruned while no run was at work here
+                self._strings.forget()  # another process may have pruned while this one had no run
                 return runs.add(
                     connection,
                     plan=plan,

@@ -42,7 +42,7 @@ class RunLock:
 
     def held(self) -> str:
         """Return a sentence about the lock's holder, as far as the ledger knows it."""
-        return f"another run of plan {self._plan} is at work: {self._holder()}"
+        return f"another run of plan {self._plan} is in progress: {self._holder()}"
 
     def refusal(self) -> LockHeldError:
         """Return the error to raise if the lock is taken."""

@@ -50,7 +50,7 @@ def add(
     The key is the plan, the time and the suffix, with a number if there is such a run already.
     """
     prefix = "-".join(filter(None, (plan, f"{now:%Y%m%dT%H%M%SZ}", key_suffix)))
-    if again and (added := _read(connection, _begun_here(prefix, now))):
+    if again and (added := _read(connection, _begun_by_this_process(prefix, now))):
         return added[0]
     key = _free_key(connection, prefix)
     row = {
@@ -65,7 +65,7 @@ def add(
         "project_id": account.project_id,
         "started_at": pack_time(now),
         "settings": pack_settings(settings),
-        **_running_here(),
+        **_this_process(),
     }
     connection.execute(insert(RUNS), row)
     return _one(connection, RUNS.c.key == key)
@@ -73,7 +73,7 @@ def add(
 
 def mark_running(connection: Connection, run_id: int, settings: Settings | None) -> Run:
     """Set a run to RUNNING in this process, with new settings if given."""
-    values = {**_running_here(), "finished_at": None, "totals": None}
+    values = {**_this_process(), "finished_at": None, "totals": None}
     if settings is not None:
         values["settings"] = pack_settings(settings)
     connection.execute(update(RUNS).where(RUNS.c.id == run_id).values(values))
@@ -88,7 +88,7 @@ def mark_enqueued(connection: Connection, run_id: int) -> None:
 def mark_ended(
     connection: Connection, run_id: int, *, now: datetime, requests: int, retries: int, seconds: float, again: bool
 ) -> Run:
-    """Set a run to FINISHED, or to INTERRUPTED if pairs are pending, and add the effort of this invocation.
+    """Set a run to FINISHED, or to INTERRUPTED if pairs are pending, and add what this invocation took to its sums.
 
     With `again`, it may have been done before, and is not done twice.
     """
@@ -116,7 +116,7 @@ def delete(connection: Connection, run_id: int) -> None:
 def delete_unused_strings(connection: Connection, *, unless_after: int) -> bool:
     """Delete the strings that no pair refers to, with their labels, unless a run is newer than run `unless_after`.
 
-    Return whether they were deleted. No process at work on that run or an older one may have their numbers cached.
+    Return whether they were deleted. No process that works on that run or an older one may have their numbers cached.
     """
     if (connection.scalar(select(func.max(RUNS.c.id))) or 0) > unless_after:
         return False
@@ -178,14 +178,14 @@ def _newest_first() -> Select[Any]:
     return select(RUNS).order_by(RUNS.c.id.desc())
 
 
-def _begun_here(prefix: str, now: datetime) -> Select[Any]:
+def _begun_by_this_process(prefix: str, now: datetime) -> Select[Any]:
     """Return the query for a run that this process began at exactly that time: the one that a lost commit added."""
-    here = (RUNS.c[name] == value for name, value in _running_here().items())
+    here = (RUNS.c[name] == value for name, value in _this_process().items())
     begins_so = RUNS.c.key.startswith(prefix, autoescape=True)
     return select(RUNS).where(RUNS.c.started_at == pack_time(now), begins_so, *here)
 
 
-def _running_here() -> dict[str, Any]:
+def _this_process() -> dict[str, Any]:
     return {"state": RunState.RUNNING.value, "host": socket.gethostname(), "pid": os.getpid()}
 
 

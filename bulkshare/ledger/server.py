@@ -1,7 +1,7 @@
 """A ledger in PostgreSQL or MariaDB, shared by hosts. No message shows the URL's password or options.
 
-What SQLite provides by itself is asked for here: one writer at a time (a lock that ends with the transaction),
-snapshots for readers, and plan locks that end with their holder.
+What SQLite provides by itself takes explicit requests here: one writer at a time (a lock that ends with the
+transaction), snapshots for readers, and plan locks that end with their holder.
 
 A plan lock is an advisory lock of a connection of its own, so it ends when that connection does: with the holder's
 process, but also when the server restarts. Therefore each write first checks every lock that its store holds, and
@@ -25,7 +25,7 @@ from sqlalchemy.pool import NullPool
 
 from bulkshare.errors import LedgerError
 from bulkshare.ledger.schema import RUNS, is_current, migrate
-from bulkshare.ledger.store import ConnectionLostError, Store
+from bulkshare.ledger.store import BUSY_SECONDS, ConnectionLostError, Store
 from bulkshare.ledger.url import DRIVERS, without_password
 from bulkshare.text import clean
 
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy import URL, Connection, Engine
 
-BUSY_SECONDS = 30  # how long to wait for another process's transaction
 CONNECT_SECONDS = 10
 # TCP keepalives detect a vanished host within about 2 minutes: the client does so for the server's host, and PostgreSQL
 # for the client's, whose locks it then releases.
@@ -296,17 +295,17 @@ class ServerLock:
             self._disconnect()
             connection = self._store.connect_locked(self._name)
             if connection is None:
-                raise self._lost("is at work now")
+                raise self._lost("is in progress now")
             here = (socket.gethostname(), os.getpid())
             new = self._store.owners(connection, self._plan) - self._owners
             if any((host, pid) != here for _, host, pid in new):
                 connection.close()
-                raise self._lost("has been at work since")
+                raise self._lost("has started since")
             self._connection = connection
 
-    def _lost(self, what: str) -> LedgerError:
+    def _lost(self, state: str) -> LedgerError:
         return LedgerError(
-            f"the connection to the ledger {self._store.where} was lost, and another run of plan {self._plan} {what}"
+            f"the connection to the ledger {self._store.where} was lost, and another run of plan {self._plan} {state}"
         )
 
     def _disconnect(self) -> None:

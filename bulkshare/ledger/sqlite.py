@@ -16,7 +16,7 @@ from sqlalchemy.engine import URL
 
 from bulkshare.errors import LedgerError
 from bulkshare.ledger.schema import is_current, migrate
-from bulkshare.ledger.store import Store
+from bulkshare.ledger.store import BUSY_SECONDS, Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,16 +26,15 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import ExceptionContext
 
 
-BUSY_SECONDS = 30.0  # how long to wait for another process's transaction
 POLL_SECONDS = 0.02
 WRITING = "bulkshare_writing"  # an execution option: the transaction takes the write lock when it begins
-ELSEWHERE = "name another with --ledger"
+ANOTHER_LEDGER = "name another with --ledger"
 ADVICE = {  # by the prefix of SQLite's error name
-    "SQLITE_BUSY": f"another process has been writing for {BUSY_SECONDS:g} s; try again when it is done",
-    "SQLITE_NOTADB": f"it is not a ledger; {ELSEWHERE}",
-    "SQLITE_CORRUPT": f"it is corrupt; restore a copy, or move it away and run the plan anew, or {ELSEWHERE}",
-    "SQLITE_READONLY": f"give this user write permission for it and its directory, or {ELSEWHERE}",
-    "SQLITE_CANTOPEN": f"give this user write permission for its directory, or {ELSEWHERE}",
+    "SQLITE_BUSY": f"another process has been writing for {BUSY_SECONDS} s; try again when it is done",
+    "SQLITE_NOTADB": f"it is not a ledger; {ANOTHER_LEDGER}",
+    "SQLITE_CORRUPT": f"it is corrupt; restore a copy, or move it away and run the plan anew, or {ANOTHER_LEDGER}",
+    "SQLITE_READONLY": f"give this user write permission for it and its directory, or {ANOTHER_LEDGER}",
+    "SQLITE_CANTOPEN": f"give this user write permission for its directory, or {ANOTHER_LEDGER}",
     "SQLITE_FULL": "free some disk space, then run the plan again: it continues where it stopped",
     "SQLITE_IOERR": "check the disk, then run the plan again: it continues where it stopped",
 }
@@ -151,11 +150,11 @@ def _prepare_file(path: Path, *, create: bool) -> None:
         _make_file(path)
         return
     except OSError as error:
-        raise LedgerError(f"can't open the ledger {path}: {error.strerror}; {ELSEWHERE}") from error
+        raise LedgerError(f"can't open the ledger {path}: {error.strerror}; {ANOTHER_LEDGER}") from error
     if not stat.S_ISREG(mode):
-        raise LedgerError(f"can't open the ledger {path}: it is not a regular file; {ELSEWHERE}")
+        raise LedgerError(f"can't open the ledger {path}: it is not a regular file; {ANOTHER_LEDGER}")
     if not os.access(path, os.R_OK | os.W_OK, effective_ids=os.access in os.supports_effective_ids):
-        raise LedgerError(f"can't open the ledger {path}: {os.strerror(errno.EACCES)}; {ELSEWHERE}")
+        raise LedgerError(f"can't open the ledger {path}: {os.strerror(errno.EACCES)}; {ANOTHER_LEDGER}")
 
 
 def _make_file(path: Path) -> None:
@@ -164,7 +163,7 @@ def _make_file(path: Path) -> None:
     except FileExistsError:
         return  # another process was faster
     except OSError as error:
-        raise LedgerError(f"can't make the ledger {path}: {error.strerror}; {ELSEWHERE}") from error
+        raise LedgerError(f"can't make the ledger {path}: {error.strerror}; {ANOTHER_LEDGER}") from error
 
 
 def _make_parents(path: Path) -> None:
@@ -174,9 +173,9 @@ def _make_parents(path: Path) -> None:
             if not directory.exists():
                 directory.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
-            # The directory above exists, so ENOENT is the way of /proc and the like to refuse new directories.
+            # The directory above exists, so ENOENT means that a file system like /proc takes no new directories.
             reason = "it can't be made there" if isinstance(error, FileNotFoundError) else error.strerror
-            raise LedgerError(f"no directory {directory} for the ledger {path}: {reason}; {ELSEWHERE}") from error
+            raise LedgerError(f"no directory {directory} for the ledger {path}: {reason}; {ANOTHER_LEDGER}") from error
 
 
 def _make_engine(path: Path) -> Engine:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+BUSY_SECONDS = 30  # how long a writer waits for another process's transaction
 RETRY_SECONDS = 60.0  # a server that restarts is back by then
 # A steady, short wait: a run should have its lock back before anyone else asks the restarted server for it.
 RETRY_POLICY = RetryPolicy(attempts=UNLIMITED, base_seconds=0.25, cap_seconds=0.25)

@@ -5,7 +5,7 @@ row. Every process caches the numbers that it has looked up. A cached number mus
 
 - Only committed numbers enter the cache (`remember` follows the transaction), so none comes from a rollback.
 - A number is never assigned twice (AUTOINCREMENT), so an outdated one refers to nothing rather than to another text.
-- Strings are deleted only by a prune that knows that no run is at work, and in the transaction that checks it.
+- Strings are deleted only by a prune that knows that no run is in progress, and in the transaction that checks it.
   A run that begins or is resumed afterwards empties its cache first, in its own transaction.
 """
 

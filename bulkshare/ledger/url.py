@@ -1,4 +1,4 @@
-"""Where a ledger is: a path, or a URL of a file or of a database server. Pure: parses and checks, connects nowhere."""
+"""The location of a ledger: a path, or a URL of a file or a database server. Pure: parses and checks only."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ Plan -> `Job` -> `Request` -> `Reply` -> `Verdict` -> `Outcome`. Nothing here kn
 
 from bulkshare.model.clouds import Account, Connection, Image, Member, Project
 from bulkshare.model.exchange import (
-    ENDPOINT_TROUBLE,
+    ENDPOINT_FAILURES,
     RETRYABLE,
     Attempt,
     Fault,
@@ -25,7 +25,7 @@ from bulkshare.model.runs import Run, RunState, Settings, Telemetry
 
 __all__ = [
     "AS_PLANNED",
-    "ENDPOINT_TROUBLE",
+    "ENDPOINT_FAILURES",
     "RETRYABLE",
     "UNLIMITED",
     "Account",

@@ -81,7 +81,7 @@ class VerdictKind(Enum):
     """What an answer means; `image_api.glance` has the table."""
 
     SHARED = "shared"  # this request added the member
-    PRESENT = "present"  # it is a member: a GET found it, or a 409 said so
+    PRESENT = "present"  # it is a member: a GET found it, or a 409 implies it
     ACCEPTED = "accepted"  # the membership is accepted
     REMOVED = "removed"  # this request removed the member
     SET_SHARED = "opened"  # the image is now `shared`
@@ -100,7 +100,7 @@ class VerdictKind(Enum):
 # These are inconclusive: the request is sent again.
 RETRYABLE = frozenset({VerdictKind.TRANSIENT, VerdictKind.THROTTLED, VerdictKind.LOST, VerdictKind.UNCLEAR})
 # These say that the endpoint as a whole is down, overloaded or unreachable.
-ENDPOINT_TROUBLE = frozenset({VerdictKind.TRANSIENT, VerdictKind.THROTTLED, VerdictKind.LOST})
+ENDPOINT_FAILURES = frozenset({VerdictKind.TRANSIENT, VerdictKind.THROTTLED, VerdictKind.LOST})
 
 
 class Scope(Enum):

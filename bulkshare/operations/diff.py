@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class DiffResult:
     """What is to be done on a cloud.
 
-    ended: how the look at the cloud ended.
+    ended: how reading the cloud ended.
     changes: for people.
     todo: the pairs to be sent.
     labels: names by the IDs of images and projects.

@@ -70,8 +70,8 @@ def enqueue(ledger: SqlLedger, run_id: int, resolved: ResolvedPlan) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Effort:
-    """What the work on a run took, and how it went over time, if there was an engine at work."""
+class EngineStats:
+    """The cost of the work on a run, and how it went over time if an engine ran."""
 
     requests: int = 0
     retries: int = 0
@@ -84,14 +84,14 @@ class OpenRun:
 
     ledger: the handle for all work on it.
     run: as it was when the work began.
-    effort: what the work has taken so far, for the record.
+    stats: of the work so far, for the record.
     """
 
     def __init__(self, ledger: SharedLedger, run: Run) -> None:
         self.ledger = ledger
         self.run = run
         self._closed = False
-        self.effort = Effort()
+        self.stats = EngineStats()
 
     async def finish(self) -> Run:
         """Record that the work has ended, and return the run. Raises `LedgerError`."""
@@ -111,12 +111,12 @@ class OpenRun:
         self._closed = True
 
     def _finish(self) -> Run:
-        ledger, run_id, effort = self.ledger.ledger, self.run.id, self.effort
+        ledger, run_id, stats = self.ledger.ledger, self.run.id, self.stats
         run = ledger.finish(
-            run_id, now=utc_now(), requests=effort.requests, retries=effort.retries, seconds=effort.seconds
+            run_id, now=utc_now(), requests=stats.requests, retries=stats.retries, seconds=stats.seconds
         )
-        if effort.telemetry is not None:
-            ledger.record_telemetry(run_id, effort.telemetry)
+        if stats.telemetry is not None:
+            ledger.record_telemetry(run_id, stats.telemetry)
         return run
 
 
@@ -175,20 +175,20 @@ async def execute(work: OpenRun, session: CloudSession, task: EngineTask, stops:
             if why
             else InterruptedRunError(f"interrupted; {task.how_to_continue}")
         )
-    effort, causes = work.effort, await work.ledger.call(causes_in, work.ledger.ledger, run)
+    stats, causes = work.stats, await work.ledger.call(causes_in, work.ledger.ledger, run)
     summary = Summary(
         run=run.key,
         plan=run.plan,
         totals=run.totals,
-        requests=effort.requests,
-        retries=effort.retries,
-        seconds=effort.seconds,
+        requests=stats.requests,
+        retries=stats.retries,
+        seconds=stats.seconds,
         causes=causes,
         cloud=session.account.cloud,
     )
     if task.write:
         session.listener.ended(summary)
-    return EngineResult(run, summary, effort.telemetry, error)
+    return EngineResult(run, summary, stats.telemetry, error)
 
 
 async def _run_engine(
@@ -244,7 +244,7 @@ async def _run_engine(
         except BulkshareError as stopped:
             error = stopped
         finally:
-            work.effort = Effort(
+            work.stats = EngineStats(
                 requests=paced.sent - sent_before + (fleet.requests if fleet else 0),
                 retries=engine.retries + (fleet.retries if fleet else 0),
                 seconds=time.monotonic() - began,

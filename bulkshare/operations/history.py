@@ -11,7 +11,7 @@ from bulkshare.ledger import RunLock
 from bulkshare.ledger.lock import is_dead
 from bulkshare.model import RunState
 from bulkshare.operations.defaults import utc_now
-from bulkshare.report import standing_of
+from bulkshare.report import run_status_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from bulkshare.ledger import SqlLedger
     from bulkshare.model import Run
-    from bulkshare.report import Standing
+    from bulkshare.report import RunStatus
 
 MOST_RUNS = 100  # to look through for the last run, or for names like a mistyped one
 
@@ -62,9 +62,9 @@ def _last_run(ledger: SqlLedger, note: Callable[[str], None]) -> Run:
     return other or newest
 
 
-def standing(run: Run) -> Standing:
+def run_status(run: Run) -> RunStatus:
     """Return a run with what is known of its process now."""
-    return standing_of(run, dead=run.state is RunState.RUNNING and is_dead(run), now=utc_now())
+    return run_status_of(run, dead=run.state is RunState.RUNNING and is_dead(run), now=utc_now())
 
 
 class Pruned(NamedTuple):

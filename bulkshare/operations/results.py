@@ -55,7 +55,7 @@ class CloudResult:
 
 
 class HasResult(Protocol):
-    """Something on its way through one cloud."""
+    """Work on one cloud that has a result."""
 
     @property
     def result(self) -> CloudResult:
@@ -84,8 +84,8 @@ async def each(clouds: Iterable[C], step: Callable[[C], Awaitable[None]]) -> Non
                 steps.start_soon(take, cloud)
 
 
-def raise_misfits(results: Sequence[CloudResult]) -> None:
-    """Raise what keeps all clouds from starting: a plan that does not fit one of them, or wrong usage.
+def raise_refusals(results: Sequence[CloudResult]) -> None:
+    """Raise the errors that must keep every cloud from starting: a plan that does not fit one, or wrong usage.
 
     Raises `PlanError` with the problems of all clouds, else the first `UsageError`.
     """

@@ -13,7 +13,7 @@ from bulkshare.operations.execute import EngineTask, OpenRun, execute
 from bulkshare.operations.history import find_run, unfinished_runs
 from bulkshare.operations.lock import locked, shared
 from bulkshare.operations.results import CloudResult, causes_in, each
-from bulkshare.operations.session import CloudSession, ResolvedPlan, open_endpoint, sign_in
+from bulkshare.operations.session import CloudSession, ResolvedPlan, open_endpoint, open_identity
 from bulkshare.operations.stops import stopping_at
 from bulkshare.operations.workers import fleet_for, open_fleets
 from bulkshare.report import Summary
@@ -82,7 +82,7 @@ class _Resumed:
         if options.cloud is not None:
             settings = replace(settings, cloud=options.cloud)
         async with AsyncExitStack() as stack:
-            identity = await stack.enter_async_context(sign_in(settings))
+            identity = await stack.enter_async_context(open_identity(settings))
             self.result.account = account = identity.account
             _check_same(run, account)
             give_up_after = options.give_up_after_seconds
@@ -146,7 +146,7 @@ def _check_same(run: Run, account: Account) -> None:
     if run.account.endpoint != account.endpoint:
         raise UsageError(
             f"run {run.key} was at {run.account.endpoint}, and cloud {account.cloud} is now at {account.endpoint}: a "
-            "run is finished where it began; run its plan for the other endpoint"
+            "run is finished at its own endpoint; run its plan for the other one"
         )
     if run.account.project_id != account.project_id:
         raise UsageError(

@@ -22,7 +22,7 @@ from bulkshare.operations.diff import diff_cloud
 from bulkshare.operations.execute import EngineTask, OpenRun, enqueue, execute
 from bulkshare.operations.history import unfinished_runs
 from bulkshare.operations.lock import locked, shared
-from bulkshare.operations.results import each, raise_misfits
+from bulkshare.operations.results import each, raise_refusals
 from bulkshare.operations.saved_plan import part_for, require_unchanged
 from bulkshare.operations.session import open_sessions
 from bulkshare.operations.stops import Stops, stopping_at
@@ -76,7 +76,7 @@ async def run_plan(
         results, sessions = await open_sessions(plan, options, listener, stack)
         runs = [_CloudRun(session, expected, ledger, fleets, stops, stack) for session in sessions]
         await each(runs, _CloudRun.check)
-        raise_misfits(results)
+        raise_refusals(results)
         if expected is not None:
             _require_all(results)
         if options.dry_run:

@@ -1,4 +1,4 @@
-"""One cloud of a plan: log-in, connections to its image endpoint, and what the plan means there today."""
+"""One cloud of a plan: log-in, connections to its image endpoint, and the plan resolved there."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from bulkshare.engine.client import ApiClient
 from bulkshare.errors import DirectoryError, PlanError, UsageError
 from bulkshare.model import CheckProjects, Settings, Want
 from bulkshare.operations.defaults import utc_now
-from bulkshare.operations.results import CloudResult, each, raise_misfits
+from bulkshare.operations.results import CloudResult, each, raise_refusals
 from bulkshare.pacing import Breaker, Paced
 from bulkshare.plan.expand import orders
 from bulkshare.plan.selectors import (
@@ -83,7 +83,7 @@ class ImageEndpoint:
 
 
 @asynccontextmanager
-async def sign_in(
+async def open_identity(
     settings: Settings, plan: Plan | None = None, *, identity: CloudIdentity | None = None
 ) -> AsyncIterator[CloudIdentity]:
     """Log in to a run's cloud, or to a new sandbox that has the plan's images; as `identity` if that is given.
@@ -304,7 +304,7 @@ async def open_sessions(
     openings = [_Opening(CloudResult(name), plan, options, listener, stack) for name in names]
     await each(openings, _Opening.open)
     results = [opening.result for opening in openings]
-    raise_misfits(results)
+    raise_refusals(results)
     sessions = [opening.session for opening in openings if opening.session is not None]
     _require_different_places(sessions)
     return results, sessions
@@ -332,7 +332,7 @@ class _Opening:
         where = cloud or ("a sandbox" if options.sandbox else "the cloud")
         async with AsyncExitStack() as opened:
             with self.listener.waiting(f"logging in to {where}"):
-                identity = await opened.enter_async_context(sign_in(settings, plan))
+                identity = await opened.enter_async_context(open_identity(settings, plan))
                 endpoint = await opened.enter_async_context(
                     open_endpoint(identity, settings.limits, give_up_after_seconds=options.give_up_after_seconds)
                 )

@@ -27,7 +27,7 @@ from bulkshare.fleet import Coordinator, JoinReply, JoinRequest, Remote, Worker,
 from bulkshare.fleet.dask import WorkerUnavailableError
 from bulkshare.fleet.messages import require_version, without_causes
 from bulkshare.operations.defaults import utc_now
-from bulkshare.operations.session import open_endpoint, sign_in
+from bulkshare.operations.session import open_endpoint, open_identity
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 M = TypeVar("M")
 T = TypeVar("T")
 
-GOODBYE_SECONDS = 2.0  # for workers to hear that the run is over
+DISMISS_SECONDS = 2.0  # for workers to learn that the run is over
 EXPIRY_CHECK_SECONDS = 1.0  # how often a worker looks whether its lease has long ended
 
 # --- in the process that runs the plan -------------------------------------------------------------------------------
@@ -97,7 +97,7 @@ async def fleet_for(fleets: Fleets | None, run: Run, session: CloudSession) -> A
     try:
         yield coordinator
     finally:
-        with anyio.move_on_after(GOODBYE_SECONDS, shield=True):
+        with anyio.move_on_after(DISMISS_SECONDS, shield=True):
             await coordinator.end()
 
 
@@ -159,7 +159,7 @@ class WorkerSession:
         request, settings = self._request, self._request.settings
         own = None if request.sealed is None else CloudIdentity(deserialize(_sealed_box().open(request.sealed)))
         async with (
-            sign_in(settings, identity=own) as identity,
+            open_identity(settings, identity=own) as identity,
             open_endpoint(identity, settings.limits, give_up_after_seconds=request.give_up_after_seconds) as endpoint,
         ):
             worker = Worker(endpoint, settings, clock=time.monotonic, wall=utc_now, jitter=random.random)

@@ -8,11 +8,11 @@ LONGEST_PROBE_SECONDS = 30.0  # between probes: an endpoint that is back is used
 
 
 class Breaker:
-    """Opens after `patience_seconds` of trouble without a success; closes with the first success.
+    """Opens after `patience_seconds` of failures without a success; closes with the first success.
 
     Times are seconds on any one monotonic clock.
 
-    patience_seconds: from the first trouble after the last success.
+    patience_seconds: from the first failure after the last success.
     give_up_after_seconds: counted from the same moment; then `gave_up` is true.
     """
 
@@ -22,19 +22,19 @@ class Breaker:
         self.probe_at = 0.0  # when the next probe may leave, while open
         self._patience_seconds = patience_seconds
         self._give_up_after_seconds = give_up_after_seconds
-        self._silent_since: float | None = None  # the first trouble after the last success
+        self._silent_since: float | None = None  # the first failure after the last success
         self._failures = 0
         self._interval_seconds = FIRST_PROBE_SECONDS
 
     def succeeded(self, now: float) -> None:
-        """Note an answer that shows that the endpoint works, whatever it said."""
+        """Note an answer that shows that the endpoint works, even a refusal."""
         self.answered_at = now
         self._silent_since = None
         self._failures = 0
         self._interval_seconds = FIRST_PROBE_SECONDS
         self.is_open = False
 
-    def troubled(self, now: float) -> None:
+    def failed(self, now: float) -> None:
         """Note that the endpoint failed, throttled, or did not answer."""
         self._failures += 1
         if self._silent_since is None:

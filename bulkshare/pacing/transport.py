@@ -20,7 +20,7 @@ import anyio
 
 from bulkshare.errors import StoppedEarlyError
 from bulkshare.image_api.glance import interpret
-from bulkshare.model import ENDPOINT_TROUBLE, Fault, FaultKind, Request, Step, VerdictKind
+from bulkshare.model import ENDPOINT_FAILURES, Fault, FaultKind, Request, Step, VerdictKind
 from bulkshare.pacing.rate import Gcra
 from bulkshare.pacing.window import Window
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 THROTTLED_PAUSE_SECONDS = 1.0  # how long all requests wait after throttling without a Retry-After
 LEASE_POLL_SECONDS = 0.05  # how often a request that waits checks whether an expired lease was renewed
-MAYBE_TROUBLE = frozenset({400, 408, 413, 429})  # beside 5xx; all other statuses are fine without a look at the body
+MAYBE_FAILURES = frozenset({400, 408, 413, 429})  # beside 5xx; all other statuses are fine without a look at the body
 PROBE_PATH = "/v2/images?limit=1"  # cheap, and harmless to repeat
 
 
@@ -101,7 +101,7 @@ class Paced:
         self._give_places()
 
     def cool_down(self, seconds: float) -> None:
-        """Send nothing for so long, and restart the window then: someone was told that requests come too fast."""
+        """Send nothing for so long, and restart the window then: the endpoint has throttled us or another worker."""
         self._gcra.pause(self._clock() + seconds)
         self._window.restart()
 
@@ -176,7 +176,7 @@ class Paced:
         return self._gcra.earliest() - now
 
     async def _probe(self, request: Request) -> None:
-        """Check whether the endpoint is back when it is time to; all who come meanwhile wait for the answer."""
+        """Check whether the endpoint is back when it is time to; requests that come meanwhile wait for the answer."""
         async with self._probing:
             if not self._breaker.is_open:
                 return
@@ -194,8 +194,8 @@ class Paced:
         self.unanswered += 1
         try:
             reply = await self._inner.send(request)
-            maybe_trouble = isinstance(reply, Fault) or reply.status >= 500 or reply.status in MAYBE_TROUBLE
-            if not (maybe_trouble and self._learn_from_trouble(reply, sent_at)):
+            maybe_failed = isinstance(reply, Fault) or reply.status >= 500 or reply.status in MAYBE_FAILURES
+            if not (maybe_failed and self._learn_from_failure(reply, sent_at)):
                 now = self._clock()
                 self._breaker.succeeded(now)
                 # Not `unanswered`: if answers come in bursts, requests that just got their places have yet to leave.
@@ -204,18 +204,18 @@ class Paced:
         finally:
             self.unanswered -= 1
 
-    def _learn_from_trouble(self, reply: Reply, sent_at: float) -> bool:
+    def _learn_from_failure(self, reply: Reply, sent_at: float) -> bool:
         """Learn that the endpoint is down, overloaded or out of reach; return whether the answer says so."""
         verdict = interpret(Step.GET_MEMBER, "", "", reply, self._wall())
-        if verdict.kind not in ENDPOINT_TROUBLE:
+        if verdict.kind not in ENDPOINT_FAILURES:
             return False
         now = self._clock()
-        self._window.troubled(sent_at, now)
+        self._window.failed(sent_at, now)
         if verdict.kind is VerdictKind.THROTTLED:
             pause_seconds = THROTTLED_PAUSE_SECONDS if verdict.retry_after is None else verdict.retry_after
             self.cooling_until = max(self.cooling_until, now + pause_seconds)
             self.cool_down(pause_seconds)
-        self._breaker.troubled(now)
+        self._breaker.failed(now)
         if self._breaker.gave_up(now):
             raise StoppedEarlyError("the endpoint has not answered for too long")
         return True

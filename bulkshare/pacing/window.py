@@ -13,9 +13,9 @@ The search has three modes:
   measurements run in the order 1-2-2-1, which cancels a steady drift of the server. The logarithm of each gain, less
   what a step has to bring, is added up until the sum is proof (a sequential test, A. Wald 1945); then the window moves
   by a step. If the better size is an end of the range, it rests, each time twice as long.
-- RECOVER, after trouble. Throttling, a 5xx or no answer outweighs any measurement: the window halves, at most once per
+- RECOVER, after failures. Throttling, a 5xx or no answer outweighs any measurement: the window halves, at most once per
   round trip, because answers to requests that left before the last decrease say nothing about the new size. Then it
-  grows as TCP does, by one per round trip, up to the size at which the trouble came. After a pause it restarts at 2 and
+  grows as TCP does, by one per round trip, up to the size at which the failure came. After a pause it restarts at 2 and
   grows by one per answer up to half of what it was (slow start).
 
 Only a full window is evidence. If something else holds requests back (the rate, or a lack of work), nothing is learned
@@ -104,7 +104,7 @@ class Window:
         self._rest_seconds = REST_SECONDS
         self._grown = float(self.size)  # RECOVER: the size with its fraction
         self._slow_start_below = 0.0
-        self._trouble_at = 0
+        self._failed_at = 0
         self._decreased_at = -math.inf
 
     def limit(self, most: int) -> None:
@@ -134,12 +134,12 @@ class Window:
             else:
                 self._search(now)
 
-    def troubled(self, sent_at: float, now: float) -> bool:
-        """Learn from trouble (throttling, 5xx, no answer). Return whether the window was decreased."""
+    def failed(self, sent_at: float, now: float) -> bool:
+        """Learn from a failure (throttling, 5xx, no answer). Return whether the window was decreased."""
         if sent_at < self._decreased_at:
             return False
         size = self._grown if self._mode is Mode.RECOVER else float(self.size)
-        self._trouble_at = self.size
+        self._failed_at = self.size
         self._grown = self._slow_start_below = max(1.0, size * DECREASE)
         self.size = int(self._grown)
         self._mode = Mode.RECOVER
@@ -149,7 +149,7 @@ class Window:
     def restart(self) -> None:
         """Start over after a pause: what the cloud can take now is unknown."""
         if self._mode is not Mode.RECOVER:
-            self._trouble_at = self.size
+            self._failed_at = self.size
             self._slow_start_below = float(self.size)
             self._mode = Mode.RECOVER
         self._grown = min(FIRST / 2, float(self.size))
@@ -158,7 +158,7 @@ class Window:
     def _recover(self) -> None:
         self._grown += 1.0 if self._grown < self._slow_start_below else 1.0 / self._grown
         self.size = min(int(self._grown), self._most)
-        if self.size >= min(self._trouble_at, self._most):
+        if self.size >= min(self._failed_at, self._most):
             self._search_from(self.size)
 
     def _climb(self, now: float) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Audiences = tuple[int, ...]
     Parts = tuple[tuple[Want, tuple[str, ...]], ...]
 
-UNIONS_KEPT = 16  # few suffice: rebuilding a union costs no more than iterating over it once
+CACHED_UNIONS = 16  # few suffice: rebuilding a union costs no more than iterating over it once
 NO_ORDERS = Orders()
 
 
@@ -49,7 +49,7 @@ def expand(plan: Plan) -> Iterator[Block]:
     wants. Images share the sequences.
     """
     layout = _resolved(plan)
-    parts_of = lru_cache(UNIONS_KEPT)(layout.parts)
+    parts_of = lru_cache(CACHED_UNIONS)(layout.parts)
     for image_id, named in layout.images.items():
         for want, members in parts_of(named.audiences):
             yield Block(image_id, members, want)

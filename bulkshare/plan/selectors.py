@@ -197,7 +197,7 @@ def resolved(
     """Return the plan with IDs in place of its selectors. Lists that entries share stay shared.
 
     `images` and `projects` map each of `selectors(plan)` to its IDs. A selector without IDs is a problem unless it has
-    `allow_empty`, also under `except` and `keep`, where it should protect someone. An entry without projects is a
+    `allow_empty`, also under `except` and `keep`, which protect projects. An entry without projects is a
     problem, too. Problems are added to `problems`; if there are any, the returned plan must not be used.
     """
     resolver = _Resolver(dict([*images.items(), *projects.items()]))

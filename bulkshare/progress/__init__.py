@@ -1,4 +1,4 @@
-"""What a run shows and measures while it works: observers of its events. They must never hold it up."""
+"""What a run shows and measures while it works: observers of its events. They must never delay it."""
 
 from bulkshare.ports import Observer
 from bulkshare.progress.display import Display, View, clock_face

@@ -1,4 +1,4 @@
-"""Log lines about a run; where they are written is the writer's business."""
+"""Log lines about a run, written to any structured log."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MOST_LISTED = 20  # members of an image on one line; at debug each has its own
 LINE_EVERY_SECONDS = 10.0  # between two progress lines
 
 
-class Writer(Protocol):
+class StructuredLog(Protocol):
     """A structured log."""
 
     def debug(self, event: str, **fields: object) -> object:
@@ -41,17 +41,17 @@ class Writer(Protocol):
         ...
 
     def warning(self, event: str, **fields: object) -> object:
-        """Log trouble."""
+        """Log a problem."""
         ...
 
 
 class Log:
-    """Logs phases and an occasional progress line at info, trouble at warning."""
+    """Logs phases and an occasional progress line at info, problems at warning."""
 
     def __init__(
         self,
         tracker: Tracker,
-        log: Writer,
+        log: StructuredLog,
         clock: Callable[[], float],
         pace: Callable[[], str] = str,
     ) -> None:

@@ -46,8 +46,8 @@ def write_metrics(
     """Write the metrics of a plan's last run; the file appears whole or not at all. Raises `UsageError`."""
     registry = CollectorRegistry()
 
-    def gauge(name: str, what: str, *labels: str) -> Gauge:
-        return Gauge(f"bulkshare_last_run_{name}", what, ("plan", *labels), registry=registry)
+    def gauge(name: str, description: str, *labels: str) -> Gauge:
+        return Gauge(f"bulkshare_last_run_{name}", description, ("plan", *labels), registry=registry)
 
     gauge("timestamp_seconds", "When the last run ended, in seconds since 1970.").labels(plan).set(ended_at.timestamp())
     gauge("duration_seconds", "How long the last run took.").labels(plan).set(seconds)

@@ -6,7 +6,7 @@ Every function may be called from any thread. Iterables of outcomes are read onc
 from bulkshare.report.changes import Changes, ImageChanges, changes_document, changes_of, render_changes
 from bulkshare.report.comparison import Comparer, Comparison, comparison_document, render_comparison
 from bulkshare.report.export import COLUMNS, export_csv, export_jsonl, row_of
-from bulkshare.report.runs import Standing, render_run, render_runs, run_document, show_document, standing_of
+from bulkshare.report.runs import RunStatus, render_run, render_runs, run_document, run_status_of, show_document
 from bulkshare.report.summary import (
     NOT_AS_PLANNED,
     SETTLED_BADLY,
@@ -29,7 +29,7 @@ __all__ = [
     "Comparer",
     "Comparison",
     "ImageChanges",
-    "Standing",
+    "RunStatus",
     "Summary",
     "cause_document",
     "causes_of",
@@ -47,8 +47,8 @@ __all__ = [
     "render_summary",
     "row_of",
     "run_document",
+    "run_status_of",
     "show_document",
-    "standing_of",
     "summary_document",
     "summary_of",
 ]

@@ -184,7 +184,7 @@ def render_changes(
     """Return the changes by image, then what can't be done, then a one-line summary.
 
     Long lists are cut, with a count of what is left out, unless `everything` is set. `heading` puts the plan and the
-    cloud first, which tells several clouds apart.
+    cloud first, to distinguish several clouds.
     """
     names = labels or {}
     parts: list[RenderableType] = [Text(f"{changes.plan} on {changes.cloud}", style="bold")] if heading else []

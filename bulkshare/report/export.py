@@ -74,7 +74,7 @@ def export_csv(run_key: str, outcomes: Iterable[Outcome]) -> Iterator[str]:
         yield f"{begin},{','.join(cells)}\r\n"
 
 
-class _Form(NamedTuple):
+class _CellFormat(NamedTuple):
     """How values are written.
 
     cell: any value.
@@ -89,7 +89,7 @@ class _Form(NamedTuple):
     quote: str
 
 
-def _rows(form: _Form, outcomes: Iterable[Outcome]) -> Iterator[tuple[str, ...]]:
+def _rows(form: _CellFormat, outcomes: Iterable[Outcome]) -> Iterator[tuple[str, ...]]:
     """Yield the cells of each pair in the order of `COLUMNS`, without the run; the columns `ALIKE` are one text."""
     remaining = iter(outcomes)
     while some := list(islice(remaining, AT_ONCE)):
@@ -106,7 +106,7 @@ def _rows(form: _Form, outcomes: Iterable[Outcome]) -> Iterator[tuple[str, ...]]
         )
 
 
-def _moments(form: _Form, times: Iterable[datetime | None]) -> Iterator[str]:
+def _moments(form: _CellFormat, times: Iterable[datetime | None]) -> Iterator[str]:
     quote, unknown = form.quote, form.cell(None)
     return (unknown if time is None else f"{quote}{_moment(time)}{quote}" for time in times)
 
@@ -135,8 +135,8 @@ def _csv_alike(*values: Any) -> str:
     return ",".join(map(_csv_cell, _alike(*values)))
 
 
-JSON = _Form(_json_cell, lru_cache(MOST_TEXTS)(_json_cell), _json_alike, '"')
-CSV = _Form(_csv_cell, lru_cache(MOST_TEXTS)(_csv_cell), _csv_alike, "")
+JSON = _CellFormat(_json_cell, lru_cache(MOST_TEXTS)(_json_cell), _json_alike, '"')
+CSV = _CellFormat(_csv_cell, lru_cache(MOST_TEXTS)(_csv_cell), _csv_alike, "")
 
 
 def _alike(

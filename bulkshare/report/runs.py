@@ -16,8 +16,8 @@ from bulkshare.report.text import (
     WideOrNarrow,
     aligned,
     duration,
-    effort,
     render_causes,
+    render_cost,
     render_results,
     whole,
 )
@@ -38,8 +38,8 @@ STATE_STYLES = {RunState.RUNNING.value: "cyan", RunState.INTERRUPTED.value: "yel
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """The state of a run, a `RunState` or "killed", and its effort so far; None if not known yet."""
+class RunStatus:
+    """The state of a run, a `RunState` or "killed", and its time and requests so far; None if not known yet."""
 
     run: Run
     state: str
@@ -48,27 +48,27 @@ class Standing:
     retries: int | None
 
 
-def standing_of(run: Run, *, dead: bool = False, now: datetime | None = None) -> Standing:
-    """Return the standing of a run; `dead` if its process is known to be gone.
+def run_status_of(run: Run, *, dead: bool = False, now: datetime | None = None) -> RunStatus:
+    """Return the status of a run; `dead` if its process is known to be gone.
 
-    Effort is recorded when an invocation ends. During the first invocation only the elapsed time is known.
+    Requests are recorded when an invocation ends. During the first invocation only the elapsed time is known.
     """
     if run.state is not RunState.RUNNING:
-        return Standing(run, run.state.value, run.seconds, run.requests, run.retries)
+        return RunStatus(run, run.state.value, run.seconds, run.requests, run.retries)
     state = KILLED if dead else run.state.value
-    if run.requests:  # the effort of the invocations before this one
-        return Standing(run, state, run.seconds, run.requests, run.retries)
+    if run.requests:  # those of the invocations before this one
+        return RunStatus(run, state, run.seconds, run.requests, run.retries)
     elapsed = None if dead or now is None else max((now - run.started_at).total_seconds(), 0.0)
-    return Standing(run, state, elapsed, None, None)
+    return RunStatus(run, state, elapsed, None, None)
 
 
-def run_document(standing: Standing) -> dict[str, Any]:
+def run_document(status: RunStatus) -> dict[str, Any]:
     """Return a run as one JSON object: names as in the documentation of `runs --json`; None if unknown."""
-    run = standing.run
+    run = status.run
     return {
         "run": run.key,
         "plan": run.plan,
-        "state": standing.state,
+        "state": status.state,
         "cloud": run.account.cloud,
         "region": run.account.region,
         "endpoint": run.account.endpoint,
@@ -79,9 +79,9 @@ def run_document(standing: Standing) -> dict[str, Any]:
         "finished_at": _iso(run.finished_at),
         "planned": sum(run.totals.values()),
         **{result.value: run.totals.get(result, 0) for result in Result},
-        "requests": standing.requests,
-        "retries": standing.retries,
-        "seconds": None if standing.seconds is None else round(standing.seconds, 3),
+        "requests": status.requests,
+        "retries": status.retries,
+        "seconds": None if status.seconds is None else round(status.seconds, 3),
     }
 
 
@@ -89,52 +89,52 @@ def _iso(time: datetime | None) -> str | None:
     return None if time is None else time.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def show_document(standing: Standing, causes: Sequence[Cause]) -> dict[str, Any]:
+def show_document(status: RunStatus, causes: Sequence[Cause]) -> dict[str, Any]:
     """Return a run with the causes of its failures as one JSON object, as documented for `show --json`."""
-    return run_document(standing) | {"causes": [cause_document(cause) for cause in causes]}
+    return run_document(status) | {"causes": [cause_document(cause) for cause in causes]}
 
 
-def render_run(standing: Standing, causes: Sequence[Cause]) -> RenderableType:
+def render_run(status: RunStatus, causes: Sequence[Cause]) -> RenderableType:
     """Return what `show` prints above the pairs: the run, its account and cloud, results and causes."""
-    run, account = standing.run, standing.run.account
-    state = Text(standing.state, STATE_STYLES.get(standing.state, ""))
+    run, account = status.run, status.run.account
+    state = Text(status.state, STATE_STYLES.get(status.state, ""))
     return Group(
         whole(Text.assemble("run ", (run.key, "bold"), "  ", state)),
         whole(Text(f"  started {run.started_at:%Y-%m-%d %H:%M:%S} UTC")),
         Prose(f"as {account.user} of project {account.project}, cloud {_cloud(run)}", indent=2, hanging=2),
         whole(Text(f"  at {account.endpoint}")),
-        *render_results(run.totals, _effort(standing)),
+        *render_results(run.totals, _cost(status)),
         *render_causes(causes),
     )
 
 
-def _effort(standing: Standing) -> str:
-    known = effort(standing.requests, standing.retries, standing.seconds) or UNKNOWN
-    return f"{known} so far" if standing.state == RunState.RUNNING and standing.seconds is not None else known
+def _cost(status: RunStatus) -> str:
+    known = render_cost(status.requests, status.retries, status.seconds) or UNKNOWN
+    return f"{known} so far" if status.state == RunState.RUNNING and status.seconds is not None else known
 
 
-def render_runs(runs: Iterable[Run | Standing]) -> RenderableType:
+def render_runs(runs: Iterable[Run | RunStatus]) -> RenderableType:
     """Return a line per run, or two on a narrow console. A run's name includes its start in UTC."""
-    listed = [run if isinstance(run, Standing) else standing_of(run) for run in runs]
+    listed = [run if isinstance(run, RunStatus) else run_status_of(run) for run in runs]
     head = tuple(map(Text, ("run", "state", "took")))
-    firsts = [_name(standing) for standing in listed]
+    firsts = [_name(status) for status in listed]
     rows = [
-        (*first, Text(f"{sum(standing.run.totals.values()):,}"), _results(standing.run), Text(_cloud(standing.run)))
-        for first, standing in zip(firsts, listed, strict=True)
+        (*first, Text(f"{sum(status.run.totals.values()):,}"), _results(status.run), Text(_cloud(status.run)))
+        for first, status in zip(firsts, listed, strict=True)
     ]
     narrow: list[Text | Prose] = []
-    for standing, line in zip(listed, aligned([head, *firsts], right={2})[1:], strict=True):
-        pairs = counted(sum(standing.run.totals.values()), "pair")
-        rest = Text.assemble(f"{pairs}: ", _results(standing.run), f"; cloud {_cloud(standing.run)}")
+    for status, line in zip(listed, aligned([head, *firsts], right={2})[1:], strict=True):
+        pairs = counted(sum(status.run.totals.values()), "pair")
+        rest = Text.assemble(f"{pairs}: ", _results(status.run), f"; cloud {_cloud(status.run)}")
         narrow += [line, Prose(rest, indent=4, hanging=2)]
     lines = aligned([(*head, Text("pairs"), Text("results"), Text("cloud")), *rows], right={2, 3})
     lines[0].stylize("bold")
     return WideOrNarrow(lines, narrow)
 
 
-def _name(standing: Standing) -> tuple[Text, Text, Text]:
-    seconds = UNKNOWN if standing.seconds is None else duration(standing.seconds)
-    return Text(standing.run.key), Text(standing.state, STATE_STYLES.get(standing.state, "")), Text(seconds)
+def _name(status: RunStatus) -> tuple[Text, Text, Text]:
+    seconds = UNKNOWN if status.seconds is None else duration(status.seconds)
+    return Text(status.run.key), Text(status.state, STATE_STYLES.get(status.state, "")), Text(seconds)
 
 
 def _results(run: Run) -> Text:

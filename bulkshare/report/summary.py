@@ -46,7 +46,7 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What one invocation did for a run. The counts are of all the run's pairs, the effort is this invocation's."""
+    """What one invocation did for a run. The counts are of all the run's pairs, the rest is this invocation's."""
 
     run: str | None  # None for the sum of several
     plan: str
@@ -69,7 +69,7 @@ class Summary:
 
 
 def summary_of(run: Run, causes: tuple[Cause, ...] = ()) -> Summary:
-    """Return the summary of a run from the ledger, with the effort of all its invocations."""
+    """Return the summary of a run from the ledger, with the requests and time of all its invocations."""
     return Summary(run.key, run.plan, run.totals, run.requests, run.retries, run.seconds, causes, run.account.cloud)
 
 

@@ -179,14 +179,14 @@ def render_summary(summary: Summary) -> RenderableType:
     parts: list[RenderableType] = [
         whole(Text.assemble((summary.run or summary.plan, "bold"), f"  on {summary.cloud}" if summary.cloud else ""))
     ]
-    parts += render_results(summary.totals, effort(summary.requests, summary.retries, summary.seconds))
+    parts += render_results(summary.totals, render_cost(summary.requests, summary.retries, summary.seconds))
     parts += render_causes(summary.causes)
     if summary.run and summary.causes:
         parts.append(Prose(f"See each pair: bulkshare show {summary.run} --failed", hanging=4))
     return Group(*parts)
 
 
-def render_results(totals: Mapping[Result, int], effort: str) -> list[Text]:
+def render_results(totals: Mapping[Result, int], cost: str) -> list[Text]:
     """Return a line per result that occurs, and a total."""
     rows = [
         (Text(result.value, style), Text(f"{count:,}", style), Text(MEANINGS[result], "" if count else "dim"))
@@ -194,7 +194,7 @@ def render_results(totals: Mapping[Result, int], effort: str) -> list[Text]:
         if (count := totals.get(result, 0)) or result in ALWAYS_SHOWN
         for style in (STYLES[result] if count else "dim",)
     ]
-    rows.append((Text("planned"), Text(f"{sum(totals.values()):,}"), Text(effort)))
+    rows.append((Text("planned"), Text(f"{sum(totals.values()):,}"), Text(cost)))
     return aligned(rows, right={1}, indent=2)
 
 
@@ -206,7 +206,7 @@ def render_causes(causes: Sequence[Cause]) -> list[RenderableType]:
     return parts
 
 
-def effort(requests: int | None, retries: int | None, seconds: float | None) -> str:
+def render_cost(requests: int | None, retries: int | None, seconds: float | None) -> str:
     """Return the number of requests and the duration, as far as they are known."""
     parts = []
     if requests is not None:

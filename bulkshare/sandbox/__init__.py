@@ -4,8 +4,8 @@
         print(sandbox.clouds_yaml())
 
 It answers as Keystone 30 and Glance 33 do, as far as sharing images needs it; one conformance suite checks both. It
-listens on 127.0.0.1 only and keeps everything in memory, and every password is `sandbox`. It is the other side, and
-knows nothing of plans, ledgers and how bulkshare sends.
+listens on 127.0.0.1 only and keeps everything in memory, and every password is `sandbox`. It knows
+nothing of plans, ledgers and how bulkshare sends.
 
 `cloud` holds the data, `keystone` and `glance` (with `images`) are the two services, `wire` is what they exchange with
 the `server`, and `faults` are what goes wrong on purpose.

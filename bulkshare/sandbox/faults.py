@@ -127,7 +127,7 @@ def _read_effect(text: str, effect: str) -> tuple[Effect, int, bool]:
 def _read_percent(text: str, word: str) -> float:
     found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)%", word)
     if found is None or float(found[1]) > 100:
-        raise ValueError(f"The fault {text!r} has {word!r} where a percentage from 0% to 100% belongs.")
+        raise ValueError(f"The fault {text!r} has {word!r} instead of a percentage from 0% to 100%.")
     return float(found[1])
 
 

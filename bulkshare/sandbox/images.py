@@ -295,7 +295,7 @@ def _read_sorting(query: Sequence[tuple[str, str]]) -> tuple[list[str], list[str
     if "sort_key" in params or "sort_dir" in params:
         raise RefusalError(400, "Old and new sorting syntax cannot be combined")
     pairs = [part.partition(":") for part in params["sort"].strip().split(",")]
-    return [key.strip() for key, _, _ in pairs], [way.strip() or "desc" for _, _, way in pairs]
+    return [key.strip() for key, _, _ in pairs], [direction.strip() or "desc" for _, _, direction in pairs]
 
 
 def _read_limit(text: str | None) -> int:

@@ -171,7 +171,7 @@ def _injected(service: Service, request: Request, fault: FaultRule) -> Response:
         moved = {"Location": "/elsewhere"} if fault.status >= 300 else {}
         return Response(fault.status, PROXY_PAGE, {"Content-Type": "text/html", **moved, **retry_after})
     return service.refuse(
-        request, RefusalError(fault.status, "The sandbox was told to fail here.", headers=retry_after)
+        request, RefusalError(fault.status, "A fault rule of the sandbox makes this fail.", headers=retry_after)
     )
 
 

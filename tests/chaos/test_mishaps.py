@@ -127,5 +127,5 @@ def test_ten_runs_at_once(shell: Shell) -> None:
         assert Counter(process.returncode for process in processes) == {0: 1, 75: RUNS - 1}, outputs
         winner = next(process for process in processes if process.returncode == 0)
         for process, (_, err) in zip(processes, outputs, strict=True):
-            assert process is winner or "another run of plan plan is at work" in err
+            assert process is winner or "another run of plan plan is in progress" in err
         assert sandbox.posts == len(sandbox.rows()) == 6

@@ -95,7 +95,7 @@ def test_resume_elsewhere_is_refused(shell: Shell) -> None:
     stopped_run(shell)
     end(first)
     shell.start_sandbox()
-    assert "a run is finished where it began" in shell.run("resume", exit_code=2).stderr
+    assert "a run is finished at its own endpoint" in shell.run("resume", exit_code=2).stderr
     assert "nowhere" in shell.run("resume", "--os-cloud", "nowhere", exit_code=2).stderr
     plan = shell.plan(IMAGES, PROJECTS, name="embedded", more=QUICK)
     shell.run("run", plan, "--sandbox", "--deadline", "0s", exit_code=5)
@@ -161,7 +161,7 @@ def test_wait_for_the_lock(shell: Shell) -> None:
     out, err = waiting.communicate(timeout=60)
     assert waiting.returncode == 0, err
     assert json.loads(out)["pending"] == 0
-    assert "is at work" not in err
+    assert "is in progress" not in err
 
 
 def test_verify(shell: Shell) -> None:

@@ -184,7 +184,7 @@ def test_a_removal_whose_answer_is_lost_is_checked() -> None:
     harness.run()
     assert harness.totals() == {Result.ALREADY: 5, Result.SHARED: 5, Result.REMOVED: 5}
     assert harness.cloud.count("DELETE") == 5
-    assert "asked for, the member is gone" in harness.ledger.rows["i00", "x0"].reason
+    assert "a GET shows that the member is gone" in harness.ledger.rows["i00", "x0"].reason
 
 
 def test_a_refused_removal_costs_one_request_per_image() -> None:

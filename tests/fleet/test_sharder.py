@@ -66,7 +66,7 @@ def test_a_closed_image_without_remaining_pairs_is_not_reported() -> None:
 
 def members(sharder: Sharder, numbers: list[int], *, exhausted: bool) -> dict[str, str]:
     """Read more pairs of the first image: existing members, then one that is not a member."""
-    lane = sharder.hungry(1000)
+    lane = sharder.needs_refill(1000)
     assert lane is not None
     known = [Job("i0", f"p{number:02}", Want.ACCEPTED | Want.ALREADY_MEMBER) for number in numbers]
     return sharder.add(lane, [*known, Job("i0", "p99", Want.ACCEPTED)], exhausted=exhausted)
@@ -116,9 +116,9 @@ def test_an_image_is_read_until_it_has_enough_pairs() -> None:
     sharder.add(lane, jobs(0, 5), exhausted=False)
     assert lane.last_member_id == "p04"
     shard = sharder.take_shard(5)
-    assert sharder.hungry(3) is lane
+    assert sharder.needs_refill(3) is lane
     sharder.add(lane, [], exhausted=True)
-    assert sharder.hungry(3) is None
+    assert sharder.needs_refill(3) is None
     sharder.give_back(shard, [], {})
     assert not sharder
 

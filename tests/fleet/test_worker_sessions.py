@@ -37,7 +37,7 @@ def no_cloud(monkeypatch: pytest.MonkeyPatch) -> None:
     """Replace the log-in and the image endpoint of workers."""
 
     @asynccontextmanager
-    async def sign_in(*_settings: object, **_options: object) -> AsyncIterator[SimpleNamespace]:
+    async def open_identity(*_settings: object, **_options: object) -> AsyncIterator[SimpleNamespace]:
         yield SimpleNamespace(account=ACCOUNT)
 
     @asynccontextmanager
@@ -47,7 +47,7 @@ def no_cloud(monkeypatch: pytest.MonkeyPatch) -> None:
         paced = Paced(FakeCloud(), limits, breaker=Breaker(), stopping=stopping, clock=clock, wall=lambda: NOW)
         yield FakeEndpoint(paced, paced, stopping)
 
-    monkeypatch.setattr(workers, "sign_in", sign_in)
+    monkeypatch.setattr(workers, "open_identity", open_identity)
     monkeypatch.setattr(workers, "open_endpoint", open_endpoint)
 
 
@@ -89,10 +89,10 @@ async def test_an_error_while_joining_reaches_the_coordinator(
 ) -> None:
     """It arrives without its causes; a bug arrives as `RemoteBugError` with the worker's traceback."""
 
-    def sign_in(*_settings: object, **_options: object) -> None:
+    def open_identity(*_settings: object, **_options: object) -> None:
         raise kind("no way to log in") from UnpicklableError(threading.Lock())
 
-    monkeypatch.setattr(workers, "sign_in", sign_in)
+    monkeypatch.setattr(workers, "open_identity", open_identity)
     with pytest.raises(Exception, match="no way to log in") as raised:
         await workers.join(join_request("never"))
     arrived = pickle.loads(error_message(raised.value)["exception"].data)  # type: ignore[no-untyped-call]

@@ -55,7 +55,7 @@ def test_the_refusal_names_the_holder(ledger: SqlLedger, holder: subprocess.Pope
     """The message has the run's name and its process; the ledger is unchanged."""
     run = ledger.runs()[0]
     with pytest.raises(
-        LockHeldError, match=f"another run of plan nightly is at work: run {run.key}, process {holder.pid} "
+        LockHeldError, match=f"another run of plan nightly is in progress: run {run.key}, process {holder.pid} "
     ):
         RunLock(ledger, "nightly").__enter__()
     assert ledger.runs() == [run]
@@ -132,10 +132,10 @@ def test_a_holder_without_a_run(ledger: SqlLedger) -> None:
 
 def test_a_holder_of_several_runs(ledger: SqlLedger) -> None:
     """The running one is named, although another cloud's run of the plan began later and has ended."""
-    at_work = begin(ledger)
+    running = begin(ledger)
     finish(ledger, begin(ledger).id)
     begin(ledger, "other")
-    with RunLock(ledger, "nightly"), pytest.raises(LockHeldError, match=f"at work: run {at_work.key}, process"):
+    with RunLock(ledger, "nightly"), pytest.raises(LockHeldError, match=f"in progress: run {running.key}, process"):
         RunLock(ledger, "nightly").__enter__()
 
 

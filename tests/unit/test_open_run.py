@@ -11,9 +11,9 @@ from bulkshare.errors import EndpointRefusedError, LedgerError, PlanError, Usage
 from bulkshare.ledger import SqlLedger
 from bulkshare.ledger.store import ConnectionLostError
 from bulkshare.model import Problem, RunState
-from bulkshare.operations.execute import Effort, OpenRun
+from bulkshare.operations.execute import EngineStats, OpenRun
 from bulkshare.operations.lock import SharedLedger
-from bulkshare.operations.results import CloudResult, each, raise_misfits
+from bulkshare.operations.results import CloudResult, each, raise_refusals
 from tests.ledger_fixtures import begin
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def row(ledger: SqlLedger) -> Run:
 async def test_a_run_is_closed(ledger: SqlLedger, error: BaseException | None) -> None:
     """With what the work took, once."""
     run = OpenRun(SharedLedger(ledger), begin(ledger))
-    run.effort = Effort(requests=7, retries=2, seconds=1.5)
+    run.stats = EngineStats(requests=7, retries=2, seconds=1.5)
     await run.close(error)
     await run.close()
     assert (row(ledger).state, row(ledger).requests, row(ledger).retries) == (RunState.FINISHED, 7, 2)
@@ -51,7 +51,7 @@ async def test_a_run_is_closed(ledger: SqlLedger, error: BaseException | None) -
 async def test_a_finished_run_is_not_closed_again(ledger: SqlLedger) -> None:
     """Its effort would count twice."""
     run = OpenRun(SharedLedger(ledger), begin(ledger))
-    run.effort = Effort(requests=7)
+    run.stats = EngineStats(requests=7)
     await run.finish()
     await run.close(RuntimeError())
     assert row(ledger).requests == 7
@@ -109,12 +109,12 @@ async def test_a_cloud_that_fails_takes_no_further_steps() -> None:
 def test_what_keeps_all_clouds_from_starting() -> None:
     """The problems of all clouds at once, each once; then wrong usage; a cloud that is down is no obstacle."""
     down = CloudResult("a", error=EndpointRefusedError("down"))
-    raise_misfits([down])
+    raise_refusals([down])
     wrong = CloudResult("b", error=UsageError("another cloud"))
     with pytest.raises(UsageError, match="another cloud"):
-        raise_misfits([down, wrong])
+        raise_refusals([down, wrong])
     problems = [Problem("plan.yaml", 3, 1, "no such image"), Problem("plan.yaml", 4, 1, "no such project")]
     misfits = [CloudResult("c", error=PlanError(problems[:1])), CloudResult("d", error=PlanError(problems))]
     with pytest.raises(PlanError) as raised:
-        raise_misfits([wrong, *misfits])
+        raise_refusals([wrong, *misfits])
     assert list(raised.value.problems) == problems

@@ -275,5 +275,5 @@ def test_state_is_available_from_any_thread() -> None:
     transport = paced(Inner(), breaker=breaker, clock=time.monotonic)
     assert "0 of 4 in flight" in transport.state()
     for _ in range(5):
-        breaker.troubled(0.0)
+        breaker.failed(0.0)
     assert "endpoint down" in transport.state()

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from bulkshare.model import Account, Outcome, Result, Run, RunState
-from bulkshare.report import Standing, causes_of, render_run, render_runs, run_document, show_document, standing_of
+from bulkshare.report import RunStatus, causes_of, render_run, render_runs, run_document, run_status_of, show_document
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 ACCOUNT = Account("prod", "eu-de", "https://image.example.com", "alice", "golden", "p" * 32)
@@ -40,14 +40,14 @@ def printed(what: object, width: int = 200) -> str:
     return capture.get()
 
 
-DONE = standing_of(run(requests=33, seconds=1.25, shared=29, already=0, failed=1))
-AT_WORK = standing_of(run(RunState.RUNNING, pending=1), now=LATER)
-KILLED = standing_of(run(RunState.RUNNING, pending=30), dead=True, now=LATER)
+DONE = run_status_of(run(requests=33, seconds=1.25, shared=29, already=0, failed=1))
+RUNNING = run_status_of(run(RunState.RUNNING, pending=1), now=LATER)
+KILLED = run_status_of(run(RunState.RUNNING, pending=30), dead=True, now=LATER)
 
 
 def test_runs_on_a_line_each() -> None:
     """Results that don't occur take no room, and what is not known yet is no zero."""
-    assert printed(render_runs([DONE, AT_WORK, KILLED])) == (
+    assert printed(render_runs([DONE, RUNNING, KILLED])) == (
         "run                              state        took  pairs  results              cloud\n"
         "golden-nightly-20260102T030405Z  finished    1.2 s     30  29 shared, 1 failed  prod eu-de\n"
         "golden-nightly-20260102T030405Z  running   0:01:30      1  1 pending            prod eu-de\n"
@@ -58,7 +58,7 @@ def test_runs_on_a_line_each() -> None:
 @pytest.mark.parametrize("width", [60, 80])
 def test_runs_on_two_lines_each_where_it_is_narrow(width: int) -> None:
     """The name stays whole."""
-    text = printed(render_runs([DONE, AT_WORK]), width=width)
+    text = printed(render_runs([DONE, RUNNING]), width=width)
     assert text == (
         "golden-nightly-20260102T030405Z  finished    1.2 s\n"
         "    30 pairs: 29 shared, 1 failed; cloud prod eu-de\n"
@@ -68,18 +68,18 @@ def test_runs_on_two_lines_each_where_it_is_narrow(width: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("standing", "known"),
+    ("status", "known"),
     [
         (DONE, ("finished", 1.25, 33)),
-        (AT_WORK, ("running", 90.0, None)),
+        (RUNNING, ("running", 90.0, None)),
         (KILLED, ("killed", None, None)),
-        (standing_of(run(RunState.RUNNING, requests=5, seconds=2.0), now=LATER), ("running", 2.0, 5)),
-        (standing_of(run(RunState.INTERRUPTED, requests=5, seconds=2.0), dead=True), ("interrupted", 2.0, 5)),
+        (run_status_of(run(RunState.RUNNING, requests=5, seconds=2.0), now=LATER), ("running", 2.0, 5)),
+        (run_status_of(run(RunState.INTERRUPTED, requests=5, seconds=2.0), dead=True), ("interrupted", 2.0, 5)),
     ],
 )
-def test_where_a_run_stands(standing: Standing, known: tuple[str, float | None, int | None]) -> None:
+def test_status_of_a_run(status: RunStatus, known: tuple[str, float | None, int | None]) -> None:
     """A first invocation at work has no effort but its time; a dead process says nothing of a run that has ended."""
-    assert (standing.state, standing.seconds, standing.requests) == known
+    assert (status.state, status.seconds, status.requests) == known
 
 
 def test_documents() -> None:
@@ -117,7 +117,7 @@ def test_documents() -> None:
 
 def test_show_tells_the_name_once() -> None:
     """Who acted and where, then the results; a run at work has no requests yet."""
-    assert printed(render_run(AT_WORK, ()), width=60) == (
+    assert printed(render_run(RUNNING, ()), width=60) == (
         "run golden-nightly-20260102T030405Z  running\n"
         "  started 2026-01-02 03:04:05 UTC\n"
         "  as alice of project golden, cloud prod eu-de\n"

@@ -61,7 +61,7 @@ class Sized(Protocol):
         """Learn from an answer."""
         ...
 
-    def troubled(self, sent_at: float, now: float) -> bool:
+    def failed(self, sent_at: float, now: float) -> bool:
         """Learn from trouble."""
         ...
 
@@ -75,7 +75,7 @@ class Fixed:
     def succeeded(self, in_flight: int, now: float) -> None:
         """Do nothing."""
 
-    def troubled(self, sent_at: float, now: float) -> bool:
+    def failed(self, sent_at: float, now: float) -> bool:
         """Do nothing."""
         del sent_at, now
         return False
@@ -117,7 +117,7 @@ def work(window: Sized, server_at: Callable[[int], Server], answers: int, seed: 
         if good:
             window.succeeded(in_flight, now)
         else:
-            window.troubled(sent_at, now)
+            window.failed(sent_at, now)
             troubles += 1
         in_flight -= 1
         sizes.append(window.size)
@@ -189,7 +189,7 @@ def test_stays_below_what_the_server_refuses() -> None:
 def test_trouble_halves_the_window_once_in_a_round_trip() -> None:
     """A burst of 503s counts once."""
     window = climbed(16)
-    decreased = [window.troubled(sent_at=1.0, now=2.0 + n / 10) for n in range(8)]
+    decreased = [window.failed(sent_at=1.0, now=2.0 + n / 10) for n in range(8)]
     assert decreased == [True] + [False] * 7
     assert window.size == 8
 
@@ -197,7 +197,7 @@ def test_trouble_halves_the_window_once_in_a_round_trip() -> None:
 def test_after_trouble_it_grows_by_one_in_a_round_trip_to_where_the_trouble_came() -> None:
     """As TCP does; from there on it compares again."""
     window = climbed(16)
-    window.troubled(sent_at=1.0, now=2.0)
+    window.failed(sent_at=1.0, now=2.0)
     sizes = []
     while window.size < 16:
         sizes.append(window.size)
@@ -209,7 +209,7 @@ def test_after_trouble_it_grows_by_one_in_a_round_trip_to_where_the_trouble_came
 def test_a_pause_restarts_the_window() -> None:
     """After throttling it starts with a few, and grows quickly to half of what it was."""
     window = climbed(16)
-    window.troubled(sent_at=1.0, now=2.0)
+    window.failed(sent_at=1.0, now=2.0)
     window.restart()
     assert window.size == 2
     for _ in range(6):
@@ -279,7 +279,7 @@ def test_the_window_stays_between_one_and_the_limit(events: list[tuple[str, floa
         elif what == "idle":
             window.succeeded(0, now)
         elif what == "bad":
-            window.troubled(now, now)
+            window.failed(now, now)
         elif what == "pause":
             window.restart()
         else:

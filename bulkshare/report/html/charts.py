@@ -118,7 +118,7 @@ def timeline_of(telemetry: Sequence[Telemetry]) -> Timeline | None:
         answered.append(_area(x, width, (rate_y(n / one.interval_seconds) for n in one.requests)))
         if any(one.troubled):
             troubled.append(_area(x, width, (rate_y(n / one.interval_seconds) for n in one.troubled)))
-        allowed.append("M" + _stairs(x, width, map(allowed_y, one.allowed)))
+        allowed.append("M" + _step_line(x, width, map(allowed_y, one.allowed)))
         length = len(one.requests) * one.interval_seconds
         starts.append(Tick(round(x, 1), f"{one.began_at:%Y-%m-%d %H:%M:%S}"))
         room = length if one is shown[-1] else max(0.0, length - TICK_PIXELS / 2 / per_second)
@@ -218,7 +218,7 @@ def _scale(most: float) -> Callable[[float], float]:
     return lambda value: round(HEIGHT * (1 - value / most), 1)
 
 
-def _stairs(x: float, width: float, heights: Iterable[float]) -> str:
+def _step_line(x: float, width: float, heights: Iterable[float]) -> str:
     """Return a step line as an SVG path without the first command; equal neighbours are merged."""
     parts: list[str] = []
     last: float | None = None
@@ -235,4 +235,4 @@ def _stairs(x: float, width: float, heights: Iterable[float]) -> str:
 
 
 def _area(x: float, width: float, heights: Iterable[float]) -> str:
-    return f"M{x:.1f} {HEIGHT}L{_stairs(x, width, heights)}V{HEIGHT}z"
+    return f"M{x:.1f} {HEIGHT}L{_step_line(x, width, heights)}V{HEIGHT}z"

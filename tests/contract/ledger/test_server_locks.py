@@ -112,7 +112,7 @@ def test_a_lock_that_another_process_took(
     while not other.try_acquire():  # the server takes a moment to notice that a connection was closed
         pass
     for _ in range(2):
-        with pytest.raises(LedgerError, match="was lost, and another run of plan nightly is at work now") as caught:
+        with pytest.raises(LedgerError, match="was lost, and another run of plan nightly is in progress now") as caught:
             first.settle(run.id, [outcome("i1", "p1")])
         assert str(make_url(server.new_database()).password) not in str(caught.value)
     with pytest.raises(LedgerError, match="another run of plan nightly"):
@@ -138,7 +138,7 @@ def test_a_lock_that_another_process_took_and_released(
         command = [sys.executable, "-c", HOLD, url, "nightly"]
         other = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True)
         for _ in range(2):
-            with pytest.raises(LedgerError, match="was lost, and another run of plan nightly has been at work since"):
+            with pytest.raises(LedgerError, match="was lost, and another run of plan nightly has started since"):
                 first.settle(run.id, [outcome("i1", "p1")])
     assert second.totals(run.id)[Result.PENDING] == 1
     assert other.stdout.strip() == second.runs()[0].key
