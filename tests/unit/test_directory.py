@@ -41,7 +41,7 @@ PROJECTS = [
 
 @dataclass
 class FakeDirectory:
-    """Keystone's lists, as a real Keystone 30 answers. `own` are the projects of who may not list them all."""
+    """Keystone's lists, as a real Keystone 30 answers. `own` is the list for users who may not list all projects."""
 
     answers: list[web.Response] = field(default_factory=list)  # are given first
     own: list[str] | None = None
@@ -113,7 +113,7 @@ def fake(keystone: FakeKeystone) -> FakeDirectory:
 
 @pytest.fixture
 async def directory(keystone: FakeKeystone, fake: FakeDirectory) -> KeystoneDirectory:
-    """The directory of somebody in domain D."""
+    """Return the directory of a user in domain D."""
     assert not fake.asked
     identity = identity_of(keystone)
     await identity.token()
@@ -126,7 +126,7 @@ async def names(directory: KeystoneDirectory, **selector: Any) -> list[str]:
 
 
 async def test_projects_are_read(directory: KeystoneDirectory) -> None:
-    """With all that selectors look at."""
+    """They have every field that selectors use."""
     found = await directory.projects(ProjectSelector(tags=frozenset({"blue"})))
     assert found == [Project("id-dev-1", "dev-1", "default", TEAM, enabled=True, tags=frozenset({"blue", "gold"}))]
 
@@ -148,7 +148,7 @@ async def test_projects_are_read(directory: KeystoneDirectory) -> None:
 async def test_the_identity_service_filters(
     directory: KeystoneDirectory, fake: FakeDirectory, selector: dict[str, Any], found: list[str], asked: str
 ) -> None:
-    """As far as it can: globs are nobody's, a parent that is a domain without a UUID is answered 400, case counts."""
+    """As far as it can: it has no globs, answers 400 to a parent without a UUID, and is case-sensitive."""
     assert await names(directory, **selector) == found
     assert fake.asked == [asked]
     assert fake.tokens == ["token-1"]
@@ -158,7 +158,7 @@ async def test_the_identity_service_filters(
 async def test_a_domain_is_a_name_or_an_id(
     directory: KeystoneDirectory, fake: FakeDirectory, domain: str, asks: int
 ) -> None:
-    """The name is looked for first."""
+    """The name is looked up first."""
     assert await names(directory, domain=domain) == ["dev-3"]
     assert fake.asked[0] == f"/v3/domains?name={domain}"
     assert fake.asked[asks:] == ["/v3/projects?domain_id=e5&enabled=true"]
@@ -168,17 +168,17 @@ async def test_a_domain_is_a_name_or_an_id(
     ("domain", "words"),
     [("Enginering", "did you mean 'Engineering'?"), ("a/b\x1b", "known: D, Default, Engineering")],
 )
-async def test_an_unknown_domain_is_told_with_those_close_to_it(
+async def test_an_unknown_domain_is_reported_with_similar_ones(
     directory: KeystoneDirectory, domain: str, words: str
 ) -> None:
-    """It is the plan's to mend."""
+    """It is a problem of the plan."""
     with pytest.raises(UsageError, match=re.escape(words)) as error:
         await directory.projects(ProjectSelector(domain=domain))
     assert message_of(error)
 
 
-async def test_pages_are_followed_where_we_asked(directory: KeystoneDirectory, fake: FakeDirectory) -> None:
-    """Of the link only the query counts: a link to elsewhere gets no token."""
+async def test_pages_are_followed_on_the_same_host(directory: KeystoneDirectory, fake: FakeDirectory) -> None:
+    """Only the query of a link is used: a link to another host gets no token."""
     fake.page = 1
     assert await names(directory) == ["dev-1", "dev-2", "dev-3"]
     assert fake.asked == ["/v3/projects?enabled=true"] + [f"/v3/projects?enabled=true&marker={n}" for n in (1, 2)]
@@ -195,7 +195,7 @@ async def test_pages_are_followed_where_we_asked(directory: KeystoneDirectory, f
         ([], "unexpected answer"),
     ],
 )
-async def test_a_list_that_is_none_or_not_whole_is_refused(
+async def test_an_invalid_or_incomplete_list_is_refused(
     directory: KeystoneDirectory, fake: FakeDirectory, answer: object, words: str
 ) -> None:
     """Half a list would make members of the other half look superfluous."""
@@ -205,8 +205,10 @@ async def test_a_list_that_is_none_or_not_whole_is_refused(
     assert message_of(error)
 
 
-async def test_who_may_not_list_all_gets_their_own(directory: KeystoneDirectory, fake: FakeDirectory) -> None:
-    """Filtered on this side, since that list knows no filters."""
+async def test_without_permission_the_users_own_projects_are_listed(
+    directory: KeystoneDirectory, fake: FakeDirectory
+) -> None:
+    """They are filtered by the client, because that list has no filters."""
     fake.own = ["dev-1", "ops", "dev-3"]
     assert await names(directory) == ["dev-1", "dev-3"]
     assert await names(directory, name="dev-1", tags=frozenset({"gold"}), parent=TEAM) == ["dev-1"]
@@ -217,8 +219,10 @@ async def test_who_may_not_list_all_gets_their_own(directory: KeystoneDirectory,
     assert message_of(error)
 
 
-async def test_who_may_list_nothing_is_told_so(directory: KeystoneDirectory, fake: FakeDirectory) -> None:
-    """In the identity service's words."""
+async def test_without_any_permission_the_refusal_is_reported(
+    directory: KeystoneDirectory, fake: FakeDirectory
+) -> None:
+    """The message is the identity service's."""
     fake.answers = [refusal(403, "no identity:list_projects"), refusal(403, "no")]
     with pytest.raises(DirectoryError, match=r"may not list projects: no identity:list_projects") as error:
         await directory.projects(ProjectSelector())
@@ -226,7 +230,7 @@ async def test_who_may_list_nothing_is_told_so(directory: KeystoneDirectory, fak
 
 
 async def test_known_projects(directory: KeystoneDirectory, fake: FakeDirectory) -> None:
-    """Each is asked for; a domain is none, case counts, and what could be no ID is not asked for."""
+    """Each is looked up; a domain is not a project, case counts, and an impossible ID is not looked up."""
     asked = {"id-ops", "id-dev-1", "nobody", "ID-ops", "id-domain", "..", "a/b", "", "a b", "x" * 65}
     assert await directory.known(asked) == {"id-ops", "id-dev-1"}
     assert sorted(fake.asked) == [
@@ -236,7 +240,7 @@ async def test_known_projects(directory: KeystoneDirectory, fake: FakeDirectory)
 
 
 async def test_many_projects_are_known_by_one_list(directory: KeystoneDirectory, fake: FakeDirectory) -> None:
-    """Those it lacks are asked for: some clouds list less than they let us read."""
+    """Missing ones are looked up: some clouds list less than can be read."""
     many = {each["id"] for each in PROJECTS} | {f"nobody-{number}" for number in range(60)}
     assert await directory.known(many) == {each["id"] for each in PROJECTS}
     assert fake.asked[0] == "/v3/projects"
@@ -247,7 +251,7 @@ async def test_many_projects_are_known_by_one_list(directory: KeystoneDirectory,
     assert len(fake.asked) == 65
 
 
-async def test_who_may_not_look_up_projects_is_told_so(directory: KeystoneDirectory, fake: FakeDirectory) -> None:
+async def test_a_refused_look_up_is_reported(directory: KeystoneDirectory, fake: FakeDirectory) -> None:
     """One refusal is enough."""
     fake.own = []
     with pytest.raises(DirectoryError, match="may not look up projects: not authorized") as error:
@@ -257,7 +261,7 @@ async def test_who_may_not_look_up_projects_is_told_so(directory: KeystoneDirect
 
 
 async def test_a_refused_token_is_renewed_once(directory: KeystoneDirectory, fake: FakeDirectory) -> None:
-    """For the whole question."""
+    """Once for all requests of a call."""
     fake.answers = [refusal(401, "expired")]
     assert await names(directory, name="ops", enabled=False) == ["ops"]
     assert fake.tokens == ["token-1", "token-2"]
@@ -271,10 +275,10 @@ async def test_a_refused_token_is_renewed_once(directory: KeystoneDirectory, fak
     [web.Response(status=503), web.Response(text="<html>"), web.Response(status=429, headers={"Retry-After": "0"})],
     ids=["503", "page", "429"],
 )
-async def test_a_passing_trouble_is_tried_again(
+async def test_a_transient_error_is_retried(
     directory: KeystoneDirectory, fake: FakeDirectory, answer: web.Response
 ) -> None:
-    """A read has no effect."""
+    """A read can be repeated."""
     fake.answers = [answer]
     assert await directory.known(["id-ops"]) == {"id-ops"}
 
@@ -289,10 +293,10 @@ async def test_a_passing_trouble_is_tried_again(
     ],
     ids=["503", "404 page", "redirect", "400"],
 )
-async def test_no_answer_of_use_is_told(
+async def test_an_unusable_answer_is_reported(
     keystone: FakeKeystone, fake: FakeDirectory, answer: web.Response, words: str
 ) -> None:
-    """A page that says 404 is not the identity service's word that a project is unknown."""
+    """A 404 with an HTML page does not mean that a project is unknown."""
     identity = identity_of(keystone, clock=Clock())
     await identity.token()
     fake.answers = [answer]
@@ -302,8 +306,8 @@ async def test_no_answer_of_use_is_told(
 
 
 @pytest.mark.parametrize("end", ["", "/", "/v3", "/v3/"])
-async def test_the_api_is_where_we_log_in(keystone: FakeKeystone, fake: FakeDirectory, end: str) -> None:
-    """Whatever the end of auth_url."""
+async def test_the_api_has_the_base_of_auth_url(keystone: FakeKeystone, fake: FakeDirectory, end: str) -> None:
+    """Whatever auth_url ends in."""
     auth_url = keystone.url.removesuffix("/v3") + end
     plugin: Callable[..., Any] = identity_of(keystone)._entry.plugin  # type: ignore[assignment]
     identity = CloudIdentity(CloudEntry("x", "password", auth_url, plugin=plugin))  # type: ignore[arg-type]

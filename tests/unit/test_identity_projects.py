@@ -24,16 +24,16 @@ def logins(keystone: FakeKeystone) -> list[tuple[str, str | None]]:
 
 
 @pytest.mark.parametrize(("roles", "admin"), [([], False), (["member", "Admin"], True), (["administrator"], False)])
-async def test_an_account_tells_whether_it_is_an_admin(keystone: FakeKeystone, roles: list[str], admin: bool) -> None:  # noqa: FBT001  # a parameter
-    """By the role's name, in whatever case."""
+async def test_an_account_has_the_role_admin_or_not(keystone: FakeKeystone, roles: list[str], admin: bool) -> None:  # noqa: FBT001  # a parameter
+    """By the role's name, in any case."""
     keystone.roles = roles
     identity = identity_of(keystone)
     await identity.token()
     assert identity.account.admin is admin
 
 
-async def test_roles_without_names_are_none(keystone: FakeKeystone) -> None:
-    """Whatever a gateway makes of them, it is no reason not to log in."""
+async def test_roles_without_names_are_ignored(keystone: FakeKeystone) -> None:
+    """Roles garbled by a gateway do not prevent the log-in."""
     keystone.roles = [None]  # type: ignore[list-item]  # on purpose
     identity = identity_of(keystone)
     await identity.token()
@@ -42,7 +42,7 @@ async def test_roles_without_names_are_none(keystone: FakeKeystone) -> None:
 
 @pytest.mark.parametrize("plugin", [v3.Password, generic.Password])
 async def test_a_project_gets_a_token_of_its_own(keystone: FakeKeystone, plugin: Any) -> None:
-    """With the same password, once for each; the run's own project has the run's own token."""
+    """One log-in each, with the same password; the run's own project uses the run's token."""
     who = plugin(keystone.url, username="ann", password="hush-hush", user_domain_id="d", project_id="p1")
     identity = identity_of(keystone, plugin=who)
     assert [await identity.token(project) for project in ("q", "r", "q", "p1", None)] == [
@@ -58,7 +58,7 @@ async def test_a_project_gets_a_token_of_its_own(keystone: FakeKeystone, plugin:
 
 
 async def test_a_token_as_credential_is_exchanged(keystone: FakeKeystone) -> None:
-    """Not the user's, but the one that we got for it."""
+    """The exchanged token is used, not the user's."""
     identity = identity_of(keystone, plugin=v3.Token(keystone.url, "hush-token", project_id="p1"))
     assert await identity.token("q") == "token-2"
     assert logins(keystone) == [("token", "p1"), ("token", "q")]
@@ -76,7 +76,7 @@ async def test_an_application_credential_is_for_its_project_alone(keystone: Fake
 
 
 async def test_one_log_in_for_each_project_and_four_at_once(keystone: FakeKeystone) -> None:
-    """However many ask."""
+    """However many callers there are."""
     identity = identity_of(keystone)
     await identity.token()
     keystone.hold = asyncio.Event()
@@ -91,7 +91,7 @@ async def test_one_log_in_for_each_project_and_four_at_once(keystone: FakeKeysto
 
 
 async def test_a_storm_of_refusals_of_a_projects_token_costs_one_renewal(keystone: FakeKeystone) -> None:
-    """And touches no other token."""
+    """Other tokens are not renewed."""
     identity = identity_of(keystone)
     await identity.token("q")
     assert set(await asyncio.gather(*[identity.renew("token-2", "q") for _ in range(10)])) == {"token-3"}
@@ -100,7 +100,7 @@ async def test_a_storm_of_refusals_of_a_projects_token_costs_one_renewal(keyston
 
 
 async def test_no_role_is_remembered(keystone: FakeKeystone) -> None:
-    """It is told with user and project, asked for once, and says nothing about others."""
+    """It is reported with user and project, requested once, and does not affect other projects."""
     keystone.closed = {"q\x1b"}
     identity = identity_of(keystone)
     for _ in range(2):
@@ -113,7 +113,7 @@ async def test_no_role_is_remembered(keystone: FakeKeystone) -> None:
 
 
 @pytest.mark.parametrize(("status", "words"), [(403, "no role in project q: hm"), (400, "no token for project q: hm")])
-async def test_other_refusals_are_told_in_the_clouds_words(keystone: FakeKeystone, status: int, words: str) -> None:
+async def test_other_refusals_have_the_clouds_message(keystone: FakeKeystone, status: int, words: str) -> None:
     """Without the password."""
     identity = identity_of(keystone)
     await identity.token()
@@ -125,7 +125,7 @@ async def test_other_refusals_are_told_in_the_clouds_words(keystone: FakeKeyston
 
 @pytest.mark.parametrize("answer", [web.Response(status=503), web.Response(status=404, text="<html>moved")])
 async def test_no_answer_about_a_project_may_be_one_later(keystone: FakeKeystone, answer: web.Response) -> None:
-    """It is not remembered, and the run's own token stays good; a page is no answer of the identity service."""
+    """It is not cached, and the run's own token stays valid; an HTML page is not an answer of the identity service."""
     identity = identity_of(keystone, clock=Clock())
     await identity.token()
     keystone.answers = [answer]
@@ -136,7 +136,7 @@ async def test_no_answer_about_a_project_may_be_one_later(keystone: FakeKeystone
 
 
 async def test_the_tokens_kept_are_bounded(keystone: FakeKeystone, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The one that was used the longest time ago goes first."""
+    """The least recently used one is dropped first."""
     monkeypatch.setattr(cloud, "MOST_PROJECTS", 2)
     identity = identity_of(keystone)
     for project in ("q", "r", "q", "s"):
@@ -154,7 +154,7 @@ async def test_a_log_in_without_an_identity_service_has_no_other_project() -> No
 
 
 async def test_credentials_that_are_refused_are_so_for_every_project(keystone: FakeKeystone) -> None:
-    """That is a matter of the run, and no project's."""
+    """The run ends, not just the project's pairs."""
     keystone.closed = {"p1"}
     identity = identity_of(keystone)
     for project in ("q", "r"):

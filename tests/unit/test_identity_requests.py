@@ -18,7 +18,7 @@ ACCEPT = Request("PUT", "/v2/images/i/members/q", b"{}", project="q")
 
 
 class FakeIdentity:
-    """Gives the tokens t0, t1, ..., for a project q0, q1, ..., and counts. `trouble` is raised for a project."""
+    """Issues the tokens t0, t1, ..., for a project q0, q1, ..., and counts them. `trouble` is raised for a project."""
 
     account = Account("x", "r", GLANCE, "u", "p", "p")
 
@@ -33,21 +33,21 @@ class FakeIdentity:
         return f"{project or 't'}{self.renewals}"
 
     async def renew(self, refused: str, project: str | None = None) -> str:
-        """Go on to the next one."""
+        """Move on to the next one."""
         if refused == f"{project or 't'}{self.renewals}":
             self.renewals += 1
         return f"{project or 't'}{self.renewals}"
 
 
 class FakeTransport:
-    """Gives `replies` in turn, or refuses all tokens but `good`."""
+    """Returns `replies` in turn, or refuses all tokens but `good`."""
 
     def __init__(self, replies: list[Reply] | None = None, good: str = "") -> None:
         self._replies, self._good = replies, good
         self.sent: list[Request] = []
 
     async def send(self, request: Request) -> Reply:
-        """Keep the request, and reply."""
+        """Record the request, and reply."""
         self.sent.append(request)
         await asyncio.sleep(0)
         if self._replies is not None:
@@ -56,7 +56,7 @@ class FakeTransport:
 
 
 async def test_requests_carry_the_token() -> None:
-    """And nothing else of them is changed; faults and other refusals pass through."""
+    """Nothing else is changed; faults and other refusals are passed on."""
     replies: list[Reply] = [Response(403, {}, b""), Fault(FaultKind.LOST, "x")]
     transport = FakeTransport(list(replies))
     identified = Identified(transport, FakeIdentity())
@@ -66,7 +66,7 @@ async def test_requests_carry_the_token() -> None:
 
 
 async def test_a_storm_of_401_costs_one_renewal() -> None:
-    """Every request of it is sent once more."""
+    """Each of the requests is sent once more."""
     transport, identity = FakeTransport(good="t1"), FakeIdentity()
     identified = Identified(transport, identity)
     replies = await asyncio.gather(*[identified.send(ADD) for _ in range(50)])
@@ -94,7 +94,7 @@ async def test_a_stray_401_is_the_reply_of_its_request() -> None:
 
 
 async def test_a_run_ends_when_no_request_gets_through_any_more() -> None:
-    """Tokens that were accepted before and are not now: after a few refusals in a row."""
+    """If tokens that were accepted before are refused a few times in a row."""
     identified = Identified(FakeTransport([Response(200, {}, b""), *[Response(401, {}, b"")] * 99]), FakeIdentity())
     for _ in range(STRAY_REFUSALS):
         await identified.send(ADD)
@@ -119,7 +119,7 @@ async def test_a_request_for_a_project_carries_its_token() -> None:
 
 
 async def test_no_role_in_a_project_is_an_answer() -> None:
-    """It is read like a refusal of the image service, and sends nothing."""
+    """It is handled like a refusal of the image service, and nothing is sent."""
     transport = FakeTransport()
     identified = Identified(transport, FakeIdentity(NoRoleError('user u has no role in project "q"')))
     reply = await identified.send(ACCEPT)
@@ -131,7 +131,7 @@ async def test_no_role_in_a_project_is_an_answer() -> None:
 
 
 async def test_a_fresh_token_of_a_project_that_is_refused_is_an_answer() -> None:
-    """It ends no run."""
+    """It does not end the run."""
     reply = await Identified(FakeTransport(good="none"), FakeIdentity()).send(ACCEPT)
     assert isinstance(reply, Response)
     assert reply.status == 403
@@ -139,13 +139,13 @@ async def test_a_fresh_token_of_a_project_that_is_refused_is_an_answer() -> None
 
 
 async def test_no_answer_about_a_project_is_a_fault() -> None:
-    """The image service saw nothing, so that the request may be sent again later."""
+    """Nothing reached the image service, so the request may be sent again later."""
     identified = Identified(FakeTransport(), FakeIdentity(UnansweredError("no token for project q")))
     assert await identified.send(ACCEPT) == Fault(FaultKind.UNSENT, "no token for project q")
 
 
 async def test_credentials_that_are_refused_end_the_run_for_a_project_too() -> None:
-    """Who can't log in at all has no other project either."""
+    """If the log-in is refused altogether, no project can be used."""
     identified = Identified(FakeTransport(), FakeIdentity(CredentialsRefusedError("expired")))
     with pytest.raises(CredentialsRefusedError, match="expired"):
         await identified.send(ACCEPT)

@@ -23,7 +23,7 @@ WEBOB = {"message": "This server could not verify ...", "code": "401 Unauthorize
 
 
 async def told(url: str, plugin: Callable[..., Any], **entry: Any) -> str:
-    """Log in there; return what is told about the failure, which has to come without a second try."""
+    """Log in there, and return the error message; checks that there is no second attempt."""
     who = plugin(url, username="ann", password="hush-hush", user_domain_id="d", project_id="p1")
     identity = identity_of(FakeKeystone(url=url), plugin=who, **entry)
     with pytest.raises(CredentialsRefusedError, match="no identity service") as error:
@@ -45,10 +45,10 @@ async def told(url: str, plugin: Callable[..., Any], **entry: Any) -> str:
         (v3.Password, 404, "<html>", "Not Found"),
     ],
 )
-async def test_what_is_no_identity_service_is_told_at_once(
+async def test_another_service_is_reported_at_once(
     plugin: Callable[..., Any], status: int, body: object, words: str
 ) -> None:
-    """With what is wrong and what an auth_url looks like."""
+    """The message has the reason and an example of an auth_url."""
 
     async def handle(_: web.BaseRequest) -> web.Response:
         if isinstance(body, str):
@@ -72,7 +72,7 @@ async def test_what_is_no_identity_service_is_told_at_once(
     ids=["nginx", "Apache", "Go"],
 )
 async def test_a_page_that_asks_for_https_is_understood(plugin: Callable[..., Any], page: str) -> None:
-    """Servers say so in their own words."""
+    """Servers word it differently."""
 
     async def handle(_: web.BaseRequest) -> web.Response:
         return web.Response(status=400, text=page)
@@ -82,16 +82,16 @@ async def test_a_page_that_asks_for_https_is_understood(plugin: Callable[..., An
 
 
 @pytest.mark.parametrize("plugin", [generic.Password, v3.Password])
-async def test_https_to_a_server_of_http_is_told_at_once(keystone: FakeKeystone, plugin: Callable[..., Any]) -> None:
-    """Whatever OpenSSL calls it."""
+async def test_https_to_an_http_server_is_reported_at_once(keystone: FakeKeystone, plugin: Callable[..., Any]) -> None:
+    """Whatever OpenSSL's message is."""
     message = await told(keystone.url.replace("http://", "https://"), plugin)
     assert "does not speak TLS" in message
     assert not keystone.bodies
 
 
 @pytest.mark.parametrize("plugin", [generic.Password, v3.Password])
-async def test_http_to_a_server_of_https_is_told_at_once(plugin: Callable[..., Any]) -> None:
-    """Also where it hangs up without a word."""
+async def test_http_to_an_https_server_is_reported_at_once(plugin: Callable[..., Any]) -> None:
+    """Even if it closes the connection without an answer."""
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("127.0.0.1").configure_cert(tls)
     async with served(FakeKeystone().handle, tls) as url:
@@ -100,7 +100,7 @@ async def test_http_to_a_server_of_https_is_told_at_once(plugin: Callable[..., A
 
 @pytest.mark.parametrize("answer", [b"\x15\x03\x01\x00\x02\x02\x46", b"\x15\x03\x03\x00\x02\x02\x0a\r\n"])
 async def test_an_alert_of_tls_is_understood(answer: bytes) -> None:
-    """Some servers answer plain HTTP in TLS."""
+    """Some servers answer plain HTTP with a TLS alert."""
 
     async def alert(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n")
@@ -114,8 +114,8 @@ async def test_an_alert_of_tls_is_understood(answer: bytes) -> None:
         assert "the server requires https" in await told(f"http://127.0.0.1:{port}/v3", v3.Password)
 
 
-async def test_a_server_that_hangs_up_may_be_better_later(keystone: FakeKeystone) -> None:
-    """One without TLS, that is."""
+async def test_a_server_that_hangs_up_is_retried(keystone: FakeKeystone) -> None:
+    """On plain HTTP, unlike with a TLS mismatch, the server may recover."""
     calls = 0
 
     async def hang_up(request: web.BaseRequest) -> web.StreamResponse:

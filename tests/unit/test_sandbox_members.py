@@ -18,7 +18,7 @@ LIMIT_SENTENCE = "The limit has been exceeded on the number of allowed image mem
 
 @pytest.fixture
 def world() -> SandboxGlance:
-    """Return a fresh world."""
+    """Return a new sandbox."""
     return SandboxGlance()
 
 
@@ -47,14 +47,14 @@ async def test_a_new_member(world: SandboxGlance) -> None:
         ("rita", IMAGE, 403, "You are not authorized to complete add_member action."),
     ],
 )
-async def test_who_may_not_add(world: SandboxGlance, who: str, image: str, status: int, sentence: str) -> None:
-    """An image that one can't see does not exist; a reader may not add."""
+async def test_refused_additions(world: SandboxGlance, who: str, image: str, status: int, sentence: str) -> None:
+    """An invisible image is not found; a reader may not add."""
     answer = await world.add("m1", who, image)
     assert (answer.status, message(answer)) == (status, sentence)
 
 
 async def test_a_member_may_not_add_others(world: SandboxGlance) -> None:
-    """A member sees the image, pending too, and still may not share it on."""
+    """A member, even a pending one, sees the image but may not share it further."""
     await world.add(world.theirs)
     answer = await world.add("m1", "bob")
     assert (answer.status, message(answer)) == (403, "You are not authorized to complete add_member action.")
@@ -62,7 +62,7 @@ async def test_a_member_may_not_add_others(world: SandboxGlance) -> None:
 
 @pytest.mark.parametrize("visibility", ["private", "public", "community"])
 async def test_only_shared_images_have_members(world: SandboxGlance, visibility: str) -> None:
-    """Every request about members says so in its own way, to an admin too."""
+    """Each request about members has its own refusal, for an admin as well."""
     world.image.visibility = visibility
     members = f"/v2/images/{IMAGE}/members"
     assert [
@@ -84,7 +84,7 @@ async def test_only_shared_images_have_members(world: SandboxGlance, visibility:
 
 
 async def test_a_duplicate_keeps_its_status(world: SandboxGlance) -> None:
-    """409 answers to a member of any status, and changes nothing."""
+    """A member of any status gets a 409 and is not changed."""
     await world.add(world.theirs)
     await world.ask("bob", "PUT", f"/v2/images/{IMAGE}/members/{world.theirs}", {"status": "accepted"})
     answer = await world.add(world.theirs)
@@ -93,7 +93,7 @@ async def test_a_duplicate_keeps_its_status(world: SandboxGlance) -> None:
 
 
 async def test_the_quota_is_checked_before_the_duplicate() -> None:
-    """At the quota, a member that is there gets 413 like any other; a removed one makes room."""
+    """At the quota, an existing member gets a 413 like any other; a removed one makes room."""
     world = SandboxGlance(member_quota=2)
     for member in ("m1", "m2"):
         assert (await world.add(member)).status == 200
@@ -105,8 +105,8 @@ async def test_the_quota_is_checked_before_the_duplicate() -> None:
     assert (await world.add("m3")).status == 200
 
 
-async def test_a_quota_below_zero_is_none() -> None:
-    """Without a quota an image takes members without end."""
+async def test_a_negative_quota_is_unlimited() -> None:
+    """An image then takes any number of members."""
     world = SandboxGlance(member_quota=-1)
     assert {(await world.add(f"m{number}")).status for number in range(200)} == {200}
 
@@ -161,7 +161,7 @@ async def test_two_posts_at_once_leave_two_rows(world: SandboxGlance) -> None:
     ],
 )
 async def test_bodies_that_name_no_member(world: SandboxGlance, body: Any, sentence: str) -> None:
-    """Each says what is wrong with it."""
+    """Each gets its own reason."""
     answer = await world.ask("alice", "POST", f"/v2/images/{IMAGE}/members", body)
     assert (answer.status, message(answer)) == (400, sentence)
 
@@ -179,8 +179,8 @@ async def test_any_text_is_a_member(world: SandboxGlance, member: str) -> None:
     assert (answer.status, json.loads(answer.body)["member_id"]) == (200, member)
 
 
-async def test_who_sees_which_members(world: SandboxGlance) -> None:
-    """The owner, its readers and an admin see all; a member itself; a stranger not even the image."""
+async def test_visible_members(world: SandboxGlance) -> None:
+    """The owner, its readers and an admin see all, a member itself only, a stranger not even the image."""
     for member in ("m1", world.theirs):
         await world.add(member)
     members = f"/v2/images/{IMAGE}/members"
@@ -199,14 +199,14 @@ async def test_who_sees_which_members(world: SandboxGlance) -> None:
 
 
 async def test_a_member_that_is_not_ascii_is_listed_but_not_found(world: SandboxGlance) -> None:
-    """WSGI hands the path on as Latin-1, so that Glance looks for another text."""
+    """WSGI passes the path as Latin-1, so Glance looks for another text."""
     await world.add("grüße")
     mangled = "grüße".encode().decode("latin-1")
     assert (await world.ask("alice", "GET", f"/v2/images/{IMAGE}/members/{mangled}")).status == 404
 
 
 async def test_only_the_member_accepts(world: SandboxGlance) -> None:
-    """The member and an admin set the status, the owner may not; the same status again changes no time."""
+    """The member and an admin can set the status, the owner can't; the same status again changes no time."""
     await world.add(world.theirs)
     member = f"/v2/images/{IMAGE}/members/{world.theirs}"
     for who in ("alice", "rita"):
@@ -229,15 +229,15 @@ async def test_only_the_member_accepts(world: SandboxGlance) -> None:
         (["accepted"], 'Expected a status in the form: {"status": "status"}'),
     ],
 )
-async def test_statuses_that_are_none(world: SandboxGlance, body: Any, sentence: str) -> None:
+async def test_invalid_statuses(world: SandboxGlance, body: Any, sentence: str) -> None:
     """A PUT without a status of a member is a bad request."""
     await world.add(world.theirs)
     answer = await world.ask("bob", "PUT", f"/v2/images/{IMAGE}/members/{world.theirs}", body)
     assert (answer.status, message(answer)) == (400, sentence)
 
 
-async def test_who_removes_a_member(world: SandboxGlance) -> None:
-    """The owner does, once; neither its reader nor the member itself."""
+async def test_delete_permissions(world: SandboxGlance) -> None:
+    """The owner can remove a member, once; neither its reader nor the member itself can."""
     await world.add(world.theirs)
     member = f"/v2/images/{IMAGE}/members/{world.theirs}"
     statuses = [(await world.ask(who, "DELETE", member)).status for who in ("rita", "bob", "alice", "alice")]

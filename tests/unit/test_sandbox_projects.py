@@ -1,4 +1,4 @@
-"""The sandbox's projects, users and domains, and who may read them; all of it was seen on a real Keystone 30."""
+"""The sandbox's projects, users and domains, and their permissions, as seen on a real Keystone 30."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from tests.sandbox_keystone import AUTH_URL, SandboxKeystone, message
 
 @pytest.fixture
 def world() -> SandboxKeystone:
-    """Return a fresh world."""
+    """Return a new sandbox."""
     return SandboxKeystone()
 
 
-async def test_who_may_read_what(world: SandboxKeystone) -> None:
-    """Everybody oneself and the own project; the rest is for an admin, and to others it does not say what exists."""
+async def test_read_permissions(world: SandboxKeystone) -> None:
+    """Users may read themselves and their project; for others the answer does not show what exists."""
     alice, admin = await world.token("alice", world.ours.id), await world.admin()
     for path, to_alice, to_admin in (
         ("/v3/projects", 403, 200),
@@ -55,14 +55,14 @@ async def test_who_may_read_what(world: SandboxKeystone) -> None:
     ],
 )
 async def test_projects_are_filtered(world: SandboxKeystone, query: str, wanted: set[str]) -> None:
-    """An unknown filter filters nothing."""
+    """An unknown filter has no effect."""
     world.cloud.add_project("closed").enabled = False
     answer = await world.ask("GET", f"/v3/projects?{query}", token=await world.admin())
     assert {project["name"] for project in json.loads(answer.body)["projects"]} == wanted
 
 
 async def test_a_project_shows_all_its_fields(world: SandboxKeystone) -> None:
-    """As clients expect them."""
+    """They are the fields that clients expect."""
     answer = await world.ask("GET", f"/v3/projects/{world.ours.id}", token=await world.admin())
     assert json.loads(answer.body)["project"] == {
         "id": world.ours.id,
@@ -79,14 +79,14 @@ async def test_a_project_shows_all_its_fields(world: SandboxKeystone) -> None:
 
 
 async def test_a_parent_is_a_uuid(world: SandboxKeystone) -> None:
-    """The domain's ID is none."""
+    """The domain's ID is not a UUID."""
     answer = await world.ask("GET", "/v3/projects?parent_id=default", token=await world.admin())
     problem = "Value: default. 'default' is not a 'uuid'"
     assert message(answer) == f"Invalid input for field/attribute parent_id. {problem}"
 
 
-async def test_project_pages_lead_on(world: SandboxKeystone) -> None:
-    """With a limit, `next` is a whole address, until there is no more."""
+async def test_project_pages_are_linked(world: SandboxKeystone) -> None:
+    """With a limit, `next` is an absolute URL up to the last page."""
     admin, address, found = await world.admin(), f"{AUTH_URL}/projects?limit=2", list[str]()
     while address:
         body = json.loads((await world.ask("GET", address.removeprefix("http://identity"), token=admin)).body)
@@ -98,7 +98,7 @@ async def test_project_pages_lead_on(world: SandboxKeystone) -> None:
 
 
 async def test_users_and_domains_are_found_by_name(world: SandboxKeystone) -> None:
-    """A client looks for an ID so."""
+    """Clients look up IDs this way."""
     admin = await world.admin()
     for path, key, wanted in (
         ("/v3/users?name=alice", "users", ["alice"]),
