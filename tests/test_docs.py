@@ -314,6 +314,20 @@ def test_the_guide_from_plan_to_ledger(shell: Shell) -> None:
     assert "shared" in (shell.directory / "golden.csv").read_text("utf-8")
 
 
+def test_the_plan_of_the_sandbox_chapter_fits_the_sandbox(shell: Shell) -> None:
+    """The chapter's commands, in its order, beside a sandbox as it starts without options."""
+    shell.start_sandbox()
+    chapter = "bulkshare/manual/sandbox.md"
+    (plan,) = [text for name, text in PLANS if name == chapter]
+    shell.write("golden.yaml", plan)
+    example = typed(TEXTS[chapter].partition("## A plan for it")[2].partition("\n## ")[0])
+    serve, diff, run, verify = [shlex.split(command) for command in example]
+    assert serve[0] == "sandbox"
+    assert "30 to add" in shell.run(*diff, exit_code=10).stdout
+    shell.run(*run)
+    shell.run(*verify)
+
+
 def test_promises_name_tests_that_exist() -> None:
     """Every file that the table of promises names is there."""
     named = re.findall(r"`(tests/[\w/.]+)`", TEXTS["tests/README.md"])

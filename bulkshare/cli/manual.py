@@ -85,8 +85,8 @@ def _verbatim(lines: Sequence[str]) -> list[str]:
 
 
 def _options(ctx: click.Context) -> list[tuple[str, str]]:
-    records = (param.get_help_record(ctx) for param in ctx.command.get_params(ctx))
-    return [record for record in records if record is not None]
+    params = (param for param in ctx.command.get_params(ctx) if isinstance(param, click.Option))
+    return [record for param in params if (record := param.get_help_record(ctx)) is not None]
 
 
 def _commands(ctx: click.Context) -> list[tuple[str, str]]:

@@ -276,8 +276,8 @@ def _unknown(cloud: str | None, config: OpenStackConfig, files: ConfigFiles) -> 
         message += f"; did you mean {clean(nearest[0])!r}?" if nearest else ""
         message += f"{'' if nearest else ';'} {found} has {', '.join(map(clean, names)) or 'none'}"
     else:
-        paths = [path for path in files.clouds if path.endswith(".yaml")]
-        message += f"; there is no clouds.yaml, looked for {', '.join(paths)}"
+        paths = dict.fromkeys(path for path in files.clouds if path.endswith(".yaml"))
+        message += f"; no clouds.yaml was found at {', '.join(paths)}"
     return message + _unreadable(files)
 
 

@@ -103,7 +103,7 @@ def findings(
         return [*found, SkipRest(f"the image is {image.status}, not active", removals=False)]
     to_add = facts.to_add
     if facts.owner_to_add and image is not None and image.owner is not None:
-        found.append(SkipPair(image.owner, "is the image's owner"))
+        found.append(SkipPair(image.owner, "the project is the image's owner"))
         to_add -= 1
     over = _over_quota(facts, to_add, removals, members_per_image)
     if over is not None:
@@ -126,7 +126,7 @@ def _closed(facts: Facts, account: Account | None) -> str:
         return f"the image belongs to project {image.owner}, not to us"
     # Older services share private images as they are: only a refusal shows that this one doesn't.
     if image.visibility == "private" and facts.refused and Want.SET_SHARED not in facts.want:
-        return "the image is private; `openstack image set --shared` opens it, or `make_shared: true` in the plan"
+        return "the image is private; run `openstack image set --shared`, or add `make_shared: true` to the plan"
     return ""
 
 

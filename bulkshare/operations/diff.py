@@ -39,10 +39,10 @@ class DiffResult:
 
 
 async def diff_cloud(session: CloudSession, todo: ResolvedPlan, stops: Stops, *, prune_limit: float) -> DiffResult:
-    """Ask the cloud what a run of `todo` would do there. What ended that early is in the result."""
+    """Find out what a run of `todo` would change on the cloud. What ended that early is in the result."""
     plan = todo.plan
-    what = f"what a run of {plan.name} would do"
-    listener = session.listener.acting_as(session.account, "asking", what, plan=plan.name, run=None)
+    what = f"what a run of {plan.name} would change"
+    listener = session.listener.acting_as(session.account, "checking", what, plan=plan.name, run=None)
     listings = Listings()
     task = EngineTask(
         how_to_continue="nothing was sent",

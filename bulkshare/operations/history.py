@@ -58,7 +58,7 @@ def _last_run(ledger: SqlLedger, note: Callable[[str], None]) -> Run:
         return newest
     other = next((run for run in ledger.runs(limit=MOST_RUNS) if not run.settings.sandbox), None)
     if other is not None:
-        note(f"Run {newest.key} is newer, on a sandbox: name it if you mean it.")
+        note(f"run {newest.key} is newer, but was on a sandbox; name it to use it")
     return other or newest
 
 

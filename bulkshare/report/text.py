@@ -71,8 +71,8 @@ _HINTS = tuple(
         (r"owner", "a project can always use its own images: leave it out with `except`"),
         (
             r"only shared images|not allowed to (create|list) members|not shared|is private|visibility",
-            "`openstack image set --shared IMAGE`, or `make_shared: true` in the plan; public and community images are "
-            "open to all projects without members",
+            "`openstack image set --shared IMAGE`, or `make_shared: true` in the plan; every project can use public "
+            "and community images without members",
         ),
         (r"not active|is queued|is deactivated", "share it again once its upload is complete and it is active"),
         (r"not authorized|^403", "the account must own the image or be an admin"),

@@ -59,7 +59,7 @@ def test_accept_as_projects(cloud: CloudUnderTest, shell: Shell) -> None:
         for tenant, role in tenants.items()
         if role != "member"
     )
-    assert "is the image's owner" in rows[cloud.project_id("acceptor")]["reason"]
+    assert "the project is the image's owner" in rows[cloud.project_id("acceptor")]["reason"]
     accepting = next(tenant for tenant, role in tenants.items() if role == "member")
     seen = call("GET", f"{cloud.endpoint}/v2/images", token=cloud.token("acceptor", accepting)).json()["images"]
     assert image_id in [image["id"] for image in seen]

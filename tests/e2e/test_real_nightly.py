@@ -254,8 +254,8 @@ def test_the_owner_needs_no_share(prepared: PreparedCloud) -> None:
     prepared.plan([image_id], [ours, first])
     result = prepared.run(exit_code=1)
     assert result.requests == {LIST: 1, FIND: 1, ADD: 1}
-    assert prepared.reasons() == {ours: "is the image's owner", first: ""}
-    assert "is the image's owner" in result.out
+    assert prepared.reasons() == {ours: "the project is the image's owner", first: ""}
+    assert "the project is the image's owner" in result.out
     assert statuses(prepared.cloud, image_id) == {first: "pending"}
 
 

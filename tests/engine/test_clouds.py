@@ -195,7 +195,7 @@ def test_pairs_that_can_not_succeed(cloud: CloudUnderTest, runner: Runner) -> No
     for image_id in (private, queued, theirs, public):
         assert result.results(image_id) == {Result.SKIPPED: len(tenants)}
     assert result.results(fine) == {Result.SHARED: len(tenants), Result.SKIPPED: 1}
-    assert result.rows[fine, ours].reason == "is the image's owner"
+    assert result.rows[fine, ours].reason == "the project is the image's owner"
     assert result.results(full) == {Result.SHARED: 20, Result.SKIPPED: len(tenants) - 20}
     assert reasons[full] == {"", "needs 50, has 20 of 40 members"}
     assert result.results(crowded) == {Result.SKIPPED: 20 + len(tenants)}

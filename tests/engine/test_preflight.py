@@ -13,7 +13,7 @@ from bulkshare.model import Image, Limits, Orders, Reply, Request, Result, Want
 from tests.engine.fakes import response
 from tests.engine.harness import ACCOUNT, EngineHarness
 
-PRIVATE = "the image is private; `openstack image set --shared` opens it, or `make_shared: true` in the plan"
+PRIVATE = "the image is private; run `openstack image set --shared`, or add `make_shared: true` to the plan"
 
 
 def about(want: Want = Want.MEMBER, **image: Any) -> EngineHarness:
@@ -117,7 +117,7 @@ def test_the_owner_is_skipped() -> None:
     harness.ledger.enqueue_all([("i00", "ours"), ("i01", "ours")])
     harness.run()
     assert harness.totals() == {Result.SHARED: 21, Result.SKIPPED: 1}
-    assert harness.reasons() == {"is the image's owner": {"ours"}}
+    assert harness.reasons() == {"the project is the image's owner": {"ours"}}
 
 
 @pytest.mark.parametrize("want", [Want.MEMBER, Want.ACCEPTED])
@@ -143,7 +143,10 @@ def test_an_image_is_filled_up_to_its_quota(want: Want) -> None:
     harness.cloud.members = {("i00", "p008"), ("i00", "other")}
     harness.run()
     assert harness.totals() == {Result.ALREADY: 1, Result.SHARED: 7, Result.SKIPPED: 3}
-    assert harness.reasons() == {"needs 11, has 2 of 9 members": {"p007", "p009"}, "is the image's owner": {"ours"}}
+    assert harness.reasons() == {
+        "needs 11, has 2 of 9 members": {"p007", "p009"},
+        "the project is the image's owner": {"ours"},
+    }
     assert len(harness.cloud.members) == 9
 
 

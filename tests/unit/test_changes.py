@@ -18,7 +18,7 @@ OUTCOMES = [
     Outcome("golden", "new-accepted", Result.PENDING, want=ACCEPT),
     Outcome("golden", "waiting", Result.PENDING, want=ACCEPT | Want.ALREADY_MEMBER),
     Outcome("golden", "gone", Result.PENDING, want=Want.REMOVE),
-    Outcome("golden", "owner", Result.SKIPPED, reason="is the image's owner"),
+    Outcome("golden", "owner", Result.SKIPPED, reason="the project is the image's owner"),
     Outcome("closed", "new", Result.PENDING, want=Want.SET_SHARED),
     Outcome("away", "p1", Result.PENDING, want=Want.SET_SHARED),
     Outcome("away", "p2", Result.PENDING),
@@ -56,7 +56,7 @@ image closed
   + new  team-a
 Can't be done:
 image golden  ubuntu-24.04
-  1 pair: is the image's owner
+  1 pair: the project is the image's owner
   -> a project can always use its own images: leave it out with `except`
     ! owner
 Unknown:
@@ -105,7 +105,7 @@ def test_document() -> None:
         "add": ["new", "new-accepted"],
         "accept": ["new-accepted", "waiting"],
         "remove": ["gone"],
-        "refused": {"is the image's owner": ["owner"]},
+        "refused": {"the project is the image's owner": ["owner"]},
         "unlisted": None,
         "unknown": [],
     }

@@ -64,6 +64,14 @@ def test_a_vendor_profile_is_followed(write: Any) -> None:
         read_entry("x", None)
 
 
+def test_a_missing_file_is_reported_with_each_place_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two conventions of openstacksdk lead to the same directory on most Linux systems."""
+    monkeypatch.setattr(loader, "CONFIG_FILES", ["/a/clouds.yaml", "/b/clouds.yaml", "/b/clouds.yaml"])
+    with pytest.raises(UsageError) as error:
+        read_entry("prod", None)
+    assert message_of(error) == "there is no cloud 'prod'; no clouds.yaml was found at /a/clouds.yaml, /b/clouds.yaml"
+
+
 def test_an_unknown_cloud_is_told_with_the_nearest_first(write: Any) -> None:
     """The user sees what there is, and in which file."""
     path = write({"stage": {}, "prod-eu": {}, "alpha": {}})

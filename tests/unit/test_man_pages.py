@@ -54,6 +54,14 @@ def test_man_renders_a_page(pages: Path, number: int) -> None:
     assert "\\" not in done.stdout
 
 
+def test_options_are_those_with_a_description(pages: Path) -> None:
+    """An argument has none; the synopsis shows it, and the description explains it."""
+    for page in pages.iterdir():
+        options = page.read_text("utf-8").partition(".SH OPTIONS\n")[2].partition(".SH ")[0]
+        assert "\n\n" not in options
+        assert all(term.startswith("\\fB\\-") for term in options.split(".TP\n")[1:])
+
+
 def test_related_pages_are_referred_to(pages: Path) -> None:
     """The command above and those below, and no namesake."""
     text = (pages / "bulkshare-run.1").read_text("utf-8")

@@ -29,7 +29,7 @@ FILL = Orders(fill=True)
 FINE = Image("i", status="active", visibility="shared", owner="us")
 PRIVATE = FINE._replace(visibility="private")
 QUEUED = FINE._replace(status="queued")
-OWNER = SkipPair("us", "is the image's owner")
+OWNER = SkipPair("us", "the project is the image's owner")
 
 
 def found(orders: Orders = PRUNE, account: Account | None = US, **facts: Any) -> list[Finding]:
@@ -63,7 +63,7 @@ def test_nothing_is_found(facts: dict[str, Any]) -> None:
         (FINE._replace(visibility="community"), ADMIN, "is community"),
         (FINE._replace(owner="them"), US, "belongs to project them, not to us"),
         (PRIVATE._replace(owner="them"), US, "belongs to project them, not to us"),
-        (PRIVATE, US, "is private; `openstack image set --shared` opens it, or `make_shared: true` in the plan"),
+        (PRIVATE, US, "is private; run `openstack image set --shared`, or add `make_shared: true` to the plan"),
     ],
 )
 def test_images_that_take_no_members(image: Image, account: Account, words: str) -> None:

@@ -197,7 +197,7 @@ def test_summary_names_causes_images_and_what_to_do() -> None:
         ("413: Image member limit exceeded for image <image>", "on_quota: fill"),
         ("needs 140, has 126 of 128", "on_quota: fill"),
         ("shared, but not accepted: 403: You are not authorized", "accept_as: project"),
-        ("is the image's owner", "except"),
+        ("the project is the image's owner", "except"),
         ("gave up after 6 attempts: 503", "--retry-failed"),
         ("418: short and stout", ""),
     ],
