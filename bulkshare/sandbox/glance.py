@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     Action = Callable[[Request, Token], Awaitable[Response]]
 
 
+# Members
+
 LONGEST_MEMBER = 255  # characters; the column's width
 
 
@@ -146,6 +148,8 @@ def _view(image: Image, row: MemberRow) -> dict[str, str]:
         "schema": "/v2/schemas/member",
     }
 
+
+# The service
 
 VERSIONS = ("2.15", "2.13", "2.12", "2.11", "2.10", "2.9", "2.8", "2.17", *(f"2.{minor}" for minor in range(7, -1, -1)))
 CURRENT = "2.17"
@@ -270,7 +274,7 @@ class Glance:
         return json_response(status, {"versions": versions})
 
 
-async def _not_implemented(_ask: Request, _token: Token) -> Response:
+async def _not_implemented(_request: Request, _token: Token) -> Response:
     raise RefusalError(501, "The sandbox can't do this.")
 
 

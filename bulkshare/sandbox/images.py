@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from bulkshare.sandbox.wire import Request
 
 
+# Policy
+
+
 def owns(token: Token, image: Image) -> bool:
     """Return whether the image belongs to the token's project."""
     return image.owner is not None and image.owner == token.project_id
@@ -64,6 +67,8 @@ def may_change(token: Token, image: Image) -> bool:
     """Return whether the token may change the image and its members: admins, and members of its project, may."""
     return token.is_admin or ("member" in token.roles and owns(token, image))
 
+
+# The image schema
 
 UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 FOUR_BYTE = re.compile("[^\u0000-\uffff]")  # not in MySQL's three-byte UTF-8
@@ -122,6 +127,8 @@ def check_value(name: str, value: Any) -> None:
 def _refusal(problem: str) -> RefusalError:
     return RefusalError(400, f"Provided object does not match schema 'image': {problem}")
 
+
+# Queries of the list
 
 PAGE, LARGEST_PAGE = 25, 1000  # limit_param_default and api_limit_max in glance-api.conf, their defaults
 SORT_KEYS = ("name", "status", "container_format", "disk_format", "size", "id", "created_at", "updated_at")
@@ -315,6 +322,8 @@ def _sortable(image: Image, column: str) -> Any:
     return value if value is not None else (0 if column == "size" else "")
 
 
+# Changes
+
 OLD_MEDIA_TYPE = "application/openstack-images-v2.0-json-patch"
 MEDIA_TYPE = "application/openstack-images-v2.1-json-patch"
 OPERATIONS = ("add", "remove", "replace")
@@ -419,6 +428,9 @@ def _read_pointer(pointer: Any) -> str:
     if len(parts) != 1:
         raise RefusalError(400, f"Invalid JSON pointer for this resource: '{pointer}'")
     return parts[0]
+
+
+# The API
 
 
 def read_json(body: bytes) -> Any:

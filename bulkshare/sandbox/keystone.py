@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 
+Found = TypeVar("Found")
+
+# Log-in
+
 UNAUTHORIZED = "The request you have made requires authentication."
 DELEGATED = "Using a delegated token to create another token is not allowed."
 NO_SUCH_TOKEN = "Could not recognize Fernet token"  # noqa: S105  # a message, not a secret
@@ -142,6 +146,8 @@ def _expecting(what: str, where: str) -> RefusalError:
     return RefusalError(400, f"Expecting to find {what} in {where}. {MALFORMED}")
 
 
+# Filters of projects
+
 HEX_UUID = re.compile(r"[0-9a-f]{32}")
 FALSE = frozenset({"0", "f", "false", "off", "n", "no"})  # everything else is true, even ""
 
@@ -173,10 +179,12 @@ def _read_test(name: str, value: str) -> Test | None:
         return lambda project: project.enabled == is_true(value)
     if name == "name__startswith":
         return lambda project: project.name.startswith(value)
+    if "__" in name or name in {"tags-any", "not-tags", "not-tags-any"}:  # Keystone's, and no client here sends them
+        raise RefusalError(501, "The sandbox can't do this.")
     return None
 
 
-Found = TypeVar("Found")
+# Lists
 
 
 class Directory:
@@ -337,6 +345,8 @@ def _found(known: Mapping[str, Found], kind: str, wanted: str) -> Found:
         raise RefusalError(404, f"Could not find {kind}: {wanted}.")
     return known[wanted]
 
+
+# The service
 
 NO_SUCH_PATH = (
     b"<!doctype html>\n<html lang=en>\n<title>404 Not Found</title>\n<h1>Not Found</h1>\n<p>The requested URL was not "
