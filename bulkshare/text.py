@@ -18,6 +18,12 @@ def clean(text: str, longest: int = LONGEST) -> str:
     return line if len(line) <= longest else line[: longest - 1] + "…"
 
 
+def escaped(text: str, longest: int = LONGEST) -> str:
+    """Return `text` as `clean` does, except that what can't be seen is shown escaped, as in a Python string."""
+    shown = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[:longest])
+    return clean("".join(shown), longest)
+
+
 def counted(count: int, one: str, many: str = "") -> str:
     """Return "1 pair" or "1,234 pairs"; `many` is the plural if it is not `one` with an s."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"

@@ -20,7 +20,7 @@ from bulkshare.cloud.threads import call_in_daemon
 from bulkshare.errors import BulkshareError, CredentialsRefusedError, EndpointRefusedError, NoRoleError
 from bulkshare.image_api.glance import interpret
 from bulkshare.model import Account, Fault, FaultKind, Response, Step
-from bulkshare.text import clean
+from bulkshare.text import clean, escaped
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -285,9 +285,9 @@ class CloudIdentity:
             return CredentialsRefusedError(f"there is no identity service (Keystone, API v3) {self._where()}: {text}")
         if project is not None:
             return NoRoleError(_no_role(self.account.user, clean(project), error.status, text))
-        hint = ""
+        hint = self._invisible()
         if self._entry.auth_type.endswith("token"):
-            hint = "; an expired token can't be renewed: use a password or an application credential"
+            hint += "; an expired token can't be renewed: use a password or an application credential"
         return CredentialsRefusedError(f"the identity service {self._where()} refuses the log-in: {text}{hint}")
 
     def _unanswered(self, error: AuthError, retries: Retries, project: str | None) -> UnansweredError:
@@ -298,6 +298,17 @@ class CloudIdentity:
     def _where(self) -> str:
         url = self._entry.auth_url
         return f"of cloud {clean(self._entry.name)}" + (f" at {url}" if url else "")
+
+    def _invisible(self) -> str:
+        """Return a hint about options with characters that no one sees, such as the CR of a file from Windows."""
+        hints = []
+        for name, value in self._entry.auth.items():
+            hidden = sorted({escaped(c) for c in str(value) if not c.isprintable()})
+            if hidden:
+                hints.append(f"; `{name}` contains {' '.join(hidden)}")
+            elif str(value) != str(value).strip():
+                hints.append(f"; `{name}` begins or ends with a space")
+        return "".join(hints)
 
     def _scrub(self, text: str) -> str:
         for secret in self._entry.secrets:

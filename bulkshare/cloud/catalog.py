@@ -11,7 +11,7 @@ import requests.utils
 
 from bulkshare.errors import CredentialsRefusedError, EndpointRefusedError, UsageError
 from bulkshare.model import Connection
-from bulkshare.text import clean
+from bulkshare.text import clean, escaped
 
 if TYPE_CHECKING:
     from keystoneauth1.access.service_catalog import ServiceCatalog
@@ -37,6 +37,13 @@ def find_endpoint(entry: CloudEntry, catalog: ServiceCatalog | None) -> tuple[st
     )
     offers = [(data.region_name or "", data.url) for kind in found.values() for data in kind if data.url]
     if not offers:
+        everywhere = catalog.get_endpoints_data(service_type=entry.service_type, service_name=entry.service_name)
+        interfaces = sorted({str(data.interface) for kind in everywhere.values() for data in kind if data.url})
+        if interfaces:
+            raise UsageError(
+                f"no interface '{escaped(str(entry.interface))}' has an image service; known: "
+                f"{clean(', '.join(interfaces))}"
+            )
         raise CredentialsRefusedError(
             f"cloud {clean(entry.name)}: the catalog has no image service (interface {clean(str(entry.interface))}); "
             "is the log-in scoped to a project (project_name or project_id)?"
@@ -45,7 +52,7 @@ def find_endpoint(entry: CloudEntry, catalog: ServiceCatalog | None) -> tuple[st
     if entry.region:
         offers = [offer for offer in offers if offer[0] == entry.region]
         if not offers:
-            raise UsageError(f"no region {clean(entry.region)!r} has an image service; known: {', '.join(regions)}")
+            raise UsageError(f"no region '{escaped(entry.region)}' has an image service; known: {', '.join(regions)}")
     elif len({url for _, url in offers}) > 1:
         raise UsageError(f"name a region; there are image services in {', '.join(regions)}")
     region, url = offers[0]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import difflib
 import errno
 import json
+import math
 import os
 import re
 import warnings
 from dataclasses import dataclass, field, fields
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
@@ -23,7 +25,7 @@ from openstack.warnings import ConfigurationWarning
 
 from bulkshare.errors import UsageError
 from bulkshare.model import Problem
-from bulkshare.text import clean
+from bulkshare.text import clean, escaped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -59,6 +61,23 @@ NEEDED: dict[str, tuple[tuple[str, ...], ...]] = {
     "v3token": (URL, ("token",)),
     "admin_token": (("token",),),
 }
+# What is often put under `auth`, though openstacksdk reads it one level above.
+BESIDE = frozenset(
+    {
+        *("verify", "insecure", "cacert", "cert", "key", "api_timeout", "timeout", "profile", "cloud", "auth_type"),
+        *(
+            "region_name",
+            "regions",
+            "region",
+            "interface",
+            "endpoint_type",
+            "identity_api_version",
+            "image_api_version",
+        ),
+    }
+)
+# the words of Python about the constructor of an auth plugin
+LACKS = re.compile(r"missing \d+ required [\w-]+ arguments?: (.*)")
 V2 = re.compile(r"/v2(\.0)?/?$")
 FALSE_WORDS = frozenset({"false", "no", "off", "0"})
 TRUE_WORDS = frozenset({"true", "yes", "on", "1", ""})
@@ -185,6 +204,9 @@ class CheckedConfig(OpenStackConfig):
         self._files = files
         self._from_variables = from_variables
         super().__init__(config_files=list(files.clouds), secure_files=list(files.secure), load_envvars=from_variables)
+        for path in (self.secure_config_filename, self.config_filename):  # what secure.yaml has is not replaced again
+            if path and not str(path).endswith("json"):
+                _restore_text(self.cloud_config["clouds"], Path(path))
 
     def auth_config_hook(self, config: dict[str, Any]) -> dict[str, Any]:
         """Return `config` unchanged. Raises `UsageError` if it can't describe an account."""
@@ -200,6 +222,7 @@ class CheckedConfig(OpenStackConfig):
         missing = [names for names in NEEDED.get(auth_type, ()) if given.isdisjoint(names)]
         if missing:
             raise UsageError(f"{who} has {self._lacks(missing)}{_unreadable(self._files)}")
+        _check_options(who, auth_type, auth)
         return config
 
     def _lacks(self, missing: list[tuple[str, ...]]) -> str:
@@ -213,6 +236,63 @@ class CheckedConfig(OpenStackConfig):
             place = self.secure_config_filename or Path(str(self.config_filename)).with_name("secure.yaml")
             message += f"; a good place for a secret is {place}, under the same keys and readable by you alone"
         return message
+
+
+class _AsWritten(yaml.SafeLoader):
+    """Reads numbers, dates and truth values as the text that is written."""
+
+    def _text(self, node: yaml.ScalarNode) -> str:
+        return str(self.construct_scalar(node))
+
+
+for _tag in ("int", "float", "timestamp", "bool"):
+    _AsWritten.add_constructor(f"tag:yaml.org,2002:{_tag}", _AsWritten._text)  # noqa: SLF001  its own
+
+
+def _restore_text(clouds: dict[str, Any], path: Path) -> None:
+    """Give the options of log-ins, which are text, the text in a file where YAML made something else of it.
+
+    To YAML 1.1, a password 01234567 is an octal number, 1:30 are 90 seconds, 2024-01-01 is a date and `yes` is true.
+    """
+    written = _mapping(yaml.load(path.read_bytes(), _AsWritten), "clouds")  # noqa: S506  a SafeLoader
+    for name in _mapping(clouds):
+        entry, original = _mapping(clouds, name), _mapping(written, name)
+        for options, texts in ((entry, original), (_mapping(entry, "auth"), _mapping(original, "auth"))):
+            for key, text in texts.items():
+                value = options.get(key)
+                is_text = SECRET.search(str(key)) or (options is not entry and not isinstance(value, bool))
+                if is_text and isinstance(text, str) and isinstance(value, bool | int | float | date):
+                    options[key] = text
+
+
+def _mapping(document: object, key: object = None) -> dict[Any, Any]:
+    """Return a document, or the part of it at `key`, if that is a mapping; else an empty one."""
+    part = document.get(key) if isinstance(document, dict) and key is not None else document
+    return part if isinstance(part, dict) else {}
+
+
+def _check_options(who: str, auth_type: str, auth: Mapping[str, Any]) -> None:
+    """Raise `UsageError` for an option under `auth` that the auth plugin does not take, and for one that it lacks."""
+    try:
+        plugin: Any = get_plugin_loader(auth_type)
+    except ClientException:
+        return  # openstacksdk words that
+    if not plugin.available:
+        extra = "keystoneauth1[" + auth_type.removeprefix("v3").replace("fedkerb", "kerberos") + "]"
+        raise UsageError(f"{who}: auth_type {clean(auth_type)} needs a package that is not installed; see {extra}")
+    known = {
+        name.replace("-", "_")
+        for option in plugin.get_options()
+        for name in (option.dest, option.name, *(old.name for old in option.deprecated))
+    }
+    for name in map(str, auth):
+        if name in known:
+            continue
+        if name in BESIDE or name.endswith(("_endpoint_override", "_interface", "_api_version")):
+            raise UsageError(f"{who}: `{clean(name)}` is under `auth`, but belongs beside it")
+        nearest = difflib.get_close_matches(name, known, n=1)
+        hint = f"; did you mean `{nearest[0]}`?" if nearest else ""
+        raise UsageError(f"{who}: auth_type {clean(auth_type)} takes no `{escaped(name)}` under `auth`{hint}")
 
 
 def read_entry(cloud: str | None, region: str | None) -> CloudEntry:
@@ -262,15 +342,25 @@ def _reading(what: str, read: Callable[[], Read], hint: str = "") -> Read:
         raise
     except (SDKException, ClientException, ConfigurationWarning) as error:
         raise UsageError(clean(f"{what}: {error}{hint}", 600)) from error
+    except TypeError as error:
+        lacks = LACKS.search(str(error))
+        why = f"the log-in needs {lacks[1].replace(chr(39), '`')} under `auth`" if lacks else _unread(error)
+        raise UsageError(f"{what}: {why}") from error
     except Exception as error:  # a malformed entry makes it fail in any way
-        raise UsageError(f"{what}: openstacksdk can't read it ({type(error).__name__})") from error
+        raise UsageError(f"{what}: {_unread(error)}") from error
+
+
+def _unread(error: Exception) -> str:
+    """Return that openstacksdk fails, without quoting what it found: it may be a password."""
+    words = re.sub(r"""'[^']*'|"[^"]*"|\{.*""", "***", str(error)) if not isinstance(error, KeyError) else ""
+    return clean(f"openstacksdk can't read it ({type(error).__name__}{': ' if words else ''}{words})")
 
 
 def _unknown(cloud: str | None, config: OpenStackConfig, files: ConfigFiles) -> str:
     """Return a message that the cloud is missing, with the known ones and the files that were read."""
     found = config.config_filename
     names = _names_in(config)
-    message = f"there is no cloud {clean(cloud)!r}" if cloud is not None else f"no cloud is given: {CLOUD_HINT}"
+    message = f"there is no cloud '{escaped(cloud)}'" if cloud is not None else f"no cloud is given: {CLOUD_HINT}"
     if found:
         nearest = difflib.get_close_matches(cloud or "", names, n=1)
         message += f"; did you mean {clean(nearest[0])!r}?" if nearest else ""
@@ -291,7 +381,6 @@ def _entry_from(name: str, region: str | None, cloud: CloudRegion) -> CloudEntry
         raise UsageError(f"cloud {clean(name)}: auth_type {auth_type} gives no token, and the Image API requires one")
     verify, cacert = _authorities(config)
     cert, key = (_expanded(config.get(what), f"`{what}` of cloud {clean(name)}") for what in ("cert", "key"))
-    timeout = config.get("api_timeout")
     return CloudEntry(
         name=name,
         auth_type=auth_type,
@@ -308,15 +397,30 @@ def _entry_from(name: str, region: str | None, cloud: CloudRegion) -> CloudEntry
         cacert=_expanded(cacert, f"`cacert` of cloud {clean(name)}"),
         cert=cert,
         key=key,
-        timeout_seconds=float(timeout) if timeout else None,
+        timeout_seconds=_timeout_seconds(name, config.get("api_timeout")),
     )
+
+
+def _timeout_seconds(name: str, value: object) -> float | None:
+    if value is None or value == "":
+        return None
+    try:
+        seconds = float(str(value))
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < math.inf:
+        raise UsageError(
+            f"cloud {clean(name)}: `api_timeout` is {escaped(str(value))!r}; it takes a number of seconds, such as 30"
+        )
+    return seconds or None
 
 
 def _checked_auth_url(name: str, url: str) -> str:
     """Return `url` ("" if there is none) if it may be shown and can be an identity service's."""
     parts = urlsplit(url)  # a ValueError is reported like any other about the entry
     if url and (parts.scheme not in {"http", "https"} or not parts.hostname or not url.isprintable()):
-        raise UsageError(f"cloud {clean(name)}: `auth_url` is not an http or https URL")
+        shown = "" if "@" in url or "?" in url else f": {escaped(url)}"
+        raise UsageError(f"cloud {clean(name)}: `auth_url` is not an http or https URL{shown}")
     if "@" in parts.netloc or parts.query:
         raise UsageError(f"cloud {clean(name)}: `auth_url` contains a user or a query; move them under `auth`")
     if V2.search(parts.path):

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import pytest
+from aiohttp import web
 from keystoneauth1.identity.v3 import Password
 
 from bulkshare.cloud import CloudEntry
 from bulkshare.cloud.catalog import checked_endpoint, connection_to
 from bulkshare.errors import CredentialsRefusedError, EndpointRefusedError, UsageError
-from tests.fake_keystone import GLANCE, FakeKeystone, identity_of, message_of
+from tests.fake_keystone import GLANCE, REFUSED, FakeKeystone, identity_of, message_of
 
 pytestmark = pytest.mark.usefixtures("own_configuration")
 
@@ -96,3 +97,27 @@ def test_the_proxy_is_the_one_requests_would_take(monkeypatch: pytest.MonkeyPatc
     others = ("https://10.1.2.3", "https://image.internal:9292", "http://image.example.org")
     for endpoint in (*others, "https://127.0.0.1:9292", "https://[::1]", "https://localhost"):
         assert connection_to(endpoint, entry).proxy is None
+
+
+async def test_a_mistyped_interface_is_shown_with_those_there_are(keystone: FakeKeystone) -> None:
+    """As a region is."""
+    with pytest.raises(UsageError) as error:
+        await identity_of(keystone, interface="pubic\r").token()
+    assert message_of(error) == r"no interface 'pubic\r' has an image service; known: public"
+
+
+@pytest.mark.parametrize(
+    ("value", "hint"),
+    [
+        ("hush-hush\r", r"; `password` contains \r"),
+        ("hush\u200bhush\x1b", r"; `password` contains \u200b \x1b"),
+        ("hush-hush ", "; `password` begins or ends with a space"),
+        ("hush hush", ""),
+    ],
+)
+async def test_a_refusal_names_what_nobody_sees(keystone: FakeKeystone, value: str, hint: str) -> None:
+    """The option is named, and the character; its value is not."""
+    keystone.answers = [web.json_response(REFUSED, status=401)]
+    with pytest.raises(CredentialsRefusedError) as error:
+        await identity_of(keystone, auth={"username": "ann", "password": value}).token()
+    assert message_of(error).endswith(f"requires authentication. (HTTP 401){hint}")

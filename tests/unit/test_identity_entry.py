@@ -216,7 +216,23 @@ def test_a_secret_beside_auth_counts(write: Any) -> None:
         ({"auth": auth(), "cacert": "/nowhere/ca.pem"}, "`cacert` of cloud x names /nowhere/ca.pem"),
         ({"auth": auth(), "cert": "/nowhere/me.pem"}, "`cert` of cloud x names /nowhere/me.pem"),
         ({"auth": auth(), "regions": ["eu-nl"]}, "eu-nl"),
-        ({"auth": auth(), "api_timeout": "soon"}, "openstacksdk can't read it"),
+        ({"auth": auth(), "api_timeout": "soon"}, "`api_timeout` is 'soon'; it takes a number of seconds"),
+        ({"auth": auth(), "api_timeout": "30s"}, "`api_timeout` is '30s'; it takes a number of seconds"),
+        ({"auth": auth(), "api_timeout": -1}, "`api_timeout` is '-1'; it takes a number of seconds"),
+        ({"auth": auth(), "api_timeout": ".nan"}, "`api_timeout` is '.nan'; it takes a number of seconds"),
+        ({"auth": auth(verify=False)}, "`verify` is under `auth`, but belongs beside it"),
+        ({"auth": auth(cacert="ca.pem")}, "`cacert` is under `auth`, but belongs beside it"),
+        ({"auth": auth(region_name="eu-de")}, "`region_name` is under `auth`, but belongs beside it"),
+        ({"auth": auth(image_endpoint_override=GLANCE)}, "`image_endpoint_override` is under `auth`, but belongs"),
+        ({"auth": auth(user_domain="Default")}, "takes no `user_domain` under `auth`; did you mean `user_domain_"),
+        ({"auth": auth(**{"favourite\r": "hush"})}, r"takes no `favourite\\r` under `auth`$"),
+        (
+            {"auth": {"auth_url": "http://127.0.0.1:1/v3"}, "auth_type": "v3totp"},
+            "the log-in needs `passcode` under `auth`",
+        ),
+        ({"auth": auth(password=None), "auth_type": "v3oidcpassword"}, "no `password`"),
+        ({"auth": auth(), "auth_type": "v3kerberos"}, r"not installed; see keystoneauth1\[kerberos\]"),
+        ({"auth": auth("http://127.0.0.1:5000/v3\r")}, r"is not an http or https URL: http://127.0.0.1:5000/v3\\r"),
     ],
 )
 def test_a_malformed_entry_is_the_users_to_mend(entry: object, message: str, write: Any) -> None:
@@ -267,3 +283,35 @@ def test_tls_settings(write: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     assert read_entry("plain", None).cacert is not None
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "bundle.pem"))
     assert read_entry("plain", None).cacert == str(tmp_path / "bundle.pem")
+
+
+@pytest.mark.parametrize(
+    "text", ["01234567", "0x1234", "12_34", "1:30", "2024-01-01", "1e5", "1.50", "yes", "true", "12"]
+)
+@pytest.mark.parametrize("place", ["under auth", "beside auth", "secure.yaml", "merged"])
+def test_a_password_without_quotes_is_sent_as_it_is_written(write: Any, text: str, place: str) -> None:
+    """YAML makes octal numbers, dates, sexagesimal numbers and truth values of them; a log-in takes text."""
+    rest = "auth_url: 'http://127.0.0.1/v3', username: 0777, project_name: 2024-01-01, user_domain_id: default"
+    secret = {"under auth": f", password: {text}", "merged": ", <<: *shared"}.get(place, "")
+    beside = f", password: {text}" if place == "beside auth" else ""
+    write(f"shared: &shared {{password: {text}}}\nclouds: {{x: {{auth: {{{rest}{secret}}}{beside}}}}}\n")
+    if place == "secure.yaml":
+        write(f"clouds: {{x: {{auth: {{password: {text}}}}}}}\n", "secure.yaml")
+    entry = read_entry("x", None)
+    assert (entry.auth["password"], entry.auth["username"], entry.auth["project_name"]) == (text, "0777", "2024-01-01")
+    assert entry.secrets == (text,)
+
+
+def test_other_values_stay_what_they_are(write: Any) -> None:
+    """Truth values and numbers that are meant as such."""
+    write("clouds: {x: {auth: {auth_url: 'http://a/v3', username: u, password: p}, verify: no, api_timeout: 0x10}}\n")
+    entry = read_entry("x", None)
+    assert (entry.verify, entry.timeout_seconds) == (False, 16.0)
+
+
+def test_an_unknown_cloud_is_shown_with_what_nobody_sees(write: Any) -> None:
+    """A variable from a file of Windows ends with a carriage return."""
+    write({"prod": {"auth": auth()}})
+    with pytest.raises(UsageError) as error:
+        read_entry("prod\r", None)
+    assert message_of(error).startswith(r"there is no cloud 'prod\r'; did you mean 'prod'?")
