@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from bulkshare.cli.exit_status import EXIT_CODES, ExitStatus, guarded_stdout
 from bulkshare.errors import BulkshareError, PlanError
-from bulkshare.text import counted
+from bulkshare.text import clean, counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -64,16 +66,35 @@ class Program(Group):
             with guarded_stdout():
                 return super().invoke(ctx)
         except PlanError as error:
-            for problem in error.problems:
-                click.echo(str(problem), err=True)
-            click.echo(f"{counted(len(error.problems), 'problem')}; nothing was sent", err=True)
+            _tell(*map(str, error.problems), f"{counted(len(error.problems), 'problem')}; nothing was sent")
             ctx.exit(error.exit_code)
         except BulkshareError as error:
-            click.echo(f"bulkshare: {error}", err=True)
+            _tell(f"bulkshare: {error}")
             ctx.exit(error.exit_code)
         except KeyboardInterrupt:
-            click.echo("bulkshare: interrupted", err=True)
+            _tell("bulkshare: interrupted")
             ctx.exit(ExitStatus.INTERRUPTED)
+        except (ImportError, OSError) as error:  # of the machine, outside a run: what happens in one is a group
+            _tell(f"bulkshare: {_explain(error)}")
+            ctx.exit(ExitStatus.BAD_USAGE)
+
+
+def _tell(*lines: str) -> None:
+    """Print lines on stderr. If that is closed, full or a terminal that is gone, the exit code has to do."""
+    with suppress(OSError):
+        for line in lines:
+            click.echo(line, err=True)
+
+
+def _explain(error: ImportError | OSError) -> str:
+    """Return a sentence about the machine that a command runs on."""
+    if isinstance(error, ImportError):
+        return clean(f"this installation is broken, install it again: {error}")
+    try:
+        Path.cwd()
+    except OSError:
+        return "the working directory is gone, change to another one"
+    return clean(f"{error.filename or 'the system'}: {error.strerror or error}")
 
 
 def walk(

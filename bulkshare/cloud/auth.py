@@ -17,7 +17,7 @@ from bulkshare.cloud.config import read_entry
 from bulkshare.cloud.keystone import AuthErrorKind, Retries, RetryTime, UnansweredError, explain, log_in
 from bulkshare.cloud.projects import KeystoneDirectory
 from bulkshare.cloud.threads import call_in_daemon
-from bulkshare.errors import BulkshareError, CredentialsRefusedError, EndpointRefusedError, NoRoleError
+from bulkshare.errors import BulkshareError, CredentialsRefusedError, EndpointRefusedError, NoRoleError, UsageError
 from bulkshare.image_api.glance import interpret
 from bulkshare.model import Account, Fault, FaultKind, Response, Step
 from bulkshare.text import clean, escaped
@@ -266,6 +266,8 @@ class CloudIdentity:
         while True:
             try:
                 return await call_in_daemon(log_in, self._entry, plugin, limiter=self._limiter)
+            except UsageError:
+                raise
             except Exception as exception:  # noqa: BLE001  # third-party auth plugins may raise anything
                 error = explain(exception)
                 # We have logged in there before: what answers now is something in front of the identity service.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import logging
 import math
 import socket
@@ -16,6 +17,7 @@ from http.client import BadStatusLine
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import requests.utils
 from keystoneauth1 import exceptions
 from keystoneauth1.exceptions import AuthorizationFailure, ClientException, ConnectFailure, DiscoveryFailure
 from keystoneauth1.identity import BaseIdentityPlugin
@@ -24,7 +26,7 @@ from urllib3.exceptions import InsecureRequestWarning
 
 from bulkshare._version import __version__
 from bulkshare.cloud.catalog import is_loopback
-from bulkshare.errors import CredentialsRefusedError
+from bulkshare.errors import CredentialsRefusedError, UsageError
 from bulkshare.model.retry import PERMANENT_STATUSES, UNLIMITED, RetryPolicy, RetryState
 from bulkshare.text import clean, counted
 
@@ -131,6 +133,8 @@ def explain(error: Exception) -> AuthError:
         return AuthError(HTTPS_REQUIRED, AuthErrorKind.MISDIRECTED)
     if isinstance(error, OSError):
         return AuthError(_root(error), AuthErrorKind.TRANSIENT)
+    if isinstance(error, ImportError):
+        return AuthError(clean(f"a package is missing: {error}"), AuthErrorKind.REFUSED)
     # The rest are answers of something else than an identity service, such as a proxy's page.
     return AuthError(NOT_KEYSTONE, AuthErrorKind.TRANSIENT)
 
@@ -245,10 +249,22 @@ def open_session(entry: CloudEntry) -> Iterator[Session]:
     )
     if is_loopback(entry.auth_url):
         session.session.trust_env = False  # ignores proxies from the environment
+    else:
+        _require_usable_proxy(entry.auth_url)
     try:
         yield session
     finally:
         session.session.close()
+
+
+def _require_usable_proxy(url: str) -> None:
+    """Raise `UsageError` if the environment names a SOCKS proxy, which `requests` can't use without a package."""
+    proxy = requests.utils.select_proxy(url, requests.utils.get_environ_proxies(url))
+    if proxy and proxy.lower().startswith("socks") and importlib.util.find_spec("socks") is None:
+        raise UsageError(
+            f"the proxy {clean(proxy.rpartition('@')[2])} can't be used: only http and https are supported; set "
+            "no_proxy for the cloud's hosts, or unset all_proxy"
+        )
 
 
 def log_in(entry: CloudEntry, plugin: BaseAuthPlugin) -> Grant:
