@@ -104,6 +104,11 @@ class ConsoleListener:
         display = Display(PlainConsole(stderr=True)) if live else None
         return cls(make_log(level, log_format, colors=movable), display, quiet=quiet, verbose=verbose, as_json=as_json)
 
+    @property
+    def is_watched(self) -> bool:
+        """Whether notes appear on a terminal."""
+        return not self._quiet and is_terminal(sys.stderr)
+
     def note(self, message: str) -> None:
         """Print or log a message on stderr, unless quiet."""
         if self._display is not None:

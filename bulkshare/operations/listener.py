@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 class Listener(Protocol):
     """Receives an operation's reports, on the event loop's thread. Must neither block nor raise."""
 
+    @property
+    def is_watched(self) -> bool:
+        """Whether a person sees a note at once, and may be asked to log in."""
+        ...
+
     def note(self, message: str) -> None:
         """Report something that every user should know."""
         ...
@@ -50,6 +55,8 @@ class Listener(Protocol):
 
 class SilentListener:
     """Reports nothing. Observers still get their events."""
+
+    is_watched = False
 
     def note(self, message: str) -> None:
         """See `Listener`."""

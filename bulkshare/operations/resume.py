@@ -82,7 +82,7 @@ class _Resumed:
         if options.cloud is not None:
             settings = replace(settings, cloud=options.cloud)
         async with AsyncExitStack() as stack:
-            identity = await stack.enter_async_context(open_identity(settings))
+            identity = await stack.enter_async_context(open_identity(settings, listener=self.listener))
             self.result.account = account = identity.account
             _check_same(run, account)
             give_up_after = options.give_up_after_seconds

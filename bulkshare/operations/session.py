@@ -16,6 +16,7 @@ import anyio.to_thread
 
 from bulkshare.cloud import CloudIdentity, Identified, entry_of
 from bulkshare.cloud.http import HttpTransport
+from bulkshare.cloud.prompts import NEEDS_PERSON, showing_prompts
 from bulkshare.engine.client import ApiClient
 from bulkshare.errors import DirectoryError, PlanError, UsageError
 from bulkshare.model import CheckProjects, Settings, Want
@@ -34,6 +35,7 @@ from bulkshare.plan.selectors import (
     selectors,
 )
 from bulkshare.progress import Observers
+from bulkshare.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -84,9 +86,15 @@ class ImageEndpoint:
 
 @asynccontextmanager
 async def open_identity(
-    settings: Settings, plan: Plan | None = None, *, identity: CloudIdentity | None = None
+    settings: Settings,
+    plan: Plan | None = None,
+    *,
+    identity: CloudIdentity | None = None,
+    listener: Listener | None = None,
 ) -> AsyncIterator[CloudIdentity]:
     """Log in to a run's cloud, or to a new sandbox that has the plan's images; as `identity` if that is given.
+
+    A log-in that needs a person is shown to `listener`, and refused if no one would see it.
 
     Raises `UsageError`, `CredentialsRefusedError` or `EndpointRefusedError`.
     """
@@ -96,6 +104,13 @@ async def open_identity(
         elif identity is None:
             configured = partial(CloudIdentity.from_config, cloud=settings.cloud, region=settings.region)
             identity = await anyio.to_thread.run_sync(configured)
+        if identity.entry.auth_type in NEEDS_PERSON:
+            if listener is None or not listener.is_watched:
+                raise UsageError(
+                    f"cloud {clean(identity.entry.name)}: auth_type {identity.entry.auth_type} needs a person to log "
+                    "in, but there is no terminal, or -q is given; use an application credential"
+                )
+            stack.enter_context(showing_prompts(listener.note))
         await identity.token()
         yield identity
 
@@ -332,7 +347,7 @@ class _Opening:
         where = cloud or ("a sandbox" if options.sandbox else "the cloud")
         async with AsyncExitStack() as opened:
             with self.listener.waiting(f"logging in to {where}"):
-                identity = await opened.enter_async_context(open_identity(settings, plan))
+                identity = await opened.enter_async_context(open_identity(settings, plan, listener=self.listener))
                 endpoint = await opened.enter_async_context(
                     open_endpoint(identity, settings.limits, give_up_after_seconds=options.give_up_after_seconds)
                 )
