@@ -15,7 +15,7 @@ from bulkshare.errors import UsageError
 from bulkshare.model import Limits, RetryPolicy, Settings
 from bulkshare.operations.listener import SilentListener
 from bulkshare.operations.session import open_identity
-from tests.keystone import FakeKeystone, said
+from tests.fake_keystone import FakeKeystone, message_of
 
 if TYPE_CHECKING:
     from keystoneauth1.access import AccessInfoV3
@@ -73,7 +73,7 @@ async def test_it_is_refused_if_no_one_would_see_it(
     with pytest.raises(UsageError, match=f"cloud fake: auth_type {auth_type} needs a person") as error:
         async with open_identity(SETTINGS, identity=identity_of(keystone, auth_type), listener=listener):
             pass
-    assert "application credential" in said(error)
+    assert "application credential" in message_of(error)
     assert keystone.bodies == []
 
 
