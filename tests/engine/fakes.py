@@ -170,7 +170,7 @@ class RecordingObserver:
     listings: dict[str, Verdict] = field(default_factory=dict)
     images: list[Image] = field(default_factory=list)
     extras: list[tuple[str, list[str]]] = field(default_factory=list)
-    openings: dict[str, Verdict] = field(default_factory=dict)
+    set_shared: dict[str, Verdict] = field(default_factory=dict)
     done: int = 0
 
     def notify(self, event: Event) -> None:  # noqa: C901  one case per event
@@ -193,6 +193,6 @@ class RecordingObserver:
             case ExtraMembersFound(image_id, member_ids):
                 self.extras.append((image_id, list(member_ids)))
             case ImageSetShared(image_id, verdict):
-                self.openings[image_id] = verdict
+                self.set_shared[image_id] = verdict
             case ImagesDone(count):
                 self.done += count

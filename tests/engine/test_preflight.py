@@ -174,7 +174,7 @@ def test_a_private_image_is_set_shared_first() -> None:
     assert harness.totals() == {Result.SHARED: 20}
     assert harness.cloud.count("PATCH") == 1
     assert [name for name, _ in harness.observer.phases] == ["listing", "inspecting", "opening", "sharing"]
-    assert list(harness.observer.openings) == ["i00"]
+    assert list(harness.observer.set_shared) == ["i00"]
     assert set(harness.cloud.statuses.values()) == {"accepted"}
 
 

@@ -194,7 +194,7 @@ def held_inspecting() -> EngineHarness:
     return held_bench(200, 1)
 
 
-def held_opening() -> EngineHarness:
+def held_setting_shared() -> EngineHarness:
     """After inspecting, make an image shared per second."""
     harness = held_bench(8, 1, Want.SET_SHARED)
     harness.cloud.images = {f"i{i:02}": {"visibility": "private"} for i in range(8)}
@@ -206,7 +206,7 @@ def held_sharing() -> EngineHarness:
     return held_bench(1, 8)
 
 
-def held_asking() -> EngineHarness:
+def held_get_member() -> EngineHarness:
     """Lose the answer to each POST, and ask for the member."""
     harness = held_sharing()
     harness.cloud.script = on_post(lambda _i, _b: Fault(FaultKind.LOST, "connection reset"))
@@ -237,9 +237,9 @@ def held_describing() -> EngineHarness:
 PHASES = [
     pytest.param(held_listing, 2.5, id="list"),
     pytest.param(held_inspecting, 1.5, id="inspect"),
-    pytest.param(held_opening, 3.5, id="set shared"),
+    pytest.param(held_setting_shared, 3.5, id="set shared"),
     pytest.param(held_sharing, 4.5, id="share"),
-    pytest.param(held_asking, 4.5, id="get member"),
+    pytest.param(held_get_member, 4.5, id="get member"),
     pytest.param(held_accepting, 4.5, id="accept"),
     pytest.param(held_removing, 4.5, id="remove"),
     pytest.param(held_describing, 6.5, id="describe"),
@@ -256,7 +256,7 @@ def check_unsent_is_untouched(harness: EngineHarness) -> None:
     assert harness.engine.retries == 0
     assert not observer.rests
     assert {verdict.kind for verdict in observer.listings.values()} <= {VerdictKind.LISTED}
-    assert {verdict.kind for verdict in observer.openings.values()} <= {VerdictKind.SET_SHARED}
+    assert {verdict.kind for verdict in observer.set_shared.values()} <= {VerdictKind.SET_SHARED}
     assert all(row.attempts <= 1 for row in observer.shown)
     assert len(harness.cloud.members) >= harness.totals().get(Result.SHARED, 0)
 

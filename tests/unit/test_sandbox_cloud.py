@@ -1,4 +1,4 @@
-"""The sandbox's clouds to begin with: a sample, what a plan names, and the example."""
+"""The sandbox's initial clouds: a sample, the seeds of a plan, and the example."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
 
 def example(now: datetime = NOW) -> Cloud:
-    """Return the example as it is at a time."""
+    """Return the example cloud at a time."""
     return Cloud.example(clock=lambda: now)
 
 
 def test_a_sample_cloud_is_the_same_on_every_start() -> None:
-    """A plan written for one still fits the next."""
+    """A plan written for one start fits the next."""
     first, second = Cloud.sample(images=2, projects=3), Cloud.sample(images=2, projects=3)
     assert [image.name for image in first.images.values()] == ["image-001", "image-002"]
     assert list(first.images) == list(second.images)
@@ -25,8 +25,8 @@ def test_a_sample_cloud_is_the_same_on_every_start() -> None:
     assert first.admin.id == second.admin.id
 
 
-def test_seeds_say_all_of_an_image() -> None:
-    """An image is what its seed says, and the admin's; without an ID it gets one by its name."""
+def test_an_image_has_the_fields_of_its_seed() -> None:
+    """The admin owns it; without an ID it gets one derived from its name."""
     seed = ImageSeed("golden", ("a", "b"), {"os": "debian"}, "private", "queued", NOW, os_hidden=True)
     first, second = (next(iter(Cloud.seeded([seed], []).images.values())) for _ in range(2))
     assert (first.id, first.created_at, first.tags) == (second.id, NOW, ("a", "b"))
@@ -35,8 +35,8 @@ def test_seeds_say_all_of_an_image() -> None:
     assert Cloud.seeded([seed._replace(image_id="i1"), "i1", "i2"], []).images.keys() == {"i1", "i2"}
 
 
-def test_seeds_say_all_of_a_project() -> None:
-    """A project is what its seed says, in a domain that is made for it; the same name is another one elsewhere."""
+def test_a_project_has_the_fields_of_its_seed() -> None:
+    """Its domain is created for it; the same name in another domain is another project."""
     seeds = [
         ProjectSeed("team", "customers", ("gold",), enabled=False),
         ProjectSeed("child", "customers", parent="team"),
@@ -52,14 +52,14 @@ def test_seeds_say_all_of_a_project() -> None:
     assert ours.id != team.id
 
 
-def test_a_parent_has_to_be_there() -> None:
-    """And of the same domain."""
+def test_a_parent_has_to_exist() -> None:
+    """And be in the same domain."""
     with pytest.raises(ValueError, match="project child: there is no project team in domain Default"):
         Cloud.seeded([], [ProjectSeed("team", "customers"), ProjectSeed("child", parent="team")])
 
 
 def test_the_example_is_the_same_on_every_start() -> None:
-    """By its IDs, on any day."""
+    """Its IDs are the same on any day."""
     first, second = example(), example(NOW + timedelta(days=500))
     assert list(first.images) == list(second.images)
     assert list(first.projects) == list(second.projects)
@@ -67,7 +67,7 @@ def test_the_example_is_the_same_on_every_start() -> None:
 
 
 def test_the_example_is_fresh_at_any_time() -> None:
-    """There are several builds of each series, the newest a few days old, each named after its day."""
+    """It has several builds of each series, the newest a few days old, each named after its day."""
     names = [image.name for image in example().images.values() if image.properties.get("os_version") == "24.04"]
     assert names == ["ubuntu-24.04-20261120", "ubuntu-24.04-20261113", "ubuntu-24.04-20261106", "ubuntu-24.04-20261030"]
     for image in example().images.values():
@@ -76,8 +76,8 @@ def test_the_example_is_fresh_at_any_time() -> None:
             assert str(image.name).endswith(f"{image.created_at:-%Y%m%d}")
 
 
-def test_the_example_has_what_selectors_are_for() -> None:
-    """A private image, a hidden one, one in the making; two domains, closed projects, a child."""
+def test_the_example_covers_the_selectors() -> None:
+    """It has a private, a hidden and a queued image, two domains, disabled projects and a child."""
     cloud = example()
     found = {str(image.name).rpartition("-")[2]: image for image in cloud.images.values()}
     assert (found["candidate"].visibility, found["building"].status) == ("private", "queued")
@@ -88,8 +88,8 @@ def test_the_example_has_what_selectors_are_for() -> None:
     assert {cloud.domains[project.domain_id].name for project in projects.values()} == {"Default", "customers"}
 
 
-def test_the_example_takes_what_a_plan_names() -> None:
-    """Images and projects by their IDs, beside its own."""
+def test_the_example_includes_the_plans_ids() -> None:
+    """Images and projects that the plan names by ID are added to its own."""
     cloud = Cloud.example(["i1"], ["p1"], member_quota=-1)
     assert (cloud.images["i1"].visibility, cloud.projects["p1"].name, cloud.member_quota) == ("shared", "p1", -1)
     assert len(cloud.images) > 10

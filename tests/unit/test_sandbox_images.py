@@ -1,4 +1,4 @@
-"""The sandbox's images, made, changed and listed; every expectation here was seen on a real Glance 33."""
+"""The sandbox's images: created, changed and listed, as seen on a real Glance 33."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from tests.sandbox_glance import IMAGE, START, SandboxGlance, message, names
 
 
 @pytest.fixture
-def world() -> SandboxGlance:
-    """Return a fresh world."""
+def sandbox() -> SandboxGlance:
+    """Return a new sandbox."""
     return SandboxGlance()
 
 
-async def test_an_image_is_created_and_deleted(world: SandboxGlance) -> None:
-    """A new image is queued, shared unless it says otherwise, and its owner's project's."""
+async def test_an_image_is_created_and_deleted(sandbox: SandboxGlance) -> None:
+    """A new image is queued, shared by default, and owned by its user's project."""
     body = {"name": "new", "tags": ["a", "b", "a"], "os_distro": "debian", "disk_format": "qcow2", "min_ram": 5}
-    answer = await world.ask("alice", "POST", "/v2/images", body)
+    answer = await sandbox.ask("alice", "POST", "/v2/images", body)
     image = json.loads(answer.body)
     assert (answer.status, answer.headers["Location"]) == (201, f"http://image/v2/images/{image['id']}")
-    wanted = {"status": "queued", "visibility": "shared", "owner": world.ours, "container_format": None, **body}
+    wanted = {"status": "queued", "visibility": "shared", "owner": sandbox.ours, "container_format": None, **body}
     assert {**wanted, "tags": ["a", "b"]}.items() <= image.items()
-    shown = await world.ask("alice", "GET", f"/v2/images/{image['id']}")
+    shown = await sandbox.ask("alice", "GET", f"/v2/images/{image['id']}")
     assert json.loads(shown.body) == image
     statuses = [
-        (await world.ask(who, "DELETE", f"/v2/images/{image['id']}")).status
+        (await sandbox.ask(who, "DELETE", f"/v2/images/{image['id']}")).status
         for who in ("bob", "rita", "alice", "alice")
     ]
     assert statuses == [404, 403, 204, 404]
@@ -55,58 +55,58 @@ async def test_an_image_is_created_and_deleted(world: SandboxGlance) -> None:
         ("alice", [], 500, "The server has either erred"),
     ],
 )
-async def test_images_that_cant_be_made(world: SandboxGlance, who: str, body: Any, status: int, sentence: str) -> None:
-    """Each says why."""
-    answer = await world.ask(who, "POST", "/v2/images", body)
+async def test_refused_images(sandbox: SandboxGlance, who: str, body: Any, status: int, sentence: str) -> None:
+    """Each refusal has its reason."""
+    answer = await sandbox.ask(who, "POST", "/v2/images", body)
     assert answer.status == status
     assert message(answer).startswith(sentence)
 
 
-async def test_a_protected_image_stays(world: SandboxGlance) -> None:
-    """Not even its owner deletes it."""
-    world.image.protected = True
-    answer = await world.ask("alice", "DELETE", f"/v2/images/{IMAGE}")
+async def test_a_protected_image_can_not_be_deleted(sandbox: SandboxGlance) -> None:
+    """Not even by its owner."""
+    sandbox.image.protected = True
+    answer = await sandbox.ask("alice", "DELETE", f"/v2/images/{IMAGE}")
     assert (answer.status, message(answer)) == (403, f"Image {IMAGE} is protected and cannot be deleted.")
 
 
-async def test_a_change_takes_its_time(world: SandboxGlance) -> None:
-    """A change sets the time even where it changes nothing; none, or a refused one, does not."""
+async def test_a_change_updates_the_time(sandbox: SandboxGlance) -> None:
+    """A change sets the time even if the value is the same; an empty or a refused one does not."""
     patches = [[], [{"op": "replace", "path": "/visibility", "value": "shared"}], [{"op": "replace", "path": "/x"}]]
     times = []
     for patch in patches:
-        world.tick()
-        await world.ask("alice", "PATCH", f"/v2/images/{IMAGE}", patch, kind=MEDIA_TYPE)
-        times.append(world.image.updated_at - START)
+        sandbox.tick()
+        await sandbox.ask("alice", "PATCH", f"/v2/images/{IMAGE}", patch, kind=MEDIA_TYPE)
+        times.append(sandbox.image.updated_at - START)
     assert times == [timedelta(0), timedelta(seconds=2), timedelta(seconds=2)]
 
 
-async def test_a_refused_change_leaves_all_as_it_was(world: SandboxGlance) -> None:
-    """Also what stands before it."""
+async def test_a_refused_change_changes_nothing(sandbox: SandboxGlance) -> None:
+    """Nor do the changes before it."""
     patch = [
         {"op": "replace", "path": "/name", "value": "new"},
         {"op": "add", "path": "/os", "value": "debian"},
         {"op": "remove", "path": "/nope"},
     ]
-    answer = await world.ask("alice", "PATCH", f"/v2/images/{IMAGE}", patch, kind=MEDIA_TYPE)
-    assert (answer.status, world.image.name, world.image.properties) == (409, "golden", {})
+    answer = await sandbox.ask("alice", "PATCH", f"/v2/images/{IMAGE}", patch, kind=MEDIA_TYPE)
+    assert (answer.status, sandbox.image.name, sandbox.image.properties) == (409, "golden", {})
 
 
 @pytest.fixture
-def shop(world: SandboxGlance) -> SandboxGlance:
-    """Return a world with images of every visibility, a second apart, newest last."""
-    cloud = world.cloud
+def shop(sandbox: SandboxGlance) -> SandboxGlance:
+    """Return a sandbox with images of every visibility, a second apart, newest last."""
+    cloud = sandbox.cloud
     for name, owner, visibility, tags, properties in (
-        ("beta", world.ours, "private", ["new"], {"os": "debian"}),
-        ("gamma", world.ours, "community", [], {"os": "debian", "arch": "x86"}),
-        ("theirs", world.theirs, "shared", ["golden"], {}),
-        ("their, community", world.theirs, "community", [], {}),
+        ("beta", sandbox.ours, "private", ["new"], {"os": "debian"}),
+        ("gamma", sandbox.ours, "community", [], {"os": "debian", "arch": "x86"}),
+        ("theirs", sandbox.theirs, "shared", ["golden"], {}),
+        ("their, community", sandbox.theirs, "community", [], {}),
         ("everybody's", cloud.admin_project.id, "public", ["golden"], {}),
     ):
-        world.tick()
+        sandbox.tick()
         cloud.add_image(name, owner=owner, visibility=visibility, tags=tags, properties=properties)
-    world.tick()
-    cloud.add_image("hidden", owner=world.ours).os_hidden = True
-    return world
+    sandbox.tick()
+    cloud.add_image("hidden", owner=sandbox.ours).os_hidden = True
+    return sandbox
 
 
 @pytest.mark.parametrize(
@@ -154,8 +154,8 @@ def shop(world: SandboxGlance) -> SandboxGlance:
         ("alice", "sort_key=size", ["everybody's", "gamma", "beta", "golden"]),
     ],
 )
-async def test_a_list_has_what_is_asked_for(shop: SandboxGlance, who: str, query: str, wanted: list[str]) -> None:
-    """Newest first, and every filter as Glance means it."""
+async def test_a_list_is_filtered_and_sorted(shop: SandboxGlance, who: str, query: str, wanted: list[str]) -> None:
+    """Newest first by default, and every filter works as Glance's does."""
     assert names(await shop.ask(who, "GET", f"/v2/images?{query}")) == wanted
 
 
@@ -182,21 +182,21 @@ async def test_a_list_has_what_is_asked_for(shop: SandboxGlance, who: str, query
         ),
     ],
 )
-async def test_list_queries_that_make_no_sense(shop: SandboxGlance, query: str, sentence: str) -> None:
-    """400 says what is wrong."""
+async def test_invalid_list_queries(shop: SandboxGlance, query: str, sentence: str) -> None:
+    """A 400 has the reason."""
     answer = await shop.ask("alice", "GET", f"/v2/images?{query}")
     assert (answer.status, message(answer)) == (400, sentence)
 
 
-async def test_a_marker_that_one_cant_see(shop: SandboxGlance) -> None:
-    """Pages can't be counted from another's image."""
+async def test_an_invisible_marker(shop: SandboxGlance) -> None:
+    """A page can't start after an image that the user can't see."""
     theirs = next(image.id for image in shop.cloud.images.values() if image.name == "theirs")
     answer = await shop.ask("alice", "GET", f"/v2/images?marker={theirs}")
     assert (answer.status, message(answer)) == (403, f"Forbidding request, image {theirs} not visible")
 
 
 async def test_following_next_finds_every_image_once(shop: SandboxGlance) -> None:
-    """`next` is a path to follow as it is, and stands on every full page: the last can be empty."""
+    """`next` is a path to follow unchanged, and is on every full page: the last page may be empty."""
     path, pages = "/v2/images?limit=2&sort=name:asc", []
     while path:
         body = json.loads((await shop.ask("alice", "GET", path)).body)
@@ -207,23 +207,23 @@ async def test_following_next_finds_every_image_once(shop: SandboxGlance) -> Non
 
 
 async def test_next_keeps_only_the_last_tag(shop: SandboxGlance) -> None:
-    """The trap of the real one: the following page is of a wider list."""
+    """As with the real one, the next page is of a wider list."""
     answer = await shop.ask("alice", "GET", "/v2/images?limit=1&tag=golden&tag=new")
     assert json.loads(answer.body)["next"] == f"/v2/images?limit=1&tag=new&marker={IMAGE}"
 
 
-async def test_a_page_has_25_images_unless_asked_for_more(world: SandboxGlance) -> None:
-    """Glance's own default, and its limit of a thousand."""
+async def test_a_page_has_25_images_by_default(sandbox: SandboxGlance) -> None:
+    """As with Glance, which also has a limit of a thousand."""
     for number in range(1100):
-        world.cloud.add_image(f"image-{number}", owner=world.ours)
-    assert len(names(await world.ask("alice", "GET", "/v2/images"))) == 25
-    assert len(names(await world.ask("alice", "GET", "/v2/images?limit=5000"))) == 1000
+        sandbox.cloud.add_image(f"image-{number}", owner=sandbox.ours)
+    assert len(names(await sandbox.ask("alice", "GET", "/v2/images"))) == 25
+    assert len(names(await sandbox.ask("alice", "GET", "/v2/images?limit=5000"))) == 1000
 
 
-async def test_a_pending_member_is_not_offered_the_image(world: SandboxGlance) -> None:
-    """It sees the image by its ID, and in lists only when it asks for that status."""
-    await world.add(world.theirs)
-    assert (await world.ask("bob", "GET", f"/v2/images/{IMAGE}")).status == 200
+async def test_a_pending_image_is_not_listed(sandbox: SandboxGlance) -> None:
+    """The member sees the image by its ID, and in lists only if it asks for that status."""
+    await sandbox.add(sandbox.theirs)
+    assert (await sandbox.ask("bob", "GET", f"/v2/images/{IMAGE}")).status == 200
     for query, wanted in (
         ("", []),
         ("visibility=shared", []),
@@ -231,6 +231,6 @@ async def test_a_pending_member_is_not_offered_the_image(world: SandboxGlance) -
         ("member_status=all", ["golden"]),
         ("member_status=rejected", []),
     ):
-        assert names(await world.ask("bob", "GET", f"/v2/images?{query}")) == wanted
-    await world.ask("bob", "PUT", f"/v2/images/{IMAGE}/members/{world.theirs}", {"status": "accepted"})
-    assert names(await world.ask("bob", "GET", "/v2/images")) == ["golden"]
+        assert names(await sandbox.ask("bob", "GET", f"/v2/images?{query}")) == wanted
+    await sandbox.ask("bob", "PUT", f"/v2/images/{IMAGE}/members/{sandbox.theirs}", {"status": "accepted"})
+    assert names(await sandbox.ask("bob", "GET", "/v2/images")) == ["golden"]

@@ -10,23 +10,23 @@ from tests.sandbox_keystone import AUTH_URL, SandboxKeystone, message
 
 
 @pytest.fixture
-def world() -> SandboxKeystone:
+def sandbox() -> SandboxKeystone:
     """Return a new sandbox."""
     return SandboxKeystone()
 
 
-async def test_read_permissions(world: SandboxKeystone) -> None:
+async def test_read_permissions(sandbox: SandboxKeystone) -> None:
     """Users may read themselves and their project; for others the answer does not show what exists."""
-    alice, admin = await world.token("alice", world.ours.id), await world.admin()
+    alice, admin = await sandbox.token("alice", sandbox.ours.id), await sandbox.admin()
     for path, to_alice, to_admin in (
         ("/v3/projects", 403, 200),
-        (f"/v3/projects/{world.ours.id}", 200, 200),
-        (f"/v3/projects/{world.theirs.id}", 403, 200),
+        (f"/v3/projects/{sandbox.ours.id}", 200, 200),
+        (f"/v3/projects/{sandbox.theirs.id}", 403, 200),
         ("/v3/projects/nonsense", 403, 404),
         ("/v3/users", 403, 200),
-        (f"/v3/users/{world.alice.id}", 200, 200),
-        (f"/v3/users/{world.alice.id}/projects", 200, 200),
-        (f"/v3/users/{world.cloud.admin.id}/projects", 403, 200),
+        (f"/v3/users/{sandbox.alice.id}", 200, 200),
+        (f"/v3/users/{sandbox.alice.id}/projects", 200, 200),
+        (f"/v3/users/{sandbox.cloud.admin.id}/projects", 403, 200),
         ("/v3/users/nonsense/projects", 403, 404),
         ("/v3/domains", 403, 200),
         ("/v3/domains/default", 200, 200),
@@ -35,7 +35,7 @@ async def test_read_permissions(world: SandboxKeystone) -> None:
         ("/v3/auth/domains", 200, 200),
         ("/v3/auth/catalog", 200, 200),
     ):
-        statuses = [(await world.ask("GET", path, token=token)).status for token in (alice, admin, None)]
+        statuses = [(await sandbox.ask("GET", path, token=token)).status for token in (alice, admin, None)]
         assert statuses == [to_alice, to_admin, 401], path
 
 
@@ -54,18 +54,18 @@ async def test_read_permissions(world: SandboxKeystone) -> None:
         ("nonsense=1", {"admin", "ours", "theirs", "closed"}),
     ],
 )
-async def test_projects_are_filtered(world: SandboxKeystone, query: str, wanted: set[str]) -> None:
+async def test_projects_are_filtered(sandbox: SandboxKeystone, query: str, wanted: set[str]) -> None:
     """An unknown filter has no effect."""
-    world.cloud.add_project("closed").enabled = False
-    answer = await world.ask("GET", f"/v3/projects?{query}", token=await world.admin())
+    sandbox.cloud.add_project("closed").enabled = False
+    answer = await sandbox.ask("GET", f"/v3/projects?{query}", token=await sandbox.admin())
     assert {project["name"] for project in json.loads(answer.body)["projects"]} == wanted
 
 
-async def test_a_project_shows_all_its_fields(world: SandboxKeystone) -> None:
+async def test_a_project_shows_all_its_fields(sandbox: SandboxKeystone) -> None:
     """They are the fields that clients expect."""
-    answer = await world.ask("GET", f"/v3/projects/{world.ours.id}", token=await world.admin())
+    answer = await sandbox.ask("GET", f"/v3/projects/{sandbox.ours.id}", token=await sandbox.admin())
     assert json.loads(answer.body)["project"] == {
-        "id": world.ours.id,
+        "id": sandbox.ours.id,
         "name": "ours",
         "domain_id": "default",
         "description": "",
@@ -74,44 +74,44 @@ async def test_a_project_shows_all_its_fields(world: SandboxKeystone) -> None:
         "is_domain": False,
         "tags": ["tenant", "eu"],
         "options": {},
-        "links": {"self": f"{AUTH_URL}/projects/{world.ours.id}"},
+        "links": {"self": f"{AUTH_URL}/projects/{sandbox.ours.id}"},
     }
 
 
 @pytest.mark.parametrize("name", ["name__contains", "name__iendswith", "tags-any", "not-tags", "not-tags-any"])
-async def test_filters_that_are_not_there_are_refused(world: SandboxKeystone, name: str) -> None:
+async def test_unsupported_filters_are_refused(sandbox: SandboxKeystone, name: str) -> None:
     """Ignored, they would return projects that a real Keystone leaves out."""
-    response = await world.ask("GET", f"/v3/projects?{name}=a", token=await world.admin())
+    response = await sandbox.ask("GET", f"/v3/projects?{name}=a", token=await sandbox.admin())
     assert response.status == 501
 
 
-async def test_a_parent_is_a_uuid(world: SandboxKeystone) -> None:
+async def test_a_parent_is_a_uuid(sandbox: SandboxKeystone) -> None:
     """The domain's ID is not a UUID."""
-    answer = await world.ask("GET", "/v3/projects?parent_id=default", token=await world.admin())
+    answer = await sandbox.ask("GET", "/v3/projects?parent_id=default", token=await sandbox.admin())
     problem = "Value: default. 'default' is not a 'uuid'"
     assert message(answer) == f"Invalid input for field/attribute parent_id. {problem}"
 
 
-async def test_project_pages_are_linked(world: SandboxKeystone) -> None:
+async def test_project_pages_are_linked(sandbox: SandboxKeystone) -> None:
     """With a limit, `next` is an absolute URL up to the last page."""
-    admin, address, found = await world.admin(), f"{AUTH_URL}/projects?limit=2", list[str]()
+    admin, address, found = await sandbox.admin(), f"{AUTH_URL}/projects?limit=2", list[str]()
     while address:
-        body = json.loads((await world.ask("GET", address.removeprefix("http://identity"), token=admin)).body)
+        body = json.loads((await sandbox.ask("GET", address.removeprefix("http://identity"), token=admin)).body)
         assert body["links"]["self"] == address
         assert ("truncated" in body) == (body["links"]["next"] is not None)
         found += [project["id"] for project in body["projects"]]
         address = body["links"]["next"]
-    assert found == sorted(world.cloud.projects)
+    assert found == sorted(sandbox.cloud.projects)
 
 
-async def test_users_and_domains_are_found_by_name(world: SandboxKeystone) -> None:
+async def test_users_and_domains_are_found_by_name(sandbox: SandboxKeystone) -> None:
     """Clients look up IDs this way."""
-    admin = await world.admin()
+    admin = await sandbox.admin()
     for path, key, wanted in (
         ("/v3/users?name=alice", "users", ["alice"]),
         ("/v3/users?name=nobody", "users", []),
         ("/v3/domains?name=Default", "domains", ["Default"]),
         ("/v3/domains?name=x", "domains", []),
     ):
-        body = json.loads((await world.ask("GET", path, token=admin)).body)
+        body = json.loads((await sandbox.ask("GET", path, token=admin)).body)
         assert [item["name"] for item in body[key]] == wanted

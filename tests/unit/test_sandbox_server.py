@@ -1,4 +1,4 @@
-"""The sandbox's server on its loopback port: both services together, and the damage it does."""
+"""The sandbox's server on its loopback port: both services together, and injected faults."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Client:
-    """Somebody who is logged in as the admin."""
+    """A client that is logged in as the admin."""
 
     def __init__(self, sandbox: Sandbox, session: aiohttp.ClientSession) -> None:
         self.sandbox = sandbox
@@ -27,7 +27,7 @@ class Client:
         self.members = f"{sandbox.endpoint}/v2/images/{image_id}/members"
 
     async def log_in(self) -> int:
-        """Log in with what the clouds.yaml says; return the status."""
+        """Log in as in the clouds.yaml; return the status."""
         auth = yaml.safe_load(self.sandbox.clouds_yaml())["clouds"]["sandbox"]["auth"]
         user = {"name": auth["username"], "password": auth["password"], "domain": {"name": auth["user_domain_name"]}}
         scope = {"project": {"name": auth["project_name"], "domain": {"name": auth["project_domain_name"]}}}
@@ -49,7 +49,7 @@ class Client:
 
     @property
     def rows(self) -> set[str]:
-        """The members there are."""
+        """The image's members."""
         image = next(iter(self.sandbox.cloud.images.values()))
         return {row.member_id for row in image.rows.values() if row.copies}
 
@@ -62,7 +62,7 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 
 
 async def test_both_services_work_together(session: aiohttp.ClientSession) -> None:
-    """A log-in, a member, the list; requests are counted by what they are."""
+    """A log-in, a member, the list; requests are counted by kind."""
     async with Sandbox(Cloud.sample(images=1, projects=1)) as sandbox:
         client = Client(sandbox, session)
         assert await client.log_in() == 201
@@ -73,8 +73,8 @@ async def test_both_services_work_together(session: aiohttp.ClientSession) -> No
     assert sandbox.requests == {"POST tokens": 1, "POST members": 2, "GET member": 1, "GET images": 1, "GET other": 1}
 
 
-async def test_the_path_is_taken_apart_as_wsgi_does(session: aiohttp.ClientSession) -> None:
-    """A quoted slash leads elsewhere, a quoted space does not, and Latin-1 mangles what is not ASCII."""
+async def test_the_path_is_split_as_by_wsgi(session: aiohttp.ClientSession) -> None:
+    """A quoted slash separates, a quoted space does not, and non-ASCII is mangled by Latin-1."""
     async with Sandbox(Cloud.sample(images=1, projects=0)) as sandbox:
         client = Client(sandbox, session)
         await client.log_in()
@@ -87,7 +87,7 @@ async def test_the_path_is_taken_apart_as_wsgi_does(session: aiohttp.ClientSessi
 
 
 async def test_catalog_and_address_agree(session: aiohttp.ClientSession) -> None:
-    """What the token's catalog says of the image service is `endpoint`."""
+    """The image service in the token's catalog is at `endpoint`."""
     async with Sandbox(Cloud.sample(images=1, projects=0)) as sandbox:
         client = Client(sandbox, session)
         await client.log_in()
@@ -96,7 +96,7 @@ async def test_catalog_and_address_agree(session: aiohttp.ClientSession) -> None
 
 
 async def test_it_listens_on_loopback_only() -> None:
-    """Nobody else's machine can reach it; the port is the one asked for, and free again afterwards."""
+    """Other machines can't reach it; the port is the requested one, and free again afterwards."""
     async with Sandbox(Cloud.sample(0, 0)) as first:
         port = int(first.endpoint.split(":")[2].split("/")[0])
         assert first.endpoint.startswith("http://127.0.0.1:")
@@ -125,7 +125,7 @@ FAULTS = [
 
 @pytest.mark.parametrize(("rule", "status", "done"), FAULTS)
 async def test_faults(session: aiohttp.ClientSession, rule: str, status: int | None, done: bool) -> None:  # noqa: FBT001  # a column of the table
-    """Each fault looks as it should, and leaves the row or not; the next request is answered properly."""
+    """Each fault has its effect on the answer and the row; the next request is answered properly."""
     async with Sandbox(Cloud.sample(images=1, projects=0), faults=[FaultRule.parse(rule)]) as sandbox:
         client = Client(sandbox, session)
         await client.log_in()
@@ -138,7 +138,7 @@ async def test_faults(session: aiohttp.ClientSession, rule: str, status: int | N
         assert await client.add("m1") == (409 if done else 200)
 
 
-async def test_a_status_carries_what_a_client_looks_for(session: aiohttp.ClientSession) -> None:
+async def test_a_status_has_its_headers(session: aiohttp.ClientSession) -> None:
     """Retry-After, Location, WWW-Authenticate, each with its status."""
     rules = ["POST members 503 100% times=1 retry-after=2", "POST members 307 100% times=1", "POST tokens 503 100%"]
     async with Sandbox(Cloud.sample(images=1, projects=0), faults=[FaultRule.parse(rule) for rule in rules]) as sandbox:
@@ -150,7 +150,7 @@ async def test_a_status_carries_what_a_client_looks_for(session: aiohttp.ClientS
 
 
 async def test_a_truncated_answer_is_half_of_it(session: aiohttp.ClientSession) -> None:
-    """It is a proper HTTP answer, and no JSON."""
+    """It is a valid HTTP answer, but not valid JSON."""
     rules = [FaultRule.parse("POST members truncate 100%")]
     async with Sandbox(Cloud.sample(images=1, projects=0), faults=rules) as sandbox:
         client = Client(sandbox, session)
@@ -160,7 +160,7 @@ async def test_a_truncated_answer_is_half_of_it(session: aiohttp.ClientSession) 
 
 
 async def test_a_hanging_request_ends_with_the_sandbox(session: aiohttp.ClientSession) -> None:
-    """There is no answer as long as the sandbox stands, and closing does not wait for one."""
+    """It is never answered, and closing the sandbox does not wait for it."""
     async with Sandbox(
         Cloud.sample(images=1, projects=0), faults=[FaultRule.parse("GET members hang 100%")]
     ) as sandbox:
@@ -175,7 +175,7 @@ async def test_a_hanging_request_ends_with_the_sandbox(session: aiohttp.ClientSe
 
 
 async def test_latency_lies_between_looking_and_inserting(session: aiohttp.ClientSession) -> None:
-    """Every request takes it; two POSTs of a pair at once meet in it, as in a real Glance."""
+    """Every request has it; two concurrent POSTs of a pair race in it, as in a real Glance."""
     slept, both = list[float](), asyncio.Event()
 
     async def sleep(seconds: float) -> None:
@@ -195,7 +195,7 @@ async def test_latency_lies_between_looking_and_inserting(session: aiohttp.Clien
 
 
 async def test_a_seeded_cloud_has_what_the_plan_names(session: aiohttp.ClientSession) -> None:
-    """Images of these IDs that are shared and the admin's, projects of these IDs; twice the same is one."""
+    """Shared images of the admin's and projects with these IDs, without duplicates."""
     cloud = Cloud.seeded(["i1", "i2", "i1"], (f"p{number % 3}" for number in range(9)), member_quota=-1)
     assert [(image.id, image.visibility, image.status) for image in cloud.images.values()] == [
         ("i1", "shared", "active"),
@@ -208,8 +208,8 @@ async def test_a_seeded_cloud_has_what_the_plan_names(session: aiohttp.ClientSes
         assert {await client.add(f"m{number}") for number in range(200)} == {200}
 
 
-async def test_answers_are_told(session: aiohttp.ClientSession) -> None:
-    """Each with method, path, query and status, before it leaves; one that never comes isn't."""
+async def test_answers_are_reported(session: aiohttp.ClientSession) -> None:
+    """Each with method, path, query and status before it leaves; one that is never sent is not."""
     told = list[tuple[str, str, int]]()
     rules = [FaultRule.parse("POST members hang 100%"), FaultRule.parse("GET projects 503 100% times=1")]
     async with Sandbox(

@@ -95,7 +95,7 @@ def test_images_that_fit() -> None:
 
 
 def test_any_visibility() -> None:
-    """What can't be shared is told later on, and not passed over."""
+    """Images that can't be shared are selected, and reported later."""
     visibilities = ("private", "shared", "public", "community")
     images = [image(visibility, visibility=visibility) for visibility in visibilities]
     assert sorted(chosen(ImageSelector(name="n"), *images)) == sorted(visibilities)
@@ -103,7 +103,7 @@ def test_any_visibility() -> None:
 
 
 def test_owners() -> None:
-    """Our own, somebody's, or anybody's: a vendor's public image with a fitting name is not meant by default."""
+    """Our own, another project's, or any: by default a vendor's public image with a matching name is not selected."""
     images = [image("ours"), image("theirs", owner="vendor"), image("nobodys", owner=None)]
     assert chosen(ImageSelector(name="n"), *images) == ["ours"]
     assert chosen(ImageSelector(name="n", owner="vendor"), *images) == ["theirs"]
@@ -123,20 +123,20 @@ def test_owners() -> None:
     ],
 )
 def test_patterns(pattern: str, names: list[str]) -> None:
-    """Patterns are those of a shell, and tell upper case from lower case."""
+    """Patterns are a shell's, and case-sensitive."""
     images = [image(name, name=name, days=n) for n, name in enumerate(["a", "ab", "a[b]", "AB"])]
     assert chosen(ImageSelector(name=pattern), *images) == names
 
 
 def test_newest_first() -> None:
-    """Of one time, the order is that of Glance; an image without a time comes last."""
+    """Images of the same time are in Glance's order; one without a time comes last."""
     images = [image("z", created_at=None), image("old", days=9), image("a"), image("b"), image("c", days=1)]
     assert chosen(ImageSelector(name="n"), *images) == ["b", "a", "c", "old", "z"]
     assert chosen(ImageSelector(name="n", latest=2), *images) == ["b", "a"]
 
 
 def test_latest_per_property() -> None:
-    """The newest of each version; an image that has none is left out, and so is one that is not meant otherwise."""
+    """The newest of each version; an image without one is not selected, nor one that does not match otherwise."""
     images = [
         image("22-new", version="22.04", days=1),
         image("24-new", version="24.04", days=2),
@@ -178,7 +178,7 @@ PROJECTS = [
         (ProjectSelector(name="team-b", enabled=None), ["3"]),
     ],
 )
-def test_projects_that_fit(selector: ProjectSelector, ids: list[str]) -> None:
+def test_projects_that_match(selector: ProjectSelector, ids: list[str]) -> None:
     """By name, in the order of names, each once."""
     problems: list[Problem] = []
     assert [project.id for project in select_projects(selector, PROJECTS * 2, problems)] == ids
@@ -186,7 +186,7 @@ def test_projects_that_fit(selector: ProjectSelector, ids: list[str]) -> None:
 
 
 def test_a_name_of_several_projects() -> None:
-    """A name means one project; which domains have it is told."""
+    """A name has to be unique; the error names the domains that have it."""
     problems: list[Problem] = []
     select_projects(ProjectSelector(name="team-a", place="plan.yaml:7:9"), PROJECTS, problems)
     assert list(map(str, problems)) == [
@@ -228,8 +228,8 @@ def test_selectors_of_a_plan() -> None:
     assert list(found.projects) == [TEAMS, GONE, PARTNERS]
 
 
-def test_ids_in_the_place_of_selectors() -> None:
-    """Wherever they stand, in order; whoever shares a list goes on sharing it, and the rest of the plan stays."""
+def test_ids_replace_selectors() -> None:
+    """In place and in order; shared lists stay shared, and the rest of the plan is unchanged."""
     projects, untouched = ("p", TEAMS, "q"), ("p", "q")
     plan = plan_of(
         Entry(("i", GOLDEN), projects, frozenset({"x", GONE}), keep=frozenset({PARTNERS}), prune=True),
@@ -248,7 +248,7 @@ def test_ids_in_the_place_of_selectors() -> None:
 
 
 def test_selectors_that_match_nothing() -> None:
-    """Each is told at its place, once; also one that only leaves out or keeps, for it is to protect somebody."""
+    """Each is reported once, with its position; also one that only excludes or keeps, because it protects members."""
     group = (TEAMS, "p")
     plan = plan_of(
         Entry((GOLDEN,), group, frozenset({GONE}), keep=frozenset({PARTNERS})),
@@ -267,7 +267,7 @@ def test_selectors_that_match_nothing() -> None:
 
 
 def test_entries_without_projects() -> None:
-    """An entry that is left with nobody is a mistake, unless its projects may be empty."""
+    """An entry without projects is an error, unless its projects may be empty."""
     told = ": `except` leaves no project"
     assert resolve(plan_of(Entry(("i",), (TEAMS,), frozenset("a"))), teams="a")[1] == [f"plan.yaml:6:3{told}"]
     assert resolve(plan_of(Entry(("i",), ("p",), frozenset({GONE}))), gone="p")[1] == [f"plan.yaml:7:3{told}"]
@@ -288,7 +288,7 @@ def test_what_is_for_a_cloud() -> None:
 
 
 def test_ids_to_check() -> None:
-    """All project IDs that stand in a plan; those of no project are told with the entries that name them."""
+    """All project IDs in a plan; unknown ones are reported with the entries that name them."""
     shared = ("p", "q", TEAMS)
     plan = plan_of(
         Entry(("i",), shared, frozenset("x")),
@@ -305,7 +305,7 @@ def test_ids_to_check() -> None:
 
 
 def test_many_unknown_ids() -> None:
-    """Twenty are named, and the rest is counted."""
+    """Twenty are named, the rest is counted."""
     plan = plan_of(Entry(("i",), tuple(f"p{number:02}" for number in range(23))))
     problems = check_ids(plan, frozenset({"p00"}))
     assert len(problems) == 21
@@ -313,7 +313,7 @@ def test_many_unknown_ids() -> None:
 
 
 def test_described() -> None:
-    """In the words of a plan, on one line."""
+    """A selector is described in the plan's syntax, on one line."""
     image_selector = ImageSelector(
         name="a*", tags=frozenset("ba"), properties=(("os", "x"),), newer_than_seconds=129_600, latest=2, per="os"
     )
@@ -324,8 +324,8 @@ def test_described() -> None:
     assert describe(project_selector) == "{domain: a b, enabled: any, parent: p}"
 
 
-def test_a_selector_that_stands_in_no_file() -> None:
-    """A plan that a program made has no places."""
+def test_a_selector_without_a_file() -> None:
+    """A plan built by a program has no positions."""
     problems: list[Problem] = []
     selector = ProjectSelector(name="x")
     resolved(plan_of(Entry(("i",), (selector,))), {}, {selector: ()}, problems)
