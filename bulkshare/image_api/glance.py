@@ -205,10 +205,10 @@ def _interpret_visibility(image_id: str, document: Any, response: Response) -> V
 
 def _interpret_list(step: Step, image_id: str, document: Any, response: Response) -> Verdict:
     origin = _origin(response)
-    what = "images" if step is Step.FIND else "members"
-    items = document.get(what) if isinstance(document, dict) else None
+    key = "images" if step is Step.FIND else "members"
+    items = document.get(key) if isinstance(document, dict) else None
     if not isinstance(items, list):
-        problem = "is too long to read" if response.cut else f"is not a list of {what}"
+        problem = "is too long to read" if response.cut else f"is not a list of {key}"
         return Verdict(VerdictKind.UNCLEAR, f"{response.status}, but the body {problem}", **origin)
     if step is Step.LIST:
         members = tuple(member for item in items if (member := parse_member(item, image_id)) is not None)
@@ -217,7 +217,7 @@ def _interpret_list(step: Step, image_id: str, document: Any, response: Response
         members = ()
         images = tuple(image for item in items if (image := parse_image(item)) is not None)
     if len(members) + len(images) != len(items):
-        return Verdict(VerdictKind.UNCLEAR, f"{response.status}, but not all in the body are {what}", **origin)
+        return Verdict(VerdictKind.UNCLEAR, f"{response.status}, but not all in the body are {key}", **origin)
     query = _next_query(document)
     if query is None:
         reason = clean(f"{response.status}, but its link to the next page can't be used: {document.get('next')}")

@@ -166,7 +166,7 @@ Status = Literal["queued", "saving", "uploading", "importing", "active", "deacti
 
 
 LIMITS, RETRY, IMAGES, PROJECTS = Limits(), RetryPolicy(), ImageSelector(), ProjectSelector()
-ID, GROUP, FILE, SELECTOR = "<id>", "<group>", "<file>", "<selector>"  # tags that pydantic tells item kinds apart by
+ID, GROUP, FILE, SELECTOR = "<id>", "<group>", "<file>", "<selector>"  # tags by which pydantic knows the kinds of items
 AT_KEY = "at_key"  # the error type of a problem that is shown at one of its section's keys
 
 
@@ -252,7 +252,7 @@ class ImageSelectorItem(_SelectorItem):
         return self
 
     def selector(self, place: str) -> ImageSelector:
-        """Return what is selected; `place` is where it stands."""
+        """Return what is selected; `place` is its position: file:line:column."""
         return ImageSelector(
             name=self.name or None,
             tags=frozenset(self.tag),
@@ -283,7 +283,7 @@ class ProjectSelectorItem(_SelectorItem):
     allow_empty: Flag = ALLOW_EMPTY
 
     def selector(self, place: str) -> ProjectSelector:
-        """Return what is selected; `place` is where it stands."""
+        """Return what is selected; `place` is its position: file:line:column."""
         return ProjectSelector(
             name=self.name or None,
             domain=self.domain or None,
@@ -399,7 +399,7 @@ class PlanFile(Section):
     name: PlanName = Field(description="Names the plan's runs and its lock.")
     cloud: Visible = Field(default_factory=str, description="An entry of clouds.yaml.")
     clouds: list[Visible] = Field(default_factory=list, min_length=1, description="Several entries of clouds.yaml.")
-    region: Visible = Field(default_factory=str, description="The region, where the cloud has several.")
+    region: Visible = Field(default_factory=str, description="The region, if the cloud has several.")
     check_projects: CheckProjects = Field(
         default=CheckProjects.AUTO,
         description="Look up project IDs in the identity service first; `auto`: if the account may.",

@@ -273,9 +273,9 @@ def _pairs(outcomes: Sequence[Outcome], names: Mapping[str, str], *, indent: int
     return [Prose(line, indent=indent, hanging=4, cells=True) for line in lines]
 
 
-def labelled(what: str, known_id: str, names: Mapping[str, str]) -> Text:
+def labelled(kind: str, known_id: str, names: Mapping[str, str]) -> Text:
     """Return the heading "image ID", with the name if known."""
-    line = Text.assemble(f"{what} ", (known_id, "bold"))
+    line = Text.assemble(f"{kind} ", (known_id, "bold"))
     if name := names.get(known_id):
         line.append(f"  {name}", "dim")
     return whole(line)
