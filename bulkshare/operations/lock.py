@@ -74,8 +74,12 @@ async def locked(
                 await _wait(ledger, lock, wait_seconds)
         yield
     finally:
-        with anyio.CancelScope(shield=True):
-            await ledger.call(lock.release)
+        try:
+            with anyio.CancelScope(shield=True):
+                await ledger.call(lock.release)
+        except BaseException:  # a shield is no protection when the event loop ends and cancels its tasks
+            lock.release()
+            raise
 
 
 async def _wait(ledger: SharedLedger, lock: RunLock, seconds: float) -> None:

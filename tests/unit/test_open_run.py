@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
 
 from bulkshare.errors import EndpointRefusedError, LedgerError, PlanError, UsageError
-from bulkshare.ledger import SqlLedger
+from bulkshare.ledger import RunLock, SqlLedger
 from bulkshare.ledger.store import ConnectionLostError
 from bulkshare.model import Problem, RunState
 from bulkshare.operations.execute import EngineStats, OpenRun
-from bulkshare.operations.lock import SharedLedger
+from bulkshare.operations.listener import SilentListener
+from bulkshare.operations.lock import SharedLedger, locked
 from bulkshare.operations.results import CloudResult, each, raise_refusals
 from tests.ledger_fixtures import begin
 
@@ -118,3 +120,24 @@ def test_what_keeps_all_clouds_from_starting() -> None:
     with pytest.raises(PlanError) as raised:
         raise_refusals([wrong, *misfits])
     assert list(raised.value.problems) == problems
+
+
+async def test_a_lock_is_released_while_the_event_loop_ends(ledger: SqlLedger) -> None:
+    """It cancels every task once more, whatever is shielded."""
+    holding = asyncio.Event()
+
+    async def hold() -> None:
+        async with locked(SharedLedger(ledger), "nightly", SilentListener(), wait_seconds=0, signals=()):
+            holding.set()
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(hold())
+    await holding.wait()
+    task.cancel()
+    await asyncio.sleep(0)  # it is about to release the lock
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    lock = RunLock(ledger, "nightly")
+    assert lock.try_acquire()
+    lock.release()
