@@ -1,4 +1,4 @@
-"""Shared by the tests of the ledger: an account, a time, runs and outcomes, and functions for other processes."""
+"""Fixtures for ledger tests: an account, a time, runs, outcomes, and functions that run in other processes."""
 
 from __future__ import annotations
 
@@ -93,5 +93,5 @@ def hold_lock(place: str, plan: str) -> None:
     ledger = SqlLedger.open(place)
     with RunLock(ledger, plan):
         run = begin(ledger, plan)
-        print(run.key, flush=True)  # noqa: T201  tells the test that the lock is held
+        print(run.key, flush=True)  # noqa: T201  signals that the lock is held
         sys.stdin.read()

@@ -110,15 +110,15 @@ def test_resume_keeps_the_prune_limit_of_the_run(shell: Shell) -> None:
 def test_a_superseded_run_is_not_resumed(shell: Shell) -> None:
     """It would remove members that a later version of the plan has added."""
     shell.start_sandbox()
-    everybody = shell.plan(IMAGES[:1], MEMBERS)
-    shell.run("run", everybody, *ON_SANDBOX)
+    full_plan = shell.plan(IMAGES[:1], MEMBERS)
+    shell.run("run", full_plan, *ON_SANDBOX)
     interrupted(
         shell, shell.plan(IMAGES[:1], MEMBERS[:10]), *ON_SANDBOX, "--prune", "--prune-limit", "60%", result="removed"
     )
     old = shell.run_json("show")["run"]
     shell.run("run", shell.plan(IMAGES[:1], MEMBERS), *ON_SANDBOX)
     assert "has taken the place" in shell.run("resume", old, exit_code=2).stderr
-    shell.run("verify", everybody, *ON_SANDBOX)
+    shell.run("verify", full_plan, *ON_SANDBOX)
 
 
 def test_a_sandbox_run_does_not_hide_the_run_to_resume(shell: Shell) -> None:

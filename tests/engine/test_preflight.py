@@ -255,7 +255,7 @@ def test_listing_waits_for_an_endpoint_that_is_down() -> None:
 
 
 def test_a_listing_that_fails_for_ever_ends() -> None:
-    """The endpoint answers its probes, so the trouble is the listing's own."""
+    """The endpoint answers its probes, so the failure is the listing's own."""
     harness = EngineHarness(through_pace=True)
     harness.plan(1, 10)
     harness.cloud.script = lambda request, _count: response(500) if request.path.endswith("/members") else None

@@ -111,7 +111,7 @@ def test_a_pair_that_fails_alone_fails_beside_others_that_do_not() -> None:
 
 
 def test_a_single_pair_that_fails_for_ever_ends() -> None:
-    """Without other pairs, the breaker's probe shows that the trouble is the pair's own."""
+    """Without other pairs, the breaker's probe shows that the failure is the pair's own."""
     harness = EngineHarness(policy=RetryPolicy(attempts=3, base_seconds=0.1, cap_seconds=1.0))
     harness.plan(1, 1)
     harness.through_pace = True
