@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         Backlog,
         Block,
         Job,
+        KnownProjects,
         Member,
         Outcome,
         Project,
@@ -65,8 +66,8 @@ class Directory(Protocol):
         """Return the projects that pass the service's own filters; a selector's globs and tags may still not match."""
         ...
 
-    async def known(self, project_ids: Collection[str]) -> frozenset[str]:
-        """Return which of the IDs are projects."""
+    async def known(self, project_ids: Collection[str]) -> KnownProjects:
+        """Return which of the IDs are projects, as far as our user may know."""
         ...
 
 

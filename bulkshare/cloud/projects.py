@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 from bulkshare.cloud.keystone import AuthError, AuthErrorKind, Retries, explain, open_session
 from bulkshare.cloud.threads import call_in_daemon, map_in_daemons
 from bulkshare.errors import DirectoryError, UsageError
-from bulkshare.model import Project
+from bulkshare.model import KnownProjects, Project
 from bulkshare.text import clean
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ VERSION = re.compile(r"/v[23](\.\d+)?$")
 UUID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # what Keystone accepts as a parent_id
 PROJECT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")  # any other would change the path, or is longer than Keystone's
 GLOB = re.compile(r"[*?\[]")
+MOST_REFUSED = 50  # lookups: if not one of so many is allowed, none is, and the rest are not sent
 MANY = 50  # IDs: from here on one list of all projects is cheaper than a request for each
 
 
@@ -77,9 +78,12 @@ class KeystoneReader:
             raise self._useless(path)
         return document
 
-    def all(self, path: str, query: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
+    def all(
+        self, path: str, query: Mapping[str, str] | None = None, *, may_be_partial: bool = False
+    ) -> list[dict[str, Any]]:
         """Return all pages of the list at `path`; its key is the path's last segment.
 
+        A list that the service truncates raises `DirectoryError`, unless it `may_be_partial`.
         Only the query of the link to the next page is used, so that the token goes nowhere else.
         """
         found: list[dict[str, Any]] = []
@@ -94,7 +98,7 @@ class KeystoneReader:
             found += items
             following = links.get("next") if isinstance(links, dict) else None
             if not following:
-                if body.get("truncated"):
+                if body.get("truncated") and not may_be_partial:
                     raise DirectoryError(
                         f"the identity service truncates its list at {path} after {len(found)}; add a domain or a tag"
                     )
@@ -179,7 +183,7 @@ class KeystoneDirectory:
         """
         return await self._asking(lambda reader: self._find(reader, selector))
 
-    async def known(self, project_ids: Collection[str]) -> frozenset[str]:
+    async def known(self, project_ids: Collection[str]) -> KnownProjects:
         """Return which IDs are projects, not domains. Raises `DirectoryError`, and what `Identity.token` raises."""
         return await self._asking(lambda reader: _known(reader, frozenset(project_ids)))
 
@@ -258,26 +262,47 @@ def _is_domain(reader: KeystoneReader, domain_id: str) -> bool:
     return PROJECT_ID.fullmatch(domain_id) is not None and reader.one(f"/domains/{domain_id}", "domain") is not None
 
 
-def _known(reader: KeystoneReader, project_ids: frozenset[str]) -> frozenset[str]:
-    """Return the IDs that are projects.
+def _known(reader: KeystoneReader, project_ids: frozenset[str]) -> KnownProjects:
+    """Return which IDs are projects.
 
-    An ID that the list of all projects lacks is looked up on its own: some clouds list less than may be read.
+    An ID that the list of all projects lacks is looked up on its own: some clouds list less than may be read, and some
+    truncate the list. An ID that may not be read is unchecked, unless our user has a role there.
     """
     known: frozenset[str] = frozenset()
     if len(project_ids) > MANY:
         with contextlib.suppress(ForbiddenError):
-            known = project_ids & {_project(found).id for found in reader.all("/projects")}
+            known = project_ids & {_project(found).id for found in reader.all("/projects", may_be_partial=True)}
+    refusals: list[str] = []
 
-    def is_known(project_id: str) -> bool:
-        found = reader.one(f"/projects/{quote(project_id, safe='')}", "project")
+    def is_known(project_id: str) -> bool | None:
+        try:
+            found = reader.one(f"/projects/{quote(project_id, safe='')}", "project")
+        except ForbiddenError as error:
+            refusals.append(str(error))
+            return None
         return found is not None and found.get("id") == project_id and not found.get("is_domain")
 
     rest = [project_id for project_id in sorted(project_ids - known) if PROJECT_ID.fullmatch(project_id)]
+    answers = reader.each(is_known, rest[:MOST_REFUSED])
+    if any(answer is not None for answer in answers):
+        answers += reader.each(is_known, rest[MOST_REFUSED:])
+    known |= {project_id for project_id, answer in zip(rest, answers, strict=False) if answer}
+    refused = {project_id for project_id, answer in zip(rest, answers, strict=False) if answer is None}
+    refused.update(rest[len(answers) :])
+    if not refused:
+        return KnownProjects(known)
+    own = refused & _own_ids(reader)
+    return KnownProjects(known | own, frozenset(refused - own), f"may not look up projects: {refusals[0]}")
+
+
+def _own_ids(reader: KeystoneReader) -> set[str]:
+    """Return the projects in which our user has a role; none if the service does not say."""
     try:
-        answers = reader.each(is_known, rest)
-    except ForbiddenError as error:
-        raise DirectoryError(f"may not look up projects: {error}") from None
-    return known | {project_id for project_id, answer in zip(rest, answers, strict=True) if answer}
+        return {_project(found).id for found in reader.all("/auth/projects")}
+    except TokenRefusedError:
+        raise
+    except DirectoryError:
+        return set()
 
 
 def _query(selector: ProjectSelector, domain_id: str | None) -> dict[str, str]:

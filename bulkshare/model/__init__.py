@@ -3,7 +3,7 @@
 Plan -> `Job` -> `Request` -> `Reply` -> `Verdict` -> `Outcome`. Nothing here knows HTTP libraries, SQL or asyncio.
 """
 
-from bulkshare.model.clouds import Account, Connection, Image, Member, Project
+from bulkshare.model.clouds import Account, Connection, Image, KnownProjects, Member, Project
 from bulkshare.model.exchange import (
     ENDPOINT_FAILURES,
     RETRYABLE,
@@ -41,6 +41,7 @@ __all__ = [
     "Image",
     "ImageSelector",
     "Job",
+    "KnownProjects",
     "Limits",
     "Member",
     "Orders",

@@ -45,6 +45,14 @@ class Project(NamedTuple):
     tags: frozenset[str] = frozenset()
 
 
+class KnownProjects(NamedTuple):
+    """Which of some IDs are projects. `unchecked` ones may be or may not, for the `reason` given."""
+
+    known: frozenset[str]
+    unchecked: frozenset[str] = frozenset()
+    reason: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Account:
     """The user, project and endpoint of a run. `endpoint` is the image endpoint without /v2 or a trailing slash."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import random
+import re
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -19,7 +20,7 @@ from bulkshare.cloud.http import HttpTransport
 from bulkshare.cloud.prompts import NEEDS_PERSON, showing_prompts
 from bulkshare.engine.client import ApiClient
 from bulkshare.errors import DirectoryError, PlanError, UsageError
-from bulkshare.model import CheckProjects, Settings, Want
+from bulkshare.model import CheckProjects, KnownProjects, Settings, Want
 from bulkshare.operations.defaults import utc_now
 from bulkshare.operations.results import CloudResult, each, raise_refusals
 from bulkshare.pacing import Breaker, Paced
@@ -27,12 +28,15 @@ from bulkshare.plan.expand import orders
 from bulkshare.plan.selectors import (
     check_ids,
     for_cloud,
+    idle_exclusions,
     image_query,
     project_ids,
     resolved,
+    respelled,
     select_images,
     select_projects,
     selectors,
+    unchecked_note,
 )
 from bulkshare.progress import Observers
 from bulkshare.text import clean
@@ -59,6 +63,8 @@ if TYPE_CHECKING:
 
 S = TypeVar("S")
 
+UUID_WITH_DASHES = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+UUID_WITHOUT_DASHES = re.compile(r"[0-9a-f]{32}")
 UNLIMITED = -1  # members an image of the run's own sandbox may have
 
 
@@ -206,10 +212,13 @@ async def resolve(
         for selector in wanted.images
     }
     projects = {selector: await directory.projects(selector) for selector in wanted.projects}
-    unknown = await _unknown(plan, directory, listener)
-    return await anyio.to_thread.run_sync(
+    plan, known, unknown = await _checked(plan, account, directory, listener)
+    found = await anyio.to_thread.run_sync(
         partial(_resolved, plan, account, images, projects, unknown, prune_all=prune_all)
     )
+    for message in await anyio.to_thread.run_sync(idle_exclusions, plan, found.plan, known, unknown):
+        listener.note(message)
+    return found
 
 
 def _resolved(
@@ -244,18 +253,40 @@ def _ids(found: Mapping[S, Sequence[Image]] | Mapping[S, Sequence[Project]]) -> 
     return {selector: [item.id for item in items] for selector, items in found.items()}
 
 
-async def _unknown(plan: Plan, directory: Directory, listener: Listener) -> frozenset[str]:
-    """Return the IDs in the plan that belong to no project, as far as the plan wants that checked and we may ask."""
+async def _checked(
+    plan: Plan, account: Account, directory: Directory, listener: Listener
+) -> tuple[Plan, frozenset[str], frozenset[str]]:
+    """Look up the plan's project IDs. Return the plan, and which of its IDs are projects, and which are not.
+
+    IDs that are written with dashes lose them if the cloud's have none. IDs that can't be checked are in neither set,
+    and are reported. Raises `DirectoryError` if the plan requires the check.
+    """
     ids = await anyio.to_thread.run_sync(project_ids, plan)
-    if plan.check_projects is CheckProjects.NEVER or not ids:
-        return frozenset()
-    try:
-        return ids - await directory.known(ids)
-    except DirectoryError as error:
+    bare = {project_id: project_id.replace("-", "") for project_id in ids if UUID_WITH_DASHES.fullmatch(project_id)}
+    asked = ids.union(bare.values())
+    found = KnownProjects(frozenset(), asked)
+    if ids and plan.check_projects is not CheckProjects.NEVER:
+        try:
+            found = await directory.known(asked)
+        except DirectoryError as error:
+            if plan.check_projects is CheckProjects.ALWAYS:
+                raise
+            found = KnownProjects(frozenset(), asked, str(error))
+    without_dashes = UUID_WITHOUT_DASHES.fullmatch(account.project_id) is not None
+    spellings = {
+        dashed: plain
+        for dashed, plain in bare.items()
+        if dashed not in found.known and (plain in found.known or (without_dashes and dashed in found.unchecked))
+    }
+    plan = await anyio.to_thread.run_sync(respelled, plan, spellings)
+    ids = (ids - spellings.keys()).union(spellings.values())
+    unchecked = ids & found.unchecked
+    if unchecked and plan.check_projects is not CheckProjects.NEVER:
+        note = unchecked_note(unchecked, len(ids), found.reason)
         if plan.check_projects is CheckProjects.ALWAYS:
-            raise
-        listener.detail(f"project IDs are not checked: {error}")
-        return frozenset()
+            raise DirectoryError(note)
+        listener.note(note)
+    return plan, ids & found.known, ids - found.known - unchecked
 
 
 def _accepting(entry: Entry, account: Account) -> Entry:

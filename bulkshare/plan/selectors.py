@@ -269,6 +269,64 @@ def project_ids(plan: Plan) -> frozenset[str]:
     return frozenset(item for items in distinct for item in items if isinstance(item, str))
 
 
+def respelled(plan: Plan, spellings: Mapping[str, str]) -> Plan:
+    """Return the plan with project IDs replaced as in `spellings`. Lists that entries share stay shared."""
+    if not spellings:
+        return plan
+    done: dict[Items, Any] = {}
+
+    def respell(items: Items, make: type[IdList[Any] | frozenset[Any]]) -> Any:
+        if items not in done:
+            done[items] = make(spellings.get(item, item) if isinstance(item, str) else item for item in items)
+        return done[items]
+
+    entries = (
+        replace(
+            entry,
+            projects=respell(entry.projects, IdList),
+            excluded=respell(entry.excluded, frozenset),
+            keep=respell(entry.keep, frozenset),
+        )
+        for entry in plan.entries
+    )
+    return replace(plan, entries=tuple(entries))
+
+
+def idle_exclusions(plan: Plan, resolved_plan: Plan, known: frozenset[str], unknown: frozenset[str]) -> list[str]:
+    """Return a sentence for each way in which exclusions of a plan match nothing.
+
+    These are IDs under `except` or `keep` that are `unknown`, and IDs under `except` that are not known to be projects
+    and exclude none of the entry's.
+    """
+    among: dict[Items, frozenset[str]] = {}  # entries share lists
+    excluded: dict[str, None] = {}
+    kept: dict[str, None] = {}
+    for entry, concrete in zip(plan.entries, resolved_plan.entries, strict=True):
+        doubtful = {item for item in entry.excluded if isinstance(item, str)} - known
+        if doubtful - unknown and concrete.projects not in among:
+            among[concrete.projects] = frozenset(concrete.projects)  # type: ignore[arg-type]  # it is resolved
+        excluded.update(
+            (item, None) for item in sorted(doubtful) if item in unknown or item not in among[concrete.projects]
+        )
+        kept.update((item, None) for item in sorted(unknown & entry.keep))
+    found = ((excluded, "except", "excludes no project"), (kept, "keep", "keeps no member"))
+    return [
+        f"`{key}` matches nothing with {_some(list(ids))}: {effect}; correct or remove it"
+        for ids, key, effect in found
+        if ids
+    ]
+
+
+def _some(ids: Sequence[str]) -> str:
+    named = ", ".join(clean(each, 64) for each in ids[:MOST_NAMED])
+    return f"{named} and {len(ids) - MOST_NAMED:,} more" if len(ids) > MOST_NAMED else named
+
+
+def unchecked_note(unchecked: frozenset[str], total: int, reason: str) -> str:
+    """Return what to report about project IDs that could not be checked, of `total` that were to be."""
+    return f"{len(unchecked):,} of {counted(total, 'project ID')} not checked ({_some(sorted(unchecked))}): {reason}"
+
+
 def check_ids(plan: Plan, known: frozenset[str]) -> list[Problem]:
     """Return a problem for each of `project_ids(plan)` that is not in `known`; for the first ones if there are many.
 

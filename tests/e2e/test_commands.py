@@ -7,6 +7,7 @@ import io
 import json
 import signal
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 import pytest
 
@@ -294,3 +295,31 @@ def test_a_plan_from_a_pipe(shell: Shell) -> None:
     shell.run("diff", "-", "--os-cloud", "sandbox", piped=text, exit_code=10)
     shell.run("run", "/dev/stdin", "--os-cloud", "sandbox", piped=text)
     shell.run("verify", "-", "--os-cloud", "sandbox", piped=text)
+
+
+@pytest.mark.parametrize("written", ["capitals", "dashes"])
+def test_exclusions_are_projects_however_they_are_written(shell: Shell, written: str) -> None:
+    """An excluded project in capitals or with dashes is excluded; an exclusion that matches nothing is reported."""
+    shell.start_sandbox()
+    first, second = list(Cloud.sample(1, 2).projects)[1:3]
+    other = first.upper() if written == "capitals" else str(UUID(first))
+    plan = "plan.yaml"
+    entry = f"- {{images: {sandbox_images(1)}, projects: [{first}, {second}], except: [{other}]}}"
+    path = shell.write(plan, f"version: 1\nname: plan\nshare:\n{entry}\n")
+    done = shell.run("run", plan, "--os-cloud", "sandbox")
+    assert [row["member_id"] for row in shell.rows()] == [second]
+    assert "matches nothing" not in done.stderr
+    path.write_text(path.read_text("utf-8").replace(other, "f" * 32), "utf-8")
+    done = shell.run("diff", plan, "--os-cloud", "sandbox", exit_code=10)
+    assert f"`except` matches nothing with {'f' * 32}" in done.stderr
+
+
+def test_ids_that_could_not_be_checked_are_reported(shell: Shell) -> None:
+    """Once, with their number and the reason, and the others are checked nevertheless."""
+    shell.start_sandbox("--fault", "GET projects 403 100% times=1")
+    first, second = sorted(list(Cloud.sample(1, 2).projects)[1:3])
+    entry = f"- {{images: {sandbox_images(1)}, projects: [{first}, {second}, {'f' * 32}]}}"
+    plan = shell.write("plan.yaml", f"version: 1\nname: plan\nshare:\n{entry}\n")
+    done = shell.run("run", str(plan), "--os-cloud", "sandbox", exit_code=1)
+    assert done.stderr.count("1 of 3 project IDs not checked (") == 1
+    assert "may not look up projects: " in done.stderr

@@ -11,7 +11,7 @@ from keystoneauth1.token_endpoint import Token
 
 from bulkshare.cloud import CloudEntry, CloudIdentity
 from bulkshare.errors import DirectoryError, UsageError
-from bulkshare.model import Project, ProjectSelector
+from bulkshare.model import KnownProjects, Project, ProjectSelector
 from tests.fake_keystone import Clock, FakeKeystone, identity_of, message_of
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class FakeDirectory:
 
     answers: list[web.Response] = field(default_factory=list)  # are given first
     own: list[str] | None = None
+    forbidden: set[str] = field(default_factory=set)  # projects that can't be read
     asked: list[str] = field(default_factory=list)
     tokens: list[str | None] = field(default_factory=list)
     page: int = 100
@@ -59,7 +60,7 @@ class FakeDirectory:
         match request.path.split("/")[2:]:
             case ["projects"] if self.own is None:
                 return self._listed("projects", request, _filtered(PROJECTS, request.query))
-            case ["projects", wanted] if self.own is None:
+            case ["projects", wanted] if self.own is None and wanted not in self.forbidden:
                 return _one("project", wanted, [*PROJECTS, project("domain", is_domain=True)])
             case ["auth", "projects"]:
                 return self._listed(
@@ -232,32 +233,56 @@ async def test_without_any_permission_the_refusal_is_reported(
 async def test_known_projects(directory: KeystoneDirectory, fake: FakeDirectory) -> None:
     """Each is looked up; a domain is not a project, case counts, and an impossible ID is not looked up."""
     asked = {"id-ops", "id-dev-1", "nobody", "ID-ops", "id-domain", "..", "a/b", "", "a b", "x" * 65}
-    assert await directory.known(asked) == {"id-ops", "id-dev-1"}
+    assert await directory.known(asked) == KnownProjects(frozenset({"id-ops", "id-dev-1"}))
     assert sorted(fake.asked) == [
         f"/v3/projects/{each}" for each in ("ID-ops", "id-dev-1", "id-domain", "id-ops", "nobody")
     ]
-    assert await directory.known([]) == frozenset()
+    assert await directory.known([]) == KnownProjects(frozenset())
 
 
 async def test_many_projects_are_known_by_one_list(directory: KeystoneDirectory, fake: FakeDirectory) -> None:
     """Missing ones are looked up: some clouds list less than can be read."""
     many = {each["id"] for each in PROJECTS} | {f"nobody-{number}" for number in range(60)}
-    assert await directory.known(many) == {each["id"] for each in PROJECTS}
+    assert await directory.known(many) == KnownProjects(frozenset(each["id"] for each in PROJECTS))
     assert fake.asked[0] == "/v3/projects"
     assert len(fake.asked) == 61
     fake.asked.clear()
     fake.answers = [refusal(403, "no list")]
-    assert await directory.known(many) == {each["id"] for each in PROJECTS}
+    assert await directory.known(many) == KnownProjects(frozenset(each["id"] for each in PROJECTS))
     assert len(fake.asked) == 65
 
 
-async def test_a_refused_look_up_is_reported(directory: KeystoneDirectory, fake: FakeDirectory) -> None:
-    """One refusal is enough."""
-    fake.own = []
-    with pytest.raises(DirectoryError, match="may not look up projects: not authorized") as error:
-        await directory.known([f"id-{number}" for number in range(1000)])
-    assert message_of(error)
+async def test_a_user_who_may_not_look_up_projects_knows_their_own(
+    directory: KeystoneDirectory, fake: FakeDirectory
+) -> None:
+    """The rest are unchecked; 50 refusals are enough, however many IDs there are."""
+    fake.own = ["ops"]
+    many = {"id-ops", *(f"id-{number}" for number in range(1000))}
+    found = await directory.known(many)
+    assert found.known == {"id-ops"}
+    assert found.unchecked == many - {"id-ops"}
+    assert found.reason.startswith("may not look up projects: not authorized")
     assert len(fake.asked) < 100
+    fake.asked.clear()
+    found = await directory.known(["id-ops", "nobody"])
+    assert found[:2] == (frozenset({"id-ops"}), frozenset({"nobody"}))
+
+
+async def test_an_id_that_may_not_be_read_leaves_the_rest_checked(
+    directory: KeystoneDirectory, fake: FakeDirectory
+) -> None:
+    """It alone is unchecked, also if the service does not list the user's own projects."""
+    fake.forbidden = {"id-dev-3", "x"}
+    found = await directory.known(["id-ops", "id-dev-3", "nobody", "x"])
+    assert found[:2] == (frozenset({"id-ops"}), frozenset({"id-dev-3", "x"}))
+
+
+async def test_what_a_truncated_list_lacks_is_looked_up(directory: KeystoneDirectory, fake: FakeDirectory) -> None:
+    """Keystone's list_limit says so in the list."""
+    fake.answers = [web.json_response({"projects": PROJECTS[:1], "links": {"next": None}, "truncated": True})]
+    many = {each["id"] for each in PROJECTS} | {f"nobody-{number}" for number in range(60)}
+    assert await directory.known(many) == KnownProjects(frozenset(each["id"] for each in PROJECTS))
+    assert len(fake.asked) == 64
 
 
 async def test_a_refused_token_is_renewed_once(directory: KeystoneDirectory, fake: FakeDirectory) -> None:
@@ -280,7 +305,7 @@ async def test_a_transient_error_is_retried(
 ) -> None:
     """A read can be repeated."""
     fake.answers = [answer]
-    assert await directory.known(["id-ops"]) == {"id-ops"}
+    assert await directory.known(["id-ops"]) == KnownProjects(frozenset({"id-ops"}))
 
 
 @pytest.mark.parametrize(
@@ -312,7 +337,7 @@ async def test_the_api_has_the_base_of_auth_url(keystone: FakeKeystone, fake: Fa
     plugin: Callable[..., Any] = identity_of(keystone)._entry.plugin  # type: ignore[assignment]
     identity = CloudIdentity(CloudEntry("x", "password", auth_url, plugin=plugin))  # type: ignore[arg-type]
     await identity.token()
-    assert await identity.directory().known(["id-ops"]) == {"id-ops"}
+    assert await identity.directory().known(["id-ops"]) == KnownProjects(frozenset({"id-ops"}))
     assert fake.asked == ["/v3/projects/id-ops"]
 
 

@@ -7,17 +7,20 @@ from typing import Any
 
 import pytest
 
-from bulkshare.model import Entry, Image, ImageSelector, Plan, Problem, Project, ProjectSelector
+from bulkshare.model import Entry, IdList, Image, ImageSelector, Plan, Problem, Project, ProjectSelector
 from bulkshare.plan.selectors import (
     check_ids,
     describe,
     for_cloud,
+    idle_exclusions,
     image_query,
     project_ids,
     resolved,
+    respelled,
     select_images,
     select_projects,
     selectors,
+    unchecked_note,
 )
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -330,3 +333,40 @@ def test_a_selector_without_a_file() -> None:
     selector = ProjectSelector(name="x")
     resolved(plan_of(Entry(("i",), (selector,))), {}, {selector: ()}, problems)
     assert str(problems[0]).startswith("the plan: no project matches {name: x, enabled: true}")
+
+
+def test_respelled_ids() -> None:
+    """In each of the lists of projects; what entries share stays shared."""
+    shared = IdList(("a-b", "c", "c"))
+    plan = respelled(plan_of(Entry(("a-b",), shared, frozenset({"a-b"}), keep=frozenset({"a-b", "d"}))), {"a-b": "ab"})
+    assert plan.entries == (Entry(("a-b",), ("ab", "c", "c"), frozenset({"ab"}), keep=frozenset({"ab", "d"})),)
+    twice = respelled(plan_of(Entry(("i",), shared), Entry(("j",), shared)), {"a-b": "ab"})
+    assert twice.entries[0].projects is twice.entries[1].projects
+    assert respelled(plan, {}) is plan
+
+
+@pytest.mark.parametrize(
+    ("excluded", "keep", "known", "unknown", "sentences"),
+    [
+        ("x", "", "abx", "", []),  # a project, even if the entry does not name it
+        ("a", "", "", "", []),  # not looked up, but it excludes one of the entry's
+        ("x", "", "ab", "x", ["`except` matches nothing with x: excludes no project; correct or remove it"]),
+        ("ax", "", "", "", ["`except` matches nothing with x: excludes no project; correct or remove it"]),
+        ("", "x", "ab", "x", ["`keep` matches nothing with x: keeps no member; correct or remove it"]),
+        ("", "x", "ab", "", []),  # a member that could not be looked up
+    ],
+)
+def test_exclusions_that_match_nothing(
+    excluded: str, keep: str, known: str, unknown: str, sentences: list[str]
+) -> None:
+    """They are reported, since what they were to protect is shared with, or removed."""
+    plan = plan_of(Entry(("i",), ("a", "b"), frozenset(excluded), prune=bool(keep), keep=frozenset(keep)))
+    assert idle_exclusions(plan, plan, frozenset(known), frozenset(unknown)) == sentences
+
+
+def test_what_was_not_checked() -> None:
+    """How many, of how many, which and why."""
+    ids = frozenset(f"{number:02}" for number in range(12))
+    assert unchecked_note(ids, 3000, "no") == (
+        "12 of 3,000 project IDs not checked (00, 01, 02, 03, 04, 05, 06, 07, 08, 09 and 2 more): no"
+    )
