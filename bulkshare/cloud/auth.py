@@ -183,14 +183,14 @@ class CloudIdentity:
     def account(self) -> Account:
         """The user, project and endpoint of the run. Raises RuntimeError before the first log-in."""
         if self._account is None:
-            raise RuntimeError("the account is known after the first log-in")
+            raise RuntimeError("the account is known after the first login")
         return self._account
 
     @property
     def connection(self) -> Connection:
         """How to reach the image endpoint. Raises RuntimeError before the first log-in."""
         if self._connection is None:
-            raise RuntimeError("the connection is known after the first log-in")
+            raise RuntimeError("the connection is known after the first login")
         return self._connection
 
     def directory(self) -> KeystoneDirectory:
@@ -290,7 +290,7 @@ class CloudIdentity:
         hint = self._invisible()
         if self._entry.auth_type.endswith("token"):
             hint += "; an expired token can't be renewed: use a password or an application credential"
-        return CredentialsRefusedError(f"the identity service {self._where()} refuses the log-in: {text}{hint}")
+        return CredentialsRefusedError(f"the identity service {self._where()} refuses the login: {text}{hint}")
 
     def _unanswered(self, error: AuthError, retries: Retries, project: str | None) -> UnansweredError:
         scope = "" if project is None else f" for project {clean(project)}"

@@ -46,7 +46,7 @@ def find_endpoint(entry: CloudEntry, catalog: ServiceCatalog | None) -> tuple[st
             )
         raise CredentialsRefusedError(
             f"cloud {clean(entry.name)}: the catalog has no image service (interface {clean(str(entry.interface))}); "
-            "is the log-in scoped to a project (project_name or project_id)?"
+            "is the login scoped to a project (project_name or project_id)?"
         )
     regions = sorted({clean(region) for region, _ in offers})
     if entry.region:

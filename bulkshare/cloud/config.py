@@ -344,7 +344,7 @@ def _reading(what: str, read: Callable[[], Read], hint: str = "") -> Read:
         raise UsageError(clean(f"{what}: {error}{hint}", 600)) from error
     except TypeError as error:
         lacks = LACKS.search(str(error))
-        why = f"the log-in needs {lacks[1].replace(chr(39), '`')} under `auth`" if lacks else _unread(error)
+        why = f"the login needs {lacks[1].replace(chr(39), '`')} under `auth`" if lacks else _unread(error)
         raise UsageError(f"{what}: {why}") from error
     except Exception as error:  # a malformed entry makes it fail in any way
         raise UsageError(f"{what}: {_unread(error)}") from error

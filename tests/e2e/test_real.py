@@ -136,7 +136,7 @@ def test_wrong_password_is_refused(as_alice: Shell, real_cloud: RealCloud) -> No
     config = real_cloud.write_clouds_yaml(as_alice.directory / "clouds.yaml")
     config.write_text(config.read_text("utf-8").replace("alicepw", "sesame-1234"), "utf-8")
     done = as_alice.run("run", as_alice.plan(["i"], ["p"]), "--os-cloud", "alice", exit_code=3)
-    assert "refuses the log-in" in done.stderr
+    assert "refuses the login" in done.stderr
     assert "sesame-1234" not in done.stderr + done.stdout
 
 
