@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import time
 from functools import partial
@@ -104,6 +105,7 @@ def verify_command(plan: Path, **given: Any) -> int:
 
 def _read_options(given: dict[str, Any]) -> tuple[Options, ConsoleListener]:
     """Return a command's options, and the listener that those about the output choose."""
+    gc.freeze()  # what is imported lives to the end: a full collection, which stops the event loop, need not visit it
     output = {name: given.pop(name, default) for name, default in OUTPUT_DEFAULTS.items()}
     return Options(**given), ConsoleListener.choose(**output)
 
