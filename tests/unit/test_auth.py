@@ -32,7 +32,7 @@ async def test_no_proxy_on_the_way_to_this_machine(keystone: FakeKeystone, monke
 
 
 async def test_account_and_connection_are_known_after_the_first_log_in(keystone: FakeKeystone) -> None:
-    """Before it, nobody knows."""
+    """Before it, both raise RuntimeError."""
     identity = identity_of(keystone)
     for ask in (lambda: identity.account, lambda: identity.connection):
         with pytest.raises(RuntimeError):
@@ -49,7 +49,7 @@ def test_an_identity_may_be_made_before_the_loop_runs(write: Any) -> None:
 
 
 async def test_one_log_in_serves_all(keystone: FakeKeystone) -> None:
-    """For the first token, and again when it is refused; whoever comes late with an old token gets the new one."""
+    """For the first token, and again when it is refused; a late caller with an old token gets the new one."""
     identity = identity_of(keystone)
     assert set(await asyncio.gather(*[identity.token() for _ in range(20)])) == {"token-1"}
     assert set(await asyncio.gather(*[identity.renew("token-1") for _ in range(20)])) == {"token-2"}
@@ -57,8 +57,8 @@ async def test_one_log_in_serves_all(keystone: FakeKeystone) -> None:
     assert len(keystone.bodies) == 2
 
 
-async def test_nobody_uses_a_refused_token_while_it_is_renewed(keystone: FakeKeystone) -> None:
-    """Who asks for a token meanwhile waits for the next one."""
+async def test_a_refused_token_is_not_used_while_it_is_renewed(keystone: FakeKeystone) -> None:
+    """Callers that ask for a token meanwhile wait for the next one."""
     identity = identity_of(keystone)
     await identity.token()
     keystone.hold = asyncio.Event()
@@ -144,8 +144,8 @@ async def test_patience_ends(keystone: FakeKeystone) -> None:
     assert keystone.url in message_of(error)
 
 
-async def test_nobody_there(keystone: FakeKeystone) -> None:
-    """Refused connections are passing trouble, in the system's own words."""
+async def test_a_refused_connection_may_be_retried(keystone: FakeKeystone) -> None:
+    """It is a transient error, reported in the system's own words."""
     identity = identity_of(replace(keystone, url="http://127.0.0.1:1/v3"), clock=Clock())
     with pytest.raises(UnansweredError, match=r"127\.0\.0\.1:1/v3 \(tried 1 time in 0 s\): Connection refused"):
         await identity.token()
@@ -153,7 +153,7 @@ async def test_nobody_there(keystone: FakeKeystone) -> None:
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 501])
 async def test_a_refused_log_in_is_final(keystone: FakeKeystone, status: int) -> None:
-    """It is not repeated, by nobody: that could lock the user out. The message is the cloud's, without the password."""
+    """No caller repeats it: that could lock the user out. The message is the cloud's, without the password."""
     error_body = {"error": {"code": status, "message": "\x1b[31m'hush-hush' is not you"}}
     keystone.answers = [web.json_response(error_body, status=status)]
     identity = identity_of(keystone)
@@ -175,7 +175,7 @@ async def test_a_token_that_is_no_header_is_refused(keystone: FakeKeystone) -> N
 
 
 async def test_a_wrong_auth_url(write: Any) -> None:
-    """The version can't be found out; the reason behind that is told."""
+    """The version can't be discovered; the message states why."""
 
     async def handle(_: web.BaseRequest) -> web.Response:
         return web.Response(status=404)

@@ -115,7 +115,7 @@ async def test_a_mistyped_interface_is_shown_with_those_there_are(keystone: Fake
         ("hush hush", ""),
     ],
 )
-async def test_a_refusal_names_what_nobody_sees(keystone: FakeKeystone, value: str, hint: str) -> None:
+async def test_a_refusal_names_invisible_characters(keystone: FakeKeystone, value: str, hint: str) -> None:
     """The option is named, and the character; its value is not."""
     keystone.answers = [web.json_response(REFUSED, status=401)]
     with pytest.raises(CredentialsRefusedError) as error:

@@ -1,4 +1,4 @@
-"""What a run would do, told before it does."""
+"""What a run would change, reported in advance."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_heading_for_one_cloud_of_several() -> None:
 
 
 def test_trouble_alone_is_no_agreement() -> None:
-    """Where images can't be listed nobody says that the cloud agrees."""
+    """If images can't be listed, the report doesn't claim that the cloud agrees."""
     away = changes_of("nightly", OUTCOMES[-1:], unlisted={"away": "503"})
     assert not away.any
     assert printed(away).splitlines()[-1] == (

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("own_configuration")
 async def test_a_named_entry_is_not_touched_by_stray_variables(
     keystone: FakeKeystone, write: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """OS_* variables of another shell session must not make the run somebody else."""
+    """OS_* variables of another shell session must not run the plan under another account."""
     write({"prod": {"auth": auth(keystone.url), "region_name": "eu-de"}})
     for name in ("USERNAME", "PASSWORD", "PROJECT_NAME", "AUTH_URL", "REGION_NAME", "TOKEN", "AUTH_TYPE", "CLOUD"):
         monkeypatch.setenv(f"OS_{name}", "stray")
@@ -35,7 +35,7 @@ async def test_a_named_entry_is_not_touched_by_stray_variables(
 
 
 async def test_the_environment_is_an_account(keystone: FakeKeystone, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a name the OS_* variables say who we are."""
+    """Without a cloud name the OS_* variables give the account."""
     for name, value in auth(keystone.url).items():
         monkeypatch.setenv(f"OS_{name.upper()}", value)
     monkeypatch.setenv("OS_REGION_NAME", "nowhere")
@@ -72,7 +72,7 @@ def test_a_missing_file_is_reported_with_each_place_once(monkeypatch: pytest.Mon
     assert message_of(error) == "there is no cloud 'prod'; no clouds.yaml was found at /a/clouds.yaml, /b/clouds.yaml"
 
 
-def test_an_unknown_cloud_is_told_with_the_nearest_first(write: Any) -> None:
+def test_an_unknown_cloud_is_reported_with_the_nearest_name_first(write: Any) -> None:
     """The user sees what there is, and in which file."""
     path = write({"stage": {}, "prod-eu": {}, "alpha": {}})
     with pytest.raises(UsageError) as error:
@@ -84,7 +84,7 @@ def test_an_unknown_cloud_is_told_with_the_nearest_first(write: Any) -> None:
     assert message_of(error) == f"there is no cloud 'zzz'; {known}"
 
 
-def test_nothing_configured_is_told_with_the_ways_to_do_it(tmp_path: Path) -> None:
+def test_a_missing_configuration_is_reported_with_the_ways_to_provide_it(tmp_path: Path) -> None:
     """Neither a name nor OS_* variables nor a file."""
     with pytest.raises(UsageError) as error:
         read_entry(None, None)
@@ -92,8 +92,8 @@ def test_nothing_configured_is_told_with_the_ways_to_do_it(tmp_path: Path) -> No
         assert way in message_of(error)
 
 
-def test_half_of_the_variables_are_told_with_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """OS_USERNAME alone is no account."""
+def test_incomplete_variables_are_reported_with_the_missing_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """OS_USERNAME alone is not an account."""
     monkeypatch.setenv("OS_USERNAME", "ann")
     with pytest.raises(UsageError, match="no OS_AUTH_URL and no OS_PASSWORD") as error:
         read_entry(None, None)
@@ -129,10 +129,10 @@ def test_a_file_named_by_a_variable_has_to_be_there(monkeypatch: pytest.MonkeyPa
         ("clouds:\n  a: \udcffhush", ":2:", "is not UTF-8 text"),
     ],
 )
-def test_a_broken_file_is_told_with_the_place(
+def test_a_broken_file_is_reported_with_its_position(
     tmp_path: Path, write: Any, name: str, text: str, place: str, words: str
 ) -> None:
-    """The SDK would pass over it, and take half of the account for the whole. No word of its content is told."""
+    """The SDK would skip it and use an incomplete account. The message quotes none of the content."""
     write({"prod": {"auth": auth()}})
     path = tmp_path / name
     path.write_bytes(text.encode("utf-8", "surrogateescape"))
@@ -142,15 +142,15 @@ def test_a_broken_file_is_told_with_the_place(
     assert words in message_of(error)
 
 
-def test_a_broken_json_is_told_with_the_place(write: Any) -> None:
-    """clouds.json is read where there is no clouds.yaml."""
+def test_broken_json_is_reported_with_its_position(write: Any) -> None:
+    """clouds.json is read if there is no clouds.yaml."""
     path = write('{"clouds":\n hush}', "clouds.json")
     with pytest.raises(UsageError, match=re.escape(f"{path}:2:2: is not valid JSON: Expecting value")):
         read_entry("prod", None)
 
 
-def test_a_file_of_somebody_else_is_passed_over(write: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """As the SDK does; where something lacks then, it is told."""
+def test_an_unreadable_file_is_skipped(write: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As the SDK does; it is listed as unreadable."""
     write({"prod": {"auth": auth(password="")}})
     secret = write({"prod": {"auth": {"password": "hush"}}}, "secure.yaml")
     read_bytes = type(secret).read_bytes
@@ -181,8 +181,8 @@ def test_a_file_of_somebody_else_is_passed_over(write: Any, monkeypatch: pytest.
         ({"auth": auth(auth_url="")}, "`auth_url`"),
     ],
 )
-def test_what_is_missing_is_told_with_the_place_for_it(entry: object, missing: str, write: Any) -> None:
-    """Without asking the network; the secrets belong into secure.yaml."""
+def test_a_missing_option_is_reported_with_its_place(entry: object, missing: str, write: Any) -> None:
+    """Without network access; secrets belong in secure.yaml."""
     path = write({"x": entry})
     with pytest.raises(UsageError, match=f"cloud x has no {missing}.* under `auth` in {re.escape(str(path))}") as error:
         read_entry("x", None)
@@ -190,7 +190,7 @@ def test_what_is_missing_is_told_with_the_place_for_it(entry: object, missing: s
 
 
 def test_a_secret_beside_auth_counts(write: Any) -> None:
-    """The SDK looks there, too."""
+    """The SDK reads it there, too."""
     write({"x": {"auth": auth(password=""), "password": "beside"}})
     assert read_entry("x", None).secrets == ("beside",)
 
@@ -235,8 +235,8 @@ def test_a_secret_beside_auth_counts(write: Any) -> None:
         ({"auth": auth("http://127.0.0.1:5000/v3\r")}, r"is not an http or https URL: http://127.0.0.1:5000/v3\\r"),
     ],
 )
-def test_a_malformed_entry_is_the_users_to_mend(entry: object, message: str, write: Any) -> None:
-    """Whatever stands in the file, the message says which cloud, and never the password."""
+def test_a_malformed_entry_is_a_usage_error(entry: object, message: str, write: Any) -> None:
+    """The message names the cloud and never contains the password."""
     write({"x": entry})
     with pytest.raises(UsageError, match=message) as error:
         read_entry("x", "eu-de")
@@ -244,7 +244,7 @@ def test_a_malformed_entry_is_the_users_to_mend(entry: object, message: str, wri
 
 
 @pytest.mark.parametrize("text", ["clouds:\n", "- a\n", "clouds: [a]\n"])
-def test_a_malformed_file_is_the_users_to_mend(text: str, write: Any) -> None:
+def test_a_malformed_file_is_a_usage_error(text: str, write: Any) -> None:
     """A clouds.yaml without a mapping of clouds."""
     write(text)
     with pytest.raises(UsageError, match="cloud"):
@@ -252,7 +252,7 @@ def test_a_malformed_file_is_the_users_to_mend(text: str, write: Any) -> None:
 
 
 def test_a_region_of_the_plan_wins(write: Any) -> None:
-    """The entry's own region_name is no list of what is allowed; the catalog is."""
+    """The entry's own region_name doesn't limit the regions; the catalog does."""
     write({"x": {"auth": auth(), "region_name": "eu-de"}, "y": {"auth": auth(), "regions": ["eu-de", "eu-nl"]}})
     assert read_entry("x", None).region == "eu-de"
     assert read_entry("x", "eu-nl").region == read_entry("y", "eu-nl").region == "eu-nl"
@@ -290,7 +290,7 @@ def test_tls_settings(write: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 )
 @pytest.mark.parametrize("place", ["under auth", "beside auth", "secure.yaml", "merged"])
 def test_a_password_without_quotes_is_sent_as_it_is_written(write: Any, text: str, place: str) -> None:
-    """YAML makes octal numbers, dates, sexagesimal numbers and truth values of them; a log-in takes text."""
+    """YAML makes octal numbers, dates, sexagesimal numbers and truth values of them; a login takes text."""
     rest = "auth_url: 'http://127.0.0.1/v3', username: 0777, project_name: 2024-01-01, user_domain_id: default"
     secret = {"under auth": f", password: {text}", "merged": ", <<: *shared"}.get(place, "")
     beside = f", password: {text}" if place == "beside auth" else ""
@@ -309,8 +309,8 @@ def test_other_values_stay_what_they_are(write: Any) -> None:
     assert (entry.verify, entry.timeout_seconds) == (False, 16.0)
 
 
-def test_an_unknown_cloud_is_shown_with_what_nobody_sees(write: Any) -> None:
-    """A variable from a file of Windows ends with a carriage return."""
+def test_an_unknown_cloud_is_shown_with_its_invisible_characters(write: Any) -> None:
+    """A variable from a Windows file ends with a carriage return."""
     write({"prod": {"auth": auth()}})
     with pytest.raises(UsageError) as error:
         read_entry("prod\r", None)

@@ -47,7 +47,7 @@ def test_missing_extra_and_status() -> None:
     json.dumps(comparison_document(compared()))
 
 
-def test_complete_only_where_nothing_is_missing() -> None:
+def test_complete_only_if_nothing_is_missing() -> None:
     """Extra members and pending ones don't make a plan incomplete."""
     assert not compared().complete
     comparer = Comparer("nightly", blocks(i="a"))
@@ -95,7 +95,7 @@ image i
 
 
 def test_text_names_the_first_missing_pairs() -> None:
-    """The pairs of an image that can't be listed are told by its one reason; the others by image."""
+    """The pairs of an image that can't be listed share its one reason; the others are listed by image."""
     assert printed(compared()) == SHOWN
     narrow = printed(compared(), width=60)
     assert narrow.split() == SHOWN.split()

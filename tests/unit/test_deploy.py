@@ -277,7 +277,7 @@ def test_the_drop_in_only_adds_metrics() -> None:
     assert str(Path(metered["metrics_file"]).parent) == dict(unit("bulkshare-metrics.conf"))["ReadWritePaths"]
 
 
-def test_the_state_is_kept_where_systemd_and_the_image_put_it() -> None:
+def test_the_ledger_is_in_the_state_directory_of_systemd_and_the_image() -> None:
     """The ledger lies in the service's state directory, which the image has, too."""
     environment = [value for key, value in unit("bulkshare.service") if key == "Environment"]
     ledger = f"BULKSHARE_LEDGER=/var/lib/{dict(unit('bulkshare.service'))['StateDirectory']}/ledger.db"

@@ -135,8 +135,8 @@ def test_pruning_all_gives_another_fingerprint() -> None:
     assert fingerprint(plan_of(share), prune_all=True) == fingerprint(plan_of(pruned)) != fingerprint(plan_of(share))
 
 
-def test_keeping_a_member_is_keeping_nobody_else() -> None:
-    """Who is in the plan stays in any case."""
+def test_keeping_a_member_keeps_no_other() -> None:
+    """Members in the plan stay in any case."""
     share = Entry(("i",), ("p", "q"), prune=True)
     assert fingerprint(plan_of(replace(share, keep=frozenset("p")))) == fingerprint(plan_of(share))
 

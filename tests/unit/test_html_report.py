@@ -242,7 +242,7 @@ def test_the_bar_shows_every_result() -> None:
 
 
 def test_latency_in_words_and_bars() -> None:
-    """Bounds without answers have bars of their own, invocations add up, and what is beyond the last is told."""
+    """Bounds without answers have bars of their own, invocations add up, and latencies above the last are shown."""
     began = datetime(2026, 1, 1, tzinfo=UTC)
     first = Telemetry(began, 1.0, (8,), (0,), (4,), {0.016: 5, 0.064: 3})
     second = Telemetry(began, 1.0, (2,), (0,), (4,), {0.016: 1, math.inf: 1})

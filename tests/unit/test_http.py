@@ -239,7 +239,7 @@ async def test_unasked_compression_is_undone_within_the_bound() -> None:
 
 
 async def test_connection_refused_is_unsent() -> None:
-    """A port nobody listens on."""
+    """A port without a listener."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
@@ -427,19 +427,19 @@ async def test_the_given_authority_is_trusted(authority: trustme.CA, cacert: str
 
 
 async def test_a_folder_of_authorities_is_trusted(authority: trustme.CA, tmp_path: Path) -> None:
-    """`cacert` may be a folder in OpenSSL's layout; an empty one vouches for nobody."""
+    """`cacert` may be a folder in OpenSSL's layout; an empty one trusts no server."""
     with pytest.raises(EndpointRefusedError):
         await send_over_tls(server_tls(authority), cacert=str(tmp_path))
 
 
 async def test_an_unknown_authority_ends_the_run(authority: trustme.CA) -> None:
-    """Nobody vouches for the server: nothing is sent, and the message says why."""
+    """The server is not trusted: nothing is sent, and the message says why."""
     with pytest.raises(EndpointRefusedError, match=r"certificate of 127\.0\.0\.1:\d+ does not verify: .*certificate"):
         await send_over_tls(server_tls(authority))
 
 
 async def test_another_hosts_certificate_ends_the_run(authority: trustme.CA, cacert: str) -> None:
-    """A good certificate for somebody else."""
+    """A valid certificate for another host."""
     with pytest.raises(EndpointRefusedError, match="mismatch"):
         await send_over_tls(server_tls(authority, "elsewhere.example"), cacert=cacert)
 
@@ -505,7 +505,7 @@ async def test_a_missing_client_certificate_ends_the_run(authority: trustme.CA, 
 
 
 def test_bad_tls_files_are_named(authority: trustme.CA, tmp_path: Path) -> None:
-    """A missing, an unreadable and an encrypted file are the user's to mend; nobody is asked for a password."""
+    """A missing, an unreadable and an encrypted file are usage errors; there is no password prompt."""
     empty = tmp_path / "empty.pem"
     empty.write_text("")
     leaf = authority.issue_cert("client@example.org")

@@ -22,10 +22,10 @@ VERSIONS = {"versions": [{"id": "v2.15", "status": "CURRENT", "links": [{"rel": 
 WEBOB = {"message": "This server could not verify ...", "code": "401 Unauthorized", "title": "Unauthorized"}
 
 
-async def told(url: str, plugin: Callable[..., Any], **entry: Any) -> str:
-    """Log in there, and return the error message; checks that there is no second attempt."""
-    who = plugin(url, username="ann", password="hush-hush", user_domain_id="d", project_id="p1")
-    identity = identity_of(FakeKeystone(url=url), plugin=who, **entry)
+async def login_error(url: str, plugin: Callable[..., Any], **entry: Any) -> str:
+    """Log in at the URL and return the error message, which must be final and name the URL."""
+    password_plugin = plugin(url, username="ann", password="hush-hush", user_domain_id="d", project_id="p1")
+    identity = identity_of(FakeKeystone(url=url), plugin=password_plugin, **entry)
     with pytest.raises(CredentialsRefusedError, match="no identity service") as error:
         await identity.token()
     assert not isinstance(error.value, UnansweredError)
@@ -56,7 +56,7 @@ async def test_another_service_is_reported_at_once(
         return web.json_response(body, status=status)
 
     async with served(handle) as url:
-        message = await told(url, plugin)
+        message = await login_error(url, plugin)
     assert words in message
     assert "/identity/v3" in message
 
@@ -78,13 +78,13 @@ async def test_a_page_that_asks_for_https_is_understood(plugin: Callable[..., An
         return web.Response(status=400, text=page)
 
     async with served(handle) as url:
-        assert "the server requires https" in await told(url, plugin)
+        assert "the server requires https" in await login_error(url, plugin)
 
 
 @pytest.mark.parametrize("plugin", [generic.Password, v3.Password])
 async def test_https_to_an_http_server_is_reported_at_once(keystone: FakeKeystone, plugin: Callable[..., Any]) -> None:
     """Whatever OpenSSL's message is."""
-    message = await told(keystone.url.replace("http://", "https://"), plugin)
+    message = await login_error(keystone.url.replace("http://", "https://"), plugin)
     assert "does not speak TLS" in message
     assert not keystone.bodies
 
@@ -95,11 +95,11 @@ async def test_http_to_an_https_server_is_reported_at_once(plugin: Callable[...,
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("127.0.0.1").configure_cert(tls)
     async with served(FakeKeystone().handle, tls) as url:
-        assert "the server requires https" in await told(url.replace("https://", "http://"), plugin)
+        assert "the server requires https" in await login_error(url.replace("https://", "http://"), plugin)
 
 
 @pytest.mark.parametrize("answer", [b"\x15\x03\x01\x00\x02\x02\x46", b"\x15\x03\x03\x00\x02\x02\x0a\r\n"])
-async def test_an_alert_of_tls_is_understood(answer: bytes) -> None:
+async def test_a_tls_alert_is_understood(answer: bytes) -> None:
     """Some servers answer plain HTTP with a TLS alert."""
 
     async def alert(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -111,7 +111,7 @@ async def test_an_alert_of_tls_is_understood(answer: bytes) -> None:
     server = await asyncio.start_server(alert, "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
-        assert "the server requires https" in await told(f"http://127.0.0.1:{port}/v3", v3.Password)
+        assert "the server requires https" in await login_error(f"http://127.0.0.1:{port}/v3", v3.Password)
 
 
 async def test_a_server_that_hangs_up_is_retried(keystone: FakeKeystone) -> None:

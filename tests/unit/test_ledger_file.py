@@ -113,7 +113,7 @@ def test_a_file_that_cannot_be_made(tmp_path: Path, name: str) -> None:
     assert fails(place).startswith(f"can't make the ledger {place}: No such file or directory; name another")
 
 
-def test_what_is_no_regular_file(tmp_path: Path) -> None:
+def test_only_a_regular_file_is_opened(tmp_path: Path) -> None:
     """A device or a pipe is not written to."""
     os.mkfifo(tmp_path / "pipe")
     for place in (Path(os.devnull), tmp_path / "pipe"):
@@ -121,7 +121,7 @@ def test_what_is_no_regular_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["ledger.db", "no/such/ledger.db"])
-def test_no_ledger_is_made_where_none_is_wanted(tmp_path: Path, name: str) -> None:
+def test_no_ledger_is_created_without_create(tmp_path: Path, name: str) -> None:
     """With create=False a missing file is an error, and stays missing."""
     message = fails(tmp_path / name, create=False)
     assert str(tmp_path / name) in message

@@ -134,7 +134,7 @@ def test_prune(ledger: SqlLedger, *, names: bool) -> None:
 
 
 def test_prune_gives_back_room(ledger: SqlLedger) -> None:
-    """With the names nobody uses the file shrinks."""
+    """Unused names are deleted, too, and the file shrinks."""
     run = begin(ledger)
     ledger.enqueue(
         run.id, [Block(f"image-{number}", [f"{number}-{n:032}" for n in range(500)]) for number in range(20)]

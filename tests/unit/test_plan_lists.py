@@ -98,7 +98,7 @@ GROUPS = [
     pytest.param(
         HEAD + "share:\n- images: [a]\n  projects: [b, c, b]\n  except: [c, b, d]\n",
         ["6:11: leaves no project; remove the entry"],
-        id="nobody left",
+        id="no project left",
     ),
     pytest.param(
         HEAD
@@ -112,7 +112,7 @@ GROUPS = [
     pytest.param(
         HEAD + 'share:\n- images: ["a\u202eb"]\n  projects: [b]\n',
         ["4:12: 'a b' contains the invisible character U+202E RIGHT-TO-LEFT OVERRIDE, which no ID may contain"],
-        id="a character that nobody sees",
+        id="an invisible character",
     ),
     pytest.param(
         HEAD + 'share:\n- images: [a]\n  projects: [{file: "a\\0b"}]\n',
@@ -357,7 +357,7 @@ def test_lists(tmp_path: Path, name: str, content: bytes | None, problems: list[
 
 
 def test_a_list_in_several_places(tmp_path: Path) -> None:
-    """Its bad lines are told once; that there is no list is told at each place that names it."""
+    """Its bad lines are reported once; a missing list is reported at each place that names it."""
     path = tmp_path / "plan.yaml"
     (tmp_path / "l.txt").write_text("a/b\n")
     both = "[{file: l.txt}, {file: ./l.txt}, {file: no.txt}]"

@@ -36,7 +36,7 @@ class Browser(Password):
 
 
 class Watched(SilentListener):
-    """Somebody is there."""
+    """A listener with a person at the terminal."""
 
     is_watched = True
 

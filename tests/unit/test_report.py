@@ -127,8 +127,8 @@ def test_rejected_and_skipped_of_one_reason_are_one_cause() -> None:
     )
 
 
-def test_summary_where_all_is_well() -> None:
-    """Results that don't occur are left out, but for the two that everybody looks for; no blank lines or ends."""
+def test_summary_without_failures() -> None:
+    """Results that don't occur are left out, except the two that every reader looks for; no blank lines or ends."""
     done = Summary("nightly-1", "nightly", {Result.SHARED: 2999, Result.REMOVED: 1}, 3010, 1, 61.26, cloud="prod")
     assert printed(render_summary(done)) == (
         "nightly-1  on prod\n"
@@ -203,7 +203,7 @@ def test_summary_names_causes_images_and_what_to_do() -> None:
     ],
 )
 def test_hints(reason: str, hint: str) -> None:
-    """A reason that people meet says what to do; one that nobody knows says nothing."""
+    """A common reason has a hint; an unknown one has none."""
     assert hint in hint_for(reason)
     assert bool(hint) == bool(hint_for(reason))
 

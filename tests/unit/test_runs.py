@@ -56,7 +56,7 @@ def test_runs_on_a_line_each() -> None:
 
 
 @pytest.mark.parametrize("width", [60, 80])
-def test_runs_on_two_lines_each_where_it_is_narrow(width: int) -> None:
+def test_runs_take_two_lines_each_on_a_narrow_terminal(width: int) -> None:
     """The name stays whole."""
     text = printed(render_runs([DONE, RUNNING]), width=width)
     assert text == (
@@ -83,7 +83,7 @@ def test_status_of_a_run(status: RunStatus, known: tuple[str, float | None, int 
 
 
 def test_documents() -> None:
-    """Names as documented; None where nobody knows."""
+    """Names as documented; None for unknown values."""
     document = run_document(KILLED)
     assert document == {
         "run": "golden-nightly-20260102T030405Z",
