@@ -73,9 +73,10 @@ def test_each_pair_has_its_true_result(as_alice: Shell, real_cloud: RealCloud) -
     foreign = real_cloud.create_image("foreign", owner="bob")
     full = real_cloud.create_image("full")
     unknown = "6f1c0000-0000-4000-8000-000000000000"
-    for number in range(real_cloud.image_member_quota - 2):
-        real_cloud.add_member(full, f"member-{number}")
-    there = [f"member-{number}" for number in range(3)]
+    members = [f"{number:032x}" for number in range(real_cloud.image_member_quota - 2)]
+    for member in members:
+        real_cloud.add_member(full, member)
+    there = members[:3]
     new = real_cloud.create_projects(5, "results")
     more = "limits: {members_per_image: 0}\n"  # so that only the cloud's own quota applies
     plan = as_alice.plan([good, private, unknown, foreign, full], [*there, *new], name="trouble", more=more)
