@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 COMMAND = Path(sys.executable).with_name("bulkshare")
 POLL_SECONDS = 0.02
+UNKNOWN_IMAGE = "6f1c0000-0000-4000-8000-000000000000"  # an ID that no cloud of the tests has
 SETTLED = frozenset(Result) - {Result.PENDING}
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bulkshare.sandbox import Cloud
-from tests.shell import COMMAND
+from tests.shell import COMMAND, UNKNOWN_IMAGE
 
 if TYPE_CHECKING:
     from tests.shell import Shell
@@ -82,7 +82,7 @@ def test_a_run_in_progress_and_a_killed_one(shell: Shell, images: list[str]) -> 
 
 def test_no_trailing_blanks_in_pipes(shell: Shell, images: list[str]) -> None:
     """No line ends with blanks, and no ID is cut."""
-    run = shell.run_json("run", shell.plan([*images, "unknown"], PROJECTS[:3]), *ON_SANDBOX, exit_code=1)["run"]
+    run = shell.run_json("run", shell.plan([*images, UNKNOWN_IMAGE], PROJECTS[:3]), *ON_SANDBOX, exit_code=1)["run"]
     for args in (["runs"], ["show"], ["show", "--failed"]):
         lines = shell.run(*args).stdout.splitlines()
         assert not [line for line in lines if line != line.rstrip()]

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import openstack
 import pytest
 
+from tests.shell import UNKNOWN_IMAGE
+
 if TYPE_CHECKING:
     from tests.realcloud.cloud import RealCloud
     from tests.shell import Shell
@@ -72,14 +74,13 @@ def test_each_pair_has_its_true_result(as_alice: Shell, real_cloud: RealCloud) -
     private = real_cloud.create_image("private", visibility="private")
     foreign = real_cloud.create_image("foreign", owner="bob")
     full = real_cloud.create_image("full")
-    unknown = "6f1c0000-0000-4000-8000-000000000000"
     members = [f"{number:032x}" for number in range(real_cloud.image_member_quota - 2)]
     for member in members:
         real_cloud.add_member(full, member)
     there = members[:3]
     new = real_cloud.create_projects(5, "results")
     more = "limits: {members_per_image: 0}\n"  # so that only the cloud's own quota applies
-    plan = as_alice.plan([good, private, unknown, foreign, full], [*there, *new], name="trouble", more=more)
+    plan = as_alice.plan([good, private, UNKNOWN_IMAGE, foreign, full], [*there, *new], name="trouble", more=more)
 
     summary = as_alice.run_json("run", plan, "--os-cloud", "alice", "--concurrency", "1", exit_code=1)
 
@@ -91,12 +92,12 @@ def test_each_pair_has_its_true_result(as_alice: Shell, real_cloud: RealCloud) -
     assert results == {
         good: {"shared": 8},
         private: {"skipped": 8},
-        unknown: {"rejected": 1, "skipped": 7},
+        UNKNOWN_IMAGE: {"rejected": 1, "skipped": 7},
         foreign: {"rejected": 1, "skipped": 7},
         full: {"already": 3, "shared": 2, "rejected": 1, "skipped": 2},
     }
     assert any("is private" in reason for reason in reasons[private])
-    assert any("not found" in reason for reason in reasons[unknown])
+    assert any("not found" in reason for reason in reasons[UNKNOWN_IMAGE])
     assert any("limit exceeded" in reason for reason in reasons[full])
     assert (summary["planned"], summary["shared"], summary["already"]) == (40, 10, 3)
     assert (summary["rejected"], summary["skipped"], summary["failed"]) == (3, 24, 0)

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bulkshare.sandbox import Cloud
+from tests.shell import UNKNOWN_IMAGE
 
 if TYPE_CHECKING:
     from tests.shell import Shell
 
 IMAGES = list(Cloud.sample(3, 0).images)
-UNKNOWN = "6f1c0000-0000-4000-8000-000000000000"
 PROJECTS = [f"project-{number:03}" for number in range(40)]
 QUICK = "limits: {concurrency: 4, rate: 1000}\nretry: {attempts: 3, base: 10ms, cap: 50ms}\n"
 STOP_SECONDS = 5  # well below the 10 s that requests in flight get, and the 600 s of a cool-down
@@ -173,15 +173,15 @@ def test_verify(shell: Shell) -> None:
     quiet = shell.run("verify", "plan.yaml", *ON_SANDBOX, "-q")
     assert (quiet.stdout, quiet.stderr) == ("", "")
 
-    plan = shell.plan([*IMAGES[:2], UNKNOWN], ["p1", "p2", "p4"], name="other")
+    plan = shell.plan([*IMAGES[:2], UNKNOWN_IMAGE], ["p1", "p2", "p4"], name="other")
     for _ in range(2):  # verifying changes nothing
         document = shell.run_json("verify", plan, *ON_SANDBOX, exit_code=1)
         assert list(document) == ["plan", "planned", "present", "missing", "extra", "by_status", "unlisted"]
         assert (document["plan"], document["planned"], document["present"]) == ("other", 9, 4)
-        assert document["missing"] == {IMAGES[0]: ["p4"], IMAGES[1]: ["p4"], UNKNOWN: ["p1", "p2", "p4"]}
+        assert document["missing"] == {IMAGES[0]: ["p4"], IMAGES[1]: ["p4"], UNKNOWN_IMAGE: ["p1", "p2", "p4"]}
         assert document["extra"] == {IMAGES[0]: ["p3"], IMAGES[1]: ["p3"]}
         assert document["by_status"] == {"pending": 4}
-        assert "404" in document["unlisted"][UNKNOWN]
+        assert "404" in document["unlisted"][UNKNOWN_IMAGE]
     text = shell.run("verify", plan, *ON_SANDBOX, "-q", exit_code=1).stderr
     assert f"image {IMAGES[0]}\n    p4\n" in text
     assert "404" in text
@@ -195,7 +195,7 @@ def test_verify_at_the_end_of_a_run(shell: Shell) -> None:
     document = shell.run_json("run", plan, *ON_SANDBOX, "--verify")
     assert (document["shared"], document["verify"]["present"], document["verify"]["missing"]) == (6, 6, {})
     assert "6 pending" in shell.run("run", plan, *ON_SANDBOX, "--verify").stdout
-    bad = shell.plan([IMAGES[0], UNKNOWN], ["p1"], name="bad")
+    bad = shell.plan([IMAGES[0], UNKNOWN_IMAGE], ["p1"], name="bad")
     assert "Can't be listed" in shell.run("run", bad, *ON_SANDBOX, "--verify", exit_code=1).stdout
     shell.run("run", plan, "--sandbox", "--verify")
 

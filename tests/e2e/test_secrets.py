@@ -12,6 +12,7 @@ import pytest
 
 from tests.cloud import ADMIN
 from tests.sandbox_cloud import SandboxCloud
+from tests.shell import UNKNOWN_IMAGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +36,7 @@ def test_no_secret_in_any_output(shell: Shell, cloud: SandboxCloud) -> None:
     """Not in the most detailed logs, the ledger file, exports, reports, saved plans or the process list."""
     shell.env["OS_CLIENT_CONFIG_FILE"] = str(cloud.write_clouds_yaml(shell.directory / "clouds.yaml"))
     good, private = cloud.create_image(), cloud.create_image(visibility="private")
-    plan = shell.plan([good, private, "unknown"], [f"p{n}" for n in range(30)], more="limits: {rate: 30}\n")
+    plan = shell.plan([good, private, UNKNOWN_IMAGE], [f"p{n}" for n in range(30)], more="limits: {rate: 30}\n")
 
     process = shell.start("run", plan, "--os-cloud", "admin", "-v", "--log-format", "json")
     assert process.stderr is not None
