@@ -13,7 +13,7 @@ import click
 import structlog
 from rich.console import Console
 
-from bulkshare.cli.exit_status import is_terminal
+from bulkshare.cli.exit_status import discard_stdout, is_hang_up, is_terminal
 from bulkshare.model.events import ExtraMembersFound
 from bulkshare.progress import DetailedLog, Display, Log, Observers
 from bulkshare.report import render_changes, render_comparison, render_summary, summary_document
@@ -36,7 +36,11 @@ MOST_LISTED = 20  # members of an image; the log at debug level and the ledger h
 
 
 class PlainConsole(Console):
-    """A console that prints text as it is: no markup, no emoji, no highlighting. A closed pipe raises."""
+    """A console that prints text as it is: no markup, no emoji, no highlighting.
+
+    A terminal that was closed, or any stderr that can't be written, is no reason to end a run: the text is discarded.
+    Another stdout that can't be written raises `OSError`.
+    """
 
     def __init__(self, *, stderr: bool = False) -> None:
         width = None if is_terminal(sys.stderr if stderr else sys.stdout) else WIDTH_WITHOUT_TERMINAL
@@ -45,6 +49,19 @@ class PlainConsole(Console):
     def on_broken_pipe(self) -> NoReturn:
         """Let the error through, which rich would turn into exit code 1."""
         raise  # noqa: PLE0704  rich calls this while it handles the error
+
+    def __exit__(self, *exception: object) -> None:
+        """Write what has been printed, as `Console` does at the end of each `print` and each refresh."""
+        try:
+            super().__exit__(*exception)
+        except OSError as error:
+            if not self.stderr:
+                if not is_hang_up(error):
+                    raise
+                discard_stdout()
+            with suppress(OSError):
+                self.begin_capture()
+                self.end_capture()  # empties the buffer, lest it grow with each refresh
 
 
 def print_whole(content: RenderableType, *, stderr: bool = False) -> None:

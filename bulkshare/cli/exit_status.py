@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import stat
 import sys
 from contextlib import contextmanager
 from enum import IntEnum
@@ -65,26 +66,49 @@ def is_terminal(stream: TextIO | None) -> bool:
 def guarded_stdout() -> Iterator[None]:
     """Flush stdout at the end. A closed pipe (`| head`) ends the command silently, as SIGPIPE would.
 
+    A terminal that was closed interrupts it.
+
     Raises `UsageError` if stdout can't be written for another reason.
     """
     try:
         try:
             yield
         finally:
-            if sys.stdout is not None:  # it is None if it was closed before Python started
-                sys.stdout.flush()
+            _flush()
     except BrokenPipeError:
-        _discard_stdout()
+        discard_stdout()
         raise Exit(128 + signal.SIGPIPE) from None
     except OSError as error:
+        if is_hang_up(error):
+            discard_stdout()
+            raise Exit(ExitStatus.INTERRUPTED) from None
         if error.errno not in UNWRITABLE or error.filename is not None:  # a file name: it is another file's error
             raise
-        _discard_stdout()
+        discard_stdout()
         raise UsageError(f"can't write to stdout: {error.strerror}") from error
 
 
-def _discard_stdout() -> None:
-    """Discard what is still buffered: Python would try again at exit, and complain."""
+def is_hang_up(error: OSError) -> bool:
+    """Return whether writing to stdout failed because it was a terminal that has been closed since."""
+    if error.errno != errno.EIO or error.filename is not None:  # a file name: it is another file's error
+        return False
+    return stat.S_ISCHR(os.fstat(sys.stdout.fileno()).st_mode)
+
+
+def _flush() -> None:
+    """Flush stdout. If its terminal has been closed, what the command has done decides how it ends."""
+    if sys.stdout is None:  # it was closed before Python started
+        return
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        if not is_hang_up(error):
+            raise
+        discard_stdout()
+
+
+def discard_stdout() -> None:
+    """Discard what is still buffered and what follows: Python would try again at exit, and complain."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, sys.stdout.fileno())
     os.close(null)

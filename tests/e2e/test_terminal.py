@@ -1,4 +1,4 @@
-"""What users see: on a terminal of any width, on one that can't move its cursor, and after Ctrl-C."""
+"""What users see: on a terminal of any width, on one that can't move its cursor or is closed, and after Ctrl-C."""
 
 from __future__ import annotations
 
@@ -114,6 +114,26 @@ def test_ctrl_c_on_a_terminal(shell: Shell, plan: str) -> None:
     assert "not finished" in seen
     assert "continue with the same command" in seen
     assert "Traceback" not in seen
+
+
+def test_a_terminal_that_is_closed(shell: Shell, plan: str) -> None:
+    """It interrupts a run, though nothing can be printed any more."""
+    leader, follower = pty.openpty()
+    with subprocess.Popen(
+        ["/usr/bin/setsid", "--ctty", COMMAND, "run", plan, "--os-cloud", "sandbox"],
+        cwd=shell.directory,
+        env={**os.environ, **shell.env, "TERM": "xterm"},
+        stdin=follower,
+        stdout=follower,
+        stderr=follower,
+    ) as process:
+        os.close(follower)
+        seen = b""
+        while b"sharing" not in seen:
+            seen += os.read(leader, 65536)
+        os.close(leader)
+        assert process.wait(TIMEOUT_SECONDS) == 130
+    assert "interrupted" in shell.run("runs").stdout
 
 
 def test_a_dumb_terminal_gets_the_log(shell: Shell, plan: str) -> None:
