@@ -132,7 +132,7 @@ def test_a_sandbox_run_does_not_hide_the_run_to_resume(shell: Shell) -> None:
 
 def test_a_shared_pair_stays_shared_in_the_ledger(shell: Shell) -> None:
     """Even if the identity service reports the project as unknown when the run continues."""
-    shell.start_sandbox("--fault", "GET projects 403 100% times=1")
+    shell.start_sandbox("--fault", f"GET projects 403 100% times={len(MEMBERS)}")  # in the first run only
     shell.write(
         "plan.yaml",
         f"version: 1\nname: plan\ncloud: sandbox\nshare:\n  - {{images: {IMAGES[:1]}, projects: {MEMBERS}}}\n",
