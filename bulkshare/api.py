@@ -84,7 +84,7 @@ def load_plan(path: str | PathLike[str]) -> Plan:
 
 
 def run(plan: Plan | str | PathLike[str], **options: Unpack[RunOptions]) -> RunReport:
-    """Make the clouds agree with a plan, as `bulkshare run` does, and return what became of it.
+    """Reconcile the clouds with a plan, as `bulkshare run` does, and return what became of it.
 
     `on_progress` is called often, from the thread that does the work: it must return quickly and not raise. Pairs that
     are not as planned are in the report. Raises the `BulkshareError` that ended the run early; its `exit_code` is the

@@ -97,7 +97,7 @@ def schema() -> None:
 @OUTPUT
 @click.pass_context
 def run(ctx: click.Context, /, **options: Any) -> None:
-    """Make the cloud agree with a plan.
+    """Reconcile the cloud with a plan.
 
     Every image in the plan is shared with the projects that the plan names for it. PLAN is a plan file, or a file
     saved by `bulkshare diff --out`. To continue an interrupted run, enter the same command again. The ledger records

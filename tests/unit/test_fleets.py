@@ -27,7 +27,7 @@ async def name_of(run: Run, *, address: str = "tls://scheduler:8786") -> str:
 
 
 async def test_runs_of_other_ledgers() -> None:
-    """Two runs that have one key are told apart; a run that is continued keeps its name."""
+    """Two runs with the same key get different names; a run that is continued keeps its name."""
     first = await name_of(RUN)
     elsewhere = replace(RUN, account=replace(ACCOUNT, endpoint="https://images.other"))
     assert await name_of(elsewhere) != first
