@@ -5,7 +5,7 @@ and interprets the answer, `retry` decides what follows, `preflight` finds what 
 """
 
 from bulkshare.engine.client import ApiClient
-from bulkshare.engine.engine import GRACE_SECONDS, Engine, PreflightMode, Sender, Senders
+from bulkshare.engine.engine import GRACE_SECONDS, Engine, Sender, Senders
 from bulkshare.engine.pool import WorkerPool
 from bulkshare.engine.writer import Recorder, SettleImage
 
@@ -13,7 +13,6 @@ __all__ = [
     "GRACE_SECONDS",
     "ApiClient",
     "Engine",
-    "PreflightMode",
     "Recorder",
     "Sender",
     "Senders",

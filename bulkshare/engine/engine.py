@@ -16,7 +16,6 @@ stays pending.
 from __future__ import annotations
 
 import math
-from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -65,14 +64,6 @@ class Senders(Protocol):
     ) -> Sender:
         """Return a sender of the pending removals, or of all other pending pairs."""
         ...
-
-
-class PreflightMode(Enum):
-    """How many pending pairs an image needs to be listed first."""
-
-    AUTO = 2  # one GET in place of two POSTs pays at once; in place of one it doesn't
-    ALWAYS = 1
-    NEVER = math.inf
 
 
 class Engine:
@@ -180,16 +171,17 @@ class Engine:
     async def run(
         self,
         *,
-        preflight: PreflightMode = PreflightMode.AUTO,
+        preflight: bool = True,
         share: bool = True,
         inspect: bool = True,
         deadline_seconds: float = math.inf,
     ) -> None:
         """Settle every pending pair, or as many as there is time for before a stop.
 
-        Without `share` nothing is written to the cloud: what stays pending is what would be sent. Without `inspect`
-        images are taken as they are. Raises the `BulkshareError` that ended the run early; what was answered by then is
-        recorded as far as the ledger takes it.
+        Without `preflight` only images that may lose members are listed, and only they and those to be made shared are
+        looked up. Without `share` nothing is written to the cloud: what stays pending is what would be sent. Without
+        `inspect` images are taken as they are. Raises the `BulkshareError` that ended the run early; what was answered
+        by then is recorded as far as the ledger takes it.
         """
         try:
             async with anyio.create_task_group() as tasks:
@@ -197,7 +189,7 @@ class Engine:
                     tasks.start_soon(self._keep_deadline, deadline_seconds)
                 async with self._recorder:
                     with self._work_scope:
-                        await self._work(preflight, share=share, inspect=inspect)
+                        await self._work(preflight=preflight, share=share, inspect=inspect)
                     await self._recorder.flush()
                     self._nothing_left = self._all_enqueued and await self._recorder.pending_total() == 0
                 tasks.cancel_scope.cancel()
@@ -225,12 +217,12 @@ class Engine:
         await anyio.sleep(seconds)
         self.stop("the deadline has passed")
 
-    async def _work(self, preflight: PreflightMode, *, share: bool, inspect: bool) -> None:
-        listed = await self._lister.list_all(at_least=preflight.value)
+    async def _work(self, *, preflight: bool, share: bool, inspect: bool) -> None:
+        listed = await self._lister.list_all(everything=preflight)
         await self._recorder.flush()
         to_set_shared: list[str] = []
         if inspect and not self._stopping.is_set():
-            to_set_shared = await self._preflight.check(listed, everything=preflight is not PreflightMode.NEVER)
+            to_set_shared = await self._preflight.check(listed, everything=preflight)
             await self._recorder.flush()
         if self._stopping.is_set():
             return

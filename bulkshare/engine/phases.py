@@ -105,8 +105,8 @@ class MemberLister:
         self._orders = orders
         self._results = ListResults()
 
-    async def list_all(self, *, at_least: float) -> ListResults:
-        """List images with `at_least` pending pairs, and those to be pruned.
+    async def list_all(self, *, everything: bool) -> ListResults:
+        """List the images to be pruned, and with `everything` all that have pending pairs.
 
         An image that can't be listed is left as it is: its first POST will show whether it takes members.
         """
@@ -114,7 +114,7 @@ class MemberLister:
         images = [
             backlog
             async for backlog in self._recorder.pending_images()
-            if pruned.pop(backlog.image_id, None) is not None or backlog.pairs >= at_least
+            if pruned.pop(backlog.image_id, None) is not None or everything
         ]
         images += pruned.values()  # without pending pairs, but they may have members to remove
         if images:

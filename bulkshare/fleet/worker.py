@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import anyio
 
-from bulkshare.engine import GRACE_SECONDS, Engine, PreflightMode, WorkerPool
+from bulkshare.engine import GRACE_SECONDS, Engine, WorkerPool
 from bulkshare.errors import BulkshareError
 from bulkshare.fleet.messages import Closed, Report, ShardResult, without_causes
 from bulkshare.model import Backlog, Job, Limits, Outcome, Result, Want
@@ -240,7 +240,7 @@ class Worker:
         self._idle = anyio.Event()
         error = None
         try:
-            await engine.run(preflight=PreflightMode.NEVER, inspect=False)
+            await engine.run(preflight=False, inspect=False)
         except BulkshareError as raised:
             error = without_causes(raised)
         finally:

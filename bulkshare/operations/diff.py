@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from bulkshare.engine import PreflightMode
 from bulkshare.model import AS_PLANNED, Block, Result, Want
 from bulkshare.operations.execute import EngineTask, execute, temporary_run
 from bulkshare.progress import Listings
@@ -46,7 +45,6 @@ async def diff_cloud(session: CloudSession, todo: ResolvedPlan, stops: Stops, *,
     listings = Listings()
     task = EngineTask(
         how_to_continue="nothing was sent",
-        preflight=PreflightMode.ALWAYS,
         write=False,
         orders=todo.orders,
         images=todo.images,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 
-from bulkshare.engine import Engine, PreflightMode
+from bulkshare.engine import Engine
 from bulkshare.engine.engine import PRUNE_LIMIT
 from bulkshare.errors import BulkshareError, InterruptedRunError, LedgerError, StoppedEarlyError
 from bulkshare.fleet import ShardedSender
@@ -135,7 +135,7 @@ class EngineTask:
     """What an engine is to do with a run's pairs.
 
     how_to_continue: ends the message about an early end.
-    preflight: which images are listed first.
+    preflight: list the members of all images with pending pairs first.
     write: send writes, not only reads.
     inspect: fetch the images that have pairs left, before the first write.
     orders: what the plan wants of whole images, by image ID.
@@ -146,7 +146,7 @@ class EngineTask:
     """
 
     how_to_continue: str
-    preflight: PreflightMode = PreflightMode.AUTO
+    preflight: bool = True
     write: bool = True
     inspect: bool = True
     orders: Mapping[str, Orders] = field(default_factory=dict)

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.to_thread
 
-from bulkshare.engine import PreflightMode
 from bulkshare.errors import UsageError
 from bulkshare.operations.defaults import open_ledger, utc_now
 from bulkshare.operations.diff import diff_cloud
@@ -193,7 +192,7 @@ class _CloudRun:
         async with fleet_for(self.fleets, work.run, session) as fleet:
             task = EngineTask(
                 how_to_continue=self._how_to_continue(work.run),
-                preflight=PreflightMode.AUTO if options.preflight else PreflightMode.NEVER,
+                preflight=options.preflight,
                 orders=todo.orders,
                 images=todo.images,
                 prune_limit=self.prune_limit,

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import anyio.to_thread
 
-from bulkshare.engine import PreflightMode
 from bulkshare.operations.execute import EngineTask, execute, temporary_run
 from bulkshare.operations.results import each
 from bulkshare.operations.session import ResolvedPlan, open_sessions
@@ -53,7 +52,6 @@ async def compare(session: CloudSession, stops: Stops) -> Comparison:
     comparer = await anyio.to_thread.run_sync(lambda: Comparer(plan.name, expand(plan)))
     task = EngineTask(
         how_to_continue="not all images were listed; verify again",
-        preflight=PreflightMode.ALWAYS,
         write=False,
         inspect=False,
         observers=(comparer,),

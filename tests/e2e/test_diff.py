@@ -169,7 +169,7 @@ def test_metrics(shell: Shell) -> None:
     found = metrics()
     assert found["exit_code", "plan"] == 0
     assert found["pairs", "plan", "sandbox", "shared"] == 2
-    assert found["requests", "200", "plan", "sandbox"] == 3, "two POSTs, and a look at the images before"
+    assert found["requests", "200", "plan", "sandbox"] == 5, "two listings, a look-up of the images, and two POSTs"
     shell.write("plan.yaml", "version: 1\n")
     shell.run("run", plan, *ON_SANDBOX, "--metrics-file", "plan.prom", exit_code=2)
     assert metrics()["exit_code", "plan"] == 2

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from bulkshare.engine import Engine, PreflightMode
+from bulkshare.engine import Engine
 from bulkshare.model import Account, Image, Limits, Orders, Outcome, Reply, Request, Result, RetryPolicy, Want
 from bulkshare.pacing import Breaker, Paced
 from tests.engine.fakes import NOW, FakeCloud, RecordingObserver
@@ -43,6 +43,7 @@ class EngineHarness:
     images: dict[str, Image] = field(default_factory=dict)
     account: Account = ACCOUNT
     prune_limit: float = 1.0
+    preflight: bool = True
     senders: Senders | None = None
     engine: Engine = field(init=False)
 
@@ -52,7 +53,6 @@ class EngineHarness:
 
     def run(
         self,
-        preflight: PreflightMode = PreflightMode.AUTO,
         *,
         share: bool = True,
         beside: Callable[[Engine], Coroutine[Any, Any, None]] | None = None,
@@ -92,11 +92,11 @@ class EngineHarness:
                 senders=self.senders,
             )
             if beside is None:
-                await engine.run(preflight=preflight, share=share, deadline_seconds=self.deadline_seconds)
+                await engine.run(preflight=self.preflight, share=share, deadline_seconds=self.deadline_seconds)
                 return
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(beside, engine)
-                await engine.run(preflight=preflight, share=share)
+                await engine.run(preflight=self.preflight, share=share)
                 tasks.cancel_scope.cancel()
 
         run_virtual(main())

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import anyio
 import pytest
 
-from bulkshare.engine import Engine, PreflightMode
 from bulkshare.model import Fault, FaultKind, Limits, Reply, Request, Result, Want
 from tests.engine.fakes import response
 from tests.engine.harness import EngineHarness, on_post
+
+if TYPE_CHECKING:
+    from bulkshare.engine import Engine
 
 ACCEPT = Want.ACCEPTED
 FORCE = Want.ACCEPTED | Want.FORCED
@@ -69,7 +73,8 @@ def test_a_rejected_membership_is_accepted_by_force() -> None:
 def test_the_status_of_a_duplicate_is_fetched_first(want: Want, questions: int) -> None:
     """A 409 does not say whether the project has rejected it; if forced, that does not matter."""
     harness = accepting(want, **{f"p{number:03}": "pending" for number in range(9)}, p009="rejected")
-    harness.run(PreflightMode.NEVER)
+    harness.preflight = False
+    harness.run()
     assert harness.cloud.count("GET") == questions
     assert harness.totals() == {Result.ALREADY: 10}
     assert harness.cloud.statuses["i00", "p009"] == ("accepted" if want is FORCE else "rejected")
@@ -179,6 +184,7 @@ def test_an_accepted_member_proves_its_image() -> None:
     harness = accepting()
     harness.cloud.script = on_post(lambda _image, _body: None)
     harness.cloud.latency_seconds = 1.0
-    harness.run(PreflightMode.NEVER)
+    harness.preflight = False
+    harness.run()
     times = [at for at, request in harness.cloud.sent if request.method == "POST"]
     assert times[1] - times[0] < 1.5

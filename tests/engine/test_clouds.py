@@ -12,7 +12,7 @@ import pytest
 
 from bulkshare.cloud import CloudIdentity, Identified
 from bulkshare.cloud.http import HttpTransport
-from bulkshare.engine import Engine, PreflightMode
+from bulkshare.engine import Engine
 from bulkshare.ledger import SqlLedger
 from bulkshare.model import Block, Limits, Orders, Outcome, Result, RetryPolicy, Want
 from bulkshare.pacing import Breaker, Paced
@@ -94,7 +94,7 @@ class Runner:
                     account=identity.account,
                     prune_limit=prune_limit,
                 )
-                await engine.run(preflight=PreflightMode.ALWAYS, share=share)
+                await engine.run(share=share)
             return list(ledger.outcomes(run.id))
 
         rows = {(row.image_id, row.member_id): row for row in anyio.run(main)}

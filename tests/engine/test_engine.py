@@ -7,8 +7,9 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import pytest
 
-from bulkshare.engine import Engine, PreflightMode
+from bulkshare.engine import Engine
 from bulkshare.ledger import SqlLedger
 from bulkshare.model import Block, Limits, Reply, Request, Result, RetryPolicy
 from tests.engine.fakes import NOW, FakeCloud, RecordingObserver, response
@@ -64,12 +65,17 @@ def test_limits_are_kept() -> None:
     assert max(count for key, count in most.items() if key.startswith("pair")) == 1
 
 
-def test_auto_preflight_skips_images_with_one_pair() -> None:
-    """A listing instead of one POST gains nothing; all images are looked up with one request."""
+@pytest.mark.parametrize("projects", [1, 2, 10])
+def test_a_night_in_which_nothing_changed_lists_each_image_once(projects: int) -> None:
+    """However few projects an image has, the second run sends one GET per image and no write."""
     harness = EngineHarness()
-    harness.plan(4, 1)
+    harness.plan(4, projects)
     harness.run()
-    assert (harness.cloud.count("GET"), harness.cloud.count("POST")) == (1, 4)
+    assert (harness.cloud.count("GET"), harness.cloud.count("POST")) == (4 + 1, 4 * projects)
+    harness.again()
+    harness.run()
+    assert [request.method for _, request in harness.cloud.sent] == ["GET"] * 4
+    assert harness.totals() == {Result.ALREADY: 4 * projects}
 
 
 def test_without_preflight_duplicates_are_described_by_one_list_each() -> None:
@@ -77,7 +83,8 @@ def test_without_preflight_duplicates_are_described_by_one_list_each() -> None:
     harness = EngineHarness()
     harness.plan(2, 10)
     harness.cloud.members = {("i00", f"p{p:03}") for p in range(10)}
-    harness.run(PreflightMode.NEVER)
+    harness.preflight = False
+    harness.run()
     assert harness.totals() == {Result.ALREADY: 10, Result.SHARED: 10}
     assert (harness.cloud.count("GET"), harness.cloud.count("POST")) == (1, 20)
     assert harness.ledger.rows["i00", "p003"].status == "pending"
@@ -88,7 +95,7 @@ def test_dry_run_sends_no_write() -> None:
     harness = EngineHarness()
     harness.plan(3, 1)
     harness.cloud.members = {("i01", "p000")}
-    harness.run(PreflightMode.ALWAYS, share=False)
+    harness.run(share=False)
     assert harness.cloud.count("POST") == 0
     assert harness.totals() == {Result.ALREADY: 1, Result.PENDING: 2}
 
@@ -122,7 +129,8 @@ def test_quota_is_distinguished_from_duplicate() -> None:
             else None
         )
     )
-    harness.run(PreflightMode.NEVER)
+    harness.preflight = False
+    harness.run()
     assert harness.totals() == {Result.ALREADY: 1, Result.SHARED: 4, Result.REJECTED: 1, Result.SKIPPED: 14}
 
 

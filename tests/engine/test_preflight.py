@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
 
-from bulkshare.engine import Engine, PreflightMode
 from bulkshare.model import Image, Limits, Orders, Reply, Request, Result, Want
 from tests.engine.fakes import response
 from tests.engine.harness import ACCOUNT, EngineHarness
+
+if TYPE_CHECKING:
+    from bulkshare.engine import Engine
 
 PRIVATE = "the image is private; run `openstack image set --shared`, or add `make_shared: true` to the plan"
 
@@ -48,7 +50,7 @@ def test_pairs_that_can_not_succeed_are_not_tried(image: dict[str, Any], reason:
 def test_a_dry_run_finds_the_same() -> None:
     """Nothing of an image that takes no members stays pending."""
     harness = about(status="queued")
-    harness.run(PreflightMode.ALWAYS, share=False)
+    harness.run(share=False)
     assert harness.totals() == {Result.SKIPPED: 10, Result.PENDING: 10}
 
 
@@ -99,7 +101,8 @@ def test_selected_images_are_not_looked_up_again() -> None:
 def test_without_preflight_nothing_is_looked_up() -> None:
     """Neither members nor images."""
     harness = about(status="queued")
-    harness.run(PreflightMode.NEVER)
+    harness.preflight = False
+    harness.run()
     assert (harness.cloud.count("GET"), harness.cloud.count("POST")) == (0, 20)
 
 
@@ -163,7 +166,8 @@ def test_the_cloud_decides_the_quota_of_an_unlisted_image() -> None:
     """An unknown number of members is not over the quota."""
     harness = EngineHarness(limits=Limits(members_per_image=9))
     harness.plan(1, 10)
-    harness.run(PreflightMode.NEVER)
+    harness.preflight = False
+    harness.run()
     assert harness.totals() == {Result.SHARED: 10}
 
 
@@ -181,7 +185,8 @@ def test_a_private_image_is_set_shared_first() -> None:
 def test_without_preflight_a_private_image_is_set_shared_all_the_same() -> None:
     """Only images that may have to be set shared are looked up."""
     harness = about(Want.SET_SHARED, visibility="private")
-    harness.run(PreflightMode.NEVER)
+    harness.preflight = False
+    harness.run()
     assert harness.totals() == {Result.SHARED: 20}
     assert (harness.cloud.count("GET"), harness.cloud.count("PATCH")) == (1, 1)
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import anyio
 import pytest
 
-from bulkshare.engine import Engine, PreflightMode
 from bulkshare.model import Fault, FaultKind, Limits, Orders, Reply, Request, Result, Step, Want
 from tests.engine.fakes import response
 from tests.engine.harness import EngineHarness
+
+if TYPE_CHECKING:
+    from bulkshare.engine import Engine
 
 EXTRA = {("i00", f"x{number}") for number in range(5)}
 
@@ -84,21 +87,23 @@ def test_the_steady_state_is_one_listing() -> None:
     assert harness.observer.extras == []
 
 
-@pytest.mark.parametrize("preflight", list(PreflightMode))
-def test_an_image_whose_pairs_are_done_is_pruned_as_well(preflight: PreflightMode) -> None:
+@pytest.mark.parametrize("preflight", [True, False])
+def test_an_image_whose_pairs_are_done_is_pruned_as_well(*, preflight: bool) -> None:
     """An image with one pair, or none left to do, is listed all the same, to find its extra members."""
     harness = pruning(projects=1)
-    harness.run(preflight)
+    harness.preflight = preflight
+    harness.run()
     assert {member for _, member in harness.cloud.members} == {"p000"}
     harness.cloud.statuses["i00", "late"] = "pending"
-    harness.run(preflight)
+    harness.preflight = preflight
+    harness.run()
     assert {member for _, member in harness.cloud.members} == {"p000"}
 
 
 def test_a_dry_run_reports_and_removes_nothing() -> None:
     """What would be removed or added stays pending."""
     harness = pruning()
-    harness.run(PreflightMode.ALWAYS, share=False)
+    harness.run(share=False)
     assert {request.method for _, request in harness.cloud.sent} == {"GET"}
     assert harness.totals() == {Result.ALREADY: 5, Result.PENDING: 10}
     assert harness.observer.extras
@@ -230,7 +235,7 @@ def test_removal_continues_after_a_stop() -> None:
 def test_a_run_resumed_without_its_plan_finishes_its_removals() -> None:
     """Without orders, the pending removals are done, and no others."""
     harness = pruning()
-    harness.run(PreflightMode.ALWAYS, share=False)
+    harness.run(share=False)
     harness.cloud.statuses["i00", "late"] = "pending"
     harness.orders = {}
     harness.run()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from bulkshare.engine import PreflightMode
 from bulkshare.model import Fault, FaultKind, Limits, Reply, Request, Result, RetryPolicy
 from tests.engine.fakes import response
 from tests.engine.harness import EngineHarness, on_post
@@ -64,7 +63,8 @@ def test_retry_after_is_respected() -> None:
     harness = EngineHarness()
     harness.plan(1, 1)
     harness.cloud.script = lambda _r, count: response(429, retry_after="30") if count == 1 else None
-    harness.run(PreflightMode.NEVER)
+    harness.preflight = False
+    harness.run()
     times = [at for at, _ in harness.cloud.sent]
     assert times[1] - times[0] >= 30
     assert harness.totals() == {Result.SHARED: 1}
@@ -160,7 +160,8 @@ def test_a_lost_answer_is_asked_about_after_a_while() -> None:
     harness = EngineHarness(jitter=lambda: 0.0)
     harness.plan(1, 1)
     harness.cloud.script = lambda _request, count: Fault(FaultKind.TIMEOUT, "60 s") if count == 1 else None
-    harness.run(PreflightMode.NEVER)
+    harness.preflight = False
+    harness.run()
     (posted, _), (asked, question) = harness.cloud.sent[:2]
     assert question.method == "GET"
     assert asked - posted >= 4 * harness.policy.base_seconds
@@ -180,7 +181,8 @@ def test_a_late_commit_is_explained() -> None:
         return None
 
     harness.cloud.script = script
-    harness.run(PreflightMode.NEVER)
+    harness.preflight = False
+    harness.run()
     row = harness.ledger.rows["i00", "p000"]
     assert (row.result, row.attempts) == (Result.ALREADY, 2)
     assert "connection reset" in row.reason
