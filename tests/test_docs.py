@@ -22,6 +22,7 @@ from bulkshare.plan.load import load_plan
 from bulkshare.plan.schema import plan_schema
 from bulkshare.report import (
     COLUMNS,
+    AtFault,
     Cause,
     Changes,
     Comparison,
@@ -191,6 +192,7 @@ def test_every_option_is_documented(path: str) -> None:
 
 
 RUN = Run(1, "run", "plan", "", Account("", "", "", "", "", ""), RunState.FINISHED, datetime(2026, 1, 1, tzinfo=UTC))
+CAUSE = Cause("", {}, {}, (AtFault("image", "", 1, ""),))
 JSON_KEYS = {
     "bulkshare run": {*summary_document(Summary(None, "plan", {}, 0, 0, 0.0)), "clouds", "verify"},
     "bulkshare diff": {
@@ -200,7 +202,7 @@ JSON_KEYS = {
     },
     "bulkshare verify": {*comparison_document(Comparison("plan", 0, 0, {}, {}, {}, {}))},
     "bulkshare runs": {*run_document(run_status_of(RUN))} - {result.value for result in Result},
-    "bulkshare show": {"causes", *cause_document(Cause("", {}, {}, "", ""))},
+    "bulkshare show": {"causes", *cause_document(CAUSE), *cause_document(CAUSE)["at_fault"][0]},
     "bulkshare export": {*COLUMNS},
 }
 

@@ -63,15 +63,15 @@ def show_run(location: str | None, key: str | None, *, failed: bool, limit: int,
     """
     with open_ledger(location, create=False) as ledger:
         run = find_run(ledger, key, _report)
-        causes = causes_in(ledger, run)
+        causes, names = causes_in(ledger, run), ledger.labels(run.id)
         if as_json:
-            click.echo(json.dumps(show_document(run_status(run), causes)))
+            click.echo(json.dumps(show_document(run_status(run), causes, names)))
             return
-        print_whole(render_run(run_status(run), causes))
+        print_whole(render_run(run_status(run), causes, names))
         results = NOT_AS_PLANNED if failed else None
         count = sum(run.totals.get(result, 0) for result in (results or Result))
         outcomes = islice(ledger.outcomes(run.id, results=results), limit or None)
-        for number, image in enumerate(render_outcomes(outcomes, ledger.labels(run.id))):
+        for number, image in enumerate(render_outcomes(outcomes, names)):
             if not number:
                 click.echo()
             print_whole(image)

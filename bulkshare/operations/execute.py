@@ -175,7 +175,9 @@ async def execute(work: OpenRun, session: CloudSession, task: EngineTask, stops:
             if why
             else InterruptedRunError(f"interrupted; {task.how_to_continue}")
         )
-    stats, causes = work.stats, await work.ledger.call(causes_in, work.ledger.ledger, run)
+    stats, ledger = work.stats, work.ledger.ledger
+    causes = await work.ledger.call(causes_in, ledger, run)
+    names = await work.ledger.call(ledger.labels, run.id) if causes else {}
     summary = Summary(
         run=run.key,
         plan=run.plan,
@@ -185,6 +187,7 @@ async def execute(work: OpenRun, session: CloudSession, task: EngineTask, stops:
         seconds=stats.seconds,
         causes=causes,
         cloud=session.account.cloud,
+        names=names,
     )
     if task.write:
         session.listener.ended(summary)

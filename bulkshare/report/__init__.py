@@ -10,6 +10,7 @@ from bulkshare.report.runs import RunStatus, render_run, render_runs, run_docume
 from bulkshare.report.summary import (
     NOT_AS_PLANNED,
     SETTLED_BADLY,
+    AtFault,
     Cause,
     Summary,
     cause_document,
@@ -24,6 +25,7 @@ __all__ = [
     "COLUMNS",
     "NOT_AS_PLANNED",
     "SETTLED_BADLY",
+    "AtFault",
     "Cause",
     "Changes",
     "Comparer",

@@ -24,7 +24,7 @@ from bulkshare.report.text import (
 from bulkshare.text import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from rich.console import RenderableType
@@ -89,13 +89,16 @@ def _iso(time: datetime | None) -> str | None:
     return None if time is None else time.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def show_document(status: RunStatus, causes: Sequence[Cause]) -> dict[str, Any]:
+def show_document(status: RunStatus, causes: Sequence[Cause], names: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Return a run with the causes of its failures as one JSON object, as documented for `show --json`."""
-    return run_document(status) | {"causes": [cause_document(cause) for cause in causes]}
+    return run_document(status) | {"causes": [cause_document(cause, names) for cause in causes]}
 
 
-def render_run(status: RunStatus, causes: Sequence[Cause]) -> RenderableType:
-    """Return what `show` prints above the pairs: the run, its account and cloud, results and causes."""
+def render_run(status: RunStatus, causes: Sequence[Cause], names: Mapping[str, str] | None = None) -> RenderableType:
+    """Return what `show` prints above the pairs: the run, its account and cloud, results and causes.
+
+    `names` has those of images and projects by ID, as far as they are known.
+    """
     run, account = status.run, status.run.account
     state = Text(status.state, STATE_STYLES.get(status.state, ""))
     return Group(
@@ -104,7 +107,7 @@ def render_run(status: RunStatus, causes: Sequence[Cause]) -> RenderableType:
         Prose(f"as {account.user} of project {account.project}, cloud {_cloud(run)}", indent=2, hanging=2),
         whole(Text(f"  at {account.endpoint}")),
         *render_results(run.totals, _cost(status)),
-        *render_causes(causes),
+        *render_causes(causes, names or {}),
     )
 
 

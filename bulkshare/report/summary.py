@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from bulkshare.model import AS_PLANNED, Result
 
@@ -20,18 +20,34 @@ SETTLED_BADLY = NOT_AS_PLANNED - {Result.PENDING}
 UUID_LIKE = re.compile(r"\b[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}\b", re.IGNORECASE)
 
 
+Kind = Literal["image", "project"]
+IMAGE, PROJECT = "<image>", "<project>"  # stand for a pair's own IDs in a reason
+# Reasons that say what they are about: a project that is unknown or in which no one may act; an image as a whole.
+ABOUT_THE_PROJECT = re.compile(r"no such project\b|\bnot accepted\b")
+ABOUT_THE_IMAGE = re.compile(r"^the image\b|quota|limit exceeded|prune limit|needs [\d,]+, has", re.IGNORECASE)
+
+
+class AtFault(NamedTuple):
+    """An image or a project to which `pairs` of a cause's pairs are put down; `other_id` is in the first of them."""
+
+    kind: Kind
+    id: str
+    pairs: int
+    other_id: str
+
+
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """A reason why pairs are not as planned, without the IDs in it, and the first pair it affected.
+    """A reason why pairs are not as planned, without the IDs in it.
 
-    `results` and `images` count the affected pairs by result and by image ID, in the order of the ledger.
+    results, images: the affected pairs by result and by image ID, in the order of the ledger.
+    at_fault: what the pairs have in common, the most frequent first: each pair counts once.
     """
 
     reason: str
     results: Mapping[Result, int]
     images: Mapping[str, int]
-    image_id: str
-    member_id: str
+    at_fault: tuple[AtFault, ...] = ()
 
     @property
     def count(self) -> int:
@@ -46,7 +62,10 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What one invocation did for a run. The counts are of all the run's pairs, the rest is this invocation's."""
+    """What one invocation did for a run. The counts are of all the run's pairs, the rest is this invocation's.
+
+    `names` has those of images and projects by ID, at least for what is at fault, as far as they are known.
+    """
 
     run: str | None  # None for the sum of several
     plan: str
@@ -56,6 +75,7 @@ class Summary:
     seconds: float
     causes: tuple[Cause, ...] = ()
     cloud: str = ""
+    names: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def planned(self) -> int:
@@ -88,6 +108,7 @@ def merged(summaries: Sequence[Summary]) -> Summary:
         retries=sum(summary.retries for summary in summaries),
         seconds=max(summary.seconds for summary in summaries),
         causes=tuple(cause for summary in summaries for cause in summary.causes),
+        names={known_id: name for summary in summaries for known_id, name in summary.names.items()},
     )
 
 
@@ -105,13 +126,18 @@ def summary_document(summary: Summary) -> dict[str, Any]:
     }
 
 
-def cause_document(cause: Cause) -> dict[str, Any]:
-    """Return a cause as one JSON object; `results` and `images` count pairs."""
+def cause_document(cause: Cause, names: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Return a cause as one JSON object; `results`, `images` and `at_fault` count pairs."""
+    known = names or {}
     return {
         "reason": cause.reason,
         "pairs": cause.count,
         "results": {result.value: count for result, count in cause.results.items()},
         "images": dict(cause.images),
+        "at_fault": [
+            {"kind": fault.kind, "id": fault.id, "name": known.get(fault.id), "pairs": fault.pairs}
+            for fault in cause.at_fault
+        ],
     }
 
 
@@ -121,26 +147,61 @@ def causes_of(outcomes: Iterable[Outcome]) -> tuple[Cause, ...]:
     Reasons that differ only in IDs are one cause. So are results: if an image takes no members, one pair is rejected
     and the others are skipped.
     """
-    causes: dict[str, Cause] = {}
-    results: defaultdict[str, Counter[Result]] = defaultdict(Counter)
-    images: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    grouped: defaultdict[str, list[Outcome]] = defaultdict(list)
     for outcome in outcomes:
-        reason = _without_ids(outcome)
-        results[reason][outcome.result] += 1
-        images[reason][outcome.image_id] += 1
-        if reason not in causes:
-            causes[reason] = Cause(reason, results[reason], images[reason], outcome.image_id, outcome.member_id)
-    return tuple(sorted(causes.values(), key=lambda cause: -cause.count))
+        grouped[_without_ids(outcome)].append(outcome)
+    causes = (
+        Cause(
+            reason,
+            Counter(outcome.result for outcome in alike),
+            Counter(outcome.image_id for outcome in alike),
+            _at_fault(reason, alike),
+        )
+        for reason, alike in grouped.items()
+    )
+    return tuple(sorted(causes, key=lambda cause: -cause.count))
+
+
+def _at_fault(reason: str, outcomes: Sequence[Outcome]) -> tuple[AtFault, ...]:
+    """Put each pair down to its image or its project, the most frequent first.
+
+    The reason may say which of them it is about, and so does a rejected pair for which others of its image were
+    skipped. Otherwise it is the one that more of the pairs share: a project that is refused by five images, or an
+    image that takes none of its projects.
+    """
+    about: Kind | None = None
+    if ABOUT_THE_PROJECT.search(reason) or (PROJECT in reason and IMAGE not in reason):
+        about = "project"
+    elif ABOUT_THE_IMAGE.search(reason) or (IMAGE in reason and PROJECT not in reason):
+        about = "image"
+    images = Counter(outcome.image_id for outcome in outcomes)
+    projects = Counter(outcome.member_id for outcome in outcomes)
+    rejected, skipped = (
+        {outcome.image_id for outcome in outcomes if outcome.result is result}
+        for result in (Result.REJECTED, Result.SKIPPED)
+    )
+    closed = rejected & skipped
+    counts: Counter[tuple[Kind, str]] = Counter()
+    others: dict[tuple[Kind, str], str] = {}
+    for image_id, member_id, *_ in outcomes:
+        more = projects[member_id] > images[image_id] and image_id not in closed
+        kind = about or ("project" if more else "image")
+        known_id, other_id = (member_id, image_id) if kind == "project" else (image_id, member_id)
+        counts[kind, known_id] += 1
+        others.setdefault((kind, known_id), other_id)
+    return tuple(
+        AtFault(kind, known_id, pairs, others[kind, known_id]) for (kind, known_id), pairs in counts.most_common()
+    )
 
 
 def _without_ids(outcome: Outcome) -> str:
-    reason = _replaced(outcome.reason, outcome.member_id, "<project>")
+    reason = _replaced(outcome.reason, outcome.member_id, PROJECT)
     return _without_image(reason, outcome.image_id)
 
 
 @lru_cache(1000)  # an image's pairs mostly have the same reason
 def _without_image(reason: str, image_id: str) -> str:
-    return UUID_LIKE.sub("<id>", _replaced(reason, image_id, "<image>"))
+    return UUID_LIKE.sub("<id>", _replaced(reason, image_id, IMAGE))
 
 
 def _replaced(text: str, known_id: str, instead: str) -> str:

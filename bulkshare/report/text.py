@@ -47,7 +47,7 @@ MEANINGS = {
 }
 ALWAYS_SHOWN = frozenset({Result.SHARED, Result.ALREADY})
 MOST_CAUSES = 10
-MOST_IMAGES = 5  # of a cause
+MOST_AT_FAULT = 5  # of a cause
 GAP = "  "
 WORD = re.compile(r"\s*\S+\s*")
 CELL = re.compile(r"\s*\S+(?: \S+)*\s*")
@@ -180,7 +180,7 @@ def render_summary(summary: Summary) -> RenderableType:
         whole(Text.assemble((summary.run or summary.plan, "bold"), f"  on {summary.cloud}" if summary.cloud else ""))
     ]
     parts += render_results(summary.totals, render_cost(summary.requests, summary.retries, summary.seconds))
-    parts += render_causes(summary.causes)
+    parts += render_causes(summary.causes, summary.names)
     if summary.run and summary.causes:
         parts.append(Prose(f"See each pair: bulkshare show {summary.run} --failed", hanging=4))
     return Group(*parts)
@@ -198,9 +198,9 @@ def render_results(totals: Mapping[Result, int], cost: str) -> list[Text]:
     return aligned(rows, right={1}, indent=2)
 
 
-def render_causes(causes: Sequence[Cause]) -> list[RenderableType]:
-    """Return the first causes, each with the affected images and a hint."""
-    parts: list[RenderableType] = [_render_cause(cause) for cause in causes[:MOST_CAUSES]]
+def render_causes(causes: Sequence[Cause], names: Mapping[str, str]) -> list[RenderableType]:
+    """Return the first causes, each with the images and projects at fault and a hint."""
+    parts: list[RenderableType] = [_render_cause(cause, names) for cause in causes[:MOST_CAUSES]]
     if (more := len(causes) - MOST_CAUSES) > 0:
         parts.append(Text(f"... and {counted(more, 'other cause')}"))
     return parts
@@ -218,24 +218,28 @@ def render_cost(requests: int | None, retries: int | None, seconds: float | None
     return ", ".join(parts)
 
 
-def _render_cause(cause: Cause) -> RenderableType:
+def _render_cause(cause: Cause, names: Mapping[str, str]) -> RenderableType:
     line = Text()
     for number, result in enumerate(result for result in Result if result in cause.results):
         line.append(", " if number else "").append(f"{cause.results[result]:,} {result.value}", STYLES[result])
     line.append(f": {cause.reason or MEANINGS[cause.result]}")
     parts: list[RenderableType] = [Prose(line, hanging=4)]
-    if cause.count == 1:
-        parts += [
-            whole(Text(f"    image {cause.image_id}", "dim")),
-            whole(Text(f"    project {cause.member_id}", "dim")),
-        ]
-    else:
-        parts += [
-            whole(Text(f"    image {image_id}, {counted(pairs, 'pair')}", "dim"))
-            for image_id, pairs in list(cause.images.items())[:MOST_IMAGES]
-        ]
-        if (more := len(cause.images) - MOST_IMAGES) > 0:
-            parts.append(Text(f"    ... and {counted(more, 'more image')}", "dim"))
+    for fault in cause.at_fault[:MOST_AT_FAULT]:
+        other = "project" if fault.kind == "image" else "image"
+        shown = f"    {fault.kind} {named(fault.id, names)}"
+        if fault.pairs == 1:
+            parts += [
+                whole(Text(shown, "dim")),
+                whole(
+                    Text(f"    {'' if cause.count == 1 else '  with '}{other} {named(fault.other_id, names)}", "dim")
+                ),
+            ]
+        else:
+            parts.append(whole(Text(f"{shown}, {counted(fault.pairs, other)}", "dim")))
+    if rest := cause.at_fault[MOST_AT_FAULT:]:
+        kinds = {fault.kind for fault in rest}
+        what = counted(len(rest), f"more {kinds.pop()}") if len(kinds) == 1 else f"{len(rest):,} more"
+        parts.append(Text(f"    ... and {what}", "dim"))
     if hint := hint_for(cause.reason):
         parts.append(Prose(Text(f"-> {hint}"), indent=4, hanging=3))
     return Group(*parts)
@@ -271,6 +275,12 @@ def _pairs(outcomes: Sequence[Outcome], names: Mapping[str, str], *, indent: int
         for outcome in outcomes
     )
     return [Prose(line, indent=indent, hanging=4, cells=True) for line in lines]
+
+
+def named(known_id: str, names: Mapping[str, str]) -> str:
+    """Return an ID, followed by its name if that is known."""
+    name = names.get(known_id)
+    return f"{known_id}  {name}" if name else known_id
 
 
 def labelled(kind: str, known_id: str, names: Mapping[str, str]) -> Text:

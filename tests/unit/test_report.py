@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from bulkshare.model import Outcome, Result
+from bulkshare.operations.execute import NO_PROJECT
 from bulkshare.report import (
     COLUMNS,
     Summary,
@@ -100,13 +101,64 @@ def test_causes_are_grouped_without_their_ids() -> None:
         (3, Result.REJECTED, "404: Image <image> not found."),
         (1, Result.FAILED, "gave up on <id>"),
     ]
-    assert (causes[0].image_id, causes[0].member_id) == ("image-0", "member-0")
-    assert cause_document(causes[0]) == {
+    assert cause_document(causes[0], {"image-1": "ubuntu"}) == {
         "reason": "404: Image <image> not found.",
         "pairs": 3,
         "results": {"rejected": 3},
         "images": {"image-0": 1, "image-1": 1, "image-2": 1},
+        "at_fault": [
+            {"kind": "image", "id": f"image-{n}", "name": "ubuntu" if n == 1 else None, "pairs": 1} for n in range(3)
+        ],
     }
+
+
+def faults(reason: str, *pairs: str) -> list[tuple[str, str, int]]:
+    """Return what is at fault of pairs such as "i1 p1", all refused for a reason."""
+    split = (pair.split() for pair in pairs)
+    (cause,) = causes_of(
+        [Outcome(image_id, member_id, Result.REJECTED, reason=reason) for image_id, member_id in split]
+    )
+    return [(fault.kind, fault.id, fault.pairs) for fault in cause.at_fault]
+
+
+def test_a_project_refused_everywhere_is_at_fault_itself() -> None:
+    """Five images with one project are not five faults, nor is an image's refusal one of each of its projects."""
+    everywhere = [f"i{n} p" for n in range(5)]
+    assert faults("403: no", *everywhere) == [("project", "p", 5)]
+    assert faults("403: no", *(f"i p{n}" for n in range(5))) == [("image", "i", 5)]
+    both = [*everywhere, *(f"closed q{n}" for n in range(9)), "closed p"]
+    assert faults("403: no", *both) == [("image", "closed", 10), ("project", "p", 5)]
+
+
+def test_the_reason_may_say_what_is_at_fault() -> None:
+    """Two unknown projects of two images are two projects, and two closed images with two projects are two images."""
+    square = ["i1 p1", "i1 p2", "i2 p1", "i2 p2"]
+    assert faults(NO_PROJECT, *square) == [("project", "p1", 2), ("project", "p2", 2)]
+    assert faults("the image is private", *square) == [("image", "i1", 2), ("image", "i2", 2)]
+    assert faults("403: p1 is disabled", "i1 p1", "i2 p1") == [("project", "p1", 2)]
+    assert faults("404: i1 is gone", "i1 p1") == [("image", "i1", 1)]
+
+
+def test_an_image_whose_other_pairs_were_skipped_is_at_fault() -> None:
+    """Of an image that takes no one, one pair is rejected and the rest skipped, though its projects fail elsewhere."""
+    (cause,) = causes_of(
+        Outcome(image_id, member_id, Result.SKIPPED if member_id != "p" else Result.REJECTED, reason="403: no")
+        for image_id in "ijk"
+        for member_id in "pq"
+    )
+    assert {(fault.kind, fault.pairs) for fault in cause.at_fault} == {("image", 2)}
+
+
+@given(st.sets(st.tuples(st.sampled_from("ijkl"), st.sampled_from("pqrs")), min_size=1), st.sampled_from(["", "no"]))
+def test_every_pair_has_one_fault(pairs: set[tuple[str, str]], reason: str) -> None:
+    """However pairs are put down, none is lost and none counted twice; no fault has more pairs than its ID."""
+    (cause,) = causes_of([Outcome(i, p, Result.FAILED, reason=reason) for i, p in sorted(pairs)])
+    assert sum(fault.pairs for fault in cause.at_fault) == len(pairs) == cause.count
+    for fault in cause.at_fault:
+        mine = [pair for pair in pairs if fault.id in pair]
+        assert fault.pairs <= len(mine)
+        assert {fault.id, fault.other_id} in [set(pair) for pair in mine]
+    assert [fault.pairs for fault in cause.at_fault] == sorted((f.pairs for f in cause.at_fault), reverse=True)
 
 
 @given(st.text("ab_ -1é½", max_size=12), st.text("ab_ -1é½", min_size=1, max_size=3))
@@ -151,8 +203,8 @@ def test_an_interrupted_run_has_no_failures_to_see() -> None:
     )
 
 
-def test_summary_names_causes_images_and_what_to_do() -> None:
-    """One line for a cause, then its images, then a hint; long prose is wrapped, an ID never."""
+def test_summary_names_causes_what_is_at_fault_and_what_to_do() -> None:
+    """One line for a cause, then what is at fault, by name, then a hint; long prose is wrapped, an ID never."""
     private = [
         Outcome(f"image-{n}", f"m{m}", Result.SKIPPED if m else Result.REJECTED, reason="403: Not allowed to create")
         for n in range(7)
@@ -161,7 +213,8 @@ def test_summary_names_causes_images_and_what_to_do() -> None:
     failed = Outcome("i", "m", Result.FAILED, reason="gave up after 6 attempts: 503")
     causes = causes_of([*private, failed])
     totals = {Result.SHARED: 1, Result.REJECTED: 7, Result.SKIPPED: 7, Result.FAILED: 1}
-    text = printed(render_summary(Summary("nightly-1", "nightly", totals, 10, 0, 1.0, causes)), width=60)
+    names = {"image-0": "ubuntu", "m": "acme"}
+    text = printed(render_summary(Summary("nightly-1", "nightly", totals, 10, 0, 1.0, causes, names=names)), width=60)
     assert text == (
         "nightly-1\n"
         "  shared     1  added by this run\n"
@@ -171,16 +224,16 @@ def test_summary_names_causes_images_and_what_to_do() -> None:
         "  skipped    7  not tried\n"
         "  planned   16  10 requests, 1.0 s\n"
         "7 rejected, 7 skipped: 403: Not allowed to create\n"
-        "    image image-0, 2 pairs\n"
-        "    image image-1, 2 pairs\n"
-        "    image image-2, 2 pairs\n"
-        "    image image-3, 2 pairs\n"
-        "    image image-4, 2 pairs\n"
+        "    image image-0  ubuntu, 2 projects\n"
+        "    image image-1, 2 projects\n"
+        "    image image-2, 2 projects\n"
+        "    image image-3, 2 projects\n"
+        "    image image-4, 2 projects\n"
         "    ... and 2 more images\n"
         "    -> the account must own the image or be an admin\n"
         "1 failed: gave up after 6 attempts: 503\n"
         "    image i\n"
-        "    project m\n"
+        "    project m  acme\n"
         "    -> the cloud was failing: try again later with\n"
         "       `bulkshare run PLAN --retry-failed`\n"
         "See each pair: bulkshare show nightly-1 --failed\n"

@@ -9,7 +9,16 @@ import pytest
 from rich.console import Console
 
 from bulkshare.model import Account, Outcome, Result, Run, RunState
-from bulkshare.report import RunStatus, causes_of, render_run, render_runs, run_document, run_status_of, show_document
+from bulkshare.report import (
+    RunStatus,
+    cause_document,
+    causes_of,
+    render_run,
+    render_runs,
+    run_document,
+    run_status_of,
+    show_document,
+)
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 ACCOUNT = Account("prod", "eu-de", "https://image.example.com", "alice", "golden", "p" * 32)
@@ -110,8 +119,9 @@ def test_documents() -> None:
         "retries": None,
         "seconds": None,
     }
-    shown = show_document(DONE, causes_of([Outcome("i", "m", Result.FAILED, reason="gave up")]))
-    assert shown["causes"] == [{"reason": "gave up", "pairs": 1, "results": {"failed": 1}, "images": {"i": 1}}]
+    causes = causes_of([Outcome("i", "m", Result.FAILED, reason="gave up")])
+    shown = show_document(DONE, causes, {"i": "ubuntu"})
+    assert shown["causes"] == [cause_document(causes[0], {"i": "ubuntu"})]
     json.dumps(shown)
 
 

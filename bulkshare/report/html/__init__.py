@@ -20,7 +20,7 @@ from bulkshare.model import AS_PLANNED, Result, RunState
 from bulkshare.report.html.charts import HEIGHT, WIDTH, latency_of, shares_of, statuses_of, timeline_of
 from bulkshare.report.html.matrix import matrix_of
 from bulkshare.report.html.pairs import CHANGES, ORDER, Change, Dictionary, FormerResults, PairScan, Table
-from bulkshare.report.text import MEANINGS, duration, hint_for
+from bulkshare.report.text import MEANINGS, MOST_AT_FAULT, duration, hint_for
 from bulkshare.text import clean, counted
 
 if TYPE_CHECKING:
@@ -88,6 +88,7 @@ def render_page(page: Page) -> Iterator[str]:
         Change=Change,
         causes=page.causes[:MOST_CAUSES],
         more_causes=max(0, len(page.causes) - MOST_CAUSES),
+        most_at_fault=MOST_AT_FAULT,
         matrix=matrix,
         timeline=timeline_of(page.telemetry),
         latency=latency_of(page.telemetry),
