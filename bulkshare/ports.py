@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         Job,
         KnownProjects,
         Member,
+        Orders,
         Outcome,
         Project,
         ProjectSelector,
@@ -149,10 +150,12 @@ class Ledger(WorkList, Protocol):
         now: datetime,
         settings: Settings | None = None,
         key_suffix: str = "",
+        invocation: str | None = None,
     ) -> Run:
         """Create a run in state RUNNING, of this process and host.
 
-        Its key is built from the plan, the time and, for one of several clouds, `key_suffix`.
+        Its key is built from the plan, the time and, for one of several clouds, `key_suffix`. The runs of one command
+        have the same `invocation`, at most 64 characters.
         """
         ...
 
@@ -163,12 +166,25 @@ class Ledger(WorkList, Protocol):
         """
         ...
 
-    def reopen(self, run_id: int, settings: Settings | None = None) -> Run:
-        """Set an unfinished run to RUNNING again, of this process and host, with other settings if given."""
+    def reopen(
+        self, run_id: int, *, now: datetime, settings: Settings | None = None, invocation: str | None = None
+    ) -> Run:
+        """Set an unfinished run to RUNNING again, of this process and host.
+
+        It gets other settings, and becomes part of another invocation, if these are given.
+        """
         ...
 
     def finish(self, run_id: int, *, now: datetime, requests: int, retries: int, seconds: float) -> Run:
         """Record the end of this invocation and add to the sums: FINISHED if no pair is pending, else INTERRUPTED."""
+        ...
+
+    def set_orders(self, run_id: int, orders: Mapping[str, Orders]) -> None:
+        """Store orders of the run's images by ID, in the place of those that they had. Other images keep theirs."""
+        ...
+
+    def orders(self, run_id: int) -> dict[str, Orders]:
+        """Return the orders of the run's images, by ID, as far as they were stored."""
         ...
 
     def runs(self, *, limit: int | None = None) -> list[Run]:

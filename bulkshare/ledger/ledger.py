@@ -12,6 +12,7 @@ Images and members are ordered by the numbers of their strings, that is by when 
 from __future__ import annotations
 
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, Self, TypeVar
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from bulkshare.ledger.store import PlanLock, Store
-    from bulkshare.model import Block, Member, Telemetry
+    from bulkshare.model import Block, Member, Orders, Telemetry
 
 
 ENQUEUE_PAIRS = 20_000  # in one transaction, so that other processes can write in between
@@ -80,6 +81,7 @@ class SqlLedger:
         now: datetime,
         settings: Settings | None = None,
         key_suffix: str = "",
+        invocation: str | None = None,
     ) -> Run:
         """See `ports.Ledger`."""
 
@@ -94,17 +96,20 @@ class SqlLedger:
                     now=now,
                     settings=settings or Settings(),
                     key_suffix=key_suffix,
+                    invocation=invocation,
                     again=again,
                 )
 
         return retry_lost(add)
 
     @retrying
-    def reopen(self, run_id: int, settings: Settings | None = None) -> Run:
+    def reopen(
+        self, run_id: int, *, now: datetime, settings: Settings | None = None, invocation: str | None = None
+    ) -> Run:
         """See `ports.Ledger`."""
         with self._store.writing() as connection:
             self._strings.forget()  # as in `begin`
-            return runs.mark_running(connection, run_id, settings)
+            return runs.mark_running(connection, run_id, now=now, settings=settings, invocation=invocation)
 
     def finish(self, run_id: int, *, now: datetime, requests: int, retries: int, seconds: float) -> Run:
         """See `ports.Ledger`."""
@@ -200,6 +205,23 @@ class SqlLedger:
         """See `ports.Ledger`."""
         with self._store.writing() as connection:
             runs.mark_enqueued(connection, run_id)
+
+    def set_orders(self, run_id: int, orders: Mapping[str, Orders]) -> None:
+        """See `ports.Ledger`. Commits as it goes; each image has its old orders or its new ones."""
+        images = iter(orders.items())
+        while part := list(islice(images, ENQUEUE_PAIRS)):
+            self._set_orders(run_id, part)
+
+    @retrying
+    def _set_orders(self, run_id: int, part: Sequence[tuple[str, Orders]]) -> None:
+        with self._writing([image_id for image_id, _ in part]) as (connection, numbers):
+            stored = runs.add_orders(connection, run_id, (orders for _, orders in part))
+            rows = [(run_id, numbers[image_id], stored[orders]) for image_id, orders in part]
+            runs.order_images(connection, rows)
+
+    def orders(self, run_id: int) -> dict[str, Orders]:
+        """See `ports.Ledger`."""
+        return self._read(runs.read_orders, run_id)
 
     @retrying
     def pending_images(

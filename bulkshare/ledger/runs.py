@@ -1,4 +1,4 @@
-"""The rows of runs and of what belongs to them: settings, telemetry, labels; and their deletion.
+"""The rows of runs and of what belongs to them: orders, settings, telemetry, labels; and their deletion.
 
 Every function works in the caller's transaction.
 """
@@ -11,24 +11,24 @@ from dataclasses import asdict
 from math import inf
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import bindparam, func, insert, select, union, update
 from sqlalchemy import delete as delete_from
-from sqlalchemy import func, insert, select, union, update
 
 from bulkshare.errors import UsageError
 from bulkshare.ledger.codecs import RESULTS, pack_time, unpack_time
-from bulkshare.ledger.dialects import insert_or_update
-from bulkshare.ledger.schema import LABELS, NAMES, PAIRS, RUNS, TELEMETRY
+from bulkshare.ledger.dialects import execute_many, insert_or_update
+from bulkshare.ledger.schema import IMAGES, LABELS, NAMES, ORDERS, PAIRS, RUNS, TELEMETRY
 from bulkshare.ledger.strings import StringTable
-from bulkshare.model import Account, Limits, Result, RetryPolicy, Run, RunState, Settings, Telemetry
+from bulkshare.model import Account, Limits, Orders, Result, RetryPolicy, Run, RunState, Settings, Telemetry
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import ColumnElement, Connection, Row, Select
 
 MATCHES_SHOWN = 5
-STRING_COLUMNS = (PAIRS.c.image, PAIRS.c.member, PAIRS.c.status, PAIRS.c.schema, PAIRS.c.reason)
+STRING_COLUMNS = (PAIRS.c.image, PAIRS.c.member, PAIRS.c.status, PAIRS.c.schema, PAIRS.c.reason, IMAGES.c.image)
 
 
 # --- life ------------------------------------------------------------------------------------------------------------
@@ -43,6 +43,7 @@ def add(
     now: datetime,
     settings: Settings,
     key_suffix: str,
+    invocation: str | None,
     again: bool,
 ) -> Run:
     """Insert a run of this process in state RUNNING, with a unique key. With `again`, it may have been inserted before.
@@ -64,18 +65,24 @@ def add(
         "project": account.project,
         "project_id": account.project_id,
         "started_at": pack_time(now),
+        "worked_at": pack_time(now),
         "settings": pack_settings(settings),
+        "invocation": invocation,
         **_this_process(),
     }
     connection.execute(insert(RUNS), row)
     return _one(connection, RUNS.c.key == key)
 
 
-def mark_running(connection: Connection, run_id: int, settings: Settings | None) -> Run:
-    """Set a run to RUNNING in this process, with new settings if given."""
-    values = {**_this_process(), "finished_at": None, "totals": None}
+def mark_running(
+    connection: Connection, run_id: int, *, now: datetime, settings: Settings | None, invocation: str | None
+) -> Run:
+    """Set a run to RUNNING in this process, with new settings and another invocation if given."""
+    values = {**_this_process(), "worked_at": pack_time(now), "finished_at": None, "totals": None}
     if settings is not None:
         values["settings"] = pack_settings(settings)
+    if invocation is not None:
+        values["invocation"] = invocation
     connection.execute(update(RUNS).where(RUNS.c.id == run_id).values(values))
     return _one(connection, RUNS.c.id == run_id)
 
@@ -98,6 +105,7 @@ def mark_ended(
     values = {
         "state": (RunState.INTERRUPTED if totals[Result.PENDING] else RunState.FINISHED).value,
         "finished_at": pack_time(now),
+        "worked_at": pack_time(now),
         "requests": RUNS.c.requests + requests,
         "retries": RUNS.c.retries + retries,
         "seconds": RUNS.c.seconds + seconds,
@@ -108,13 +116,13 @@ def mark_ended(
 
 
 def delete(connection: Connection, run_id: int) -> None:
-    """Delete a run, its pairs and its telemetry. The strings stay."""
-    for column in (PAIRS.c.run_id, TELEMETRY.c.run_id, RUNS.c.id):
+    """Delete a run and all rows that belong to it. The strings stay."""
+    for column in (PAIRS.c.run_id, IMAGES.c.run_id, ORDERS.c.run_id, TELEMETRY.c.run_id, RUNS.c.id):
         connection.execute(delete_from(column.table).where(column == run_id))
 
 
 def delete_unused_strings(connection: Connection, *, unless_after: int) -> bool:
-    """Delete the strings that no pair refers to, with their labels, unless a run is newer than run `unless_after`.
+    """Delete the strings that no run refers to, with their labels, unless a run is newer than run `unless_after`.
 
     Return whether they were deleted. No process that works on that run or an older one may have their numbers cached.
     """
@@ -224,11 +232,59 @@ def _to_run(connection: Connection, row: Row[Any]) -> Run:
         retries=row.retries,
         seconds=row.seconds,
         totals=(
-            count_pairs(connection, row.id) if totals is None else {result: totals[result.value] for result in Result}
+            count_pairs(connection, row.id)
+            if totals is None
+            else {result: totals.get(result.value, 0) for result in Result}  # an older version knew fewer results
         ),
         settings=unpack_settings(row.settings),
         enqueued=row.enqueued,
+        invocation=row.invocation,
+        worked_at=unpack_time(row.worked_at),
     )
+
+
+# --- orders ----------------------------------------------------------------------------------------------------------
+
+
+def pack_orders(orders: Orders) -> dict[str, Any]:
+    """Return orders as plain values by field name, without those that are as by default."""
+    given = {name: value for name, value in orders._asdict().items() if value != Orders._field_defaults[name]}
+    return {name: sorted(value) if isinstance(value, frozenset) else value for name, value in given.items()}
+
+
+def unpack_orders(stored: dict[str, Any]) -> Orders:
+    """Return the orders that `pack_orders` took."""
+    return Orders(**{**stored, "kept": frozenset(stored.get("kept", ()))})
+
+
+def add_orders(connection: Connection, run_id: int, orders: Iterable[Orders]) -> dict[Orders, int]:
+    """Store distinct orders of a run, and return their numbers. Those that are there already keep theirs."""
+    query = select(ORDERS.c.number, ORDERS.c.body).where(ORDERS.c.run_id == run_id)
+    numbers = {unpack_orders(row.body): row.number for row in connection.execute(query)}
+    last = max(numbers.values(), default=0)
+    new = {each: number for number, each in enumerate(dict.fromkeys(orders).keys() - numbers.keys(), last + 1)}
+    if new:
+        rows = [{"run_id": run_id, "number": number, "body": pack_orders(each)} for each, number in new.items()]
+        connection.execute(insert(ORDERS), rows)
+    return numbers | new
+
+
+def order_images(connection: Connection, rows: Sequence[tuple[int, int, int]]) -> None:
+    """Set the orders of images: rows of run, image and number of the orders."""
+    key = ("run_id", "image")
+    statement = insert_or_update(connection, IMAGES, key, "orders")
+    execute_many(connection, statement.values({name: bindparam(name) for name in (*key, "orders")}), rows)
+
+
+def read_orders(connection: Connection, run_id: int) -> dict[str, Orders]:
+    """Return the orders of a run's images that have any, by image ID."""
+    bodies = select(ORDERS.c.number, ORDERS.c.body).where(ORDERS.c.run_id == run_id)
+    orders = {row.number: unpack_orders(row.body) for row in connection.execute(bodies)}
+    if not orders:
+        return {}
+    images = select(NAMES.c.text, IMAGES.c.orders).join(IMAGES, IMAGES.c.image == NAMES.c.id)
+    rows = connection.execute(images.where(IMAGES.c.run_id == run_id, IMAGES.c.orders.is_not(None)))
+    return {text: orders[number] for text, number in rows}
 
 
 # --- settings, telemetry, labels -------------------------------------------------------------------------------------
@@ -277,7 +333,7 @@ def write_labels(connection: Connection, labels: Mapping[str, str]) -> None:
     """Store the names of images and projects by their IDs, replacing older names."""
     numbers = StringTable().numbers(connection, labels.keys())  # without a cache: a run may not have begun yet
     rows = [{"id": numbers[text], "label": label} for text, label in labels.items()]
-    connection.execute(insert_or_update(connection, LABELS, "id", "label"), rows)
+    connection.execute(insert_or_update(connection, LABELS, ("id",), "label"), rows)
 
 
 def read_labels(connection: Connection, run_id: int) -> dict[str, str]:

@@ -33,9 +33,12 @@ from sqlalchemy import (
     insert,
     inspect,
     select,
+    update,
 )
+from sqlalchemy.schema import CreateColumn
 
 from bulkshare.errors import LedgerError
+from bulkshare.ledger import version_1
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,6 +96,8 @@ RUNS = Table(
     Column("settings", JSON, nullable=False),  # `runs.pack_settings`
     Column("enqueued", Boolean, nullable=False, default=False),  # whether all its pairs are in the ledger
     Column("totals", JSON),  # of a run that has ended, so that listing runs needs no counting of pairs
+    Column("invocation", String(64)),  # common to the runs that one command works on; NULL in version 1
+    Column("worked_at", BigInteger, nullable=False, server_default="0"),  # when it was last begun, reopened or ended
     **EXACT,
     sqlite_autoincrement=True,  # a newer run has a larger ID, even after a prune: `delete_unused_strings` needs it
 )
@@ -103,6 +108,24 @@ TELEMETRY = Table(
     Column("number", Integer, primary_key=True, autoincrement=False),  # of the invocation, from 1 on
     Column("body", JSON, nullable=False),  # `runs.pack_telemetry`
     **EXACT,
+)
+ORDERS = Table(  # what the plan says about whole images: a row for all images of a run with the same orders
+    "orders",
+    METADATA,
+    Column("run_id", Integer, primary_key=True, autoincrement=False),
+    Column("number", Integer, primary_key=True, autoincrement=False),  # from 1 on
+    Column("body", JSON, nullable=False),  # `runs.pack_orders`
+    **EXACT,
+)
+IMAGES = Table(  # a run's images, as far as there is more to say than their pairs do
+    "images",
+    METADATA,
+    Column("run_id", Integer, primary_key=True, autoincrement=False),
+    Column("image", Integer, primary_key=True, autoincrement=False),  # names.id
+    Column("orders", Integer),  # orders.number; NULL: none
+    Column("opened_at", BigInteger),  # when this run made it `shared`; NULL: it did not
+    **EXACT,
+    sqlite_with_rowid=False,
 )
 PAIRS = Table(
     "pairs",
@@ -130,37 +153,50 @@ PAIRS = Table(
 def _version_1(connection: Connection) -> None:
     # The table that marks a ledger comes first: MariaDB commits each of these statements.
     VERSION.create(connection, checkfirst=True)
-    METADATA.create_all(connection)
+    version_1.METADATA.create_all(connection)
+
+
+def _version_2(connection: Connection) -> None:
+    """Add what a run's images are ordered to be, which runs belong together, and when each was last worked on."""
+    # MariaDB commits each of these statements, so a migration that was cut short is repeated.
+    for table in (ORDERS, IMAGES):
+        table.create(connection, checkfirst=True)
+    there = {column["name"] for column in inspect(connection).get_columns(RUNS.name)}
+    for column in (RUNS.c.invocation, RUNS.c.worked_at):
+        if column.name not in there:
+            definition = CreateColumn(column).compile(dialect=connection.dialect)
+            connection.exec_driver_sql(f"ALTER TABLE {RUNS.name} ADD COLUMN {definition}")
+    worked_at = func.coalesce(RUNS.c.finished_at, RUNS.c.started_at)
+    connection.execute(update(RUNS).where(RUNS.c.worked_at == 0).values(worked_at=worked_at))
 
 
 # Step n migrates version n - 1 to n. A released step never changes: before tables change, the step that creates them
-# gets a copy of their old definitions.
-STEPS: tuple[Callable[[Connection], Any], ...] = (_version_1,)
+# gets a copy of their old definitions, as `version_1` is.
+STEPS: tuple[Callable[[Connection], Any], ...] = (_version_1, _version_2)
 
 
-def is_current(connection: Connection) -> bool:
-    """Return whether the tables are up to date. Raises `LedgerError` if they are newer or another program's."""
-    return _version_of(connection) == len(STEPS)
+LATEST = len(STEPS)
 
 
 def migrate(connection: Connection) -> None:
-    """Bring the tables up to date, in the caller's transaction. Raises like `is_current`."""
-    version = _version_of(connection)
+    """Bring the tables up to date, in the caller's transaction. Raises like `version_of`."""
+    version = version_of(connection)
     for number, step in enumerate(STEPS[version:], version + 1):
         step(connection)
         connection.execute(insert(VERSION), {"number": number})
 
 
-def _version_of(connection: Connection) -> int:
+def version_of(connection: Connection) -> int:
+    """Return the tables' version; 0: there are none. Raises `LedgerError` if it is newer or another program's."""
     tables = inspect(connection).get_table_names()
     if not tables:
         return 0
     if VERSION.name not in tables:
         raise LedgerError("it is a database of another program; name another file with --ledger")
     version: int = connection.scalar(select(func.max(VERSION.c.number))) or 0
-    if version > len(STEPS):
+    if version > LATEST:
         raise LedgerError(
-            f"it was made by a newer bulkshare: it has version {version}, and this one knows up to {len(STEPS)}; "
+            f"it was made by a newer bulkshare: it has version {version}, and this one knows up to {LATEST}; "
             "update bulkshare, or name another file with --ledger"
         )
     return version

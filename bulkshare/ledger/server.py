@@ -24,7 +24,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, Operationa
 from sqlalchemy.pool import NullPool
 
 from bulkshare.errors import LedgerError
-from bulkshare.ledger.schema import RUNS, is_current, migrate
+from bulkshare.ledger.schema import LATEST, RUNS, migrate, version_of
 from bulkshare.ledger.store import BUSY_SECONDS, ConnectionLostError, Store
 from bulkshare.ledger.url import DRIVERS, without_password
 from bulkshare.text import clean
@@ -156,9 +156,9 @@ class ServerStore(Store):
         self._lock_engine = self._make_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
         try:
             with self._translating_url_errors(), self.reading() as connection:
-                current = is_current(connection)
-            if not current:
-                self._make_tables(create=create)
+                version = version_of(connection)
+            if version < LATEST:
+                self._update_tables(create=create or version > 0)
         except LedgerError:
             self.close()
             raise
@@ -244,7 +244,7 @@ class ServerStore(Store):
             reason = clean(error.reason if isinstance(error, UnicodeEncodeError) else str(error))
             raise LedgerError(f"the ledger's URL does not work for {self.where}: {reason}") from error
 
-    def _make_tables(self, *, create: bool) -> None:
+    def _update_tables(self, *, create: bool) -> None:
         if not create:
             raise LedgerError(f"there is no ledger in {self.where}; the first run makes it, --ledger names another")
         with self.writing() as connection:

@@ -15,7 +15,7 @@ from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import URL
 
 from bulkshare.errors import LedgerError
-from bulkshare.ledger.schema import is_current, migrate
+from bulkshare.ledger.schema import LATEST, migrate, version_of
 from bulkshare.ledger.store import BUSY_SECONDS, Store
 
 if TYPE_CHECKING:
@@ -50,8 +50,8 @@ class FileStore(Store):
         self._engine = _make_engine(path)
         try:
             with self.reading() as connection:
-                current = is_current(connection)
-            if not current:
+                version = version_of(connection)
+            if version < LATEST:
                 self._enable_wal()
                 with self.writing() as connection:
                     migrate(connection)

@@ -6,7 +6,7 @@ from enum import IntFlag, StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
 
 
@@ -47,11 +47,16 @@ class Backlog(NamedTuple):
 
 
 class Orders(NamedTuple):
-    """What a plan says about an image as a whole; see `Entry`. Pruning leaves the members in `kept` alone."""
+    """What a plan says about an image as a whole; see `Entry`. Stored in users' ledgers by field name.
+
+    kept: members that pruning leaves alone.
+    selected: the plan selected the image by its attributes, so that its status is not judged.
+    """
 
     prune: bool = False
     fill: bool = False
-    kept: Container[str] = frozenset()
+    kept: frozenset[str] = frozenset()
+    selected: bool = False
 
 
 class Result(StrEnum):

@@ -44,6 +44,8 @@ class Run:
     fingerprint: a hash of the plan's pairs; only the same plan with the same account may continue the run.
     requests, retries, seconds: sums over all invocations of the run.
     enqueued: all pairs are in the ledger; until then only the plan has them.
+    invocation: common to the runs of one command on several clouds; None: made by a version that kept none.
+    worked_at: when the run was last begun, reopened or ended.
     """
 
     id: int
@@ -62,6 +64,8 @@ class Run:
     totals: Mapping[Result, int] = field(default_factory=dict)
     settings: Settings = field(default_factory=Settings)
     enqueued: bool = False
+    invocation: str | None = None
+    worked_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

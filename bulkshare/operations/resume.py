@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from bulkshare.errors import UsageError
 from bulkshare.model import Plan, RunState
-from bulkshare.operations.defaults import open_ledger
+from bulkshare.operations.defaults import open_ledger, utc_now
 from bulkshare.operations.execute import EngineTask, OpenRun, execute
 from bulkshare.operations.history import find_run, unfinished_runs
 from bulkshare.operations.lock import locked, shared
@@ -89,7 +90,8 @@ class _Resumed:
             endpoint = await stack.enter_async_context(
                 open_endpoint(identity, settings.limits, give_up_after_seconds=give_up_after)
             )
-            open_run = OpenRun(ledger, await ledger.call(ledger.ledger.reopen, run.id, settings))
+            reopen = partial(ledger.ledger.reopen, run.id, now=utc_now(), settings=settings)
+            open_run = OpenRun(ledger, await ledger.call(reopen))
             stack.push_async_callback(open_run.close)
             session = CloudSession(
                 self.result,

@@ -7,6 +7,7 @@ been checked and has a run with its pairs in the ledger, from which `resume` can
 
 from __future__ import annotations
 
+import secrets
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -73,7 +74,8 @@ async def run_plan(
         fleets = await stack.enter_async_context(open_fleets(options))
         stops = await stack.enter_async_context(stopping_at(signals))
         results, sessions = await open_sessions(plan, options, listener, stack)
-        runs = [_CloudRun(session, expected, ledger, fleets, stops, stack) for session in sessions]
+        invocation = secrets.token_hex(16)
+        runs = [_CloudRun(session, expected, ledger, fleets, stops, stack, invocation) for session in sessions]
         await each(runs, _CloudRun.check)
         raise_refusals(results)
         if expected is not None:
@@ -125,6 +127,7 @@ class _CloudRun:
     expected: the parts of a saved plan.
     ledger: the run's ledger; a dry run has none, unless it is of the last run's pairs.
     stack: closes what lives longer than a step.
+    invocation: common to the runs on all clouds.
     todo: the plan to work on, once it was checked; None if there is nothing to do.
     open_run: once it was recorded.
     """
@@ -135,6 +138,7 @@ class _CloudRun:
     fleets: Fleets | None
     stops: Stops
     stack: AsyncExitStack
+    invocation: str
     todo: ResolvedPlan | None = None
     open_run: OpenRun | None = None
 
@@ -173,7 +177,7 @@ class _CloudRun:
             return
         session, ledger, todo = self.session, self.ledger, self.todo
         assert ledger is not None  # noqa: S101  only a dry run has none
-        run, continued = await ledger.call(_begin, ledger.ledger, session, todo.plan)
+        run, continued = await ledger.call(_begin, ledger.ledger, session, todo.plan, self.invocation)
         self.open_run = OpenRun(ledger, run)
         self.stack.push_async_callback(self.open_run.close)
         doing = "continuing" if continued else "starting"
@@ -237,11 +241,12 @@ class _CloudRun:
         return f"continue with the same command, or with `bulkshare resume {run.key}`"
 
 
-def _begin(ledger: SqlLedger, session: CloudSession, plan: Plan) -> tuple[Run, bool]:
+def _begin(ledger: SqlLedger, session: CloudSession, plan: Plan, invocation: str) -> tuple[Run, bool]:
     """Return the run to work on, and whether it is one that was left unfinished. Blocking."""
     unfinished = None if session.options.retry_failed else _unfinished(ledger, session, plan)
     if unfinished is not None:
-        return ledger.reopen(unfinished.id, session.settings), True
+        again = ledger.reopen(unfinished.id, now=utc_now(), settings=session.settings, invocation=invocation)
+        return again, True
     run = ledger.begin(
         plan=plan.name,
         fingerprint=fingerprint(plan, prune_all=session.options.prune),
@@ -249,6 +254,7 @@ def _begin(ledger: SqlLedger, session: CloudSession, plan: Plan) -> tuple[Run, b
         now=utc_now(),
         settings=session.settings,
         key_suffix=session.label,
+        invocation=invocation,
     )
     return run, False
 

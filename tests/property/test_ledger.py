@@ -161,7 +161,7 @@ class LedgerLikeADict(RuleBasedStateMachine):
         ended = ledger.finish(run_id, now=NOW, requests=0, retries=0, seconds=0.0)
         assert ended.state is (RunState.INTERRUPTED if self._pending(run) else RunState.FINISHED)
         assert ended.totals == ledger.totals(run_id)
-        assert ledger.reopen(run_id).state is RunState.RUNNING
+        assert ledger.reopen(run_id, now=NOW).state is RunState.RUNNING
 
     @rule(handle=handles)
     def open_again(self, handle: int) -> None:

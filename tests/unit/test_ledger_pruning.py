@@ -144,7 +144,7 @@ def test_a_run_that_goes_on_after_a_prune(handles: tuple[SqlLedger, SqlLedger]) 
     finish(worker, run.id)
     assert pruner.prune([], names_unless_after=run.id)
     assert "passing" not in names(pruner)
-    worker.reopen(run.id)
+    worker.reopen(run.id, now=NOW)
     worker.settle(run.id, [outcome("image", "image's", reason="passing")])
     assert rows(pruner, run) == [WORKED[0], ("image", "image's", "passing")]
 

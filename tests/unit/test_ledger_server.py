@@ -18,7 +18,7 @@ from bulkshare.ledger.sqlite import FileStore
 from bulkshare.ledger.store import RETRY_SECONDS, ConnectionLostError, retry_lost
 from bulkshare.ledger.url import parse_location
 from bulkshare.model import Block, RunState
-from tests.ledger_fixtures import begin, finish, outcome
+from tests.ledger_fixtures import NOW, begin, finish, outcome
 from tests.realcloud.process import free_port
 
 if TYPE_CHECKING:
@@ -196,6 +196,6 @@ def test_what_is_done_twice_counts_once(tmp_path: Path) -> None:
     ended = finish(ledger, run.id)
     assert (ended.state, ended.requests, ended.retries, ended.seconds) == (RunState.FINISHED, 5, 2, 1.5)
     store.losing = True
-    ledger.reopen(run.id)
+    ledger.reopen(run.id, now=NOW)
     assert finish(ledger, run.id).requests == 10
     ledger.close()

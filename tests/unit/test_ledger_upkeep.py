@@ -46,8 +46,8 @@ def test_settings_are_kept(ledger: SqlLedger) -> None:
     run = begin(ledger, settings=SETTINGS)
     assert run.settings == SETTINGS
     other = replace(SETTINGS, cloud=None, sandbox=True)
-    assert ledger.reopen(run.id, other).settings == other
-    assert ledger.reopen(run.id).settings == other
+    assert ledger.reopen(run.id, now=NOW, settings=other).settings == other
+    assert ledger.reopen(run.id, now=NOW).settings == other
     assert begin(ledger).settings == Settings()
 
 

@@ -13,7 +13,7 @@ from bulkshare.errors import LedgerError
 from bulkshare.ledger import SqlLedger, strings
 from bulkshare.ledger import sqlite as file
 from bulkshare.model import Block, Result
-from tests.ledger_fixtures import begin, finish, outcome
+from tests.ledger_fixtures import NOW, begin, finish, outcome
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -103,5 +103,5 @@ def test_runs_that_have_ended_are_not_counted_again(place: Path) -> None:
         raw.execute("DELETE FROM pairs")
     assert ledger.runs() == [ended]
     assert ledger.totals(run.id)[Result.PENDING] == 0
-    assert ledger.reopen(run.id).totals[Result.PENDING] == 0
+    assert ledger.reopen(run.id, now=NOW).totals[Result.PENDING] == 0
     ledger.close()

@@ -63,7 +63,7 @@ def test_a_run_with_nothing_pending_is_finished(ledger: Ledger) -> None:
     ended = ledger.finish(run.id, now=later, requests=5, retries=2, seconds=1.5)
     totals = NONE_YET | {Result.SHARED: 1, Result.FAILED: 1}
     took = replace(run, requests=5, retries=2, seconds=1.5)
-    assert ended == replace(took, state=RunState.FINISHED, finished_at=later, totals=totals)
+    assert ended == replace(took, state=RunState.FINISHED, finished_at=later, worked_at=later, totals=totals)
     assert ledger.find_run(run.key) == ended
 
 
@@ -83,13 +83,25 @@ def test_a_reopened_run_continues(ledger: Ledger) -> None:
     ledger.enqueue(run.id, [Block("i1", ["p1", "p2"])])
     ledger.settle(run.id, [outcome("i1", "p1")])
     ended = finish(ledger, run.id)
-    again = ledger.reopen(run.id)
-    assert again == replace(ended, state=RunState.RUNNING, finished_at=None)
+    later = NOW + timedelta(days=1)
+    again = ledger.reopen(run.id, now=later)
+    assert again == replace(ended, state=RunState.RUNNING, finished_at=None, worked_at=later)
     ledger.settle(run.id, [outcome("i1", "p2")])
     assert ledger.runs()[0].totals == NONE_YET | {Result.SHARED: 2}  # not those of the interruption
     ended = finish(ledger, run.id)
     assert (ended.state, ended.totals[Result.SHARED]) == (RunState.FINISHED, 2)
     assert (ended.requests, ended.retries, ended.seconds) == (10, 4, 3.0)
+
+
+def test_runs_of_one_invocation(ledger: Ledger) -> None:
+    """They have what was given for them, until another invocation goes on with one of them."""
+    one, other = (
+        ledger.begin(plan="p", fingerprint=FINGERPRINT, account=ACCOUNT, now=NOW, invocation="first") for _ in range(2)
+    )
+    assert [run.invocation for run in (one, other, begin(ledger))] == ["first", "first", None]
+    assert ledger.reopen(one.id, now=NOW).invocation == "first"
+    assert ledger.reopen(other.id, now=NOW, invocation="second").invocation == "second"
+    assert [run.invocation for run in reversed(ledger.runs())] == ["first", "second", None]
 
 
 def test_runs_of_several_clouds_are_named_after_them(ledger: Ledger) -> None:
@@ -247,7 +259,7 @@ def test_a_run_may_be_finished_by_another_process(open_ledger: Callable[[], SqlL
     first.enqueue(run.id, [Block("i1", ["p1", "p2"])])
     first.settle(run.id, [outcome("i1", "p1")])
     assert second.unfinished(plan="nightly", fingerprint=FINGERPRINT, account=ACCOUNT) == first.runs()[0]
-    second.reopen(run.id)
+    second.reopen(run.id, now=NOW)
     assert second.pending_jobs(run.id, "i1", after=None, limit=10) == [Job("i1", "p2")]
     second.settle(run.id, [outcome("i1", "p2")])
     assert finish(second, run.id) == first.find_run(run.key)

@@ -17,7 +17,7 @@ from bulkshare.ledger import store as ledger_store
 from bulkshare.ledger.server import ServerStore
 from bulkshare.model import Block, Result
 from tests.databases import SHARED_DATABASES
-from tests.ledger_fixtures import HOLD, begin, finish, outcome
+from tests.ledger_fixtures import HOLD, NOW, begin, finish, outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -143,7 +143,7 @@ def test_a_lock_that_another_process_took_and_released(
     assert second.totals(run.id)[Result.PENDING] == 1
     assert other.stdout.strip() == second.runs()[0].key
     with RunLock(first, "nightly"):  # a new start
-        assert finish(first, first.reopen(run.id).id).totals[Result.PENDING] == 1
+        assert finish(first, first.reopen(run.id, now=NOW).id).totals[Result.PENDING] == 1
 
 
 def test_a_released_lock_is_not_taken_again(server: DatabaseServer, handles: tuple[SqlLedger, SqlLedger]) -> None:

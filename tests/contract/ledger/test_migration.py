@@ -1,0 +1,177 @@
+"""Ledgers made by older versions are brought up to date when they are opened, and keep everything."""
+
+from __future__ import annotations
+
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy import URL, create_engine, event, inspect
+
+from bulkshare.ledger import SqlLedger, version_1
+from bulkshare.ledger.schema import LATEST, METADATA, VERSION, migrate
+from bulkshare.ledger.url import parse_location
+from bulkshare.model import Block, Orders, Result, RunState, Settings
+from tests.ledger_fixtures import ACCOUNT, FINGERPRINT, begin, outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Connection
+
+STARTED, ENDED = datetime(2026, 1, 2, tzinfo=UTC), datetime(2026, 1, 3, tzinfo=UTC)
+MILLISECOND = timedelta(milliseconds=1)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+SETTINGS = {  # as version 1 packed them
+    "cloud": "prod",
+    "region": None,
+    "sandbox": False,
+    "limits": {"concurrency": 16, "rate": 50.0, "per_image": 4, "members_per_image": 128},
+    "retry": {"attempts": 6, "base_seconds": 0.5, "cap_seconds": 30.0},
+}
+
+
+class KilledError(Exception):
+    """The process ended here."""
+
+
+@contextmanager
+def connected(place: str, **options: Any) -> Iterator[Connection]:
+    """Write to the database at a ledger's location, past the ledger."""
+    where = parse_location(place)
+    url = URL.create("sqlite", database=str(where)) if isinstance(where, Path) else where
+    engine = create_engine(url, **options)
+    with engine.begin() as connection:
+        yield connection
+    engine.dispose()
+
+
+def run_of_version_1(number: int, finished_at: datetime | None) -> dict[str, Any]:
+    """Return the row of a run."""
+    return {
+        "key": f"nightly-{number}",
+        "plan": "nightly",
+        "fingerprint": FINGERPRINT,
+        "cloud": ACCOUNT.cloud,
+        "region": ACCOUNT.region,
+        "endpoint": ACCOUNT.endpoint,
+        "user": ACCOUNT.user,
+        "project": ACCOUNT.project,
+        "project_id": ACCOUNT.project_id,
+        "state": "interrupted",
+        "started_at": (STARTED - EPOCH) // MILLISECOND,
+        "finished_at": None if finished_at is None else (finished_at - EPOCH) // MILLISECOND,
+        "host": "host",
+        "pid": 7,
+        "requests": 5,
+        "retries": 2,
+        "seconds": 1.5,
+        "settings": SETTINGS,
+        "enqueued": True,
+        "totals": {"shared": 1, "pending": 1},
+    }
+
+
+def make_version_1(place: str) -> None:
+    """Make a ledger as version 1 did: two runs, the first with a shared and a pending pair, names and telemetry."""
+    tables = version_1.METADATA.tables
+    names = ("image", "shared", "pending", "as asked")  # which get the numbers from 1 on, as the runs do
+    telemetry = {"began_at": 0, "interval_seconds": 1.0, "requests": [3], "troubled": [0], "allowed": [4]}
+    rows: dict[str, list[dict[str, Any]]] = {
+        "bulkshare_version": [{"number": 1}],
+        "names": [{"text": name} for name in names],
+        "labels": [{"id": 1, "label": "ubuntu"}],
+        "runs": [run_of_version_1(1, ENDED), run_of_version_1(2, None)],
+        "telemetry": [{"run_id": 1, "number": 1, "body": telemetry | {"latency": [], "statuses": {}}}],
+        "pairs": [
+            {"run_id": 1, "image": 1, "member": 2, "want": 0, "result": 1, "http_status": 200, "reason": 4},
+            {"run_id": 1, "image": 1, "member": 3, "want": 0},
+        ],
+    }
+    with connected(place) as connection:
+        version_1.METADATA.create_all(connection)
+        for name, several in rows.items():
+            for row in several:
+                connection.execute(tables[name].insert(), row)
+
+
+def columns(place: str) -> dict[str, list[tuple[str, bool]]]:
+    """Return the names of all columns, and whether they may be NULL, by table."""
+    with connected(place) as connection:
+        found = inspect(connection)
+        return {
+            name: [(column["name"], column["nullable"]) for column in found.get_columns(name)]
+            for name in sorted(found.get_table_names())
+        }
+
+
+def require_whole(place: str) -> None:
+    """Fail unless a migrated ledger has what `make_version_1` wrote, and takes what a new one takes."""
+    with closing(SqlLedger.open(place, create=False)) as ledger:
+        second, first = ledger.runs()
+        assert (first.key, first.state, first.account) == ("nightly-1", RunState.INTERRUPTED, ACCOUNT)
+        assert (first.requests, first.retries, first.seconds, first.enqueued) == (5, 2, 1.5, True)
+        assert first.settings == Settings("prod")
+        assert first.totals == dict.fromkeys(Result, 0) | {Result.SHARED: 1, Result.PENDING: 1}
+        assert (first.worked_at, second.worked_at) == (ENDED, STARTED)
+        assert (first.invocation, ledger.orders(first.id)) == (None, {})
+        assert [(row.member_id, row.result, row.reason) for row in ledger.outcomes(first.id)] == [
+            ("shared", Result.SHARED, "as asked"),
+            ("pending", Result.PENDING, ""),
+        ]
+        assert ledger.labels(first.id) == {"image": "ubuntu"}
+        assert [each.requests for each in ledger.telemetry(first.id)] == [(3,)]
+        again = ledger.reopen(first.id, now=ENDED + MILLISECOND, invocation="a")
+        assert (again.invocation, again.worked_at) == ("a", ENDED + MILLISECOND)
+        ledger.set_orders(first.id, {"image": Orders(fill=True)})
+        assert ledger.orders(first.id) == {"image": Orders(fill=True)}
+        new = begin(ledger)
+        assert new.id > second.id
+        ledger.enqueue(new.id, [Block("image", ["shared"])])
+        ledger.settle(new.id, [outcome("image", "shared")])
+
+
+def test_a_ledger_of_version_1_is_migrated(place: str) -> None:
+    """Even if it is only read: it has all its runs, each last worked on when it ended or else began."""
+    make_version_1(place)
+    with closing(SqlLedger.open(place, create=False)):
+        pass
+    require_whole(place)
+    with connected(place) as connection:
+        assert list(connection.scalars(VERSION.select().order_by(VERSION.c.number))) == list(range(1, LATEST + 1))
+
+
+def test_migrated_tables_are_as_new_ones(place: str, tmp_path: Path) -> None:
+    """They have the columns that this version's definitions say, whichever version made them."""
+    make_version_1(place)
+    SqlLedger.open(place).close()
+    defined = {
+        table.name: sorted((column.name, bool(column.nullable)) for column in table.columns)
+        for table in METADATA.sorted_tables
+    }
+    assert {name: sorted(several) for name, several in columns(place).items() if name in defined} == defined
+    new = str(tmp_path / "new.db")
+    SqlLedger.open(new).close()
+    assert {name: sorted(several) for name, several in columns(new).items() if name in defined} == defined
+
+
+@pytest.mark.parametrize("statements", range(6))
+def test_a_migration_that_was_cut_short_is_repeated(place: str, statements: int) -> None:
+    """MariaDB commits each change of a table: wherever that ended, the next command finishes it."""
+    make_version_1(place)
+    left = statements
+
+    def cut_short(_connection: object, _cursor: object, statement: str, *_more: object) -> None:
+        nonlocal left
+        if statement.lstrip().startswith(("CREATE", "ALTER", "UPDATE", "INSERT")):
+            left -= 1
+            if left < 0:
+                raise KilledError
+
+    with connected(place, isolation_level="AUTOCOMMIT") as connection:
+        event.listen(connection, "before_cursor_execute", cut_short)
+        with pytest.raises(KilledError):
+            migrate(connection)
+    require_whole(place)
