@@ -135,7 +135,8 @@ def _after_add(policy: RetryPolicy, attempt: Attempt, verdict: Verdict, jitter: 
 
 def _after_accept(policy: RetryPolicy, attempt: Attempt, verdict: Verdict, jitter: float) -> Decision:
     if verdict.kind is VerdictKind.ACCEPTED:
-        return Settle(attempt, attempt.membership or Result.ALREADY, verdict, attempt.why)
+        result = Result.SHARED if attempt.membership is Result.SHARED else Result.ACCEPTED
+        return Settle(attempt, result, verdict, attempt.why)
     if verdict.kind is VerdictKind.ABSENT and not attempt.posts:  # it was listed, and has left since
         return Send(attempt._replace(step=Step.ADD, tries=0, membership=None), 0.0)
     if verdict.kind not in RETRYABLE:

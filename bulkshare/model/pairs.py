@@ -63,7 +63,8 @@ class Result(StrEnum):
     """What came of a pair. The values are stored in ledgers and shown to users."""
 
     SHARED = "shared"  # this run added the member
-    ALREADY = "already"  # it was a member before
+    ACCEPTED = "accepted"  # it was a member before; this run accepted the membership
+    ALREADY = "already"  # it was a member before, and nothing was left to do
     REJECTED = "rejected"  # the cloud refused
     FAILED = "failed"  # attempts used up
     SKIPPED = "skipped"  # not tried
@@ -72,7 +73,7 @@ class Result(StrEnum):
     ABSENT = "absent"  # to be removed, but was not a member
 
 
-AS_PLANNED = frozenset({Result.SHARED, Result.ALREADY, Result.REMOVED, Result.ABSENT})
+AS_PLANNED = frozenset({Result.SHARED, Result.ACCEPTED, Result.ALREADY, Result.REMOVED, Result.ABSENT})
 
 
 class Outcome(NamedTuple):

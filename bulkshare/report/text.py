@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 STYLES = {
     Result.SHARED: "green",
+    Result.ACCEPTED: "green",
     Result.ALREADY: "green",
     Result.REJECTED: "red",
     Result.FAILED: "red",
@@ -37,6 +38,7 @@ STYLES = {
 }
 MEANINGS = {
     Result.SHARED: "added by this run",
+    Result.ACCEPTED: "was a member; accepted by this run",
     Result.ALREADY: "was already a member",
     Result.REJECTED: "refused by the cloud",
     Result.FAILED: "out of attempts",
@@ -268,7 +270,7 @@ def _pairs(outcomes: Sequence[Outcome], names: Mapping[str, str], *, indent: int
             Text(outcome.member_id),
             Text(outcome.result.value, STYLES[outcome.result]),
             Text(str(outcome.http_status or "")),
-            Text(f"member status {outcome.status}" if outcome.status else ""),
+            Text(f"member status {outcome.status}" if outcome.status not in {None, outcome.result} else ""),
             Text(counted(outcome.attempts, "attempt") if outcome.attempts > 1 else ""),
             Text(names.get(outcome.member_id, ""), "dim"),
         )

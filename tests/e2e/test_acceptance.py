@@ -70,8 +70,12 @@ def test_accept_as_projects(cloud: CloudUnderTest, shell: Shell) -> None:
     assert cloud.requests("POST") == 0
 
 
-@pytest.mark.parametrize(("accept", "status"), [("true", "rejected"), ("force", "accepted")])
-def test_a_rejection_is_left_unless_forced(cloud: CloudUnderTest, shell: Shell, accept: str, status: str) -> None:
+@pytest.mark.parametrize(
+    ("accept", "result", "status"), [("true", "already", "rejected"), ("force", "accepted", "accepted")]
+)
+def test_a_rejection_is_left_unless_forced(
+    cloud: CloudUnderTest, shell: Shell, accept: str, result: str, status: str
+) -> None:
     """A rejected membership is left and reported; `accept: force` accepts it."""
     image_id, tenant = cloud.create_image(), cloud.tenants.open("member")[0].id
     cloud.add_member(image_id, tenant)
@@ -80,7 +84,7 @@ def test_a_rejection_is_left_unless_forced(cloud: CloudUnderTest, shell: Shell, 
     write_plan(shell, image_id, f"[{tenant}]", f"    accept: {accept}\n")
     shell.run("run", "plan.yaml", "--os-cloud", "admin")
     (row,) = shell.rows()
-    assert (row["result"], row["status"]) == ("already", status)
+    assert (row["result"], row["status"]) == (result, status)
     assert ("rejected" in row["reason"]) == (accept == "true")
     assert [member["status"] for member in cloud.members(image_id)] == [status]
 

@@ -51,6 +51,7 @@ def test_json_is_one_object_with_the_documented_keys(shell: Shell, plan: str) ->
         "cloud",
         "planned",
         "shared",
+        "accepted",
         "already",
         "rejected",
         "failed",

@@ -85,6 +85,9 @@ def data_of(html: str) -> dict[str, Any]:
         (None, Result.REMOVED, Change.REMOVED),
         (Result.SHARED, Result.ALREADY, None),
         (None, Result.ALREADY, None),
+        (Result.ALREADY, Result.ACCEPTED, Change.ACCEPTED),
+        (None, Result.ACCEPTED, Change.ACCEPTED),
+        (Result.FAILED, Result.ACCEPTED, Change.FIXED),
         (Result.FAILED, Result.PENDING, None),
     ],
 )

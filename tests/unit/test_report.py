@@ -68,6 +68,7 @@ def test_document_has_every_result() -> None:
         "cloud": "",
         "planned": 4,
         "shared": 3,
+        "accepted": 0,
         "already": 0,
         "rejected": 0,
         "failed": 1,
@@ -82,8 +83,8 @@ def test_document_has_every_result() -> None:
 
 
 def test_as_planned_is_what_the_plan_says() -> None:
-    """Shared, already, removed and absent are; any other result, pending included, is not."""
-    assert summary(shared=3, already=4, removed=1, absent=1).as_planned
+    """Shared, accepted, already, removed and absent are; any other result, pending included, is not."""
+    assert summary(shared=3, accepted=2, already=4, removed=1, absent=1).as_planned
     assert all(
         not summary(shared=3, **{result: 1}).as_planned for result in ("rejected", "failed", "skipped", "pending")
     )
@@ -266,6 +267,7 @@ PAIRS = [
     Outcome("i" * 36, "b" * 32, Result.REJECTED, http_status=404, attempts=1, reason="404: " + "long " * 12),
     Outcome("i" * 36, "c" * 32, Result.SKIPPED, reason="404: " + "long " * 12),
     Outcome("j" * 36, "a" * 32, Result.PENDING),
+    Outcome("j" * 36, "b" * 32, Result.ACCEPTED, status="accepted"),
 ]
 
 
@@ -284,6 +286,7 @@ def test_pairs_are_grouped_by_image_at_any_width(width: int) -> None:
         f"    {'c' * 32}  skipped",
         f"image {'j' * 36}  ubuntu",
         f"  {'a' * 32}  pending",
+        f"  {'b' * 32}  accepted",
     ]
     assert sum(line.count("long") for line in lines) == 12
     assert lines[2].startswith("  404: long")

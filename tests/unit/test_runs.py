@@ -108,6 +108,7 @@ def test_documents() -> None:
         "finished_at": None,
         "planned": 30,
         "shared": 0,
+        "accepted": 0,
         "already": 0,
         "rejected": 0,
         "failed": 0,

@@ -31,6 +31,7 @@ ORDER = (
     Result.PENDING,
     Result.REMOVED,
     Result.SHARED,
+    Result.ACCEPTED,
     Result.ABSENT,
     Result.ALREADY,
 )
@@ -43,6 +44,7 @@ class Change(StrEnum):
     """How a pair changed since the previous run, as shown to the user."""
 
     SHARED = "newly shared"
+    ACCEPTED = "newly accepted"
     FAILING = "newly failing"
     FIXED = "fixed"
     REMOVED = "removed"
@@ -56,7 +58,7 @@ def change_of(before: Result | None, now: Result) -> Change | None:
         return None if before in FAILING else Change.FAILING
     if now in AS_PLANNED and before in FAILING:
         return Change.FIXED
-    return Change.SHARED if now is Result.SHARED else None
+    return {Result.SHARED: Change.SHARED, Result.ACCEPTED: Change.ACCEPTED}.get(now)
 
 
 class FormerResults:
