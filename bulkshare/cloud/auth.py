@@ -12,8 +12,8 @@ from keystoneauth1.identity import BaseIdentityPlugin, v2, v3
 from keystoneauth1.identity.generic.base import BaseGenericPlugin
 from keystoneauth1.identity.v3.application_credential import ApplicationCredentialMethod
 
+from bulkshare.cloud.access_key import AUTH_TYPE, KeyIdentity
 from bulkshare.cloud.catalog import connection_to, find_endpoint
-from bulkshare.cloud.config import read_entry
 from bulkshare.cloud.keystone import AuthErrorKind, Retries, RetryTime, UnansweredError, explain, log_in
 from bulkshare.cloud.projects import KeystoneDirectory
 from bulkshare.cloud.threads import call_in_daemon
@@ -24,7 +24,6 @@ from bulkshare.text import clean, escaped
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
-    from typing import Self
 
     from keystoneauth1.plugin import BaseAuthPlugin
 
@@ -169,11 +168,6 @@ class CloudIdentity:
         self._others: dict[str, ScopedToken] = {}  # by project, the most recently used one last
         self._without_role: dict[str, str] = {}  # the reason, by project
 
-    @classmethod
-    def from_config(cls, *, cloud: str | None, region: str | None) -> Self:
-        """Read the entry `cloud` of clouds.yaml, or the OS_* variables if it is None. Raises `UsageError`."""
-        return cls(read_entry(cloud, region))
-
     @property
     def entry(self) -> CloudEntry:
         """The configuration of the cloud."""
@@ -244,6 +238,7 @@ class CloudIdentity:
 
     async def _log_in(self) -> Grant:
         """Get a token for the run's own project; the first one also determines the account."""
+        assert self._entry.plugin is not None  # noqa: S101  an entry without one has an access key
         grant = await self._ask(self._entry.plugin, None)
         if self._account is None:
             endpoint, region = find_endpoint(self._entry, grant.catalog)
@@ -316,6 +311,11 @@ class CloudIdentity:
         for secret in self._entry.secrets:
             text = text.replace(secret, "***")
         return text
+
+
+def identity_from(entry: CloudEntry) -> CloudIdentity | KeyIdentity:
+    """Return the identity that an entry's credentials make."""
+    return KeyIdentity(entry) if entry.auth_type == AUTH_TYPE else CloudIdentity(entry)
 
 
 def _no_role(user: str, project: str, status: int | None, text: str) -> str:

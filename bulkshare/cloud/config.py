@@ -23,6 +23,7 @@ from openstack.config import OpenStackConfig, loader
 from openstack.exceptions import SDKException
 from openstack.warnings import ConfigurationWarning
 
+from bulkshare.cloud import access_key
 from bulkshare.errors import UsageError
 from bulkshare.model import Problem
 from bulkshare.text import clean, escaped
@@ -176,13 +177,16 @@ def _without_quotes(problem: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class CloudEntry:
-    """The configuration of one cloud. `plugin` and `auth` hold the credentials, `secrets` their secret strings."""
+    """The configuration of one cloud. `plugin` and `auth` hold the credentials, `secrets` their secret strings.
+
+    With auth_type `aksk`, `auth` has what `access_key.key_options` returns.
+    """
 
     name: str
     auth_type: str
     auth_url: str
-    plugin: BaseAuthPlugin = field(repr=False)
-    auth: Mapping[str, Any] = field(default_factory=dict, repr=False)  # the plugin's options
+    plugin: BaseAuthPlugin | None = field(default=None, repr=False)  # None: requests are signed with an access key
+    auth: Mapping[str, Any] = field(default_factory=dict, repr=False)  # the options of the log-in
     secrets: tuple[str, ...] = field(default=(), repr=False)
     region: str = ""  # "" if none is named
     interface: str | list[str] = "public"
@@ -203,13 +207,21 @@ class CheckedConfig(OpenStackConfig):
         self._name = name
         self._files = files
         self._from_variables = from_variables
+        self.key_options: dict[str, str] | None = None  # if the entry has an access key
         super().__init__(config_files=list(files.clouds), secure_files=list(files.secure), load_envvars=from_variables)
         for path in (self.secure_config_filename, self.config_filename):  # what secure.yaml has is not replaced again
             if path and not str(path).endswith("json"):
                 _restore_text(self.cloud_config["clouds"], Path(path))
 
     def auth_config_hook(self, config: dict[str, Any]) -> dict[str, Any]:
-        """Return `config` unchanged. Raises `UsageError` if it can't describe an account."""
+        """Return `config`, without the credentials if they are an access key, for which there is no auth plugin.
+
+        Raises `UsageError` if it can't describe an account.
+        """
+        self.key_options = access_key.key_options(config)
+        config = access_key.without_keys(config)
+        if self.key_options is not None:
+            return {**config, "auth_type": "none", "auth": {}}
         auth_type, auth = str(config.get("auth_type")), config.get("auth") or {}
         given = {
             name for part in (config, auth) for name, value in part.items() if value
@@ -306,6 +318,8 @@ def read_entry(cloud: str | None, region: str | None) -> CloudEntry:
     config = _reading("the cloud configuration", lambda: CheckedConfig(name, files, from_variables=cloud is None))
     key = config.envvar_key if cloud is None else cloud
     clouds = config.cloud_config["clouds"]
+    if cloud is None:
+        _add_variables(clouds, key)
     if key not in clouds:
         raise UsageError(_unknown(cloud, config, files))
     entry = clouds[key]
@@ -315,9 +329,20 @@ def read_entry(cloud: str | None, region: str | None) -> CloudEntry:
         entry["region_name"] = region  # openstacksdk would refuse another; the catalog decides
     return _reading(
         f"cloud {clean(name)}",
-        lambda: _entry_from(name, region, config.get_one(key, region_name=region or "")),
+        lambda: _entry_from(name, region, config, config.get_one(key, region_name=region or "")),
         hint=f"; {CLOUD_HINT}" if cloud is None else "",
     )
+
+
+def _add_variables(clouds: dict[Any, Any], key: str | None) -> None:
+    """Add the access key in variables that openstacksdk doesn't read to the entry that it made of the OS_* ones."""
+    found = access_key.variable_options(os.environ)
+    entry = clouds.get(key, {})
+    if not found or access_key.has_login(entry):
+        return
+    region = found.pop("region_name", "")
+    auth = {**found, **entry.get("auth", {})}
+    clouds[key] = {"region_name": region, **entry, "auth": auth}
 
 
 def cloud_names() -> list[str]:
@@ -375,19 +400,22 @@ def _unreadable(files: ConfigFiles) -> str:
     return f"; skipped, because it can't be read: {', '.join(files.unreadable)}" if files.unreadable else ""
 
 
-def _entry_from(name: str, region: str | None, cloud: CloudRegion) -> CloudEntry:
+def _entry_from(name: str, region: str | None, read: CheckedConfig, cloud: CloudRegion) -> CloudEntry:
     config, plugin, auth_type = cloud.config, cloud.get_auth(), str(cloud.config["auth_type"])
-    if plugin is None or auth_type == "none":
+    auth: dict[str, Any] = config["auth"]
+    if read.key_options is not None:
+        plugin, auth_type, auth = None, access_key.AUTH_TYPE, read.key_options
+    elif plugin is None or auth_type == "none":
         raise UsageError(f"cloud {clean(name)}: auth_type {auth_type} gives no token, and the Image API requires one")
     verify, cacert = _authorities(config)
     cert, key = (_expanded(config.get(what), f"`{what}` of cloud {clean(name)}") for what in ("cert", "key"))
     return CloudEntry(
         name=name,
         auth_type=auth_type,
-        auth_url=_checked_auth_url(name, str(config["auth"].get("auth_url") or "")),
+        auth_url=_checked_auth_url(name, str(auth.get("auth_url") or "")),
         plugin=plugin,
-        auth=dict(config["auth"]),
-        secrets=tuple(str(value) for name, value in config["auth"].items() if value and SECRET.search(name)),
+        auth=dict(auth),
+        secrets=tuple(str(value) for name, value in auth.items() if value and SECRET.search(name)),
         region=region or cloud.get_region_name("image") or "",
         interface=cloud.get_interface("image") or "public",
         service_type=cloud.get_service_type("image"),
@@ -466,6 +494,8 @@ def deserialize(text: str) -> CloudEntry:
 
 def entry_of(options: Mapping[str, Any]) -> CloudEntry:
     """Return the entry with these fields; its plugin is created from `auth`."""
-    loader: Any = get_plugin_loader(options["auth_type"])
-    plugin = loader.load_from_options(**options["auth"])
+    plugin = None
+    if options["auth_type"] != access_key.AUTH_TYPE:
+        loader: Any = get_plugin_loader(options["auth_type"])
+        plugin = loader.load_from_options(**options["auth"])
     return CloudEntry(**{**options, "plugin": plugin, "secrets": tuple(options.get("secrets", ()))})

@@ -114,7 +114,7 @@ class HttpTransport:
         """
         if self._session is None:
             raise RuntimeError("the transport is not open")
-        headers: CIMultiDict[str] = CIMultiDict()
+        headers: CIMultiDict[str] = CIMultiDict(request.headers or {})
         if request.token is not None:
             headers["X-Auth-Token"] = request.token
         if request.body is not None:

@@ -11,14 +11,15 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from bulkshare.cloud.keystone import AuthError, AuthErrorKind, Retries, explain, open_session
 from bulkshare.cloud.threads import call_in_daemon, map_in_daemons
-from bulkshare.errors import DirectoryError, UsageError
+from bulkshare.errors import CredentialsRefusedError, DirectoryError, UsageError
 from bulkshare.model import KnownProjects, Project
 from bulkshare.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from keystoneauth1.session import Session
+    from requests.auth import AuthBase
 
     from bulkshare.cloud.config import CloudEntry
     from bulkshare.cloud.keystone import RetryTime
@@ -54,17 +55,25 @@ class KeystoneReader:
 
     session: keystoneauth's, with the TLS settings.
     url: of the API, ending with /v3.
-    token: sent with every request.
+    token: sent with every request; "" if `signature` signs them instead.
     retry_time: for requests that get no answer.
     stopping: once set, nothing more is sent.
     """
 
     def __init__(
-        self, session: Session, url: str, token: str, *, retry_time: RetryTime, stopping: threading.Event
+        self,
+        session: Session,
+        url: str,
+        token: str,
+        *,
+        retry_time: RetryTime,
+        stopping: threading.Event,
+        signature: AuthBase | None = None,
     ) -> None:
         self._session = session
         self._url = url
         self._token = token
+        self._signature = signature
         self._retry_time = retry_time
         self._stopping = stopping
 
@@ -106,9 +115,12 @@ class KeystoneReader:
             pairs = tuple(parse_qsl(urlsplit(str(following)).query, keep_blank_values=True))
         raise DirectoryError(f"the identity service's list at {path} never ends")
 
-    def each(self, ask: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-        """Return the result of `ask`, which uses this reader, for each item; the first error ends it."""
-        return map_in_daemons(ask, items, at_once=MOST_AT_ONCE)
+    def each(self, ask: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+        """Return the result of `ask`, which uses this reader, for each item; the first error ends it.
+
+        The first item is asked for alone: if it is refused for all, one refusal is enough.
+        """
+        return [ask(item) for item in items[:1]] + map_in_daemons(ask, items[1:], at_once=MOST_AT_ONCE)
 
     def _get(self, path: str) -> dict[str, Any] | None:
         """Return the answer's body, None for 404; with retries."""
@@ -130,9 +142,15 @@ class KeystoneReader:
         raise DirectoryError("stopped")
 
     def _ask(self, path: str) -> dict[str, Any] | AuthError:
-        headers = {"X-Auth-Token": self._token}
+        headers = {"X-Auth-Token": self._token} if self._token else {}
         try:
-            answer = self._session.get(self._url + path, headers=headers, authenticated=False, redirect=False)
+            answer = self._session.get(
+                self._url + path,
+                headers=headers,
+                authenticated=False,
+                redirect=False,
+                requests_auth=self._signature,
+            )
             body = answer.json() if answer.status_code == 200 else None
         except ValueError:
             return AuthError("the answer is not JSON", AuthErrorKind.TRANSIENT)
@@ -147,11 +165,12 @@ class KeystoneReader:
         if error.kind is AuthErrorKind.REFUSED and error.status == 403:
             return ForbiddenError(text)
         if error.kind is AuthErrorKind.REFUSED and error.status == 401:
-            return TokenRefusedError(f"the identity service at {self._url} refuses the token: {text}")
+            what = "token" if self._token else "signature"
+            return TokenRefusedError(f"the identity service at {self._url} refuses the {what}: {text}")
         return DirectoryError(f"the identity service at {self._url} refuses the request: {text}")
 
     def _scrub(self, text: str) -> str:
-        return clean(text.replace(self._token, "***"))
+        return clean(text.replace(self._token, "***") if self._token else text)
 
     def _useless(self, path: str) -> DirectoryError:
         return DirectoryError(f"the identity service at {self._url} gives an unexpected answer to {path}")
@@ -166,15 +185,23 @@ class KeystoneDirectory:
     identity: whose token is used.
     domains: names by ID of the domains known from the log-in, for users who may not look up domains.
     retry_time: for requests that get no answer.
+    signature: signs requests if the identity has no tokens.
     """
 
     def __init__(
-        self, entry: CloudEntry, identity: Identity, *, domains: Mapping[str, str], retry_time: RetryTime
+        self,
+        entry: CloudEntry,
+        identity: Identity,
+        *,
+        domains: Mapping[str, str],
+        retry_time: RetryTime,
+        signature: AuthBase | None = None,
     ) -> None:
         self._entry = entry
         self._identity = identity
         self._domains = domains
         self._retry_time = retry_time
+        self._signature = signature
 
     async def projects(self, selector: ProjectSelector) -> list[Project]:
         """Return the projects that match a selector, except that a glob in its name is not applied.
@@ -183,16 +210,23 @@ class KeystoneDirectory:
         """
         return await self._asking(lambda reader: self._find(reader, selector))
 
+    async def named(self, name: str) -> list[Project]:
+        """Return the projects with exactly this name. Raises `DirectoryError`, and what `Identity.token` raises."""
+        found = await self._asking(lambda reader: reader.all("/projects", {"name": name}))
+        return [project for project in map(_project, found) if project.name == name]
+
     async def known(self, project_ids: Collection[str]) -> KnownProjects:
         """Return which IDs are projects, not domains. Raises `DirectoryError`, and what `Identity.token` raises."""
         return await self._asking(lambda reader: _known(reader, frozenset(project_ids)))
 
     async def _asking(self, ask: Callable[[KeystoneReader], Result]) -> Result:
         """Return what `ask` finds, with another token if the first is refused."""
-        token = await self._identity.token()
+        token = await self._identity.token() if self._signature is None else ""
         try:
             return await self._in_thread(ask, token)
-        except TokenRefusedError:
+        except TokenRefusedError as refusal:
+            if self._signature is not None:  # a further refusal might lock the key
+                raise CredentialsRefusedError(str(refusal)) from None
             token = await self._identity.renew(token)
         return await self._in_thread(ask, token)
 
@@ -201,7 +235,15 @@ class KeystoneDirectory:
 
         def read() -> Result:
             with open_session(self._entry) as session:
-                return ask(KeystoneReader(session, url, token, retry_time=self._retry_time, stopping=stopping))
+                reader = KeystoneReader(
+                    session,
+                    url,
+                    token,
+                    retry_time=self._retry_time,
+                    stopping=stopping,
+                    signature=self._signature,
+                )
+                return ask(reader)
 
         try:
             return await call_in_daemon(read)

@@ -27,6 +27,7 @@ ALGORITHM = "SDK-HMAC-SHA256"
 DATE = "X-Sdk-Date"
 SECURITY_TOKEN = "X-Security-Token"  # noqa: S105  a header's name
 PROJECT_ID = "X-Project-Id"
+DOMAIN_ID = "X-Domain-Id"
 BODY_HASH = "x-sdk-content-sha256"  # its value, if it is sent, is signed in the place of the body's hash
 TIME_FORMAT = "%Y%m%dT%H%M%SZ"
 MOST_SKEW_SECONDS = 15 * 60.0  # between the signer's clock and the gateway's

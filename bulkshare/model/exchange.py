@@ -22,6 +22,7 @@ class Request(NamedTuple):
     body_bound: how many bytes of the response body are read at most.
     project: the project to scope the token to; None: the run's own.
     token: added by the identity layer; never shown.
+    headers: the same, for requests that are signed instead.
     """
 
     method: str
@@ -31,9 +32,10 @@ class Request(NamedTuple):
     content_type: str = "application/json"
     project: str | None = None
     token: str | None = None
+    headers: Mapping[str, str] | None = None
 
     def __repr__(self) -> str:
-        """Leave the token out."""
+        """Leave out what must not be shown."""
         return f"Request({self.method} {self.path}, {self.body!r}, project={self.project!r})"
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 import anyio
 import anyio.to_thread
 
-from bulkshare.cloud import CloudIdentity, Identified, entry_of
+from bulkshare.cloud import Identified, KeyIdentity, Signed, entry_of, identity_from, read_entry
 from bulkshare.cloud.http import HttpTransport
 from bulkshare.cloud.prompts import NEEDS_PERSON, showing_prompts
 from bulkshare.engine.client import ApiClient
@@ -44,6 +44,7 @@ from bulkshare.text import clean
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
+    from bulkshare.cloud import CloudIdentity
     from bulkshare.model import (
         Account,
         Entry,
@@ -61,6 +62,8 @@ if TYPE_CHECKING:
     from bulkshare.operations.options import Options
     from bulkshare.ports import Directory, Transport
 
+    AnyIdentity = CloudIdentity | KeyIdentity
+
 S = TypeVar("S")
 
 UUID_WITH_DASHES = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -76,7 +79,7 @@ class ImageEndpoint:
     paced: the layer of it that paces and counts them.
     """
 
-    transport: Identified
+    transport: Transport
     paced: Paced
 
     @property
@@ -95,9 +98,9 @@ async def open_identity(
     settings: Settings,
     plan: Plan | None = None,
     *,
-    identity: CloudIdentity | None = None,
+    identity: AnyIdentity | None = None,
     listener: Listener | None = None,
-) -> AsyncIterator[CloudIdentity]:
+) -> AsyncIterator[AnyIdentity]:
     """Log in to a run's cloud, or to a new sandbox that has the plan's images; as `identity` if that is given.
 
     A log-in that needs a person is shown to `listener`, and refused if no one would see it.
@@ -108,8 +111,7 @@ async def open_identity(
         if identity is None and settings.sandbox and plan is not None:
             identity = await stack.enter_async_context(_sandbox_of(plan))
         elif identity is None:
-            configured = partial(CloudIdentity.from_config, cloud=settings.cloud, region=settings.region)
-            identity = await anyio.to_thread.run_sync(configured)
+            identity = identity_from(await anyio.to_thread.run_sync(read_entry, settings.cloud, settings.region))
         if identity.entry.auth_type in NEEDS_PERSON:
             if listener is None or not listener.is_watched:
                 raise UsageError(
@@ -123,17 +125,19 @@ async def open_identity(
 
 @asynccontextmanager
 async def open_endpoint(
-    identity: CloudIdentity, limits: Limits, *, give_up_after_seconds: float
+    identity: AnyIdentity, limits: Limits, *, give_up_after_seconds: float
 ) -> AsyncIterator[ImageEndpoint]:
     """Open connections to the image endpoint; requests raise `StoppedEarlyError` once it has been down for so long."""
     breaker = Breaker(give_up_after_seconds=give_up_after_seconds)
     async with HttpTransport(identity.connection, connections=limits.concurrency) as http:
-        paced = Paced(http, limits, breaker=breaker, stopping=anyio.Event(), clock=time.monotonic, wall=utc_now)
-        yield ImageEndpoint(Identified(paced, identity), paced)
+        # Signed last, since a signature is valid for minutes, and a request may be held back for longer.
+        wire = Signed(http, identity, wall=utc_now) if isinstance(identity, KeyIdentity) else http
+        paced = Paced(wire, limits, breaker=breaker, stopping=anyio.Event(), clock=time.monotonic, wall=utc_now)
+        yield ImageEndpoint(paced if isinstance(identity, KeyIdentity) else Identified(paced, identity), paced)
 
 
 @asynccontextmanager
-async def _sandbox_of(plan: Plan) -> AsyncIterator[CloudIdentity]:
+async def _sandbox_of(plan: Plan) -> AsyncIterator[AnyIdentity]:
     """Start a cloud that has the plan's images and projects, and a few others for its selectors."""
     from bulkshare.sandbox import Sandbox  # noqa: PLC0415  a run on a cloud needs no web server
     from bulkshare.sandbox.cloud import Cloud  # noqa: PLC0415  a run on a cloud needs no web server
@@ -155,7 +159,7 @@ async def _sandbox_of(plan: Plan) -> AsyncIterator[CloudIdentity]:
             "project_domain_name": "Default",
         }
         entry = {"name": "sandbox", "auth_type": "v3password", "auth_url": sandbox.auth_url, "auth": auth}
-        yield CloudIdentity(entry_of(entry))
+        yield identity_from(entry_of(entry))
 
 
 async def find_images(transport: Transport, query: Sequence[tuple[str, str]], policy: RetryPolicy) -> list[Image]:
@@ -312,7 +316,7 @@ class CloudSession:
     options: Options
     listener: Listener
     settings: Settings
-    identity: CloudIdentity
+    identity: AnyIdentity
     endpoint: ImageEndpoint
     resolved: ResolvedPlan
     label: str = ""

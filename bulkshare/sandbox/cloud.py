@@ -105,6 +105,17 @@ class ApplicationCredential:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyPair:
+    """An access key of a user; with a security token it is temporary. `project` is used if a request names none."""
+
+    access: str
+    secret: str
+    user: User
+    project: Project
+    security_token: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Token:
     """A token; without a project it is unscoped and has no roles."""
 
@@ -284,6 +295,7 @@ class Cloud:
         self.projects: dict[str, Project] = {}
         self.users: dict[str, User] = {}
         self.application_credentials: dict[str, ApplicationCredential] = {}
+        self.key_pairs: dict[str, KeyPair] = {}
         self.tokens: dict[str, Token] = {}
         self.images: dict[str, Image] = {}
         self.deleted_images: set[str] = set()  # their IDs are never reused
@@ -420,6 +432,13 @@ class Cloud:
         credential = ApplicationCredential(known_as, name, secret, user, project)
         self.application_credentials[known_as] = credential
         return credential
+
+    def add_key_pair(
+        self, access: str, secret: str, user: User, project: Project, *, security_token: str | None = None
+    ) -> KeyPair:
+        """Add an access key of a user."""
+        self.key_pairs[access] = KeyPair(access, secret, user, project, security_token)
+        return self.key_pairs[access]
 
     def add_image(
         self,

@@ -19,6 +19,7 @@ from aiohttp import web
 
 from bulkshare.sandbox.cloud import DOMAIN_NAME, REGION
 from bulkshare.sandbox.faults import Effect, Faults
+from bulkshare.sandbox.gateway import Gateway
 from bulkshare.sandbox.glance import Glance
 from bulkshare.sandbox.keystone import Keystone
 from bulkshare.sandbox.wire import RefusalError, Request, Response
@@ -77,6 +78,7 @@ class Sandbox:
         self._on_response = on_response
         self._faults = Faults(faults, Random(seed))  # noqa: S311  # faults must be repeatable, not secret
         self._services: dict[str, Service] = {}
+        self._gateway = Gateway(cloud)
         self._closing = asyncio.Event()
         self._stop = AsyncExitStack()
         self._base = ""
@@ -143,8 +145,17 @@ class Sandbox:
         service = self._services.get(root)
         if service is None:
             return web.Response(status=404, text=f"The services are at {self.auth_url} and {self.endpoint}\n")
+        headers = self._gateway.admit(
+            http_request.method,
+            http_request.rel_url.raw_path,
+            http_request.rel_url.raw_query_string,
+            http_request.headers,
+            body,
+        )
+        if isinstance(headers, Response):
+            return _to_response(headers)
         query = tuple(http_request.rel_url.query.items())
-        request = Request(http_request.method, path.removeprefix(root), query, http_request.headers, body)
+        request = Request(http_request.method, path.removeprefix(root), query, headers, body)
         fault = self._faults.draw(request.method, target)
         if fault is None:
             return _to_response(await service.respond(request))

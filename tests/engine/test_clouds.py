@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import anyio
 import pytest
 
-from bulkshare.cloud import CloudIdentity, Identified
+from bulkshare.cloud import CloudIdentity, Identified, read_entry
 from bulkshare.cloud.http import HttpTransport
 from bulkshare.engine import Engine
 from bulkshare.ledger import SqlLedger
@@ -59,7 +59,7 @@ class Runner:
         prune_limit: float = 1.0,
     ) -> RunResult:
         """Run once, listing all images."""
-        identity = CloudIdentity.from_config(cloud=self._user, region=None)
+        identity = CloudIdentity(read_entry(self._user, None))
         ledger = SqlLedger.open(str(self._folder / f"{random.random()}.db"))
         observer = RecordingObserver()
         self._cloud.mark()

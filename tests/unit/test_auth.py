@@ -10,7 +10,7 @@ import pytest
 import trustme
 from aiohttp import web
 
-from bulkshare.cloud import CloudIdentity
+from bulkshare.cloud import CloudIdentity, read_entry
 from bulkshare.cloud.keystone import UnansweredError
 from bulkshare.cloud.threads import map_in_daemons
 from bulkshare.errors import CredentialsRefusedError, EndpointRefusedError
@@ -44,7 +44,7 @@ async def test_account_and_connection_are_known_after_the_first_log_in(keystone:
 def test_an_identity_may_be_made_before_the_loop_runs(write: Any) -> None:
     """The command reads the configuration first."""
     write({"x": {"auth_type": "admin_token", "auth": {"token": "t", "endpoint": GLANCE}, "image_endpoint": GLANCE}})
-    identity = CloudIdentity.from_config(cloud="x", region=None)
+    identity = CloudIdentity(read_entry("x", None))
     assert asyncio.run(identity.token()) == "t"
 
 
@@ -183,14 +183,14 @@ async def test_a_wrong_auth_url(write: Any) -> None:
     async with served(handle) as url:
         write({"x": {"auth": auth(url)}})
         with pytest.raises(CredentialsRefusedError, match=r"Not Found .*404"):
-            await CloudIdentity.from_config(cloud="x", region=None).token()
+            await CloudIdentity(read_entry("x", None)).token()
 
 
 async def test_a_token_as_credential_can_not_outlive_itself(keystone: FakeKeystone, write: Any) -> None:
     """auth_type token: it is exchanged for another; once it has ended, the message says what to do."""
     token = {"auth_url": keystone.url, "token": "hush-token", "project_name": "demo", "project_domain_name": "D"}
     write({"x": {"auth_type": "token", "auth": token}})
-    identity = CloudIdentity.from_config(cloud="x", region=None)
+    identity = CloudIdentity(read_entry("x", None))
     assert await identity.token() == "token-1"
     keystone.answers = [web.json_response({"error": {"message": "no such hush-token"}}, status=401)]
     with pytest.raises(CredentialsRefusedError, match="application credential") as error:
@@ -202,7 +202,7 @@ async def test_a_fixed_token_and_endpoint(write: Any) -> None:
     """auth_type admin_token has no identity service; a refused token is the end."""
     credentials = {"endpoint": GLANCE, "token": "hush-token"}
     write({"x": {"auth_type": "admin_token", "auth": credentials, "image_endpoint_override": GLANCE}})
-    identity = CloudIdentity.from_config(cloud="x", region=None)
+    identity = CloudIdentity(read_entry("x", None))
     assert await identity.token() == "hush-token"
     assert identity.account == Account("x", "", GLANCE, "unknown", "", "")
     with pytest.raises(CredentialsRefusedError, match="admin_token can't get another one") as error:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bulkshare.cloud import CloudIdentity
+from bulkshare.cloud import CloudIdentity, read_entry
 from bulkshare.errors import UsageError
 from tests.fake_keystone import auth, message_of
 from tests.shell import COMMAND
@@ -80,5 +80,5 @@ async def test_a_socks_proxy(write: Any, variable: str, monkeypatch: pytest.Monk
     monkeypatch.setenv(variable, "socks5h://ann:hush@127.0.0.1:1080")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match=r"the proxy 127\.0\.0\.1:1080 can't be used: only http and https") as error:
-        await CloudIdentity.from_config(cloud="x", region=None).token()
+        await CloudIdentity(read_entry("x", None)).token()
     assert "no_proxy" in message_of(error)

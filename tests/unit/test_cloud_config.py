@@ -26,7 +26,7 @@ async def test_a_named_entry_is_not_touched_by_stray_variables(
     write({"prod": {"auth": auth(keystone.url), "region_name": "eu-de"}})
     for name in ("USERNAME", "PASSWORD", "PROJECT_NAME", "AUTH_URL", "REGION_NAME", "TOKEN", "AUTH_TYPE", "CLOUD"):
         monkeypatch.setenv(f"OS_{name}", "stray")
-    identity = CloudIdentity.from_config(cloud="prod", region=None)
+    identity = CloudIdentity(read_entry("prod", None))
     assert await identity.token() == "token-1"
     assert identity.account == Account("prod", "eu-de", GLANCE, "ann", "demo", "p1")
     sent = keystone.bodies[0]["auth"]
@@ -39,7 +39,7 @@ async def test_the_environment_is_an_account(keystone: FakeKeystone, monkeypatch
     for name, value in auth(keystone.url).items():
         monkeypatch.setenv(f"OS_{name.upper()}", value)
     monkeypatch.setenv("OS_REGION_NAME", "nowhere")
-    identity = CloudIdentity.from_config(cloud=None, region="eu-de")
+    identity = CloudIdentity(read_entry(None, "eu-de"))
     await identity.token()
     assert identity.account == Account("environment", "eu-de", GLANCE, "ann", "demo", "p1")
 
