@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import anyio.to_thread
 
-from bulkshare.model import Plan
+from bulkshare.errors import UsageError
+from bulkshare.model import Plan, PruneLimit
 from bulkshare.model.events import PairsSettled, PhaseStarted, RestSettled
 from bulkshare.operations.execute import run_async as _in_event_loop
 from bulkshare.operations.listener import SilentListener
@@ -67,7 +68,7 @@ class RunOptions(TypedDict, total=False):
     retry_failed: bool
     verify: bool
     prune: bool
-    prune_limit: float  # share of an image's members
+    prune_limit: float | str  # share of an image's members (0 to 1), or text as in a plan
     preflight: bool  # False: --no-preflight
     concurrency: int
     rate: float
@@ -99,11 +100,24 @@ async def run_async(plan: Plan | str | PathLike[str], **options: Unpack[RunOptio
     given: dict[str, Any] = {**options}
     on_progress = given.pop("on_progress", None)
     listener = SilentListener() if on_progress is None else _ProgressListener(on_progress)
+    if given.get("prune_limit") is not None:
+        given["prune_limit"] = _prune_limit(given["prune_limit"])
     parts = await run_plan(loaded, Options(**given), listener)
     for part in parts:
         if part.error is not None:
             raise part.error
     return RunReport(merged([part.summary for part in parts if part.summary is not None]), tuple(parts))
+
+
+def _prune_limit(limit: float | str) -> PruneLimit:
+    if isinstance(limit, str):
+        try:
+            return PruneLimit.parse(limit)
+        except ValueError as error:
+            raise UsageError(f"prune_limit {limit!r}: {error}") from None
+    if not 0 <= limit <= 1:
+        raise UsageError(f"prune_limit {limit!r}: give a share from 0 to 1, or text such as '10%, at least 1'")
+    return PruneLimit(limit)
 
 
 class _ProgressListener(SilentListener):

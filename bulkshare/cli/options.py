@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from bulkshare.cli.completion import complete_cloud, complete_file, complete_run
+from bulkshare.model import PruneLimit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,17 +51,17 @@ class CountOrPercentage(click.ParamType[str]):
         return str(value)
 
 
-class Percentage(click.ParamType[float]):
-    """A percentage such as 10%, as a share from 0 to 1."""
+class PruneLimitText(click.ParamType[PruneLimit]):
+    """A prune limit such as 10%, as in a plan."""
 
-    name = "percentage"
+    name = "limit"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return the share."""
-        number = str(value).removesuffix("%")
-        if not number.isdecimal() or not str(value).endswith("%") or int(number) > 100:
-            self.fail(f"{value!r} is not a percentage; write e.g. 10%", param, ctx)
-        return int(number) / 100
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> PruneLimit:
+        """Return the limit."""
+        try:
+            return PruneLimit.parse(value)
+        except ValueError as error:
+            self.fail(f"{value!r} is not a prune limit; {error}", param, ctx)
 
 
 # A URL with a password, as SQLAlchemy reads URLs: the password may contain "/" or "?" without quoting.
@@ -180,11 +181,10 @@ PRUNE = together(
     click.option("--prune", is_flag=True, help="Remove members that the plan doesn't name from all of its images."),
     click.option(
         "--prune-limit",
-        metavar="P%",
-        type=Percentage(),
-        default="10%",
-        show_default=True,
-        help="Remove no members at all if any image would lose a greater share of its members.",
+        metavar="LIMIT",
+        type=PruneLimitText(),
+        help="Remove no members at all if any image would lose more of them, e.g. 5, 20% or '10%, at least 1'. "
+        "Default: the plan's, or 10%.",
     ),
 )
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object on stdout.")

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from bulkshare.ports import Observer, Transport, WorkList
 
 
-PRUNE_LIMIT = 0.1  # share of an image's members: a mistyped plan costs no more
 GRACE_SECONDS = 10.0  # how long requests in flight may take to end after a stop
 
 
@@ -82,7 +81,6 @@ class Engine:
     orders: what the plan says about images as a whole; none for a run resumed without its plan.
     images: known already, because the plan selected them by their attributes.
     account: who acts; None if unknown.
-    prune_limit: share of an image's members; if more would be removed, none is removed from any image.
     ledger_turn: a limiter of one, shared by engines that share a ledger.
     probed: images that are known to take members.
     senders: makes what sends the pairs; default: `WorkerPool`.
@@ -107,7 +105,6 @@ class Engine:
         orders: Mapping[str, Orders] | None = None,
         images: Mapping[str, Image] | None = None,
         account: Account | None = None,
-        prune_limit: float = PRUNE_LIMIT,
         ledger_turn: anyio.CapacityLimiter | None = None,
         probed: Collection[str] = (),
         senders: Senders | None = None,
@@ -144,7 +141,6 @@ class Engine:
             orders=orders or {},
             images=images or {},
             account=account,
-            prune_limit=prune_limit,
         )
         self._set_shared = SetShared(self._client, self._recorder, limits)
         make_sender = senders or partial(WorkerPool, limits=limits, clock=clock, wall=wall)

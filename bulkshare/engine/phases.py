@@ -181,7 +181,6 @@ class Preflight:
     orders: what the plan says about images as a whole.
     images: known already, because the plan selected them by their attributes.
     account: who acts; None if unknown.
-    prune_limit: the share of an image's members that may be removed.
     """
 
     def __init__(
@@ -194,7 +193,6 @@ class Preflight:
         orders: Mapping[str, Orders],
         images: Mapping[str, Image],
         account: Account | None,
-        prune_limit: float,
     ) -> None:
         self._client = client
         self._recorder = recorder
@@ -202,9 +200,7 @@ class Preflight:
         self._wall = wall
         self._orders = orders
         self._images = images
-        self._findings = partial(
-            findings, account=account, members_per_image=limits.members_per_image, prune_limit=prune_limit
-        )
+        self._findings = partial(findings, account=account, members_per_image=limits.members_per_image)
         self._to_set_shared: list[str] = []
         self._over_prune_limit: dict[str, str] = {}  # reasons by image
         self._deferred: list[tuple[Facts, ListResults, str | None]] = []  # images with removals, decided together

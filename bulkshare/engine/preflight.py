@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 VISIBLE_TO_ALL = frozenset({"public", "community"})
 NOT_LISTED = "its members could not be listed, so it is not known how many would be removed"
-EXACT_DIGITS = 9  # beyond these, digits of a product of floats mean nothing
 
 
 class Facts(NamedTuple):
@@ -81,14 +80,12 @@ def findings(
     account: Account | None,
     *,
     members_per_image: int,
-    prune_limit: float,
     no_removals: bool = False,
 ) -> list[Finding]:
     """Return what to do about an image before its pairs are tried, in this order.
 
     account: who acts; None if unknown.
     members_per_image: the quota; 0: none.
-    prune_limit: the share of an image's members that may be removed.
     no_removals: another image is over the prune limit, so removals make no room in this one either.
     """
     found: list[Finding] = []
@@ -96,7 +93,7 @@ def findings(
     if closed:
         return [SkipRest(closed)]
     image = facts.image
-    too_many = _too_many_removals(facts, orders, prune_limit)
+    too_many = _too_many_removals(facts, orders)
     found += too_many
     removals = 0 if too_many or no_removals else facts.to_remove
     if image is not None and image.status not in {None, "active"} and not facts.selected:
@@ -130,16 +127,17 @@ def _closed(facts: Facts, account: Account | None) -> str:
     return ""
 
 
-def _too_many_removals(facts: Facts, orders: Orders, prune_limit: float) -> list[Finding]:
-    if not facts.to_remove or (facts.members is None and not orders.prune):
-        return []  # a run resumed without its plan has no orders: its removals were checked before
-    if facts.members is None:
-        return [SkipRest(NOT_LISTED, removals=True)]
-    if facts.to_remove <= round(prune_limit * facts.members, EXACT_DIGITS):
+def _too_many_removals(facts: Facts, orders: Orders) -> list[Finding]:
+    members = facts.members
+    if not facts.to_remove:
         return []
-    share = f"{prune_limit * 100:g} %"
-    many = f"{facts.to_remove:,} of {facts.members:,} members would be removed"
-    return [OverPruneLimit(f"{many}, more than the prune limit of {share}")]
+    if members is None:  # a run resumed without its plan has no orders: its removals were allowed before
+        return [SkipRest(NOT_LISTED, removals=True)] if orders.prune else []
+    limit = min(orders.prune_limits, key=lambda limit: limit.allowed(members), default=None)
+    if limit is None or facts.to_remove <= limit.allowed(members):
+        return []
+    many = f"{facts.to_remove:,} of {members:,} members would be removed"
+    return [OverPruneLimit(f"{many}; the prune limit ({limit}) allows {limit.allowed(members):,}")]
 
 
 def _over_quota(facts: Facts, to_add: int, removals: int, quota: int) -> QuotaRoom | None:

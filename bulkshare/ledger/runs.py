@@ -19,7 +19,7 @@ from bulkshare.ledger.codecs import RESULTS, pack_time, unpack_time
 from bulkshare.ledger.dialects import execute_many, insert_or_update
 from bulkshare.ledger.schema import IMAGES, LABELS, NAMES, ORDERS, PAIRS, RUNS, TELEMETRY
 from bulkshare.ledger.strings import StringTable
-from bulkshare.model import Account, Limits, Orders, Result, RetryPolicy, Run, RunState, Settings, Telemetry
+from bulkshare.model import Account, Limits, Orders, PruneLimit, Result, RetryPolicy, Run, RunState, Settings, Telemetry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -254,7 +254,8 @@ def pack_orders(orders: Orders) -> dict[str, Any]:
 
 def unpack_orders(stored: dict[str, Any]) -> Orders:
     """Return the orders that `pack_orders` took."""
-    return Orders(**{**stored, "kept": frozenset(stored.get("kept", ()))})
+    limits = tuple(PruneLimit(*limit) for limit in stored.get("prune_limits", ()))
+    return Orders(**{**stored, "kept": frozenset(stored.get("kept", ())), "prune_limits": limits})
 
 
 def add_orders(connection: Connection, run_id: int, orders: Iterable[Orders]) -> dict[Orders, int]:

@@ -18,7 +18,7 @@ from bulkshare.model.exchange import (
     Verdict,
     VerdictKind,
 )
-from bulkshare.model.pairs import AS_PLANNED, Backlog, Block, Job, Orders, Outcome, Result, Want
+from bulkshare.model.pairs import AS_PLANNED, Backlog, Block, Job, Orders, Outcome, PruneLimit, Result, Want
 from bulkshare.model.plans import CheckProjects, Entry, IdList, ImageSelector, Limits, Plan, Problem, ProjectSelector
 from bulkshare.model.retry import UNLIMITED, RetryPolicy, RetryState, backoff_seconds, no_jitter
 from bulkshare.model.runs import Run, RunState, Settings, Telemetry
@@ -50,6 +50,7 @@ __all__ = [
     "Problem",
     "Project",
     "ProjectSelector",
+    "PruneLimit",
     "Reply",
     "Request",
     "Response",

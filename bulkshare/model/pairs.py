@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import re
 from enum import IntFlag, StrEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,17 +48,59 @@ class Backlog(NamedTuple):
     want: Want = Want.MEMBER
 
 
+EXACT_DIGITS = 9  # beyond these, digits of a product of floats mean nothing
+PRUNE_LIMIT = re.compile(
+    r"((?P<percent>\d{1,9}(\.\d{1,9})?)\s*%|(?P<fraction>\d?\.\d{1,9}))"
+    r"(\s*,?\s*at\s+least\s+(?P<at_least>\d{1,9})(\s+members?)?)?"
+    r"|(?P<members>\d{1,9})(\s+members?)?",
+    re.ASCII,
+)
+
+
+class PruneLimit(NamedTuple):
+    """How many of an image's members a run may remove: a share of them (0 to 1), but `at_least` so many.
+
+    As text: "10%", "0.1", "10%, at least 1", or "5" for that number of members.
+    """
+
+    share: float = 0.1  # a mistyped plan costs no more
+    at_least: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the limit that a text stands for. Raises `ValueError`, with what to write, if it is none."""
+        found = PRUNE_LIMIT.fullmatch(text.strip())
+        share = 0.0
+        if found is not None and (number := found["percent"] or found["fraction"]):
+            share = round(float(number) / (100 if found["percent"] else 1), EXACT_DIGITS)
+        if found is None or share > 1:
+            raise ValueError("write a percentage (10%), one with a minimum (10%, at least 1), or a number of members")
+        return cls(share, int(found["members"] or found["at_least"] or 0))
+
+    def __str__(self) -> str:
+        percent = f"{round(self.share * 100, EXACT_DIGITS):.9f}".rstrip("0").rstrip(".") + "%"
+        if not self.at_least:
+            return percent
+        return f"{percent}, at least {self.at_least}" if self.share else str(self.at_least)
+
+    def allowed(self, members: int) -> int:
+        """Return how many of an image's members may be removed; exactly the share is within it, despite rounding."""
+        return max(math.floor(round(self.share * members, EXACT_DIGITS)), self.at_least)
+
+
 class Orders(NamedTuple):
     """What a plan says about an image as a whole; see `Entry`. Stored in users' ledgers by field name.
 
     kept: members that pruning leaves alone.
     selected: the plan selected the image by its attributes, so that its status is not judged.
+    prune_limits: each must allow the removals; none: they have been allowed before.
     """
 
     prune: bool = False
     fill: bool = False
     kept: frozenset[str] = frozenset()
     selected: bool = False
+    prune_limits: tuple[PruneLimit, ...] = ()
 
 
 class Result(StrEnum):

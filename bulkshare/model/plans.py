@@ -7,7 +7,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import NamedTuple, TypeVar
 
-from bulkshare.model.pairs import Want
+from bulkshare.model.pairs import PruneLimit, Want
 from bulkshare.model.retry import RetryPolicy
 
 Item_co = TypeVar("Item_co", covariant=True)
@@ -102,6 +102,7 @@ class Entry:
     The lists contain selectors until the cloud has been asked (`plan.selectors.resolved`). With `prune`, members of its
     images that the plan does not name are removed, except those in `keep`. With `fill`, as many members are added as
     the image's quota has room for; without it none are added if not all fit. `cloud` limits the entry to one cloud.
+    `prune_limit` takes the place of the plan's.
     """
 
     images: tuple[str | ImageSelector, ...]
@@ -113,6 +114,7 @@ class Entry:
     keep: frozenset[str | ProjectSelector] = frozenset()
     fill: bool = False
     cloud: str | None = None
+    prune_limit: PruneLimit | None = None
 
     def __post_init__(self) -> None:
         for name in ("images", "projects"):
@@ -125,7 +127,8 @@ class Entry:
 class Plan:
     """A plan with its groups and files resolved. `clouds` is empty and `region` None if the plan names none.
 
-    Each cloud is a clouds.yaml entry. It gets the entries that name it and those that name no cloud.
+    Each cloud is a clouds.yaml entry. It gets the entries that name it and those that name no cloud. `prune_limit` is
+    for entries without one of their own; None: the default.
     """
 
     name: str
@@ -135,3 +138,4 @@ class Plan:
     limits: Limits = field(default_factory=Limits)
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     check_projects: CheckProjects = CheckProjects.AUTO
+    prune_limit: PruneLimit | None = None

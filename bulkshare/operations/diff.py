@@ -37,7 +37,7 @@ class DiffResult:
     labels: Mapping[str, str]
 
 
-async def diff_cloud(session: CloudSession, todo: ResolvedPlan, stops: Stops, *, prune_limit: float) -> DiffResult:
+async def diff_cloud(session: CloudSession, todo: ResolvedPlan, stops: Stops) -> DiffResult:
     """Find out what a run of `todo` would change on the cloud. What ended that early is in the result."""
     plan = todo.plan
     what = f"what a run of {plan.name} would change"
@@ -48,7 +48,6 @@ async def diff_cloud(session: CloudSession, todo: ResolvedPlan, stops: Stops, *,
         write=False,
         orders=todo.orders,
         images=todo.images,
-        prune_limit=prune_limit,
         observers=(listings,),
     )
     async with temporary_run(session.account, todo) as work:

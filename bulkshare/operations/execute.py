@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import anyio
 
 from bulkshare.engine import Engine
-from bulkshare.engine.engine import PRUNE_LIMIT
 from bulkshare.errors import BulkshareError, InterruptedRunError, LedgerError, StoppedEarlyError
 from bulkshare.fleet import ShardedSender
 from bulkshare.ledger.store import ConnectionLostError
@@ -140,7 +139,6 @@ class EngineTask:
     inspect: fetch the images that have pairs left, before the first write.
     orders: what the plan wants of whole images, by image ID.
     images: those that were fetched already, by image ID.
-    prune_limit: share of an image's members (0 to 1) beyond which no one is removed from any image.
     observers: are notified of events, in addition to the listener's own.
     fleet: its workers send the pairs; this process lists, decides and records. Default: this process sends.
     """
@@ -151,7 +149,6 @@ class EngineTask:
     inspect: bool = True
     orders: Mapping[str, Orders] = field(default_factory=dict)
     images: Mapping[str, Image] = field(default_factory=dict)
-    prune_limit: float = PRUNE_LIMIT
     observers: tuple[Observer, ...] = ()
     fleet: Coordinator | None = None
 
@@ -228,7 +225,6 @@ async def _run_engine(
             max_failures=options.failures_allowed(tracker.planned),
             orders=task.orders,
             images=task.images,
-            prune_limit=task.prune_limit,
             senders=None if fleet is None else partial(ShardedSender, fleet),
         )
         stops.add(engine)

@@ -6,12 +6,10 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from bulkshare.engine.engine import PRUNE_LIMIT
-
 if TYPE_CHECKING:
     from os import PathLike
 
-    from bulkshare.model import Limits
+    from bulkshare.model import Limits, PruneLimit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +23,8 @@ class Options:
     retry_failed: only the pairs that the plan's last run did not bring about.
     verify: compare plan and cloud at the end of a run.
     prune: remove members that the plan doesn't name, from all of its images.
-    prune_limit: share of an image's members (0 to 1) beyond which no one is removed from any image.
+    prune_limit: how many of an image's members may be removed; if it would be more, no one is removed from any image.
+        Default: as the plan says.
     preflight: list the images' members before the first write.
     concurrency: requests in flight; default: the plan's.
     rate: requests a second; default: the plan's.
@@ -44,7 +43,7 @@ class Options:
     retry_failed: bool = False
     verify: bool = False
     prune: bool = False
-    prune_limit: float = PRUNE_LIMIT
+    prune_limit: PruneLimit | None = None
     preflight: bool = True
     concurrency: int | None = None
     rate: float | None = None

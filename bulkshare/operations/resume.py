@@ -105,7 +105,6 @@ class _Resumed:
             fleet = await stack.enter_async_context(fleet_for(self.fleets, open_run.run, session))
             task = EngineTask(
                 how_to_continue=f"continue with `bulkshare resume {run.key}`",
-                prune_limit=1.0,  # what is still to be removed was within the run's limit
                 fleet=fleet,
             )
             self.result.take(await execute(open_run, session, task, self.stops))

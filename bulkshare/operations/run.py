@@ -147,11 +147,6 @@ class _CloudRun:
         """What became of it so far."""
         return self.session.result
 
-    @property
-    def prune_limit(self) -> float:
-        """The share of an image's members that may be removed: any for a saved plan, as the user has seen them."""
-        return self.session.options.prune_limit if self.expected is None else 1.0
-
     async def check(self) -> None:
         """Decide what to work on. Raises `UsageError` if no cloud may start."""
         options, session = self.session.options, self.session
@@ -166,7 +161,7 @@ class _CloudRun:
         if self.todo is None:
             self._nothing_to_retry()
             return
-        found = await diff_cloud(self.session, self.todo, self.stops, prune_limit=self.prune_limit)
+        found = await diff_cloud(self.session, self.todo, self.stops)
         self.result.take(found.ended)
         self.result.changes, self.result.todo, self.result.labels = found.changes, found.todo, found.labels
 
@@ -199,7 +194,6 @@ class _CloudRun:
                 preflight=options.preflight,
                 orders=todo.orders,
                 images=todo.images,
-                prune_limit=self.prune_limit,
                 fleet=fleet,
             )
             self.result.take(await execute(work, session, task, self.stops))
@@ -211,7 +205,7 @@ class _CloudRun:
     async def _check_unchanged(self, expected: SavedPart) -> None:
         session = self.session
         # Not among the engines that a signal stops: nothing is written yet, and it ends the operation at once.
-        found = await diff_cloud(session, session.resolved, Stops(), prune_limit=self.prune_limit)
+        found = await diff_cloud(session, session.resolved, Stops())
         if found.ended.error is not None:
             raise found.ended.error
         check = partial(require_unchanged, expected, session.account.endpoint, session.account.project_id, found.todo)

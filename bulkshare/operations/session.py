@@ -56,6 +56,7 @@ if TYPE_CHECKING:
         Problem,
         Project,
         ProjectSelector,
+        PruneLimit,
         RetryPolicy,
     )
     from bulkshare.operations.listener import Listener
@@ -205,6 +206,7 @@ async def resolve(
     listener: Listener,
     *,
     prune_all: bool = False,
+    prune_limit: PruneLimit | None = None,
 ) -> ResolvedPlan:
     """Look up what the plan's selectors choose. Sends no write.
 
@@ -218,7 +220,7 @@ async def resolve(
     projects = {selector: await directory.projects(selector) for selector in wanted.projects}
     plan, known, unknown = await _checked(plan, account, directory, listener)
     found = await anyio.to_thread.run_sync(
-        partial(_resolved, plan, account, images, projects, unknown, prune_all=prune_all)
+        partial(_resolved, plan, account, images, projects, unknown, prune_all=prune_all, prune_limit=prune_limit)
     )
     for message in await anyio.to_thread.run_sync(idle_exclusions, plan, found.plan, known, unknown):
         listener.note(message)
@@ -233,6 +235,7 @@ def _resolved(
     unknown: frozenset[str],
     *,
     prune_all: bool,
+    prune_limit: PruneLimit | None,
 ) -> ResolvedPlan:
     """Put what was found in the place of the selectors. Takes seconds for a plan of a million lines."""
     problems: list[Problem] = []
@@ -250,7 +253,8 @@ def _resolved(
     by_id = {image.id: image for several in images.values() for image in several}
     labels = {image.id: image.name for image in by_id.values() if image.name}
     labels |= {project.id: project.name for several in projects.values() for project in several}
-    return ResolvedPlan(concrete, by_id, labels, orders(concrete, prune_all=prune_all), unknown)
+    wanted = orders(concrete, prune_all=prune_all, prune_limit=prune_limit)
+    return ResolvedPlan(concrete, by_id, labels, wanted, unknown)
 
 
 def _ids(found: Mapping[S, Sequence[Image]] | Mapping[S, Sequence[Project]]) -> dict[S, list[str]]:
@@ -393,6 +397,7 @@ class _Opening:
                     identity.directory(),
                     self.listener,
                     prune_all=options.prune,
+                    prune_limit=options.prune_limit,
                 )
             self.stack.push_async_exit(opened.pop_all())
         self.result.account = identity.account

@@ -15,7 +15,7 @@ from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bulkshare.model import Block, Entry, IdList, Orders, Want
+from bulkshare.model import Block, Entry, IdList, Orders, PruneLimit, Want
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
@@ -68,11 +68,12 @@ def count(plan: Plan) -> Counts:
     return Counts(images, len(projects), pairs, layout.mentions - pairs, layout.selectors)
 
 
-def orders(plan: Plan, *, prune_all: bool = False) -> dict[str, Orders]:
+def orders(plan: Plan, *, prune_all: bool = False, prune_limit: PruneLimit | None = None) -> dict[str, Orders]:
     """Return the orders that concern an image as a whole, for each image that has any.
 
     An image is pruned if an entry that names it says so, or with `prune_all`. Its members in the plan and in these
-    entries' `keep` are then kept. Images share the sets.
+    entries' `keep` are then kept. `prune_limit` takes the place of all limits in the plan. Without it, those of the
+    entries count, else the plan's, else the default. Images share the sets.
     """
     layout = _resolved(plan)
     kept: dict[_Named, frozenset[str]] = {}
@@ -82,7 +83,11 @@ def orders(plan: Plan, *, prune_all: bool = False) -> dict[str, Orders]:
         if prune and named not in kept:
             kept[named] = frozenset(layout.members(named.audiences)).union(*layout.keeps_of(named))
         if prune or named.fill:
-            found[image_id] = Orders(prune, named.fill, kept[named] if prune else frozenset())
+            limits = named.prune_limits or (plan.prune_limit or PruneLimit(),)
+            limits = limits if prune_limit is None else (prune_limit,)
+            found[image_id] = Orders(
+                prune, named.fill, kept[named] if prune else frozenset(), prune_limits=limits if prune else ()
+            )
     return found
 
 
@@ -128,6 +133,7 @@ class _Named:
     prune: bool = False
     fill: bool = False
     keeps: tuple[int, ...] = ()
+    prune_limits: tuple[PruneLimit, ...] = ()
 
 
 class _Layout:
@@ -154,7 +160,13 @@ class _Layout:
                 self._keeps.append(keep)
             images = read.ids(entry.images)
             self.mentions += len(images) * sizes[number]
-            more = _Named((number,), entry.prune, entry.fill, (keep_numbers[keep],) if keep else ())
+            more = _Named(
+                (number,),
+                entry.prune,
+                entry.fill,
+                (keep_numbers[keep],) if keep else (),
+                () if entry.prune_limit is None else (entry.prune_limit,),
+            )
             for image_id in images:
                 known = self.images.get(image_id)
                 self.images[image_id] = more if known is None else _merged(known, more)
@@ -227,6 +239,7 @@ def _merged(known: _Named, more: _Named) -> _Named:
         known.prune or more.prune,
         known.fill or more.fill,
         known.keeps if set(more.keeps).issubset(known.keeps) else known.keeps + more.keeps,
+        tuple(dict.fromkeys(known.prune_limits + more.prune_limits)),
     )
 
 

@@ -146,6 +146,7 @@ def resolve(file: PlanFile | None, document: Document, folder: Path, problems: l
         limits=Limits(limits.concurrency, limits.rate, limits.per_image, limits.members_per_image),
         retry=RetryPolicy(retry.attempts, retry.base, retry.cap),
         check_projects=file.check_projects,
+        prune_limit=file.prune_limit,
     )
 
 
@@ -165,6 +166,7 @@ def _with_orders(entry: Entry, section: EntrySection) -> Entry:
         prune=section.prune,
         fill=section.on_quota == "fill",
         cloud=section.cloud or None,
+        prune_limit=section.prune_limit,
     )
 
 

@@ -21,7 +21,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from bulkshare.model import CheckProjects, ImageSelector, Limits, ProjectSelector, RetryPolicy
+from bulkshare.model import CheckProjects, ImageSelector, Limits, ProjectSelector, PruneLimit, RetryPolicy
 from bulkshare.plan.lists import ID_PATTERN, LONGEST_ID, id_fault
 from bulkshare.text import clean
 
@@ -110,6 +110,15 @@ def _no_separators(text: str) -> str:
     return text
 
 
+def _prune_limit(text: object) -> PruneLimit:
+    if not isinstance(text, str):
+        raise ValueError(f"expected a prune limit such as 10%, found {kind(text)}")  # noqa: TRY004  # pydantic wants it
+    try:
+        return PruneLimit.parse(text)
+    except ValueError as error:
+        raise ValueError(f"{clean(text, 60)!r} is not a prune limit; {error}") from None
+
+
 Version = Annotated[int, BeforeValidator(_version), WithJsonSchema({"const": VERSION})]
 PlanName = Annotated[
     str,
@@ -146,6 +155,16 @@ FlagOrForce = Annotated[
     bool | Literal["force"],
     BeforeValidator(partial(_flag, words=("force",))),
     WithJsonSchema({"enum": [True, False, "force"]}),
+]
+PruneLimitText = Annotated[
+    PruneLimit | None,
+    BeforeValidator(_prune_limit),
+    WithJsonSchema(
+        {
+            "anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "minLength": 1}],
+            "examples": ["10%", "10%, at least 1", 5],
+        }
+    ),
 ]
 _TEXT_OR_TEXTS = WithJsonSchema(
     {
@@ -375,6 +394,7 @@ class EntrySection(Section):
     make_shared: Flag = Field(default=False, description="Make a private image `shared` first.")
     prune: Flag = Field(default=False, description="Remove members of the images that the plan does not name.")
     keep: ProjectItems = Field(default_factory=list, description="Members that pruning does not remove.")
+    prune_limit: PruneLimitText = Field(default_factory=type(None), description="Takes the place of the plan's.")
     on_quota: Literal["fail", "fill"] = Field(
         default="fail",
         description="If an image has no room for all members: add none of them, or as many as fit.",
@@ -403,6 +423,11 @@ class PlanFile(Section):
     check_projects: CheckProjects = Field(
         default=CheckProjects.AUTO,
         description="Look up project IDs in the identity service first; `auto`: if the account may.",
+    )
+    prune_limit: PruneLimitText = Field(
+        default_factory=type(None),
+        description="How many of an image's members may be removed: a percentage of them (10%), one with a minimum "
+        "(10%, at least 1), or a number. If it would be more, no member is removed from any image. Default: 10%.",
     )
     limits: LimitsSection = LimitsSection()
     retry: RetrySection = RetrySection()

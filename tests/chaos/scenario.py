@@ -190,7 +190,6 @@ async def _run(
                 answered_at=lambda: paced.answered_at,
                 orders=task.orders(),
                 account=tokens.account,
-                prune_limit=1.0,
             )
             await engine.run()
             took = asyncio.get_running_loop().time()

@@ -180,7 +180,7 @@ def test_prune_limit(prepared: PreparedCloud) -> None:
         ("remove", "skipped", ""),
     )
     assert exported(prepared.shell) == {image_id: {already: 1, shared: 1, skipped: 2}}
-    assert prepared.reasons()["gone-1"] == "2 of 3 members would be removed, more than the prune limit of 10 %"
+    assert prepared.reasons()["gone-1"] == "2 of 3 members would be removed; the prune limit (10%) allows 0"
     assert len(statuses(prepared.cloud, image_id)) == 4
     assert prepared.run("--prune-limit", "50%").requests == {LIST: 1, FIND: 1, REMOVE: 2}
     assert statuses(prepared.cloud, image_id) == {first: "pending", second: "pending"}

@@ -42,7 +42,6 @@ class EngineHarness:
     orders: dict[str, Orders] = field(default_factory=dict)
     images: dict[str, Image] = field(default_factory=dict)
     account: Account = ACCOUNT
-    prune_limit: float = 1.0
     preflight: bool = True
     senders: Senders | None = None
     engine: Engine = field(init=False)
@@ -88,7 +87,6 @@ class EngineHarness:
                 orders=self.orders,
                 images=self.images,
                 account=self.account,
-                prune_limit=self.prune_limit,
                 senders=self.senders,
             )
             if beside is None:

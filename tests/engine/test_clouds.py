@@ -14,7 +14,7 @@ from bulkshare.cloud import CloudIdentity, Identified, read_entry
 from bulkshare.cloud.http import HttpTransport
 from bulkshare.engine import Engine
 from bulkshare.ledger import SqlLedger
-from bulkshare.model import Block, Limits, Orders, Outcome, Result, RetryPolicy, Want
+from bulkshare.model import Block, Limits, Orders, Outcome, PruneLimit, Result, RetryPolicy, Want
 from bulkshare.pacing import Breaker, Paced
 from tests.cloud import call
 from tests.engine.fakes import RecordingObserver
@@ -56,7 +56,6 @@ class Runner:
         orders: Mapping[str, Orders] | None = None,
         *,
         share: bool = True,
-        prune_limit: float = 1.0,
     ) -> RunResult:
         """Run once, listing all images."""
         identity = CloudIdentity(read_entry(self._user, None))
@@ -92,7 +91,6 @@ class Runner:
                     answered_at=lambda: paced.answered_at,
                     orders=orders,
                     account=identity.account,
-                    prune_limit=prune_limit,
                 )
                 await engine.run(share=share)
             return list(ledger.outcomes(run.id))
@@ -183,7 +181,7 @@ def test_pairs_that_can_not_succeed(cloud: CloudUnderTest, runner: Runner) -> No
     set_status(cloud, theirs, ours, "accepted")  # so that a list of images shows it to us
     images = (private, queued, theirs, public, fine, full, crowded)
     blocks = [Block(image_id, [*tenants, ours] if image_id == fine else tenants) for image_id in images]
-    result = runner.run(blocks, {full: Orders(fill=True), crowded: Orders(prune=True)}, prune_limit=0.5)
+    result = runner.run(blocks, {full: Orders(fill=True), crowded: Orders(prune=True, prune_limits=(PruneLimit(0.5),))})
     reasons = {
         image_id: {row.reason for (image, _), row in result.rows.items() if image == image_id} for image_id in images
     }
@@ -200,7 +198,7 @@ def test_pairs_that_can_not_succeed(cloud: CloudUnderTest, runner: Runner) -> No
     assert reasons[full] == {"", "needs 50, has 20 of 40 members"}
     assert result.results(crowded) == {Result.SKIPPED: 20 + len(tenants)}
     assert reasons[crowded] == {
-        "20 of 20 members would be removed, more than the prune limit of 50 %",
+        "20 of 20 members would be removed; the prune limit (50%) allows 10",
         "needs 50, has 20 of 40 members",
     }
     assert result.requests == {f"GET {MEMBERS}": len(images), "GET /v2/images": 1, f"POST {MEMBERS}": len(tenants) + 20}

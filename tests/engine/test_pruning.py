@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from bulkshare.model import Fault, FaultKind, Limits, Orders, Reply, Request, Result, Step, Want
+from bulkshare.model import Fault, FaultKind, Limits, Orders, PruneLimit, Reply, Request, Result, Step, Want
 from tests.engine.fakes import response
 from tests.engine.harness import EngineHarness
 
@@ -114,12 +114,12 @@ def test_a_dry_run_reports_and_removes_nothing() -> None:
 def test_more_than_the_limit_stops_before_the_first(extra: int, removed: bool) -> None:  # noqa: FBT001  a table
     """With a limit of 10 %, 2 of 20 members may be removed; 3 of 21 may not, so none is."""
     harness = pruning(36, extra)
-    harness.prune_limit = 0.1
+    harness.orders["i00"] = harness.orders["i00"]._replace(prune_limits=(PruneLimit(),))
     harness.run()
     assert harness.cloud.count("DELETE") == (extra if removed else 0)
     assert harness.totals().get(Result.REMOVED, 0) == (extra if removed else 0)
     expected = (
-        {} if removed else {"3 of 21 members would be removed, more than the prune limit of 10 %": {"x0", "x1", "x2"}}
+        {} if removed else {"3 of 21 members would be removed; the prune limit (10%) allows 2": {"x0", "x1", "x2"}}
     )
     assert harness.reasons() == expected
     assert harness.totals()[Result.SHARED] == 18, "the others are not concerned"
@@ -129,9 +129,9 @@ def test_removals_that_another_image_forbids_make_no_room() -> None:
     """If one image is over the prune limit, no image loses a member, so the quota decides without removals."""
     harness = EngineHarness()
     harness.limits = replace(harness.limits, members_per_image=4)
-    harness.prune_limit = 0.4
     harness.ledger.enqueue_all([("i00", name) for name in ("a", "b", "c", "d")] + [("i01", "a")])
-    harness.orders = {name: Orders(prune=True, kept=frozenset("abcd")) for name in ("i00", "i01")}
+    orders = Orders(prune=True, kept=frozenset("abcd"), prune_limits=(PruneLimit(0.4),))
+    harness.orders = dict.fromkeys(("i00", "i01"), orders)
     harness.cloud.members = {("i00", name) for name in ("a", "b", "x")} | {
         ("i01", name) for name in ("a", "x", "y", "z")
     }
@@ -159,16 +159,17 @@ def test_a_member_that_has_left_is_absent() -> None:
 
 def test_one_image_over_the_limit_stops_all_removals() -> None:
     """A plan that is wrong about one image may be wrong about others; additions go ahead."""
-    harness = EngineHarness(prune_limit=0.1)
+    harness = EngineHarness()
     harness.plan(2, 20)
     harness.cloud.members = {(image, f"p{number:03}") for image in ("i00", "i01") for number in range(19)}
     harness.cloud.members |= {("i00", "x0"), ("i01", "x1"), ("i01", "x2"), ("i01", "x3")}
     kept = frozenset(f"p{number:03}" for number in range(20))
-    harness.orders = {image: Orders(prune=True, kept=kept) for image in ("i00", "i01")}
+    orders = Orders(prune=True, kept=kept, prune_limits=(PruneLimit(),))
+    harness.orders = dict.fromkeys(("i00", "i01"), orders)
     harness.run()
     assert harness.cloud.count("DELETE") == 0
     assert harness.totals() == {Result.ALREADY: 38, Result.SHARED: 2, Result.SKIPPED: 4}
-    beyond = "3 of 22 members would be removed, more than the prune limit of 10 %"
+    beyond = "3 of 22 members would be removed; the prune limit (10%) allows 2"
     assert harness.reasons() == {
         beyond: {"x1", "x2", "x3"},
         f"no member is removed from any image while this is so of image i01: {beyond}": {"x0"},

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkshare.model import Entry, Orders, Plan, Want
+from bulkshare.model import Entry, Orders, Plan, PruneLimit, Want
 from bulkshare.plan.expand import count, expand, fingerprint, narrow, orders
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 IMAGES = st.lists(st.sampled_from("uvwxyz"), max_size=6).map(tuple)
 PROJECTS = st.lists(st.sampled_from("abcdef"), max_size=6).map(tuple)
 SETS = st.frozensets(st.sampled_from("abcdef"), max_size=3)
+LIMITS = st.none() | st.sampled_from([PruneLimit(), PruneLimit(0.5), PruneLimit(0.0, 5), PruneLimit(0.1, 1)])
 WANTS = st.sampled_from([Want.MEMBER, Want.MEMBER, Want.ACCEPTED, Want.ACCEPTED | Want.FORCED, Want.SET_SHARED])
 
 
@@ -33,8 +34,9 @@ def plans(draw: st.DrawFn) -> Plan:
         prune=st.booleans(),
         keep=SETS,
         fill=st.booleans(),
+        prune_limit=LIMITS,
     )
-    return Plan(name="n", entries=tuple(draw(st.lists(entry, max_size=6))))
+    return Plan(name="n", entries=tuple(draw(st.lists(entry, max_size=6))), prune_limit=draw(LIMITS))
 
 
 def mentions_of(plan: Plan) -> list[tuple[str, str, Want]]:
@@ -55,7 +57,9 @@ def pairs_of(plan: Plan) -> dict[tuple[str, str], Want]:
     return pairs
 
 
-def orders_of(plan: Plan, *, prune_all: bool = False) -> dict[str, Orders]:
+def orders_of(
+    plan: Plan, *, prune_all: bool = False, prune_limit: PruneLimit | None = None
+) -> dict[str, tuple[bool, bool, frozenset[str], set[PruneLimit]]]:
     """Return each image's orders by their definition."""
     found = {}
     for image_id in {image_id for entry in plan.entries for image_id in entry.images}:
@@ -63,8 +67,10 @@ def orders_of(plan: Plan, *, prune_all: bool = False) -> dict[str, Orders]:
         prune, fill = prune_all or any(entry.prune for entry in entries), any(entry.fill for entry in entries)
         kept = {member_id for pair_image_id, member_id in pairs_of(plan) if pair_image_id == image_id}
         kept.update(str(member_id) for entry in entries for member_id in entry.keep)
+        own = {entry.prune_limit for entry in entries if entry.prune_limit is not None}
+        limits = {prune_limit} if prune_limit else own or {plan.prune_limit or PruneLimit(0.1, 0)}
         if prune or fill:
-            found[str(image_id)] = Orders(prune, fill, frozenset(kept) if prune else frozenset())
+            found[str(image_id)] = (prune, fill, frozenset(kept) if prune else frozenset(), limits if prune else set())
     return found
 
 
@@ -103,10 +109,17 @@ def test_count_agrees_with_the_expansion(plan: Plan) -> None:
     assert counts.selectors == 0
 
 
-@given(plans(), st.booleans())
-def test_orders_are_set_arithmetic(plan: Plan, prune_all: bool) -> None:  # noqa: FBT001  # hypothesis passes by name
-    """An image is pruned or filled if any entry says so, and the members that any entry names or keeps stay."""
-    assert orders(plan, prune_all=prune_all) == orders_of(plan, prune_all=prune_all)
+@given(plans(), st.booleans(), LIMITS)
+def test_orders_are_set_arithmetic(plan: Plan, prune_all: bool, limit: PruneLimit | None) -> None:  # noqa: FBT001  # hypothesis passes by name
+    """An image is pruned or filled if any entry says so, and the members that any entry names or keeps stay.
+
+    The prune limits of its entries hold, without any the plan's, without that 10%; one that is given replaces them all.
+    """
+    found = orders(plan, prune_all=prune_all, prune_limit=limit)
+    assert {
+        image_id: (order.prune, order.fill, order.kept, set(order.prune_limits)) for image_id, order in found.items()
+    } == orders_of(plan, prune_all=prune_all, prune_limit=limit)
+    assert all(len(order.prune_limits) == len(set(order.prune_limits)) for order in found.values())
 
 
 @given(plans(), plans(), st.randoms(use_true_random=False))
@@ -115,8 +128,8 @@ def test_equal_plans_have_equal_fingerprints(one: Plan, other: Plan, chance: ran
 
     def asked(plan: Plan) -> object:
         everywhere = orders_of(plan, prune_all=True)
-        kept = {image_id: order.kept for image_id, order in everywhere.items() if order.kept != frozenset()}
-        flags = {image_id: (order.prune, order.fill) for image_id, order in orders_of(plan).items()}
+        kept = {image_id: kept for image_id, (_, _, kept, _) in everywhere.items() if kept}
+        flags = {image_id: (prune, fill) for image_id, (prune, fill, _, _) in orders_of(plan).items()}
         return pairs_of(plan), kept, flags
 
     assert (fingerprint(one) == fingerprint(other)) == (asked(one) == asked(other))
@@ -131,6 +144,6 @@ def test_a_narrowed_plan_is_the_intersection(plan: Plan, wanted: dict[str, froze
     expected = {pair: want for pair, want in pairs_of(plan).items() if pair[1] in wanted.get(pair[0], ())}
     narrowed = narrow(plan, wanted)
     assert pairs_of(narrowed) == expected
-    filled = {image_id for image_id, order in orders_of(plan).items() if order.fill}
+    filled = {image_id for image_id, (_, fill, _, _) in orders_of(plan).items() if fill}
     named = {image_id for image_id, _ in expected}
     assert orders(narrowed) == {image_id: Orders(fill=True) for image_id in filled & named}

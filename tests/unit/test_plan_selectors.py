@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bulkshare.errors import PlanError
-from bulkshare.model import CheckProjects, Entry, ImageSelector, Limits, Plan, ProjectSelector, Want
+from bulkshare.model import CheckProjects, Entry, ImageSelector, Limits, Plan, ProjectSelector, PruneLimit, Want
 from bulkshare.plan.load import load_plan
 
 if TYPE_CHECKING:
@@ -119,6 +119,8 @@ share:
         ),
         ("prune: true\nkeep: [x, y]", Entry(("i",), ("p",), prune=True, keep=frozenset({"x", "y"}))),
         ("keep: [x]", Entry(("i",), ("p",), keep=frozenset({"x"}))),
+        ("prune: true\nprune_limit: 20%", Entry(("i",), ("p",), prune=True, prune_limit=PruneLimit(0.2))),
+        ("prune_limit: 0.25", Entry(("i",), ("p",), prune_limit=PruneLimit(0.25))),
         ("on_quota: fill", Entry(("i",), ("p",), fill=True)),
         ("on_quota: fail", Entry(("i",), ("p",))),
     ],
@@ -129,10 +131,12 @@ def test_what_an_entry_wants(tmp_path: Path, text: str, entry: Entry) -> None:
 
 
 def test_of_the_whole_plan(tmp_path: Path) -> None:
-    """The quota of images, and whether projects are looked up."""
-    plan = load(tmp_path, HEAD + PAIR + "check_projects: never\nlimits: {members_per_image: 0}\n")
+    """The quota of images, the prune limit, and whether projects are looked up."""
+    text = HEAD + PAIR + "check_projects: never\nlimits: {members_per_image: 0}\nprune_limit: 10%, at least 1\n"
+    plan = load(tmp_path, text)
     assert plan.check_projects is CheckProjects.NEVER
     assert plan.limits == Limits(members_per_image=0)
+    assert plan.prune_limit == PruneLimit(0.1, 1)
 
 
 @pytest.mark.parametrize(
@@ -278,7 +282,14 @@ share:
   projects: [p]
   accept: false
   accept_as: project
+- images: [i]
+  projects: [p]
+  prune_limit: 110%
+- images: [i]
+  projects: [p]
+  prune_limit: [5]
 """
+    advice = "write a percentage (10%), one with a minimum (10%, at least 1), or a number of members"
     assert problems_of(tmp_path, text) == [
         "3:17: expected 'auto', 'always' or 'never', found 'sometimes'",
         "4:29: must be 0 or more, found '-1'",
@@ -291,6 +302,8 @@ share:
         "14:3: unknown key 'acept'; did you mean 'accept'?",
         "17:14: `accept_as` needs `accept: true`; add it, or remove this",
         "21:14: `accept_as` needs `accept: true`; add it, or remove this",
+        f"24:16: '110%' is not a prune limit; {advice}",
+        "27:16: expected a prune limit such as 10%, found a list",
     ]
 
 

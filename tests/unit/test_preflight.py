@@ -20,11 +20,11 @@ from bulkshare.engine.preflight import (
     SkipRest,
     findings,
 )
-from bulkshare.model import Account, Image, Orders, Want
+from bulkshare.model import Account, Image, Orders, PruneLimit, Want
 
 US = Account("cloud", "RegionOne", "https://images.example", "user", "project", "us")
 ADMIN = replace(US, admin=True)
-PRUNE = Orders(prune=True)
+PRUNE = Orders(prune=True, prune_limits=(PruneLimit(),))
 FILL = Orders(fill=True)
 FINE = Image("i", status="active", visibility="shared", owner="us")
 PRIVATE = FINE._replace(visibility="private")
@@ -34,7 +34,7 @@ OWNER = SkipPair("us", "the project is the image's owner")
 
 def found(orders: Orders = PRUNE, account: Account | None = US, **facts: Any) -> list[Finding]:
     """Return the findings with a quota of 128 and a prune limit of 10 %."""
-    return findings(Facts("i", **facts), orders, account, members_per_image=128, prune_limit=0.1)
+    return findings(Facts("i", **facts), orders, account, members_per_image=128)
 
 
 @pytest.mark.parametrize(
@@ -126,10 +126,12 @@ def test_an_image_that_gets_no_member_is_not_set_shared(facts: dict[str, Any]) -
 def test_the_prune_limit(members: int, to_remove: int, limit: float, skipped: bool) -> None:  # noqa: FBT001  a table
     """Exactly at the limit is within it, in spite of rounding."""
     facts = Facts("i", FINE, members=members, to_remove=to_remove)
-    told = findings(facts, PRUNE, US, members_per_image=0, prune_limit=limit)
+    orders = Orders(prune=True, prune_limits=(PruneLimit(limit),))
+    told = findings(facts, orders, US, members_per_image=0)
     assert bool(told) == skipped
     if skipped:
-        why = f"{to_remove} of {members} members would be removed, more than the prune limit of {limit * 100:g} %"
+        allowed = PruneLimit(limit).allowed(members)
+        why = f"{to_remove} of {members} members would be removed; the prune limit ({limit * 100:g}%) allows {allowed}"
         assert told == [OverPruneLimit(why)]
 
 
@@ -151,7 +153,7 @@ def test_removals_of_an_image_that_was_not_listed() -> None:
 )
 def test_the_quota(facts: dict[str, Any], room: int, reason: str) -> None:
     """All or nothing, or as many as fit; removals make room, if they are allowed."""
-    assert found(FILL._replace(prune=True), image=FINE, **facts)[-1] == QuotaRoom(room, reason)
+    assert found(PRUNE._replace(fill=True), image=FINE, **facts)[-1] == QuotaRoom(room, reason)
     assert found(PRUNE, **facts)[-1] == QuotaRoom(0, reason), "nothing but the listing has to be known"
 
 
@@ -184,11 +186,11 @@ def test_the_owner_needs_no_room() -> None:
         owner_to_add=st.booleans(),
         want=st.sampled_from([Want.MEMBER, Want.SET_SHARED]),
     ),
-    st.builds(Orders, st.booleans(), st.booleans()),
+    st.builds(Orders, st.just(True), st.booleans(), prune_limits=st.just((PruneLimit(),))),  # noqa: FBT003  a field
 )
 def test_findings_hold_together(facts: Facts, orders: Orders) -> None:
     """What remains fits the quota and the prune limit, and every finding has a reason."""
-    told = findings(facts, orders, US, members_per_image=128, prune_limit=0.1)
+    told = findings(facts, orders, US, members_per_image=128)
     reasons = [finding.reason for finding in told if not isinstance(finding, SetSharedFirst)]
     assert all(reasons)
     rests = [finding.removals for finding in told if isinstance(finding, SkipRest)]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, select
 
 from bulkshare.ledger.schema import IMAGES, ORDERS
-from bulkshare.model import Block, Orders
+from bulkshare.model import Block, Orders, PruneLimit
 from tests.ledger_fixtures import begin
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ EACH = {  # every field, alone and with others, with values other than the defau
     "fill": Orders(fill=True),
     "selected": Orders(selected=True),
     "kept": Orders(prune=True, kept=frozenset({"b", "a", "Ä\u2028"})),
-    "all": Orders(True, True, frozenset({"a"}), True),  # noqa: FBT003  by position, so that a new field shows
+    "limits": Orders(prune=True, prune_limits=(PruneLimit(0.125, 3), PruneLimit(0.0))),
+    "all": Orders(True, True, frozenset({"a"}), True, (PruneLimit(),)),  # noqa: FBT003  by position, so that a new field shows
     "none": Orders(),
 }
 
