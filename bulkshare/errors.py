@@ -35,6 +35,12 @@ class PlanError(BulkshareError):
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
+class CloudChangedError(UsageError):
+    """The cloud is no longer as it was when a plan was saved. Nothing was sent."""
+
+    exit_code = 12
+
+
 class CredentialsRefusedError(BulkshareError):
     """The cloud rejects our credentials, or its catalog has no image service."""
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from click.exceptions import Exit
 
 from bulkshare.errors import (
+    CloudChangedError,
     CredentialsRefusedError,
     InterruptedRunError,
     LedgerError,
@@ -37,6 +38,8 @@ class ExitStatus(IntEnum):
     LEDGER_UNUSABLE = LedgerError.exit_code
     STOPPED_EARLY = StoppedEarlyError.exit_code
     CHANGES = 10
+    CANT_BE_DONE = 11
+    CLOUD_CHANGED = CloudChangedError.exit_code
     LOCK_HELD = LockHeldError.exit_code
     INTERRUPTED = InterruptedRunError.exit_code
 
@@ -48,7 +51,9 @@ EXIT_CODES = {
     ExitStatus.REFUSED: "credentials or endpoint refused",
     ExitStatus.LEDGER_UNUSABLE: "ledger unusable",
     ExitStatus.STOPPED_EARLY: "stopped early (endpoint down, --deadline, --max-failures); the rest is pending",
-    ExitStatus.CHANGES: "diff: a run would change something",
+    ExitStatus.CHANGES: "diff, --dry-run: a run would change something",
+    ExitStatus.CANT_BE_DONE: "diff, --dry-run: something can't be done, or is unknown",
+    ExitStatus.CLOUD_CHANGED: "the cloud has changed since the plan was saved; nothing was sent",
     ExitStatus.LOCK_HELD: "another run of this plan holds the lock",
     ExitStatus.INTERRUPTED: "interrupted; the rest is pending",
 }

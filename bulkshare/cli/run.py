@@ -57,11 +57,7 @@ def run_command(plan: Path, *, metrics_file: Path | None, **given: Any) -> int:
         loaded, expected = (load_plan(plan, raw), None) if saved is None else (saved.plan, saved.parts)
         name = loaded.name
         results = run_async(partial(run_plan, loaded, options, listener, expected=expected, signals=STOP_SIGNALS))
-        if options.dry_run:
-            print_changes(results, listener)
-            status = ExitStatus.AS_PLANNED
-        else:
-            status = print_results(results, listener)
+        status = print_changes(results, listener) if options.dry_run else print_results(results, listener)
     except BulkshareError as error:
         status = error.exit_code
         raise
@@ -83,11 +79,11 @@ def diff_command(plan: Path, *, out: Path | None, all_pairs: bool, **given: Any)
     options, listener = _read_options({**given, "dry_run": True})
     loaded = load_plan(plan)
     results = run_async(partial(run_plan, loaded, options, listener, signals=STOP_SIGNALS))
-    any_change = print_changes(results, listener, all_pairs=all_pairs)
+    status = print_changes(results, listener, all_pairs=all_pairs)
     if out is not None:
         save(out, loaded, results)
         listener.note(f"`bulkshare run {out}` makes exactly these changes")
-    return ExitStatus.CHANGES if any_change else ExitStatus.AS_PLANNED
+    return status
 
 
 def resume_command(run: str | None, **given: Any) -> int:
@@ -121,8 +117,8 @@ def print_results(results: Sequence[CloudResult], listener: ConsoleListener) -> 
     return ExitStatus.AS_PLANNED if all(result.as_planned for result in results) else ExitStatus.NOT_AS_PLANNED
 
 
-def print_changes(results: Sequence[CloudResult], listener: ConsoleListener, *, all_pairs: bool = False) -> bool:
-    """Print what a run would change; return whether that is anything. Raises the error that stopped a cloud."""
+def print_changes(results: Sequence[CloudResult], listener: ConsoleListener, *, all_pairs: bool = False) -> int:
+    """Print what a run would change, and return the exit status. Raises the error that stopped a cloud."""
     found = [(result, result.changes) for result in results if result.changes is not None]
     if listener.as_json and found:
         documents = [changes_document(changes, result.labels) for result, changes in found]
@@ -131,7 +127,9 @@ def print_changes(results: Sequence[CloudResult], listener: ConsoleListener, *, 
         for result, changes in found:
             listener.conclude_changes(changes, result.labels, everything=all_pairs, heading=len(results) > 1)
     _raise_first(results)
-    return any(changes.any for _, changes in found)
+    if any(changes.refused or changes.unknown for _, changes in found):
+        return ExitStatus.CANT_BE_DONE
+    return ExitStatus.CHANGES if any(changes.any for _, changes in found) else ExitStatus.AS_PLANNED
 
 
 def print_comparisons(found: Mapping[str | None, Comparison], listener: ConsoleListener) -> int:

@@ -28,7 +28,7 @@ from bulkshare.engine.writer import Recorder
 from bulkshare.errors import BulkshareError, LedgerError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Container, Iterator, Mapping
+    from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from bulkshare.model import Account, Image, Limits, Orders, RetryPolicy
@@ -119,6 +119,7 @@ class Engine:
         self._probed = probed
         self._grace_seconds = grace_seconds
         self._all_enqueued = False
+        self._to_set_shared: list[str] = []
         self._client = ApiClient(
             transport=transport,
             observer=observer,
@@ -153,6 +154,11 @@ class Engine:
     def retries(self) -> int:
         """How many requests were scheduled to be sent again."""
         return self._client.retries
+
+    @property
+    def to_set_shared(self) -> Sequence[str]:
+        """The private images that the preflight found to be made `shared` before the other writes."""
+        return self._to_set_shared
 
     @property
     def interrupted(self) -> bool:
@@ -216,19 +222,18 @@ class Engine:
     async def _work(self, *, preflight: bool, share: bool, inspect: bool) -> None:
         listed = await self._lister.list_all(everything=preflight)
         await self._recorder.flush()
-        to_set_shared: list[str] = []
         if inspect and not self._stopping.is_set():
-            to_set_shared = await self._preflight.check(listed, everything=preflight)
+            self._to_set_shared = await self._preflight.check(listed, everything=preflight)
             await self._recorder.flush()
         if self._stopping.is_set():
             return
         await self._recorder.mark_enqueued()
         self._all_enqueued = True
         if share:
-            await self._write(to_set_shared, probed={*listed.members, *self._probed})
+            await self._write(probed={*listed.members, *self._probed})
 
-    async def _write(self, to_set_shared: list[str], probed: set[str]) -> None:
-        await self._set_shared.set_all(to_set_shared)
+    async def _write(self, probed: set[str]) -> None:
+        await self._set_shared.set_all(self._to_set_shared)
         await self._recorder.flush()
         if not self._stopping.is_set():
             await self._removing.settle_pending(probed=())

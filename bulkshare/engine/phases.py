@@ -201,6 +201,7 @@ class Preflight:
         self._orders = orders
         self._images = images
         self._findings = partial(findings, account=account, members_per_image=limits.members_per_image)
+        self._make_shared: set[str] = set()  # images of which a run of 0.1.0 says so
         self._to_set_shared: list[str] = []
         self._over_prune_limit: dict[str, str] = {}  # reasons by image
         self._deferred: list[tuple[Facts, ListResults, str | None]] = []  # images with removals, decided together
@@ -212,10 +213,11 @@ class Preflight:
         """
         leaving = {backlog.image_id: backlog.pairs async for backlog in self._recorder.pending_images(removals=True)}
         others = {backlog.image_id: backlog async for backlog in self._recorder.pending_images(removals=False)}
+        self._make_shared.update(image_id for image_id, backlog in others.items() if Want.SET_SHARED in backlog.want)
         todo = [
             image_id
             for image_id in dict.fromkeys([*leaving, *others])
-            if everything or image_id in leaving or Want.SET_SHARED in others[image_id].want
+            if everything or image_id in leaving or self._orders_for(image_id).make_shared
         ]
         known = [self._images[image_id] for image_id in todo if image_id in self._images]
         unknown = [image_id for image_id in todo if image_id not in self._images]
@@ -253,7 +255,11 @@ class Preflight:
             self._skip_removals(leaving)
 
     def _find(self, facts: Facts, *, no_removals: bool = False) -> list[Finding]:
-        return self._findings(facts, self._orders.get(facts.image_id, NO_ORDERS), no_removals=no_removals)
+        return self._findings(facts, self._orders_for(facts.image_id), no_removals=no_removals)
+
+    def _orders_for(self, image_id: str) -> Orders:
+        orders = self._orders.get(image_id, NO_ORDERS)
+        return orders._replace(make_shared=True) if image_id in self._make_shared else orders
 
     def _skip_removals(self, leaving: Iterable[str]) -> None:
         """Skip all removals. Those over the limit come last, so that a run killed in between finds them over it."""
@@ -294,7 +300,6 @@ class Preflight:
             to_add=others.pairs - to_accept if others is not None else 0,
             to_remove=to_remove,
             owner_to_add=owner is not None and await self._recorder.is_pending(image_id, owner),
-            want=others.want if others is not None else Want.MEMBER,
         )
         if to_remove:
             self._deferred.append((facts, listed, owner))

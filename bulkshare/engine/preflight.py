@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from bulkshare.model import Want
-
 if TYPE_CHECKING:
     from bulkshare.model import Account, Image, Orders
 
@@ -26,7 +24,6 @@ class Facts(NamedTuple):
     refused: the cloud refused to list them.
     to_add, to_remove: pending pairs.
     owner_to_add: the image's owner is among those to add.
-    want: all that any pending pair wants.
     """
 
     image_id: str
@@ -37,7 +34,6 @@ class Facts(NamedTuple):
     to_add: int = 0
     to_remove: int = 0
     owner_to_add: bool = False
-    want: Want = Want.MEMBER
 
 
 class SkipRest(NamedTuple):
@@ -89,7 +85,7 @@ def findings(
     no_removals: another image is over the prune limit, so removals make no room in this one either.
     """
     found: list[Finding] = []
-    closed = _closed(facts, account)
+    closed = _closed(facts, orders, account)
     if closed:
         return [SkipRest(closed)]
     image = facts.image
@@ -107,12 +103,12 @@ def findings(
         over = over if orders.fill else over._replace(room=0)
         found.append(over)
     gets_member = to_add > 0 and (over is None or over.room > 0)  # else its former members would only get it back
-    if gets_member and image is not None and image.visibility == "private" and Want.SET_SHARED in facts.want:
+    if gets_member and orders.make_shared and image is not None and image.visibility == "private":
         found.insert(0, SetSharedFirst())
     return found
 
 
-def _closed(facts: Facts, account: Account | None) -> str:
+def _closed(facts: Facts, orders: Orders, account: Account | None) -> str:
     """Return why the image takes no members from us at all; empty if nothing says so."""
     image = facts.image
     if image is None:
@@ -122,7 +118,7 @@ def _closed(facts: Facts, account: Account | None) -> str:
     if account is not None and not account.admin and image.owner not in {None, account.project_id}:
         return f"the image belongs to project {image.owner}, not to us"
     # Older services share private images as they are: only a refusal shows that this one doesn't.
-    if image.visibility == "private" and facts.refused and Want.SET_SHARED not in facts.want:
+    if image.visibility == "private" and facts.refused and not orders.make_shared:
         return "the image is private; run `openstack image set --shared`, or add `make_shared: true` to the plan"
     return ""
 

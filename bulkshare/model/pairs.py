@@ -19,7 +19,7 @@ class Want(IntFlag):
     ACCEPTED = 1  # and accept the membership, so that the image appears in the project's image list
     FORCED = 2  # even if the project has rejected it
     AS_PROJECT = 4  # accept with a token of the member project instead of our own
-    SET_SHARED = 8  # first make a private image `shared`
+    SET_SHARED = 8  # only in ledgers of 0.1.0: `Orders.make_shared`, which it kept with each pair
     REMOVE = 16  # end the membership
     ALREADY_MEMBER = 32  # a listing showed the project as a member: only the acceptance remains
 
@@ -101,6 +101,7 @@ class Orders(NamedTuple):
     kept: frozenset[str] = frozenset()
     selected: bool = False
     prune_limits: tuple[PruneLimit, ...] = ()
+    make_shared: bool = False
 
 
 class Result(StrEnum):

@@ -101,7 +101,8 @@ class Entry:
 
     The lists contain selectors until the cloud has been asked (`plan.selectors.resolved`). With `prune`, members of its
     images that the plan does not name are removed, except those in `keep`. With `fill`, as many members are added as
-    the image's quota has room for; without it none are added if not all fit. `cloud` limits the entry to one cloud.
+    the image's quota has room for; without it none are added if not all fit. With `make_shared`, a private image is
+    made shared first. `cloud` limits the entry to one cloud.
     `prune_limit` takes the place of the plan's.
     """
 
@@ -113,6 +114,7 @@ class Entry:
     prune: bool = False
     keep: frozenset[str | ProjectSelector] = frozenset()
     fill: bool = False
+    make_shared: bool = False
     cloud: str | None = None
     prune_limit: PruneLimit | None = None
 

@@ -61,7 +61,7 @@ def _read(ledger: SqlLedger, ended: EngineResult, listings: Listings) -> DiffRes
         run.plan,
         ledger.outcomes(run.id, results=NOT_AS_PLANNED),
         unlisted=listings.refused,
-        private=listings.private,
+        to_set_shared=ended.to_set_shared,
         as_planned=sum(run.totals.get(result, 0) for result in AS_PLANNED),
         cloud=run.account.cloud,
     )

@@ -21,12 +21,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class EngineResult:
-    """How the work on a run ended. `error` is what ended it early."""
+    """How the work on a run ended.
+
+    error: what ended it early.
+    to_set_shared: images that were, or without writes would have been, made `shared`.
+    """
 
     run: Run
     summary: Summary
     telemetry: Telemetry | None
     error: BulkshareError | None
+    to_set_shared: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -39,6 +44,7 @@ class CloudResult:
     telemetry: Telemetry | None = None
     changes: Changes | None = None
     todo: tuple[Block, ...] = ()
+    to_set_shared: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     comparison: Comparison | None = None
     error: BulkshareError | None = None

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.to_thread
 
-from bulkshare.errors import UsageError
+from bulkshare.errors import CloudChangedError, UsageError
 from bulkshare.operations.defaults import open_ledger, utc_now
 from bulkshare.operations.diff import diff_cloud
 from bulkshare.operations.execute import EngineTask, OpenRun, enqueue, execute
 from bulkshare.operations.history import unfinished_runs
 from bulkshare.operations.lock import locked, shared
 from bulkshare.operations.results import each, raise_refusals
-from bulkshare.operations.saved_plan import part_for, require_unchanged
+from bulkshare.operations.saved_plan import SavedPart, part_for, require_unchanged
 from bulkshare.operations.session import open_sessions
 from bulkshare.operations.stops import Stops, stopping_at
 from bulkshare.operations.verify import compare
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from bulkshare.operations.lock import SharedLedger
     from bulkshare.operations.options import Options
     from bulkshare.operations.results import CloudResult
-    from bulkshare.operations.saved_plan import SavedPart
     from bulkshare.operations.session import CloudSession, ResolvedPlan
     from bulkshare.operations.workers import Fleets
 
@@ -164,6 +163,7 @@ class _CloudRun:
         found = await diff_cloud(self.session, self.todo, self.stops)
         self.result.take(found.ended)
         self.result.changes, self.result.todo, self.result.labels = found.changes, found.todo, found.labels
+        self.result.to_set_shared = found.ended.to_set_shared
 
     async def record(self) -> None:
         """Put a run with the plan's pairs into the ledger, or reopen the one that was left unfinished."""
@@ -208,15 +208,16 @@ class _CloudRun:
         found = await diff_cloud(session, session.resolved, Stops())
         if found.ended.error is not None:
             raise found.ended.error
-        check = partial(require_unchanged, expected, session.account.endpoint, session.account.project_id, found.todo)
+        account, make_shared = session.account, frozenset(found.ended.to_set_shared)
+        now = SavedPart(expected.cloud, account.endpoint, account.project_id, found.todo, make_shared)
         try:
-            await anyio.to_thread.run_sync(check)
-        except UsageError as changed:
+            await anyio.to_thread.run_sync(require_unchanged, expected, now)
+        except CloudChangedError as changed:
             if self.ledger is None:
                 raise
             name = session.resolved.plan.name
             for run in await self.ledger.call(partial(unfinished_runs, self.ledger.ledger, name, sandbox=False)):
-                raise UsageError(
+                raise CloudChangedError(
                     f"{changed}, or finish run {run.key} of this plan with `bulkshare resume {run.key}`"
                 ) from changed
             raise

@@ -11,7 +11,7 @@ import re
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from bulkshare.errors import UsageError
+from bulkshare.errors import CloudChangedError, UsageError
 from bulkshare.model import Block, CheckProjects, Entry, Limits, Plan, RetryPolicy, Want
 from bulkshare.operations.defaults import utc_now
 from bulkshare.plan.load import SAVED_MARK
@@ -23,18 +23,22 @@ if TYPE_CHECKING:
     from bulkshare.operations.results import CloudResult
 
 
-VERSION = 2
+VERSION = 3
 MOST_SHOWN = 5  # pairs in an error
 
 
 @dataclass(frozen=True, slots=True)
 class SavedPart:
-    """What is to be sent to one cloud, the clouds.yaml entry `cloud`, on behalf of project `project_id`."""
+    """What is to be sent to one cloud, the clouds.yaml entry `cloud`, on behalf of project `project_id`.
+
+    make_shared: images to be made `shared` first.
+    """
 
     cloud: str | None
     endpoint: str
     project_id: str
     todo: tuple[Block, ...]
+    make_shared: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,7 @@ class SavedPlan:
                 tuple(block.member_ids),
                 want=block.want & ~Want.ALREADY_MEMBER,
                 accept_as_project=Want.AS_PROJECT in block.want,
+                make_shared=block.image_id in part.make_shared,
                 cloud=part.cloud,
             )
             for part in self.parts
@@ -91,6 +96,7 @@ def save(path: Path, plan: Plan, results: Sequence[CloudResult]) -> None:
                 "cloud": result.cloud,
                 "endpoint": result.account.endpoint,
                 "project_id": result.account.project_id,
+                "make_shared": list(result.to_set_shared),
                 "todo": _grouped(result.todo),
             }
             for result in results
@@ -146,7 +152,11 @@ def _part(part: dict[str, Any]) -> SavedPart:
     cloud, endpoint, project_id = _text_or_none(part["cloud"]), part["endpoint"], part["project_id"]
     if not isinstance(endpoint, str) or not isinstance(project_id, str):
         raise TypeError(part)
-    return SavedPart(cloud, endpoint, project_id, tuple(block for group in part["todo"] for block in _blocks(group)))
+    make_shared = part["make_shared"]
+    if not isinstance(make_shared, list) or not all(isinstance(image_id, str) for image_id in make_shared):
+        raise TypeError(part)
+    todo = tuple(block for group in part["todo"] for block in _blocks(group))
+    return SavedPart(cloud, endpoint, project_id, todo, frozenset(make_shared))
 
 
 def _text_or_none(value: Any) -> str | None:
@@ -177,20 +187,23 @@ def part_for(cloud: str | None, parts: Iterable[SavedPart]) -> SavedPart:
     return known[cloud]
 
 
-def require_unchanged(expected: SavedPart, endpoint: str, project_id: str, todo: Iterable[Block]) -> None:
-    """Raise `UsageError` if a cloud is not as it was when the plan was saved; `todo` is what would be sent now."""
-    if (expected.endpoint, expected.project_id) != (endpoint, project_id):
+def require_unchanged(expected: SavedPart, found: SavedPart) -> None:
+    """Compare what was saved for a cloud with what would be sent now.
+
+    Raises `UsageError` for another project or endpoint, and `CloudChangedError` if anything else would be sent.
+    """
+    if (expected.endpoint, expected.project_id) != (found.endpoint, found.project_id):
         raise UsageError(
             f"the saved plan is for project {expected.project_id} at {expected.endpoint}, and this is project "
-            f"{project_id} at {endpoint}; nothing was sent"
+            f"{found.project_id} at {found.endpoint}; nothing was sent"
         )
-    changed = _changed(expected.todo, todo)
+    changed = [f"image {image_id} visibility" for image_id in sorted(expected.make_shared ^ found.make_shared)]
+    changed += (f"image {image_id} project {member_id}" for image_id, member_id in _changed(expected.todo, found.todo))
     if changed:
-        shown = ", ".join(f"image {image_id} project {member_id}" for image_id, member_id in changed[:MOST_SHOWN])
         more = f" and {len(changed) - MOST_SHOWN:,} more" if len(changed) > MOST_SHOWN else ""
-        raise UsageError(
-            f"the cloud has changed since the plan was saved: {shown}{more}; nothing was sent; look again with "
-            "`bulkshare diff`"
+        raise CloudChangedError(
+            f"the cloud has changed since the plan was saved: {', '.join(changed[:MOST_SHOWN])}{more}; nothing was "
+            "sent; look again with `bulkshare diff`"
         )
 
 

@@ -82,20 +82,27 @@ def orders(plan: Plan, *, prune_all: bool = False, prune_limit: PruneLimit | Non
         prune = named.prune or prune_all
         if prune and named not in kept:
             kept[named] = frozenset(layout.members(named.audiences)).union(*layout.keeps_of(named))
-        if prune or named.fill:
+        limits: tuple[PruneLimit, ...] = ()
+        if prune:
             limits = named.prune_limits or (plan.prune_limit or PruneLimit(),)
             limits = limits if prune_limit is None else (prune_limit,)
-            found[image_id] = Orders(
-                prune, named.fill, kept[named] if prune else frozenset(), prune_limits=limits if prune else ()
-            )
+        order = Orders(
+            prune=prune,
+            fill=named.fill,
+            kept=kept[named] if prune else frozenset(),
+            prune_limits=limits,
+            make_shared=named.make_shared,
+        )
+        if order != NO_ORDERS:
+            found[image_id] = order
     return found
 
 
 def fingerprint(plan: Plan, *, prune_all: bool = False) -> str:
     """Return a SHA-256 hex digest of what the plan asks for; plans that ask for the same have the same digest.
 
-    It covers the set of pairs with their wants, which images are pruned (with `prune_all`: all) or filled, and what is
-    kept. It does not depend on order, comments, groups, files or limits.
+    It covers the set of pairs with their wants, which images are pruned (with `prune_all`: all), filled or made shared,
+    and what is kept. It does not depend on order, comments, groups, files or limits.
     """
     layout = _resolved(plan)
     digests: dict[_Named, bytes] = {}
@@ -115,13 +122,13 @@ def narrow(plan: Plan, wanted: Mapping[str, Container[str]]) -> Plan:
 
     It prunes nothing: it no longer names all members that are to stay.
     """
-    filled = orders(plan)
+    ordered = orders(plan)
     entries = []
     for image_id, members, want in expand(plan):
         among = wanted.get(image_id, ())
         if some := tuple(member_id for member_id in members if member_id in among):
-            fill = filled.get(image_id, NO_ORDERS).fill
-            entries.append(Entry((image_id,), some, want=want, fill=fill))
+            order = ordered.get(image_id, NO_ORDERS)
+            entries.append(Entry((image_id,), some, want=want, fill=order.fill, make_shared=order.make_shared))
     return replace(plan, entries=tuple(entries))
 
 
@@ -132,6 +139,7 @@ class _Named:
     audiences: Audiences = ()
     prune: bool = False
     fill: bool = False
+    make_shared: bool = False
     keeps: tuple[int, ...] = ()
     prune_limits: tuple[PruneLimit, ...] = ()
 
@@ -164,6 +172,7 @@ class _Layout:
                 (number,),
                 entry.prune,
                 entry.fill,
+                entry.make_shared,
                 (keep_numbers[keep],) if keep else (),
                 () if entry.prune_limit is None else (entry.prune_limit,),
             )
@@ -206,9 +215,11 @@ class _Layout:
         ]
         lines.sort()
         keep = frozenset[str]().union(*self.keeps_of(named)).difference(self.members(named.audiences))
+        # Nor do orders that came later say anything about an image that has none of them.
+        shared = [" make_shared"] if named.make_shared and lines else []
         if not (named.prune or named.fill or keep):
-            return _digest(lines) if lines else b""
-        return _digest([*lines, f" prune {named.prune} fill {named.fill}", *sorted(keep)])
+            return _digest([*lines, *shared]) if lines else b""
+        return _digest([*lines, *shared, f" prune {named.prune} fill {named.fill}", *sorted(keep)])
 
 
 class _Audience(NamedTuple):
@@ -238,6 +249,7 @@ def _merged(known: _Named, more: _Named) -> _Named:
         known.audiences if more.audiences[0] in known.audiences else known.audiences + more.audiences,
         known.prune or more.prune,
         known.fill or more.fill,
+        known.make_shared or more.make_shared,
         known.keeps if set(more.keeps).issubset(known.keeps) else known.keeps + more.keeps,
         tuple(dict.fromkeys(known.prune_limits + more.prune_limits)),
     )

@@ -157,14 +157,13 @@ def _with_orders(entry: Entry, section: EntrySection) -> Entry:
         want |= Want.ACCEPTED
     if section.accept == "force":
         want |= Want.FORCED
-    if section.make_shared:
-        want |= Want.SET_SHARED
     return replace(
         entry,
         want=want,
         accept_as_project={"self": False, "project": True}.get(section.accept_as),
         prune=section.prune,
         fill=section.on_quota == "fill",
+        make_shared=section.make_shared,
         cloud=section.cloud or None,
         prune_limit=section.prune_limit,
     )

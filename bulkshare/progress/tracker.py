@@ -119,11 +119,10 @@ def is_bad(result: Result) -> bool:
 
 
 class Listings:
-    """What a dry run reports about images: why some can't be listed, which are private, and their names."""
+    """What a dry run reports about images: why some can't be listed, and their names."""
 
     def __init__(self) -> None:
         self.refused: dict[str, str] = {}
-        self.private: set[str] = set()
         self.names: dict[str, str] = {}
 
     def notify(self, event: Event) -> None:
@@ -133,8 +132,6 @@ class Listings:
                 self.refused[event.image_id] = event.verdict.reason
         elif isinstance(event, ImageInspected):
             image = event.image
-            if image.visibility == "private":
-                self.private.add(image.id)
             if image.name:
                 self.names[image.id] = image.name
 

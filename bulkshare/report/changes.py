@@ -25,8 +25,7 @@ MOST_PAIRS = 10  # shown per image and kind of change
 MOST_REFUSED = 3  # shown per image and reason
 MOST_IMAGES = 20
 # As integers: `&` on flags builds an enum member each time, which dominates for hundreds of thousands of pairs.
-_ACCEPTED, _SET_SHARED = int(Want.ACCEPTED), int(Want.SET_SHARED)
-_REMOVE, _ALREADY_MEMBER = int(Want.REMOVE), int(Want.ALREADY_MEMBER)
+_ACCEPTED, _REMOVE, _ALREADY_MEMBER = int(Want.ACCEPTED), int(Want.REMOVE), int(Want.ALREADY_MEMBER)
 
 
 @dataclass(slots=True)
@@ -107,7 +106,7 @@ def changes_of(
     outcomes: Iterable[Outcome],
     *,
     unlisted: Mapping[str, str],
-    private: Collection[str] = (),
+    to_set_shared: Collection[str] = (),
     as_planned: int = 0,
     cloud: str = "",
 ) -> Changes:
@@ -115,25 +114,23 @@ def changes_of(
 
     outcomes: those that are pending or not as planned, with their `want`.
     unlisted: why members can't be listed, by image ID.
-    private: IDs of private images. Such an image is made `shared` first if a pair wants it, and has no members before.
+    to_set_shared: IDs of private images that are made `shared` first. They have no members before.
     """
-    private = frozenset(private)
+    opened = frozenset(to_set_shared)
     images: dict[str, ImageChanges] = {}
     for outcome in outcomes:
         image_id, member_id, want = outcome.image_id, outcome.member_id, int(outcome.want)
         image = images.get(image_id)
         if image is None:
-            image = images[image_id] = ImageChanges(image_id)
-        set_shared = bool(want & _SET_SHARED) and image_id in private
+            image = images[image_id] = ImageChanges(image_id, make_shared=image_id in opened)
         if outcome.result is not Result.PENDING:
             image.refused.setdefault(outcome.reason, []).append(member_id)
         elif want & _REMOVE:
             image.remove.append(member_id)
-        elif image_id in unlisted and not set_shared:
+        elif image_id in unlisted and image_id not in opened:
             image.unlisted = unlisted[image_id]
             image.unknown.append(member_id)
         else:
-            image.make_shared = image.make_shared or set_shared
             if not want & _ALREADY_MEMBER:
                 image.add.append(member_id)
             if want & _ACCEPTED:
@@ -204,23 +201,19 @@ def render_changes(
 
 
 def closing_line(changes: Changes) -> str:
-    """Return the one-line summary."""
+    """Return the one-line summary: what would change, and what would not become as planned."""
     parts = [f"{count:,} to {verb}" for verb in ("add", "accept", "remove") if (count := getattr(changes, verb))]
     if changes.make_shared:
         parts.append(f"{counted(changes.make_shared, 'image')} to be made shared")
-    problems = []
+    if not parts and not changes.refused and not changes.unknown:
+        return "No changes: the cloud agrees with the plan."
+    line = f"Plan: {', '.join(parts) or 'nothing to change'}."
     if changes.refused:
-        problems.append(f"{counted(changes.refused, 'pair')} can't be done")
+        line += f" Can't be done: {counted(changes.refused, 'pair')}."
     if changes.unknown:
         images = sum(bool(image.unknown) for image in changes.images)
-        problems.append(
-            f"{counted(changes.unknown, 'pair')} unknown, because {counted(images, 'image')} can't be listed"
-        )
-    if parts:
-        return f"Plan: {', '.join([*parts, *problems])}."
-    if problems:
-        return f"Nothing to do as far as is known: {', '.join(problems)}."
-    return "No changes: the cloud agrees with the plan."
+        line += f" Unknown: {counted(changes.unknown, 'pair')}, because {counted(images, 'image')} can't be listed."
+    return line
 
 
 def _render_doable(image: ImageChanges, names: Mapping[str, str], *, everything: bool) -> list[RenderableType]:

@@ -31,6 +31,7 @@ REMOVE = "DELETE /v2/images/{image}/members/{member}"
 GET_MEMBER = "GET /v2/images/{image}/members/{member}"
 
 CHANGES = 10  # exit code of a diff with changes
+CANT_BE_DONE = 11  # and of one with something that can't be done
 PASSWORD = "nightpw"
 TENANTS = 12  # one that leaves is within the prune limit of 10 %
 

@@ -83,7 +83,7 @@ def test_quiet_prints_what_went_wrong(shell: Shell) -> None:
 
 def test_dry_run_writes_nothing(shell: Shell, plan: str) -> None:
     """It prints what it would send and creates no ledger."""
-    done = shell.run("run", plan, "--sandbox", "--dry-run")
+    done = shell.run("run", plan, "--sandbox", "--dry-run", exit_code=10)
     assert done.stdout.splitlines()[:2] == ["image image-0  image-0", "  + project-000"]
     assert done.stdout.endswith("  + ... and 20 more\nPlan: 120 to add.\n")
     assert not (shell.directory / "ledger.db").exists()

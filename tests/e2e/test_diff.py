@@ -26,7 +26,7 @@ def test_diff_shows_what_run_then_does(shell: Shell) -> None:
     shown = shell.run("diff", plan, *ON_SANDBOX, exit_code=CHANGES).stdout
     assert "4 to add" in shown
     assert shell.run("diff", plan, *ON_SANDBOX, exit_code=CHANGES).stdout == shown
-    assert shell.run("run", plan, *ON_SANDBOX, "--dry-run").stdout == shown
+    assert shell.run("run", plan, *ON_SANDBOX, "--dry-run", exit_code=CHANGES).stdout == shown
     assert shell.run_json("run", plan, *ON_SANDBOX)["shared"] == 4
     assert "No changes" in shell.run("diff", plan, *ON_SANDBOX).stdout
 
@@ -48,7 +48,7 @@ def test_a_saved_plan_is_refused_on_a_cloud_that_has_changed(shell: Shell) -> No
     plan = shell.plan(IMAGES, ["project-001", "project-002"])
     shell.run("diff", plan, *ON_SANDBOX, "--out", "saved.plan", exit_code=CHANGES)
     shell.run("run", shell.plan(IMAGES[:1], ["project-002"], name="other"), *ON_SANDBOX)
-    err = shell.run("run", "saved.plan", *ON_SANDBOX, exit_code=2).stderr
+    err = shell.run("run", "saved.plan", *ON_SANDBOX, exit_code=12).stderr
     assert f"the cloud has changed since the plan was saved: image {IMAGES[0]} project project-002;" in err
     assert "3 to add" in shell.run("diff", plan, *ON_SANDBOX, exit_code=CHANGES).stdout
     assert "plan" not in {json.loads(line)["plan"] for line in shell.run("runs", "--json").stdout.splitlines()}
@@ -135,7 +135,7 @@ def test_a_saved_plan_that_was_interrupted_says_how_to_go_on(two_clouds: Shell) 
     limits = ("--rate", "1", "--concurrency", "1", "--deadline", "4s")
     stopped = json.loads(shell.run("run", "saved.plan", *limits, "--json", exit_code=5).stdout)
     assert 0 < stopped["pending"] < 8
-    again = shell.run("run", "saved.plan", exit_code=2).stderr
+    again = shell.run("run", "saved.plan", exit_code=12).stderr
     assert "the cloud has changed since the plan was saved" in again
     assert "or finish run plan-" in again
     assert "`bulkshare resume plan-" in again

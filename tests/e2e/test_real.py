@@ -126,7 +126,7 @@ def test_dry_run_writes_nothing(as_alice: Shell, real_cloud: RealCloud) -> None:
     real_cloud.add_member(image, "there")
     plan = as_alice.plan([image], ["there", "new-1", "new-2"])
     real_cloud.mark()
-    done = as_alice.run("run", plan, "--os-cloud", "alice", "--dry-run")
+    done = as_alice.run("run", plan, "--os-cloud", "alice", "--dry-run", exit_code=10)
     assert "Plan: 2 to add." in done.stdout
     assert real_cloud.requests("POST", "/v2/images") == 0
     assert real_cloud.member_ids(image) == ["there"]

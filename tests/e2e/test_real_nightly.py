@@ -14,6 +14,7 @@ from tests.cloud import ACCEPTOR, ADMIN, OWNER
 from tests.e2e.golden_images import (
     ACCEPT,
     ADD,
+    CANT_BE_DONE,
     CHANGES,
     FIND,
     GET_MEMBER,
@@ -234,13 +235,13 @@ def test_quota(prepared: PreparedCloud) -> None:
     there = [f"old-{number:03}" for number in range(126)]
     image_id, new = prepared.image(*there), prepared.tenants[:14]
     prepared.plan([image_id], new, "    on_quota: fail\n")
-    assert "14 pairs can't be done" in prepared.run(command="diff").out
+    assert "Can't be done: 14 pairs." in prepared.run(command="diff", exit_code=CANT_BE_DONE).out
     result = prepared.run(exit_code=1)
     assert result.requests == {LIST: 1, FIND: 1}
     assert set(prepared.reasons().values()) == {"needs 140, has 126 of 128 members"}
 
     prepared.plan([image_id], new, "    on_quota: fill\n")
-    assert "2 to add, 12 pairs can't be done" in prepared.run(command="diff", exit_code=CHANGES).out
+    assert "2 to add. Can't be done: 12 pairs." in prepared.run(command="diff", exit_code=CANT_BE_DONE).out
     result = prepared.run(exit_code=1)
     assert result.requests == {LIST: 1, FIND: 1, ADD: 2}
     assert exported(prepared.shell)[image_id] == {("share", "shared", "pending"): 2, ("share", "skipped", ""): 12}

@@ -115,7 +115,7 @@ def test_retry_failed(shell: Shell) -> None:
     shell.plan(IMAGES, kept, more=QUICK)
     gone = sum(project == left[0] for project in left)
 
-    looked = shell.run_json("run", plan, *ON_SANDBOX, "--retry-failed", "--dry-run")
+    looked = shell.run_json("run", plan, *ON_SANDBOX, "--retry-failed", "--dry-run", exit_code=10)
     assert (looked["add"], looked["as_planned"]) == (5 - gone, 0)
     second = shell.run_json("run", plan, *ON_SANDBOX, "--retry-failed")
     assert second["run"] != first["run"]

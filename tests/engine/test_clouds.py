@@ -127,9 +127,9 @@ def test_two_nightly_runs(cloud: CloudUnderTest, runner: Runner) -> None:
     old = cloud.create_image("old", owner="acceptor")
     for member_id in (*able[:3], "left-1", "left-2", "friend"):
         cloud.add_member(old, member_id)
-    want = Want.ACCEPTED | Want.AS_PROJECT | Want.SET_SHARED
+    want = Want.ACCEPTED | Want.AS_PROJECT
     blocks = [Block(image_id, [*able, *unable], want) for image_id in (new, old)]
-    orders = {old: Orders(prune=True, kept=frozenset({*able, *unable, "friend"}))}
+    orders = {new: Orders(make_shared=True), old: Orders(prune=True, kept=frozenset({*able, *unable, "friend"}))}
 
     diff = runner.run(blocks, orders, share=False)
     assert {row.result for row in diff.rows.values()} == {Result.PENDING}

@@ -15,6 +15,7 @@ from tests.engine.harness import ACCOUNT, EngineHarness
 if TYPE_CHECKING:
     from bulkshare.engine import Engine
 
+MAKE_SHARED = {image_id: Orders(make_shared=True) for image_id in ("i00", "i01")}
 PRIVATE = "the image is private; run `openstack image set --shared`, or add `make_shared: true` to the plan"
 
 
@@ -173,7 +174,8 @@ def test_the_cloud_decides_the_quota_of_an_unlisted_image() -> None:
 
 def test_a_private_image_is_set_shared_first() -> None:
     """One PATCH, and then it takes members, which are accepted if that is wanted."""
-    harness = about(Want.SET_SHARED | Want.ACCEPTED, visibility="private")
+    harness = about(Want.ACCEPTED, visibility="private")
+    harness.orders = MAKE_SHARED
     harness.run()
     assert harness.totals() == {Result.SHARED: 20}
     assert harness.cloud.count("PATCH") == 1
@@ -184,11 +186,20 @@ def test_a_private_image_is_set_shared_first() -> None:
 
 def test_without_preflight_a_private_image_is_set_shared_all_the_same() -> None:
     """Only images that may have to be set shared are looked up."""
-    harness = about(Want.SET_SHARED, visibility="private")
+    harness = about(visibility="private")
+    harness.orders = MAKE_SHARED
     harness.preflight = False
     harness.run()
     assert harness.totals() == {Result.SHARED: 20}
     assert (harness.cloud.count("GET"), harness.cloud.count("PATCH")) == (1, 1)
+
+
+def test_pairs_of_an_old_ledger_have_a_private_image_set_shared() -> None:
+    """A run of 0.1.0 kept the order with its pairs, and is finished as it was begun."""
+    harness = about(Want.SET_SHARED, visibility="private")
+    harness.run()
+    assert harness.totals() == {Result.SHARED: 20}
+    assert harness.cloud.count("PATCH") == 1
 
 
 @pytest.mark.parametrize(
@@ -200,7 +211,8 @@ def test_without_preflight_a_private_image_is_set_shared_all_the_same() -> None:
 )
 def test_an_image_that_can_not_be_set_shared_is_not_tried(status: int, result: Result, reason: str) -> None:
     """All its pairs are settled with the reason."""
-    harness = about(Want.SET_SHARED, visibility="private")
+    harness = about(visibility="private")
+    harness.orders = MAKE_SHARED
     harness.cloud.script = lambda request, _count: (
         response(status, {"message": "no"}) if request.method == "PATCH" else None
     )

@@ -14,6 +14,7 @@ from bulkshare.model import (
     Fault,
     FaultKind,
     Limits,
+    Orders,
     Outcome,
     Reply,
     Request,
@@ -191,14 +192,16 @@ def held_listing() -> EngineHarness:
 
 def held_inspecting() -> EngineHarness:
     """Inspect 50 images per second."""
-    harness = held_bench(200, 1, Want.SET_SHARED)
+    harness = held_bench(200, 1)
+    harness.orders = {f"i{i:02}": Orders(make_shared=True) for i in range(200)}
     harness.preflight = False
     return harness
 
 
 def held_setting_shared() -> EngineHarness:
     """After inspecting, make an image shared per second."""
-    harness = held_bench(8, 1, Want.SET_SHARED)
+    harness = held_bench(8, 1)
+    harness.orders = {f"i{i:02}": Orders(make_shared=True) for i in range(8)}
     harness.preflight = False
     harness.cloud.images = {f"i{i:02}": {"visibility": "private"} for i in range(8)}
     return harness

@@ -18,7 +18,7 @@ IMAGES = st.lists(st.sampled_from("uvwxyz"), max_size=6).map(tuple)
 PROJECTS = st.lists(st.sampled_from("abcdef"), max_size=6).map(tuple)
 SETS = st.frozensets(st.sampled_from("abcdef"), max_size=3)
 LIMITS = st.none() | st.sampled_from([PruneLimit(), PruneLimit(0.5), PruneLimit(0.0, 5), PruneLimit(0.1, 1)])
-WANTS = st.sampled_from([Want.MEMBER, Want.MEMBER, Want.ACCEPTED, Want.ACCEPTED | Want.FORCED, Want.SET_SHARED])
+WANTS = st.sampled_from([Want.MEMBER, Want.MEMBER, Want.ACCEPTED, Want.ACCEPTED | Want.FORCED])
 
 
 @st.composite
@@ -35,6 +35,7 @@ def plans(draw: st.DrawFn) -> Plan:
         keep=SETS,
         fill=st.booleans(),
         prune_limit=LIMITS,
+        make_shared=st.booleans(),
     )
     return Plan(name="n", entries=tuple(draw(st.lists(entry, max_size=6))), prune_limit=draw(LIMITS))
 
@@ -57,9 +58,7 @@ def pairs_of(plan: Plan) -> dict[tuple[str, str], Want]:
     return pairs
 
 
-def orders_of(
-    plan: Plan, *, prune_all: bool = False, prune_limit: PruneLimit | None = None
-) -> dict[str, tuple[bool, bool, frozenset[str], set[PruneLimit]]]:
+def orders_of(plan: Plan, *, prune_all: bool = False, prune_limit: PruneLimit | None = None) -> dict[str, Orders]:
     """Return each image's orders by their definition."""
     found = {}
     for image_id in {image_id for entry in plan.entries for image_id in entry.images}:
@@ -67,10 +66,17 @@ def orders_of(
         prune, fill = prune_all or any(entry.prune for entry in entries), any(entry.fill for entry in entries)
         kept = {member_id for pair_image_id, member_id in pairs_of(plan) if pair_image_id == image_id}
         kept.update(str(member_id) for entry in entries for member_id in entry.keep)
-        own = {entry.prune_limit for entry in entries if entry.prune_limit is not None}
-        limits = {prune_limit} if prune_limit else own or {plan.prune_limit or PruneLimit(0.1, 0)}
-        if prune or fill:
-            found[str(image_id)] = (prune, fill, frozenset(kept) if prune else frozenset(), limits if prune else set())
+        own = dict.fromkeys(entry.prune_limit for entry in entries if entry.prune_limit is not None)
+        limits = (prune_limit,) if prune_limit else tuple(own) or (plan.prune_limit or PruneLimit(0.1, 0),)
+        make_shared = any(entry.make_shared for entry in entries)
+        if prune or fill or make_shared:
+            found[str(image_id)] = Orders(
+                prune=prune,
+                fill=fill,
+                kept=frozenset(kept) if prune else frozenset(),
+                prune_limits=limits if prune else (),
+                make_shared=make_shared,
+            )
     return found
 
 
@@ -111,15 +117,12 @@ def test_count_agrees_with_the_expansion(plan: Plan) -> None:
 
 @given(plans(), st.booleans(), LIMITS)
 def test_orders_are_set_arithmetic(plan: Plan, prune_all: bool, limit: PruneLimit | None) -> None:  # noqa: FBT001  # hypothesis passes by name
-    """An image is pruned or filled if any entry says so, and the members that any entry names or keeps stay.
+    """An image is pruned, filled or made shared if any entry says so, and the members that any entry names or keeps stay.
 
     The prune limits of its entries hold, without any the plan's, without that 10%; one that is given replaces them all.
     """
-    found = orders(plan, prune_all=prune_all, prune_limit=limit)
-    assert {
-        image_id: (order.prune, order.fill, order.kept, set(order.prune_limits)) for image_id, order in found.items()
-    } == orders_of(plan, prune_all=prune_all, prune_limit=limit)
-    assert all(len(order.prune_limits) == len(set(order.prune_limits)) for order in found.values())
+    expected = orders_of(plan, prune_all=prune_all, prune_limit=limit)
+    assert orders(plan, prune_all=prune_all, prune_limit=limit) == expected
 
 
 @given(plans(), plans(), st.randoms(use_true_random=False))
@@ -127,10 +130,13 @@ def test_equal_plans_have_equal_fingerprints(one: Plan, other: Plan, chance: ran
     """Two plans have the same fingerprint exactly if they ask for the same, in any order of entries."""
 
     def asked(plan: Plan) -> object:
-        everywhere = orders_of(plan, prune_all=True)
-        kept = {image_id: kept for image_id, (_, _, kept, _) in everywhere.items() if kept}
-        flags = {image_id: (prune, fill) for image_id, (prune, fill, _, _) in orders_of(plan).items()}
-        return pairs_of(plan), kept, flags
+        everywhere, shared = orders_of(plan, prune_all=True), {image_id for image_id, _ in pairs_of(plan)}
+        kept = {image_id: order.kept for image_id, order in everywhere.items() if order.kept != frozenset()}
+        flags = {
+            image_id: (order.prune, order.fill, order.make_shared and image_id in shared)
+            for image_id, order in orders_of(plan).items()
+        }
+        return pairs_of(plan), kept, {image_id: orders for image_id, orders in flags.items() if any(orders)}
 
     assert (fingerprint(one) == fingerprint(other)) == (asked(one) == asked(other))
     shuffled = list(one.entries)
@@ -144,6 +150,10 @@ def test_a_narrowed_plan_is_the_intersection(plan: Plan, wanted: dict[str, froze
     expected = {pair: want for pair, want in pairs_of(plan).items() if pair[1] in wanted.get(pair[0], ())}
     narrowed = narrow(plan, wanted)
     assert pairs_of(narrowed) == expected
-    filled = {image_id for image_id, (_, fill, _, _) in orders_of(plan).items() if fill}
     named = {image_id for image_id, _ in expected}
-    assert orders(narrowed) == {image_id: Orders(fill=True) for image_id in filled & named}
+    left = {
+        image_id: Orders(fill=order.fill, make_shared=order.make_shared)
+        for image_id, order in orders_of(plan).items()
+        if image_id in named
+    }
+    assert orders(narrowed) == {image_id: order for image_id, order in left.items() if order != Orders()}

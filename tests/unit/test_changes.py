@@ -19,8 +19,8 @@ OUTCOMES = [
     Outcome("golden", "waiting", Result.PENDING, want=ACCEPT | Want.ALREADY_MEMBER),
     Outcome("golden", "gone", Result.PENDING, want=Want.REMOVE),
     Outcome("golden", "owner", Result.SKIPPED, reason="the project is the image's owner"),
-    Outcome("closed", "new", Result.PENDING, want=Want.SET_SHARED),
-    Outcome("away", "p1", Result.PENDING, want=Want.SET_SHARED),
+    Outcome("closed", "new", Result.PENDING),
+    Outcome("away", "p1", Result.PENDING),
     Outcome("away", "p2", Result.PENDING),
 ]
 
@@ -31,7 +31,7 @@ def changes() -> Changes:
         "nightly",
         OUTCOMES,
         unlisted={"away": "gave up after 6 attempts: 503", "closed": "403: Only shared images have members."},
-        private={"closed"},
+        to_set_shared=["closed"],
         as_planned=7,
         cloud="prod",
     )
@@ -63,8 +63,8 @@ Unknown:
 image away
   2 pairs: gave up after 6 attempts: 503
   -> the cloud was failing: try again later with `bulkshare run PLAN --retry-failed`
-Plan: 3 to add, 2 to accept, 1 to remove, 1 image to be made shared, 1 pair can't be done, \
-2 pairs unknown, because 1 image can't be listed.
+Plan: 3 to add, 2 to accept, 1 to remove, 1 image to be made shared. Can't be done: 1 pair. \
+Unknown: 2 pairs, because 1 image can't be listed.
 """
 
 
@@ -133,7 +133,7 @@ def test_trouble_alone_is_no_agreement() -> None:
     away = changes_of("nightly", OUTCOMES[-1:], unlisted={"away": "503"})
     assert not away.any
     assert printed(away).splitlines()[-1] == (
-        "Nothing to do as far as is known: 1 pair unknown, because 1 image can't be listed."
+        "Plan: nothing to change. Unknown: 1 pair, because 1 image can't be listed."
     )
 
 

@@ -38,6 +38,7 @@ NEEDS_A_PERSON = {
     ExitStatus.NOT_AS_PLANNED,
     ExitStatus.BAD_USAGE,
     ExitStatus.REFUSED,
+    ExitStatus.CLOUD_CHANGED,
     ExitStatus.LEDGER_UNUSABLE,
 }
 WORTH_A_RETRY = {ExitStatus.STOPPED_EARLY, ExitStatus.LOCK_HELD}
@@ -400,7 +401,7 @@ def test_exit_codes_are_those_of_the_program() -> None:
     assert set(rule["onExitCodes"]["values"]) == NEEDS_A_PERSON
     assert rule["onExitCodes"]["containerName"] in {container["name"] for _, container in containers()}
     assert set(GITLAB_JOB["retry"]["exit_codes"]) == WORTH_A_RETRY
-    ended = {ExitStatus.AS_PLANNED, ExitStatus.CHANGES, ExitStatus.INTERRUPTED}
+    ended = {ExitStatus.AS_PLANNED, ExitStatus.CHANGES, ExitStatus.CANT_BE_DONE, ExitStatus.INTERRUPTED}
     assert NEEDS_A_PERSON | WORTH_A_RETRY | ended == set(ExitStatus)
 
 

@@ -146,14 +146,14 @@ def test_what_is_wanted_of_a_pair_adds_up() -> None:
     entries = [
         Entry(("i", "j"), ("p", "q", "r"), frozenset("r")),
         Entry(("i",), ("q", "s"), want=Want.ACCEPTED),
-        Entry(("i",), ("q", "t"), want=Want.SET_SHARED),
+        Entry(("i",), ("q", "t"), want=Want.FORCED),
         Entry(("j",), ("p", "q"), want=Want.ACCEPTED),
     ]
     assert list(expand(plan_of(*entries))) == [
         Block("i", ("p",)),
-        Block("i", ("q",), Want.ACCEPTED | Want.SET_SHARED),
+        Block("i", ("q",), Want.ACCEPTED | Want.FORCED),
         Block("i", ("s",), Want.ACCEPTED),
-        Block("i", ("t",), Want.SET_SHARED),
+        Block("i", ("t",), Want.FORCED),
         Block("j", ("p", "q"), Want.ACCEPTED),
     ]
     assert count(plan_of(*entries)) == Counts(2, 4, 6, 4)
@@ -165,17 +165,20 @@ def test_orders() -> None:
         Entry(("i", "j"), ("p", "q"), prune=True, keep=frozenset("x")),
         Entry(("i", "k"), ("r",), fill=True, keep=frozenset("y")),
         Entry(("l",), ("p",), keep=frozenset("z")),
+        Entry(("k", "m"), ("p",), make_shared=True),
     ]
     assert orders(plan_of(*entries)) == {
         "i": Orders(prune=True, fill=True, kept=frozenset("pqrxy")),
         "j": Orders(prune=True, kept=frozenset("pqx")),
-        "k": Orders(fill=True),
+        "k": Orders(fill=True, make_shared=True),
+        "m": Orders(make_shared=True),
     }
     assert orders(plan_of(*entries), prune_all=True) == {
         "i": Orders(prune=True, fill=True, kept=frozenset("pqrxy")),
         "j": Orders(prune=True, kept=frozenset("pqx")),
-        "k": Orders(prune=True, fill=True, kept=frozenset("ry")),
+        "k": Orders(prune=True, fill=True, kept=frozenset("pry"), make_shared=True),
         "l": Orders(prune=True, kept=frozenset("pz")),
+        "m": Orders(prune=True, kept=frozenset("p"), make_shared=True),
     }
 
 
@@ -223,14 +226,14 @@ def test_narrowed_to_some_pairs() -> None:
 
 
 def test_nothing_is_pruned_in_a_narrowed_plan() -> None:
-    """It names only some of those who are to stay. What is wanted of its pairs stays, and so does filling."""
+    """It names only some of those who are to stay. What is wanted of its pairs stays, and so do other orders."""
     plan = plan_of(
         Entry(("i",), ("p", "q"), want=Want.ACCEPTED, prune=True, fill=True, keep=frozenset("x")),
-        Entry(("i",), ("p",), want=Want.SET_SHARED),
+        Entry(("i",), ("p",), want=Want.FORCED, make_shared=True),
     )
     narrowed = narrow(plan, {"i": {"p", "q"}})
     assert list(expand(narrowed)) == [
-        Block("i", ("p",), Want.ACCEPTED | Want.SET_SHARED),
+        Block("i", ("p",), Want.ACCEPTED | Want.FORCED),
         Block("i", ("q",), Want.ACCEPTED),
     ]
-    assert orders(narrowed) == {"i": Orders(fill=True)}
+    assert orders(narrowed) == {"i": Orders(fill=True, make_shared=True)}

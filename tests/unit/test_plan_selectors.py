@@ -112,10 +112,10 @@ share:
         ("accept: true\naccept_as: project", Entry(("i",), ("p",), want=Want.ACCEPTED, accept_as_project=True)),
         ("accept: true\naccept_as: self", Entry(("i",), ("p",), want=Want.ACCEPTED, accept_as_project=False)),
         ("accept: true\naccept_as: auto", Entry(("i",), ("p",), want=Want.ACCEPTED)),
-        ("make_shared: true", Entry(("i",), ("p",), want=Want.SET_SHARED)),
+        ("make_shared: true", Entry(("i",), ("p",), make_shared=True)),
         (
             "make_shared: true\naccept: force",
-            Entry(("i",), ("p",), want=Want.SET_SHARED | Want.ACCEPTED | Want.FORCED),
+            Entry(("i",), ("p",), want=Want.ACCEPTED | Want.FORCED, make_shared=True),
         ),
         ("prune: true\nkeep: [x, y]", Entry(("i",), ("p",), prune=True, keep=frozenset({"x", "y"}))),
         ("keep: [x]", Entry(("i",), ("p",), keep=frozenset({"x"}))),

@@ -20,12 +20,13 @@ from bulkshare.engine.preflight import (
     SkipRest,
     findings,
 )
-from bulkshare.model import Account, Image, Orders, PruneLimit, Want
+from bulkshare.model import Account, Image, Orders, PruneLimit
 
 US = Account("cloud", "RegionOne", "https://images.example", "user", "project", "us")
 ADMIN = replace(US, admin=True)
 PRUNE = Orders(prune=True, prune_limits=(PruneLimit(),))
 FILL = Orders(fill=True)
+SHARE = Orders(make_shared=True)
 FINE = Image("i", status="active", visibility="shared", owner="us")
 PRIVATE = FINE._replace(visibility="private")
 QUEUED = FINE._replace(status="queued")
@@ -93,9 +94,8 @@ def test_private_images_are_set_shared_if_wanted() -> None:
         "image": PRIVATE,
         "to_add": 2,
         "owner_to_add": True,
-        "want": Want.SET_SHARED | Want.ACCEPTED,
     }
-    assert found(**facts) == found(**facts, refused=True) == [SetSharedFirst(), OWNER]
+    assert found(SHARE, **facts) == found(SHARE, **facts, refused=True) == [SetSharedFirst(), OWNER]
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_private_images_are_set_shared_if_wanted() -> None:
 )
 def test_an_image_that_gets_no_member_is_not_set_shared(facts: dict[str, Any]) -> None:
     """It would only be given back to its former members."""
-    assert SetSharedFirst() not in found(want=Want.SET_SHARED, **facts)
+    assert SetSharedFirst() not in found(SHARE, **facts)
 
 
 @pytest.mark.parametrize(
@@ -184,9 +184,14 @@ def test_the_owner_needs_no_room() -> None:
         to_add=st.integers(1, 200),
         to_remove=st.integers(0, 200),
         owner_to_add=st.booleans(),
-        want=st.sampled_from([Want.MEMBER, Want.SET_SHARED]),
     ),
-    st.builds(Orders, st.just(True), st.booleans(), prune_limits=st.just((PruneLimit(),))),  # noqa: FBT003  a field
+    st.builds(
+        Orders,
+        st.just(True),  # noqa: FBT003  a field
+        st.booleans(),
+        prune_limits=st.just((PruneLimit(),)),
+        make_shared=st.booleans(),
+    ),
 )
 def test_findings_hold_together(facts: Facts, orders: Orders) -> None:
     """What remains fits the quota and the prune limit, and every finding has a reason."""

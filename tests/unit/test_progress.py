@@ -216,12 +216,12 @@ def test_log_has_no_empty_fields() -> None:
     ]
 
 
-def test_listings_remember_private_images_and_names() -> None:
+def test_listings_remember_names() -> None:
     """From the look-ups of images."""
     listings = Listings()
     listings.notify(ImageInspected(Image("i", name="ubuntu", visibility="private")))
     listings.notify(ImageInspected(Image("j", visibility="shared")))
-    assert (listings.private, listings.names) == ({"i"}, {"i": "ubuntu"})
+    assert listings.names == {"i": "ubuntu"}
 
 
 def test_listings_remember_refusals() -> None:

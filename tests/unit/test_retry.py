@@ -184,7 +184,6 @@ def test_time_runs_out() -> None:
         (LISTED, (ACCEPTED,), Result.ACCEPTED, "accepted", ""),
         (LISTED, (LOST, SLOWER, ACCEPTED), Result.ACCEPTED, "accepted", ""),
         (LISTED, (REFUSED,), Result.REJECTED, None, "shared, but not accepted: 403: no"),
-        (Want.SET_SHARED, (SHARED,), Result.SHARED, "pending", ""),
     ],
 )
 def test_acceptance(want: Want, verdicts: tuple[Verdict, ...], result: Result, status: str | None, reason: str) -> None:

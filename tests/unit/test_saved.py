@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from bulkshare.errors import UsageError
-from bulkshare.model import Account, Block, CheckProjects, Limits, Plan, RetryPolicy, Want
+from bulkshare.errors import CloudChangedError, UsageError
+from bulkshare.model import Account, Block, CheckProjects, Limits, Orders, Plan, RetryPolicy, Want
 from bulkshare.operations.results import CloudResult
 from bulkshare.operations.saved_plan import SavedPart, is_saved, load_saved, require_unchanged, save
-from bulkshare.plan.expand import expand
+from bulkshare.plan.expand import expand, orders
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +28,7 @@ PLAN = Plan("golden", (), clouds=("prod",), limits=Limits(3, 2.0, 1, 0), retry=R
 def saved(folder: Path) -> Path:
     """Return the file of a saved plan."""
     path = folder / "saved.plan"
-    save(path, PLAN, [CloudResult("prod", ACCOUNT, todo=TODO)])
+    save(path, PLAN, [CloudResult("prod", ACCOUNT, todo=TODO, to_set_shared=("image-1",))])
     return path
 
 
@@ -36,7 +37,7 @@ def test_what_is_saved_is_read_back(tmp_path: Path) -> None:
     path = saved(tmp_path)
     assert is_saved(path.read_bytes())
     loaded = load_saved(path, path.read_bytes())
-    assert loaded.parts == (SavedPart("prod", ACCOUNT.endpoint, ACCOUNT.project_id, TODO),)
+    assert loaded.parts == (SavedPart("prod", ACCOUNT.endpoint, ACCOUNT.project_id, TODO, frozenset({"image-1"})),)
     plan = loaded.plan
     assert (plan.name, plan.clouds, plan.limits, plan.retry) == ("golden", ("prod",), PLAN.limits, PLAN.retry)
     assert plan.check_projects is CheckProjects.NEVER
@@ -45,6 +46,7 @@ def test_what_is_saved_is_read_back(tmp_path: Path) -> None:
         Block("image-1", ("c",), Want.REMOVE),
         Block("image-2", ("a",), Want.ACCEPTED),
     ]
+    assert orders(plan) == {"image-1": Orders(make_shared=True)}
 
 
 def test_a_plan_in_yaml_is_not_a_saved_plan(tmp_path: Path) -> None:
@@ -67,9 +69,9 @@ def test_images_that_want_the_same_are_together(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('{"bulkshare_saved_plan": 1}', "another version"),
-        ('{"bulkshare_saved_plan": 2}', "damaged"),
-        ('{"bulkshare_saved_plan": 2, "parts"', "damaged"),
+        ('{"bulkshare_saved_plan": 2}', "another version"),
+        ('{"bulkshare_saved_plan": 3}', "damaged"),
+        ('{"bulkshare_saved_plan": 3, "parts"', "damaged"),
         ("[]", "damaged"),
     ],
 )
@@ -85,7 +87,7 @@ def test_the_same_pairs_in_another_order_are_unchanged() -> None:
     """Neither order nor grouping into blocks matters."""
     part = SavedPart("prod", "e", "p", TODO)
     other = (*TODO[1:], Block("image-1", ("b",), Want.ACCEPTED), Block("image-1", ("a",), Want.ACCEPTED))
-    require_unchanged(part, "e", "p", other)
+    require_unchanged(part, replace(part, todo=other))
 
 
 @pytest.mark.parametrize(
@@ -98,11 +100,19 @@ def test_the_same_pairs_in_another_order_are_unchanged() -> None:
 )
 def test_a_cloud_that_has_changed_is_reported(todo: tuple[Block, ...]) -> None:
     """One pair less, one more, or one that was shared meanwhile: the message names pairs, and nothing is sent."""
-    with pytest.raises(UsageError, match=r"has changed since .*: image image-\d project [ab].*nothing was sent"):
-        require_unchanged(SavedPart("prod", "e", "p", TODO), "e", "p", todo)
+    with pytest.raises(CloudChangedError, match=r"has changed since .*: image image-\d project [ab].*nothing was sent"):
+        require_unchanged(SavedPart("prod", "e", "p", TODO), SavedPart("prod", "e", "p", todo))
+
+
+@pytest.mark.parametrize("now", [frozenset(), frozenset({"image-1", "image-2"})])
+def test_an_image_that_has_become_private_or_shared_is_reported(now: frozenset[str]) -> None:
+    """Exactly the images that were shown are made shared."""
+    part = SavedPart("prod", "e", "p", TODO, frozenset({"image-1"}))
+    with pytest.raises(CloudChangedError, match=r"has changed since .*: image image-\d visibility; nothing was sent"):
+        require_unchanged(part, replace(part, make_shared=now))
 
 
 def test_another_project_is_reported() -> None:
     """What was shown for the images of one project is not done to those of another."""
     with pytest.raises(UsageError, match="is for project p at e, and this is project q at e"):
-        require_unchanged(SavedPart("prod", "e", "p", TODO), "e", "q", TODO)
+        require_unchanged(SavedPart("prod", "e", "p", TODO), SavedPart("prod", "e", "q", TODO))
