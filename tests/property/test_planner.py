@@ -117,7 +117,7 @@ def test_count_agrees_with_the_expansion(plan: Plan) -> None:
 
 @given(plans(), st.booleans(), LIMITS)
 def test_orders_are_set_arithmetic(plan: Plan, prune_all: bool, limit: PruneLimit | None) -> None:  # noqa: FBT001  # hypothesis passes by name
-    """An image is pruned, filled or made shared if any entry says so, and the members that any entry names or keeps stay.
+    """An image is pruned, filled or made shared if any entry says so; members that any entry names or keeps stay.
 
     The prune limits of its entries hold, without any the plan's, without that 10%; one that is given replaces them all.
     """

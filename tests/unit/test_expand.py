@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bulkshare.model import Block, Entry, ImageSelector, Orders, Plan, ProjectSelector, Want
+from bulkshare.model import Block, Entry, ImageSelector, Orders, Plan, ProjectSelector, PruneLimit, Want
 from bulkshare.plan.expand import Counts, count, expand, fingerprint, narrow, orders
 
 if TYPE_CHECKING:
@@ -168,17 +168,17 @@ def test_orders() -> None:
         Entry(("k", "m"), ("p",), make_shared=True),
     ]
     assert orders(plan_of(*entries)) == {
-        "i": Orders(prune=True, fill=True, kept=frozenset("pqrxy")),
-        "j": Orders(prune=True, kept=frozenset("pqx")),
+        "i": Orders(prune=True, prune_limits=(PruneLimit(),), fill=True, kept=frozenset("pqrxy")),
+        "j": Orders(prune=True, prune_limits=(PruneLimit(),), kept=frozenset("pqx")),
         "k": Orders(fill=True, make_shared=True),
         "m": Orders(make_shared=True),
     }
     assert orders(plan_of(*entries), prune_all=True) == {
-        "i": Orders(prune=True, fill=True, kept=frozenset("pqrxy")),
-        "j": Orders(prune=True, kept=frozenset("pqx")),
-        "k": Orders(prune=True, fill=True, kept=frozenset("pry"), make_shared=True),
-        "l": Orders(prune=True, kept=frozenset("pz")),
-        "m": Orders(prune=True, kept=frozenset("p"), make_shared=True),
+        "i": Orders(prune=True, prune_limits=(PruneLimit(),), fill=True, kept=frozenset("pqrxy")),
+        "j": Orders(prune=True, prune_limits=(PruneLimit(),), kept=frozenset("pqx")),
+        "k": Orders(prune=True, prune_limits=(PruneLimit(),), fill=True, kept=frozenset("pry"), make_shared=True),
+        "l": Orders(prune=True, prune_limits=(PruneLimit(),), kept=frozenset("pz")),
+        "m": Orders(prune=True, prune_limits=(PruneLimit(),), kept=frozenset("p"), make_shared=True),
     }
 
 
@@ -195,7 +195,7 @@ def test_an_image_without_members_may_be_pruned() -> None:
     """An entry whose projects are all gone has no pairs, and still says what is to become of the others."""
     plan = plan_of(Entry(("i",), (), prune=True, keep=frozenset("x")))
     assert list(expand(plan)) == []
-    assert orders(plan) == {"i": Orders(prune=True, kept=frozenset("x"))}
+    assert orders(plan) == {"i": Orders(prune=True, prune_limits=(PruneLimit(),), kept=frozenset("x"))}
 
 
 SELECTING = plan_of(
