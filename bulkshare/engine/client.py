@@ -8,9 +8,9 @@ import anyio
 import anyio.to_thread
 
 from bulkshare.engine.retry import Settle, decide, excuse, is_repeat
-from bulkshare.errors import DirectoryError, EndpointRefusedError
+from bulkshare.errors import CredentialsRefusedError, DirectoryError, EndpointRefusedError
 from bulkshare.image_api.glance import find_request, images_path, interpret, is_foreign, request_for
-from bulkshare.model import ENDPOINT_FAILURES, RETRYABLE, Fault, Result, RetryState, Step, VerdictKind, Want
+from bulkshare.model import ENDPOINT_FAILURES, RETRYABLE, Fault, Result, RetryState, Scope, Step, VerdictKind, Want
 from bulkshare.model.events import Answered, ImageSetShared, MembersListed, RetryScheduled
 
 if TYPE_CHECKING:
@@ -169,6 +169,8 @@ class ApiClient:
             self._observer.notify(Answered(step, image_id, member_id, verdict, self._clock() - began))
         elif not self.stopping.is_set():
             self._stop()
+        if verdict.scope is Scope.RUN:
+            raise CredentialsRefusedError(f"{self._endpoint} refuses every request like this one: {verdict.reason}")
         return verdict
 
     def _recognize(self, image_id: str, reply: Reply, verdict: Verdict) -> None:

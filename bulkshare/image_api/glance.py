@@ -11,7 +11,7 @@ answer                                 verdict     because
 3xx                                    REJECTED    following it would hand the token to another server
 429                                    THROTTLED
 400, 413, 503 with Retry-After         THROTTLED   "too fast"; a quota's 413 has no Retry-After
-400 with a throttling code             THROTTLED   API gateways say "too fast" with 400
+400, 403, 404 with a code of `codes`   as there    Huawei Cloud says nearly everything with 400
 408, 502, 504, time-out, cut off       LOST        the server, or one behind it, may still be working on it
 500, 503, other 5xx                    TRANSIENT   except 501 and 505, which will not change
 never left: no connection              TRANSIENT
@@ -51,6 +51,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
+from bulkshare.image_api.codes import BODY_READ, CODES, Culprit, code_in
 from bulkshare.model import Fault, FaultKind, Image, Member, Request, Scope, Step, Verdict, VerdictKind
 from bulkshare.model.retry import PERMANENT_STATUSES
 from bulkshare.text import clean
@@ -58,6 +59,7 @@ from bulkshare.text import clean
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from bulkshare.image_api.codes import Code
     from bulkshare.model import Reply, Response
 
 
@@ -121,15 +123,12 @@ def details_path(image_ids: Sequence[str], *, hidden: bool = False) -> str:
 
 # Verdicts
 
-# Codes with which the gateways of Huawei Cloud and Open Telekom Cloud say "too many requests" under status 400:
-# IMG.0060 is the image service's flow control, APIG.0308 and APIGW.0308 the gateway's.
-THROTTLING_CODE = re.compile(rb"IMG\.0060|APIGW?\.0308")
 # Request time-out, and a gateway that lost the server behind it, or got no answer from it.
 LOST_STATUSES = frozenset({408, 502, 504})
 PERHAPS_THROTTLING = frozenset({400, 413, 503})  # with Retry-After
+CODED = frozenset({400, 403, 404})  # a code says more than these; other statuses speak for themselves
 LONGEST_RETRY_AFTER_SECONDS = 600.0  # a server that says "tomorrow" is asked again after ten minutes
 SECONDS = re.compile(r"[0-9]+(\.[0-9]+)?", re.ASCII)
-BODY_READ = 8192  # bytes of an error body that are looked at
 
 
 def interpret(step: Step, image_id: str, member_id: str, reply: Reply, now: datetime) -> Verdict:
@@ -232,8 +231,12 @@ def _interpret_refusal(step: Step, image_id: str, member_id: str, response: Resp
     status = response.status
     origin = {"reason": _reason_of(response), **_origin(response)}
     retry_after = _retry_after_of(response, now)
-    if status == 429 or (status in PERHAPS_THROTTLING and retry_after is not None) or _is_throttling(response):
+    code = CODES.get(code_in(response.body)) if status in CODED else None
+    paced = code is not None and code.culprit is Culprit.PACE
+    if status == 429 or (status in PERHAPS_THROTTLING and retry_after is not None) or paced:
         return Verdict(VerdictKind.THROTTLED, retry_after=retry_after, **origin)
+    if code is not None:
+        return _interpret_code(step, code, origin)
     if status in LOST_STATUSES:
         return Verdict(VerdictKind.LOST, maybe_done=True, **origin)
     if status >= 500 and status not in PERMANENT_STATUSES:
@@ -262,9 +265,25 @@ def _interpret_no(step: Step, image_id: str, member_id: str, response: Response,
     )
 
 
-def _is_throttling(response: Response) -> bool:
-    """Whether a 400 is a gateway's way to throttle."""
-    return response.status == 400 and THROTTLING_CODE.search(response.body[:BODY_READ]) is not None
+SETTLED_BY = {
+    Culprit.IMAGE: Scope.IMAGE,
+    Culprit.PROJECT: Scope.PAIR,
+    Culprit.ACCEPTANCE: Scope.PAIR,
+    Culprit.API: Scope.IMAGE,
+    Culprit.ACCOUNT: Scope.RUN,
+}
+
+
+def _interpret_code(step: Step, code: Code, origin: dict[str, Any]) -> Verdict:
+    """Interpret a refusal by its code."""
+    if code.advice:
+        origin = {**origin, "reason": clean(f"{origin['reason']}; {code.advice}")}
+    if code.culprit is Culprit.SERVICE:
+        return Verdict(VerdictKind.TRANSIENT, maybe_done=True, **origin)
+    if code.culprit is Culprit.QUOTA:
+        kind = VerdictKind.OVER_QUOTA if step is Step.ADD else VerdictKind.REJECTED
+        return Verdict(kind, scope=Scope.IMAGE, **origin)
+    return Verdict(VerdictKind.REJECTED, scope=SETTLED_BY[code.culprit], **origin)
 
 
 def _mentions(response: Response, text: str) -> bool:

@@ -110,6 +110,7 @@ class Scope(Enum):
 
     PAIR = "pair"
     IMAGE = "image"
+    RUN = "run"  # every pair would get it
 
 
 class Verdict(NamedTuple):

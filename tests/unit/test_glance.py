@@ -212,7 +212,10 @@ def test_retry_after_tells_too_fast_from_full(status: int) -> None:
             "404: Image X not found.",
         ),
         (b"<html><head><title>404 Not Found</title></head>\r\n<body>nginx</body></html>", "404: 404 Not Found nginx"),
-        ({"error": {"code": "IMG.0027", "message": "no image"}}, "404: IMG.0027 no image"),
+        (
+            {"error": {"code": "IMG.0027", "message": "no image"}},
+            "404: IMG.0027 no image; there is no such image, or it is not ours",
+        ),
         (b"", "404"),
         (b"\x1b]0;owned\x07\x1b[2Jfree text\nmore", "404: ]0;owned [2Jfree text more"),
         ({"message": 7}, '404: {"message": 7}'),
