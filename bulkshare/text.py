@@ -11,7 +11,7 @@ def clean(text: str, longest: int = LONGEST) -> str:
     Everything that `str.isprintable` rejects (control characters, line ends, ESC, bidi marks and other invisible format
     characters) becomes a space, and runs of white space become one space.
     """
-    if len(text) <= longest and text.isascii() and text.isprintable() and " " not in text:
+    if len(text) <= longest and text.isprintable() and "  " not in text and text.strip() == text:
         return text
     head = text[: longest * 8]  # enough even if white space is collapsed; bounds the work on 1 MB of text
     line = " ".join("".join(c if c.isprintable() else " " for c in head).split())

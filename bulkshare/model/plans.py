@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from bulkshare.model.pairs import PruneLimit, Want
 from bulkshare.model.retry import RetryPolicy
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Item_co = TypeVar("Item_co", covariant=True)
 
@@ -130,7 +133,8 @@ class Plan:
     """A plan with its groups and files resolved. `clouds` is empty and `region` None if the plan names none.
 
     Each cloud is a clouds.yaml entry. It gets the entries that name it and those that name no cloud. `prune_limit` is
-    for entries without one of their own; None: the default.
+    for entries without one of their own; None: the default. `names` has the names that stand beside IDs in the plan and
+    its lists, by ID.
     """
 
     name: str
@@ -141,3 +145,4 @@ class Plan:
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     check_projects: CheckProjects = CheckProjects.AUTO
     prune_limit: PruneLimit | None = None
+    names: Mapping[str, str] = field(default_factory=dict, compare=False)

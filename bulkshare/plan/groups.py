@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from pydantic import ValidationError
 
 from bulkshare.model import IdList
-from bulkshare.plan.lists import COLUMNS, canonical_id, describe_outlier, id_fault, outliers, read_ids, read_names
+from bulkshare.plan.lists import (
+    COLUMNS,
+    canonical_id,
+    describe_outlier,
+    id_fault,
+    name_beside,
+    outliers,
+    read_ids,
+    read_names,
+)
 from bulkshare.plan.schema import ImageSelectorItem, ProjectSelectorItem
 from bulkshare.plan.yaml import UnreadableError
 from bulkshare.text import clean
@@ -58,11 +67,14 @@ def _groups(data: Any, kind: str) -> Mapping[str, Any] | None:
 
 
 def _place(file: str, row: Row) -> str:
-    return file if row.line is None else f"{file}:{row.line}:{row.column}"
+    return f"{file}:{row.line}:{row.column}"
 
 
 class Lists(Generic[Selector]):
-    """The lists of one kind. Each group and file is read once, and its problems are reported once."""
+    """The lists of one kind. Each group and file is read once, and its problems are reported once.
+
+    `names` gets the names beside IDs: comments in the plan, comments and columns in files. The first of an ID wins.
+    """
 
     def __init__(
         self,
@@ -71,6 +83,7 @@ class Lists(Generic[Selector]):
         document: Document,
         folder: Path,
         problems: list[Problem],
+        names: dict[str, str],
     ) -> None:
         self._kind = kind
         self._selector = selector
@@ -78,6 +91,7 @@ class Lists(Generic[Selector]):
         self._document = document
         self._folder = folder
         self._problems = problems
+        self._names = names
         self._resolved: dict[str, IdList[str | Selector]] = {}
         self._sets: dict[IdList[str | Selector], frozenset[str | Selector]] = {}
         self._meant: set[str] = set()  # groups that are close to an unknown name
@@ -96,15 +110,12 @@ class Lists(Generic[Selector]):
         for index in outliers([item for _, item in written]):
             number, item = written[index]
             self._report((*at, number), describe_outlier(item, "{name: ...}"))
+        comments = self._document.comments(at)
         for number, item in enumerate(items):
             if isinstance(item, dict):
                 found.extend(self._named(item, (*at, number)))
             elif isinstance(item, str):
-                fault = id_fault(item)
-                if fault is None:
-                    found.append(canonical_id(item, self._kind))
-                else:
-                    self._report((*at, number), fault.message)
+                found.extend(self._id(item, comments.get(number, ""), (*at, number)))
             if len(found) > self._room:
                 if self._room:
                     self._report(
@@ -133,6 +144,17 @@ class Lists(Generic[Selector]):
                 message = f"group {clean(name, 60)!r} is not used; use it, or remove it"
                 self._problems.append(self._document.problem(at, message, at_key=True))
             self._group(name, at)
+
+    def _id(self, text: str, comment: str, at: Location) -> tuple[str, ...]:
+        """Return the ID that an item is, if it is one, and keep its comment as its name."""
+        fault = id_fault(text)
+        if fault is not None:
+            self._report(at, fault.message)
+            return ()
+        known_id = canonical_id(text, self._kind)
+        if comment and (name := name_beside(comment)):
+            self._names.setdefault(known_id, name)
+        return (known_id,)
 
     def _named(self, item: Mapping[str, Any], at: Location) -> IdList[str | Selector]:
         group, file = item.get("group"), item.get("file")
@@ -188,7 +210,7 @@ class Lists(Generic[Selector]):
         return found
 
     def _read_ids(self, path: Path, shown: str) -> IdList[str | Selector]:
-        return IdList(read_ids(path, shown, self._kind, self._problems))
+        return IdList(read_ids(path, shown, self._kind, self._problems, self._names))
 
     def _read_names(self, path: Path, shown: str) -> IdList[str | Selector]:
         """Return a selector for each name in a list."""

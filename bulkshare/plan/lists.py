@@ -8,10 +8,10 @@ import json
 import re
 import unicodedata
 from itertools import chain
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bulkshare.model import IdList, Problem
-from bulkshare.plan.yaml import UnreadableError, decode, read_bytes
+from bulkshare.plan.yaml import UnreadableError, decode, place_of, read_bytes
 from bulkshare.text import clean, counted
 
 if TYPE_CHECKING:
@@ -24,6 +24,10 @@ ID_PATTERN = r"""^[^\s/\\?*#%,;"'\[\]]{1,255}$"""
 # Everything outside printable ASCII; , ; and quotes, which hint at a table; * [ ], which hint at a glob.
 NOT_IN_AN_ID = re.compile(r"""[^!-~]|[/\\?*#%,;"'\[\]]""")
 RULE = re.compile(r"[-+=|_]{2,}")
+BORDER = re.compile(r"\+(?:[-=]+\+)+")  # of a table as `openstack project list` prints it
+BOXED = re.compile(rf"\s*{BORDER.pattern}\s*\n[ \t]*\|")
+SEPARATOR = re.compile(r'"?sep=(.)"?', re.IGNORECASE)  # a line before the heading, for Excel
+SPACE = re.compile(r"[ \t\r\n]*")  # between the items of JSON
 ROUNDED = re.compile(r"\d(\.\d+)?[eE]\+\d+")
 CUT_OFF = re.compile(r"[0-9a-f-]{8,35}", re.IGNORECASE)
 COMMENT_AFTER_A_NAME = re.compile(r"(^|(?<=\s))#.*")
@@ -39,6 +43,8 @@ COLUMNS = {"images": "image_id", "projects": "project_id"}
 # The headings of others, best first, without case, spaces and underscores: `openstack ... list -f csv` writes "ID".
 HEADINGS = {"images": ("imageid", "id"), "projects": ("projectid", "tenantid", "id")}
 NAME_HEADINGS = ("name",)
+BESIDE_AN_ID = ("name", "projectname", "tenantname", "imagename", "comment")  # headings of names beside IDs
+LONGEST_NAME = 80  # characters; a longer comment is a sentence
 DELIMITERS = ",;\t"
 SPREADSHEETS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # .xlsx and .ods are ZIP archives, .xls is an OLE file
 
@@ -106,11 +112,12 @@ def _describe(character: str) -> str:
 
 
 class Row(NamedTuple):
-    """The text of an ID or a name in a list file, and its position; a JSON file has no lines."""
+    """The text of an ID or a name in a list file, and its position; `beside` is the name or comment next to an ID."""
 
-    line: int | None
-    column: int | None
+    line: int
+    column: int
     text: str
+    beside: str = ""
 
 
 class _NotAListError(Exception):
@@ -121,11 +128,17 @@ class _NotAListError(Exception):
         self.line = line
 
 
-def read_ids(path: Path, name: str, kind: str, problems: list[Problem]) -> IdList[str]:
+def name_beside(text: str) -> str:
+    """Return a comment or a column's text as the name of the ID beside it; empty if it is a sentence or a URL."""
+    name = clean(text, LONGEST_NAME + 1)
+    return "" if len(name) > LONGEST_NAME or "://" in name else name
+
+
+def read_ids(path: Path, name: str, kind: str, problems: list[Problem], names: dict[str, str]) -> IdList[str]:
     """Read a list of IDs of "images" or "projects": one per line, or a column of a table, or JSON objects.
 
-    `name` is the file's name to show; problems in its lines are added to `problems`. Raises `UnreadableError` if the
-    file has no text, or no IDs.
+    `name` is the file's name to show; problems in its lines are added to `problems`, and names beside IDs to `names`,
+    unless it has one for the ID. Raises `UnreadableError` if the file has no text, or no IDs.
     """
     text = _read_list(path, name, problems)
     if text is None:
@@ -140,8 +153,10 @@ def read_ids(path: Path, name: str, kind: str, problems: list[Problem]) -> IdLis
         fault = id_fault(row.text)
         if fault is None:
             rows.append(row)
+            if row.beside and (beside := name_beside(row.beside)):
+                names.setdefault(canonical_id(row.text, kind), beside)
         else:
-            column = None if row.column is None else row.column + fault.offset
+            column = row.column + fault.offset
             bad_lines.append(Problem(name, row.line, column, fault.message + _hint_at_names(row.text)))
     by_name = f"{{file: {path.name}, as: name}}"
     for index in outliers([row.text for row in rows]):
@@ -205,6 +220,8 @@ def _rows(
     try:
         if text.lstrip().startswith("[") and path.suffix.lower() in {".json", ".txt"}:
             yield from _json_rows(text, headings, column)
+        elif BOXED.match(text):
+            yield from _boxed_rows(text, headings, column)
         elif path.suffix.lower() in {".csv", ".tsv"} or _has_heading(text, headings):
             yield from _table_rows(text, headings, column)
         else:
@@ -226,9 +243,16 @@ def _index(cells: Sequence[str], headings: tuple[str, ...], column: str) -> int 
     return next((known.index(heading) for heading in headings if heading in known), None)
 
 
+def _name_index(cells: Sequence[str], headings: tuple[str, ...]) -> int | None:
+    """Return which of a first row's cells is the heading of the names beside IDs."""
+    return None if headings is NAME_HEADINGS else _index(cells, BESIDE_AN_ID, "")
+
+
 def _has_heading(text: str, headings: tuple[str, ...]) -> bool:
     """Return whether a text is a table, going by its first line."""
     first = _first_line(text)
+    if SEPARATOR.fullmatch(first):
+        return True
     delimiter = _delimiter(first, headings, "")
     return delimiter in first and _index(_split(first, delimiter), headings, "") is not None
 
@@ -255,27 +279,89 @@ def _delimiter(first: str, headings: tuple[str, ...], column: str) -> str:
 def _lines(text: str, *, names: bool) -> Iterator[Row]:
     """Yield each line that is not blank, without its comment. Of `openstack ... -f value` only the ID is yielded."""
     for number, line in enumerate(io.StringIO(text, newline=None), 1):
-        found = (COMMENT_AFTER_A_NAME.sub("", line) if names else line.partition("#")[0]).strip()
+        if names:
+            found, beside = COMMENT_AFTER_A_NAME.sub("", line).strip(), ""
+        else:
+            found, _, beside = line.partition("#")
+            found = found.strip()
         if found:
             words = [] if names else [word for word in found.split() if LOOKS_LIKE_AN_ID.fullmatch(word)]
-            found = words[0] if len(words) == 1 else found
-            yield Row(number, line.index(found) + 1, found)
+            if len(words) == 1:
+                beside = found.replace(words[0], "", 1).strip() or beside
+                found = words[0]
+            yield Row(number, line.index(found) + 1, found, beside)
 
 
 def _json_rows(text: str, headings: tuple[str, ...], column: str) -> Iterator[Row]:
     """Yield the IDs or names of what `openstack ... list -f json` prints: objects, or texts alone."""
-    try:
-        items = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise _NotAListError(getattr(error, "lineno", 1), f"is not valid JSON: {clean(str(error))}") from None
-    for number, item in enumerate(items, 1):
-        found = item
+    line, line_start, counted_to = 1, 0, 0
+    indexes: dict[tuple[str, ...], tuple[int | None, int | None]] = {}  # objects of a list mostly have the same keys
+    for number, (start, end, item) in enumerate(_json_items(text), 1):
+        found, beside = item, None
         if isinstance(item, dict):
-            index = _index(list(item), headings, column)
-            found = None if index is None else list(item.values())[index]
+            keys, values = tuple(item), tuple(item.values())
+            if keys not in indexes:
+                indexes[keys] = _index(keys, headings, column), _name_index(keys, headings)
+            index, name_index = indexes[keys]
+            found = None if index is None else values[index]
+            beside = None if name_index is None else values[name_index]
+        at = max(text.find(f'"{found}"', start, end), start - 1) + 1  # of an ID written with escapes: of its object
+        if lines := text.count("\n", counted_to, at):
+            line, line_start = line + lines, text.rfind("\n", counted_to, at) + 1
+        counted_to = at
         if not isinstance(found, str):
-            raise _NotAListError(1, f"item {number} has no text under {column} or {headings[-1]}")
-        yield Row(None, None, found)
+            raise _NotAListError(line, f"item {number} has no text under {column} or {headings[-1]}")
+        yield Row(line, at - line_start + 1, found, beside if isinstance(beside, str) else "")
+
+
+def _json_items(text: str) -> Iterator[tuple[int, int, Any]]:
+    """Yield start, end and value of each item of a JSON list."""
+    decoder = json.JSONDecoder()
+    at = _skip_space(text, _skip_space(text, 0) + 1)
+    try:
+        while text[at : at + 1] != "]":
+            item, end = decoder.raw_decode(text, at)
+            yield at, end, item
+            at = _skip_space(text, end)
+            if text[at : at + 1] == ",":
+                at = _skip_space(text, at + 1)
+            elif text[at : at + 1] != "]":
+                raise json.JSONDecodeError("Expecting ',' delimiter", text, at)
+        at = _skip_space(text, at + 1)
+        if at != len(text):
+            raise json.JSONDecodeError("Extra data", text, at)
+    except (ValueError, RecursionError) as error:
+        line = getattr(error, "lineno", None) or place_of(text, at)[0]
+        raise _NotAListError(line, f"is not valid JSON: {clean(str(error))}") from None
+
+
+def _skip_space(text: str, at: int) -> int:
+    found = SPACE.match(text, at)
+    return at if found is None else found.end()
+
+
+def _boxed_rows(text: str, headings: tuple[str, ...], column: str) -> Iterator[Row]:
+    """Yield the cells of a column of what `openstack ... list` prints without -f: a table with borders."""
+    names: list[str] | None = None
+    index, name_index = 0, None
+    for number, line in enumerate(io.StringIO(text, newline=None), 1):
+        bare = line.strip()
+        if not bare or BORDER.fullmatch(bare):
+            continue
+        if not (bare.startswith("|") and bare.endswith("|") and len(bare) > 1):
+            raise _NotAListError(number, "is not a row of the table above; remove it, or print it with -f csv")
+        cells = [cell.strip() for cell in bare[1:-1].split("|")]
+        if names is None:
+            names, known = cells, _index(cells, headings, column)
+            if known is None:
+                raise _NotAListError(number, f"this table has no column {column} or {headings[-1].upper()}")
+            index, name_index = known, _name_index(cells, headings)
+            continue
+        if len(cells) < len(names):
+            raise _NotAListError(number, "has fewer columns than the table's heading; print it with -f csv")
+        exact = len(cells) == len(names)  # else a name contains the border
+        cell = cells[index]
+        yield Row(number, line.find(cell) + 1, cell, cells[name_index] if exact and name_index is not None else "")
 
 
 def _table_rows(text: str, headings: tuple[str, ...], column: str) -> Iterator[Row]:
@@ -286,15 +372,20 @@ def _table_rows(text: str, headings: tuple[str, ...], column: str) -> Iterator[R
     unnoticed: a heading taken for an ID shares with no one, an ID taken for a heading is left out.
     """
     lines = io.StringIO(text, newline=None).readlines()
-    delimiter = _delimiter(_first_line(text), headings, column)
+    separator = SEPARATOR.fullmatch(_first_line(text))
+    if separator is not None:
+        lines[next(number for number, line in enumerate(lines) if line.strip())] = "\n"
+    delimiter = _delimiter(_first_line(text), headings, column) if separator is None else separator[1]
     rows = _cells(lines, delimiter)
     first = next(rows, None)
     if first is None:
         return
     names = first[1]
-    index = _index(names, headings, column)
+    index, name_index = _index(names, headings, column), _name_index(names, headings)
     if index is None:
         index = 0
+        if name_index is None and headings is not NAME_HEADINGS:
+            name_index = 1
         second = [row for row in (next(rows, None),) if row is not None]
         if LOOKS_LIKE_AN_ID.fullmatch(names[0]) or (headings is NAME_HEADINGS and len(names) == 1):
             rows = chain([first], second, rows)
@@ -310,7 +401,8 @@ def _table_rows(text: str, headings: tuple[str, ...], column: str) -> Iterator[R
             )
     for number, cells in rows:
         cell = cells[index] if index < len(cells) else ""
-        yield Row(number, max(lines[number - 1].find(cell), 0) + 1, cell)
+        beside = cells[name_index] if name_index is not None and name_index < len(cells) else ""
+        yield Row(number, max(lines[number - 1].find(cell), 0) + 1, cell, beside)
 
 
 def _cells(lines: list[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:

@@ -112,8 +112,9 @@ def resolve(file: PlanFile | None, document: Document, folder: Path, problems: l
 
     `file` is None if the schema found problems: then this only looks for more of them, and returns None.
     """
-    images = Lists("images", image_selector, document, folder, problems)
-    projects = Lists("projects", project_selector, document, folder, problems)
+    names: dict[str, str] = {}
+    images = Lists("images", image_selector, document, folder, problems, names)
+    projects = Lists("projects", project_selector, document, folder, problems, names)
     entries = []
     share = document.data.get("share") if isinstance(document.data, dict) else None
     for number, section in enumerate(share if isinstance(share, list) else ()):
@@ -147,6 +148,7 @@ def resolve(file: PlanFile | None, document: Document, folder: Path, problems: l
         retry=RetryPolicy(retry.attempts, retry.base, retry.cap),
         check_projects=file.check_projects,
         prune_limit=file.prune_limit,
+        names=names,
     )
 
 

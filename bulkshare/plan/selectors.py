@@ -289,7 +289,8 @@ def respelled(plan: Plan, spellings: Mapping[str, str]) -> Plan:
         )
         for entry in plan.entries
     )
-    return replace(plan, entries=tuple(entries))
+    names = {spellings.get(known_id, known_id): name for known_id, name in plan.names.items()}
+    return replace(plan, entries=tuple(entries), names=names)
 
 
 def idle_exclusions(plan: Plan, resolved_plan: Plan, known: frozenset[str], unknown: frozenset[str]) -> list[str]:

@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     Location = tuple[str | int, ...]  # keys and indexes, from the root
 
 UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+UTF_16_SAMPLE = 4096  # bytes looked at for UTF-16 without the mark
 LARGEST = 1 << 28  # bytes: enough for seven million IDs, and a bound for /dev/zero
 DEEPEST = 50  # levels: a plan has seven; libyaml overflows the stack at some ten thousand
 MOST_NODES = 5_000_000  # with aliases expanded: beyond any plan, and well within memory
 MOST_CHARACTERS_REPORTED = 20  # that YAML does not allow; a binary file is full of them
+COMMENT = re.compile(r"[ \t]*[\],]?[ \t]+#(.*)")  # after an item, which may be the last of [a list]
 NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 DEFAULT_TAGS = frozenset(
     {yaml.resolver.BaseResolver.DEFAULT_SCALAR_TAG, "tag:yaml.org,2002:seq", "tag:yaml.org,2002:map"}
@@ -82,15 +84,16 @@ def require_small(raw: bytes) -> bytes:
 
 
 def decode(raw: bytes, *, utf_16: bool = False) -> str:
-    """Return a file's text: UTF-8, with or without a byte order mark, and with `utf_16` also UTF-16 that has the mark.
+    """Return a file's text: UTF-8, or with `utf_16` also UTF-16; with or without a byte order mark.
 
     Raises `UnreadableError`, with line and column.
     """
-    if raw.startswith(UTF_16_MARKS):
+    encoding = _utf_16_of(raw)
+    if encoding:
         if not utf_16:
             raise UnreadableError("is UTF-16; save the file as UTF-8", 1, 1)
         try:
-            return raw.decode("utf-16")
+            return raw.decode(encoding)
         except UnicodeDecodeError:
             raise UnreadableError("is not valid UTF-16; save the file as UTF-8", 1, 1) from None
     try:
@@ -100,6 +103,18 @@ def decode(raw: bytes, *, utf_16: bool = False) -> str:
         line, column = place_of(before, len(before))
         message = f"byte 0x{error.object[error.start]:02x} is not UTF-8; save the file as UTF-8"
         raise UnreadableError(message, line, column) from None
+
+
+def _utf_16_of(raw: bytes) -> str:
+    """Return which UTF-16 a file is in; empty if in none. Without the mark, zeros as every other byte show it."""
+    if raw.startswith(UTF_16_MARKS):
+        return "utf-16"
+    sample = raw[:UTF_16_SAMPLE]
+    high, low = sample[0::2].count(0), sample[1::2].count(0)
+    for zeros, others, encoding in ((low, high, "utf-16-le"), (high, low, "utf-16-be")):
+        if zeros and 4 * zeros >= len(sample) and 4 * others <= zeros:
+            return encoding
+    return ""
 
 
 def place_of(text: str, offset: int) -> tuple[int, int]:
@@ -137,11 +152,31 @@ class Document:
     file: str
     data: Any
     root: Node
+    text: str
 
     def problem(self, location: Location, message: str, *, at_key: bool = False) -> Problem:
         """Return a problem at `location`, or as close to it as the document goes."""
         node = self._find(location, at_key=at_key)
         return Problem(self.file, node.start_mark.line + 1, node.start_mark.column + 1, message)
+
+    def comments(self, location: Location) -> dict[int, str]:
+        """Return the comments on texts in the list at `location`, by index, without the #.
+
+        A comment belongs to the item before it if that is the only one on its line.
+        """
+        node = self._find(location, at_key=False)
+        if "#" not in self.text or not isinstance(node, yaml.SequenceNode):
+            return {}
+        found = {}
+        last_line = -1
+        for number, item in enumerate(node.value):
+            start, end = item.start_mark, item.end_mark
+            if start.line != last_line and start.line == end.line and isinstance(item, yaml.ScalarNode):
+                comment = COMMENT.match(self.text, end.index)
+                if comment is not None:
+                    found[number] = comment[1]
+            last_line = end.line
+        return found
 
     def _find(self, location: Location, *, at_key: bool) -> Node:
         node, key = self.root, self.root
@@ -178,7 +213,7 @@ def read_document(raw: bytes, name: str, problems: list[Problem]) -> Document | 
         return None
     builder = _Builder(name, problems)
     data, _ = builder.build(root)
-    return None if builder.failed else Document(name, data, root)
+    return None if builder.failed else Document(name, data, root, text)
 
 
 def _odd_characters(name: str, text: str) -> list[Problem]:

@@ -600,5 +600,6 @@ def test_no_text(tmp_path: Path) -> None:
     assert str(folder.value) == f"{tmp_path}: is a directory, not a file"
     path.write_bytes("\ufeffversion: 1\nname: é".encode() + b"\xfc\n")
     assert problems_of(path) == ["2:8: byte 0xfc is not UTF-8; save the file as UTF-8"]
-    path.write_bytes("version: 1\n".encode("utf-16"))
-    assert problems_of(path) == ["1:1: is UTF-16; save the file as UTF-8"]
+    for encoding in ("utf-16", "utf-16-le", "utf-16-be"):
+        path.write_bytes("version: 1\n".encode(encoding))
+        assert problems_of(path) == ["1:1: is UTF-16; save the file as UTF-8"]

@@ -24,6 +24,8 @@ UNLIKE = (
     "does not look like the other IDs of this list; correct it, or remove it; to select by name, write "
     "{file: l.txt, as: name}"
 )
+CUT = f"'{HEX[:9]}' does not look like the other IDs of this list; it has 9 characters: is it cut off?"
+SPACE = "white space, which no ID may contain: give each ID its own item or line"
 NAMES = ". A list of names is {file: ..., as: name}"
 
 GROUPS = [
@@ -217,6 +219,59 @@ LISTS = [
     ),
     pytest.param(
         "l.json", b'[{"Name": "a"}]', ["l.json:1:1: item 1 has no text under project_id or id"], id="JSON without IDs"
+    ),
+    pytest.param(
+        "l.json",
+        f'[\n {{"ID": "{HEX}"}},\n\n {{"ID": "{HEX}"}}, {{"ID": "a b"}},\r\n  "{HEX[:9]}"\n]'.encode(),
+        [
+            f"l.json:4:55: 'a b' contains {SPACE}{NAMES}",
+            f"l.json:5:4: {CUT}",
+        ],
+        id="bad IDs in JSON",
+    ),
+    pytest.param(
+        "l.json",
+        f'["{HEX}",\n{{"Name": "a"}}]'.encode(),
+        ["l.json:2:1: item 2 has no text under project_id or id"],
+        id="JSON with an object without an ID",
+    ),
+    pytest.param(
+        "l.json",
+        f'["{HEX}"\n"{HEX}"]'.encode(),
+        ["l.json:2:1: is not valid JSON: Expecting ',' delimiter: line 2 column 1 (char 36)"],
+        id="JSON without a comma",
+    ),
+    pytest.param(
+        "l.json",
+        f'["{HEX}"]\n["{HEX}"]'.encode(),
+        ["l.json:2:1: is not valid JSON: Extra data: line 2 column 1 (char 37)"],
+        id="two JSON documents",
+    ),
+    pytest.param(
+        "l.txt",
+        b"+---+\n| Name |\n+---+\n| acme |\n+---+\n",
+        ["l.txt:2:1: this table has no column project_id or ID"],
+        id="a table with borders without IDs",
+    ),
+    pytest.param(
+        "l.txt",
+        f"+--+--+\n| ID | Name |\n+--+--+\n| {HEX} | acme |\n+--+--+\n2 rows\n".encode(),
+        ["l.txt:6:1: is not a row of the table above; remove it, or print it with -f csv"],
+        id="something below a table with borders",
+    ),
+    pytest.param(
+        "l.txt",
+        f"+--+--+\n| ID | Name |\n+--+--+\n| {HEX} |\n+--+--+\n".encode(),
+        ["l.txt:4:1: has fewer columns than the table's heading; print it with -f csv"],
+        id="a table with borders that lost a column",
+    ),
+    pytest.param(
+        "l.csv",
+        f"sep=;\n\nname;x\nacme;{HEX}\n".encode(),
+        [
+            "l.csv:3:1: this heading has a column of names, but none of IDs; add project_id, or write `as: name`",
+        ],
+        id="for Excel, without IDs",
     ),
     pytest.param(
         "l.txt", f"project_id\n{HEX}\n".encode(), [f"l.txt:1:1: 'project_id' {UNLIKE}"], id="a heading in a .txt"
