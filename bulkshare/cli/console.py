@@ -210,9 +210,7 @@ class ConsoleListener:
 
 def make_log(level: int, form: str, *, colors: bool) -> FilteringBoundLogger:
     """Return a logger that writes lines in a format ("console" or "json") to stderr, from `level` up."""
-    renderer: Processor = (
-        structlog.processors.JSONRenderer() if form == "json" else structlog.dev.ConsoleRenderer(colors=colors)
-    )
+    renderer: Processor = structlog.processors.JSONRenderer() if form == "json" else _console_renderer(colors=colors)
     wrapped = structlog.wrap_logger(
         structlog.WriteLogger(_CurrentStderr()),  # type: ignore[arg-type]  # it only calls write and flush
         processors=[
@@ -223,6 +221,23 @@ def make_log(level: int, form: str, *, colors: bool) -> FilteringBoundLogger:
         wrapper_class=structlog.make_filtering_bound_logger(level),
     )
     return cast("FilteringBoundLogger", wrapped)
+
+
+def _console_renderer(*, colors: bool) -> structlog.dev.ConsoleRenderer:
+    """Return structlog's renderer of lines for people, with values as people write them."""
+    renderer = structlog.dev.ConsoleRenderer(colors=colors, pad_level=False, pad_event_to=0)
+    styles = renderer.get_default_column_styles(colors)
+    default = structlog.dev.KeyValueColumnFormatter(styles.kv_key, styles.kv_value, styles.reset, log_value)
+    columns = [column for column in renderer.columns if column.key]
+    return structlog.dev.ConsoleRenderer(columns=[*columns, structlog.dev.Column("", default)])
+
+
+def log_value(value: object) -> str:
+    """Return a value of a log line as logfmt has it: lists with commas, in double quotes if it has spaces."""
+    text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    if not text or set(text) & set(' "=') or not text.isprintable():
+        return json.dumps(text, ensure_ascii=False)
+    return text
 
 
 class ContextLogger:

@@ -144,7 +144,7 @@ class Coordinator:
         if self._lost:
             parts.append(f"{self._lost} lost, {counted(self._repeated, 'shard')} again")
         if (pause := self._cooling_until - self._clock()) > 0:
-            parts.append(f"cooling down, {pause:.0f} s")
+            parts.append(f"throttled, paused for {pause:.0f} s")
         return ", ".join(parts)
 
     def details(self) -> list[str]:

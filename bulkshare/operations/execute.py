@@ -198,11 +198,11 @@ async def _run_engine(
     run, options, paced, fleet = work.run, session.options, session.endpoint.paced, task.fleet
     ledger = work.ledger
     began, sent_before = time.monotonic(), paced.sent
-    tracker = Tracker(run.plan, await ledger.call(ledger.ledger.totals, run.id), time.monotonic)
+    totals = await ledger.call(ledger.ledger.totals, run.id)
+    tracker = Tracker(run.plan, totals, time.monotonic, allowed_rate=session.settings.limits.rate)
     meter = Meter(utc_now(), time.monotonic, lambda: (fleet and fleet.allowed) or paced.allowed)
     view = View(
         tracker,
-        allowed_rate=session.settings.limits.rate,
         pace=lambda: (fleet and fleet.pace()) or paced.state(),
         details=fleet.details if fleet else list,
         label=session.label,

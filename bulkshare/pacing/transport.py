@@ -22,7 +22,7 @@ from bulkshare.errors import StoppedEarlyError
 from bulkshare.image_api.glance import interpret
 from bulkshare.model import ENDPOINT_FAILURES, Fault, FaultKind, Request, Step, VerdictKind
 from bulkshare.pacing.rate import Gcra
-from bulkshare.pacing.window import Window
+from bulkshare.pacing.window import Mode, Window
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +36,13 @@ if TYPE_CHECKING:
 THROTTLED_PAUSE_SECONDS = 1.0  # how long all requests wait after throttling without a Retry-After
 LEASE_POLL_SECONDS = 0.05  # how often a request that waits checks whether an expired lease was renewed
 MAYBE_FAILURES = frozenset({400, 408, 413, 429})  # beside 5xx; all other statuses are fine without a look at the body
+# Why fewer requests are in flight than may be, in a few words.
+AFTER_FAILURE = {
+    VerdictKind.THROTTLED: "throttled",
+    VerdictKind.TRANSIENT: "after errors",
+    VerdictKind.LOST: "after lost answers",
+}
+SEARCHING = {Mode.CLIMB: "speeding up", Mode.SEARCH: "measuring what is fastest"}
 PROBE_PATH = "/v2/images?limit=1"  # cheap, and harmless to repeat
 
 
@@ -79,6 +86,7 @@ class Paced:
         self._in_flight = 0  # requests that have a place in the window
         self._held = 0  # of these, requests that the rate, a pause or the breaker holds back
         self._lease_ends = math.inf
+        self._last_failure = VerdictKind.TRANSIENT
 
     @property
     def allowed(self) -> int:
@@ -110,10 +118,19 @@ class Paced:
         now = self._clock()
         if self._breaker.is_open:
             return f"endpoint down, next probe in {max(self._breaker.probe_at - now, 0):.0f} s"
-        pause = self._gcra.earliest() - now
-        if pause > THROTTLED_PAUSE_SECONDS / 2 and pause > 2 / self._gcra.per_second:
-            return f"cooling down, {pause:.0f} s"
-        return f"{self._in_flight} of {self.allowed} in flight"
+        if (pause := self.cooling_until - now) > 0:
+            return f"throttled, paused for {math.ceil(pause)} s"
+        why = self._why_few()
+        return f"{self.unanswered} of {self._window.most} in flight{', ' if why else ''}{why}"
+
+    def _why_few(self) -> str:
+        """Return what keeps more requests from being in flight; "" for a lack of work, or if it is the limit."""
+        if self._held:
+            return "at the rate limit"
+        window = self._window
+        if self._in_flight < window.size or window.size == window.most:
+            return ""
+        return AFTER_FAILURE[self._last_failure] if window.mode is Mode.RECOVER else SEARCHING[window.mode]
 
     async def send(self, request: Request) -> Reply:
         """Send the request when its turn has come."""
@@ -210,6 +227,7 @@ class Paced:
         if verdict.kind not in ENDPOINT_FAILURES:
             return False
         now = self._clock()
+        self._last_failure = verdict.kind
         self._window.failed(sent_at, now)
         if verdict.kind is VerdictKind.THROTTLED:
             pause_seconds = THROTTLED_PAUSE_SECONDS if verdict.retry_after is None else verdict.retry_after

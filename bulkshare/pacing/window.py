@@ -89,12 +89,12 @@ class Throughput:
 
 
 class Window:
-    """The size of the window, between 1 and `most`. Times are seconds on any one monotonic clock."""
+    """The window: its `size` is between 1 and `most`. Times are seconds on any one monotonic clock."""
 
     def __init__(self, most: int) -> None:
-        self._most = most
+        self.most = most
         self.size = min(FIRST, most)
-        self._mode = Mode.CLIMB
+        self.mode = Mode.CLIMB
         self._throughput = Throughput(0)
         self._before: tuple[int, float] | None = None  # CLIMB: the size before the doubling, and its throughput
         self._pair = (1, 1)  # SEARCH: the sizes being compared
@@ -109,8 +109,8 @@ class Window:
 
     def limit(self, most: int) -> None:
         """Allow at most `most` in flight from now on. A smaller limit binds at once; a larger one is grown into."""
-        before, self._most = self._most, most
-        if self._mode is Mode.SEARCH:
+        before, self.most = self.most, most
+        if self.mode is Mode.SEARCH:
             highest = self._pair[1]
             if highest > most or (highest == before < most):
                 self._search_from(min(self.size, most))
@@ -124,12 +124,12 @@ class Window:
     def succeeded(self, in_flight: int, now: float) -> None:
         """Learn from an answer; `in_flight` counts the requests in flight just before it, its own included."""
         full = in_flight >= self.size
-        if self._mode is Mode.RECOVER:
+        if self.mode is Mode.RECOVER:
             if full:
                 self._recover()
         elif now >= self._rest_until:
             self._throughput.add(now, full=full)
-            if self._mode is Mode.CLIMB:
+            if self.mode is Mode.CLIMB:
                 self._climb(now)
             else:
                 self._search(now)
@@ -138,27 +138,27 @@ class Window:
         """Learn from a failure (throttling, 5xx, no answer). Return whether the window was decreased."""
         if sent_at < self._decreased_at:
             return False
-        size = self._grown if self._mode is Mode.RECOVER else float(self.size)
+        size = self._grown if self.mode is Mode.RECOVER else float(self.size)
         self._failed_at = self.size
         self._grown = self._slow_start_below = max(1.0, size * DECREASE)
         self.size = int(self._grown)
-        self._mode = Mode.RECOVER
+        self.mode = Mode.RECOVER
         self._decreased_at = now
         return True
 
     def restart(self) -> None:
         """Start over after a pause: what the cloud can take now is unknown."""
-        if self._mode is not Mode.RECOVER:
+        if self.mode is not Mode.RECOVER:
             self._failed_at = self.size
             self._slow_start_below = float(self.size)
-            self._mode = Mode.RECOVER
+            self.mode = Mode.RECOVER
         self._grown = min(FIRST / 2, float(self.size))
         self.size = int(self._grown)
 
     def _recover(self) -> None:
         self._grown += 1.0 if self._grown < self._slow_start_below else 1.0 / self._grown
-        self.size = min(int(self._grown), self._most)
-        if self.size >= min(self._failed_at, self._most):
+        self.size = min(int(self._grown), self.most)
+        if self.size >= min(self._failed_at, self.most):
             self._search_from(self.size)
 
     def _climb(self, now: float) -> None:
@@ -172,17 +172,17 @@ class Window:
             self._throughput = Throughput(0)
         elif measured.per_second < before * CLIMB_GAIN:
             self._search_from(below)
-        elif self.size == self._most:
+        elif self.size == self.most:
             self._search_from(self.size)
             self._rest(now)
         else:
             self._before = self.size, measured.per_second
-            self._resize(min(2 * self.size, self._most))
+            self._resize(min(2 * self.size, self.most))
 
     def _search_from(self, size: int) -> None:
         """Compare this size with the next larger one, or the next smaller one if it is the limit."""
         above = self._above(size)
-        self._mode = Mode.SEARCH
+        self.mode = Mode.SEARCH
         self._rest_until = -math.inf
         self._rest_seconds = REST_SECONDS
         self._compare((size, above) if above > size else (self._below(size), size), size)
@@ -229,7 +229,7 @@ class Window:
         self._rest_seconds = min(2 * self._rest_seconds, LONGEST_REST_SECONDS)
 
     def _above(self, size: int) -> int:
-        return min(max(size + 1, round(size * STEP)), self._most)
+        return min(max(size + 1, round(size * STEP)), self.most)
 
     def _below(self, size: int) -> int:
         return max(min(size - 1, round(size / STEP)), 1)

@@ -5,25 +5,28 @@ from __future__ import annotations
 import math
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn
+from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
 from bulkshare.model import Result
-from bulkshare.progress.tracker import is_bad
+from bulkshare.report.text import STYLES
+from bulkshare.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from rich.console import Console
-    from rich.progress import TaskID
+    from rich.progress import Task, TaskID
+    from rich.progress_bar import ProgressBar
 
     from bulkshare.progress.tracker import Tracker
 
 ALWAYS_SHOWN = frozenset({Result.SHARED, Result.ALREADY})
+SEVERITY = ("red", "yellow")  # the styles of results that colour the bar, the worst first
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,6 @@ class View:
     """What is shown of a run on one cloud.
 
     tracker: the counts.
-    allowed_rate: requests per second, at most.
     pace: describes the pace in a few words.
     details: more about it, in lines.
     label: the cloud's name, if there are several.
@@ -39,11 +41,20 @@ class View:
     """
 
     tracker: Tracker
-    allowed_rate: float
     pace: Callable[[], str] = str
     details: Callable[[], list[str]] = list
     label: str = ""
     bound: Mapping[str, str] = field(default_factory=dict)
+
+
+class _Bar(BarColumn):
+    """A bar in the colour of its task."""
+
+    def render(self, task: Task) -> ProgressBar:
+        """Return the bar."""
+        bar = super().render(task)
+        bar.complete_style = bar.finished_style = task.fields["colour"]
+        return bar
 
 
 class Display:
@@ -60,10 +71,9 @@ class Display:
         self._console = console
         self._bar = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=None),
-            MofNCompleteColumn(),
-            TaskProgressColumn(),
-            TextColumn("{task.fields[left]}"),
+            _Bar(bar_width=None),
+            TextColumn("{task.fields[done]}"),
+            TextColumn("{task.fields[time]}"),
             expand=True,
         )
         self._live = Live(console=console, get_renderable=self._render, refresh_per_second=5, transient=True)
@@ -88,7 +98,7 @@ class Display:
     @contextmanager
     def showing(self, view: View) -> Iterator[None]:
         """Show a view until this one and all others have ended."""
-        task = self._bar.add_task(view.label or view.tracker.plan, total=max(view.tracker.planned, 1), left="")
+        task = self._bar.add_task(view.label or view.tracker.plan, **_fields(view.tracker))
         self._views = (*self._views, (task, view))  # a new tuple: the thread may be reading the old one
         self._busy += 1
         self._live.start()
@@ -105,42 +115,50 @@ class Display:
     def _render(self) -> Group:
         views = self._views
         for task, view in views:
-            left = view.tracker.seconds_left()
-            self._bar.update(
-                task,
-                completed=view.tracker.done,
-                total=max(view.tracker.planned, 1),
-                left="" if left is None else f"{clock_face(left)} left",
-            )
+            self._bar.update(task, **_fields(view.tracker))
         return Group(self._bar, *(line for _, view in views for line in _lines(view)))
 
 
+def _fields(tracker: Tracker) -> dict[str, Any]:
+    """Return what the line of the bar shows."""
+    done, planned, left = tracker.done, tracker.planned, tracker.seconds_left()
+    elapsed = f"{clock_face(tracker.elapsed_seconds())} elapsed"
+    return {
+        "completed": done,
+        "total": max(planned, 1),
+        "done": f"{done:,}/{planned:,}  {100 * done // max(planned, 1)}%",
+        "time": elapsed if left is None else f"{elapsed}, {clock_face(left)} left",
+        "colour": _colour(tracker),
+    }
+
+
+def _colour(tracker: Tracker) -> str:
+    """Return the colour of the worst result so far: green while all is well."""
+    totals = tracker.totals
+    styles = {STYLES[result] for result in Result if totals[result]}
+    return next((style for style in SEVERITY if style in styles), "green")
+
+
 def _lines(view: View) -> Iterator[Text]:
-    yield _line(view)
+    tracker, phase = view.tracker, view.tracker.phase_name
+    if phase and tracker.counts_images:
+        phase += f" {tracker.phase_done:,}/{tracker.phase_total:,} images"
+    yield Text("  ").join([Text(f"  {view.label}" if view.label else ""), *_counts(tracker)])
+    rate = f"{tracker.rate():,.1f}/s of {tracker.allowed_rate:,.10g}/s"
+    yield Text("  ".join(part for part in ("  " + phase, rate, view.pace()) if part.strip()), style="dim")
     for detail in view.details():
         yield Text(f"    {detail}", style="dim", no_wrap=True, overflow="ellipsis")
 
 
-def _line(view: View) -> Text:
-    tracker, phase = view.tracker, view.tracker.phase_name
-    if phase and tracker.counts_images:
-        phase += f" {tracker.phase_done:,}/{tracker.phase_total:,} images"
-    line = Text(f"  {view.label}  " if view.label else "  ")
-    for text, style in _counts(tracker):
-        line.append(text, style=style).append("  ")
-    line.append(f"{tracker.rate():.1f}/s of {view.allowed_rate:g}/s  {view.pace()}  {phase}", style="dim")
-    return line
-
-
-def _counts(tracker: Tracker) -> list[tuple[str, str]]:
+def _counts(tracker: Tracker) -> list[Text]:
     totals = tracker.totals
     counts = [
-        (f"{totals[result]:,} {result.value}", "red" if is_bad(result) else "green")
+        Text(f"{totals[result]:,} {result.value}", STYLES[result] if totals[result] else "dim")
         for result in Result
         if totals[result] or result in ALWAYS_SHOWN
     ]
     if tracker.retries:
-        counts.append((f"{tracker.retries:,} {'retry' if tracker.retries == 1 else 'retries'}", "yellow"))
+        counts.append(Text(counted(tracker.retries, "retry", "retries"), "yellow"))
     return counts
 
 

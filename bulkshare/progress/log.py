@@ -16,6 +16,7 @@ from bulkshare.model.events import (
     RetryScheduled,
 )
 from bulkshare.progress.tracker import is_bad
+from bulkshare.report.summary import without_ids
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -46,7 +47,10 @@ class StructuredLog(Protocol):
 
 
 class Log:
-    """Logs phases and an occasional progress line at info, problems at warning."""
+    """Logs phases and an occasional progress line at info, problems at warning.
+
+    A reason is logged once for each image. What else has it, and retries, are details: at debug.
+    """
 
     def __init__(
         self,
@@ -60,6 +64,7 @@ class Log:
         self._log = log
         self._clock = clock
         self._last_line = clock()
+        self._told: set[tuple[str, str]] = set()  # image IDs with the reasons that were logged
 
     def notify(self, event: Event) -> None:
         """See `ports.Observer`."""
@@ -68,26 +73,35 @@ class Log:
                 self._log_settled(outcomes)
             case RetryScheduled(image_id, member_id, verdict, delay_seconds):
                 known = _known(image_id=image_id, member_id=member_id)
-                self._log.info("retry", **known, reason=verdict.reason, delay_seconds=round(delay_seconds, 2))
+                self._log.debug("retry", **known, reason=verdict.reason, delay_seconds=round(delay_seconds, 2))
             case RestSettled(image_id, count, result, reason):
-                self._log.warning(result.value, image_id=image_id, pairs=count, reason=reason)
+                self._warn(result.value, (image_id, reason), image_id=image_id, pairs=count, reason=reason)
             case PhaseStarted(name, total):
                 write = self._log.info if total and name in WRITING else self._log.debug
                 write(name, total=total)
             case MembersListed(image_id, verdict) if verdict.kind is not VerdictKind.LISTED:
-                self._log.warning("members not listed", image_id=image_id, reason=verdict.reason)
+                known = {"image_id": image_id, "reason": verdict.reason}
+                self._warn("members not listed", (image_id, verdict.reason), **known)
             case ExtraMembersFound(image_id, member_ids):
                 members = list(member_ids[:MOST_LISTED])
                 self._log.info("to be removed", image_id=image_id, pairs=len(member_ids), members=members)
             case ImageSetShared(image_id, verdict) if verdict.kind is VerdictKind.SET_SHARED:
                 self._log.info("made shared", image_id=image_id)
             case ImageSetShared(image_id, verdict):
-                self._log.warning("not made shared", image_id=image_id, **_known(reason=verdict.reason))
+                known = {"image_id": image_id} | _known(reason=verdict.reason)
+                self._warn("not made shared", (image_id, verdict.reason), **known)
+
+    def _warn(self, event: str, about: tuple[str, str], **fields: object) -> None:
+        """Log a problem: an image's ID and the reason are news once."""
+        write = self._log.debug if about in self._told else self._log.warning
+        self._told.add(about)
+        write(event, **fields)
 
     def _log_settled(self, outcomes: Sequence[Outcome]) -> None:
         for outcome in outcomes:
             if is_bad(outcome.result):
-                self._log.warning(outcome.result.value, **_fields_of(outcome))
+                about = outcome.image_id, without_ids(outcome)
+                self._warn(outcome.result.value, about, **_fields_of(outcome))
         now = self._clock()
         if now - self._last_line < LINE_EVERY_SECONDS:
             return

@@ -38,10 +38,14 @@ class Tracker:
     plan: its name.
     totals: pairs by result at the start, of which those settled by an earlier invocation count as done.
     clock: monotonic, in seconds.
+    allowed_rate: requests per second, at most.
     """
 
-    def __init__(self, plan: str, totals: Mapping[Result, int], clock: Callable[[], float]) -> None:
+    def __init__(
+        self, plan: str, totals: Mapping[Result, int], clock: Callable[[], float], *, allowed_rate: float = math.inf
+    ) -> None:
         self.plan = plan
+        self.allowed_rate = allowed_rate
         self.planned = sum(totals.values())
         self.totals: Counter[Result] = Counter(
             {result: count for result, count in totals.items() if result is not Result.PENDING}
@@ -51,8 +55,9 @@ class Tracker:
         self.phase_total = 0
         self.phase_done = 0
         self._clock = clock
+        self._began = clock()
         self._answers: deque[float] = deque()
-        self._began: float | None = None
+        self._phase_began: float | None = None
         self._settled_before = 0
         self._settled_at = -math.inf
         self._to_retry: set[tuple[str, str | None]] = set()
@@ -67,11 +72,18 @@ class Tracker:
         """Whether the phase's total is images, not pairs."""
         return self.phase_name not in PHASES_OF_PAIRS
 
+    def elapsed_seconds(self) -> float:
+        """Return the time since the work began."""
+        return self._clock() - self._began
+
     def rate(self) -> float:
-        """Return the requests answered per second over the last few seconds."""
+        """Return the requests per second over the last few seconds, measured by their answers.
+
+        No more than `allowed_rate` are ever sent, but answers to requests sent before may come in a burst.
+        """
         now = self._clock()
         answers = sum(at >= now - WINDOW_SECONDS for at in tuple(self._answers))
-        return answers / max(min(WINDOW_SECONDS, now - (self._began or now)), 1.0)
+        return min(answers / max(min(WINDOW_SECONDS, now - self._began), 1.0), self.allowed_rate)
 
     def seconds_left(self) -> float | None:
         """Estimate the time left from the pairs settled in this phase; None without enough of them.
@@ -79,9 +91,9 @@ class Tracker:
         None, too, in an outage: the pace before it doesn't say when it ends.
         """
         settled, now = self.done - self._settled_before, self._clock()
-        if self._began is None or self.counts_images or settled < 5 or now - self._settled_at > STALLED_SECONDS:
+        if self._phase_began is None or self.counts_images or settled < 5 or now - self._settled_at > STALLED_SECONDS:
             return None
-        return max(self.planned - self.done, 0) * (now - self._began) / settled
+        return max(self.planned - self.done, 0) * (now - self._phase_began) / settled
 
     def notify(self, event: Event) -> None:  # noqa: C901  one case per event
         """See `ports.Observer`."""
@@ -104,7 +116,7 @@ class Tracker:
                 self._settled_at = self._clock()
             case PhaseStarted(name, total):
                 self.phase_name, self.phase_total, self.phase_done = name, total, 0
-                self._began, self._settled_before = self._clock(), self.done
+                self._phase_began, self._settled_before = self._clock(), self.done
             case MembersListed() | ImageSetShared():
                 self.phase_done += 1
             case ImagesDone(count):

@@ -149,7 +149,7 @@ def causes_of(outcomes: Iterable[Outcome]) -> tuple[Cause, ...]:
     """
     grouped: defaultdict[str, list[Outcome]] = defaultdict(list)
     for outcome in outcomes:
-        grouped[_without_ids(outcome)].append(outcome)
+        grouped[without_ids(outcome)].append(outcome)
     causes = (
         Cause(
             reason,
@@ -194,7 +194,8 @@ def _at_fault(reason: str, outcomes: Sequence[Outcome]) -> tuple[AtFault, ...]:
     )
 
 
-def _without_ids(outcome: Outcome) -> str:
+def without_ids(outcome: Outcome) -> str:
+    """Return the reason of an outcome with what stands for the IDs in it, so that equal reasons are equal texts."""
     reason = _replaced(outcome.reason, outcome.member_id, PROJECT)
     return _without_image(reason, outcome.image_id)
 

@@ -98,7 +98,7 @@ def test_a_live_display(shell: Shell, plan: str) -> None:
         code, seen = screen.end()
     assert code == 0
     assert "sharing" in seen
-    assert "of 1000/s" in seen
+    assert "of 1,000/s" in seen
     assert "added by this run" in seen
     assert "[info" not in seen
     assert "Traceback" not in seen

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from bulkshare.cli.console import ContextLogger, make_log
+import pytest
+from rich.text import Text
 
-if TYPE_CHECKING:
-    import pytest
+from bulkshare.cli.console import ContextLogger, log_value, make_log
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
@@ -50,3 +50,31 @@ def test_news_are_introduced_once(capsys: pytest.CaptureFixture[str]) -> None:
         {"plan": "golden", "level": "warning", "image_id": "i"},
         {"plan": "golden", "level": "info", "shared": 2},
     ]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (3600, "3600"),
+        ("sandbox", "sandbox"),
+        ("http://127.0.0.1:1/image", "http://127.0.0.1:1/image"),
+        ("404: no image", '"404: no image"'),
+        ("it's gone", '"it\'s gone"'),
+        ('says "no"', '"says \\"no\\""'),
+        ("", '""'),
+        (["a", "b"], "a,b"),
+        (["a b", "c"], '"a b,c"'),
+        (("ä", 1), "ä,1"),
+    ],
+)
+def test_values_for_people(value: object, text: str) -> None:
+    """They are as in other programs' logs, not as Python writes them."""
+    assert log_value(value) == text
+
+
+@pytest.mark.parametrize("colors", [False, True])
+def test_a_line_for_people(colors: bool, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: FBT001
+    """Time, level and event, then the fields."""
+    make_log(logging.INFO, "console", colors=colors).info("to be removed", pairs=2, members=["a", "b"])
+    text = Text.from_ansi(capsys.readouterr().err).plain
+    assert text.split("Z ", 1)[1].rstrip() == "[info] to be removed members=a,b pairs=2"

@@ -273,7 +273,44 @@ def test_state_is_available_from_any_thread() -> None:
     """The display has its own thread, without an event loop."""
     breaker = Breaker(patience_seconds=0.0)
     transport = paced(Inner(), breaker=breaker, clock=time.monotonic)
-    assert "0 of 4 in flight" in transport.state()
+    assert "0 of 16 in flight" in transport.state()
     for _ in range(5):
         breaker.failed(0.0)
     assert "endpoint down" in transport.state()
+
+
+LOST = Fault(FaultKind.TIMEOUT, "no answer")
+FEW: dict[str, tuple[Reply, int]] = {  # why fewer than the limit are in flight, by the answer before and the rate
+    "speeding up": (response(200), 1000),
+    "at the rate limit": (response(200), 1),
+    "throttled": (response(429), 1000),
+    "after errors": (response(503), 1000),
+    "after lost answers": (LOST, 1000),
+}
+
+
+@pytest.mark.parametrize("why", FEW)
+def test_state_says_why_few_are_in_flight(why: str) -> None:
+    """As long as more could be sent, and in the cloud's own words for it."""
+    answer, rate = FEW[why]
+    answers = iter([answer])
+    states: list[str] = []
+
+    def script(_now: float) -> Reply:
+        states.append(transport.state())
+        return next(answers, response(200))
+
+    transport = paced(Inner(script), rate=rate)
+
+    async def main() -> None:
+        await transport.send(Request("GET", "/"))
+        states.append(transport.state())
+        async with anyio.create_task_group() as group:
+            for _ in range(20):
+                group.start_soon(transport.send, Request("GET", "/"))
+        states.append(transport.state())
+
+    run_virtual(main())
+    assert any(state.endswith(f" of 16 in flight, {why}") for state in states), states
+    assert states[-1] == "0 of 16 in flight"
+    assert any(state.startswith("throttled, paused for 1 s") for state in states) == (why == "throttled")

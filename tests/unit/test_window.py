@@ -316,5 +316,5 @@ def climbed(most: int) -> Window:
     """Return a window that has grown to its limit, on a clock that is at 0."""
     window = Window(most)
     work(window, lambda _: Server(1_000, 0.1, variation=0.1), 1_000)
-    assert (window.size, window._mode) == (most, Mode.SEARCH)
+    assert (window.size, window.mode) == (most, Mode.SEARCH)
     return window
