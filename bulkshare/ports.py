@@ -129,6 +129,14 @@ class WorkList(Protocol):
         """Fill in the cloud's fields (status, created_at, updated_at, schema) of settled pairs."""
         ...
 
+    def mark_opened(self, run_id: int, image_ids: Sequence[str], at: datetime | None) -> None:
+        """Record that the run made the images shared; None: that it is about to ask for it."""
+        ...
+
+    def opening(self, run_id: int) -> list[str]:
+        """Return the images that the run asked to be made shared and of which it is not known whether they were."""
+        ...
+
     def totals(self, run_id: int) -> dict[Result, int]:
         """Count the run's pairs by result; every result is a key."""
         ...

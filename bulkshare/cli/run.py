@@ -181,6 +181,8 @@ def _write_metrics(path: Path, plan: str, status: int, seconds: float, results: 
             result.summary.totals,
             result.telemetry.statuses if result.telemetry else {},
             result.summary.retries,
+            result.summary.opened,
+            result.summary.awaiting_acceptance,
         )
         for result in results
         if result.summary is not None

@@ -143,7 +143,7 @@ class Engine:
             images=images or {},
             account=account,
         )
-        self._set_shared = SetShared(self._client, self._recorder, limits)
+        self._set_shared = SetShared(self._client, self._recorder, limits, wall)
         make_sender = senders or partial(WorkerPool, limits=limits, clock=clock, wall=wall)
         self._removing, self._sharing = (
             make_sender(self._client, self._recorder, self._count_failure, removals=removals)
@@ -220,6 +220,8 @@ class Engine:
         self.stop("the deadline has passed")
 
     async def _work(self, *, preflight: bool, share: bool, inspect: bool) -> None:
+        if share:
+            await self._set_shared.find_opened()
         listed = await self._lister.list_all(everything=preflight)
         await self._recorder.flush()
         if inspect and not self._stopping.is_set():

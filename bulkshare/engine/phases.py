@@ -13,7 +13,7 @@ import anyio
 
 from bulkshare.engine.preflight import Facts, OverPruneLimit, QuotaRoom, SetSharedFirst, SkipPair, SkipRest, findings
 from bulkshare.engine.retry import is_left_rejected, is_to_accept
-from bulkshare.engine.writer import SettleImage, absent, present, skipped
+from bulkshare.engine.writer import ImageOpened, SettleImage, absent, present, skipped
 from bulkshare.image_api.glance import details_path
 from bulkshare.model import Backlog, Block, Image, Job, Orders, Result, VerdictKind, Want
 from bulkshare.model.events import ExtraMembersFound, ImageInspected, ImagesDone, PhaseStarted
@@ -175,6 +175,20 @@ class MemberLister:
         return leaving
 
 
+async def look_up(client: ApiClient, image_ids: Sequence[str]) -> dict[str, Image]:
+    """Return the images that the cloud shows us. Hidden ones only come if they are asked for separately."""
+    found: dict[str, Image] = {}
+    for hidden in (False, True):
+        missing = [image_id for image_id in image_ids if image_id not in found and not {",", '"'} & set(image_id)]
+        path = details_path(missing, hidden=hidden) if missing else None
+        while path is not None:
+            verdict = await client.find_page(path)
+            found.update((image.id, image) for image in verdict.images)
+            more = verdict.kind is VerdictKind.FOUND and verdict.images and len(found) < len(image_ids)
+            path = verdict.next_path if more else None
+    return found
+
+
 class Preflight:
     """Looks images up, many with one GET, and settles the pairs that can't succeed.
 
@@ -226,7 +240,7 @@ class Preflight:
             await self._settle(image_id, image, listed, others.get(image_id), leaving.get(image_id, 0))
 
         async def inspect(image_ids: Sequence[str]) -> None:
-            found = await self._look_up(image_ids)
+            found = await look_up(self._client, image_ids)
             if self._client.stopping.is_set():
                 return
             for image_id in image_ids:
@@ -270,19 +284,6 @@ class Preflight:
                 self._recorder.put(SettleImage(image_id, why, removals=True))
         for image_id, reason in self._over_prune_limit.items():
             self._recorder.put(SettleImage(image_id, reason, removals=True))
-
-    async def _look_up(self, image_ids: Sequence[str]) -> dict[str, Image]:
-        """Return the images that the cloud shows us. Hidden ones only come if they are asked for separately."""
-        found: dict[str, Image] = {}
-        for hidden in (False, True):
-            missing = [image_id for image_id in image_ids if image_id not in found and not {",", '"'} & set(image_id)]
-            path = details_path(missing, hidden=hidden) if missing else None
-            while path is not None:
-                verdict = await self._client.find_page(path)
-                found.update((image.id, image) for image in verdict.images)
-                more = verdict.kind is VerdictKind.FOUND and verdict.images and len(found) < len(image_ids)
-                path = verdict.next_path if more else None
-        return found
 
     async def _settle(
         self, image_id: str, image: Image | None, listed: ListResults, others: Backlog | None, to_remove: int
@@ -336,25 +337,41 @@ class Preflight:
 
 
 class SetShared:
-    """Sets private images to `shared`, with one PATCH each. The pairs of an image that stays private are settled."""
+    """Sets private images to `shared`, with one PATCH each. The pairs of an image that stays private are settled.
 
-    def __init__(self, client: ApiClient, recorder: Recorder, limits: Limits) -> None:
+    The ledger knows which images are about to be set shared, and then which were, so that a kill loses none of them.
+    """
+
+    def __init__(self, client: ApiClient, recorder: Recorder, limits: Limits, wall: Callable[[], datetime]) -> None:
         self._client = client
         self._recorder = recorder
         self._limits = limits
+        self._wall = wall
+
+    async def find_opened(self) -> None:
+        """Ask which images this run has set shared without knowing it, because it was killed before the answer."""
+        unknown = await self._recorder.opening()
+        for start in range(0, len(unknown), BATCH):
+            found = await look_up(self._client, unknown[start : start + BATCH])
+            for image in found.values():
+                if image.visibility == "shared":
+                    self._recorder.put(ImageOpened(image.id, self._wall()))
 
     async def set_all(self, image_ids: Sequence[str]) -> None:
         """Set images shared, as many at once as the limits allow."""
         if not image_ids:
             return
         self._recorder.observer.notify(PhaseStarted("opening", len(image_ids)))
+        await self._recorder.mark_opened(image_ids, None)
         await for_each(image_ids, self._set, at_once=self._limits.concurrency, stopping=self._client.stopping)
 
     async def _set(self, image_id: str) -> None:
         verdict = await self._client.set_shared(image_id)
-        if verdict.kind is VerdictKind.REJECTED:
+        if verdict.kind is VerdictKind.SET_SHARED:
+            self._recorder.put(ImageOpened(image_id, self._wall()))
+        elif verdict.kind is VerdictKind.REJECTED:
             self._recorder.put(SettleImage(image_id, f"the image can't be made shared: {verdict.reason}"))
-        elif verdict.kind is not VerdictKind.SET_SHARED and not self._client.stopping.is_set():
+        elif not self._client.stopping.is_set():
             reason = f"not known whether the image was made shared: {verdict.reason}"
             self._recorder.put(SettleImage(image_id, reason, Result.FAILED))
 

@@ -54,6 +54,17 @@ class SettleImage:
     removals: bool | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ImageOpened:
+    """An image that this run made shared, and when."""
+
+    image_id: str
+    at: datetime
+
+
+Record = Outcome | SettleImage | ImageOpened
+
+
 def outcome_of(settle: Settle, began: datetime, now: datetime) -> Outcome:
     """Return the outcome of a pair that was sent; `began` is when its first request left."""
     attempt, verdict = settle.attempt, settle.verdict
@@ -140,7 +151,7 @@ class Recorder:
         self._ledger = ledger
         self._wall = wall
         self._turn = turn
-        self._queue: list[Outcome | SettleImage] = []
+        self._queue: list[Record] = []
         self._arrived = anyio.Event()  # something is queued, or the recorder is closed
         self._full = anyio.Event()  # a group is full, or is wanted at once
         self._written = anyio.Event()
@@ -160,7 +171,7 @@ class Recorder:
         self._arrived.set()
         return await self._writers.__aexit__(kind, error, trace)
 
-    def put(self, record: Outcome | SettleImage) -> None:
+    def put(self, record: Record) -> None:
         """Queue a record. Never waits, so that no cancellation loses an answer."""
         self._queue.append(record)
         self._arrived.set()
@@ -227,6 +238,14 @@ class Recorder:
         """Record that these pairs are members already, with more left to do."""
         await self._call(self._ledger.mark_listed, self._run_id, image_id, member_ids)
 
+    async def mark_opened(self, image_ids: Sequence[str], at: datetime | None) -> None:
+        """Record at once that images were made shared; None: that this is about to be asked for."""
+        await self._call(self._ledger.mark_opened, self._run_id, image_ids, at)
+
+    async def opening(self) -> list[str]:
+        """Return the images that were asked to be made shared, without an answer yet."""
+        return await self._call(self._ledger.opening, self._run_id)
+
     async def pending_total(self) -> int:
         """Count the pairs that are pending."""
         return (await self._call(self._ledger.totals, self._run_id))[Result.PENDING]
@@ -269,25 +288,29 @@ class Recorder:
                 if self._closed:
                     self._arrived.set()
 
-    async def _commit(self, group: deque[Outcome | SettleImage]) -> None:
+    async def _commit(self, group: deque[Record]) -> None:
         """Commit the records in order, in as few transactions as that takes; those committed leave the group."""
         while group:
+            if isinstance(group[0], SettleImage):  # what was answered for the image stands
+                await self._settle_rest(group[0])
+                group.popleft()
+                continue
             outcomes: list[Outcome] = []
+            opened: list[ImageOpened] = []
             for record in group:
                 if isinstance(record, SettleImage):
                     break
-                outcomes.append(record)
-            await self._settle(outcomes)
-            for _ in outcomes:
+                if isinstance(record, ImageOpened):
+                    opened.append(record)
+                else:
+                    outcomes.append(record)
+            if opened:
+                await self.mark_opened([record.image_id for record in opened], opened[-1].at)
+            if outcomes:
+                await self._call(self._ledger.settle, self._run_id, outcomes)
+                self.observer.notify(PairsSettled(outcomes))
+            for _ in range(len(opened) + len(outcomes)):
                 group.popleft()
-            if group and isinstance(group[0], SettleImage):  # what was answered for the image stands
-                await self._settle_rest(group[0])
-                group.popleft()
-
-    async def _settle(self, outcomes: list[Outcome]) -> None:
-        if outcomes:
-            await self._call(self._ledger.settle, self._run_id, outcomes)
-            self.observer.notify(PairsSettled(outcomes))
 
     async def _settle_rest(self, rest: SettleImage) -> None:
         count = await self._call(
@@ -305,7 +328,7 @@ class Recorder:
             self.observer.notify(RestSettled(rest.image_id, count, rest.result, rest.reason))
 
 
-def _unrecorded(records: list[Outcome | SettleImage]) -> str:
+def _unrecorded(records: list[Record]) -> str:
     """Name the pairs whose outcomes the ledger may lack."""
     pairs = [f"{r.image_id} {r.member_id} {r.result}" for r in records if isinstance(r, Outcome) and r.attempts]
     if not pairs:

@@ -101,6 +101,15 @@ class ShardLedger:
         """Not used: see `undescribed`."""
         raise NotImplementedError
 
+    def mark_opened(self, run_id: int, image_ids: Sequence[str], at: datetime | None) -> None:
+        """Not used: the coordinator makes images shared."""
+        raise NotImplementedError
+
+    def opening(self, run_id: int) -> list[str]:
+        """Return nothing: see `mark_opened`."""
+        del run_id
+        return []
+
     def totals(self, run_id: int) -> dict[Result, int]:
         """See `ports.Ledger`."""
         del run_id

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, Self, TypeVar
 from sqlalchemy import select
 
 from bulkshare.ledger import pairs, runs
-from bulkshare.ledger.codecs import WANTS
+from bulkshare.ledger.codecs import WANTS, pack_time
 from bulkshare.ledger.dialects import execute_many
 from bulkshare.ledger.schema import LONGEST_TEXT, PAIRS
 from bulkshare.ledger.sqlite import FileStore
@@ -217,7 +217,7 @@ class SqlLedger:
         with self._writing([image_id for image_id, _ in part]) as (connection, numbers):
             stored = runs.add_orders(connection, run_id, (orders for _, orders in part))
             rows = [(run_id, numbers[image_id], stored[orders]) for image_id, orders in part]
-            runs.order_images(connection, rows)
+            runs.set_of_images(connection, "orders", rows)
 
     def orders(self, run_id: int) -> dict[str, Orders]:
         """See `ports.Ledger`."""
@@ -303,6 +303,17 @@ class SqlLedger:
             return
         with self._writing(pairs.record_texts(members)) as (connection, numbers):
             execute_many(connection, pairs.DESCRIBE, [pairs.described_row(run_id, each, numbers) for each in members])
+
+    @retrying
+    def mark_opened(self, run_id: int, image_ids: Sequence[str], at: datetime | None) -> None:
+        """See `ports.Ledger`."""
+        with self._writing(image_ids) as (connection, numbers):
+            time = pack_time(at) or 0
+            runs.set_of_images(connection, "opened_at", [(run_id, numbers[image_id], time) for image_id in image_ids])
+
+    def opening(self, run_id: int) -> list[str]:
+        """See `ports.Ledger`."""
+        return self._read(runs.read_opening, run_id)
 
     def totals(self, run_id: int) -> dict[Result, int]:
         """See `ports.Ledger`."""

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, func, insert, select, union, update
+from sqlalchemy import bindparam, case, func, insert, select, union, update
 from sqlalchemy import delete as delete_from
 
 from bulkshare.errors import UsageError
@@ -19,7 +19,19 @@ from bulkshare.ledger.codecs import RESULTS, pack_time, unpack_time
 from bulkshare.ledger.dialects import execute_many, insert_or_update
 from bulkshare.ledger.schema import IMAGES, LABELS, NAMES, ORDERS, PAIRS, RUNS, TELEMETRY
 from bulkshare.ledger.strings import StringTable
-from bulkshare.model import Account, Limits, Orders, PruneLimit, Result, RetryPolicy, Run, RunState, Settings, Telemetry
+from bulkshare.model import (
+    AS_PLANNED,
+    Account,
+    Limits,
+    Orders,
+    PruneLimit,
+    Result,
+    RetryPolicy,
+    Run,
+    RunState,
+    Settings,
+    Telemetry,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -101,15 +113,15 @@ def mark_ended(
     """
     if again and (before := _one(connection, RUNS.c.id == run_id)).state is not RunState.RUNNING:
         return before
-    totals = count_pairs(connection, run_id)
+    totals = tally(connection, run_id)
     values = {
-        "state": (RunState.INTERRUPTED if totals[Result.PENDING] else RunState.FINISHED).value,
+        "state": (RunState.INTERRUPTED if totals[Result.PENDING.value] else RunState.FINISHED).value,
         "finished_at": pack_time(now),
         "worked_at": pack_time(now),
         "requests": RUNS.c.requests + requests,
         "retries": RUNS.c.retries + retries,
         "seconds": RUNS.c.seconds + seconds,
-        "totals": {result.value: count for result, count in totals.items()},
+        "totals": totals,
     }
     connection.execute(update(RUNS).where(RUNS.c.id == run_id).values(values))
     return _one(connection, RUNS.c.id == run_id)
@@ -139,9 +151,22 @@ def delete_unused_strings(connection: Connection, *, unless_after: int) -> bool:
 
 def count_pairs(connection: Connection, run_id: int) -> dict[Result, int]:
     """Count the run's pairs by result; every result is a key."""
-    query = select(PAIRS.c.result, func.count()).where(PAIRS.c.run_id == run_id).group_by(PAIRS.c.result)
-    counts = {RESULTS[code]: count for code, count in connection.execute(query)}
-    return {result: counts.get(result, 0) for result in Result}
+    counts = tally(connection, run_id)
+    return {result: counts[result.value] for result in Result}
+
+
+def tally(connection: Connection, run_id: int) -> dict[str, int]:
+    """Count the run's pairs by result, and the fields of `Run` that are counts of something else, by name."""
+    pending = select(NAMES.c.id).where(NAMES.c.text == "pending").scalar_subquery()
+    waiting = func.count(case((PAIRS.c.status == pending, 1)))
+    query = select(PAIRS.c.result, func.count(), waiting).where(PAIRS.c.run_id == run_id).group_by(PAIRS.c.result)
+    counts = {RESULTS[code]: (pairs, waiting) for code, pairs, waiting in connection.execute(query)}
+    opened = select(func.count()).where(IMAGES.c.run_id == run_id, IMAGES.c.opened_at > 0)
+    return {
+        **{result.value: counts.get(result, (0, 0))[0] for result in Result},
+        "opened": connection.scalar(opened) or 0,
+        "awaiting_acceptance": sum(counts.get(result, (0, 0))[1] for result in AS_PLANNED),
+    }
 
 
 def newest(connection: Connection, *, plan: str | None = None, limit: int | None = None) -> list[Run]:
@@ -217,6 +242,8 @@ def _to_run(connection: Connection, row: Row[Any]) -> Run:
     started_at = unpack_time(row.started_at)
     assert started_at is not None  # noqa: S101  the column is NOT NULL
     totals = row.totals
+    if totals is None or "opened" not in totals:  # it is in progress, or was made by a version that counted less
+        totals = tally(connection, row.id)
     return Run(
         id=row.id,
         key=row.key,
@@ -231,15 +258,13 @@ def _to_run(connection: Connection, row: Row[Any]) -> Run:
         requests=row.requests,
         retries=row.retries,
         seconds=row.seconds,
-        totals=(
-            count_pairs(connection, row.id)
-            if totals is None
-            else {result: totals.get(result.value, 0) for result in Result}  # an older version knew fewer results
-        ),
+        totals={result: totals[result.value] for result in Result},
         settings=unpack_settings(row.settings),
         enqueued=row.enqueued,
         invocation=row.invocation,
         worked_at=unpack_time(row.worked_at),
+        opened=totals["opened"],
+        awaiting_acceptance=totals["awaiting_acceptance"],
     )
 
 
@@ -270,11 +295,11 @@ def add_orders(connection: Connection, run_id: int, orders: Iterable[Orders]) ->
     return numbers | new
 
 
-def order_images(connection: Connection, rows: Sequence[tuple[int, int, int]]) -> None:
-    """Set the orders of images: rows of run, image and number of the orders."""
+def set_of_images(connection: Connection, column: str, rows: Sequence[tuple[int, int, int]]) -> None:
+    """Set a column of images: rows of run, image and value."""
     key = ("run_id", "image")
-    statement = insert_or_update(connection, IMAGES, key, "orders")
-    execute_many(connection, statement.values({name: bindparam(name) for name in (*key, "orders")}), rows)
+    statement = insert_or_update(connection, IMAGES, key, column)
+    execute_many(connection, statement.values({name: bindparam(name) for name in (*key, column)}), rows)
 
 
 def read_orders(connection: Connection, run_id: int) -> dict[str, Orders]:
@@ -286,6 +311,12 @@ def read_orders(connection: Connection, run_id: int) -> dict[str, Orders]:
     images = select(NAMES.c.text, IMAGES.c.orders).join(IMAGES, IMAGES.c.image == NAMES.c.id)
     rows = connection.execute(images.where(IMAGES.c.run_id == run_id, IMAGES.c.orders.is_not(None)))
     return {text: orders[number] for text, number in rows}
+
+
+def read_opening(connection: Connection, run_id: int) -> list[str]:
+    """Return the images that were asked to be made shared, without an answer yet."""
+    images = select(NAMES.c.text).join(IMAGES, IMAGES.c.image == NAMES.c.id).order_by(NAMES.c.id)
+    return list(connection.scalars(images.where(IMAGES.c.run_id == run_id, IMAGES.c.opened_at == 0)))
 
 
 # --- settings, telemetry, labels -------------------------------------------------------------------------------------

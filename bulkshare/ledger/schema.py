@@ -95,7 +95,7 @@ RUNS = Table(
     Column("seconds", Float, nullable=False, default=0.0),
     Column("settings", JSON, nullable=False),  # `runs.pack_settings`
     Column("enqueued", Boolean, nullable=False, default=False),  # whether all its pairs are in the ledger
-    Column("totals", JSON),  # of a run that has ended, so that listing runs needs no counting of pairs
+    Column("totals", JSON),  # `runs.tally`, if the run has ended: so that listing runs needs no counting of pairs
     Column("invocation", String(64)),  # common to the runs that one command works on; NULL in version 1
     Column("worked_at", BigInteger, nullable=False, server_default="0"),  # when it was last begun, reopened or ended
     **EXACT,
@@ -123,7 +123,7 @@ IMAGES = Table(  # a run's images, as far as there is more to say than their pai
     Column("run_id", Integer, primary_key=True, autoincrement=False),
     Column("image", Integer, primary_key=True, autoincrement=False),  # names.id
     Column("orders", Integer),  # orders.number; NULL: none
-    Column("opened_at", BigInteger),  # when this run made it `shared`; NULL: it did not
+    Column("opened_at", BigInteger),  # when this run made it `shared`; NULL: it did not; 0: asked to, answer unknown
     **EXACT,
     sqlite_with_rowid=False,
 )

@@ -44,6 +44,8 @@ class Run:
     fingerprint: a hash of the plan's pairs; only the same plan with the same account may continue the run.
     requests, retries, seconds: sums over all invocations of the run.
     enqueued: all pairs are in the ledger; until then only the plan has them.
+    opened: images that it made shared.
+    awaiting_acceptance: pairs as planned whose member has the status "pending": no one has accepted for the project.
     invocation: common to the runs of one command on several clouds; None: made by a version that kept none.
     worked_at: when the run was last begun, reopened or ended.
     """
@@ -66,6 +68,8 @@ class Run:
     enqueued: bool = False
     invocation: str | None = None
     worked_at: datetime | None = None
+    opened: int = 0
+    awaiting_acceptance: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from bulkshare.operations.results import EngineResult, causes_in
 from bulkshare.plan.expand import expand
 from bulkshare.progress import Tracker, View
 from bulkshare.progress.telemetry import Meter
-from bulkshare.report import Summary
+from bulkshare.report import summary_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
@@ -175,16 +175,8 @@ async def execute(work: OpenRun, session: CloudSession, task: EngineTask, stops:
     stats, ledger = work.stats, work.ledger.ledger
     causes = await work.ledger.call(causes_in, ledger, run)
     names = await work.ledger.call(ledger.labels, run.id) if causes else {}
-    summary = Summary(
-        run=run.key,
-        plan=run.plan,
-        totals=run.totals,
-        requests=stats.requests,
-        retries=stats.retries,
-        seconds=stats.seconds,
-        causes=causes,
-        cloud=session.account.cloud,
-        names=names,
+    summary = summary_of(
+        run, requests=stats.requests, retries=stats.retries, seconds=stats.seconds, causes=causes, names=names
     )
     if task.write:
         session.listener.ended(summary)
@@ -199,7 +191,8 @@ async def _run_engine(
     ledger = work.ledger
     began, sent_before = time.monotonic(), paced.sent
     totals = await ledger.call(ledger.ledger.totals, run.id)
-    tracker = Tracker(run.plan, totals, time.monotonic, allowed_rate=session.settings.limits.rate)
+    rate = session.settings.limits.rate
+    tracker = Tracker(run.plan, totals, time.monotonic, allowed_rate=rate, opened=run.opened)
     meter = Meter(utc_now(), time.monotonic, lambda: (fleet and fleet.allowed) or paced.allowed)
     view = View(
         tracker,

@@ -17,7 +17,7 @@ from bulkshare.operations.results import CloudResult, causes_in, each
 from bulkshare.operations.session import CloudSession, ResolvedPlan, open_endpoint, open_identity
 from bulkshare.operations.stops import stopping_at
 from bulkshare.operations.workers import fleet_for, open_fleets
-from bulkshare.report import Summary
+from bulkshare.report import summary_of
 
 if TYPE_CHECKING:
     import signal
@@ -121,7 +121,7 @@ def _unfinished(ledger: SqlLedger, found: Run, named: bool) -> list[Run]:  # noq
 def _finished(ledger: SqlLedger, found: Run) -> CloudResult:
     """Return the result of a run that has nothing to finish. Blocking."""
     run = ledger.find_run(found.key) or found
-    summary = Summary(run.key, run.plan, run.totals, 0, 0, 0.0, causes_in(ledger, run), run.account.cloud)
+    summary = summary_of(run, causes=causes_in(ledger, run), names=ledger.labels(run.id))
     return CloudResult(run.settings.cloud, run.account, summary=summary)
 
 

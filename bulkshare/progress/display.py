@@ -157,6 +157,8 @@ def _counts(tracker: Tracker) -> list[Text]:
         for result in Result
         if totals[result] or result in ALWAYS_SHOWN
     ]
+    if tracker.opened:
+        counts.append(Text(f"{counted(tracker.opened, 'image')} opened", "green"))
     if tracker.retries:
         counts.append(Text(counted(tracker.retries, "retry", "retries"), "yellow"))
     return counts

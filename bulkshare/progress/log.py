@@ -113,6 +113,7 @@ class Log:
             done=tracker.done,
             planned=tracker.planned,
             **{result.value: tracker.totals[result] for result in Result if tracker.totals[result]},
+            **({"opened": tracker.opened} if tracker.opened else {}),
             retries=tracker.retries,
             per_second=round(tracker.rate(), 1),
             **_known(pace=self._pace(), seconds_left=None if left is None else round(left)),

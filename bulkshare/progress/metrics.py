@@ -23,12 +23,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LastRun:
-    """A run on one cloud: pairs by result, requests by HTTP status or kind of fault."""
+    """A run on one cloud: pairs by result, requests by HTTP status or kind of fault; the rest is as in `Run`."""
 
     cloud: str
     pairs: Mapping[Result, int] = field(default_factory=dict)
     requests: Mapping[str, int] = field(default_factory=dict)
     retries: int = 0
+    opened: int = 0
+    awaiting_acceptance: int = 0
 
 
 def require_writable(path: Path) -> None:
@@ -55,12 +57,16 @@ def write_metrics(
     pairs = gauge("pairs", "The pairs of the last run by result.", "cloud", "result")
     requests = gauge("requests", "The requests of the last run by HTTP status or kind of fault.", "cloud", "status")
     retries = gauge("retries", "How many requests of the last run were retries.", "cloud")
+    opened = gauge("opened_images", "How many images the last run made shared.", "cloud")
+    awaiting = gauge("members_awaiting_acceptance", "The members whose status is pending after the last run.", "cloud")
     for run in clouds:
         for result, count in run.pairs.items():
             pairs.labels(plan, run.cloud, result.value).set(count)
         for status, count in run.requests.items():
             requests.labels(plan, run.cloud, status).set(count)
         retries.labels(plan, run.cloud).set(run.retries)
+        opened.labels(plan, run.cloud).set(run.opened)
+        awaiting.labels(plan, run.cloud).set(run.awaiting_acceptance)
     try:
         write_to_textfile(str(path), registry)
     except OSError as error:

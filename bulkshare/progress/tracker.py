@@ -39,10 +39,17 @@ class Tracker:
     totals: pairs by result at the start, of which those settled by an earlier invocation count as done.
     clock: monotonic, in seconds.
     allowed_rate: requests per second, at most.
+    opened: images that an earlier invocation made shared.
     """
 
     def __init__(
-        self, plan: str, totals: Mapping[Result, int], clock: Callable[[], float], *, allowed_rate: float = math.inf
+        self,
+        plan: str,
+        totals: Mapping[Result, int],
+        clock: Callable[[], float],
+        *,
+        allowed_rate: float = math.inf,
+        opened: int = 0,
     ) -> None:
         self.plan = plan
         self.allowed_rate = allowed_rate
@@ -50,6 +57,7 @@ class Tracker:
         self.totals: Counter[Result] = Counter(
             {result: count for result, count in totals.items() if result is not Result.PENDING}
         )
+        self.opened = opened
         self.retries = 0
         self.phase_name = ""
         self.phase_total = 0
@@ -117,8 +125,11 @@ class Tracker:
             case PhaseStarted(name, total):
                 self.phase_name, self.phase_total, self.phase_done = name, total, 0
                 self._phase_began, self._settled_before = self._clock(), self.done
-            case MembersListed() | ImageSetShared():
+            case MembersListed():
                 self.phase_done += 1
+            case ImageSetShared(verdict=verdict):
+                self.phase_done += 1
+                self.opened += verdict.kind is VerdictKind.SET_SHARED
             case ImagesDone(count):
                 self.phase_done += count
             case ExtraMembersFound(member_ids=member_ids):  # pairs that the run did not have before

@@ -16,6 +16,7 @@ from bulkshare.report.text import (
     WideOrNarrow,
     aligned,
     duration,
+    render_awaiting,
     render_causes,
     render_cost,
     render_results,
@@ -79,6 +80,8 @@ def run_document(status: RunStatus) -> dict[str, Any]:
         "finished_at": _iso(run.finished_at),
         "planned": sum(run.totals.values()),
         **{result.value: run.totals.get(result, 0) for result in Result},
+        "opened": run.opened,
+        "awaiting_acceptance": run.awaiting_acceptance,
         "requests": status.requests,
         "retries": status.retries,
         "seconds": None if status.seconds is None else round(status.seconds, 3),
@@ -106,7 +109,8 @@ def render_run(status: RunStatus, causes: Sequence[Cause], names: Mapping[str, s
         whole(Text(f"  started {run.started_at:%Y-%m-%d %H:%M:%S} UTC")),
         Prose(f"as {account.user} of project {account.project}, cloud {_cloud(run)}", indent=2, hanging=2),
         whole(Text(f"  at {account.endpoint}")),
-        *render_results(run.totals, _cost(status)),
+        *render_results(run.totals, _cost(status), opened=run.opened),
+        *render_awaiting(run.awaiting_acceptance),
         *render_causes(causes, names or {}),
     )
 
@@ -144,6 +148,8 @@ def _results(run: Run) -> Text:
     counts = [
         (f"{count:,} {result.value}", STYLES[result]) for result in Result if (count := run.totals.get(result, 0))
     ]
+    if run.opened:
+        counts.append((f"{counted(run.opened, 'image')} opened", "green"))
     return Text(", ").join(Text(text, style) for text, style in counts) if counts else Text(UNKNOWN)
 
 

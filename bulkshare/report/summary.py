@@ -64,7 +64,8 @@ class Cause:
 class Summary:
     """What one invocation did for a run. The counts are of all the run's pairs, the rest is this invocation's.
 
-    `names` has those of images and projects by ID, at least for what is at fault, as far as they are known.
+    names: those of images and projects by ID, at least for what is at fault, as far as they are known.
+    opened, awaiting_acceptance: see `Run`.
     """
 
     run: str | None  # None for the sum of several
@@ -76,6 +77,8 @@ class Summary:
     causes: tuple[Cause, ...] = ()
     cloud: str = ""
     names: Mapping[str, str] = field(default_factory=dict)
+    opened: int = 0
+    awaiting_acceptance: int = 0
 
     @property
     def planned(self) -> int:
@@ -88,9 +91,29 @@ class Summary:
         return not any(self.totals.get(result) for result in NOT_AS_PLANNED)
 
 
-def summary_of(run: Run, causes: tuple[Cause, ...] = ()) -> Summary:
-    """Return the summary of a run from the ledger, with the requests and time of all its invocations."""
-    return Summary(run.key, run.plan, run.totals, run.requests, run.retries, run.seconds, causes, run.account.cloud)
+def summary_of(
+    run: Run,
+    *,
+    requests: int = 0,
+    retries: int = 0,
+    seconds: float = 0.0,
+    causes: tuple[Cause, ...] = (),
+    names: Mapping[str, str] | None = None,
+) -> Summary:
+    """Return the summary of a run as the ledger has it, with what one invocation took."""
+    return Summary(
+        run=run.key,
+        plan=run.plan,
+        totals=run.totals,
+        requests=requests,
+        retries=retries,
+        seconds=seconds,
+        causes=causes,
+        cloud=run.account.cloud,
+        names=names or {},
+        opened=run.opened,
+        awaiting_acceptance=run.awaiting_acceptance,
+    )
 
 
 def merged(summaries: Sequence[Summary]) -> Summary:
@@ -109,6 +132,8 @@ def merged(summaries: Sequence[Summary]) -> Summary:
         seconds=max(summary.seconds for summary in summaries),
         causes=tuple(cause for summary in summaries for cause in summary.causes),
         names={known_id: name for summary in summaries for known_id, name in summary.names.items()},
+        opened=sum(summary.opened for summary in summaries),
+        awaiting_acceptance=sum(summary.awaiting_acceptance for summary in summaries),
     )
 
 
@@ -120,6 +145,8 @@ def summary_document(summary: Summary) -> dict[str, Any]:
         "cloud": summary.cloud,
         "planned": summary.planned,
         **{result.value: summary.totals.get(result, 0) for result in Result},
+        "opened": summary.opened,
+        "awaiting_acceptance": summary.awaiting_acceptance,
         "requests": summary.requests,
         "retries": summary.retries,
         "seconds": round(summary.seconds, 3),

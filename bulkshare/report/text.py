@@ -47,6 +47,7 @@ MEANINGS = {
     Result.REMOVED: "removed by this run",
     Result.ABSENT: "was not a member",
 }
+OPENED = ("image made shared by this run", "images made shared by this run")
 ALWAYS_SHOWN = frozenset({Result.SHARED, Result.ALREADY})
 MOST_CAUSES = 10
 MOST_AT_FAULT = 5  # of a cause
@@ -181,15 +182,17 @@ def render_summary(summary: Summary) -> RenderableType:
     parts: list[RenderableType] = [
         whole(Text.assemble((summary.run or summary.plan, "bold"), f"  on {summary.cloud}" if summary.cloud else ""))
     ]
-    parts += render_results(summary.totals, render_cost(summary.requests, summary.retries, summary.seconds))
+    cost = render_cost(summary.requests, summary.retries, summary.seconds)
+    parts += render_results(summary.totals, cost, opened=summary.opened)
+    parts += render_awaiting(summary.awaiting_acceptance)
     parts += render_causes(summary.causes, summary.names)
     if summary.run and summary.causes:
         parts.append(Prose(f"See each pair: bulkshare show {summary.run} --failed", hanging=4))
     return Group(*parts)
 
 
-def render_results(totals: Mapping[Result, int], cost: str) -> list[Text]:
-    """Return a line per result that occurs, and a total."""
+def render_results(totals: Mapping[Result, int], cost: str, *, opened: int) -> list[Text]:
+    """Return a line per result that occurs, a total, and the number of images that were made shared."""
     rows = [
         (Text(result.value, style), Text(f"{count:,}", style), Text(MEANINGS[result], "" if count else "dim"))
         for result in Result
@@ -197,7 +200,27 @@ def render_results(totals: Mapping[Result, int], cost: str) -> list[Text]:
         for style in (STYLES[result] if count else "dim",)
     ]
     rows.append((Text("planned"), Text(f"{sum(totals.values()):,}"), Text(cost)))
+    if opened:
+        rows.append((Text("opened", "green"), Text(f"{opened:,}", "green"), Text(OPENED[opened > 1])))
     return aligned(rows, right={1}, indent=2)
+
+
+def render_awaiting(members: int) -> list[RenderableType]:
+    """Return the line about members that await acceptance; nothing if there are none."""
+    return [Prose(awaiting(members), hanging=4)] if members else []
+
+
+def awaiting(members: int) -> str:
+    """Return what it means that so many members await acceptance, and what to do. Its "pending" is Glance's."""
+    if members == 1:
+        return (
+            "1 member has the member status pending: it can use the image by its ID, but won't see it in its image "
+            "list; `accept: true` in the plan accepts for it"
+        )
+    return (
+        f"{members:,} members have the member status pending: they can use the images by ID, but won't see them in "
+        "their image lists; `accept: true` in the plan accepts for them"
+    )
 
 
 def render_causes(causes: Sequence[Cause], names: Mapping[str, str]) -> list[RenderableType]:

@@ -59,6 +59,8 @@ def test_json_is_one_object_with_the_documented_keys(shell: Shell, plan: str) ->
         "pending",
         "removed",
         "absent",
+        "opened",
+        "awaiting_acceptance",
         "requests",
         "retries",
         "seconds",

@@ -24,6 +24,7 @@ class MemoryLedger:
     commits: list[int] = field(default_factory=list)
     break_after: int | None = None
     enqueued: bool = False
+    opened: dict[str, datetime | None] = field(default_factory=dict)
 
     def enqueue_all(self, jobs: Iterable[tuple[str, str]], want: Want = Want.MEMBER) -> None:
         """Add pending pairs."""
@@ -120,6 +121,16 @@ class MemoryLedger:
             self.rows[key] = self.rows[key]._replace(
                 status=member.status, created_at=member.created_at, schema=member.schema
             )
+
+    def mark_opened(self, run_id: int, image_ids: Sequence[str], at: datetime | None) -> None:
+        """See the port."""
+        del run_id
+        self.opened |= dict.fromkeys(image_ids, at)
+
+    def opening(self, run_id: int) -> list[str]:
+        """See the port."""
+        del run_id
+        return [image_id for image_id, at in self.opened.items() if at is None]
 
     def totals(self, run_id: int) -> dict[Result, int]:
         """See the port."""

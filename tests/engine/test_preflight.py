@@ -9,14 +9,20 @@ import anyio
 import pytest
 
 from bulkshare.model import Image, Limits, Orders, Reply, Request, Result, Want
-from tests.engine.fakes import response
+from tests.engine.fakes import NOW, response
 from tests.engine.harness import ACCOUNT, EngineHarness
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from bulkshare.engine import Engine
 
 MAKE_SHARED = {image_id: Orders(make_shared=True) for image_id in ("i00", "i01")}
 PRIVATE = "the image is private; run `openstack image set --shared`, or add `make_shared: true` to the plan"
+
+
+class KilledError(Exception):
+    """The process ended here."""
 
 
 def about(want: Want = Want.MEMBER, **image: Any) -> EngineHarness:
@@ -183,6 +189,7 @@ def test_a_private_image_is_set_shared_first() -> None:
     assert harness.cloud.count("PATCH") == 1
     assert [name for name, _ in harness.observer.phases] == ["listing", "inspecting", "opening", "sharing"]
     assert list(harness.observer.set_shared) == ["i00"]
+    assert harness.ledger.opened == {"i00": NOW}
     assert set(harness.cloud.statuses.values()) == {"accepted"}
 
 
@@ -204,6 +211,41 @@ def test_pairs_of_an_old_ledger_have_a_private_image_set_shared() -> None:
     assert harness.cloud.count("PATCH") == 1
 
 
+@pytest.mark.parametrize("patches", [1, 2], ids=["sent", "not sent"])
+def test_a_kill_loses_no_image_that_was_set_shared(patches: int) -> None:
+    """The ledger has it as asked for before the request leaves; the next invocation finds out what came of it."""
+    harness = about(visibility="private")
+    harness.orders = MAKE_SHARED
+
+    def kill(request: Request, _count: int) -> None:
+        if request.method == "PATCH":
+            asked.append(dict(harness.ledger.opened))
+            if patches == 1:
+                harness.cloud.answer(request)
+            raise KilledError
+
+    asked: list[dict[str, datetime | None]] = []
+    harness.cloud.script = kill
+    with pytest.raises(KilledError):
+        harness.run()
+    assert asked == [{"i00": None}]
+    assert harness.ledger.opened == {"i00": None}
+    harness.cloud.script = lambda _request, _count: None
+    harness.run()
+    assert harness.ledger.opened == {"i00": NOW}
+    assert harness.cloud.count("PATCH") == patches
+    assert harness.totals() == {Result.SHARED: 20}
+
+
+def test_an_image_that_is_gone_was_not_set_shared() -> None:
+    """What can't be found out stays open."""
+    harness = about()
+    harness.ledger.opened = {"gone": None}
+    harness.cloud.unlisted = {"gone"}
+    harness.run()
+    assert harness.ledger.opened == {"gone": None}
+
+
 @pytest.mark.parametrize(
     ("status", "result", "reason"),
     [
@@ -221,6 +263,7 @@ def test_an_image_that_can_not_be_set_shared_is_not_tried(status: int, result: R
     harness.run()
     assert harness.totals() == {result: 10, Result.SHARED: 10}
     assert list(harness.reasons()) == [reason]
+    assert harness.ledger.opened == {"i00": None}
     assert harness.cloud.count("PATCH") == (1 if status == 403 else harness.policy.attempts)
 
 

@@ -21,7 +21,16 @@ ENDED = datetime(2026, 11, 23, 3, 16, tzinfo=UTC)
 def test_metrics_are_readable_and_labelled(tmp_path: Path) -> None:
     """Prometheus' own parser finds each number with its plan, cloud, result and status."""
     path = tmp_path / "golden.prom"
-    clouds = [LastRun("eu-de", {Result.SHARED: 3, Result.FAILED: 1}, {"200": 3, "timeout": 2}, retries=1)]
+    clouds = [
+        LastRun(
+            "eu-de",
+            {Result.SHARED: 3, Result.FAILED: 1},
+            {"200": 3, "timeout": 2},
+            retries=1,
+            opened=5,
+            awaiting_acceptance=7,
+        )
+    ]
     write_metrics(path, plan="golden", exit_code=1, ended_at=ENDED, seconds=12.5, clouds=clouds)
     found = {
         (sample.name, *sorted(sample.labels.items())): sample.value
@@ -38,6 +47,8 @@ def test_metrics_are_readable_and_labelled(tmp_path: Path) -> None:
         ("bulkshare_last_run_requests", cloud, plan, ("status", "200")): 3.0,
         ("bulkshare_last_run_requests", cloud, plan, ("status", "timeout")): 2.0,
         ("bulkshare_last_run_retries", cloud, plan): 1.0,
+        ("bulkshare_last_run_opened_images", cloud, plan): 5.0,
+        ("bulkshare_last_run_members_awaiting_acceptance", cloud, plan): 7.0,
     }
 
 

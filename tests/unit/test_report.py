@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -76,6 +77,8 @@ def test_document_has_every_result() -> None:
         "pending": 0,
         "removed": 0,
         "absent": 0,
+        "opened": 0,
+        "awaiting_acceptance": 0,
         "requests": 1234,
         "retries": 5,
         "seconds": 61.26,
@@ -178,6 +181,24 @@ def test_rejected_and_skipped_of_one_reason_are_one_cause() -> None:
         Result.REJECTED,
         {Result.SKIPPED: 2, Result.REJECTED: 1},
     )
+
+
+@pytest.mark.parametrize("members", [0, 1, 1234])
+@pytest.mark.parametrize("opened", [0, 1, 1234])
+@pytest.mark.parametrize("pairs", [0, 2])
+def test_results_and_member_statuses_are_on_different_lines(members: int, opened: int, pairs: int) -> None:
+    """Pairs that are pending, members that are, and images made shared each have a line of their own, if any."""
+    lines = printed(
+        render_summary(replace(summary(shared=3, pending=pairs), opened=opened, awaiting_acceptance=members))
+    ).splitlines()
+    about_pairs = [line for line in lines if "pending" in line and "member" not in line]
+    about_members = [line for line in lines if "member status pending" in line]
+    assert [line.split()[:2] for line in about_pairs] == ([["pending", str(pairs)]] if pairs else [])
+    assert [line.split()[0] for line in about_members] == ([f"{members:,}"] if members else [])
+    assert all("its image list" in line if members == 1 else "their image lists" in line for line in about_members)
+    assert all("`accept: true`" in line for line in about_members)
+    about_images = [line.split()[:3] for line in lines if "opened" in line]
+    assert about_images == ([["opened", f"{opened:,}", "image" if opened == 1 else "images"]] if opened else [])
 
 
 def test_summary_without_failures() -> None:

@@ -116,6 +116,8 @@ def test_documents() -> None:
         "pending": 30,
         "removed": 0,
         "absent": 0,
+        "opened": 0,
+        "awaiting_acceptance": 0,
         "requests": None,
         "retries": None,
         "seconds": None,

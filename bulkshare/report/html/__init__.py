@@ -20,7 +20,7 @@ from bulkshare.model import AS_PLANNED, Result, RunState
 from bulkshare.report.html.charts import HEIGHT, WIDTH, latency_of, shares_of, statuses_of, timeline_of
 from bulkshare.report.html.matrix import matrix_of
 from bulkshare.report.html.pairs import CHANGES, ORDER, Change, Dictionary, FormerResults, PairScan, Table
-from bulkshare.report.text import MEANINGS, MOST_AT_FAULT, duration, hint_for
+from bulkshare.report.text import MEANINGS, MOST_AT_FAULT, awaiting, duration, hint_for
 from bulkshare.text import clean, counted
 
 if TYPE_CHECKING:
@@ -103,6 +103,7 @@ def render_page(page: Page) -> Iterator[str]:
 def _template() -> Any:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {
+        "awaiting": awaiting,
         "clean": clean,
         "counted": counted,
         "duration": duration,
