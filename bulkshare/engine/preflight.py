@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from bulkshare.model import Account, Image, Orders
 
 
+PLANS_LIMIT = "the limit is the plan's (`limits.members_per_image`)"
 VISIBLE_TO_ALL = frozenset({"public", "community"})
 NOT_LISTED = "its members could not be listed, so it is not known how many would be removed"
 
@@ -75,13 +76,13 @@ def findings(
     orders: Orders,
     account: Account | None,
     *,
-    members_per_image: int,
+    members_per_image: int | None,
     no_removals: bool = False,
 ) -> list[Finding]:
     """Return what to do about an image before its pairs are tried, in this order.
 
     account: who acts; None if unknown.
-    members_per_image: the quota; 0: none.
+    members_per_image: the plan's limit; 0: none; None: unknown, the cloud will tell.
     no_removals: another image is over the prune limit, so removals make no room in this one either.
     """
     found: list[Finding] = []
@@ -136,12 +137,13 @@ def _too_many_removals(facts: Facts, orders: Orders) -> list[Finding]:
     return [OverPruneLimit(f"{many}; the prune limit ({limit}) allows {limit.allowed(members):,}")]
 
 
-def _over_quota(facts: Facts, to_add: int, removals: int, quota: int) -> QuotaRoom | None:
-    """Return how many fit if not all do. More members than the quota show that the real quota is another one."""
-    if not quota or facts.members is None or facts.members > quota:
+def _over_quota(facts: Facts, to_add: int, removals: int, quota: int | None) -> QuotaRoom | None:
+    """Return how many fit if not all do."""
+    if not quota or facts.members is None or to_add <= 0:
         return None
     has = facts.members - removals
     if has + to_add <= quota:
         return None
     after = f" when {removals:,} are removed" if removals else ""
-    return QuotaRoom(quota - has, f"needs {has + to_add:,}, has {has:,} of {quota:,} members{after}")
+    needs = f"needs {has + to_add:,}, has {has:,} of {quota:,} members{after}"
+    return QuotaRoom(max(quota - has, 0), f"{needs}; {PLANS_LIMIT}")

@@ -123,6 +123,7 @@ def details_path(image_ids: Sequence[str], *, hidden: bool = False) -> str:
 
 # Verdicts
 
+MAXIMUM = re.compile(rb"\bMaximum: (\d{1,9})\b")  # in Glance's 413
 # Request time-out, and a gateway that lost the server behind it, or got no answer from it.
 LOST_STATUSES = frozenset({408, 502, 504})
 PERHAPS_THROTTLING = frozenset({400, 413, 503})  # with Retry-After
@@ -252,6 +253,7 @@ def _interpret_no(step: Step, image_id: str, member_id: str, response: Response,
     if step is Step.ADD and status == 409:
         return Verdict(VerdictKind.PRESENT, **origin)
     if step is Step.ADD and status == 413:
+        origin = {**origin, "reason": _full(response, origin["reason"])}
         return Verdict(VerdictKind.OVER_QUOTA, scope=Scope.IMAGE, **origin)
     names_member = _mentions(response, member_id)
     if status == 404 and (step is Step.GET_MEMBER or step is Step.REMOVE or step is Step.ACCEPT):
@@ -284,6 +286,17 @@ def _interpret_code(step: Step, code: Code, origin: dict[str, Any]) -> Verdict:
         kind = VerdictKind.OVER_QUOTA if step is Step.ADD else VerdictKind.REJECTED
         return Verdict(kind, scope=Scope.IMAGE, **origin)
     return Verdict(VerdictKind.REJECTED, scope=SETTLED_BY[code.culprit], **origin)
+
+
+def _full(response: Response, reason: str) -> str:
+    """Return why an image takes no more members: the cloud's limit if the answer says it, else the answer's words.
+
+    Not Glance's own words, "Attempted: 129, Maximum: 128": of requests at the same time each has another number.
+    """
+    maximum = MAXIMUM.search(response.body[:BODY_READ])
+    if maximum is None:
+        return reason
+    return f"{response.status}: image member limit exceeded; the cloud's limit is {int(maximum[1]):,} members per image"
 
 
 def _mentions(response: Response, text: str) -> bool:

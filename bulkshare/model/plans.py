@@ -36,7 +36,7 @@ class Limits:
     concurrency: int = 16  # requests in flight
     rate: float = 50.0  # requests per second
     per_image: int = 4  # requests in flight per image
-    members_per_image: int = 128  # Glance's image_member_quota; 0: no quota
+    members_per_image: int | None = None  # None: unknown, the cloud's refusal decides; 0: no limit
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,8 +140,10 @@ def _name(name: str) -> str:
     return name
 
 
-def _positive(numbers: dict[str, float]) -> dict[str, Any]:
+def _positive(numbers: dict[str, Any]) -> dict[str, Any]:
     for name, number in numbers.items():
+        if number is None and name == "members_per_image":
+            continue
         whole = isinstance(number, int) or name in {"rate", "base_seconds", "cap_seconds"}
         if not whole or number < 0 or (number == 0 and name != "members_per_image"):
             raise ValueError(name)

@@ -144,7 +144,7 @@ def resolve(file: PlanFile | None, document: Document, folder: Path, problems: l
         entries=tuple(entries),
         clouds=clouds,
         region=file.region or None,
-        limits=Limits(limits.concurrency, limits.rate, limits.per_image, limits.members_per_image),
+        limits=Limits(limits.concurrency, limits.rate, limits.per_image, limits.most_members),
         retry=RetryPolicy(retry.attempts, retry.base, retry.cap),
         check_projects=file.check_projects,
         prune_limit=file.prune_limit,

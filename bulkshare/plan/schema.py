@@ -340,11 +340,16 @@ class LimitsSection(Section):
     )
     per_image: int = Field(default=LIMITS.per_image, ge=1, le=1000, description="Requests in flight for one image.")
     members_per_image: int = Field(
-        default=LIMITS.members_per_image,
+        default_factory=int,
         ge=0,
         le=1_000_000,
-        description="The cloud's limit on the members of an image (Glance's image_member_quota); 0: none.",
+        description="The most members an image may have; 0: any number. Default: as many as the cloud takes.",
     )
+
+    @property
+    def most_members(self) -> int | None:
+        """`members_per_image`, or None if it is not given."""
+        return self.members_per_image if "members_per_image" in self.model_fields_set else None
 
 
 class RetrySection(Section):

@@ -94,11 +94,13 @@ class PreparedCloud:
         with urlopen(request) as answer:  # noqa: S310
             assert answer.status == 200
 
-    def plan(self, images: Sequence[str], projects: Sequence[str], entry: str = "", more: str = "") -> None:
-        """Write a plan; `entry` extends its only entry, `more` its head."""
+    def plan(
+        self, images: Sequence[str], projects: Sequence[str], entry: str = "", more: str = "", limits: str = ""
+    ) -> None:
+        """Write a plan; `entry` extends its only entry, `more` its head, `limits` its limits."""
         self.shell.write(
             "plan.yaml",
-            f"version: 1\nname: plan\nlimits: {{rate: 1000}}\n{more}share:\n"
+            f"version: 1\nname: plan\nlimits: {{rate: 1000, {limits}}}\n{more}share:\n"
             f"  - images: [{', '.join(images)}]\n    projects: [{', '.join(projects)}]\n{entry}",
         )
 
@@ -231,21 +233,31 @@ def test_an_image_that_was_shared_before(prepared: PreparedCloud) -> None:
 
 @pytest.mark.real
 def test_quota(prepared: PreparedCloud) -> None:
-    """140 members do not fit into 128: none is added, or with `fill` as many as fit."""
+    """140 members do not fit into 128: none is added, or with `fill` as many as fit; the cloud itself takes 128."""
     there = [f"old-{number:03}" for number in range(126)]
     image_id, new = prepared.image(*there), prepared.tenants[:14]
-    prepared.plan([image_id], new, "    on_quota: fail\n")
+    prepared.plan([image_id], new, "    on_quota: fail\n", limits="members_per_image: 128")
     assert "Can't be done: 14 pairs." in prepared.run(command="diff", exit_code=CANT_BE_DONE).out
     result = prepared.run(exit_code=1)
     assert result.requests == {LIST: 1, FIND: 1}
-    assert set(prepared.reasons().values()) == {"needs 140, has 126 of 128 members"}
+    assert set(prepared.reasons().values()) == {
+        "needs 140, has 126 of 128 members; the limit is the plan's (`limits.members_per_image`)"
+    }
 
-    prepared.plan([image_id], new, "    on_quota: fill\n")
+    prepared.plan([image_id], new, "    on_quota: fill\n", limits="members_per_image: 128")
     assert "2 to add. Can't be done: 12 pairs." in prepared.run(command="diff", exit_code=CANT_BE_DONE).out
     result = prepared.run(exit_code=1)
     assert result.requests == {LIST: 1, FIND: 1, ADD: 2}
     assert exported(prepared.shell)[image_id] == {("share", "shared", "pending"): 2, ("share", "skipped", ""): 12}
     assert len(statuses(prepared.cloud, image_id)) == 128
+
+    prepared.plan([image_id], new, "    on_quota: fill\n")
+    assert "12 to add" in prepared.run(command="diff", exit_code=CHANGES).out
+    prepared.run("--concurrency", "1", exit_code=1)
+    assert set(prepared.reasons().values()) == {
+        "",
+        "413: image member limit exceeded; the cloud's limit is 128 members per image",
+    }
 
 
 @pytest.mark.real

@@ -58,6 +58,7 @@ class FakeCloud:
     script: may answer, hang or raise before the cloud answers.
     images: attributes of images that differ from `PLAIN`.
     unlisted: images that a look-up does not find.
+    quota: the most members of an image; None: any number.
     """
 
     statuses: dict[tuple[str, str], str] = field(default_factory=dict)
@@ -66,6 +67,7 @@ class FakeCloud:
     script: Callable[[Request, int], Reply | None] = lambda _request, _count: None
     latency_seconds: float = 0.01
     page: int = 1000
+    quota: int | None = None
     members_page: int = 1000  # as Huawei Cloud has them
     sent: list[tuple[float, Request]] = field(default_factory=list)
     in_flight: Counter[str] = field(default_factory=Counter)
@@ -123,6 +125,10 @@ class FakeCloud:
         return self._member(request, (image_id, member_id))
 
     def _add(self, image_id: str, member_id: str) -> Reply:
+        attempted = sum(known == image_id for known, _ in self.statuses) + 1
+        if self.quota is not None and attempted > self.quota:
+            limit = f"Attempted: {attempted}, Maximum: {self.quota}:"
+            return response(413, {"message": f"Image member limit exceeded for image {image_id}: {limit}"})
         if (image_id, member_id) in self.statuses:
             return response(409)
         self.statuses[image_id, member_id] = "pending"

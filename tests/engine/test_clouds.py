@@ -13,6 +13,7 @@ import pytest
 from bulkshare.cloud import CloudIdentity, Identified, read_entry
 from bulkshare.cloud.http import HttpTransport
 from bulkshare.engine import Engine
+from bulkshare.engine.preflight import PLANS_LIMIT
 from bulkshare.ledger import SqlLedger
 from bulkshare.model import Block, Limits, Orders, Outcome, PruneLimit, Result, RetryPolicy, Want
 from bulkshare.pacing import Breaker, Paced
@@ -195,11 +196,11 @@ def test_pairs_that_can_not_succeed(cloud: CloudUnderTest, runner: Runner) -> No
     assert result.results(fine) == {Result.SHARED: len(tenants), Result.SKIPPED: 1}
     assert result.rows[fine, ours].reason == "the project is the image's owner"
     assert result.results(full) == {Result.SHARED: 20, Result.SKIPPED: len(tenants) - 20}
-    assert reasons[full] == {"", "needs 50, has 20 of 40 members"}
+    assert reasons[full] == {"", f"needs 50, has 20 of 40 members; {PLANS_LIMIT}"}
     assert result.results(crowded) == {Result.SKIPPED: 20 + len(tenants)}
     assert reasons[crowded] == {
         "20 of 20 members would be removed; the prune limit (50%) allows 10",
-        "needs 50, has 20 of 40 members",
+        f"needs 50, has 20 of 40 members; {PLANS_LIMIT}",
     }
     assert result.requests == {f"GET {MEMBERS}": len(images), "GET /v2/images": 1, f"POST {MEMBERS}": len(tenants) + 20}
 

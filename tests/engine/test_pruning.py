@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
+from bulkshare.engine.preflight import PLANS_LIMIT
 from bulkshare.model import Fault, FaultKind, Limits, Orders, PruneLimit, Reply, Request, Result, Step, Want
 from tests.engine.fakes import response
 from tests.engine.harness import EngineHarness
@@ -138,7 +139,7 @@ def test_removals_that_another_image_forbids_make_no_room() -> None:
     harness.run()
     assert harness.totals() == {Result.ALREADY: 3, Result.SKIPPED: 6}
     assert {request.method for _, request in harness.cloud.sent} == {"GET"}
-    assert "needs 5, has 3 of 4 members" in harness.reasons()
+    assert f"needs 5, has 3 of 4 members; {PLANS_LIMIT}" in harness.reasons()
 
 
 def test_a_member_that_has_left_is_absent() -> None:

@@ -21,6 +21,7 @@ cloud: prod
 region: eu-de
 check_projects: auto
 limits: {concurrency: 16, rate: 50, per_image: 4, members_per_image: 128}
+prune_limit: 10%, at least 1
 retry: {attempts: 6, base: 0.5s, cap: 30s}
 groups:
   images: {golden: [i1, i2]}

@@ -196,6 +196,25 @@ def test_retry_after(headers: dict[str, str], seconds: float | None) -> None:
     assert meaning(answer(429, **headers)).retry_after == seconds
 
 
+@given(st.integers(1, 10_000), st.integers(0, 100), st.booleans())
+def test_a_full_image_names_the_limit_of_the_cloud(maximum: int, beyond: int, as_json: bool) -> None:  # noqa: FBT001  drawn
+    """Glance says it in its words, in JSON or HTML; the number that was attempted is left out, as it always differs."""
+    words = f"Image member limit exceeded for image {IMAGE}: Attempted: {maximum + beyond}, Maximum: {maximum}:"
+    body = {"message": f"{words}<br /><br />"} if as_json else f"<html><body>{words}<br /></body></html>".encode()
+    verdict = meaning(answer(413, body))
+    assert (verdict.kind, verdict.scope) == (VerdictKind.OVER_QUOTA, Scope.IMAGE)
+    limit = f"the cloud's limit is {maximum:,} members per image"
+    assert verdict.reason == f"413: image member limit exceeded; {limit}"
+
+
+@pytest.mark.parametrize("words", ["quota reached", "Maximum: many", "Maximum: -1", "XMaximum: 3"])
+def test_a_full_image_of_an_unknown_limit(words: str) -> None:
+    """What doesn't name the limit is shown as it is."""
+    verdict = meaning(answer(413, {"message": words}))
+    assert verdict.kind is VerdictKind.OVER_QUOTA
+    assert verdict.reason == f"413: {words}"
+
+
 @pytest.mark.parametrize("status", [400, 413, 503])
 def test_retry_after_tells_too_fast_from_full(status: int) -> None:
     """A request that may be sent again after a while was sent too early; a quota would say nothing of a while."""

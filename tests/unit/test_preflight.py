@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from bulkshare.engine.preflight import (
     NOT_LISTED,
+    PLANS_LIMIT,
     Facts,
     Finding,
     OverPruneLimit,
@@ -48,7 +49,7 @@ def found(orders: Orders = PRUNE, account: Account | None = US, **facts: Any) ->
         {"image": PRIVATE, "members": 3, "to_add": 1},
         {"image": PRIVATE, "to_add": 1},
         {"image": QUEUED, "selected": True, "to_add": 1},
-        {"image": FINE, "members": 200, "to_add": 100},
+        {"image": FINE, "members": 200, "to_add": 0},
         {"image": FINE, "members": 138, "to_add": 0, "to_remove": 10},
     ],
 )
@@ -149,12 +150,15 @@ def test_removals_of_an_image_that_was_not_listed() -> None:
         ({"members": 0, "to_add": 1500}, 128, "needs 1,500, has 0 of 128 members"),
         ({"members": 126, "to_add": 14, "to_remove": 6}, 8, "needs 134, has 120 of 128 members when 6 are removed"),
         ({"members": 60, "to_add": 80, "to_remove": 7}, 68, "needs 140, has 60 of 128 members"),
+        ({"members": 200, "to_add": 1}, 0, "needs 201, has 200 of 128 members"),
     ],
 )
 def test_the_quota(facts: dict[str, Any], room: int, reason: str) -> None:
     """All or nothing, or as many as fit; removals make room, if they are allowed."""
-    assert found(PRUNE._replace(fill=True), image=FINE, **facts)[-1] == QuotaRoom(room, reason)
-    assert found(PRUNE, **facts)[-1] == QuotaRoom(0, reason), "nothing but the listing has to be known"
+    assert found(PRUNE._replace(fill=True), image=FINE, **facts)[-1] == QuotaRoom(room, f"{reason}; {PLANS_LIMIT}")
+    assert found(PRUNE, **facts)[-1] == QuotaRoom(0, f"{reason}; {PLANS_LIMIT}"), (
+        "nothing but the listing has to be known"
+    )
 
 
 def test_the_owner_needs_no_room() -> None:
@@ -162,7 +166,7 @@ def test_the_owner_needs_no_room() -> None:
     assert found(image=FINE, members=0, to_add=129, owner_to_add=True) == [OWNER]
     assert found(image=FINE, members=0, to_add=130, owner_to_add=True) == [
         OWNER,
-        QuotaRoom(0, "needs 129, has 0 of 128 members"),
+        QuotaRoom(0, f"needs 129, has 0 of 128 members; {PLANS_LIMIT}"),
     ]
 
 
@@ -203,6 +207,6 @@ def test_findings_hold_together(facts: Facts, orders: Orders) -> None:
     removed = 0 if beyond or {None, True} & set(rests) else facts.to_remove
     fit = next((finding.room for finding in told if isinstance(finding, QuotaRoom)), facts.to_add)
     added = 0 if {None, False} & set(rests) else fit - any(isinstance(finding, SkipPair) for finding in told)
-    if facts.members is not None and facts.members <= 128:
-        assert facts.members - removed + added <= 128
+    if facts.members is not None:
+        assert added <= 0 or facts.members - removed + added <= 128
         assert removed <= 0.1 * facts.members

@@ -13,7 +13,7 @@ from sqlalchemy import URL, create_engine, event, inspect
 from bulkshare.ledger import SqlLedger, version_1
 from bulkshare.ledger.schema import LATEST, METADATA, VERSION, migrate
 from bulkshare.ledger.url import parse_location
-from bulkshare.model import Block, Orders, Result, RunState, Settings
+from bulkshare.model import Block, Limits, Orders, Result, RunState, Settings
 from tests.ledger_fixtures import ACCOUNT, FINGERPRINT, begin, outcome
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def require_whole(place: str) -> None:
         second, first = ledger.runs()
         assert (first.key, first.state, first.account) == ("nightly-1", RunState.INTERRUPTED, ACCOUNT)
         assert (first.requests, first.retries, first.seconds, first.enqueued) == (5, 2, 1.5, True)
-        assert first.settings == Settings("prod")
+        assert first.settings == Settings("prod", limits=Limits(members_per_image=128)), "which was the default"
         assert first.totals == dict.fromkeys(Result, 0) | {Result.SHARED: 1, Result.PENDING: 1}
         assert (first.worked_at, second.worked_at) == (ENDED, STARTED)
         assert (first.invocation, ledger.orders(first.id)) == (None, {})
