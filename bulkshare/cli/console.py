@@ -93,6 +93,8 @@ class ConsoleListener:
     verbose: log every answer.
     as_json: print no results but the one JSON object.
     context: the log with the account in front; default: `log` without one.
+
+    `plan_file` is the plan's path as it was given, for hints; empty if there is none that can be edited.
     """
 
     def __init__(
@@ -106,6 +108,7 @@ class ConsoleListener:
         context: ContextLogger | None = None,
     ) -> None:
         self.as_json = as_json
+        self.plan_file = ""
         self._verbose = verbose
         self._quiet = quiet
         self._display = display
@@ -185,7 +188,7 @@ class ConsoleListener:
         if self.as_json:
             return
         if not self._quiet or not summary.as_planned:
-            print_whole(render_summary(summary), stderr=self._quiet)
+            print_whole(render_summary(summary, plan_file=self.plan_file), stderr=self._quiet)
         if comparison is not None:
             self.conclude_comparison(comparison)
 
@@ -194,14 +197,15 @@ class ConsoleListener:
     ) -> None:
         """Print what a run would change; see `render_changes`."""
         if not self.as_json and (not self._quiet or changes.images):
-            print_whole(render_changes(changes, labels, everything=everything, heading=heading))
+            shown = render_changes(changes, labels, everything=everything, heading=heading, plan_file=self.plan_file)
+            print_whole(shown)
 
     def conclude_comparison(self, comparison: Comparison, *, cloud: str | None = None) -> None:
         """Print how a cloud differs from the plan, below the cloud's name if there is one."""
         if not self.as_json and (not self._quiet or not comparison.complete):
             if cloud is not None:
                 print_whole(f"cloud {cloud}", stderr=self._quiet)
-            print_whole(render_comparison(comparison), stderr=self._quiet)
+            print_whole(render_comparison(comparison, plan_file=self.plan_file), stderr=self._quiet)
 
     def print_json(self, document: Mapping[str, Any]) -> None:
         """Print the one JSON object of a command."""

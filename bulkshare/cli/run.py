@@ -20,9 +20,10 @@ from bulkshare.operations.resume import resume_runs
 from bulkshare.operations.run import run_plan
 from bulkshare.operations.saved_plan import is_saved, load_saved, save
 from bulkshare.operations.verify import verify_plan
-from bulkshare.plan.load import load_plan, read_plan
+from bulkshare.plan.load import is_piped, load_plan, read_plan
 from bulkshare.progress.metrics import LastRun, require_writable, write_metrics
 from bulkshare.report import changes_document, comparison_document, merged, summary_document
+from bulkshare.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -56,6 +57,8 @@ def run_command(plan: Path, *, metrics_file: Path | None, **given: Any) -> int:
         saved = load_saved(plan, raw) if is_saved(raw) else None
         loaded, expected = (load_plan(plan, raw), None) if saved is None else (saved.plan, saved.parts)
         name = loaded.name
+        if saved is None:
+            listener.plan_file = _file(plan)
         results = run_async(partial(run_plan, loaded, options, listener, expected=expected, signals=STOP_SIGNALS))
         status = print_changes(results, listener) if options.dry_run else print_results(results, listener)
     except BulkshareError as error:
@@ -77,6 +80,7 @@ def diff_command(plan: Path, *, out: Path | None, all_pairs: bool, **given: Any)
     all_pairs: print every pair, not only the first ones of each image.
     """
     options, listener = _read_options({**given, "dry_run": True})
+    listener.plan_file = _file(plan)
     loaded = load_plan(plan)
     results = run_async(partial(run_plan, loaded, options, listener, signals=STOP_SIGNALS))
     status = print_changes(results, listener, all_pairs=all_pairs)
@@ -95,6 +99,7 @@ def resume_command(run: str | None, **given: Any) -> int:
 def verify_command(plan: Path, **given: Any) -> int:
     """Compare a plan with its clouds. Raises `BulkshareError`."""
     options, listener = _read_options(given)
+    listener.plan_file = _file(plan)
     found = run_async(partial(verify_plan, load_plan(plan), options, listener, signals=STOP_SIGNALS))
     return print_comparisons(found, listener)
 
@@ -104,6 +109,11 @@ def _read_options(given: dict[str, Any]) -> tuple[Options, ConsoleListener]:
     gc.freeze()  # what is imported lives to the end: a full collection, which stops the event loop, need not visit it
     output = {name: given.pop(name, default) for name, default in OUTPUT_DEFAULTS.items()}
     return Options(**given), ConsoleListener.choose(**output)
+
+
+def _file(plan: Path) -> str:
+    """Return the plan's path for hints; empty for one from a pipe."""
+    return "" if is_piped(plan) else clean(str(plan), 1000)
 
 
 def print_results(results: Sequence[CloudResult], listener: ConsoleListener) -> int:

@@ -120,7 +120,7 @@ def _closed(facts: Facts, orders: Orders, account: Account | None) -> str:
         return f"the image belongs to project {image.owner}, not to us"
     # Older services share private images as they are: only a refusal shows that this one doesn't.
     if image.visibility == "private" and facts.refused and not orders.make_shared:
-        return "the image is private; run `openstack image set --shared`, or add `make_shared: true` to the plan"
+        return "the image is private, and takes no members"
     return ""
 
 

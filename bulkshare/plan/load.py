@@ -35,10 +35,14 @@ def _shown(path: Path) -> str:
     return "standard input" if path == STANDARD_INPUT else clean(str(path), 1000)
 
 
+def is_piped(path: Path) -> bool:
+    """Whether a plan comes from a pipe: it has no folder, and can't be edited."""
+    return path == STANDARD_INPUT or any(path.is_relative_to(folder) for folder in ("/dev", "/proc"))
+
+
 def _folder(path: Path) -> Path:
     """Return the folder of a plan's lists: the plan's own, or the current one for a plan from a pipe."""
-    piped = path == STANDARD_INPUT or any(path.is_relative_to(folder) for folder in ("/dev", "/proc"))
-    return Path() if piped else path.parent
+    return Path() if is_piped(path) else path.parent
 
 
 def load_plan(path: Path, raw: bytes | None = None) -> Plan:

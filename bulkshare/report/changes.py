@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from rich.console import Group
 from rich.text import Text
 
 from bulkshare.model import Result, Want
-from bulkshare.report.text import Prose, aligned, because, labelled, whole
+from bulkshare.report.text import Prose, aligned, because, labelled, named_plan, whole
 from bulkshare.text import counted
 
 if TYPE_CHECKING:
@@ -176,7 +177,12 @@ def changes_document(changes: Changes, labels: Mapping[str, str] | None = None) 
 
 
 def render_changes(
-    changes: Changes, labels: Mapping[str, str] | None = None, *, everything: bool = False, heading: bool = False
+    changes: Changes,
+    labels: Mapping[str, str] | None = None,
+    *,
+    everything: bool = False,
+    heading: bool = False,
+    plan_file: str = "",
 ) -> RenderableType:
     """Return the changes by image, then what can't be done, then a one-line summary.
 
@@ -184,11 +190,12 @@ def render_changes(
     cloud first, to distinguish several clouds.
     """
     names = labels or {}
+    plan = named_plan(changes.plan, plan_file)
     parts: list[RenderableType] = [Text(f"{changes.plan} on {changes.cloud}", style="bold")] if heading else []
     for title, images, render in (
         ("", [image for image in changes.images if image.any], _render_doable),
-        ("Can't be done:", [image for image in changes.images if image.refused], _render_refused),
-        ("Unknown:", [image for image in changes.images if image.unknown], _render_unknown),
+        ("Can't be done:", [image for image in changes.images if image.refused], partial(_render_refused, plan=plan)),
+        ("Unknown:", [image for image in changes.images if image.unknown], partial(_render_unknown, plan=plan)),
     ):
         shown = images if everything else images[:MOST_IMAGES]
         if title and shown:
@@ -230,17 +237,21 @@ def _render_doable(image: ImageChanges, names: Mapping[str, str], *, everything:
     return lines
 
 
-def _render_refused(image: ImageChanges, names: Mapping[str, str], *, everything: bool) -> list[RenderableType]:
+def _render_refused(
+    image: ImageChanges, names: Mapping[str, str], *, plan: str, everything: bool
+) -> list[RenderableType]:
     lines: list[RenderableType] = [labelled("image", image.image_id, names)]
     for reason, members in image.refused.items():
-        lines += because(reason, len(members))
+        lines += because(reason, len(members), plan)
         lines += _shortened(members, REFUSED, "red", names, {}, None if everything else MOST_REFUSED, indent=4)
     return lines
 
 
-def _render_unknown(image: ImageChanges, names: Mapping[str, str], *, everything: bool) -> list[RenderableType]:
+def _render_unknown(
+    image: ImageChanges, names: Mapping[str, str], *, plan: str, everything: bool
+) -> list[RenderableType]:
     del everything
-    return [labelled("image", image.image_id, names), *because(image.unlisted, len(image.unknown))]
+    return [labelled("image", image.image_id, names), *because(image.unlisted, len(image.unknown), plan)]
 
 
 def _shortened(

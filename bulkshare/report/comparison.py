@@ -12,7 +12,7 @@ from rich.text import Text
 
 from bulkshare.model import VerdictKind, Want
 from bulkshare.model.events import MembersListed
-from bulkshare.report.text import aligned, because, labelled
+from bulkshare.report.text import aligned, because, labelled, named_plan
 from bulkshare.text import counted
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def comparison_document(comparison: Comparison) -> dict[str, Any]:
 
 
 def render_comparison(
-    comparison: Comparison, labels: Mapping[str, str] | None = None, *, most: int = 20
+    comparison: Comparison, labels: Mapping[str, str] | None = None, *, most: int = 20, plan_file: str = ""
 ) -> RenderableType:
     """Return the counts, the images that can't be listed, and the first missing pairs, grouped by image."""
     names = labels or {}
@@ -145,7 +145,7 @@ def render_comparison(
         parts.append(Text("Can't be listed:", style="bold"))
     for image_id, reason in islice(comparison.unlisted.items(), most):
         parts.append(labelled("image", image_id, names))
-        parts += because(reason, len(comparison.missing[image_id]))
+        parts += because(reason, len(comparison.missing[image_id]), named_plan(comparison.plan, plan_file))
     if (more := len(comparison.unlisted) - most) > 0:
         parts.append(Text(f"... and {counted(more, 'more image')}"))
     listed = {i: members for i, members in comparison.missing.items() if i not in comparison.unlisted}

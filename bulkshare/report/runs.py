@@ -16,6 +16,7 @@ from bulkshare.report.text import (
     WideOrNarrow,
     aligned,
     duration,
+    named_plan,
     render_awaiting,
     render_causes,
     render_cost,
@@ -111,7 +112,7 @@ def render_run(status: RunStatus, causes: Sequence[Cause], names: Mapping[str, s
         whole(Text(f"  at {account.endpoint}")),
         *render_results(run.totals, _cost(status), opened=run.opened),
         *render_awaiting(run.awaiting_acceptance),
-        *render_causes(causes, names or {}),
+        *render_causes(causes, names or {}, named_plan(run.plan)),
     )
 
 

@@ -57,7 +57,7 @@ CELL = re.compile(r"\s*\S+(?: \S+)*\s*")
 NARROWEST = 20  # least width of prose in columns, whatever its indentation
 # What to do about a reason; the first match counts. A reason is the HTTP status and Glance's or a gateway's message, or
 # a text of our own.
-_HINTS = tuple(
+HINTS = tuple(
     (re.compile(pattern, re.IGNORECASE), hint)
     for pattern, hint in (
         (
@@ -66,16 +66,24 @@ _HINTS = tuple(
             "project and `accept_as: project`",
         ),
         (
-            r"quota|limit exceeded|needs [\d,]+, has [\d,]+ of|^413",
+            r"needs [\d,]+, has [\d,]+ of",
             "remove members that are no longer needed (`prune: true`), share as many as fit (`on_quota: fill`), or "
-            "have image_member_quota raised",
+            "raise `limits.members_per_image` in {plan}; without it the cloud decides",
         ),
-        (r"prune.limit", "review them with `bulkshare diff`, then allow more with --prune-limit"),
+        (
+            r"quota|limit exceeded|^413",
+            "remove members that are no longer needed (`prune: true`), or have the cloud's limit raised (in Glance: "
+            "image_member_quota)",
+        ),
+        (
+            r"prune.limit",
+            "if they are to go, set `prune_limit` in {plan}, in the image's entry or at the top, or give --prune-limit",
+        ),
         (r"owner", "a project can always use its own images: leave it out with `except`"),
         (
             r"only shared images|not allowed to (create|list) members|not shared|is private|visibility",
-            "`openstack image set --shared IMAGE`, or `make_shared: true` in the plan; every project can use public "
-            "and community images without members",
+            "`openstack image set --shared IMAGE`, or `make_shared: true` in {plan}; every project can use public and "
+            "community images without members",
         ),
         (r"not active|is queued|is deactivated", "share it again once its upload is complete and it is active"),
         (r"not authorized|^403", "the account must own the image or be an admin"),
@@ -84,7 +92,7 @@ _HINTS = tuple(
         (r"^3\d\d", "the endpoint in the catalog is not that of the image service: correct it there or in clouds.yaml"),
         (
             r"gave up|not known whether",
-            "the cloud was failing: try again later with `bulkshare run PLAN --retry-failed`",
+            "the cloud was failing: try again later; --retry-failed limits a run of {plan} to what is left",
         ),
     )
 )
@@ -172,12 +180,20 @@ class WideOrNarrow:
         yield from self._wide if fits else self._narrow
 
 
-def hint_for(reason: str) -> str:
-    """Return what may help against `reason`, without a full stop; empty if nothing is known to."""
-    return next((hint for pattern, hint in _HINTS if pattern.search(reason)), "")
+def named_plan(name: str, file: str = "") -> str:
+    """Return how a sentence names a plan: by its file if that is known."""
+    return file or f"plan {name}"
 
 
-def render_summary(summary: Summary) -> RenderableType:
+def hint_for(reason: str, plan: str) -> str:
+    """Return what may help against `reason`, without a full stop; empty if nothing is known to.
+
+    It names no command that shows what the reader is just looking at. `plan` is from `named_plan`.
+    """
+    return next((hint for pattern, hint in HINTS if pattern.search(reason)), "").replace("{plan}", plan)
+
+
+def render_summary(summary: Summary, *, plan_file: str = "") -> RenderableType:
     """Return the number of pairs by result, the causes of failure, and the command that shows more."""
     parts: list[RenderableType] = [
         whole(Text.assemble((summary.run or summary.plan, "bold"), f"  on {summary.cloud}" if summary.cloud else ""))
@@ -185,7 +201,7 @@ def render_summary(summary: Summary) -> RenderableType:
     cost = render_cost(summary.requests, summary.retries, summary.seconds)
     parts += render_results(summary.totals, cost, opened=summary.opened)
     parts += render_awaiting(summary.awaiting_acceptance)
-    parts += render_causes(summary.causes, summary.names)
+    parts += render_causes(summary.causes, summary.names, named_plan(summary.plan, plan_file))
     if summary.run and summary.causes:
         parts.append(Prose(f"See each pair: bulkshare show {summary.run} --failed", hanging=4))
     return Group(*parts)
@@ -223,9 +239,9 @@ def awaiting(members: int) -> str:
     )
 
 
-def render_causes(causes: Sequence[Cause], names: Mapping[str, str]) -> list[RenderableType]:
+def render_causes(causes: Sequence[Cause], names: Mapping[str, str], plan: str) -> list[RenderableType]:
     """Return the first causes, each with the images and projects at fault and a hint."""
-    parts: list[RenderableType] = [_render_cause(cause, names) for cause in causes[:MOST_CAUSES]]
+    parts: list[RenderableType] = [_render_cause(cause, names, plan) for cause in causes[:MOST_CAUSES]]
     if (more := len(causes) - MOST_CAUSES) > 0:
         parts.append(Text(f"... and {counted(more, 'other cause')}"))
     return parts
@@ -243,7 +259,7 @@ def render_cost(requests: int | None, retries: int | None, seconds: float | None
     return ", ".join(parts)
 
 
-def _render_cause(cause: Cause, names: Mapping[str, str]) -> RenderableType:
+def _render_cause(cause: Cause, names: Mapping[str, str], plan: str) -> RenderableType:
     line = Text()
     for number, result in enumerate(result for result in Result if result in cause.results):
         line.append(", " if number else "").append(f"{cause.results[result]:,} {result.value}", STYLES[result])
@@ -265,7 +281,7 @@ def _render_cause(cause: Cause, names: Mapping[str, str]) -> RenderableType:
         kinds = {fault.kind for fault in rest}
         what = counted(len(rest), f"more {kinds.pop()}") if len(kinds) == 1 else f"{len(rest):,} more"
         parts.append(Text(f"    ... and {what}", "dim"))
-    if hint := hint_for(cause.reason):
+    if hint := hint_for(cause.reason, plan):
         parts.append(Prose(Text(f"-> {hint}"), indent=4, hanging=3))
     return Group(*parts)
 
@@ -316,9 +332,9 @@ def labelled(kind: str, known_id: str, names: Mapping[str, str]) -> Text:
     return whole(line)
 
 
-def because(reason: str, pairs: int) -> list[RenderableType]:
+def because(reason: str, pairs: int, plan: str) -> list[RenderableType]:
     """Return why that many pairs of an image failed, and a hint; printed below the image."""
     lines: list[RenderableType] = [Prose(Text(f"{counted(pairs, 'pair')}: {reason}", "red"), indent=2, hanging=2)]
-    if hint := hint_for(reason):
+    if hint := hint_for(reason, plan):
         lines.append(Prose(f"-> {hint}", indent=2, hanging=3))
     return lines

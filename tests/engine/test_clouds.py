@@ -187,7 +187,7 @@ def test_pairs_that_can_not_succeed(cloud: CloudUnderTest, runner: Runner) -> No
         image_id: {row.reason for (image, _), row in result.rows.items() if image == image_id} for image_id in images
     }
     (why_private,), (why_public,) = reasons[private], reasons[public]
-    assert why_private.startswith("the image is private; ")
+    assert why_private.startswith("the image is private, ")
     assert why_public.startswith("the image is public: ")
     assert reasons[queued] == {"the image is queued, not active"}
     assert reasons[theirs] == {f"the image belongs to project {cloud.project_id('alice')}, not to us"}

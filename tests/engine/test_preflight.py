@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bulkshare.engine import Engine
 
 MAKE_SHARED = {image_id: Orders(make_shared=True) for image_id in ("i00", "i01")}
-PRIVATE = "the image is private; run `openstack image set --shared`, or add `make_shared: true` to the plan"
+PRIVATE = "the image is private, and takes no members"
 
 
 class KilledError(Exception):

@@ -62,7 +62,7 @@ image golden  ubuntu-24.04
 Unknown:
 image away
   2 pairs: gave up after 6 attempts: 503
-  -> the cloud was failing: try again later with `bulkshare run PLAN --retry-failed`
+  -> the cloud was failing: try again later; --retry-failed limits a run of plan nightly to what is left
 Plan: 3 to add, 2 to accept, 1 to remove, 1 image to be made shared. Can't be done: 1 pair. \
 Unknown: 2 pairs, because 1 image can't be listed.
 """

@@ -65,7 +65,7 @@ def test_nothing_is_found(facts: dict[str, Any]) -> None:
         (FINE._replace(visibility="community"), ADMIN, "is community"),
         (FINE._replace(owner="them"), US, "belongs to project them, not to us"),
         (PRIVATE._replace(owner="them"), US, "belongs to project them, not to us"),
-        (PRIVATE, US, "is private; run `openstack image set --shared`, or add `make_shared: true` to the plan"),
+        (PRIVATE, US, "is private, and takes no members"),
     ],
 )
 def test_images_that_take_no_members(image: Image, account: Account, words: str) -> None:

@@ -27,7 +27,7 @@ from bulkshare.report import (
     row_of,
     summary_document,
 )
-from bulkshare.report.text import hint_for
+from bulkshare.report.text import HINTS, hint_for
 from bulkshare.text import counted
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
@@ -256,8 +256,9 @@ def test_summary_names_causes_what_is_at_fault_and_what_to_do() -> None:
         "1 failed: gave up after 6 attempts: 503\n"
         "    image i\n"
         "    project m  acme\n"
-        "    -> the cloud was failing: try again later with\n"
-        "       `bulkshare run PLAN --retry-failed`\n"
+        "    -> the cloud was failing: try again later;\n"
+        "       --retry-failed limits a run of plan nightly to what\n"
+        "       is left\n"
         "See each pair: bulkshare show nightly-1 --failed\n"
     )
 
@@ -269,8 +270,14 @@ def test_summary_names_causes_what_is_at_fault_and_what_to_do() -> None:
         ("403: Not allowed to create members for image <image>.", "openstack image set --shared IMAGE"),
         ("403: You are not authorized to complete add_member action.", "own the image"),
         ("404: Image <image> not found.", "this account can't see it"),
-        ("413: Image member limit exceeded for image <image>", "on_quota: fill"),
+        (
+            "413: image member limit exceeded; the cloud's limit is 128 members per image",
+            "have the cloud's limit raised",
+        ),
+        ("needs 140, has 126 of 128 members; the limit is the plan's", "`limits.members_per_image` in golden.yaml"),
         ("needs 140, has 126 of 128", "on_quota: fill"),
+        ("3 of 4 members would be removed; the prune limit (10%) allows 0", "set `prune_limit` in golden.yaml"),
+        ("the image is private, and takes no members", "`make_shared: true` in golden.yaml"),
         ("shared, but not accepted: 403: You are not authorized", "accept_as: project"),
         ("the project is the image's owner", "except"),
         ("gave up after 6 attempts: 503", "--retry-failed"),
@@ -278,9 +285,16 @@ def test_summary_names_causes_what_is_at_fault_and_what_to_do() -> None:
     ],
 )
 def test_hints(reason: str, hint: str) -> None:
-    """A common reason has a hint; an unknown one has none."""
-    assert hint in hint_for(reason)
-    assert bool(hint) == bool(hint_for(reason))
+    """A common reason has a hint, which names the plan; an unknown one has none."""
+    shown = hint_for(reason, "golden.yaml")
+    assert hint in shown
+    assert bool(hint) == bool(shown)
+
+
+@pytest.mark.parametrize("hint", [hint for _, hint in HINTS])
+def test_no_hint_is_a_riddle(hint: str) -> None:
+    """None points at a command of ours, which may be the one that printed it, or leaves the plan to be guessed."""
+    assert not re.search(r"\bPLAN\b|[{}]|`bulkshare", hint.replace("{plan}", "golden.yaml"))
 
 
 PAIRS = [

@@ -20,7 +20,7 @@ from bulkshare.model import AS_PLANNED, Result, RunState
 from bulkshare.report.html.charts import HEIGHT, WIDTH, latency_of, shares_of, statuses_of, timeline_of
 from bulkshare.report.html.matrix import matrix_of
 from bulkshare.report.html.pairs import CHANGES, ORDER, Change, Dictionary, FormerResults, PairScan, Table
-from bulkshare.report.text import MEANINGS, MOST_AT_FAULT, awaiting, duration, hint_for
+from bulkshare.report.text import MEANINGS, MOST_AT_FAULT, awaiting, duration, hint_for, named_plan
 from bulkshare.text import clean, counted
 
 if TYPE_CHECKING:
@@ -97,6 +97,7 @@ def render_page(page: Page) -> Iterator[str]:
         chart_height=HEIGHT,
         table=table,
         name=partial(_name, page.labels),
+        hint=partial(hint_for, plan=named_plan(page.run.plan)),
     )
 
 
@@ -107,7 +108,6 @@ def _template() -> Any:
         "clean": clean,
         "counted": counted,
         "duration": duration,
-        "hint": hint_for,
         "moment": moment,
         "number": number,
         "verdict": verdict,
