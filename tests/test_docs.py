@@ -202,7 +202,7 @@ JSON_KEYS = {
     },
     "bulkshare verify": {*comparison_document(Comparison("plan", 0, 0, {}, {}, {}, {}))},
     "bulkshare runs": {*run_document(run_status_of(RUN))} - {result.value for result in Result},
-    "bulkshare show": {"causes", *cause_document(CAUSE), *cause_document(CAUSE)["at_fault"][0]},
+    "bulkshare show": {"causes", "clouds", *cause_document(CAUSE), *cause_document(CAUSE)["at_fault"][0]},
     "bulkshare export": {*COLUMNS},
 }
 

@@ -183,12 +183,18 @@ class ConsoleListener:
         fields = {key: value for key, value in document.items() if value and key not in {"run", "plan", "cloud"}}
         self._context.conclude("ended", **fields)
 
-    def conclude(self, summary: Summary, *, comparison: Comparison | None = None) -> None:
-        """Print the result of a run, and how the cloud compared with the plan afterwards."""
+    def conclude(
+        self, summary: Summary, *, comparison: Comparison | None = None, clouds: int = 1, part: bool = False
+    ) -> None:
+        """Print the result of a run, and how the cloud compared with the plan afterwards.
+
+        `clouds` and `part` are as in `render_summary`.
+        """
         if self.as_json:
             return
         if not self._quiet or not summary.as_planned:
-            print_whole(render_summary(summary, plan_file=self.plan_file), stderr=self._quiet)
+            shown = render_summary(summary, plan_file=self.plan_file, clouds=clouds, part=part)
+            print_whole(shown, stderr=self._quiet)
         if comparison is not None:
             self.conclude_comparison(comparison)
 

@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from contextlib import contextmanager
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 import click
@@ -17,17 +18,21 @@ from bulkshare.cli.console import print_whole
 from bulkshare.errors import UsageError
 from bulkshare.model import Result
 from bulkshare.operations.defaults import open_ledger, utc_now
-from bulkshare.operations.history import find_run, prune, run_status
+from bulkshare.operations.history import find_run, find_runs, prune, run_status
 from bulkshare.operations.results import causes_in
 from bulkshare.report import (
     NOT_AS_PLANNED,
     export_csv,
     export_jsonl,
     render_outcomes,
+    render_part,
     render_run,
     render_runs,
+    render_total,
     run_document,
     show_document,
+    total_document,
+    total_of,
 )
 from bulkshare.report.html import Page, render_page
 from bulkshare.report.text import Prose
@@ -43,14 +48,14 @@ BUFFER_BYTES = 65_536  # of a file to write
 
 
 def list_runs(location: str | None, limit: int, *, as_json: bool = False) -> None:
-    """Print the newest runs; as JSON, one object per line."""
+    """Print the newest runs, those of one command together; as JSON, one object per line."""
     with open_ledger(location, create=False) as ledger:
-        runs = [run_status(run) for run in ledger.runs(limit=limit)]
+        invocations = [list(map(run_status, runs)) for runs in ledger.invocations(limit)]
     if as_json:
-        for run in runs:
+        for run in chain.from_iterable(invocations):
             click.echo(json.dumps(run_document(run)))
-    elif runs:
-        print_whole(render_runs(runs))
+    elif invocations:
+        print_whole(render_runs(invocations))
     else:
         click.echo("The ledger has no runs yet.", err=True)
 
@@ -62,34 +67,53 @@ def show_run(location: str | None, key: str | None, *, failed: bool, limit: int,
     limit: number of pairs to print; 0: all of them.
     """
     with open_ledger(location, create=False) as ledger:
-        run = find_run(ledger, key, _report)
-        causes, names = causes_in(ledger, run), ledger.labels(run.id)
+        runs = find_runs(ledger, key, _report)
+        statuses = list(map(run_status, runs))
         if as_json:
-            click.echo(json.dumps(show_document(run_status(run), causes, names)))
+            documents = [
+                show_document(status, causes_in(ledger, status.run), ledger.labels(status.run.id))
+                for status in statuses
+            ]
+            click.echo(json.dumps(documents[0] if len(runs) == 1 else total_document(statuses, documents)))
             return
-        print_whole(render_run(run_status(run), causes, names))
+        if len(runs) > 1:
+            print_whole(render_total(statuses))
         results = NOT_AS_PLANNED if failed else None
-        count = sum(run.totals.get(result, 0) for result in (results or Result))
-        outcomes = islice(ledger.outcomes(run.id, results=results), limit or None)
-        for number, image in enumerate(render_outcomes(outcomes, names)):
-            if not number:
+        left = limit or math.inf
+        total = 0
+        for status in statuses:
+            run, names = status.run, ledger.labels(status.run.id)
+            if len(runs) > 1:
                 click.echo()
-            print_whole(image)
-        if 0 < limit < count:
-            rest = f"... and {count - limit:,} more: --limit 0 prints all, `bulkshare export {run.key}` exports them"
+            print_whole((render_run if len(runs) == 1 else render_part)(status, causes_in(ledger, run), names))
+            count = sum(run.totals.get(result, 0) for result in (results or Result))
+            shown = int(min(count, left))
+            total, left = total + count, left - shown
+            for number, image in enumerate(
+                render_outcomes(islice(ledger.outcomes(run.id, results=results), shown), names)
+            ):
+                if not number:
+                    click.echo()
+                print_whole(image)
+        if 0 < limit < total:
+            name = total_of(statuses).run.key
+            rest = f"... and {total - limit:,} more: --limit 0 prints all, `bulkshare export {name}` exports them"
             print_whole(Prose(rest, hanging=4))
 
 
 def export_run(location: str | None, key: str | None, *, form: str, output: Path | None) -> None:
-    """Write all pairs of a run as "csv" or "jsonl" to a file, or to stdout.
+    """Write all pairs of a run, or of a command's runs, as "csv" or "jsonl" to a file, or to stdout.
 
     Raises `UsageError` if there is no such run, or the file can't be written.
     """
     with open_ledger(location, create=False) as ledger:
-        run = find_run(ledger, key, _report)
-        lines = (export_csv if form == "csv" else export_jsonl)(run.key, ledger.outcomes(run.id))
+        exported = [
+            (export_csv if form == "csv" else export_jsonl)(run.key, ledger.outcomes(run.id))
+            for run in find_runs(ledger, key, _report)
+        ]
+        without_header = (islice(lines, int(form == "csv"), None) for lines in exported[1:])
         with replacing(output) as file:
-            file.writelines(lines)
+            file.writelines(chain(exported[0], *without_header))
 
 
 def write_report(location: str | None, key: str | None, output: Path) -> None:
@@ -154,7 +178,7 @@ def prune_ledger(location: str | None, *, keep_seconds: float, dry_run: bool) ->
     if not pruned.runs:
         click.echo("No run is old enough; nothing is deleted.")
         return
-    print_whole(render_runs([run_status(run) for run in pruned.runs]))
+    print_whole(render_runs([run_status(run)] for run in pruned.runs))
     pairs = sum(sum(run.totals.values()) for run in pruned.runs)
     total = f"{counted(len(pruned.runs), 'run')} with {counted(pairs, 'pair')}"
     if dry_run:

@@ -118,9 +118,13 @@ def _file(plan: Path) -> str:
 
 def print_results(results: Sequence[CloudResult], listener: ConsoleListener) -> int:
     """Print what happened on each cloud; return 0 if all is as planned, else 1. Raises the error that stopped one."""
+    summaries = [result.summary for result in results if result.summary is not None]
+    several = len(summaries) > 1
     for result in results:
         if result.summary is not None:
-            listener.conclude(result.summary, comparison=result.comparison)
+            listener.conclude(result.summary, comparison=result.comparison, part=several)
+    if several:
+        listener.conclude(merged(summaries), clouds=len(summaries))
     if listener.as_json and any(result.summary for result in results):
         listener.print_json(_document(results))
     _raise_first(results)

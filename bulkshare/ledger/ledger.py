@@ -142,12 +142,23 @@ class SqlLedger:
         """See `ports.Ledger`. With `plan`, only its runs."""
         return self._read(runs.newest, plan=plan, limit=limit)
 
+    def invocations(self, limit: int) -> list[list[Run]]:
+        """Return the runs of the newest invocations, newest first. A run that belongs to none is alone."""
+        return self._read(runs.newest_invocations, limit)
+
+    def runs_with(self, run: Run) -> list[Run]:
+        """Return the runs of the same invocation, this one included, in the order in which they were begun."""
+        return self._read(runs.of_invocation, run)
+
     def newest_run(self, plan: str | None = None) -> Run | None:
         """Return the newest run, of a plan or of all; None if there is none."""
         return next(iter(self.runs(plan=plan, limit=1)), None)
 
     def find_run(self, key: str | None = None) -> Run | None:
-        """See `ports.Ledger`. Raises `UsageError` if several runs begin with `key`."""
+        """See `ports.Ledger`. Of several runs of one invocation that begin with `key`, the newest is returned.
+
+        Raises `UsageError` if they are of different ones.
+        """
         return self.newest_run() if key is None else self._read(runs.find, key)
 
     def unfinished(self, *, plan: str, fingerprint: str, account: Account) -> Run | None:

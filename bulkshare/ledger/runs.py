@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import socket
 from dataclasses import asdict
+from itertools import groupby
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -193,14 +194,36 @@ def newest_for(
     return next(iter(_read(connection, query.limit(1))), None)
 
 
+def newest_invocations(connection: Connection, limit: int) -> list[list[Run]]:
+    """Return the runs of the newest invocations, newest first. A run that belongs to none is alone."""
+    invocation = func.coalesce(RUNS.c.invocation, RUNS.c.key)
+    last = func.max(RUNS.c.id).label("last")
+    groups = select(invocation.label("name"), last).group_by(invocation).order_by(last.desc()).limit(limit).subquery()
+    query = select(RUNS).join(groups, groups.c.name == invocation).order_by(groups.c.last.desc(), RUNS.c.id)
+    found = groupby(_read(connection, query), lambda run: run.invocation or run.key)
+    return [list(runs) for _, runs in found]
+
+
+def of_invocation(connection: Connection, run: Run) -> list[Run]:
+    """Return the runs of a run's invocation, in the order in which they were begun; at least itself."""
+    if run.invocation is None:
+        return [run]
+    return _read(connection, select(RUNS).where(RUNS.c.invocation == run.invocation).order_by(RUNS.c.id))
+
+
 def find(connection: Connection, key: str) -> Run | None:
-    """Return the run with that key, or with a unique key that begins so. Raises `UsageError` if several begin so."""
+    """Return the run with that key, or with a unique key that begins so, or the newest if they are of one invocation.
+
+    Raises `UsageError` if several begin so.
+    """
     exact = _read(connection, select(RUNS).where(RUNS.c.key == key))
     if exact:
         return exact[0]
     begins_so = func.substr(RUNS.c.key, 1, len(key)) == key  # LIKE would ignore case
-    keys = list(connection.scalars(select(RUNS.c.key).where(begins_so).order_by(RUNS.c.id.desc())))
-    if len(keys) > 1:
+    found = select(RUNS.c.key, RUNS.c.invocation).where(begins_so).order_by(RUNS.c.id.desc())
+    rows = connection.execute(found).all()
+    keys = [row.key for row in rows]
+    if len({row.invocation or row.key for row in rows}) > 1:
         more = f" and {len(keys) - MATCHES_SHOWN} more" if len(keys) > MATCHES_SHOWN else ""
         shown = ", ".join(keys[:MATCHES_SHOWN])
         raise UsageError(f"{len(keys)} runs begin with {key!r}: {shown}{more}; give more of the name")

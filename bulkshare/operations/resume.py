@@ -11,7 +11,7 @@ from bulkshare.errors import UsageError
 from bulkshare.model import Plan, RunState
 from bulkshare.operations.defaults import open_ledger, utc_now
 from bulkshare.operations.execute import EngineTask, OpenRun, execute
-from bulkshare.operations.history import find_run, unfinished_runs
+from bulkshare.operations.history import find_runs, unfinished_runs
 from bulkshare.operations.lock import locked, shared
 from bulkshare.operations.results import CloudResult, causes_in, each
 from bulkshare.operations.session import CloudSession, ResolvedPlan, open_endpoint, open_identity
@@ -34,25 +34,26 @@ if TYPE_CHECKING:
 async def resume_runs(
     name: str | None, options: Options, listener: Listener, *, signals: tuple[signal.Signals, ...] = ()
 ) -> list[CloudResult]:
-    """Finish a run, or what the last one left unfinished on several clouds.
+    """Finish a run, or what a command left unfinished on several clouds.
 
-    `name` is a run's key, the beginning of one, or a plan's name. None: the last run, together with those that the
-    same plan left unfinished on other clouds. Raises the `BulkshareError` that kept all of them from starting.
+    `name` is as for `find_runs`. None: the last run, together with those that the same plan left unfinished on other
+    clouds. Raises the `BulkshareError` that kept all of them from starting.
     """
     async with AsyncExitStack() as stack:
         ledger = await stack.enter_async_context(shared(open_ledger(options.ledger, create=False)))
         notes: list[str] = []
-        found = await ledger.call(find_run, ledger.ledger, name, notes.append)
+        found = await ledger.call(find_runs, ledger.ledger, name, notes.append)
         for note in notes:
             listener.note(note)
-        named = name is not None
+        named, plan = name is not None, found[0].plan
         if await ledger.call(_unfinished, ledger.ledger, found, named):
-            lock = locked(ledger, found.plan, listener, wait_seconds=options.wait_lock_seconds, signals=signals)
+            lock = locked(ledger, plan, listener, wait_seconds=options.wait_lock_seconds, signals=signals)
             await stack.enter_async_context(lock)
         runs = await ledger.call(_unfinished, ledger.ledger, found, named)  # as another holder of the lock left them
         if not runs:
-            listener.note(f"run {found.key} is finished; nothing was sent")
-            return [await ledger.call(_finished, ledger.ledger, found)]
+            what = f"run {found[0].key} is" if len(found) == 1 else f"the runs of plan {plan} are"
+            listener.note(f"{what} finished; nothing was sent")
+            return [await ledger.call(_finished, ledger.ledger, run) for run in found]
         for run in runs:
             await ledger.call(_check_resumable, ledger.ledger, run)
         fleets = await stack.enter_async_context(open_fleets(options))
@@ -110,12 +111,12 @@ class _Resumed:
             self.result.take(await execute(open_run, session, task, self.stops))
 
 
-def _unfinished(ledger: SqlLedger, found: Run, named: bool) -> list[Run]:  # noqa: FBT001  called in a thread
-    """Return the runs to finish: the one that was named, or the newest of its plan at each place. Blocking."""
+def _unfinished(ledger: SqlLedger, found: list[Run], named: bool) -> list[Run]:  # noqa: FBT001  called in a thread
+    """Return the runs to finish: of those that were named, or the newest of their plan at each place. Blocking."""
     if not named:
-        return unfinished_runs(ledger, found.plan, sandbox=found.settings.sandbox)
-    run = ledger.find_run(found.key) or found
-    return [] if run.state is RunState.FINISHED else [run]
+        return unfinished_runs(ledger, found[0].plan, sandbox=found[0].settings.sandbox)
+    now = [ledger.find_run(run.key) or run for run in found]
+    return [run for run in now if run.state is not RunState.FINISHED]
 
 
 def _finished(ledger: SqlLedger, found: Run) -> CloudResult:

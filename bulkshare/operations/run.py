@@ -34,6 +34,7 @@ from bulkshare.report import NOT_AS_PLANNED, Summary
 if TYPE_CHECKING:
     import signal
     from collections.abc import Sequence
+    from datetime import datetime
 
     from bulkshare.ledger import SqlLedger
     from bulkshare.model import Plan, Run
@@ -74,7 +75,10 @@ async def run_plan(
         stops = await stack.enter_async_context(stopping_at(signals))
         results, sessions = await open_sessions(plan, options, listener, stack)
         invocation = secrets.token_hex(16)
-        runs = [_CloudRun(session, expected, ledger, fleets, stops, stack, invocation) for session in sessions]
+        began_at = utc_now()
+        runs = [
+            _CloudRun(session, expected, ledger, fleets, stops, stack, invocation, began_at) for session in sessions
+        ]
         await each(runs, _CloudRun.check)
         raise_refusals(results)
         if expected is not None:
@@ -126,7 +130,7 @@ class _CloudRun:
     expected: the parts of a saved plan.
     ledger: the run's ledger; a dry run has none, unless it is of the last run's pairs.
     stack: closes what lives longer than a step.
-    invocation: common to the runs on all clouds.
+    invocation, began_at: common to the runs on all clouds; the time is in their names.
     todo: the plan to work on, once it was checked; None if there is nothing to do.
     open_run: once it was recorded.
     """
@@ -138,6 +142,7 @@ class _CloudRun:
     stops: Stops
     stack: AsyncExitStack
     invocation: str
+    began_at: datetime
     todo: ResolvedPlan | None = None
     open_run: OpenRun | None = None
 
@@ -172,7 +177,7 @@ class _CloudRun:
             return
         session, ledger, todo = self.session, self.ledger, self.todo
         assert ledger is not None  # noqa: S101  only a dry run has none
-        run, continued = await ledger.call(_begin, ledger.ledger, session, todo.plan, self.invocation)
+        run, continued = await ledger.call(_begin, ledger.ledger, session, todo.plan, self.invocation, self.began_at)
         self.open_run = OpenRun(ledger, run)
         self.stack.push_async_callback(self.open_run.close)
         doing = "continuing" if continued else "starting"
@@ -236,7 +241,9 @@ class _CloudRun:
         return f"continue with the same command, or with `bulkshare resume {run.key}`"
 
 
-def _begin(ledger: SqlLedger, session: CloudSession, plan: Plan, invocation: str) -> tuple[Run, bool]:
+def _begin(
+    ledger: SqlLedger, session: CloudSession, plan: Plan, invocation: str, began_at: datetime
+) -> tuple[Run, bool]:
     """Return the run to work on, and whether it is one that was left unfinished. Blocking."""
     unfinished = None if session.options.retry_failed else _unfinished(ledger, session, plan)
     if unfinished is not None:
@@ -246,7 +253,7 @@ def _begin(ledger: SqlLedger, session: CloudSession, plan: Plan, invocation: str
         plan=plan.name,
         fingerprint=fingerprint(plan, prune_all=session.options.prune),
         account=session.account,
-        now=utc_now(),
+        now=began_at,
         settings=session.settings,
         key_suffix=session.label,
         invocation=invocation,

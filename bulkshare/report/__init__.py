@@ -6,7 +6,18 @@ Every function may be called from any thread. Iterables of outcomes are read onc
 from bulkshare.report.changes import Changes, ImageChanges, changes_document, changes_of, render_changes
 from bulkshare.report.comparison import Comparer, Comparison, comparison_document, render_comparison
 from bulkshare.report.export import COLUMNS, export_csv, export_jsonl, row_of
-from bulkshare.report.runs import RunStatus, render_run, render_runs, run_document, run_status_of, show_document
+from bulkshare.report.runs import (
+    RunStatus,
+    render_part,
+    render_run,
+    render_runs,
+    render_total,
+    run_document,
+    run_status_of,
+    show_document,
+    total_document,
+    total_of,
+)
 from bulkshare.report.summary import (
     NOT_AS_PLANNED,
     SETTLED_BADLY,
@@ -44,13 +55,17 @@ __all__ = [
     "render_changes",
     "render_comparison",
     "render_outcomes",
+    "render_part",
     "render_run",
     "render_runs",
     "render_summary",
+    "render_total",
     "row_of",
     "run_document",
     "run_status_of",
     "show_document",
     "summary_document",
     "summary_of",
+    "total_document",
+    "total_of",
 ]

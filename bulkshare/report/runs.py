@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+import re
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.console import Group
 from rich.text import Text
@@ -26,7 +28,7 @@ from bulkshare.report.text import (
 from bulkshare.text import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from rich.console import RenderableType
@@ -36,7 +38,16 @@ if TYPE_CHECKING:
 
 KILLED = "killed"  # the ledger has it as running, but its process is gone
 UNKNOWN = "-"
+STATES = (
+    RunState.RUNNING.value,
+    KILLED,
+    RunState.INTERRUPTED.value,
+    RunState.FINISHED.value,
+)  # the least finished first
+PLAN_AND_TIME = re.compile(r".+-\d{8}T\d{6}Z")  # with which the names of a command's runs begin
 STATE_STYLES = {RunState.RUNNING.value: "cyan", RunState.INTERRUPTED.value: "yellow", KILLED: "red"}
+
+N = TypeVar("N", int, float)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +75,54 @@ def run_status_of(run: Run, *, dead: bool = False, now: datetime | None = None) 
     return RunStatus(run, state, elapsed, None, None)
 
 
+def total_of(statuses: Sequence[RunStatus]) -> RunStatus:
+    """Return a command's runs on several clouds as one, at least one: their sums, and the state of the least finished.
+
+    They ran concurrently: the longest time counts. The key is what their keys have in common, or else the plan's name.
+    """
+    if len(statuses) == 1:
+        return statuses[0]
+    runs = [status.run for status in statuses]
+    ends = [run.finished_at for run in runs if run.finished_at is not None]
+    totals: Counter[Result] = Counter()
+    for run in runs:
+        totals.update(run.totals)
+    total = replace(
+        runs[0],
+        key=_common_key([run.key for run in runs]) or runs[0].plan,
+        account=replace(runs[0].account, cloud=counted(len(runs), "cloud"), region=""),
+        started_at=min(run.started_at for run in runs),
+        finished_at=max(ends) if len(ends) == len(runs) else None,
+        totals=totals,
+        opened=sum(run.opened for run in runs),
+        awaiting_acceptance=sum(run.awaiting_acceptance for run in runs),
+    )
+    return RunStatus(
+        total,
+        state=min((status.state for status in statuses), key=STATES.index),
+        seconds=_all_known(max, [status.seconds for status in statuses]),
+        requests=_all_known(sum, [status.requests for status in statuses]),
+        retries=_all_known(sum, [status.retries for status in statuses]),
+    )
+
+
+def _common_key(keys: Sequence[str]) -> str | None:
+    """Return the plan and time with which all the keys begin, None if they don't."""
+    match = PLAN_AND_TIME.match(keys[0])
+    return match[0] if match and all(key.startswith(f"{match[0]}-") for key in keys) else None
+
+
+def _all_known(function: Callable[[list[N]], N], numbers: Sequence[N | None]) -> N | None:
+    known = [number for number in numbers if number is not None]
+    return function(known) if len(known) == len(numbers) else None
+
+
 def run_document(status: RunStatus) -> dict[str, Any]:
     """Return a run as one JSON object: names as in the documentation of `runs --json`; None if unknown."""
     run = status.run
     return {
         "run": run.key,
+        "invocation": run.invocation,
         "plan": run.plan,
         "state": status.state,
         "cloud": run.account.cloud,
@@ -98,6 +152,14 @@ def show_document(status: RunStatus, causes: Sequence[Cause], names: Mapping[str
     return run_document(status) | {"causes": [cause_document(cause, names) for cause in causes]}
 
 
+def total_document(statuses: Sequence[RunStatus], clouds: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return a command's runs on several clouds as one JSON object: sums, and the clouds' own objects in `clouds`."""
+    document = run_document(total_of(statuses))
+    own = dict.fromkeys(("cloud", "region", "endpoint", "user", "project", "project_id"))
+    causes = [cause for cloud in clouds for cause in cloud.get("causes", [])]
+    return {**document, **own, "causes": causes, "clouds": clouds}
+
+
 def render_run(status: RunStatus, causes: Sequence[Cause], names: Mapping[str, str] | None = None) -> RenderableType:
     """Return what `show` prints above the pairs: the run, its account and cloud, results and causes.
 
@@ -121,28 +183,64 @@ def _cost(status: RunStatus) -> str:
     return f"{known} so far" if status.state == RunState.RUNNING and status.seconds is not None else known
 
 
-def render_runs(runs: Iterable[Run | RunStatus]) -> RenderableType:
-    """Return a line per run, or two on a narrow console. A run's name includes its start in UTC."""
-    listed = [run if isinstance(run, RunStatus) else run_status_of(run) for run in runs]
+def render_total(statuses: Sequence[RunStatus]) -> RenderableType:
+    """Return what `show` prints above the runs of a command on several clouds: a line for each, and their total."""
+    total = total_of(statuses)
+    state = Text(total.state, STATE_STYLES.get(total.state, ""))
+    return Group(
+        whole(Text.assemble((total.run.key, "bold"), f" on {total.run.account.cloud}  ", state)),
+        whole(Text(f"  started {total.run.started_at:%Y-%m-%d %H:%M:%S} UTC")),
+        render_runs([statuses]),
+        *render_awaiting(total.run.awaiting_acceptance),
+    )
+
+
+def render_part(status: RunStatus, causes: Sequence[Cause], names: Mapping[str, str]) -> RenderableType:
+    """Return what `show` prints above the pairs on one of several clouds: its account, and the causes of failures."""
+    account = status.run.account
+    return Group(
+        whole(Text.assemble("cloud ", (_cloud(status.run), "bold"))),
+        Prose(f"as {account.user} of project {account.project}, at {account.endpoint}", indent=2, hanging=2),
+        *render_causes(causes, names, named_plan(status.run.plan)),
+    )
+
+
+def render_runs(invocations: Iterable[Sequence[RunStatus]]) -> RenderableType:
+    """Return a line per run, or two on a narrow console, and above the runs of one command on several clouds a total.
+
+    A run's name includes its start in UTC.
+    """
+    listed: list[tuple[str, RunStatus, str]] = []  # indentation, status, where
+    for statuses in invocations:
+        several = len(statuses) > 1
+        if several:
+            total = total_of(statuses)
+            listed.append(("", total, total.run.account.cloud))
+        listed += [("  " if several else "", status, f"cloud {_cloud(status.run)}") for status in statuses]
     head = tuple(map(Text, ("run", "state", "took")))
-    firsts = [_name(status) for status in listed]
+    firsts = [_name(status, indent) for indent, status, _ in listed]
     rows = [
-        (*first, Text(f"{sum(status.run.totals.values()):,}"), _results(status.run), Text(_cloud(status.run)))
-        for first, status in zip(firsts, listed, strict=True)
+        (
+            *first,
+            Text(f"{sum(status.run.totals.values()):,}"),
+            _results(status.run),
+            Text(where.removeprefix("cloud ")),
+        )
+        for first, (_, status, where) in zip(firsts, listed, strict=True)
     ]
     narrow: list[Text | Prose] = []
-    for status, line in zip(listed, aligned([head, *firsts], right={2})[1:], strict=True):
+    for (indent, status, where), line in zip(listed, aligned([head, *firsts], right={2})[1:], strict=True):
         pairs = counted(sum(status.run.totals.values()), "pair")
-        rest = Text.assemble(f"{pairs}: ", _results(status.run), f"; cloud {_cloud(status.run)}")
-        narrow += [line, Prose(rest, indent=4, hanging=2)]
+        rest = Text.assemble(f"{pairs}: ", _results(status.run), f"; {where}")
+        narrow += [line, Prose(rest, indent=4 + len(indent), hanging=2)]
     lines = aligned([(*head, Text("pairs"), Text("results"), Text("cloud")), *rows], right={2, 3})
     lines[0].stylize("bold")
     return WideOrNarrow(lines, narrow)
 
 
-def _name(status: RunStatus) -> tuple[Text, Text, Text]:
+def _name(status: RunStatus, indent: str) -> tuple[Text, Text, Text]:
     seconds = UNKNOWN if status.seconds is None else duration(status.seconds)
-    return Text(status.run.key), Text(status.state, STATE_STYLES.get(status.state, "")), Text(seconds)
+    return Text(indent + status.run.key), Text(status.state, STATE_STYLES.get(status.state, "")), Text(seconds)
 
 
 def _results(run: Run) -> Text:

@@ -193,15 +193,23 @@ def hint_for(reason: str, plan: str) -> str:
     return next((hint for pattern, hint in HINTS if pattern.search(reason)), "").replace("{plan}", plan)
 
 
-def render_summary(summary: Summary, *, plan_file: str = "") -> RenderableType:
-    """Return the number of pairs by result, the causes of failure, and the command that shows more."""
+def render_summary(summary: Summary, *, plan_file: str = "", clouds: int = 1, part: bool = False) -> RenderableType:
+    """Return the number of pairs by result, the causes of failure, and the command that shows more.
+
+    plan_file: where the plan is, if that is known.
+    clouds: of which it is the sum; if there are several, their own summaries have the causes.
+    part: it is of one of several clouds; the sum has what is said once.
+    """
+    where = counted(clouds, "cloud") if clouds > 1 else summary.cloud
     parts: list[RenderableType] = [
-        whole(Text.assemble((summary.run or summary.plan, "bold"), f"  on {summary.cloud}" if summary.cloud else ""))
+        whole(Text.assemble((summary.run or summary.plan, "bold"), f"  on {where}" if where else ""))
     ]
     cost = render_cost(summary.requests, summary.retries, summary.seconds)
     parts += render_results(summary.totals, cost, opened=summary.opened)
-    parts += render_awaiting(summary.awaiting_acceptance)
-    parts += render_causes(summary.causes, summary.names, named_plan(summary.plan, plan_file))
+    if not part:
+        parts += render_awaiting(summary.awaiting_acceptance)
+    if clouds == 1:
+        parts += render_causes(summary.causes, summary.names, named_plan(summary.plan, plan_file))
     if summary.run and summary.causes:
         parts.append(Prose(f"See each pair: bulkshare show {summary.run} --failed", hanging=4))
     return Group(*parts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -87,6 +88,46 @@ def test_several_clouds_side_by_side(two_clouds: Shell) -> None:
     assert len(shell.rows(summary["clouds"][1]["run"])) == 5
     again = shell.run_json("run", plan)
     assert (again["already"], again["requests"]) == (9, 4)
+
+
+def test_runs_on_several_clouds_are_one(two_clouds: Shell) -> None:
+    """`run` prints the total; `runs`, `show`, `export` and `resume` take the runs of one command together."""
+    shell = two_clouds
+    plan = write_plan(shell, ["north", "south"], f"  - {{images: {IMAGES}, projects: [a, b, c]}}\n")
+    stopped = shell.run("run", plan, "--deadline", "0s", exit_code=5).stdout
+    assert re.findall(r"(?m)^  (pending|planned) +(\d+)", stopped) == [
+        *[("pending", "6"), ("planned", "6")] * 2,
+        *[("pending", "12"), ("planned", "12")],
+    ]
+    assert "plan  on 2 clouds" in stopped
+    done = shell.run_json("resume", "plan")
+    assert [part["pending"] for part in (done, *done["clouds"])] == [0, 0, 0]
+
+    listed = [json.loads(line) for line in shell.run("runs", "-n", "1", "--json").stdout.splitlines()]
+    assert [run["cloud"] for run in listed] == ["north", "south"]
+    assert listed[0]["invocation"] == listed[1]["invocation"]
+    name = listed[0]["run"].removesuffix("-north")
+    lines = [line.split() for line in shell.run("runs").stdout.splitlines()]
+    assert [line[0] for line in lines] == ["run", name, f"{name}-north", f"{name}-south"]
+    assert [line[4] for line in lines[1:]] == ["12", "6", "6"]
+
+    for names in ((), ("plan",), (name,)):
+        shown = shell.run_json("show", *names)
+        assert (shown["run"], shown["planned"], [part["cloud"] for part in shown["clouds"]]) == (
+            *(name, 12),
+            ["north", "south"],
+        )
+        assert [row["run"] for row in shell.rows(*names)] == [f"{name}-north"] * 6 + [f"{name}-south"] * 6
+    assert shell.run_json("show", f"{name}-south")["planned"] == 6
+    text = shell.run("show", "-n", "8").stdout
+    assert text.count(" shared  200 ") == 8
+    assert f"... and 4 more: --limit 0 prints all, `bulkshare export {name}`" in text
+    assert [line for line in text.splitlines() if line.startswith("cloud ")] == [
+        "cloud north RegionOne",
+        "cloud south RegionOne",
+    ]
+    table = shell.run("export", "plan", "--format", "csv").stdout.splitlines()
+    assert (len(table), sum(line.startswith("run,") for line in table)) == (13, 1)
 
 
 def test_a_cloud_that_is_down_does_not_hold_up_others(two_clouds: Shell) -> None:

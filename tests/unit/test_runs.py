@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -18,6 +19,8 @@ from bulkshare.report import (
     run_document,
     run_status_of,
     show_document,
+    total_document,
+    total_of,
 )
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -51,12 +54,13 @@ def printed(what: object, width: int = 200) -> str:
 
 DONE = run_status_of(run(requests=33, seconds=1.25, shared=29, already=0, failed=1))
 RUNNING = run_status_of(run(RunState.RUNNING, pending=1), now=LATER)
+INTERRUPTED = run_status_of(run(RunState.INTERRUPTED, requests=5, seconds=2.0, pending=1))
 KILLED = run_status_of(run(RunState.RUNNING, pending=30), dead=True, now=LATER)
 
 
 def test_runs_on_a_line_each() -> None:
     """Results that don't occur take no room, and what is not known yet is no zero."""
-    assert printed(render_runs([DONE, RUNNING, KILLED])) == (
+    assert printed(render_runs([[status] for status in (DONE, RUNNING, KILLED)])) == (
         "run                              state        took  pairs  results              cloud\n"
         "golden-nightly-20260102T030405Z  finished    1.2 s     30  29 shared, 1 failed  prod eu-de\n"
         "golden-nightly-20260102T030405Z  running   0:01:30      1  1 pending            prod eu-de\n"
@@ -67,13 +71,75 @@ def test_runs_on_a_line_each() -> None:
 @pytest.mark.parametrize("width", [60, 80])
 def test_runs_take_two_lines_each_on_a_narrow_terminal(width: int) -> None:
     """The name stays whole."""
-    text = printed(render_runs([DONE, RUNNING]), width=width)
+    text = printed(render_runs([[status] for status in (DONE, RUNNING)]), width=width)
     assert text == (
         "golden-nightly-20260102T030405Z  finished    1.2 s\n"
         "    30 pairs: 29 shared, 1 failed; cloud prod eu-de\n"
         "golden-nightly-20260102T030405Z  running   0:01:30\n"
         "    1 pair: 1 pending; cloud prod eu-de\n"
     )
+
+
+def on_cloud(status: RunStatus, cloud: str, *, begun: str = "20260102T030405Z") -> RunStatus:
+    """Return the same on a cloud, as one of several runs of a command."""
+    account = replace(ACCOUNT, cloud=cloud)
+    return replace(status, run=replace(status.run, key=f"golden-nightly-{begun}-{cloud}", account=account))
+
+
+def test_runs_of_one_command_stand_together() -> None:
+    """Below their total, whose name means all of them; a run that is alone has none."""
+    assert printed(render_runs([[on_cloud(DONE, "east"), on_cloud(DONE, "eu-de")], [DONE]])) == (
+        "run                                      state      took  pairs  results              cloud\n"
+        "golden-nightly-20260102T030405Z          finished  1.2 s     60  58 shared, 2 failed  2 clouds\n"
+        "  golden-nightly-20260102T030405Z-east   finished  1.2 s     30  29 shared, 1 failed  east eu-de\n"
+        "  golden-nightly-20260102T030405Z-eu-de  finished  1.2 s     30  29 shared, 1 failed  eu-de eu-de\n"
+        "golden-nightly-20260102T030405Z          finished  1.2 s     30  29 shared, 1 failed  prod eu-de\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("statuses", "state", "seconds", "requests"),
+    [
+        ((DONE, DONE), "finished", 1.25, 66),
+        ((DONE, INTERRUPTED), "interrupted", 2.0, 38),
+        ((INTERRUPTED, KILLED), "killed", None, None),
+        ((KILLED, DONE, RUNNING), "running", None, None),
+        ((DONE,), "finished", 1.25, 33),
+    ],
+)
+def test_total_of_several_clouds(
+    statuses: tuple[RunStatus, ...], state: str, seconds: float | None, requests: int | None
+) -> None:
+    """It has the sums, the longest time, and the state of the least finished; what one does not know, it doesn't."""
+    total = total_of(statuses)
+    assert (total.state, total.seconds, total.requests) == (state, seconds, requests)
+    for result in Result:
+        expected = sum(status.run.totals.get(result, 0) for status in statuses)
+        assert total.run.totals.get(result, 0) == expected
+
+
+@pytest.mark.parametrize(
+    ("clouds", "begun", "name"),
+    [
+        (("east", "west"), ("20260102T030405Z", "20260102T030405Z"), "golden-nightly-20260102T030405Z"),
+        (("eu-de", "eu-nl"), ("20260102T030405Z", "20260102T030405Z"), "golden-nightly-20260102T030405Z"),
+        (("east", "west"), ("20260102T030405Z", "20260102T030406Z"), "golden-nightly"),  # one of them went on
+    ],
+)
+def test_the_name_of_several_runs(clouds: tuple[str, ...], begun: tuple[str, ...], name: str) -> None:
+    """It is the plan and the time if they were begun together, else the plan's name."""
+    statuses = [on_cloud(DONE, cloud, begun=time) for cloud, time in zip(clouds, begun, strict=True)]
+    assert total_of(statuses).run.key == name
+
+
+def test_document_of_several_clouds() -> None:
+    """Sums, all causes, and what is known of each cloud; what differs between them is null."""
+    causes = causes_of([Outcome("i", "m", Result.FAILED, reason="gave up")])
+    statuses = [on_cloud(DONE, "east"), on_cloud(DONE, "west")]
+    document = total_document(statuses, [show_document(status, causes) for status in statuses])
+    assert (document["run"], document["planned"], document["failed"]) == ("golden-nightly-20260102T030405Z", 60, 2)
+    assert (document["cloud"], document["endpoint"], len(document["causes"])) == (None, None, 2)
+    assert [part["cloud"] for part in document["clouds"]] == ["east", "west"]
 
 
 @pytest.mark.parametrize(
@@ -96,6 +162,7 @@ def test_documents() -> None:
     document = run_document(KILLED)
     assert document == {
         "run": "golden-nightly-20260102T030405Z",
+        "invocation": None,
         "plan": "golden-nightly",
         "state": "killed",
         "cloud": "prod",

@@ -17,11 +17,21 @@ from tests.ledger_fixtures import ACCOUNT, FINGERPRINT, NOW, begin, finish, outc
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from bulkshare.ledger import SqlLedger
+    from bulkshare.model import Run
     from bulkshare.ports import Ledger
 
 NONE_YET = dict.fromkeys(Result, 0)
+
+
+def begin_together(ledger: Ledger, cloud: str, invocation: str, now: datetime = NOW) -> Run:
+    """Begin one of the runs of a command on several clouds."""
+    account = replace(ACCOUNT, cloud=cloud)
+    return ledger.begin(
+        plan="nightly", fingerprint=FINGERPRINT, account=account, now=now, key_suffix=cloud, invocation=invocation
+    )
 
 
 def unfinished(
@@ -30,6 +40,28 @@ def unfinished(
     """Return the key of the plan's unfinished run, or an empty text."""
     run = ledger.unfinished(plan=plan, fingerprint=fingerprint, account=account)
     return run.key if run else ""
+
+
+def test_runs_of_one_command_are_found_together(ledger: SqlLedger) -> None:
+    """By one of them, by the beginning of their names, and in the list, newest first; others are alone."""
+    old = begin(ledger)
+    several = [begin_together(ledger, cloud, "first") for cloud in ("east", "west")]
+    other = [begin_together(ledger, cloud, "second", NOW + timedelta(seconds=1)) for cloud in ("east", "west")]
+    assert ledger.invocations(9) == [other, several, [old]]
+    assert ledger.invocations(2) == [other, several]
+    assert [ledger.runs_with(run) for run in (old, *several, *other)] == [[old], several, several, other, other]
+    assert ledger.find_run("nightly-20260102T030405Z-") == several[-1]
+    with pytest.raises(UsageError, match="5 runs begin with"):
+        ledger.find_run("nightly-2026")
+
+
+def test_a_run_that_goes_on_belongs_to_the_later_command(ledger: SqlLedger) -> None:
+    """Those that it was begun with keep their own."""
+    east, west = (begin_together(ledger, cloud, "first") for cloud in ("east", "west"))
+    later = begin_together(ledger, "east", "second", NOW + timedelta(days=1))
+    again = ledger.reopen(west.id, now=NOW + timedelta(days=1), invocation="second")
+    assert ledger.invocations(9) == [[again, later], [east]]
+    assert ledger.runs_with(later) == [again, later]
 
 
 # --- beginning and ending --------------------------------------------------------------------------------------------
@@ -62,7 +94,7 @@ def test_a_run_with_nothing_pending_is_finished(ledger: Ledger) -> None:
     later = NOW + timedelta(minutes=1)
     ended = ledger.finish(run.id, now=later, requests=5, retries=2, seconds=1.5)
     totals = NONE_YET | {Result.SHARED: 1, Result.FAILED: 1}
-    took = replace(run, requests=5, retries=2, seconds=1.5)
+    took = replace(run, requests=5, retries=2, seconds=1.5, awaiting_acceptance=1)
     assert ended == replace(took, state=RunState.FINISHED, finished_at=later, worked_at=later, totals=totals)
     assert ledger.find_run(run.key) == ended
 
