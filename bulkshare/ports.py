@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         Run,
         Settings,
         Telemetry,
+        Want,
     )
     from bulkshare.model.events import Event
 
@@ -100,8 +101,8 @@ class WorkList(Protocol):
         """Return up to `limit` pending pairs of the image, in a stable order, after member `after`."""
         ...
 
-    def is_pending(self, run_id: int, image_id: str, member_id: str) -> bool:
-        """Return whether this pair is in the run, and pending."""
+    def pending_want(self, run_id: int, image_id: str, member_id: str) -> Want | None:
+        """Return what is wanted of this pair; None unless it is in the run, and pending."""
         ...
 
     def mark_listed(self, run_id: int, image_id: str, member_ids: Sequence[str]) -> None:
@@ -119,7 +120,7 @@ class WorkList(Protocol):
         ...
 
     def undescribed(self, run_id: int, *, after: str | None, limit: int) -> list[tuple[str, list[str]]]:
-        """Return (image ID, member IDs) of pairs settled as `already` whose member fields are still unknown.
+        """Return (image ID, member IDs) of pairs answered as `already` whose member fields are still unknown.
 
         At most `limit` images, in a stable order, after image `after`.
         """

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 
-from bulkshare.engine.preflight import Facts, OverPruneLimit, QuotaRoom, SetSharedFirst, SkipPair, SkipRest, findings
+from bulkshare.engine.preflight import (
+    Facts,
+    OverPruneLimit,
+    QuotaRoom,
+    SetSharedFirst,
+    SkipPair,
+    SkipRest,
+    UsableByAll,
+    findings,
+)
 from bulkshare.engine.retry import is_left_rejected, is_to_accept
 from bulkshare.engine.writer import ImageOpened, SettleImage, absent, present, skipped
 from bulkshare.image_api.glance import details_path
@@ -218,7 +227,7 @@ class Preflight:
         self._make_shared: set[str] = set()  # images of which a run of 0.1.0 says so
         self._to_set_shared: list[str] = []
         self._over_prune_limit: dict[str, str] = {}  # reasons by image
-        self._deferred: list[tuple[Facts, ListResults, str | None]] = []  # images with removals, decided together
+        self._deferred: list[Facts] = []  # images with removals, decided together
 
     async def check(self, listed: ListResults, *, everything: bool) -> list[str]:
         """Settle what can't succeed, and return the images to be set shared.
@@ -259,12 +268,12 @@ class Preflight:
 
     async def _settle_deferred(self, leaving: Iterable[str]) -> None:
         """Settle the images with removals. If one is over the prune limit, no removal makes room in any."""
-        for facts, _, _ in self._deferred:
+        for facts in self._deferred:
             for finding in self._find(facts):
                 if isinstance(finding, OverPruneLimit):
                     self._over_prune_limit[facts.image_id] = finding.reason
-        for facts, listed, owner in self._deferred:
-            await self._apply(facts, listed, owner, no_removals=bool(self._over_prune_limit))
+        for facts in self._deferred:
+            await self._apply(facts, no_removals=bool(self._over_prune_limit))
         if self._over_prune_limit:
             self._skip_removals(leaving)
 
@@ -291,6 +300,7 @@ class Preflight:
         if image is not None:
             self._recorder.observer.notify(ImageInspected(image))
         owner = image.owner if image is not None and others is not None else None
+        owner_wants = None if owner is None else await self._recorder.pending_want(image_id, owner)
         to_accept = listed.to_accept.get(image_id, 0)
         facts = Facts(
             image_id,
@@ -299,41 +309,48 @@ class Preflight:
             members=listed.members.get(image_id),
             refused=image_id in listed.refused,
             to_add=others.pairs - to_accept if others is not None else 0,
+            to_accept=to_accept,
             to_remove=to_remove,
-            owner_to_add=owner is not None and await self._recorder.is_pending(image_id, owner),
+            owner_to_add=owner_wants is not None and Want.ALREADY_MEMBER not in owner_wants,
+            owner_to_accept=owner_wants is not None and Want.ALREADY_MEMBER in owner_wants,
         )
         if to_remove:
-            self._deferred.append((facts, listed, owner))
+            self._deferred.append(facts)
         else:
-            await self._apply(facts, listed, owner)
+            await self._apply(facts)
 
-    async def _apply(self, facts: Facts, listed: ListResults, owner: str | None, *, no_removals: bool = False) -> None:
-        image_id, to_accept = facts.image_id, listed.to_accept.get(facts.image_id, 0)
+    async def _apply(self, facts: Facts, *, no_removals: bool = False) -> None:
+        image_id = facts.image_id
         for finding in self._find(facts, no_removals=no_removals):
             match finding:
                 case SkipRest(reason, removals):
                     self._recorder.put(SettleImage(image_id, reason, removals=removals))
+                case UsableByAll(reason):
+                    self._recorder.put(SettleImage(image_id, reason, Result.ALREADY, removals=False))
                 case OverPruneLimit():
                     pass  # settled with the other images'
                 case SkipPair(member_id, reason):
                     self._recorder.put(skipped(Job(image_id, member_id), reason, self._wall()))
-                case QuotaRoom(0, reason) if not to_accept:
+                case QuotaRoom(0, reason) if not facts.to_accept:
                     self._recorder.put(SettleImage(image_id, reason, removals=False))
                 case QuotaRoom():
-                    await self._skip_beyond_quota(image_id, finding, owner)
+                    await self._skip_beyond_quota(facts, finding)
                 case SetSharedFirst():
                     self._to_set_shared.append(image_id)
 
-    async def _skip_beyond_quota(self, image_id: str, quota: QuotaRoom, owner: str | None) -> None:
-        """Leave the first pairs to be added pending, and those that need no room."""
-        room = quota.room
-        async for page in self._recorder.pending_pages(image_id, removals=False):
-            for job in page:
-                if job.member_id == owner or Want.ALREADY_MEMBER in job.want:
-                    continue
-                room -= 1
-                if room < 0:
-                    self._recorder.put(skipped(job, quota.reason, self._wall()))
+    async def _skip_beyond_quota(self, facts: Facts, quota: QuotaRoom) -> None:
+        """Leave as many pairs to be added pending as fit, and those that need no room.
+
+        They are chosen by project ID: each ledger has an order of its own, and `diff` has another ledger than a run.
+        """
+        owner = facts.image.owner if facts.image is not None else None
+        to_add: list[Job] = []
+        async for page in self._recorder.pending_pages(facts.image_id, removals=False):
+            to_add += (job for job in page if job.member_id != owner and Want.ALREADY_MEMBER not in job.want)
+        to_add.sort(key=lambda job: job.member_id)
+        for job in to_add[quota.room :]:
+            self._recorder.put(skipped(job, quota.reason, self._wall()))
+            await self._recorder.room()
 
 
 class SetShared:

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 
 PLANS_LIMIT = "the limit is the plan's (`limits.members_per_image`)"
-VISIBLE_TO_ALL = frozenset({"public", "community"})
+USABLE_BY_ALL = frozenset({"public", "community"})  # values of an image's visibility
+# Statuses of images that no project can use, nor ever will without a person's doing. The others are on their way.
+WITHDRAWN = frozenset({"deactivated", "killed", "pending_delete", "deleted"})
 NOT_LISTED = "its members could not be listed, so it is not known how many would be removed"
 
 
@@ -23,8 +25,8 @@ class Facts(NamedTuple):
     selected: the plan selected the image by its attributes.
     members: how many it has; None if they were not listed.
     refused: the cloud refused to list them.
-    to_add, to_remove: pending pairs.
-    owner_to_add: the image's owner is among those to add.
+    to_add, to_accept, to_remove: how many members are pending for it.
+    owner_to_add, owner_to_accept: the image's owner is among them.
     """
 
     image_id: str
@@ -33,8 +35,10 @@ class Facts(NamedTuple):
     members: int | None = None
     refused: bool = False
     to_add: int = 0
+    to_accept: int = 0
     to_remove: int = 0
     owner_to_add: bool = False
+    owner_to_accept: bool = False
 
 
 class SkipRest(NamedTuple):
@@ -42,6 +46,12 @@ class SkipRest(NamedTuple):
 
     reason: str
     removals: bool | None = None
+
+
+class UsableByAll(NamedTuple):
+    """Every project can use the image: all is as planned but the image's pending removals."""
+
+    reason: str
 
 
 class OverPruneLimit(NamedTuple):
@@ -58,7 +68,7 @@ class SkipPair(NamedTuple):
 
 
 class QuotaRoom(NamedTuple):
-    """Only the first `room` of the members to be added fit; don't try the others."""
+    """Only the first `room` of the members to be added fit, by ID; don't try the others."""
 
     room: int
     reason: str
@@ -68,7 +78,7 @@ class SetSharedFirst(NamedTuple):
     """The image is private, and has to be made `shared` first."""
 
 
-Finding = SkipRest | OverPruneLimit | SkipPair | QuotaRoom | SetSharedFirst
+Finding = SkipRest | UsableByAll | OverPruneLimit | SkipPair | QuotaRoom | SetSharedFirst
 
 
 def findings(
@@ -79,32 +89,38 @@ def findings(
     members_per_image: int | None,
     no_removals: bool = False,
 ) -> list[Finding]:
-    """Return what to do about an image before its pairs are tried, in this order.
+    """Return what to do about an image before its pairs are tried, in this order: one decision on all that is known.
 
     account: who acts; None if unknown.
     members_per_image: the plan's limit; 0: none; None: unknown, the cloud will tell.
     no_removals: another image is over the prune limit, so removals make no room in this one either.
     """
     found: list[Finding] = []
+    image = facts.image
+    if image is not None and image.visibility in USABLE_BY_ALL and not orders.strict:
+        if facts.to_remove:
+            found.append(SkipRest(f"the image is {image.visibility} and shows no members", removals=True))
+        return [*found, UsableByAll(f"every project can use the image: it is {image.visibility}")]
     closed = _closed(facts, orders, account)
     if closed:
         return [SkipRest(closed)]
-    image = facts.image
     too_many = _too_many_removals(facts, orders)
     found += too_many
     removals = 0 if too_many or no_removals else facts.to_remove
-    if image is not None and image.status not in {None, "active"} and not facts.selected:
+    if image is not None and image.status in WITHDRAWN and not facts.selected:
         return [*found, SkipRest(f"the image is {image.status}, not active", removals=False)]
     to_add = facts.to_add
-    if facts.owner_to_add and image is not None and image.owner is not None:
+    if (facts.owner_to_add or facts.owner_to_accept) and image is not None and image.owner is not None:
         found.append(SkipPair(image.owner, "the project is the image's owner"))
-        to_add -= 1
+        to_add -= facts.owner_to_add
+    opens = orders.make_shared and image is not None and image.visibility == "private"
+    if opens and facts.members is None:  # they can't be seen yet: at least those to be added need room
+        facts = facts._replace(members=0)
     over = _over_quota(facts, to_add, removals, members_per_image)
     if over is not None:
         over = over if orders.fill else over._replace(room=0)
         found.append(over)
-    gets_member = to_add > 0 and (over is None or over.room > 0)  # else its former members would only get it back
-    if gets_member and orders.make_shared and image is not None and image.visibility == "private":
+    if opens and to_add > 0 and (over is None or over.room > 0):  # else its former members would only get it back
         found.insert(0, SetSharedFirst())
     return found
 
@@ -114,7 +130,7 @@ def _closed(facts: Facts, orders: Orders, account: Account | None) -> str:
     image = facts.image
     if image is None:
         return ""
-    if image.visibility in VISIBLE_TO_ALL:
+    if image.visibility in USABLE_BY_ALL:
         return f"the image is {image.visibility}: every project can use it, and it takes no members"
     if account is not None and not account.admin and image.owner not in {None, account.project_id}:
         return f"the image belongs to project {image.owner}, not to us"

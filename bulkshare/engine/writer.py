@@ -222,9 +222,9 @@ class Recorder:
                 return
             after = page[-1].member_id
 
-    async def is_pending(self, image_id: str, member_id: str) -> bool:
-        """Return whether a pair is in the run, and pending."""
-        return await self._call(self._ledger.is_pending, self._run_id, image_id, member_id)
+    async def pending_want(self, image_id: str, member_id: str) -> Want | None:
+        """Return what is wanted of a pair; None unless it is in the run, and pending."""
+        return await self._call(self._ledger.pending_want, self._run_id, image_id, member_id)
 
     async def enqueue(self, blocks: Sequence[Block]) -> int:
         """Add pairs to the run and return how many are new."""

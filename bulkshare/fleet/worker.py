@@ -70,10 +70,11 @@ class ShardLedger:
         jobs = self._jobs(image_id, removals)
         return sorted(job for job in jobs if after is None or job.member_id > after)[:limit]
 
-    def is_pending(self, run_id: int, image_id: str, member_id: str) -> bool:
+    def pending_want(self, run_id: int, image_id: str, member_id: str) -> Want | None:
         """See `ports.Ledger`."""
         del run_id
-        return member_id in self._pending.get(image_id, {})
+        job = self._pending.get(image_id, {}).get(member_id)
+        return None if job is None else job.want
 
     def mark_listed(self, run_id: int, image_id: str, member_ids: Sequence[str]) -> None:
         """Not used: the coordinator lists."""

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from bulkshare.ledger.store import PlanLock, Store
-    from bulkshare.model import Block, Member, Orders, Telemetry
+    from bulkshare.model import Block, Member, Orders, Telemetry, Want
 
 
 ENQUEUE_PAIRS = 20_000  # in one transaction, so that other processes can write in between
@@ -258,12 +258,13 @@ class SqlLedger:
             return [Job(image_id, texts[member], WANTS[want]) for member, want in rows]
 
     @retrying
-    def is_pending(self, run_id: int, image_id: str, member_id: str) -> bool:
+    def pending_want(self, run_id: int, image_id: str, member_id: str) -> Want | None:
         """See `ports.Ledger`."""
         with self._store.reading() as connection:
             image, member = self._number(connection, image_id), self._number(connection, member_id)
             pair = *pairs.pending(run_id, None), PAIRS.c.image == image, PAIRS.c.member == member
-            return connection.scalar(select(PAIRS.c.member).where(*pair)) is not None
+            want = connection.scalar(select(PAIRS.c.want).where(*pair))
+            return None if want is None else WANTS[want]
 
     @retrying
     def mark_listed(self, run_id: int, image_id: str, member_ids: Sequence[str]) -> None:

@@ -241,9 +241,13 @@ def read_outcomes(connection: Connection, rows: Sequence[Row[Any]], strings: Str
 
 
 def select_undescribed(run_id: int, *, after: int, images: int) -> Select[Any]:
-    """Return the query for image and member of ALREADY pairs without a status, of the next images."""
+    """Return the query for image and member of pairs answered as ALREADY without a status, of the next images."""
     already = PAIRS.c.result == RESULT_CODES[Result.ALREADY]
-    pairs = select(PAIRS.c.image, PAIRS.c.member).where(PAIRS.c.run_id == run_id, already, PAIRS.c.status.is_(None))
+    # Without an answer there is no member: every project can use the image.
+    answered = PAIRS.c.http_status.is_not(None)
+    pairs = select(PAIRS.c.image, PAIRS.c.member).where(
+        PAIRS.c.run_id == run_id, already, answered, PAIRS.c.status.is_(None)
+    )
     next_images = (
         pairs.with_only_columns(PAIRS.c.image)
         .where(PAIRS.c.image > after)

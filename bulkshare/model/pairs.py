@@ -93,6 +93,7 @@ class Orders(NamedTuple):
 
     kept: members that pruning leaves alone.
     selected: the plan selected the image by its attributes, so that its status is not judged.
+    strict: public and community images are not as planned, although every project can use them.
     prune_limits: each must allow the removals; none: they have been allowed before.
     """
 
@@ -102,6 +103,7 @@ class Orders(NamedTuple):
     selected: bool = False
     prune_limits: tuple[PruneLimit, ...] = ()
     make_shared: bool = False
+    strict: bool = False
 
 
 class Result(StrEnum):

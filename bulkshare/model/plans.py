@@ -133,7 +133,8 @@ class Plan:
     """A plan with its groups and files resolved. `clouds` is empty and `region` None if the plan names none.
 
     Each cloud is a clouds.yaml entry. It gets the entries that name it and those that name no cloud. `prune_limit` is
-    for entries without one of their own; None: the default. `names` has the names that stand beside IDs in the plan and
+    for entries without one of their own; None: the default. If it is `strict`, public and community images are not as
+    planned, although every project can use them. `names` has the names that stand beside IDs in the plan and
     its lists, by ID.
     """
 
@@ -145,4 +146,5 @@ class Plan:
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     check_projects: CheckProjects = CheckProjects.AUTO
     prune_limit: PruneLimit | None = None
+    strict: bool = False
     names: Mapping[str, str] = field(default_factory=dict, compare=False)

@@ -63,7 +63,7 @@ def enqueue(ledger: SqlLedger, run_id: int, resolved: ResolvedPlan) -> None:
                 Outcome(block.image_id, member_id, Result.SKIPPED, reason=NO_PROJECT, settled_at=now, want=block.want)
                 for member_id in block.member_ids
                 # A continued run keeps its outcomes: the pair may have been shared before its project was looked up.
-                if member_id in resolved.unknown and ledger.is_pending(run_id, block.image_id, member_id)
+                if member_id in resolved.unknown and ledger.pending_want(run_id, block.image_id, member_id) is not None
             ],
         )
 

@@ -92,6 +92,7 @@ def orders(plan: Plan, *, prune_all: bool = False, prune_limit: PruneLimit | Non
             kept=kept[named] if prune else frozenset(),
             prune_limits=limits,
             make_shared=named.make_shared,
+            strict=plan.strict,
         )
         if order != NO_ORDERS:
             found[image_id] = order
@@ -102,11 +103,11 @@ def fingerprint(plan: Plan, *, prune_all: bool = False) -> str:
     """Return a SHA-256 hex digest of what the plan asks for; plans that ask for the same have the same digest.
 
     It covers the set of pairs with their wants, which images are pruned (with `prune_all`: all), filled or made shared,
-    and what is kept. It does not depend on order, comments, groups, files or limits.
+    what is kept, and whether the plan is strict. It does not depend on order, comments, groups, files or limits.
     """
     layout = _resolved(plan)
     digests: dict[_Named, bytes] = {}
-    whole = hashlib.sha256()
+    whole = hashlib.sha256(b"strict" if plan.strict else b"")
     for image_id in sorted(layout.images):
         named = layout.images[image_id]
         named = replace(named, prune=named.prune or prune_all)

@@ -151,6 +151,7 @@ def resolve(file: PlanFile | None, document: Document, folder: Path, problems: l
         limits=Limits(limits.concurrency, limits.rate, limits.per_image, limits.most_members),
         retry=RetryPolicy(retry.attempts, retry.base, retry.cap),
         check_projects=file.check_projects,
+        strict=file.strict,
         prune_limit=file.prune_limit,
         names=names,
     )

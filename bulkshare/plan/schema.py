@@ -434,6 +434,11 @@ class PlanFile(Section):
         description="How many of an image's members may be removed: a percentage of them (10%), one with a minimum "
         "(10%, at least 1), or a number. If it would be more, no member is removed from any image. Default: 10%.",
     )
+    strict: Flag = Field(
+        default=False,
+        description="Report pairs of public and community images as not done. Otherwise they are as planned, because "
+        "every project can use these images.",
+    )
     limits: LimitsSection = LimitsSection()
     retry: RetrySection = RetrySection()
     groups: GroupsSection = Field(default_factory=GroupsSection)

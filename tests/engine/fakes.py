@@ -64,6 +64,7 @@ class FakeCloud:
     statuses: dict[tuple[str, str], str] = field(default_factory=dict)
     images: dict[str, dict[str, Any]] = field(default_factory=dict)
     unlisted: set[str] = field(default_factory=set)
+    quota: int | None = None
     script: Callable[[Request, int], Reply | None] = lambda _request, _count: None
     latency_seconds: float = 0.01
     page: int = 1000

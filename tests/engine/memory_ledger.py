@@ -18,13 +18,17 @@ if TYPE_CHECKING:
 
 @dataclass
 class MemoryLedger:
-    """A `WorkList` in a dict, in the order of enqueueing."""
+    """A `WorkList` in a dict, in the order of enqueueing.
+
+    An image's pending pairs come in the order of their projects, or backwards: a ledger has an order of its own.
+    """
 
     rows: dict[tuple[str, str], Outcome] = field(default_factory=dict)
     commits: list[int] = field(default_factory=list)
     break_after: int | None = None
     enqueued: bool = False
     opened: dict[str, datetime | None] = field(default_factory=dict)
+    backwards: bool = False
 
     def enqueue_all(self, jobs: Iterable[tuple[str, str]], want: Want = Want.MEMBER) -> None:
         """Add pending pairs."""
@@ -66,16 +70,19 @@ class MemoryLedger:
     ) -> list[Job]:
         """See the port."""
         del run_id
-        pending = sorted((row.member_id, row.want) for row in self._pending(image_id, removals=removals))
-        return [Job(image_id, member_id, want) for member_id, want in pending if after is None or member_id > after][
-            :limit
-        ]
+        rows = self._pending(image_id, removals=removals)
+        pending = sorted(((row.member_id, row.want) for row in rows), reverse=self.backwards)
+        return [
+            Job(image_id, member_id, want)
+            for member_id, want in pending
+            if after is None or (member_id < after if self.backwards else member_id > after)
+        ][:limit]
 
-    def is_pending(self, run_id: int, image_id: str, member_id: str) -> bool:
+    def pending_want(self, run_id: int, image_id: str, member_id: str) -> Want | None:
         """See the port."""
         del run_id
         row = self.rows.get((image_id, member_id))
-        return row is not None and row.result is Result.PENDING
+        return row.want if row is not None and row.result is Result.PENDING else None
 
     def mark_listed(self, run_id: int, image_id: str, member_ids: Sequence[str]) -> None:
         """See the port."""
@@ -109,7 +116,7 @@ class MemoryLedger:
         del run_id
         found: dict[str, list[str]] = {}
         for (image, member), row in self.rows.items():
-            if row.result is Result.ALREADY and row.status is None:
+            if row.result is Result.ALREADY and row.http_status is not None and row.status is None:
                 found.setdefault(image, []).append(member)
         return [item for item in sorted(found.items()) if after is None or item[0] > after][:limit]
 

@@ -38,12 +38,9 @@ def about(want: Want = Want.MEMBER, **image: Any) -> EngineHarness:
     ("image", "reason"),
     [
         ({"visibility": "private"}, PRIVATE),
-        ({"visibility": "public"}, "the image is public: every project can use it, and it takes no members"),
-        ({"visibility": "community"}, "the image is community: every project can use it, and it takes no members"),
-        ({"status": "queued"}, "the image is queued, not active"),
         ({"status": "deactivated"}, "the image is deactivated, not active"),
         ({"owner": "theirs"}, "the image belongs to project theirs, not to us"),
-        ({"status": "queued", "os_hidden": True}, "the image is queued, not active"),
+        ({"status": "deactivated", "os_hidden": True}, "the image is deactivated, not active"),
     ],
 )
 def test_pairs_that_can_not_succeed_are_not_tried(image: dict[str, Any], reason: str) -> None:
@@ -55,9 +52,38 @@ def test_pairs_that_can_not_succeed_are_not_tried(image: dict[str, Any], reason:
     assert harness.reasons() == {reason: {f"p{number:03}" for number in range(10)}}
 
 
+@pytest.mark.parametrize("visibility", ["public", "community"])
+def test_images_that_every_project_can_use_are_as_planned(visibility: str) -> None:
+    """Without a write, in a night after which all is well; nothing is asked about members that are not there."""
+    harness = about(Want.ACCEPTED, visibility=visibility)
+    harness.orders = {"i00": Orders(make_shared=True, fill=True)}
+    harness.run()
+    assert harness.totals() == {Result.ALREADY: 10, Result.SHARED: 10}
+    assert set(harness.reasons()) == {f"every project can use the image: it is {visibility}"}
+    assert [request.method for _, request in harness.cloud.sent if "/i00/" in request.path] == ["GET"]
+
+
+@pytest.mark.parametrize("visibility", ["public", "community"])
+def test_in_a_strict_plan_they_are_not(visibility: str) -> None:
+    """Its pairs are skipped with the reason."""
+    harness = about(visibility=visibility)
+    harness.orders = {"i00": Orders(strict=True)}
+    harness.run()
+    assert harness.totals() == {Result.SKIPPED: 10, Result.SHARED: 10}
+    assert set(harness.reasons()) == {f"the image is {visibility}: every project can use it, and it takes no members"}
+
+
+@pytest.mark.parametrize("status", ["queued", "saving", "importing", "uploading"])
+def test_images_on_their_way_are_shared(status: str) -> None:
+    """The cloud takes members before an image has data."""
+    harness = about(status=status)
+    harness.run()
+    assert harness.totals() == {Result.SHARED: 20}
+
+
 def test_a_dry_run_finds_the_same() -> None:
     """Nothing of an image that takes no members stays pending."""
-    harness = about(status="queued")
+    harness = about(status="deactivated")
     harness.run(share=False)
     assert harness.totals() == {Result.SKIPPED: 10, Result.PENDING: 10}
 
@@ -93,12 +119,12 @@ def test_images_that_can_not_be_looked_up_are_tried() -> None:
 
 
 def test_selected_images_are_not_looked_up_again() -> None:
-    """Queued images that the plan selected are shared, and no known image is looked up again."""
+    """Images that the plan selected are shared whatever their status, and no known image is looked up again."""
     harness = EngineHarness()
     harness.plan(2, 5)
     harness.images = {
-        "i00": Image("i00", status="queued", visibility="shared", owner="ours"),
-        "i01": Image("i01", status="active", visibility="public", owner="ours"),
+        "i00": Image("i00", status="deactivated", visibility="shared", owner="ours"),
+        "i01": Image("i01", status="active", visibility="shared", owner="theirs"),
     }
     harness.run()
     assert harness.totals() == {Result.SHARED: 5, Result.SKIPPED: 5}
@@ -108,7 +134,7 @@ def test_selected_images_are_not_looked_up_again() -> None:
 
 def test_without_preflight_nothing_is_looked_up() -> None:
     """Neither members nor images."""
-    harness = about(status="queued")
+    harness = about(status="deactivated")
     harness.preflight = False
     harness.run()
     assert (harness.cloud.count("GET"), harness.cloud.count("POST")) == (0, 20)
@@ -275,7 +301,7 @@ def test_a_service_may_share_private_images() -> None:
 @pytest.mark.parametrize("at", ["/members", "?id="])
 def test_a_stop_before_the_writes_settles_nothing(at: str) -> None:
     """The rest stays pending, the pairs are not all enqueued, and the next run continues."""
-    harness = about(status="queued")
+    harness = about(status="deactivated")
     harness.cloud.latency_seconds = 1.0
 
     async def stop(engine: Engine) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,8 @@ def plans(draw: st.DrawFn) -> Plan:
         prune_limit=LIMITS,
         make_shared=st.booleans(),
     )
-    return Plan(name="n", entries=tuple(draw(st.lists(entry, max_size=6))), prune_limit=draw(LIMITS))
+    entries = tuple(draw(st.lists(entry, max_size=6)))
+    return Plan(name="n", entries=entries, prune_limit=draw(LIMITS), strict=draw(st.booleans()))
 
 
 def mentions_of(plan: Plan) -> list[tuple[str, str, Want]]:
@@ -69,13 +71,14 @@ def orders_of(plan: Plan, *, prune_all: bool = False, prune_limit: PruneLimit | 
         own = dict.fromkeys(entry.prune_limit for entry in entries if entry.prune_limit is not None)
         limits = (prune_limit,) if prune_limit else tuple(own) or (plan.prune_limit or PruneLimit(0.1, 0),)
         make_shared = any(entry.make_shared for entry in entries)
-        if prune or fill or make_shared:
+        if prune or fill or make_shared or plan.strict:
             found[str(image_id)] = Orders(
                 prune=prune,
                 fill=fill,
                 kept=frozenset(kept) if prune else frozenset(),
                 prune_limits=limits if prune else (),
                 make_shared=make_shared,
+                strict=plan.strict,
             )
     return found
 
@@ -136,12 +139,13 @@ def test_equal_plans_have_equal_fingerprints(one: Plan, other: Plan, chance: ran
             image_id: (order.prune, order.fill, order.make_shared and image_id in shared)
             for image_id, order in orders_of(plan).items()
         }
-        return pairs_of(plan), kept, {image_id: orders for image_id, orders in flags.items() if any(orders)}
+        given = {image_id: orders for image_id, orders in flags.items() if any(orders)}
+        return pairs_of(plan), kept, given, plan.strict
 
     assert (fingerprint(one) == fingerprint(other)) == (asked(one) == asked(other))
     shuffled = list(one.entries)
     chance.shuffle(shuffled)
-    assert fingerprint(Plan(name="n", entries=tuple(shuffled))) == fingerprint(one)
+    assert fingerprint(replace(one, entries=tuple(shuffled))) == fingerprint(one)
 
 
 @given(plans(), st.dictionaries(st.sampled_from("uvwxyz"), SETS))
@@ -152,7 +156,7 @@ def test_a_narrowed_plan_is_the_intersection(plan: Plan, wanted: dict[str, froze
     assert pairs_of(narrowed) == expected
     named = {image_id for image_id, _ in expected}
     left = {
-        image_id: Orders(fill=order.fill, make_shared=order.make_shared)
+        image_id: Orders(fill=order.fill, make_shared=order.make_shared, strict=plan.strict)
         for image_id, order in orders_of(plan).items()
         if image_id in named
     }

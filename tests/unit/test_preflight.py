@@ -19,6 +19,7 @@ from bulkshare.engine.preflight import (
     SetSharedFirst,
     SkipPair,
     SkipRest,
+    UsableByAll,
     findings,
 )
 from bulkshare.model import Account, Image, Orders, PruneLimit
@@ -31,6 +32,9 @@ SHARE = Orders(make_shared=True)
 FINE = Image("i", status="active", visibility="shared", owner="us")
 PRIVATE = FINE._replace(visibility="private")
 QUEUED = FINE._replace(status="queued")
+DEACTIVATED = FINE._replace(status="deactivated")
+PUBLIC = FINE._replace(visibility="public")
+COMMUNITY = FINE._replace(visibility="community")
 OWNER = SkipPair("us", "the project is the image's owner")
 
 
@@ -48,8 +52,9 @@ def found(orders: Orders = PRUNE, account: Account | None = US, **facts: Any) ->
         {"image": Image("i"), "members": 10, "to_add": 1},
         {"image": PRIVATE, "members": 3, "to_add": 1},
         {"image": PRIVATE, "to_add": 1},
-        {"image": QUEUED, "selected": True, "to_add": 1},
         {"image": FINE, "members": 200, "to_add": 0},
+        {"image": QUEUED, "to_add": 1},
+        {"image": DEACTIVATED, "selected": True, "to_add": 1},
         {"image": FINE, "members": 138, "to_add": 0, "to_remove": 10},
     ],
 )
@@ -61,8 +66,6 @@ def test_nothing_is_found(facts: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("image", "account", "words"),
     [
-        (FINE._replace(visibility="public"), US, "is public"),
-        (FINE._replace(visibility="community"), ADMIN, "is community"),
         (FINE._replace(owner="them"), US, "belongs to project them, not to us"),
         (PRIVATE._replace(owner="them"), US, "belongs to project them, not to us"),
         (PRIVATE, US, "is private, and takes no members"),
@@ -83,10 +86,23 @@ def test_the_owner_does_not_matter_to_all(account: Account | None) -> None:
 
 
 def test_an_image_that_is_not_active() -> None:
-    """No member is added, but members may be removed."""
-    assert found(image=QUEUED, members=10, to_add=1, to_remove=1) == [
-        SkipRest("the image is queued, not active", removals=False)
+    """No member is added to one that was withdrawn, but members may be removed."""
+    assert found(image=DEACTIVATED, members=10, to_add=1, to_remove=1) == [
+        SkipRest("the image is deactivated, not active", removals=False)
     ]
+
+
+@pytest.mark.parametrize("image", [PUBLIC, COMMUNITY])
+@pytest.mark.parametrize("owner", ["us", "them"])
+def test_every_project_can_use_public_and_community_images(image: Image, owner: str) -> None:
+    """Nothing is left to share; members that can't be seen can't be removed. A strict plan takes it for an error."""
+    facts: dict[str, Any] = {"image": image._replace(owner=owner, status="deactivated"), "refused": True}
+    satisfied = UsableByAll(f"every project can use the image: it is {image.visibility}")
+    assert found(to_add=500, owner_to_add=True, **facts) == [satisfied]
+    hidden = SkipRest(f"the image is {image.visibility} and shows no members", removals=True)
+    assert found(to_add=500, to_remove=500, **facts) == [hidden, satisfied]
+    (rest,) = found(Orders(strict=True, make_shared=True), to_add=500, to_remove=500, **facts)
+    assert rest == SkipRest(f"the image is {image.visibility}: every project can use it, and it takes no members")
 
 
 def test_private_images_are_set_shared_if_wanted() -> None:
@@ -161,6 +177,13 @@ def test_the_quota(facts: dict[str, Any], room: int, reason: str) -> None:
     )
 
 
+def test_the_owner_who_is_a_member_takes_no_room_from_others() -> None:
+    """Its membership is not accepted, and two others fit."""
+    facts = {"image": FINE, "members": 126, "to_add": 2, "to_accept": 1, "owner_to_accept": True}
+    assert found(**facts) == [OWNER]
+    assert found(**{**facts, "to_add": 3}) == [OWNER, QuotaRoom(0, f"needs 129, has 126 of 128 members; {PLANS_LIMIT}")]
+
+
 def test_the_owner_needs_no_room() -> None:
     """129 projects, one of them the owner, fit."""
     assert found(image=FINE, members=0, to_add=129, owner_to_add=True) == [OWNER]
@@ -178,7 +201,7 @@ def test_the_owner_needs_no_room() -> None:
         | st.builds(
             Image,
             st.just("i"),
-            status=st.sampled_from([None, "active", "queued"]),
+            status=st.sampled_from([None, "active", "queued", "deactivated"]),
             visibility=st.sampled_from([None, "shared", "private", "public"]),
             owner=st.sampled_from([None, "us", "them"]),
         ),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bulkshare.model import Backlog, Block, Job, Member, Outcome, Result
+from bulkshare.model import Backlog, Block, Job, Member, Outcome, Result, Want
 from tests.ledger_fixtures import NOW, SETTLED, begin, by_pair, finish, outcome
 
 if TYPE_CHECKING:
@@ -143,10 +143,11 @@ def test_an_unknown_run_has_no_pending_pairs(ledger: Ledger) -> None:
 def test_a_pair_is_pending_until_it_is_settled(ledger: Ledger) -> None:
     """A pair of another run, or an unknown one, is not pending."""
     run, other = begin(ledger), begin(ledger)
-    ledger.enqueue(run.id, [Block("a", ["x", "y"])])
+    ledger.enqueue(run.id, [Block("a", ["w"]), Block("a", ["x", "y"], Want.ACCEPTED)])
     ledger.settle(run.id, [outcome("a", "y")])
     pairs = [(run.id, "a", "x"), (run.id, "a", "y"), (run.id, "a", "z"), (run.id, "b", "x"), (other.id, "a", "x")]
-    assert [ledger.is_pending(*pair) for pair in pairs] == [True, False, False, False, False]
+    assert [ledger.pending_want(*pair) for pair in pairs] == [Want.ACCEPTED, None, None, None, None]
+    assert ledger.pending_want(run.id, "a", "w") == Want.MEMBER
 
 
 # --- the record ------------------------------------------------------------------------------------------------------
