@@ -85,7 +85,7 @@ HINTS = tuple(
             "`openstack image set --shared IMAGE`, or `make_shared: true` in {plan}; every project can use public and "
             "community images without members",
         ),
-        (r"not active|is queued|is deactivated", "share it again once its upload is complete and it is active"),
+        (r"not active|is deactivated", "it was withdrawn: have it reactivated, or leave it out of the plan"),
         (r"not authorized|^403", "the account must own the image or be an admin"),
         (r"^404", "no such image, or this account can't see it: check the ID and the image's owner"),
         (r"^401", "the token was refused: check the account's roles"),

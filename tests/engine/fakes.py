@@ -68,7 +68,6 @@ class FakeCloud:
     script: Callable[[Request, int], Reply | None] = lambda _request, _count: None
     latency_seconds: float = 0.01
     page: int = 1000
-    quota: int | None = None
     members_page: int = 1000  # as Huawei Cloud has them
     sent: list[tuple[float, Request]] = field(default_factory=list)
     in_flight: Counter[str] = field(default_factory=Counter)

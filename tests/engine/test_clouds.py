@@ -165,7 +165,7 @@ def test_two_nightly_runs(cloud: CloudUnderTest, runner: Runner) -> None:
 
 
 def test_pairs_that_can_not_succeed(cloud: CloudUnderTest, runner: Runner) -> None:
-    """They are found, with reasons, before any write; the quota leaves what fits."""
+    """They are found, with reasons, before any write; the quota leaves what fits. A queued image takes members."""
     tenants = [tenant.id for tenant in cloud.tenants.open()]
     ours = cloud.tenants.images_project_id
     private = cloud.create_image("private", owner="acceptor", visibility="private")
@@ -186,13 +186,14 @@ def test_pairs_that_can_not_succeed(cloud: CloudUnderTest, runner: Runner) -> No
     reasons = {
         image_id: {row.reason for (image, _), row in result.rows.items() if image == image_id} for image_id in images
     }
-    (why_private,), (why_public,) = reasons[private], reasons[public]
+    (why_private,) = reasons[private]
     assert why_private.startswith("the image is private, ")
-    assert why_public.startswith("the image is public: ")
-    assert reasons[queued] == {"the image is queued, not active"}
+    assert reasons[public] == {"every project can use the image: it is public"}
     assert reasons[theirs] == {f"the image belongs to project {cloud.project_id('alice')}, not to us"}
-    for image_id in (private, queued, theirs, public):
+    for image_id in (private, theirs):
         assert result.results(image_id) == {Result.SKIPPED: len(tenants)}
+    assert result.results(public) == {Result.ALREADY: len(tenants)}
+    assert result.results(queued) == {Result.SHARED: len(tenants)}
     assert result.results(fine) == {Result.SHARED: len(tenants), Result.SKIPPED: 1}
     assert result.rows[fine, ours].reason == "the project is the image's owner"
     assert result.results(full) == {Result.SHARED: 20, Result.SKIPPED: len(tenants) - 20}
@@ -202,7 +203,11 @@ def test_pairs_that_can_not_succeed(cloud: CloudUnderTest, runner: Runner) -> No
         "20 of 20 members would be removed; the prune limit (50%) allows 10",
         f"needs 50, has 20 of 40 members; {PLANS_LIMIT}",
     }
-    assert result.requests == {f"GET {MEMBERS}": len(images), "GET /v2/images": 1, f"POST {MEMBERS}": len(tenants) + 20}
+    assert result.requests == {
+        f"GET {MEMBERS}": len(images),
+        "GET /v2/images": 1,
+        f"POST {MEMBERS}": 2 * len(tenants) + 20,
+    }
 
 
 def test_an_admin_accepts_for_all(cloud: CloudUnderTest, runner: Runner, tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bulkshare.errors import PlanError
-from bulkshare.model import CheckProjects, Entry, ImageSelector, Limits, Plan, ProjectSelector, PruneLimit, Want
+from bulkshare.model import CheckProjects, Entry, ImageSelector, Limits, Orders, Plan, ProjectSelector, PruneLimit, Want
+from bulkshare.plan.expand import orders
 from bulkshare.plan.load import load_plan
 
 if TYPE_CHECKING:
@@ -314,3 +315,10 @@ def test_except_may_leave_nobody_only_as_far_as_is_known(tmp_path: Path) -> None
     assert load(tmp_path, head + "  projects: [p]\n  except: [{tag: a}]\n").entries
     leaves = "6:11: leaves no project; remove the entry"
     assert problems_of(tmp_path, head + "  projects: [p, {tag: a}]\n  except: [p, {tag: a}]\n") == [leaves]
+
+
+@pytest.mark.parametrize(("text", "strict"), [("", False), ("strict: false\n", False), ("strict: true\n", True)])
+def test_strict(tmp_path: Path, text: str, *, strict: bool) -> None:
+    """Only a strict plan says of each image that it is."""
+    plan = load(tmp_path, text + HEAD + PAIR)
+    assert (plan.strict, orders(plan)) == (strict, {"i": Orders(strict=True)} if strict else {})

@@ -179,7 +179,7 @@ def test_the_quota(facts: dict[str, Any], room: int, reason: str) -> None:
 
 def test_the_owner_who_is_a_member_takes_no_room_from_others() -> None:
     """Its membership is not accepted, and two others fit."""
-    facts = {"image": FINE, "members": 126, "to_add": 2, "to_accept": 1, "owner_to_accept": True}
+    facts: dict[str, Any] = {"image": FINE, "members": 126, "to_add": 2, "to_accept": 1, "owner_to_accept": True}
     assert found(**facts) == [OWNER]
     assert found(**{**facts, "to_add": 3}) == [OWNER, QuotaRoom(0, f"needs 129, has 126 of 128 members; {PLANS_LIMIT}")]
 
@@ -229,7 +229,8 @@ def test_findings_hold_together(facts: Facts, orders: Orders) -> None:
     beyond = any(isinstance(finding, OverPruneLimit) for finding in told)
     removed = 0 if beyond or {None, True} & set(rests) else facts.to_remove
     fit = next((finding.room for finding in told if isinstance(finding, QuotaRoom)), facts.to_add)
-    added = 0 if {None, False} & set(rests) else fit - any(isinstance(finding, SkipPair) for finding in told)
+    usable = any(isinstance(finding, UsableByAll) for finding in told)
+    added = 0 if usable or {None, False} & set(rests) else fit - any(isinstance(finding, SkipPair) for finding in told)
     if facts.members is not None:
         assert added <= 0 or facts.members - removed + added <= 128
         assert removed <= 0.1 * facts.members
