@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 HEAD = "version: 1\nname: n\n"
 PAIR = "share:\n- images: [a]\n  projects: [b]\n"
 
-KEYS = "known here: version, name, cloud, clouds, region, check_projects, prune_limit, strict, limits, retry, groups, share"
+KEYS = (
+    "known here: version, name, cloud, clouds, region, check_projects, prune_limit, strict, limits, retry, "
+    "groups, share"
+)
 IMAGE_KEYS = "known here: group, file, name, tag, property, owner, status, newer_than, latest, per, allow_empty"
 PROJECT_KEYS = "known here: group, file, name, domain, tag, enabled, parent, allow_empty"
 TEXT = [
