@@ -17,6 +17,8 @@ from bulkshare.cli.command import Program
 from bulkshare.cli.completion import SHELLS, complete_topic
 from bulkshare.cli.options import (
     AS_JSON,
+    FAULT_RULES,
+    FAULTS,
     FLEET,
     LEDGER,
     LIMITS,
@@ -270,8 +272,9 @@ def prune(keep_seconds: float, dry_run: bool, ledger: str | None) -> None:
 @main.command(
     examples=[
         "bulkshare sandbox > clouds.yaml",
-        "bulkshare sandbox --latency 20ms --fault 'POST members 503 10%'",
-    ]
+        "bulkshare sandbox --latency 20ms --fault 'POST members 503 10% retry-after=2'",
+    ],
+    sections=[FAULT_RULES],
 )
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="The port on 127.0.0.1. Default: a free one.")
 @click.option(
@@ -288,25 +291,12 @@ def prune(keep_seconds: float, dry_run: bool, ledger: str | None) -> None:
     show_default=True,
     help="Members an image may have; -1: any number.",
 )
-@click.option(
-    "--fault",
-    "faults",
-    multiple=True,
-    metavar="RULE",
-    help="Make requests fail, e.g. 'POST members 503 10%'. May be given several times.",
-)
-@click.option(
-    "--latency",
-    "latency_seconds",
-    type=Duration(),
-    default="0s",
-    metavar="DURATION",
-    help="Delay of each answer, e.g. 20ms.",
-)
+@FAULTS
 def sandbox(**options: Any) -> None:
     """Serve an embedded cloud until interrupted.
 
-    Prints a clouds.yaml that uses it. The cloud is in memory only and listens on 127.0.0.1.
+    Prints a clouds.yaml that uses it, and a plan for its images and projects. The cloud is in memory only and listens
+    on 127.0.0.1.
     """
     from bulkshare.cli.sandbox import serve_sandbox
 

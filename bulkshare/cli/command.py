@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -16,25 +16,47 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 
+class Section(NamedTuple):
+    """A part of a help text: a title, a line that is never wrapped, and terms with what they mean."""
+
+    title: str
+    line: str
+    terms: tuple[tuple[str, str], ...]
+
+
 class Documented(click.Command):
     """A command whose help has examples and exit codes below the options.
 
     examples: command lines, as a user types them.
+    sections: shown above the examples.
     exit_codes: whether to list all exit codes.
     """
 
-    def __init__(self, *args: Any, examples: Sequence[str] = (), exit_codes: bool = False, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        examples: Sequence[str] = (),
+        sections: Sequence[Section] = (),
+        exit_codes: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
+        self.sections = tuple(sections)
         self.examples = tuple(examples)
         self.exit_codes = EXIT_CODES if exit_codes else {}
 
     def get_short_help_str(self, limit: int = 80) -> str:
-        """Return the summary; click would cut it off at 45 characters in completions."""
-        return super().get_short_help_str(limit)
+        """Return the summary, whole: click would cut it off where a terminal is narrow, and in completions."""
+        del limit
+        return " ".join((self.help or "").split("\n\n")[0].split())
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the examples, which are never wrapped because they are there to be copied, and the exit codes."""
         del ctx
+        for title, line, terms in self.sections:
+            with formatter.section(title):
+                formatter.write(f"{'':>{formatter.current_indent}}{line}\n")
+                formatter.write_dl(terms)
         if self.examples:
             with formatter.section("Examples"):
                 for example in self.examples:

@@ -61,6 +61,8 @@ def man_page(ctx: click.Context) -> str:
         *_section("COMMANDS", _definitions(_commands(ctx))),
     ]
     if isinstance(command, Documented):
+        for title, line, terms in command.sections:
+            lines += _section(title.upper(), [*_verbatim([line]), *_definitions(terms)])
         codes = [(f"{code:d}", f"{meaning}.") for code, meaning in command.exit_codes.items()]
         lines += _section("EXIT STATUS", _definitions(codes))
         lines += _section("EXAMPLES", _verbatim(command.examples))

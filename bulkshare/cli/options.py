@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from bulkshare.cli.command import Section
 from bulkshare.cli.completion import complete_cloud, complete_file, complete_run
 from bulkshare.model import PruneLimit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from bulkshare.sandbox.faults import FaultRule
 
     Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -62,6 +65,21 @@ class PruneLimitText(click.ParamType[PruneLimit]):
             return PruneLimit.parse(value)
         except ValueError as error:
             self.fail(f"{value!r} is not a prune limit; {error}", param, ctx)
+
+
+class Fault(click.ParamType["FaultRule"]):
+    """A rule for what fails on a sandbox, in the grammar of `sandbox.faults`."""
+
+    name = "rule"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> FaultRule:
+        """Return the rule."""
+        from bulkshare.sandbox.faults import FaultRule  # noqa: PLC0415  only needed if a rule is given
+
+        try:
+            return FaultRule.parse(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 # A URL with a password, as SQLAlchemy reads URLs: the password may contain "/" or "?" without quoting.
@@ -119,7 +137,52 @@ RESUME_CLOUD = click.option(
     shell_complete=complete_cloud,
     help="The clouds.yaml entry to use. Default: the run's own.",
 )
-SANDBOX = click.option("--sandbox", is_flag=True, help="Use an embedded cloud that has the plan's images; no account.")
+FAULTS = together(
+    click.option(
+        "--fault",
+        "faults",
+        multiple=True,
+        metavar="RULE",
+        type=Fault(),
+        help="Make requests to the sandbox fail, e.g. 'POST members 503 10%'. May be given several times. "
+        "`bulkshare sandbox --help` has the rules.",
+    ),
+    click.option(
+        "--latency",
+        "latency_seconds",
+        type=Duration(),
+        default="0s",
+        metavar="DURATION",
+        help="Delay of each answer of the sandbox, e.g. 20ms.",
+    ),
+)
+SANDBOX = together(
+    click.option("--sandbox", is_flag=True, help="Use an embedded cloud that has the plan's images; no account."),
+    FAULTS,
+)
+# The grammar of `sandbox.faults`, in the words of the manual.
+FAULT_RULES = Section(
+    "Rules of --fault",
+    "METHOD TARGET EFFECT PERCENT% [retry-after=SECONDS] [times=N]",
+    (
+        ("METHOD", "GET, POST, PUT, DELETE, PATCH, HEAD or ANY"),
+        (
+            "TARGET",
+            "members (/v2/images/{id}/members), member (one of them), images (all, or one), tokens (logins), projects "
+            "(Keystone's) or any",
+        ),
+        ("EFFECT", ""),
+        ("  503", "or another status from 200 to 599: that answer, and nothing is done"),
+        ("  503-after", "the request takes effect, then gets that answer"),
+        ("  reset", "the connection is cut, and nothing is done"),
+        ("  reset-after", "the request takes effect, then the connection is cut"),
+        ("  truncate", "the request takes effect; half of the answer's body is sent"),
+        ("  hang", "no answer, and nothing is done"),
+        ("PERCENT", "of the requests, 0 to 100, drawn for each"),
+        ("retry-after", "a Retry-After header; only with a status"),
+        ("times", "fire this many times at most"),
+    ),
+)
 WAIT_LOCK = click.option(
     "--wait-lock",
     "wait_lock_seconds",

@@ -105,10 +105,13 @@ def verify_command(plan: Path, **given: Any) -> int:
 
 
 def _read_options(given: dict[str, Any]) -> tuple[Options, ConsoleListener]:
-    """Return a command's options, and the listener that those about the output choose."""
+    """Return a command's options, and the listener that those about the output choose. Raises `UsageError`."""
     gc.freeze()  # what is imported lives to the end: a full collection, which stops the event loop, need not visit it
     output = {name: given.pop(name, default) for name, default in OUTPUT_DEFAULTS.items()}
-    return Options(**given), ConsoleListener.choose(**output)
+    options = Options(**given)
+    if (options.faults or options.latency_seconds) and not options.sandbox:
+        raise UsageError("--fault and --latency are for a sandbox: add --sandbox")
+    return options, ConsoleListener.choose(**output)
 
 
 def _file(plan: Path) -> str:

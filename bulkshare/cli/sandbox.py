@@ -3,42 +3,87 @@
 from __future__ import annotations
 
 import signal
+import sys
+from typing import TYPE_CHECKING
 
 import anyio
 import click
 
+from bulkshare.cli.exit_status import is_terminal
 from bulkshare.errors import UsageError
-from bulkshare.sandbox import Cloud, FaultRule, Sandbox
+from bulkshare.sandbox import Cloud, Sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bulkshare.sandbox import FaultRule, Image, Project
+
+MOST_LISTED = 10  # images or projects in the plan; it selects more of them by their tag
 
 
 def serve_sandbox(
-    *, port: int, images: int, projects: int, example: bool, quota: int, faults: tuple[str, ...], latency_seconds: float
+    *,
+    port: int,
+    images: int,
+    projects: int,
+    example: bool,
+    quota: int,
+    faults: tuple[FaultRule, ...],
+    latency_seconds: float,
 ) -> None:
-    """Serve until SIGINT or SIGTERM. Raises `UsageError` for an invalid rule or a port that can't be used.
+    """Serve until SIGINT or SIGTERM. Raises `UsageError` for a port that can't be used.
 
     port: 0 for a free one.
     example: serve the images and projects of the example plan instead of `images` and `projects` made-up ones.
     quota: members an image may have; -1: any number.
-    faults: rules for failing requests; see `FaultRule`.
+    faults: what fails.
     latency_seconds: delay of each answer.
     """
-    try:
-        rules = [FaultRule.parse(fault) for fault in faults]
-    except ValueError as error:
-        raise UsageError(f"--fault: {error}") from error
     cloud = Cloud.example(member_quota=quota) if example else Cloud.sample(images, projects, member_quota=quota)
-    anyio.run(_serve, cloud, port, rules, latency_seconds)
+    plan = EXAMPLE_PLAN if example else plan_for(cloud)
+    sandbox = Sandbox(cloud, port=port, faults=faults, latency_seconds=latency_seconds)
+    try:
+        anyio.run(_serve, sandbox, plan)
+    except OSError as error:
+        raise UsageError(f"port {port} can't be used: {error.strerror}") from error
 
 
-async def _serve(cloud: Cloud, port: int, rules: list[FaultRule], latency_seconds: float) -> None:
+async def _serve(sandbox: Sandbox, plan: str) -> None:
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        try:
-            async with Sandbox(cloud, port=port, faults=rules, latency_seconds=latency_seconds) as sandbox:
-                click.echo(sandbox.clouds_yaml())
-                click.echo(
-                    "Save this as clouds.yaml and use it with --os-cloud sandbox. Press Ctrl-C to stop.", err=True
-                )
-                async for _ in signals:
-                    break
-        except OSError as error:
-            raise UsageError(f"port {port} can't be used: {error.strerror}") from error
+        async with sandbox:
+            click.echo(sandbox.clouds_yaml())
+            click.echo(_instructions(plan, saved=not is_terminal(sys.stdout)), err=True)
+            async for _ in signals:
+                break
+
+
+def _instructions(plan: str, *, saved: bool) -> str:
+    """Return what to do with the clouds.yaml above, or in the file that stdout goes to."""
+    save = "" if saved else "Save this as clouds.yaml. "
+    if not plan:
+        return f"{save}Name it with --os-cloud sandbox. Press Ctrl-C to stop."
+    return (
+        f"{save}A plan for it, to be saved as golden.yaml:\n\n{plan}\n"
+        "In the same directory, in another terminal: bulkshare run golden.yaml\nPress Ctrl-C to stop the sandbox."
+    )
+
+
+HEAD = "version: 1\nname: golden\ncloud: sandbox\nshare:\n"
+EXAMPLE_PLAN = (  # in short what plans/golden-nightly.yaml does
+    HEAD + "  - images: [{name: 'ubuntu-*', tag: golden, latest: 2, per: os_version}]\n"
+    "    projects: [{domain: customers}]\n"
+)
+
+
+def plan_for(cloud: Cloud) -> str:
+    """Return a plan that shares each image of a cloud from `Cloud.sample` with each project; "" if there is none."""
+    projects = {key: project for key, project in cloud.projects.items() if project is not cloud.admin_project}
+    if not cloud.images or not projects:
+        return ""
+    return f"{HEAD}  - images:{_items(cloud.images, 'golden')}    projects:{_items(projects, 'tenant')}"
+
+
+def _items(found: Mapping[str, Image] | Mapping[str, Project], tag: str) -> str:
+    if len(found) > MOST_LISTED:
+        return f" [{{tag: {tag}}}]  # {len(found):,} of them\n"
+    return "\n" + "".join(f"      - {known_id}  # {item.name}\n" for known_id, item in found.items())

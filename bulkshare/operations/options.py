@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from bulkshare.model import Limits, PruneLimit
+    from bulkshare.sandbox import FaultRule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +20,8 @@ class Options:
     ledger: path or URL; default: the user's own.
     cloud: the clouds.yaml entry to use; default: the plan's, or that of the run to resume.
     sandbox: work on an embedded cloud that has the plan's images.
+    faults: what fails on the sandbox.
+    latency_seconds: of each answer of the sandbox.
     dry_run: write neither to a cloud nor to the ledger.
     retry_failed: only the pairs that the plan's last run did not bring about.
     verify: compare plan and cloud at the end of a run.
@@ -39,6 +42,8 @@ class Options:
     ledger: str | PathLike[str] | None = None
     cloud: str | None = None
     sandbox: bool = False
+    faults: tuple[FaultRule, ...] = ()
+    latency_seconds: float = 0.0
     dry_run: bool = False
     retry_failed: bool = False
     verify: bool = False

@@ -97,21 +97,18 @@ class ImageEndpoint:
 @asynccontextmanager
 async def open_identity(
     settings: Settings,
-    plan: Plan | None = None,
     *,
     identity: AnyIdentity | None = None,
     listener: Listener | None = None,
 ) -> AsyncIterator[AnyIdentity]:
-    """Log in to a run's cloud, or to a new sandbox that has the plan's images; as `identity` if that is given.
+    """Log in to a run's cloud; as `identity` if that is given.
 
     A log-in that needs a person is shown to `listener`, and refused if no one would see it.
 
     Raises `UsageError`, `CredentialsRefusedError` or `EndpointRefusedError`.
     """
     async with AsyncExitStack() as stack:
-        if identity is None and settings.sandbox and plan is not None:
-            identity = await stack.enter_async_context(_sandbox_of(plan))
-        elif identity is None:
+        if identity is None:
             identity = identity_from(await anyio.to_thread.run_sync(read_entry, settings.cloud, settings.region))
         if identity.entry.auth_type in NEEDS_PERSON:
             if listener is None or not listener.is_watched:
@@ -138,7 +135,7 @@ async def open_endpoint(
 
 
 @asynccontextmanager
-async def _sandbox_of(plan: Plan) -> AsyncIterator[AnyIdentity]:
+async def _sandbox_of(plan: Plan, options: Options) -> AsyncIterator[AnyIdentity]:
     """Start a cloud that has the plan's images and projects, and a few others for its selectors."""
     from bulkshare.sandbox import Sandbox  # noqa: PLC0415  a run on a cloud needs no web server
     from bulkshare.sandbox.cloud import Cloud  # noqa: PLC0415  a run on a cloud needs no web server
@@ -149,7 +146,8 @@ async def _sandbox_of(plan: Plan) -> AsyncIterator[AnyIdentity]:
         projects = {item: None for items in lists for item in items if isinstance(item, str)}
         return Cloud.example(images, projects, member_quota=UNLIMITED)
 
-    async with Sandbox(await anyio.to_thread.run_sync(example)) as sandbox:
+    cloud = await anyio.to_thread.run_sync(example)
+    async with Sandbox(cloud, faults=options.faults, latency_seconds=options.latency_seconds) as sandbox:
         admin, project = sandbox.cloud.admin, sandbox.cloud.admin_project
         auth = {
             "auth_url": sandbox.auth_url,
@@ -386,7 +384,9 @@ class _Opening:
         where = cloud or ("a sandbox" if options.sandbox else "the cloud")
         async with AsyncExitStack() as opened:
             with self.listener.waiting(f"logging in to {where}"):
-                identity = await opened.enter_async_context(open_identity(settings, plan, listener=self.listener))
+                own = await opened.enter_async_context(_sandbox_of(plan, options)) if options.sandbox else None
+                logged_in = open_identity(settings, identity=own, listener=self.listener)
+                identity = await opened.enter_async_context(logged_in)
                 endpoint = await opened.enter_async_context(
                     open_endpoint(identity, settings.limits, give_up_after_seconds=options.give_up_after_seconds)
                 )

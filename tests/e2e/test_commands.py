@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import signal
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -176,6 +177,10 @@ def test_faults_are_retried(shell: Shell) -> None:
         (["check", "missing.yaml"], "missing.yaml"),
         (["sandbox", "--fault", "nonsense"], "--fault"),
         (["sandbox", "--latency", "soon"], "--latency"),
+        (["run", "plan.yaml", "--sandbox", "--fault", "POST memb 503 1%"], "'memb'"),
+        (["run", "plan.yaml", "--fault", "POST members 503 1%"], "--sandbox"),
+        (["diff", "plan.yaml", "--latency", "1s"], "--sandbox"),
+        (["verify", "plan.yaml", "--latency", "1s"], "--sandbox"),
         (["show", "no-such-run"], "no-such-run"),
         (["unknown-command"], "unknown-command"),
     ],
@@ -187,6 +192,30 @@ def test_bad_usage_is_exit_2(shell: Shell, args: list[str], message: str) -> Non
     done = shell.run(*args, exit_code=2)
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("args", "pairs"), [([], 30), (["--projects", "11"], 33), (["--example"], None)])
+def test_the_plan_that_a_sandbox_prints_runs_there(shell: Shell, args: list[str], pairs: int | None) -> None:
+    """It is on stderr, so that stdout can be saved as clouds.yaml; the command below it is the one that runs it."""
+    sandbox = shell.start_sandbox(*args)
+    code, _, text = shell.interrupt(sandbox)
+    assert code == 0
+    printed = re.search(r"\n\n(version: 1\n.*?)\n\n.*: bulkshare (run golden.yaml)\n", text, re.DOTALL)
+    assert printed is not None, text
+    plan, command = printed.groups()
+    shell.write("golden.yaml", plan)
+    shell.start_sandbox(*args)
+    summary = shell.run_json(*command.split())
+    assert summary["shared"] == (pairs or summary["planned"]) > 0
+
+
+def test_faults_and_latency_on_the_sandbox_of_a_run(shell: Shell, plan: str) -> None:
+    """They are for trying how a run copes; `diff` and `verify` take them, too."""
+    faults = ("--sandbox", "--latency", "1ms", "--fault", "POST members 503 100% times=2")
+    assert shell.run_json("run", plan, *faults)["retries"] == 2
+    lists = ("--sandbox", "--fault", "GET members 503 100% times=2")
+    shell.run("diff", plan, *lists, exit_code=10)
+    shell.run("verify", plan, *lists, exit_code=1)
 
 
 def test_plan_for_another_cloud(shell: Shell) -> None:
