@@ -14,7 +14,7 @@ import structlog
 from rich.console import Console
 
 from bulkshare.cli.exit_status import discard_stdout, is_hang_up, is_terminal
-from bulkshare.model.events import ExtraMembersFound
+from bulkshare.model.events import RemovalsAhead
 from bulkshare.progress import DetailedLog, Display, Log, Observers
 from bulkshare.report import render_changes, render_comparison, render_summary, summary_document
 
@@ -74,7 +74,7 @@ class RemovalNotice:
 
     def notify(self, event: Event) -> None:
         """See `ports.Observer`."""
-        if not isinstance(event, ExtraMembersFound):
+        if not isinstance(event, RemovalsAhead):
             return
         image_id, member_ids = event.image_id, event.member_ids
         listed = "".join(f"\n  - {member_id}" for member_id in member_ids[:MOST_LISTED])

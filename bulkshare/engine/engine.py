@@ -235,6 +235,7 @@ class Engine:
             await self._write(probed={*listed.members, *self._probed})
 
     async def _write(self, probed: set[str]) -> None:
+        await self._recorder.announce_removals()
         await self._set_shared.set_all(self._to_set_shared)
         await self._recorder.flush()
         if not self._stopping.is_set():

@@ -18,7 +18,7 @@ import anyio.to_thread
 from bulkshare.engine.retry import LEFT_REJECTED
 from bulkshare.errors import LedgerError
 from bulkshare.model import Outcome, Result
-from bulkshare.model.events import PairsSettled, RestSettled
+from bulkshare.model.events import PairsSettled, RemovalsAhead, RestSettled
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
@@ -221,6 +221,13 @@ class Recorder:
             if len(page) < PAGE:
                 return
             after = page[-1].member_id
+
+    async def announce_removals(self) -> None:
+        """Notify the observer of each image's pending removals, before the first of them is sent."""
+        async for backlog in self.pending_images(removals=True):
+            pages = self.pending_pages(backlog.image_id, removals=True)
+            members = [job.member_id async for page in pages for job in page]
+            self.observer.notify(RemovalsAhead(backlog.image_id, members))
 
     async def pending_want(self, image_id: str, member_id: str) -> Want | None:
         """Return what is wanted of a pair; None unless it is in the run, and pending."""

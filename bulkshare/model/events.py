@@ -79,7 +79,15 @@ class ImageInspected:
 
 @dataclass(frozen=True, slots=True)
 class ExtraMembersFound:
-    """Members of an image that the plan does not name are going to be removed."""
+    """An image has members that the plan does not name: pairs that the run did not have before."""
+
+    image_id: str
+    member_ids: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class RemovalsAhead:
+    """All of an image's members that are going to be removed: nothing forbids it, and nothing was sent yet."""
 
     image_id: str
     member_ids: Sequence[str]
@@ -109,6 +117,7 @@ Event = (
     | MembersListed
     | ImageInspected
     | ExtraMembersFound
+    | RemovalsAhead
     | ImageSetShared
     | ImagesDone
 )

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Protocol
 from bulkshare.model import Result, VerdictKind
 from bulkshare.model.events import (
     Answered,
-    ExtraMembersFound,
     ImageSetShared,
     MembersListed,
     PairsSettled,
     PhaseStarted,
+    RemovalsAhead,
     RestSettled,
     RetryScheduled,
 )
@@ -82,7 +82,7 @@ class Log:
             case MembersListed(image_id, verdict) if verdict.kind is not VerdictKind.LISTED:
                 known = {"image_id": image_id, "reason": verdict.reason}
                 self._warn("members not listed", (image_id, verdict.reason), **known)
-            case ExtraMembersFound(image_id, member_ids):
+            case RemovalsAhead(image_id, member_ids):
                 members = list(member_ids[:MOST_LISTED])
                 self._log.info("to be removed", image_id=image_id, pairs=len(member_ids), members=members)
             case ImageSetShared(image_id, verdict) if verdict.kind is VerdictKind.SET_SHARED:
@@ -141,7 +141,7 @@ class DetailedLog(Log):
                 if not is_bad(outcome.result):
                     self._log.debug(outcome.result.value, **_fields_of(outcome))
         super().notify(event)
-        if isinstance(event, ExtraMembersFound):
+        if isinstance(event, RemovalsAhead):
             for member_id in event.member_ids:
                 self._log.debug("to be removed", image_id=event.image_id, member_id=member_id)
 

@@ -22,6 +22,7 @@ from bulkshare.model.events import (
     MembersListed,
     PairsSettled,
     PhaseStarted,
+    RemovalsAhead,
     RestSettled,
     RetryScheduled,
 )
@@ -176,6 +177,7 @@ class RecordingObserver:
     listings: dict[str, Verdict] = field(default_factory=dict)
     images: list[Image] = field(default_factory=list)
     extras: list[tuple[str, list[str]]] = field(default_factory=list)
+    ahead: list[tuple[str, list[str]]] = field(default_factory=list)
     set_shared: dict[str, Verdict] = field(default_factory=dict)
     done: int = 0
 
@@ -196,6 +198,8 @@ class RecordingObserver:
                 self.listings[image_id] = verdict
             case ImageInspected(image):
                 self.images.append(image)
+            case RemovalsAhead(image_id, member_ids):
+                self.ahead.append((image_id, list(member_ids)))
             case ExtraMembersFound(image_id, member_ids):
                 self.extras.append((image_id, list(member_ids)))
             case ImageSetShared(image_id, verdict):

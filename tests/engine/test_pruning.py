@@ -36,7 +36,7 @@ def test_extra_members_are_removed() -> None:
     harness.run()
     assert harness.totals() == {Result.ALREADY: 5, Result.SHARED: 5, Result.REMOVED: 5}
     assert {member for _, member in harness.cloud.members} == {*(f"p{n:03}" for n in range(10)), "friend"}
-    assert harness.observer.extras == [("i00", [f"x{n}" for n in range(5)])]
+    assert harness.observer.extras == harness.observer.ahead == [("i00", [f"x{n}" for n in range(5)])]
     assert harness.observer.phases == [("listing", 1), ("inspecting", 1), ("removing", 5), ("sharing", 5)]
     methods = [request.method for _, request in harness.cloud.sent]
     assert methods == ["GET", "GET", *["DELETE"] * 5, *["POST"] * 5]
@@ -108,6 +108,7 @@ def test_a_dry_run_reports_and_removes_nothing() -> None:
     assert {request.method for _, request in harness.cloud.sent} == {"GET"}
     assert harness.totals() == {Result.ALREADY: 5, Result.PENDING: 10}
     assert harness.observer.extras
+    assert not harness.observer.ahead
     assert harness.ledger.enqueued
 
 
@@ -118,6 +119,7 @@ def test_more_than_the_limit_stops_before_the_first(extra: int, removed: bool) -
     harness.orders["i00"] = harness.orders["i00"]._replace(prune_limits=(PruneLimit(),))
     harness.run()
     assert harness.cloud.count("DELETE") == (extra if removed else 0)
+    assert bool(harness.observer.ahead) == removed, "what is not removed is not announced"
     assert harness.totals().get(Result.REMOVED, 0) == (extra if removed else 0)
     expected = (
         {} if removed else {"3 of 21 members would be removed; the prune limit (10%) allows 2": {"x0", "x1", "x2"}}
@@ -232,6 +234,7 @@ def test_removal_continues_after_a_stop() -> None:
     harness.run()
     assert harness.totals() == {Result.ALREADY: 5, Result.SHARED: 5, Result.REMOVED: 4, Result.ABSENT: 1}
     assert len(harness.observer.extras) == 1
+    assert [members for _, members in harness.observer.ahead] == [[f"x{n}" for n in range(5)], ["x2", "x3"]]
 
 
 def test_a_run_resumed_without_its_plan_finishes_its_removals() -> None:

@@ -20,6 +20,7 @@ from bulkshare.model.events import (
     MembersListed,
     PairsSettled,
     PhaseStarted,
+    RemovalsAhead,
     RestSettled,
     RetryScheduled,
 )
@@ -308,7 +309,7 @@ def test_log_has_no_empty_fields() -> None:
     lines = Lines()
     log = DetailedLog(tracker(Clock()), lines, Clock())
     log.notify(Answered(Step.LIST, "i", None, Verdict(VerdictKind.LISTED, http_status=200), 0.5))
-    log.notify(ExtraMembersFound("i", ["a", "b"]))
+    log.notify(RemovalsAhead("i", ["a", "b"]))
     log.notify(ImageSetShared("i", Verdict(VerdictKind.SET_SHARED)))
     log.notify(ImageSetShared("j", Verdict(VerdictKind.REJECTED, "403: no")))
     answer = {"step": "list", "image_id": "i", "verdict": "listed", "http_status": 200, "seconds": 0.5}
