@@ -112,12 +112,17 @@ def images_path(query: Sequence[tuple[str, str]]) -> str:
     return f"{IMAGES_PATH}?{urlencode(query, quote_via=quote)}" if query else IMAGES_PATH
 
 
-def details_path(image_ids: Sequence[str], *, hidden: bool = False) -> str:
-    """Return the path that lists these images; hidden ones only come with `hidden`, and then no others.
+def details_query(image_ids: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the query that finds these images, except hidden ones.
 
     Glance reads the IDs as a list with commas and double quotes: pass none that contains either.
     """
-    query = [("id", f"in:{','.join(image_ids)}"), ("limit", str(len(image_ids)))]
+    return [("id", f"in:{','.join(image_ids)}"), ("limit", str(len(image_ids)))]
+
+
+def details_path(image_ids: Sequence[str], *, hidden: bool = False) -> str:
+    """Return the path for `details_query`; hidden images only come with `hidden`, and then no others."""
+    query = details_query(image_ids)
     return images_path([*query, ("os_hidden", "true")] if hidden else query)
 
 
