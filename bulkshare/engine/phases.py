@@ -287,7 +287,7 @@ class Preflight:
     def _skip_removals(self, leaving: Iterable[str]) -> None:
         """Skip all removals. Those over the limit come last, so that a run killed in between finds them over it."""
         one = min(self._over_prune_limit)
-        why = f"no member is removed from any image while this is so of image {one}: {self._over_prune_limit[one]}"
+        why = f"no member is removed from any image because of image {one}: {self._over_prune_limit[one]}"
         for image_id in leaving:
             if image_id not in self._over_prune_limit:
                 self._recorder.put(SettleImage(image_id, why, removals=True))

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 NOT_AS_PLANNED = frozenset(Result) - AS_PLANNED
 SETTLED_BADLY = NOT_AS_PLANNED - {Result.PENDING}
-UUID_LIKE = re.compile(r"\b[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}\b", re.IGNORECASE)
+# "of image ID" is a text of our own: another image, which is the cause.
+UUID_LIKE = re.compile(r"(?<!of image )\b[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}\b", re.IGNORECASE)
 
 
 Kind = Literal["image", "project"]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 IMAGES = list(Cloud.sample(2, 0).images)
 ON_SANDBOX = ("--os-cloud", "sandbox")
 CHANGES = 10
+CANT_BE_DONE = 11
 MEMBERS = [f"member-{number:02}" for number in range(20)]
 
 
@@ -142,6 +143,52 @@ def test_a_shared_pair_stays_shared_in_the_ledger(shell: Shell) -> None:
     shell.run("run", "plan.yaml", exit_code=1)
     assert {row["member_id"] for row in shell.rows() if row["result"] == "shared"} == before
     assert before
+
+
+def test_an_image_is_full_when_the_cloud_says_so(shell: Shell) -> None:
+    """Without a limit in the plan, the reason names the cloud's; with one it names the plan's, and the key."""
+    shell.start_sandbox("--quota", "6")
+    summary = shell.run_json("run", shell.plan(IMAGES, MEMBERS[:8]), *ON_SANDBOX, exit_code=1)
+    assert (summary["shared"], summary["rejected"] + summary["skipped"]) == (12, 4)
+    assert {row["reason"] for row in shell.rows()} == {
+        "",
+        "413: image member limit exceeded; the cloud's limit is 6 members per image",
+    }
+    plan = shell.plan(IMAGES, MEMBERS[:8], more="limits: {members_per_image: 7}\n")
+    shown = shell.run("run", plan, *ON_SANDBOX, exit_code=1).stdout
+    assert "4 skipped: needs 8, has 6 of 7 members; the limit is the plan's (`limits.members_per_image`)" in shown
+    assert f"raise `limits.members_per_image` in {plan}" in shown
+
+
+def test_the_prune_limit_of_a_plan(shell: Shell) -> None:
+    """An image over it loses no member, nor does another; the image, what to change and the file are named."""
+    shell.start_sandbox()
+    shell.run("run", shell.plan(IMAGES, MEMBERS), *ON_SANDBOX)
+
+    def write(top: str = "", entry: str = "") -> None:
+        shell.write(
+            "plan.yaml",
+            f"version: 1\nname: plan\ncheck_projects: never\n{top}share:\n"
+            f"  - {{images: [{IMAGES[0]}], projects: {MEMBERS[:19]}, prune: true}}\n"
+            f"  - {{images: [{IMAGES[1]}], projects: {MEMBERS[:15]}, prune: true{entry}}}\n",
+        )
+
+    write()
+    refused = shell.run("run", "plan.yaml", *ON_SANDBOX, exit_code=1)
+    assert "5 of 20 members would be removed; the prune limit (10%) allows 2" in refused.stdout
+    assert f"no member is removed from any image because of image {IMAGES[1]}: 5 of 20" in refused.stdout
+    assert "set `prune_limit` in plan.yaml, in the image's entry or at the top" in refused.stdout
+    assert "to be removed" not in refused.stderr
+    write(top="prune_limit: 0\n")
+    shell.run("diff", "plan.yaml", *ON_SANDBOX, exit_code=CANT_BE_DONE)
+    shown = shell.run("diff", "plan.yaml", *ON_SANDBOX, "--prune-limit", "5", exit_code=CHANGES).stdout
+    assert [line for line in shown.splitlines() if line.startswith("  - ")] == [
+        f"  - {member}" for member in (MEMBERS[19], *MEMBERS[15:])
+    ]
+    write(entry=", prune_limit: '10%, at least 5'")
+    done = shell.run("run", "plan.yaml", *ON_SANDBOX)
+    assert done.stderr.count("to be removed") == 2
+    assert "6  removed by this run" in done.stdout
 
 
 def test_retry_failed_removes_no_member(shell: Shell) -> None:

@@ -175,7 +175,7 @@ def test_one_image_over_the_limit_stops_all_removals() -> None:
     beyond = "3 of 22 members would be removed; the prune limit (10%) allows 2"
     assert harness.reasons() == {
         beyond: {"x1", "x2", "x3"},
-        f"no member is removed from any image while this is so of image i01: {beyond}": {"x0"},
+        f"no member is removed from any image because of image i01: {beyond}": {"x0"},
     }
 
 

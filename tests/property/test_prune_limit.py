@@ -58,6 +58,17 @@ def test_removals_are_allowed_by_each_limit_or_forbidden(
     assert finding.reason.endswith(f" allows {least}")
 
 
+@given(texts(), st.integers(0, 1000), st.data())
+def test_removals_that_were_allowed_stay_so(
+    written: tuple[str, Fraction, int], members: int, data: st.DataObject
+) -> None:
+    """A run that goes on after some of them may remove the rest."""
+    limit = PruneLimit.parse(written[0])
+    to_remove = data.draw(st.integers(0, min(limit.allowed(members), members)))
+    removed = data.draw(st.integers(0, to_remove))
+    assert to_remove - removed <= limit.allowed(members - removed)
+
+
 @pytest.mark.parametrize(
     ("text", "limit", "shown"),
     [
