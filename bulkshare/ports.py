@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from bulkshare.model import (
         Account,
         Backlog,
+        Batch,
         Block,
         Job,
         KnownProjects,
@@ -107,6 +108,26 @@ class WorkList(Protocol):
 
     def mark_listed(self, run_id: int, image_id: str, member_ids: Sequence[str]) -> None:
         """Add `Want.ALREADY_MEMBER` to pending pairs."""
+        ...
+
+    def open_batch(self, run_id: int, batch: Batch) -> None:
+        """Record a batch that is about to be sent."""
+        ...
+
+    def set_job(self, run_id: int, number: int, job_id: str) -> None:
+        """Record the job that the cloud started for a batch; an ID has at most 255 characters."""
+        ...
+
+    def close_batch(self, run_id: int, number: int) -> None:
+        """Forget a batch: what became of its pairs is known."""
+        ...
+
+    def open_batches(self, run_id: int) -> list[Batch]:
+        """Return the batches of which it isn't known what became of them, in the order in which they were sent."""
+        ...
+
+    def mark_added(self, run_id: int, image_id: str, member_ids: Sequence[str]) -> None:
+        """Add `Want.ALREADY_MEMBER` and `Want.ADDED` to pending pairs: this run has added them."""
         ...
 
     def settle(self, run_id: int, outcomes: Sequence[Outcome]) -> None:
@@ -216,19 +237,12 @@ class Ledger(WorkList, Protocol):
         """Return the telemetry of the run's invocations, in order."""
         ...
 
-    def label(self, labels: Mapping[str, str], *, from_plan: bool = False) -> None:
-        """Store names of images and projects by ID; the last name of an ID wins.
-
-        A name `from_plan` does not replace what the cloud calls an image or a project; an empty one replaces none.
-        """
+    def label(self, labels: Mapping[str, str]) -> None:
+        """Store names of images and projects by ID; the last name of an ID wins."""
         ...
 
     def labels(self, run_id: int) -> dict[str, str]:
         """Return the known names of the run's images and projects, by ID."""
-        ...
-
-    def unnamed_images(self, run_id: int) -> list[str]:
-        """Return the run's images for which only names from a plan were stored, or none."""
         ...
 
     def prune(self, run_ids: Sequence[int], *, names_unless_after: int | None) -> bool:

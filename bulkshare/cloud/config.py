@@ -25,7 +25,7 @@ from openstack.warnings import ConfigurationWarning
 
 from bulkshare.cloud import access_key
 from bulkshare.errors import UsageError
-from bulkshare.model import Problem
+from bulkshare.model import Api, Problem
 from bulkshare.text import clean, escaped
 
 if TYPE_CHECKING:
@@ -193,6 +193,7 @@ class CloudEntry:
     service_type: str = "image"
     service_name: str | None = None
     endpoint_override: str | None = None
+    api: Api = Api.AUTO
     verify: bool = True
     cacert: str | None = None
     cert: str | None = None
@@ -421,12 +422,21 @@ def _entry_from(name: str, region: str | None, read: CheckedConfig, cloud: Cloud
         service_type=cloud.get_service_type("image"),
         service_name=cloud.get_service_name("image"),
         endpoint_override=cloud.get_endpoint("image"),
+        api=_api(name, config.get("api")),
         verify=verify,
         cacert=_expanded(cacert, f"`cacert` of cloud {clean(name)}"),
         cert=cert,
         key=key,
         timeout_seconds=_timeout_seconds(name, config.get("api_timeout")),
     )
+
+
+def _api(name: str, value: object) -> Api:
+    try:
+        return Api(str(value or Api.AUTO))
+    except ValueError:
+        known = ", ".join(Api)
+        raise UsageError(f"cloud {clean(name)}: `api` is {escaped(str(value))!r}; it takes one of {known}") from None
 
 
 def _timeout_seconds(name: str, value: object) -> float | None:
@@ -498,4 +508,5 @@ def entry_of(options: Mapping[str, Any]) -> CloudEntry:
     if options["auth_type"] != access_key.AUTH_TYPE:
         loader: Any = get_plugin_loader(options["auth_type"])
         plugin = loader.load_from_options(**options["auth"])
-    return CloudEntry(**{**options, "plugin": plugin, "secrets": tuple(options.get("secrets", ()))})
+    given = {**options, "plugin": plugin, "secrets": tuple(options.get("secrets", ()))}
+    return CloudEntry(**{**given, "api": Api(options.get("api", Api.AUTO))})

@@ -10,6 +10,15 @@ import anyio.to_thread
 from bulkshare.engine.retry import Settle, decide, excuse, is_repeat
 from bulkshare.errors import CredentialsRefusedError, DirectoryError, EndpointRefusedError
 from bulkshare.image_api.glance import find_request, images_path, interpret, is_foreign, request_for
+from bulkshare.image_api.ims import (
+    accept_request,
+    batch_request,
+    interpret_batch,
+    interpret_job,
+    interpret_quota,
+    job_request,
+    quota_request,
+)
 from bulkshare.model import ENDPOINT_FAILURES, RETRYABLE, Fault, Result, RetryState, Scope, Step, VerdictKind, Want
 from bulkshare.model.events import Answered, ImageSetShared, MembersListed, RetryScheduled
 
@@ -18,6 +27,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from bulkshare.engine.retry import Decision
+    from bulkshare.image_api.ims import BatchAnswer, Job
     from bulkshare.model import Attempt, Image, Reply, Request, RetryPolicy, Verdict
     from bulkshare.ports import Observer, Transport
 
@@ -72,6 +82,7 @@ class ApiClient:
         self._endpoint = endpoint
         self._recognized = False  # whether an image service has answered
         self._foreign = 0  # answers of something else before that
+        self._older_jobs = False  # whether the older call for jobs is the one that works
         self._interpreting = anyio.CapacityLimiter(1)  # more threads would only contend for the interpreter
         self.stopping = stopping
         self.retries = 0  # requests scheduled to be sent again
@@ -143,6 +154,60 @@ class ApiClient:
             path = verdict.next_path
         return images
 
+    async def send_batch(self, step: Step, image_ids: Sequence[str], member_ids: Sequence[str]) -> BatchAnswer:
+        """Send a batch until it has an answer, or one after which the service may be working on it.
+
+        An accepting batch is for one member. Only what the service certainly did not carry out is sent again.
+        """
+        request = (
+            accept_request(image_ids, member_ids[0])
+            if step is Step.ACCEPT
+            else batch_request(step, image_ids, member_ids)
+        )
+        retry = RetryState(self._policy, self._jitter)
+        image_id = image_ids[0] if len(image_ids) == 1 else ""
+        while True:
+            began = self._clock()
+            reply = await self._transport.send(request)
+            answer = interpret_batch(reply, self._wall())
+            self._answered(Step.BATCH, image_id, None, answer.verdict, began)
+            verdict = answer.verdict
+            if verdict.kind not in RETRYABLE or verdict.maybe_done or self.stopping.is_set():
+                return answer
+            delay_seconds = retry.next_delay(verdict.retry_after, excused=self._answered_at() < began)
+            if delay_seconds is None:
+                return answer
+            self._count_retry(image_id, None, verdict, delay_seconds)
+            if await self.stopped_within(delay_seconds):
+                return answer
+
+    async def get_job(self, job_id: str, own_project_id: str) -> Job | None:
+        """Ask for a job, with the older call if there is no other; None if the answer doesn't tell."""
+        for project_id in (None, own_project_id) if not self._older_jobs else (own_project_id,):
+            began = self._clock()
+            reply = await self._transport.send(job_request(job_id, project_id))
+            self._answered(Step.JOB, "", None, interpret(Step.FIND, "", "", reply, self._wall()), began)
+            job = interpret_job(reply)
+            if job is not None:
+                self._older_jobs = project_id is not None
+                return job
+            if isinstance(reply, Fault) or reply.status != 404:
+                break
+        return None
+
+    async def member_quota(self) -> int | None:
+        """Ask the image service how many members an image may have; None if it doesn't tell."""
+        began = self._clock()
+        reply = await self._transport.send(quota_request())
+        self._answered(Step.QUOTA, "", None, interpret(Step.FIND, "", "", reply, self._wall()), began)
+        return interpret_quota(reply)
+
+    async def stopped_within(self, seconds: float) -> bool:
+        """Wait; return whether a stop came first."""
+        with anyio.move_on_after(seconds):
+            await self.stopping.wait()
+        return self.stopping.is_set()
+
     async def _send_with_retry(self, step: Step, image_id: str, request: Request) -> Verdict:
         """Send an idempotent request until it is answered, the attempts are used up, or a stop ends the waiting."""
         retry = RetryState(self._policy, self._jitter)
@@ -165,13 +230,17 @@ class ApiClient:
         verdict = await self._interpret(step, image_id, member_id or "", reply)
         if not self._recognized:
             self._recognize(image_id, reply, verdict)
+        self._answered(step, image_id, member_id, verdict, began)
+        return verdict
+
+    def _answered(self, step: Step, image_id: str, member_id: str | None, verdict: Verdict, began: float) -> None:
+        """Report an answer. Raises `CredentialsRefusedError` if every request would get it."""
         if verdict.kind is not VerdictKind.NOT_SENT:
             self._observer.notify(Answered(step, image_id, member_id, verdict, self._clock() - began))
         elif not self.stopping.is_set():
             self._stop()
         if verdict.scope is Scope.RUN:
             raise CredentialsRefusedError(f"{self._endpoint} refuses every request like this one: {verdict.reason}")
-        return verdict
 
     def _recognize(self, image_id: str, reply: Reply, verdict: Verdict) -> None:
         """Learn from the first answers whether there is an image service. Raises `EndpointRefusedError` if not."""

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import anyio
 
+from bulkshare.engine.batches import BatchSender
 from bulkshare.engine.client import ApiClient
 from bulkshare.engine.phases import MemberLister, Preflight, SetShared, fetch_details
 from bulkshare.engine.pool import WorkerPool
@@ -40,6 +41,10 @@ GRACE_SECONDS = 10.0  # how long requests in flight may take to end after a stop
 
 class Sender(Protocol):
     """Sends the pending pairs, to be shared or removed, until all are settled or a stop comes."""
+
+    async def recover(self) -> None:
+        """Find out what became of requests that an earlier process left without an answer."""
+        ...
 
     async def settle_pending(self, probed: Container[str]) -> None:
         """Work through the ledger's pending pairs. Images in `probed` are known to take members."""
@@ -84,6 +89,7 @@ class Engine:
     ledger_turn: a limiter of one, shared by engines that share a ledger.
     probed: images that are known to take members.
     senders: makes what sends the pairs; default: `WorkerPool`.
+    batches: send what can be sent in batches so, before the senders get the rest.
     grace_seconds: how long requests in flight may take to end after a stop.
     """
 
@@ -108,6 +114,7 @@ class Engine:
         ledger_turn: anyio.CapacityLimiter | None = None,
         probed: Collection[str] = (),
         senders: Senders | None = None,
+        batches: bool = False,
         grace_seconds: float = GRACE_SECONDS,
     ) -> None:
         self._stopping = anyio.Event() if stopping is None else stopping
@@ -142,9 +149,19 @@ class Engine:
             orders=orders or {},
             images=images or {},
             account=account,
+            has_quota_call=batches,
         )
         self._set_shared = SetShared(self._client, self._recorder, limits, wall)
-        make_sender = senders or partial(WorkerPool, limits=limits, clock=clock, wall=wall)
+        make_sender: Senders = senders or partial(WorkerPool, limits=limits, clock=clock, wall=wall)
+        if batches:
+            make_sender = partial(
+                BatchSender,
+                make_pool=make_sender,
+                limits=limits,
+                clock=clock,
+                wall=wall,
+                project_id="" if account is None else account.project_id,
+            )
         self._removing, self._sharing = (
             make_sender(self._client, self._recorder, self._count_failure, removals=removals)
             for removals in (True, False)
@@ -222,6 +239,8 @@ class Engine:
     async def _work(self, *, preflight: bool, share: bool, inspect: bool) -> None:
         if share:
             await self._set_shared.find_opened()
+            await self._removing.recover()
+            await self._sharing.recover()
         listed = await self._lister.list_all(everything=preflight)
         await self._recorder.flush()
         if inspect and not self._stopping.is_set():

@@ -24,6 +24,7 @@ from bulkshare.engine.preflight import (
 from bulkshare.engine.retry import is_left_rejected, is_to_accept
 from bulkshare.engine.writer import ImageOpened, SettleImage, absent, present, skipped
 from bulkshare.image_api.glance import details_path
+from bulkshare.image_api.ims import FULL_ECS_QUOTA, is_full_ecs
 from bulkshare.model import Backlog, Block, Image, Job, Orders, Result, VerdictKind, Want
 from bulkshare.model.events import ExtraMembersFound, ImageInspected, ImagesDone, PhaseStarted
 
@@ -204,6 +205,7 @@ class Preflight:
     orders: what the plan says about images as a whole.
     images: known already, because the plan selected them by their attributes.
     account: who acts; None if unknown.
+    has_quota_call: the cloud can be asked how many members an image may have.
     """
 
     def __init__(
@@ -216,6 +218,7 @@ class Preflight:
         orders: Mapping[str, Orders],
         images: Mapping[str, Image],
         account: Account | None,
+        has_quota_call: bool = False,
     ) -> None:
         self._client = client
         self._recorder = recorder
@@ -224,6 +227,8 @@ class Preflight:
         self._orders = orders
         self._images = images
         self._findings = partial(findings, account=account, members_per_image=limits.members_per_image)
+        self._has_quota_call = has_quota_call
+        self._quota: int | None = None  # as the cloud told
         self._make_shared: set[str] = set()  # images of which a run of 0.1.0 says so
         self._to_set_shared: list[str] = []
         self._over_prune_limit: dict[str, str] = {}  # reasons by image
@@ -236,6 +241,8 @@ class Preflight:
         """
         leaving = {backlog.image_id: backlog.pairs async for backlog in self._recorder.pending_images(removals=True)}
         others = {backlog.image_id: backlog async for backlog in self._recorder.pending_images(removals=False)}
+        if others and self._has_quota_call and self._limits.members_per_image is None:
+            self._quota = await self._client.member_quota()
         self._make_shared.update(image_id for image_id, backlog in others.items() if Want.SET_SHARED in backlog.want)
         todo = [
             image_id
@@ -313,6 +320,7 @@ class Preflight:
             to_remove=to_remove,
             owner_to_add=owner_wants is not None and Want.ALREADY_MEMBER not in owner_wants,
             owner_to_accept=owner_wants is not None and Want.ALREADY_MEMBER in owner_wants,
+            quota=FULL_ECS_QUOTA if self._quota and is_full_ecs(image) else self._quota,
         )
         if to_remove:
             self._deferred.append(facts)

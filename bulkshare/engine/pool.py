@@ -95,6 +95,9 @@ class WorkerPool:
         self._tried: dict[Job, Tried] = {}  # pairs that wait to be sent again
         self._budget = RetryBudget()
 
+    async def recover(self) -> None:
+        """Do nothing: whatever was in flight is found by listing the members."""
+
     async def settle_pending(self, probed: Container[str]) -> None:
         """Work through the ledger's pending pairs. Images in `probed` are known to take members."""
         pairs = sum([backlog.pairs async for backlog in self._recorder.pending_images(removals=self._removals)])

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 
 PLANS_LIMIT = "the limit is the plan's (`limits.members_per_image`)"
+CLOUDS_LIMIT = "the limit is the cloud's"
 USABLE_BY_ALL = frozenset({"public", "community"})  # values of an image's visibility
 # Statuses of images that no project can use, nor ever will without a person's doing. The others are on their way.
 WITHDRAWN = frozenset({"deactivated", "killed", "pending_delete", "deleted"})
@@ -27,6 +28,7 @@ class Facts(NamedTuple):
     refused: the cloud refused to list them.
     to_add, to_accept, to_remove: how many members are pending for it.
     owner_to_add, owner_to_accept: the image's owner is among them.
+    quota: how many members the cloud says it may have; None if it doesn't say.
     """
 
     image_id: str
@@ -39,6 +41,7 @@ class Facts(NamedTuple):
     to_remove: int = 0
     owner_to_add: bool = False
     owner_to_accept: bool = False
+    quota: int | None = None
 
 
 class SkipRest(NamedTuple):
@@ -153,8 +156,9 @@ def _too_many_removals(facts: Facts, orders: Orders) -> list[Finding]:
     return [OverPruneLimit(f"{many}; the prune limit ({limit}) allows {limit.allowed(members):,}")]
 
 
-def _over_quota(facts: Facts, to_add: int, removals: int, quota: int | None) -> QuotaRoom | None:
-    """Return how many fit if not all do."""
+def _over_quota(facts: Facts, to_add: int, removals: int, planned: int | None) -> QuotaRoom | None:
+    """Return how many fit if not all do. `planned` is the plan's limit, which comes before the cloud's."""
+    quota, whose = (facts.quota, CLOUDS_LIMIT) if planned is None else (planned, PLANS_LIMIT)
     if not quota or facts.members is None or to_add <= 0:
         return None
     has = facts.members - removals
@@ -162,4 +166,4 @@ def _over_quota(facts: Facts, to_add: int, removals: int, quota: int | None) -> 
         return None
     after = f" when {removals:,} are removed" if removals else ""
     needs = f"needs {has + to_add:,}, has {has:,} of {quota:,} members{after}"
-    return QuotaRoom(max(quota - has, 0), f"{needs}; {PLANS_LIMIT}")
+    return QuotaRoom(max(quota - has, 0), f"{needs}; {whose}")

@@ -59,7 +59,8 @@ def first_attempt(job: Job) -> Attempt:
     if Want.REMOVE in want:
         return Attempt(job, Step.REMOVE)
     if Want.ALREADY_MEMBER in want:
-        return Attempt(job, Step.ACCEPT, membership=Result.ALREADY)
+        membership = Result.SHARED if Want.ADDED in want else Result.ALREADY
+        return Attempt(job, Step.ACCEPT, membership=membership)
     return Attempt(job)
 
 

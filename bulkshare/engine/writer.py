@@ -17,7 +17,7 @@ import anyio.to_thread
 
 from bulkshare.engine.retry import LEFT_REJECTED
 from bulkshare.errors import LedgerError
-from bulkshare.model import Outcome, Result
+from bulkshare.model import Outcome, Result, Want
 from bulkshare.model.events import PairsSettled, RemovalsAhead, RestSettled
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from bulkshare.engine.retry import Settle
-    from bulkshare.model import Backlog, Block, Job, Member, Verdict, Want
+    from bulkshare.model import Backlog, Batch, Block, Job, Member, Verdict
     from bulkshare.ports import Observer, WorkList
 
 GROUP = 512  # outcomes in one commit; larger groups gain nothing measurable
@@ -93,7 +93,7 @@ def present(member: Member, listing: Verdict, now: datetime, want: Want, *, left
     return Outcome(
         image_id=member.image_id,
         member_id=member.member_id,
-        result=Result.ALREADY,
+        result=Result.SHARED if Want.ADDED in want else Result.ALREADY,
         http_status=listing.http_status,
         status=member.status,
         created_at=member.created_at,
@@ -252,6 +252,27 @@ class Recorder:
     async def opening(self) -> list[str]:
         """Return the images that were asked to be made shared, without an answer yet."""
         return await self._call(self._ledger.opening, self._run_id)
+
+    async def mark_added(self, image_id: str, member_ids: Sequence[str]) -> None:
+        """Record that this run has added these members, with more left to do."""
+        await self._call(self._ledger.mark_added, self._run_id, image_id, member_ids)
+
+    async def open_batch(self, batch: Batch) -> None:
+        """Record a batch that is about to be sent."""
+        await self._call(self._ledger.open_batch, self._run_id, batch)
+
+    async def set_job(self, number: int, job_id: str) -> None:
+        """Record the job of a batch."""
+        await self._call(self._ledger.set_job, self._run_id, number, job_id)
+
+    async def close_batch(self, number: int) -> None:
+        """Forget a batch, once what became of its pairs is in the ledger."""
+        await self.flush()
+        await self._call(self._ledger.close_batch, self._run_id, number)
+
+    async def open_batches(self) -> list[Batch]:
+        """Return the batches of which it isn't known what became of them."""
+        return await self._call(self._ledger.open_batches, self._run_id)
 
     async def pending_total(self) -> int:
         """Count the pairs that are pending."""

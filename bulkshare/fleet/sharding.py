@@ -161,6 +161,9 @@ class ShardedSender:
         self._probed: set[str] = set()
         self._error: BulkshareError | None = None  # the first that ended a worker's work
 
+    async def recover(self) -> None:
+        """Do nothing: whatever was in flight is found by listing the members."""
+
     async def settle_pending(self, probed: Container[str]) -> None:
         """See `engine.Sender`."""
         pairs = sum([backlog.pairs async for backlog in self._recorder.pending_images(removals=self._removals)])

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from bulkshare.fleet.messages import Grant, ShardTask
-    from bulkshare.model import Block, Member, Settings
+    from bulkshare.model import Batch, Block, Member, Settings
     from bulkshare.model.events import Event
     from bulkshare.pacing import Paced
     from bulkshare.ports import Transport
@@ -78,6 +78,26 @@ class ShardLedger:
 
     def mark_listed(self, run_id: int, image_id: str, member_ids: Sequence[str]) -> None:
         """Not used: the coordinator lists."""
+        raise NotImplementedError
+
+    def mark_added(self, run_id: int, image_id: str, member_ids: Sequence[str]) -> None:
+        """Not used, like all that follows about batches: the coordinator sends them."""
+        raise NotImplementedError
+
+    def open_batch(self, run_id: int, batch: Batch) -> None:
+        """Not used."""
+        raise NotImplementedError
+
+    def set_job(self, run_id: int, number: int, job_id: str) -> None:
+        """Not used."""
+        raise NotImplementedError
+
+    def close_batch(self, run_id: int, number: int) -> None:
+        """Not used."""
+        raise NotImplementedError
+
+    def open_batches(self, run_id: int) -> list[Batch]:
+        """Not used."""
         raise NotImplementedError
 
     def settle(self, run_id: int, outcomes: Sequence[Outcome]) -> None:

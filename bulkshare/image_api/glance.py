@@ -112,17 +112,12 @@ def images_path(query: Sequence[tuple[str, str]]) -> str:
     return f"{IMAGES_PATH}?{urlencode(query, quote_via=quote)}" if query else IMAGES_PATH
 
 
-def details_query(image_ids: Sequence[str]) -> list[tuple[str, str]]:
-    """Return the query that finds these images, except hidden ones.
+def details_path(image_ids: Sequence[str], *, hidden: bool = False) -> str:
+    """Return the path that lists these images; hidden ones only come with `hidden`, and then no others.
 
     Glance reads the IDs as a list with commas and double quotes: pass none that contains either.
     """
-    return [("id", f"in:{','.join(image_ids)}"), ("limit", str(len(image_ids)))]
-
-
-def details_path(image_ids: Sequence[str], *, hidden: bool = False) -> str:
-    """Return the path for `details_query`; hidden images only come with `hidden`, and then no others."""
-    query = details_query(image_ids)
+    query = [("id", f"in:{','.join(image_ids)}"), ("limit", str(len(image_ids)))]
     return images_path([*query, ("os_hidden", "true")] if hidden else query)
 
 
@@ -149,7 +144,7 @@ def interpret(step: Step, image_id: str, member_id: str, reply: Reply, now: date
         return _interpret_refusal(step, image_id, member_id, reply, now)
     if step is Step.REMOVE:
         return _interpret_removal(reply)
-    document = None if reply.cut or reply.status != 200 else _parse_json(reply.body)
+    document = None if reply.cut or reply.status != 200 else parse_json(reply.body)
     if step is Step.LIST or step is Step.FIND:
         return _interpret_list(step, image_id, document, reply)
     if step is Step.SET_SHARED:
@@ -167,7 +162,7 @@ def is_foreign(image_id: str, response: Response) -> bool:
         return True
     if response.status == 404:
         return not _mentions(response, image_id)
-    return 200 <= response.status < 300 and response.status != 204 and not isinstance(_parse_json(response.body), dict)
+    return 200 <= response.status < 300 and response.status != 204 and not isinstance(parse_json(response.body), dict)
 
 
 def _interpret_fault(fault: Fault) -> Verdict:
@@ -335,7 +330,7 @@ LONG_JSON = 262_144  # bytes, which take a millisecond or two to parse
 TAG = re.compile(r"<(?:script|style)\b.*?</(?:script|style)>|<[^>]*>", re.DOTALL | re.IGNORECASE)
 
 
-def _parse_json(body: bytes) -> Any:
+def parse_json(body: bytes) -> Any:
     """Return the body's JSON value, or None if it is not JSON."""
     try:
         # With a hook in Python, however little it does, the parser gives way to other threads between two objects.
@@ -453,7 +448,7 @@ def _http_date(value: str) -> datetime | None:
 
 
 def _message_of(body: bytes) -> str:
-    document = _parse_json(body)
+    document = parse_json(body)
     if isinstance(document, dict):
         inner = document.get("error")
         source = inner if isinstance(inner, dict) else document

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, Self, TypeVar
 
 from sqlalchemy import select
 
-from bulkshare.ledger import pairs, runs
+from bulkshare.ledger import batches, pairs, runs
 from bulkshare.ledger.codecs import WANTS, pack_time
 from bulkshare.ledger.dialects import execute_many
 from bulkshare.ledger.schema import LONGEST_TEXT, PAIRS
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Update
 
     from bulkshare.ledger.store import PlanLock, Store
-    from bulkshare.model import Block, Member, Orders, Telemetry, Want
+    from bulkshare.model import Batch, Block, Member, Orders, Telemetry, Want
 
 
 ENQUEUE_PAIRS = 20_000  # in one transaction, so that other processes can write in between
@@ -187,19 +187,15 @@ class SqlLedger:
         return self._read(runs.read_telemetry, run_id)
 
     @retrying
-    def label(self, labels: Mapping[str, str], *, from_plan: bool = False) -> None:
+    def label(self, labels: Mapping[str, str]) -> None:
         """See `ports.Ledger`."""
         if labels:
             with self._store.writing() as connection:
-                runs.write_labels(connection, labels, from_plan=from_plan)
+                runs.write_labels(connection, labels)
 
     def labels(self, run_id: int) -> dict[str, str]:
         """See `ports.Ledger`."""
         return self._read(runs.read_labels, run_id)
-
-    def unnamed_images(self, run_id: int) -> list[str]:
-        """See `ports.Ledger`."""
-        return self._read(runs.read_unnamed_images, run_id)
 
     # --- the work list -------------------------------------------------------------------------------------------
 
@@ -273,11 +269,43 @@ class SqlLedger:
     @retrying
     def mark_listed(self, run_id: int, image_id: str, member_ids: Sequence[str]) -> None:
         """See `ports.Ledger`."""
+        self._mark(pairs.MARK_LISTED, run_id, image_id, member_ids)
+
+    @retrying
+    def mark_added(self, run_id: int, image_id: str, member_ids: Sequence[str]) -> None:
+        """See `ports.Ledger`."""
+        self._mark(pairs.MARK_ADDED, run_id, image_id, member_ids)
+
+    def _mark(self, statement: Update, run_id: int, image_id: str, member_ids: Sequence[str]) -> None:
         if not member_ids:
             return
         with self._writing({image_id, *member_ids}) as (connection, numbers):
             image = numbers[image_id]
-            execute_many(connection, pairs.MARK_LISTED, [(run_id, image, numbers[member]) for member in member_ids])
+            execute_many(connection, statement, [(run_id, image, numbers[member]) for member in member_ids])
+
+    @retrying
+    def open_batch(self, run_id: int, batch: Batch) -> None:
+        """See `ports.Ledger`."""
+        with self._store.writing() as connection:
+            batches.add(connection, run_id, batch)
+
+    @retrying
+    def set_job(self, run_id: int, number: int, job_id: str) -> None:
+        """See `ports.Ledger`."""
+        with self._store.writing() as connection:
+            batches.set_job(connection, run_id, number, job_id)
+
+    @retrying
+    def close_batch(self, run_id: int, number: int) -> None:
+        """See `ports.Ledger`."""
+        with self._store.writing() as connection:
+            batches.remove(connection, run_id, number)
+
+    @retrying
+    def open_batches(self, run_id: int) -> list[Batch]:
+        """See `ports.Ledger`."""
+        with self._store.reading() as connection:
+            return batches.read(connection, run_id)
 
     # --- the record ----------------------------------------------------------------------------------------------
 

@@ -53,17 +53,22 @@ def _bits(want: Want) -> ColumnElement[int]:
 
 _THIS_PAIR = [PAIRS.c[name] == bindparam(f"at_{name}") for name in KEY]
 _PENDING = PAIRS.c.result.is_(None)
-_NEW_WANT = bindparam("new_want", type_=PAIRS.c.want.type).bitwise_or(_bits(Want.ALREADY_MEMBER))
+_NEW_WANT = bindparam("new_want", type_=PAIRS.c.want.type).bitwise_or(_bits(Want.ALREADY_MEMBER | Want.ADDED))
 
 # Statements for `execute_many`, whose rows have the parameters in the order of the text: the new values, then the key.
 INSERT = lru_cache(lambda dialect: insert_unless_there(dialect, PAIRS, _parameters((*KEY, "want"))))
-# A row: want, key, want. ALREADY_MEMBER stays: it comes from a listing, not from the plan.
+# A row: want, key, want. ALREADY_MEMBER and ADDED stay: they come from the cloud, not from the plan.
 CHANGE_WANT = update(PAIRS).where(*_THIS_PAIR, _PENDING, PAIRS.c.want != _NEW_WANT).values(want=_NEW_WANT)
-MARK_LISTED = (
-    update(PAIRS)
-    .where(*_THIS_PAIR, _PENDING)
-    .values(want=PAIRS.c.want.bitwise_or(literal_column(str(Want.ALREADY_MEMBER.value))))
-)
+
+
+def _mark(want: Want) -> Update:
+    """Return the statement that adds to what is wanted of a pending pair."""
+    marked = PAIRS.c.want.bitwise_or(literal_column(str(want.value)))
+    return update(PAIRS).where(*_THIS_PAIR, _PENDING).values(want=marked)
+
+
+MARK_LISTED = _mark(Want.ALREADY_MEMBER)
+MARK_ADDED = _mark(Want.ALREADY_MEMBER | Want.ADDED)
 SETTLE = update(PAIRS).where(*_THIS_PAIR).values(_parameters(SETTLED))
 DESCRIBE = update(PAIRS).where(*_THIS_PAIR, PAIRS.c.result.is_not(None)).values(_parameters(DESCRIBED))
 

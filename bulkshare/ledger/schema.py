@@ -29,7 +29,6 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
-    false,
     func,
     insert,
     inspect,
@@ -71,7 +70,6 @@ LABELS = Table(  # the names of images and projects, by their IDs
     METADATA,
     Column("id", Integer, primary_key=True, autoincrement=False),  # names.id
     Column("label", Text, nullable=False),
-    Column("from_plan", Boolean, nullable=False, server_default=false()),  # not what the cloud calls it
     **EXACT,
 )
 RUNS = Table(
@@ -129,6 +127,17 @@ IMAGES = Table(  # a run's images, as far as there is more to say than their pai
     **EXACT,
     sqlite_with_rowid=False,
 )
+BATCHES = Table(  # requests about many pairs at once of which it isn't known yet what became of them
+    "batches",
+    METADATA,
+    Column("run_id", Integer, primary_key=True, autoincrement=False),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("step", SmallInteger, nullable=False),  # batches.STEP_CODES
+    Column("images", JSON, nullable=False),  # a list of IDs, like `members`
+    Column("members", JSON, nullable=False),
+    Column("job_id", String(255)),  # NULL: no answer was recorded
+    **EXACT,
+)
 PAIRS = Table(
     "pairs",
     METADATA,
@@ -159,15 +168,15 @@ def _version_1(connection: Connection) -> None:
 
 
 def _version_2(connection: Connection) -> None:
-    """Add what a run orders of its images, which runs belong together, when each was last worked on, plans' names."""
+    """Add what a run's images are ordered to be, which runs belong together, and when each was last worked on."""
     # MariaDB commits each of these statements, so a migration that was cut short is repeated.
-    for table in (ORDERS, IMAGES):
+    for table in (ORDERS, IMAGES, BATCHES):
         table.create(connection, checkfirst=True)
-    for column in (RUNS.c.invocation, RUNS.c.worked_at, LABELS.c.from_plan):
-        there = {known["name"] for known in inspect(connection).get_columns(column.table.name)}
+    there = {column["name"] for column in inspect(connection).get_columns(RUNS.name)}
+    for column in (RUNS.c.invocation, RUNS.c.worked_at):
         if column.name not in there:
             definition = CreateColumn(column).compile(dialect=connection.dialect)
-            connection.exec_driver_sql(f"ALTER TABLE {column.table.name} ADD COLUMN {definition}")
+            connection.exec_driver_sql(f"ALTER TABLE {RUNS.name} ADD COLUMN {definition}")
     worked_at = func.coalesce(RUNS.c.finished_at, RUNS.c.started_at)
     connection.execute(update(RUNS).where(RUNS.c.worked_at == 0).values(worked_at=worked_at))
 

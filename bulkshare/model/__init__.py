@@ -18,8 +18,18 @@ from bulkshare.model.exchange import (
     Verdict,
     VerdictKind,
 )
-from bulkshare.model.pairs import AS_PLANNED, Backlog, Block, Job, Orders, Outcome, PruneLimit, Result, Want
-from bulkshare.model.plans import CheckProjects, Entry, IdList, ImageSelector, Limits, Plan, Problem, ProjectSelector
+from bulkshare.model.pairs import AS_PLANNED, Backlog, Batch, Block, Job, Orders, Outcome, PruneLimit, Result, Want
+from bulkshare.model.plans import (
+    Api,
+    CheckProjects,
+    Entry,
+    IdList,
+    ImageSelector,
+    Limits,
+    Plan,
+    Problem,
+    ProjectSelector,
+)
 from bulkshare.model.retry import UNLIMITED, RetryPolicy, RetryState, backoff_seconds, no_jitter
 from bulkshare.model.runs import Run, RunState, Settings, Telemetry
 
@@ -29,8 +39,10 @@ __all__ = [
     "RETRYABLE",
     "UNLIMITED",
     "Account",
+    "Api",
     "Attempt",
     "Backlog",
+    "Batch",
     "Block",
     "CheckProjects",
     "Connection",

@@ -53,6 +53,13 @@ class PairsSettled:
 
 
 @dataclass(frozen=True, slots=True)
+class BatchesUnsupported:
+    """The cloud has no batches: pairs are sent one by one."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class RestSettled:
     """All remaining pairs of an image, `count` of them, were settled with the same result."""
 
@@ -113,6 +120,7 @@ Event = (
     | RetryScheduled
     | PhaseStarted
     | PairsSettled
+    | BatchesUnsupported
     | RestSettled
     | MembersListed
     | ImageInspected

@@ -77,6 +77,9 @@ class Step(Enum):
     REMOVE = "remove"  # DELETE the member
     SET_SHARED = "open"  # PATCH the image's visibility to `shared`
     FIND = "find"  # GET images
+    BATCH = "batch"  # change the members of several images at once
+    JOB = "job"  # GET the job of a batch
+    QUOTA = "quota"  # GET how many members an image may have
 
 
 class VerdictKind(Enum):
@@ -90,6 +93,8 @@ class VerdictKind(Enum):
     FOUND = "found"  # a page of images
     ABSENT = "absent"  # a GET did not find it
     LISTED = "listed"  # the image's members were listed
+    STARTED = "started"  # a job was started for a batch of pairs
+    UNSUPPORTED = "unsupported"  # the service has no batches
     REJECTED = "rejected"  # a final refusal
     OVER_QUOTA = "over quota"  # 413: final, unless it is a member already; GET the member
     UNCLEAR = "unclear"  # an answer that makes no sense: GET the member

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from bulkshare.model.exchange import Step
+
 
 class Want(IntFlag):
     """What to do with a pair, and how. The numbers are stored in users' ledgers: append, never renumber."""
@@ -22,6 +24,7 @@ class Want(IntFlag):
     SET_SHARED = 8  # only in ledgers of 0.1.0: `Orders.make_shared`, which it kept with each pair
     REMOVE = 16  # end the membership
     ALREADY_MEMBER = 32  # a listing showed the project as a member: only the acceptance remains
+    ADDED = 64  # with ALREADY_MEMBER: it was this run that added the member
 
 
 class Job(NamedTuple):
@@ -38,6 +41,21 @@ class Block(NamedTuple):
     image_id: str
     member_ids: Sequence[str]
     want: Want = Want.MEMBER
+
+
+class Batch(NamedTuple):
+    """A request about every pair of some images and some members that was sent.
+
+    number: tells it from the run's other batches.
+    step: what it does: ADD, REMOVE or ACCEPT.
+    job_id: of the job that the cloud started for it; "": no answer is known.
+    """
+
+    number: int
+    step: Step
+    image_ids: tuple[str, ...]
+    member_ids: tuple[str, ...]
+    job_id: str = ""
 
 
 class Backlog(NamedTuple):

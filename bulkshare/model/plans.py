@@ -37,6 +37,8 @@ class Limits:
     rate: float = 50.0  # requests per second
     per_image: int = 4  # requests in flight per image
     members_per_image: int | None = None  # None: unknown, the cloud's refusal decides; 0: no limit
+    batch: int = 100  # pairs in one request, where the cloud has batches: as many as its console's dialog takes
+    jobs: int = 10  # of batches, at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,14 @@ class ProjectSelector:
     parent: str | None = None
     allow_empty: bool = False
     place: str = field(default="", compare=False)
+
+
+class Api(StrEnum):
+    """How members are changed."""
+
+    AUTO = "auto"  # in batches on Huawei Cloud, where the native writes are historical; else native
+    NATIVE = "native"  # a request for each pair: the OpenStack Image API
+    BATCH = "batch"  # many pairs in a request: the API of Huawei Cloud's and Open Telekom Cloud's image service
 
 
 class CheckProjects(StrEnum):
@@ -145,6 +155,7 @@ class Plan:
     limits: Limits = field(default_factory=Limits)
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     check_projects: CheckProjects = CheckProjects.AUTO
+    api: Api = Api.AUTO
     prune_limit: PruneLimit | None = None
     strict: bool = False
     names: Mapping[str, str] = field(default_factory=dict, compare=False)

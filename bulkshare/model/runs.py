@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from bulkshare.model.plans import Limits
+from bulkshare.model.plans import Api, Limits
 from bulkshare.model.retry import RetryPolicy
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ class Settings:
     sandbox: bool = False  # an embedded cloud that ended with the run
     limits: Limits = field(default_factory=Limits)
     retry: RetryPolicy = field(default_factory=RetryPolicy)
+    api: Api = Api.AUTO
 
 
 class RunState(StrEnum):

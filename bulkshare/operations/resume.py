@@ -14,7 +14,7 @@ from bulkshare.operations.execute import EngineTask, OpenRun, execute
 from bulkshare.operations.history import find_runs, unfinished_runs
 from bulkshare.operations.lock import locked, shared
 from bulkshare.operations.results import CloudResult, causes_in, each
-from bulkshare.operations.session import CloudSession, ResolvedPlan, open_endpoint, open_identity
+from bulkshare.operations.session import CloudSession, ResolvedPlan, chosen_api, open_endpoint, open_identity
 from bulkshare.operations.stops import stopping_at
 from bulkshare.operations.workers import fleet_for, open_fleets
 from bulkshare.report import summary_of
@@ -87,6 +87,7 @@ class _Resumed:
             identity = await stack.enter_async_context(open_identity(settings, listener=self.listener))
             self.result.account = account = identity.account
             _check_same(run, account)
+            settings = replace(settings, api=chosen_api(settings.api, identity))
             give_up_after = options.give_up_after_seconds
             endpoint = await stack.enter_async_context(
                 open_endpoint(identity, settings.limits, give_up_after_seconds=give_up_after)

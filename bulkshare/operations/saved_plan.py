@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from bulkshare.errors import CloudChangedError, UsageError
-from bulkshare.model import Block, CheckProjects, Entry, Limits, Plan, RetryPolicy, Want
+from bulkshare.model import Api, Block, CheckProjects, Entry, Limits, Plan, RetryPolicy, Want
 from bulkshare.operations.defaults import utc_now
 from bulkshare.plan.load import SAVED_MARK
 
@@ -49,6 +49,7 @@ class SavedPlan:
     region: str | None
     limits: Limits
     retry: RetryPolicy
+    api: Api
     parts: tuple[SavedPart, ...]
 
     @property
@@ -73,6 +74,7 @@ class SavedPlan:
             region=self.region,
             limits=self.limits,
             retry=self.retry,
+            api=self.api,
             check_projects=CheckProjects.NEVER,
         )
 
@@ -91,6 +93,7 @@ def save(path: Path, plan: Plan, results: Sequence[CloudResult]) -> None:
         "region": plan.region,
         "limits": asdict(plan.limits),
         "retry": asdict(plan.retry),
+        "api": plan.api,
         "clouds": [
             {
                 "cloud": result.cloud,
@@ -128,6 +131,7 @@ def load_saved(path: Path, raw: bytes) -> SavedPlan:
             region=_text_or_none(document["region"]),
             limits=Limits(**_positive(document["limits"])),
             retry=RetryPolicy(**_positive(document["retry"])),
+            api=Api(document["api"]),
             parts=tuple(_part(part) for part in document["clouds"]),
         )
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError):

@@ -20,7 +20,8 @@ from bulkshare.cloud.http import HttpTransport
 from bulkshare.cloud.prompts import NEEDS_PERSON, showing_prompts
 from bulkshare.engine.client import ApiClient
 from bulkshare.errors import DirectoryError, PlanError, UsageError
-from bulkshare.model import CheckProjects, KnownProjects, Settings, Want
+from bulkshare.image_api.ims import has_batches
+from bulkshare.model import Api, CheckProjects, KnownProjects, Settings, Want
 from bulkshare.operations.defaults import utc_now
 from bulkshare.operations.results import CloudResult, each, raise_refusals
 from bulkshare.pacing import Breaker, Paced
@@ -184,8 +185,7 @@ class ResolvedPlan:
 
     plan: with IDs in the place of selectors.
     images: those that selectors chose, by ID.
-    labels: what the cloud calls the plan's images and projects, by ID, as far as they were looked up.
-    listed: what it calls all projects that were read.
+    labels: names by the IDs of images and projects, as far as they were looked up.
     orders: what the plan wants of whole images, by ID.
     unknown: IDs in the plan that the cloud has no project for.
     """
@@ -195,7 +195,6 @@ class ResolvedPlan:
     labels: Mapping[str, str] = field(default_factory=dict)
     orders: Mapping[str, Orders] = field(default_factory=dict)
     unknown: frozenset[str] = frozenset()
-    listed: Mapping[str, str] = field(default_factory=dict)
 
 
 async def resolve(
@@ -218,11 +217,11 @@ async def resolve(
         for selector in wanted.images
     }
     projects = {selector: await directory.projects(selector) for selector in wanted.projects}
-    plan, known = await _checked(plan, account, directory, listener)
+    plan, known, unknown = await _checked(plan, account, directory, listener)
     found = await anyio.to_thread.run_sync(
-        partial(_resolved, plan, account, images, projects, known, prune_all=prune_all, prune_limit=prune_limit)
+        partial(_resolved, plan, account, images, projects, unknown, prune_all=prune_all, prune_limit=prune_limit)
     )
-    for message in await anyio.to_thread.run_sync(idle_exclusions, plan, found.plan, known.known, found.unknown):
+    for message in await anyio.to_thread.run_sync(idle_exclusions, plan, found.plan, known, unknown):
         listener.note(message)
     return found
 
@@ -232,7 +231,7 @@ def _resolved(
     account: Account,
     found_images: Mapping[ImageSelector, list[Image]],
     found_projects: Mapping[ProjectSelector, Sequence[Project]],
-    known: KnownProjects,
+    unknown: frozenset[str],
     *,
     prune_all: bool,
     prune_limit: PruneLimit | None,
@@ -245,19 +244,16 @@ def _resolved(
     }
     projects = {selector: select_projects(selector, found, problems) for selector, found in found_projects.items()}
     concrete = resolved(plan, _ids(images), _ids(projects), problems)
-    ids = project_ids(plan)
-    unknown = ids - known.known - known.unchecked
     if plan.check_projects is CheckProjects.ALWAYS:
-        problems += check_ids(plan, ids - unknown)
+        problems += check_ids(plan, project_ids(plan) - unknown)
     if problems:
         raise PlanError(list(dict.fromkeys(problems)))
     concrete = replace(concrete, entries=tuple(_accepting(entry, account) for entry in concrete.entries))
     by_id = {image.id: image for several in images.values() for image in several}
     labels = {image.id: image.name for image in by_id.values() if image.name}
-    labels |= {project_id: known.names[project_id] for project_id in ids if known.names.get(project_id)}
     labels |= {project.id: project.name for several in projects.values() for project in several}
     wanted = orders(concrete, prune_all=prune_all, prune_limit=prune_limit)
-    return ResolvedPlan(concrete, by_id, labels, wanted, unknown, known.names)
+    return ResolvedPlan(concrete, by_id, labels, wanted, unknown)
 
 
 def _ids(found: Mapping[S, Sequence[Image]] | Mapping[S, Sequence[Project]]) -> dict[S, list[str]]:
@@ -266,11 +262,11 @@ def _ids(found: Mapping[S, Sequence[Image]] | Mapping[S, Sequence[Project]]) -> 
 
 async def _checked(
     plan: Plan, account: Account, directory: Directory, listener: Listener
-) -> tuple[Plan, KnownProjects]:
-    """Look up the plan's project IDs. Return the plan, and which of its IDs are projects.
+) -> tuple[Plan, frozenset[str], frozenset[str]]:
+    """Look up the plan's project IDs. Return the plan, and which of its IDs are projects, and which are not.
 
-    IDs that are written with dashes lose them if the cloud's have none. IDs that can't be checked are reported. Raises
-    `DirectoryError` if the plan requires the check.
+    IDs that are written with dashes lose them if the cloud's have none. IDs that can't be checked are in neither set,
+    and are reported. Raises `DirectoryError` if the plan requires the check.
     """
     ids = await anyio.to_thread.run_sync(project_ids, plan)
     bare = {project_id: project_id.replace("-", "") for project_id in ids if UUID_WITH_DASHES.fullmatch(project_id)}
@@ -297,7 +293,7 @@ async def _checked(
         if plan.check_projects is CheckProjects.ALWAYS:
             raise DirectoryError(note)
         listener.note(note)
-    return plan, found._replace(known=ids & found.known, unchecked=unchecked)
+    return plan, ids & found.known, ids - found.known - unchecked
 
 
 def _accepting(entry: Entry, account: Account) -> Entry:
@@ -332,6 +328,14 @@ class CloudSession:
     def account(self) -> Account:
         """The user and project that requests are sent for, and the endpoint."""
         return self.identity.account
+
+
+def chosen_api(asked: Api, identity: AnyIdentity) -> Api:
+    """Return how members are changed on a cloud: as asked for, as its entry says, or as suits its endpoint."""
+    for api in (asked, identity.entry.api):
+        if api is not Api.AUTO:
+            return api
+    return Api.BATCH if has_batches(identity.account.endpoint) else Api.NATIVE
 
 
 def cloud_names(planned: tuple[str, ...], chosen: str | None) -> tuple[str | None, ...]:
@@ -406,6 +410,7 @@ class _Opening:
                 )
             self.stack.push_async_exit(opened.pop_all())
         self.result.account = identity.account
+        settings = replace(settings, api=chosen_api(plan.api, identity))
         label = cloud or "" if len(self.plan.clouds) > 1 else ""
         self.session = CloudSession(self.result, options, self.listener, settings, identity, endpoint, found, label)
 

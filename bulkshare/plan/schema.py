@@ -21,7 +21,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from bulkshare.model import CheckProjects, ImageSelector, Limits, ProjectSelector, PruneLimit, RetryPolicy
+from bulkshare.model import Api, CheckProjects, ImageSelector, Limits, ProjectSelector, PruneLimit, RetryPolicy
 from bulkshare.plan.lists import ID_PATTERN, LONGEST_ID, id_fault
 from bulkshare.text import clean
 
@@ -351,6 +351,11 @@ class LimitsSection(Section):
         """`members_per_image`, or None if it is not given."""
         return self.members_per_image if "members_per_image" in self.model_fields_set else None
 
+    batch: int = Field(
+        default=LIMITS.batch, ge=1, le=500, description="Pairs in one request, where the cloud has batches."
+    )
+    jobs: int = Field(default=LIMITS.jobs, ge=1, le=100, description="Batches that the cloud works on at once.")
+
 
 class RetrySection(Section):
     """How often a pair is tried, and how long to wait in between."""
@@ -425,6 +430,11 @@ class PlanFile(Section):
     cloud: Visible = Field(default_factory=str, description="An entry of clouds.yaml.")
     clouds: list[Visible] = Field(default_factory=list, min_length=1, description="Several entries of clouds.yaml.")
     region: Visible = Field(default_factory=str, description="The region, if the cloud has several.")
+    api: Api = Field(
+        default=Api.AUTO,
+        description="How members are changed: `native`, pair by pair, or `batch`, many in a request, as Huawei Cloud "
+        "and Open Telekom Cloud can; `auto`: in batches on Huawei Cloud.",
+    )
     check_projects: CheckProjects = Field(
         default=CheckProjects.AUTO,
         description="Look up project IDs in the identity service first; `auto`: if the account may.",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from bulkshare.model import Result, VerdictKind
 from bulkshare.model.events import (
     Answered,
+    BatchesUnsupported,
     ImageSetShared,
     MembersListed,
     PairsSettled,
@@ -76,6 +77,8 @@ class Log:
                 self._log.debug("retry", **known, reason=verdict.reason, delay_seconds=round(delay_seconds, 2))
             case RestSettled(image_id, count, result, reason):
                 self._warn(result.value, (image_id, reason), image_id=image_id, pairs=count, reason=reason)
+            case BatchesUnsupported(reason):
+                self._log.warning("no batches here; pairs are sent one by one", reason=reason)
             case PhaseStarted(name, total):
                 write = self._log.info if total and name in WRITING else self._log.debug
                 write(name, total=total)

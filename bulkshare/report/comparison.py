@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
-from itertools import chain
+from dataclasses import dataclass
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
@@ -12,7 +12,7 @@ from rich.text import Text
 
 from bulkshare.model import VerdictKind, Want
 from bulkshare.model.events import MembersListed
-from bulkshare.report.text import aligned, because, by_name, labelled, named_plan
+from bulkshare.report.text import aligned, because, labelled, named_plan
 from bulkshare.text import counted
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ class Comparison:
     missing, extra: member IDs by image ID.
     by_status: number of pairs that are present, by member status.
     unlisted: why members could not be listed, by image ID; the pairs of such images count as missing.
-    names: of images and projects by ID, as far as they are known.
     """
 
     plan: str
@@ -44,17 +43,11 @@ class Comparison:
     extra: Mapping[str, Sequence[str]]
     by_status: Mapping[str, int]
     unlisted: Mapping[str, str]
-    names: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
         """Whether every pair of the plan is on the cloud."""
         return not (self.missing or self.unlisted)
-
-    def ids(self) -> set[str]:
-        """Return the images that are not as planned, and their projects."""
-        pairs = (*self.missing.items(), *self.extra.items())
-        return set(self.unlisted).union(*((image_id, *member_ids) for image_id, member_ids in pairs))
 
 
 class Comparer:
@@ -117,7 +110,7 @@ class Comparer:
 
 
 def comparison_document(comparison: Comparison) -> dict[str, Any]:
-    """Return the comparison as one JSON object: keys as in the documentation of `verify --json`."""
+    """Return the comparison as one JSON object: names as in the documentation of `verify --json`."""
     return {
         "plan": comparison.plan,
         "planned": comparison.planned,
@@ -126,13 +119,14 @@ def comparison_document(comparison: Comparison) -> dict[str, Any]:
         "extra": {image_id: list(members) for image_id, members in comparison.extra.items()},
         "by_status": dict(comparison.by_status),
         "unlisted": dict(comparison.unlisted),
-        "names": {known: name for known in sorted(comparison.ids()) if (name := comparison.names.get(known))},
     }
 
 
-def render_comparison(comparison: Comparison, *, most: int = 20, plan_file: str = "") -> RenderableType:
+def render_comparison(
+    comparison: Comparison, labels: Mapping[str, str] | None = None, *, most: int = 20, plan_file: str = ""
+) -> RenderableType:
     """Return the counts, the images that can't be listed, and the first missing pairs, grouped by image."""
-    names = comparison.names
+    names = labels or {}
     missing = sum(map(len, comparison.missing.values()))
     extra = sum(map(len, comparison.extra.values()))
     statuses = ", ".join(f"{count:,} {status}" for status, count in comparison.by_status.items())
@@ -149,8 +143,7 @@ def render_comparison(comparison: Comparison, *, most: int = 20, plan_file: str 
     parts += aligned(rows, right={1}, indent=2)
     if comparison.unlisted:
         parts.append(Text("Can't be listed:", style="bold"))
-    for image_id in by_name(comparison.unlisted, names)[:most]:
-        reason = comparison.unlisted[image_id]
+    for image_id, reason in islice(comparison.unlisted.items(), most):
         parts.append(labelled("image", image_id, names))
         parts += because(reason, len(comparison.missing[image_id]), named_plan(comparison.plan, plan_file))
     if (more := len(comparison.unlisted) - most) > 0:
@@ -159,10 +152,10 @@ def render_comparison(comparison: Comparison, *, most: int = 20, plan_file: str 
     if listed:
         parts.append(Text("Missing:", style="bold"))
     room = most
-    for image_id in by_name(listed, names):
+    for image_id, members in listed.items():
         if room > 0:
             parts.append(labelled("image", image_id, names))
-            shown = by_name(listed[image_id], names)[:room]
+            shown = members[:room]
             parts += aligned([(member_id, names.get(member_id, "")) for member_id in shown], indent=4)
             room -= len(shown)
     if (more := sum(map(len, listed.values())) - most) > 0:

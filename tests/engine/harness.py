@@ -44,6 +44,7 @@ class EngineHarness:
     account: Account = ACCOUNT
     preflight: bool = True
     senders: Senders | None = None
+    batches: bool = False
     engine: Engine = field(init=False)
 
     def plan(self, images: int, projects: int, want: Want = Want.MEMBER) -> None:
@@ -88,6 +89,7 @@ class EngineHarness:
                 images=self.images,
                 account=self.account,
                 senders=self.senders,
+                batches=self.batches,
             )
             if beside is None:
                 await engine.run(preflight=self.preflight, share=share, deadline_seconds=self.deadline_seconds)

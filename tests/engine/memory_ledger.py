@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
-    from bulkshare.model import Block, Member
+    from bulkshare.model import Batch, Block, Member
 
 
 @dataclass
@@ -29,6 +29,7 @@ class MemoryLedger:
     enqueued: bool = False
     opened: dict[str, datetime | None] = field(default_factory=dict)
     backwards: bool = False
+    batches: dict[int, Batch] = field(default_factory=dict)
 
     def enqueue_all(self, jobs: Iterable[tuple[str, str]], want: Want = Want.MEMBER) -> None:
         """Add pending pairs."""
@@ -89,6 +90,33 @@ class MemoryLedger:
         del run_id
         for key in [(image_id, member_id) for member_id in member_ids]:
             self.rows[key] = self.rows[key]._replace(want=self.rows[key].want | Want.ALREADY_MEMBER)
+
+    def mark_added(self, run_id: int, image_id: str, member_ids: Sequence[str]) -> None:
+        """See the port."""
+        self.mark_listed(run_id, image_id, member_ids)
+        for key in [(image_id, member_id) for member_id in member_ids]:
+            self.rows[key] = self.rows[key]._replace(want=self.rows[key].want | Want.ADDED)
+
+    def open_batch(self, run_id: int, batch: Batch) -> None:
+        """See the port."""
+        del run_id
+        assert batch.number not in self.batches
+        self.batches[batch.number] = batch
+
+    def set_job(self, run_id: int, number: int, job_id: str) -> None:
+        """See the port."""
+        del run_id
+        self.batches[number] = self.batches[number]._replace(job_id=job_id)
+
+    def close_batch(self, run_id: int, number: int) -> None:
+        """See the port."""
+        del run_id
+        del self.batches[number]
+
+    def open_batches(self, run_id: int) -> list[Batch]:
+        """See the port."""
+        del run_id
+        return [self.batches[number] for number in sorted(self.batches)]
 
     def settle(self, run_id: int, outcomes: Sequence[Outcome]) -> None:
         """See the port."""

@@ -20,7 +20,7 @@ HEAD = "version: 1\nname: n\n"
 PAIR = "share:\n- images: [a]\n  projects: [b]\n"
 
 KEYS = (
-    "known here: version, name, cloud, clouds, region, check_projects, prune_limit, strict, limits, retry, "
+    "known here: version, name, cloud, clouds, region, api, check_projects, prune_limit, strict, limits, retry, "
     "groups, share"
 )
 IMAGE_KEYS = "known here: group, file, name, tag, property, owner, status, newer_than, latest, per, allow_empty"
@@ -236,7 +236,7 @@ FORM = [
         [
             "6:10: unknown key 'concurency'; did you mean 'concurrency'?",
             "6:25: unknown key 'per-image'; did you mean 'per_image'?",
-            "6:39: unknown key 'zzz'; known here: concurrency, rate, per_image, members_per_image",
+            "6:39: unknown key 'zzz'; known here: concurrency, rate, per_image, members_per_image, batch, jobs",
         ],
         id="unknown limits",
     ),

@@ -1,0 +1,315 @@
+"""Sends pending pairs in batches, each of which the cloud works through in a job. What is left goes out pair by pair.
+
+Theory. Neither the answer to a batch nor the end of its job says what became of a pair; only the list of an image's
+members does. So a batch is a request in three parts: it is sent, its job is waited for, the members of its images are
+listed. What the list shows as done is settled. What it doesn't show is looked for once more some seconds later, and
+then left pending: the pool that sends pair by pair comes last, and each pair gets a request, and a reason, of its own.
+
+The ledger knows of a batch before it leaves, and of its job as soon as that has an ID; it forgets the batch when the
+pairs are settled. A batch that is still in the ledger when a run goes on was cut off: its job is waited for and its
+images are listed (`recover`) before anything is sent. So no pair is ever in two requests at once, and what a batch has
+added is never mistaken for what was there before.
+
+A refused batch has done nothing, and its code says whom it is about:
+
+- the image: its pairs are settled, as the pool would settle them; a batch of several images is sent image by image.
+- a project, though not which: the batch is halved until the project stands alone.
+- the quota, or anything else: left to the pool, which finds out pair by pair.
+
+Batches of one image follow one another, so that its quota is used up in order. Images whose missing members are the
+same few share a batch.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from contextlib import aclosing
+from itertools import count
+from typing import TYPE_CHECKING, NamedTuple
+
+import anyio
+
+from bulkshare.engine.retry import is_to_accept
+from bulkshare.engine.writer import SettleImage
+from bulkshare.model import Batch, Outcome, Result, Scope, Step, VerdictKind, Want
+from bulkshare.model.events import BatchesUnsupported, PhaseStarted
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Container, Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from bulkshare.engine.client import ApiClient
+    from bulkshare.engine.engine import Senders
+    from bulkshare.engine.writer import Recorder
+    from bulkshare.model import Job, Limits, Member, Verdict
+
+FIRST_POLL_SECONDS = 1.0  # jobs of members take 0.6 to 2.4 s in the documentation's examples
+POLL_GROWTH = 2.0
+LONGEST_POLL_SECONDS = 10.0
+LONGEST_JOB_SECONDS = 600.0  # then the list of members decides
+SECOND_LOOK_SECONDS = 3.0  # how long a list of members may lag behind a job
+LOST_JOB_SECONDS = 30.0  # how long a job may take of which we don't know the ID
+NUMBERS_APART = 2  # of batches that add, which are odd, and of those that remove
+MOST_HELD = 50_000  # pairs of small images in memory, waiting for others with the same members
+
+
+class Chain(NamedTuple):
+    """Images to be given the same members; without members, one image whose pairs are still to be read."""
+
+    image_ids: tuple[str, ...]
+    member_ids: tuple[str, ...] = ()
+
+
+class BatchSender:
+    """Sends pending pairs, to be shared or removed, in batches; a `Sender`.
+
+    client, recorder: shared with the engine's other phases.
+    on_failure: called for every rejected or failed pair.
+    removals: send the pairs to be removed; otherwise all others.
+    make_pool: makes what sends, pair by pair, what the batches have left.
+    limits: `batch` pairs in a request, `jobs` at once.
+    clock: monotonic, in seconds.
+    wall: the current time, aware and UTC.
+    project_id: our own, which the older call for jobs names.
+    """
+
+    def __init__(
+        self,
+        client: ApiClient,
+        recorder: Recorder,
+        on_failure: Callable[[], None],
+        *,
+        removals: bool,
+        make_pool: Senders,
+        limits: Limits,
+        clock: Callable[[], float],
+        wall: Callable[[], datetime],
+        project_id: str,
+    ) -> None:
+        self._client = client
+        self._recorder = recorder
+        self._on_failure = on_failure
+        self._step = Step.REMOVE if removals else Step.ADD
+        self._removals = removals
+        self._pool = make_pool(client, recorder, on_failure, removals=removals)
+        self._limits = limits
+        self._clock = clock
+        self._wall = wall
+        self._project_id = project_id
+        self._numbers = count(1 + removals, NUMBERS_APART)
+        self._unsupported = False
+
+    async def recover(self) -> None:
+        """Find out what became of the batches that an earlier process left."""
+        for batch in await self._recorder.open_batches():
+            if batch.step is not self._step:
+                continue
+            self._numbers = count(batch.number + NUMBERS_APART, NUMBERS_APART)
+            if batch.job_id:
+                await self._wait_for(batch.job_id)
+            await self._decide(batch, self._wall(), SECOND_LOOK_SECONDS if batch.job_id else LOST_JOB_SECONDS)
+
+    async def settle_pending(self, probed: Container[str]) -> None:
+        """Work through the ledger's pending pairs. Images in `probed` are known to take members."""
+        pairs = sum([backlog.pairs async for backlog in self._recorder.pending_images(removals=self._removals)])
+        if pairs and not self._unsupported:
+            self._recorder.observer.notify(PhaseStarted("removing" if self._removals else "sharing", pairs))
+            async with aclosing(self._chains()) as chains:
+                await self._send_chains(chains)
+            await self._recorder.flush()
+        if not self._client.stopping.is_set():
+            await self._pool.settle_pending(probed)
+
+    def wake_all(self) -> None:
+        """Let the pool look again whether there is something to do: a stop may have come."""
+        self._pool.wake_all()
+
+    async def _chains(self) -> AsyncGenerator[Chain]:
+        """Yield the images with pending pairs: large ones alone, small ones with those that miss the same members."""
+        most = self._limits.batch
+        groups: dict[tuple[str, ...], list[str]] = {}
+        held = 0
+        async for backlog in self._recorder.pending_images(removals=self._removals):
+            if 2 * backlog.pairs > most:
+                yield Chain((backlog.image_id,))
+                continue
+            jobs = await self._recorder.pending_jobs(backlog.image_id, None, removals=self._removals)
+            member_ids = tuple(job.member_id for job in jobs if _is_missing(job))
+            if not member_ids:
+                continue
+            group = groups.setdefault(member_ids, [])
+            group.append(backlog.image_id)
+            held += len(member_ids)
+            if (len(group) + 1) * len(member_ids) > most:
+                held -= len(group) * len(member_ids)
+                yield Chain(tuple(groups.pop(member_ids)), member_ids)
+            elif held > MOST_HELD:
+                for together, image_ids in groups.items():
+                    yield Chain(tuple(image_ids), together)
+                groups, held = {}, 0
+        for member_ids, image_ids in groups.items():
+            yield Chain(tuple(image_ids), member_ids)
+
+    async def _send_chains(self, chains: AsyncIterator[Chain]) -> None:
+        turn = anyio.Lock()
+
+        async def work() -> None:
+            while not (self._client.stopping.is_set() or self._unsupported):
+                async with turn:
+                    chain = await anext(chains, None)
+                if chain is None:
+                    return
+                await self._send_chain(chain)
+
+        async with anyio.create_task_group() as workers:
+            for _ in range(self._limits.jobs):
+                workers.start_soon(work)
+
+    async def _send_chain(self, chain: Chain) -> None:
+        if chain.member_ids:
+            await self._send(chain.image_ids, chain.member_ids)
+            return
+        (image_id,) = chain.image_ids
+        waiting: deque[str] = deque()
+        async for page in self._recorder.pending_pages(image_id, removals=self._removals):
+            waiting.extend(job.member_id for job in page if _is_missing(job))
+            while len(waiting) >= self._limits.batch:
+                if not await self._send((image_id,), [waiting.popleft() for _ in range(self._limits.batch)]):
+                    return
+        if waiting:
+            await self._send((image_id,), tuple(waiting))
+
+    async def _send(self, image_ids: Sequence[str], member_ids: Sequence[str]) -> bool:
+        """Send one batch and settle what it did. Return whether the image may get more of them."""
+        if self._client.stopping.is_set() or self._unsupported:
+            return False
+        batch = Batch(next(self._numbers), self._step, tuple(image_ids), tuple(member_ids))
+        began = self._wall()
+        await self._recorder.open_batch(batch)
+        verdict, job_id = await self._client.send_batch(self._step, image_ids, member_ids)
+        if verdict.kind is VerdictKind.STARTED:
+            await self._recorder.set_job(batch.number, job_id)
+            await self._wait_for(job_id)
+            return await self._decide(batch, began, SECOND_LOOK_SECONDS)
+        if verdict.maybe_done:
+            return await self._decide(batch, began, LOST_JOB_SECONDS)
+        await self._recorder.close_batch(batch.number)
+        return await self._split(batch, verdict)
+
+    async def _split(self, batch: Batch, verdict: Verdict) -> bool:
+        """Settle or divide a batch that was refused. Return whether the image may get more of them."""
+        image_ids, member_ids = batch.image_ids, batch.member_ids
+        if verdict.kind is VerdictKind.UNSUPPORTED:
+            if not self._unsupported:
+                self._recorder.observer.notify(BatchesUnsupported(verdict.reason))
+            self._unsupported = True
+            return False
+        if verdict.kind is not VerdictKind.REJECTED:
+            return False
+        if len(image_ids) > 1:
+            for image_id in image_ids:
+                await self._send((image_id,), member_ids)
+            return True
+        if verdict.scope is Scope.IMAGE:
+            self._on_failure()
+            self._recorder.put(SettleImage(image_ids[0], verdict.reason, Result.REJECTED, removals=self._removals))
+            return False
+        if len(member_ids) > 1:
+            half = len(member_ids) // 2
+            return await self._send(image_ids, member_ids[:half]) and await self._send(image_ids, member_ids[half:])
+        self._on_failure()
+        self._recorder.put(self._outcome(image_ids[0], member_ids[0], Result.REJECTED, verdict, self._wall()))
+        return True
+
+    async def _wait_for(self, job_id: str) -> None:
+        """Wait until a job has ended. One of which nothing is known is waited for as long as any may take."""
+        began, delay_seconds = self._clock(), FIRST_POLL_SECONDS
+        while self._clock() - began < LONGEST_JOB_SECONDS:
+            if await self._client.stopped_within(delay_seconds):
+                return
+            job = await self._client.get_job(job_id, self._project_id)
+            if job is not None and job.ended:
+                return
+            delay_seconds = min(delay_seconds * POLL_GROWTH, LONGEST_POLL_SECONDS)
+
+    async def _decide(self, batch: Batch, began: datetime, seconds: float) -> bool:
+        """List the members of a batch's images and settle what is as wanted. Return whether all lists were had.
+
+        What is missing is looked for again until `seconds` have passed. A stop leaves the batch in the ledger.
+        """
+        missing = {image_id: set(batch.member_ids) for image_id in batch.image_ids}
+        until = self._clock() + seconds
+        while not self._client.stopping.is_set():
+            for image_id in [image_id for image_id, members in missing.items() if members]:
+                verdict = await self._client.list_members(image_id)
+                if verdict.kind is not VerdictKind.LISTED:
+                    return await self._leave_unknown(batch, missing, verdict)
+                missing[image_id] -= await self._settle(image_id, missing[image_id], verdict, began)
+            if not any(missing.values()) or self._clock() >= until:
+                await self._recorder.close_batch(batch.number)
+                return True
+            await self._client.stopped_within(SECOND_LOOK_SECONDS)
+        return False
+
+    async def _leave_unknown(self, batch: Batch, missing: Mapping[str, Iterable[str]], verdict: Verdict) -> bool:
+        """Fail the pairs of a batch whose images can't be listed: sent again, they might be in two requests."""
+        if verdict.kind is VerdictKind.NOT_SENT or self._client.stopping.is_set():
+            return False
+        done = "removed" if self._removals else "added"
+        unknown = verdict._replace(reason=f"not known whether it was {done}: listing the members: {verdict.reason}")
+        for image_id, member_ids in missing.items():
+            for member_id in member_ids:
+                self._on_failure()
+                self._recorder.put(self._outcome(image_id, member_id, Result.FAILED, unknown, self._wall()))
+        await self._recorder.close_batch(batch.number)
+        return False
+
+    async def _settle(self, image_id: str, member_ids: set[str], listing: Verdict, began: datetime) -> set[str]:
+        """Settle the pairs that a list shows to be as wanted, and return their members."""
+        members = {member.member_id: member for member in listing.members}
+        done = member_ids - members.keys() if self._removals else member_ids & members.keys()
+        result = Result.REMOVED if self._removals else Result.SHARED
+        to_accept = []
+        async for page in self._recorder.pending_pages(image_id, removals=self._removals):
+            for job in page:
+                member = members.get(job.member_id)
+                if job.member_id not in done:
+                    continue
+                if member is not None and is_to_accept(job.want, member):
+                    to_accept.append(job.member_id)
+                else:
+                    self._recorder.put(self._outcome(image_id, job.member_id, result, listing, began, member))
+        if to_accept:
+            await self._recorder.mark_added(image_id, to_accept)
+        return done
+
+    def _outcome(
+        self,
+        image_id: str,
+        member_id: str,
+        result: Result,
+        verdict: Verdict,
+        began: datetime,
+        member: Member | None = None,
+    ) -> Outcome:
+        return Outcome(
+            image_id=image_id,
+            member_id=member_id,
+            result=result,
+            http_status=verdict.http_status,
+            status=member.status if member else None,
+            created_at=member.created_at if member else None,
+            updated_at=member.updated_at if member else None,
+            schema=member.schema if member else None,
+            attempts=1,
+            request_id=verdict.request_id,
+            reason=verdict.reason,
+            started_at=began,
+            settled_at=self._wall(),
+            want=Want.REMOVE if self._removals else Want.MEMBER,
+        )
+
+
+def _is_missing(job: Job) -> bool:
+    """Whether a pair's member is still to be added or removed, rather than only to be accepted."""
+    return Want.ALREADY_MEMBER not in job.want

@@ -1,0 +1,150 @@
+"""The image service's own API on Huawei Cloud and Open Telekom Cloud: members in batches, jobs, quotas. Pure.
+
+A batch is every image of a list with every project of another. Its answer is the ID of a job and says nothing about
+pairs; a job's end doesn't either: whether a job with some failed pairs has succeeded is documented nowhere, and the
+results that it may list are incomplete. So a job is only waited for, and the list of members decides.
+
+=================================================  =============================================================
+answer to a batch                                  verdict
+=================================================  =============================================================
+2xx with a job ID                                  STARTED
+2xx without one, lost, timed out                   LOST or UNCLEAR: a job may run; the list of members decides
+a code about the image                             REJECTED, scope IMAGE
+a code about a project                             REJECTED, scope PAIR: one of the batch's projects is meant
+the quota's code                                   OVER_QUOTA
+404 with the gateway's "no such call"              UNSUPPORTED: this region has no batches
+too fast, server errors, codes about our user      as for any request
+=================================================  =============================================================
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote, urlsplit
+
+from bulkshare.image_api.codes import CODES, Culprit, code_in
+from bulkshare.image_api.glance import interpret, parse_json
+from bulkshare.model import Request, Response, Step, VerdictKind
+from bulkshare.text import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from bulkshare.model import Image, Reply, Verdict
+
+HUAWEI_DOMAINS = ("myhuaweicloud.com", "myhuaweicloud.cn", "myhuaweicloud.eu")
+MEMBERS_PATH = "/v1/cloudimages/members"
+QUOTA_PATH = "/v1/cloudimages/quota"
+MEMBER_QUOTA = "image_member"  # the type of the quota of members an image may have
+FULL_ECS_QUOTA = 10  # members of a full-ECS image: Open Telekom Cloud's manual; the quota call doesn't tell
+FULL_ECS = "__whole_image"  # the property of such an image, "true"
+ENDED = {"SUCCESS": True, "FAIL": False}  # of a job; without regard to case, since examples differ from the text
+METHODS = {Step.ADD: "POST", Step.REMOVE: "DELETE"}
+
+
+def batch_request(step: Step, image_ids: Sequence[str], project_ids: Sequence[str]) -> Request:
+    """Return the request that adds all projects to all images (ADD), or removes them (REMOVE)."""
+    body = {"images": list(image_ids), "projects": list(project_ids)}
+    return Request(METHODS[step], MEMBERS_PATH, json.dumps(body).encode())
+
+
+def accept_request(image_ids: Sequence[str], project_id: str, vault_id: str | None = None) -> Request:
+    """Return the request that accepts images for one project, made on its behalf.
+
+    vault_id: the backup vault for full-ECS images; None for all others.
+    """
+    body: dict[str, Any] = {"images": list(image_ids), "project_id": project_id, "status": "accepted"}
+    if vault_id is not None:
+        body["vault_id"] = vault_id
+    return Request("PUT", MEMBERS_PATH, json.dumps(body).encode(), project=project_id)
+
+
+def job_request(job_id: str, project_id: str | None = None) -> Request:
+    """Return the request for a job: the current call, or the older one, which names our project, if that is given."""
+    job = quote(job_id, safe="")
+    if project_id is None:
+        return Request("GET", f"/v1/cloudimages/job/{job}")
+    return Request("GET", f"/v1/{quote(project_id, safe='')}/jobs/{job}")
+
+
+def quota_request() -> Request:
+    """Return the request for our project's quotas."""
+    return Request("GET", QUOTA_PATH)
+
+
+def has_batches(endpoint: str) -> bool:
+    """Return whether members are to be changed in batches at an endpoint if nothing is configured.
+
+    That is so on Huawei Cloud, whose documentation calls the native writes historical. Open Telekom Cloud's doesn't.
+    """
+    host = urlsplit(endpoint).hostname or ""
+    return any(host.endswith(f".{domain}") for domain in HUAWEI_DOMAINS)
+
+
+def is_full_ecs(image: Image | None) -> bool:
+    """Return whether an image is one of a whole server, which few projects may use."""
+    return image is not None and image.properties.get(FULL_ECS) == "true"
+
+
+class BatchAnswer(NamedTuple):
+    """The meaning of the answer to a batch. `job_id` is "" unless the verdict is STARTED."""
+
+    verdict: Verdict
+    job_id: str = ""
+
+
+class Job(NamedTuple):
+    """What is known of a job.
+
+    ended: whether it has.
+    reason: why it failed, as one clean line; "" if it hasn't, or doesn't say.
+    """
+
+    ended: bool
+    reason: str = ""
+
+
+def interpret_batch(reply: Reply, now: datetime) -> BatchAnswer:
+    """Return what the answer to a batch means. Never raises. `now` is as for `glance.interpret`."""
+    verdict = interpret(Step.ADD, "", "", reply, now)
+    if not isinstance(reply, Response):
+        return BatchAnswer(verdict)
+    if 200 <= reply.status < 300:
+        document = None if reply.cut else parse_json(reply.body)
+        job_id = document.get("job_id") if isinstance(document, dict) else None
+        if isinstance(job_id, str) and job_id and job_id.isprintable() and len(job_id) <= 255:
+            return BatchAnswer(verdict._replace(kind=VerdictKind.STARTED, reason="", members=()), job_id)
+        unclear = f"{reply.status}: the answer has no job ID"
+        return BatchAnswer(verdict._replace(kind=VerdictKind.UNCLEAR, reason=unclear, members=(), maybe_done=True))
+    code = CODES.get(code_in(reply.body))
+    if code is not None and code.culprit is Culprit.API:
+        return BatchAnswer(verdict._replace(kind=VerdictKind.UNSUPPORTED))
+    return BatchAnswer(verdict)
+
+
+def interpret_job(reply: Reply) -> Job | None:
+    """Return the state of a job; None if the answer doesn't tell, which says nothing about the job."""
+    if not isinstance(reply, Response) or reply.status != 200 or reply.cut:
+        return None
+    document = parse_json(reply.body)
+    status = str(document.get("status", "")).upper() if isinstance(document, dict) else ""
+    if not status:
+        return None
+    if status not in ENDED:
+        return Job(ended=False)
+    reasons = [document.get("error_code"), document.get("fail_reason")] if not ENDED[status] else []
+    return Job(ended=True, reason=clean(" ".join(reason for reason in reasons if isinstance(reason, str) and reason)))
+
+
+def interpret_quota(reply: Reply) -> int | None:
+    """Return how many members an image may have; None if the answer doesn't tell."""
+    document = parse_json(reply.body) if isinstance(reply, Response) and reply.status == 200 and not reply.cut else None
+    quotas = document.get("quotas") if isinstance(document, dict) else None
+    resources = quotas.get("resources") if isinstance(quotas, dict) else None
+    for resource in resources if isinstance(resources, list) else []:
+        if isinstance(resource, dict) and resource.get("type") == MEMBER_QUOTA:
+            quota = resource.get("quota")
+            return quota if isinstance(quota, int) and quota > 0 else None
+    return None

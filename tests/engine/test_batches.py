@@ -1,0 +1,302 @@
+"""Batches: whatever a job says, the ledger and the members come out the same."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bulkshare.errors import CredentialsRefusedError
+from bulkshare.model import Batch, Limits, Response, Result, Step, Want
+from bulkshare.model.events import BatchesUnsupported
+from tests.engine.fakes import response
+from tests.engine.harness import EngineHarness
+from tests.engine.ims_cloud import ImsCloud, Job
+
+if TYPE_CHECKING:
+    from bulkshare.engine import Engine
+    from bulkshare.model import Reply, Request
+
+LIMITS = Limits(concurrency=8, per_image=4, members_per_image=0, batch=10, jobs=3)
+
+
+def harness(cloud: ImsCloud | None = None, limits: Limits = LIMITS) -> tuple[EngineHarness, ImsCloud]:
+    """Return an engine that sends batches, and its cloud."""
+    cloud = cloud or ImsCloud()
+    return EngineHarness(cloud=cloud, limits=limits, batches=True), cloud
+
+
+def planned(engine: EngineHarness) -> set[tuple[str, str]]:
+    """Return the pairs that are to be members."""
+    return {pair for pair, row in engine.ledger.rows.items() if Want.REMOVE not in row.want}
+
+
+def test_pairs_are_shared_in_batches_of_one_image() -> None:
+    """Each batch has up to `batch` projects; nothing is sent pair by pair, and no batch is left in the ledger."""
+    engine, cloud = harness()
+    engine.plan(2, 25)
+    engine.run()
+    assert engine.totals() == {Result.SHARED: 50}
+    assert sorted(len(projects) for _, _, projects in cloud.batches) == [5, 5, 10, 10, 10, 10]
+    assert all(len(images) == 1 for _, images, _ in cloud.batches)
+    assert cloud.native("POST") == 0
+    assert cloud.members == planned(engine)
+    assert not engine.ledger.batches
+    assert engine.observer.phases[-1] == ("sharing", 50)
+
+
+def test_images_that_miss_the_same_few_projects_share_a_batch() -> None:
+    """Nine images with three projects each fit in three batches."""
+    engine, cloud = harness()
+    engine.plan(9, 3)
+    engine.run()
+    assert engine.totals() == {Result.SHARED: 27}
+    assert [(len(images), len(projects)) for _, images, projects in cloud.batches] == [(3, 3)] * 3
+
+
+def test_who_is_a_member_is_not_sent_again() -> None:
+    """A second night sends one GET for each image, and no batch."""
+    engine, cloud = harness()
+    engine.plan(3, 12)
+    engine.run()
+    cloud.batches.clear()
+    engine.again()
+    engine.run()
+    assert engine.totals() == {Result.ALREADY: 36}
+    assert not cloud.batches
+    assert {request.method for _, request in cloud.sent} == {"GET"}
+
+
+def test_members_are_removed_in_batches() -> None:
+    """The list shows that they are gone."""
+    engine, cloud = harness()
+    engine.ledger.enqueue_all([("i00", f"p{number:03}") for number in range(14)], Want.REMOVE)
+    cloud.members = {("i00", f"p{number:03}") for number in range(20)}
+    engine.orders = {}
+    engine.run()
+    assert engine.totals() == {Result.REMOVED: 14}
+    assert [method for method, _, _ in cloud.batches] == ["DELETE", "DELETE"]
+    assert len(cloud.members) == 6
+
+
+@pytest.mark.parametrize("fails_partly", [True, False])
+@pytest.mark.parametrize("older_jobs", [True, False])
+def test_what_a_job_leaves_out_gets_a_request_of_its_own(*, fails_partly: bool, older_jobs: bool) -> None:
+    """Whether the job succeeds or fails is the same: the list of members decides, after a second look."""
+    undone = {("i00", "p003"), ("i00", "p007")}
+    engine, cloud = harness(ImsCloud(undone=undone, fails_partly=fails_partly, older_jobs=older_jobs))
+    engine.plan(1, 10)
+    engine.run()
+    assert engine.totals() == {Result.SHARED: 10}
+    assert cloud.native("POST") == 2
+    assert cloud.members == planned(engine)
+
+
+def test_a_pair_of_its_own_gets_its_own_reason() -> None:
+    """A project that no request can add is refused for what its own request is told."""
+    engine, cloud = harness(ImsCloud(undone={("i00", "p003")}))
+
+    cloud.script = lambda request, _: (
+        _refused("IMG.0108") if request.method == "POST" and b"p003" in (request.body or b"") else None
+    )
+    engine.plan(1, 10)
+    engine.run()
+    assert engine.totals() == {Result.SHARED: 9, Result.REJECTED: 1}
+    (reason,) = engine.reasons()
+    assert "IMG.0108" in reason
+    assert "no such project in this region" in reason
+
+
+def _refused(code: str) -> Response:
+    return response(400, {"error": {"code": code, "message": "refused"}})
+
+
+def test_a_bad_project_is_found_by_halving() -> None:
+    """The others of its batch are shared; the number of batches is about twice the logarithm."""
+    engine, cloud = harness(
+        ImsCloud(refusals=[("IMG.0108", lambda _, projects: "p013" in projects)]), replace(LIMITS, batch=64)
+    )
+    engine.plan(1, 64)
+    engine.run()
+    assert engine.totals() == {Result.SHARED: 63, Result.REJECTED: 1}
+    assert engine.ledger.rows["i00", "p013"].result is Result.REJECTED
+    assert len(cloud.batches) == 13
+    assert cloud.native("POST") == 0
+
+
+def test_a_bad_image_does_not_spoil_the_others_of_its_batch() -> None:
+    """A batch of several images that is refused is sent image by image."""
+    engine, cloud = harness(ImsCloud(refusals=[("IMG.0046", lambda images, _: "i01" in images)]))
+    engine.plan(3, 3)
+    engine.run()
+    assert engine.totals() == {Result.SHARED: 6, Result.REJECTED: 3}
+    assert {pair[0] for pair, row in engine.ledger.rows.items() if row.result is Result.REJECTED} == {"i01"}
+    assert cloud.native("POST") == 0
+
+
+def test_a_missing_right_ends_the_run() -> None:
+    """Every pair would get the same answer."""
+    engine, cloud = harness(ImsCloud(refusals=[("IMG.0026", lambda _images, _projects: True)]))
+    engine.plan(3, 20)
+    with pytest.raises(CredentialsRefusedError, match="ims:images:share"):
+        engine.run()
+    assert len(cloud.batches) <= LIMITS.jobs
+
+
+def test_a_region_without_batches_is_shared_pair_by_pair() -> None:
+    """That is said once, and batches aren't tried again."""
+    engine, cloud = harness(ImsCloud(no_batches=True))
+    said: list[BatchesUnsupported] = []
+    notify = engine.observer.notify
+    engine.observer.notify = lambda event: (  # type: ignore[method-assign]
+        said.append(event) if isinstance(event, BatchesUnsupported) else notify(event)
+    )
+    engine.plan(4, 12)
+    engine.run()
+    assert engine.totals() == {Result.SHARED: 48}
+    assert cloud.native("POST") == 48
+    assert len(said) == 1
+    assert not engine.ledger.batches
+
+
+def test_a_lost_answer_is_not_sent_again_blindly() -> None:
+    """A job may be running: the list shows what it did, and the pairs count as shared by this run."""
+    engine, cloud = harness(ImsCloud(loses=1))
+    engine.plan(1, 10)
+    engine.run()
+    assert engine.totals() == {Result.SHARED: 10}
+    assert len(cloud.batches) == 1
+
+
+def test_a_job_that_is_never_found_ends_with_the_list() -> None:
+    """After ten minutes of polls that tell nothing."""
+    engine, cloud = harness(ImsCloud(forgets_jobs=True))
+    engine.plan(1, 10)
+    engine.run()
+    assert engine.totals() == {Result.SHARED: 10}
+    assert cloud.native("POST") == 0
+    assert 60 < cloud.polls < 200
+
+
+def test_members_to_be_accepted_are_shared_by_this_run() -> None:
+    """A batch adds, and each membership is accepted; the result is not `accepted`, which means others' members."""
+    engine, cloud = harness()
+    engine.plan(1, 10, Want.ACCEPTED)
+    engine.run()
+    assert engine.totals() == {Result.SHARED: 10}
+    assert set(cloud.statuses.values()) == {"accepted"}
+    assert cloud.native("PUT") == 10
+
+
+def test_a_batch_that_was_cut_off_is_found_again() -> None:
+    """A process was killed while a job ran: the next one waits for the job, and the pairs are this run's."""
+    engine, cloud = harness()
+    engine.plan(1, 10)
+    pairs = [("i00", f"p{number:03}") for number in range(10)]
+    cloud.jobs["job-9"] = Job(5.0, "POST", pairs)
+    engine.ledger.batches[1] = Batch(1, Step.ADD, ("i00",), tuple(member for _, member in pairs), "job-9")
+    engine.run()
+    assert engine.totals() == {Result.SHARED: 10}
+    assert not cloud.batches
+    assert not engine.ledger.batches
+
+
+def test_a_batch_without_a_known_answer_is_found_again() -> None:
+    """Killed between the request and its answer: what the list shows is this run's, the rest is sent."""
+    engine, cloud = harness()
+    engine.plan(1, 10)
+    cloud.members = {("i00", f"p{number:03}") for number in range(4)}
+    engine.ledger.batches[1] = Batch(1, Step.ADD, ("i00",), tuple(f"p{number:03}" for number in range(10)))
+    engine.run()
+    assert engine.totals() == {Result.SHARED: 10}
+    assert [len(projects) for _, _, projects in cloud.batches] == [6]
+
+
+def test_a_stop_leaves_the_batch_in_the_ledger() -> None:
+    """Its job runs on without us; the pairs are pending, and the next run looks."""
+    engine, cloud = harness(ImsCloud(job_seconds=60.0))
+
+    async def stop(running: Engine) -> None:
+        await anyio.sleep(3.0)
+        running.stop()
+
+    engine.plan(1, 10)
+    engine.run(beside=stop)
+    assert engine.totals() == {Result.PENDING: 10}
+    assert [batch.job_id for batch in engine.ledger.batches.values()] == ["job-0"]
+    engine.run()
+    assert engine.totals() == {Result.SHARED: 10}
+    assert len(cloud.batches) == 1
+
+
+def test_no_more_jobs_than_allowed_at_once() -> None:
+    """Ten images, three jobs."""
+    engine, cloud = harness()
+    most = 0
+    start = cloud._start
+
+    def counting(request: Request) -> Reply:
+        nonlocal most
+        reply = start(request)
+        most = max(most, sum(not job.done for job in cloud.jobs.values()))
+        return reply
+
+    cloud._start = counting  # type: ignore[method-assign]
+    engine.plan(10, 8)
+    engine.run()
+    assert engine.totals() == {Result.SHARED: 80}
+    assert most == LIMITS.jobs
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_ledger_and_members_agree_whatever_the_service_does(data: st.DataObject) -> None:
+    """Batches, jobs and refusals in any mixture: members = plan less what was refused = ledger."""
+    images = data.draw(st.integers(1, 4), "images")
+    projects = data.draw(st.integers(1, 13), "projects")
+    every = [(f"i{i:02}", f"p{p:03}") for i in range(images) for p in range(projects)]
+    some = st.sets(st.sampled_from(every))
+    bad_projects = data.draw(st.sets(st.sampled_from([pair[1] for pair in every]), max_size=2), "bad projects")
+    bad_images = data.draw(st.sets(st.sampled_from([pair[0] for pair in every]), max_size=1), "bad images")
+    cloud = ImsCloud(
+        undone=data.draw(some, "undone"),
+        fails_partly=data.draw(st.booleans()),
+        older_jobs=data.draw(st.booleans()),
+        loses=data.draw(st.integers(0, 2)),
+        no_batches=data.draw(st.booleans()),
+        job_seconds=data.draw(st.sampled_from([0.1, 2.5, 7.0])),
+        refusals=[
+            ("IMG.0066", lambda images, _: not bad_images.isdisjoint(images)),
+            ("IMG.0108", lambda _, projects: not bad_projects.isdisjoint(projects)),
+        ],
+    )
+    cloud.members = before = data.draw(some, "members before")
+
+    def script(request: Request, _count: int) -> Response | None:
+        if request.method != "POST":
+            return None
+        if request.path.split("/")[3] in bad_images:
+            return _refused("IMG.0066")
+        if any(project.encode() in (request.body or b"") for project in bad_projects):
+            return _refused("IMG.0108")
+        return None
+
+    cloud.script = script
+    engine, _ = harness(cloud, replace(LIMITS, batch=data.draw(st.integers(1, 12), "batch")))
+    engine.plan(images, projects)
+    if data.draw(st.booleans(), "stopped in between"):
+        engine.deadline_seconds = data.draw(st.floats(0.0, 12.0), "deadline")
+        engine.run()
+        engine.deadline_seconds = float("inf")
+    engine.run()
+    refused = {pair for pair in every if pair[0] in bad_images or pair[1] in bad_projects} - before
+    assert cloud.members == set(every) - refused
+    results = engine.ledger.results()
+    assert {pair for pair, result in results.items() if result is Result.ALREADY} == before
+    assert {pair for pair, result in results.items() if result is Result.SHARED} == set(every) - refused - before
+    assert {pair for pair, result in results.items() if result in {Result.REJECTED, Result.SKIPPED}} == refused
+    assert not engine.ledger.batches
