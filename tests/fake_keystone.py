@@ -12,6 +12,7 @@ from aiohttp import web
 from keystoneauth1.identity.v3 import Password
 
 from bulkshare.cloud import CloudEntry, CloudIdentity
+from bulkshare.cloud.keystone import RetryTime
 
 if TYPE_CHECKING:
     import ssl
@@ -34,7 +35,9 @@ class FakeKeystone:
     answers: the answers to the first log-ins; later ones get a token.
     closed: projects for which a log-in is refused.
     reads: answers every GET, in place of the version document.
+    intercept: answers any request in its place, unless it returns None.
     hold: log-ins wait for this event.
+    notes: what its identities tell the user.
     """
 
     url: str = ""
@@ -46,13 +49,17 @@ class FakeKeystone:
     roles: list[str] = field(default_factory=list)
     closed: set[str] = field(default_factory=set)
     reads: Callable[[web.BaseRequest], web.Response] | None = None
+    intercept: Callable[[web.BaseRequest], web.Response | None] = lambda _: None
     in_flight: int = 0
     most_in_flight: int = 0
     hold: asyncio.Event | None = None
+    notes: list[str] = field(default_factory=list)
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def handle(self, request: web.BaseRequest) -> web.Response:
         """Answer a GET, or a log-in."""
+        if (instead := self.intercept(request)) is not None:
+            return instead
         if request.method == "GET" and self.reads is not None:
             return self.reads(request)
         if request.method == "GET":
@@ -118,7 +125,9 @@ def identity_of(keystone: FakeKeystone, *, clock: Clock | None = None, **entry: 
     password = Password(keystone.url, username="ann", password="hush-hush", project_id="p1")
     fields: dict[str, Any] = {"secrets": ("hush-hush",), "plugin": password, **entry}
     cloud = CloudEntry("fake", "password", keystone.url, **fields)
-    return CloudIdentity(cloud, retry_seconds=0.0 if clock else 20.0, backoff_seconds=0.001, clock=clock or Clock())
+    seconds = 0.0 if clock else 20.0
+    retry_time = RetryTime(seconds, seconds, 0.001, clock or Clock())
+    return CloudIdentity(cloud, retry_time=retry_time, note=keystone.notes.append)
 
 
 def message_of(error: pytest.ExceptionInfo[BulkshareError]) -> str:

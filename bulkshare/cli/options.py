@@ -237,7 +237,7 @@ STOPS = together(
         type=Duration(),
         default="15m",
         show_default=True,
-        help="Stop when the endpoint has been down for this long.",
+        help="Stop when the endpoint or Keystone has been down for this long.",
     ),
 )
 PRUNE = together(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
@@ -18,7 +17,7 @@ import anyio
 from requests.auth import AuthBase
 
 from bulkshare.cloud.catalog import checked_endpoint, connection_to
-from bulkshare.cloud.keystone import RetryTime
+from bulkshare.cloud.keystone import OutageNotice, RetryTime
 from bulkshare.cloud.projects import KeystoneDirectory
 from bulkshare.errors import CredentialsRefusedError, UsageError
 from bulkshare.image_api.glance import interpret
@@ -148,21 +147,16 @@ class KeyIdentity:
     """Our account on one cloud, for which we have an access key. It has no tokens.
 
     entry: the configured cloud.
-    retry_seconds: for how long a request to the identity service that gets no answer is retried.
-    backoff_seconds: the first pause between these tries; it doubles.
-    clock: monotonic, in seconds.
+    retry_time: for how long a request to the identity service that gets no answer is retried.
+    note: says a sentence to the user.
     """
 
     def __init__(
-        self,
-        entry: CloudEntry,
-        *,
-        retry_seconds: float = 30.0,
-        backoff_seconds: float = 0.5,
-        clock: Callable[[], float] = time.monotonic,
+        self, entry: CloudEntry, *, retry_time: RetryTime | None = None, note: Callable[[str], None] = lambda _: None
     ) -> None:
         self._entry = entry
-        self._retry_time = RetryTime(retry_seconds, backoff_seconds, clock)
+        self._retry_time = retry_time or RetryTime()
+        self._notice = OutageNotice(f"of cloud {clean(entry.name)} at {entry.auth_url}", note)
         self._lock = anyio.Lock()
         self._account: Account | None = None
         self._connection: Connection | None = None
@@ -194,7 +188,9 @@ class KeyIdentity:
     def directory(self) -> KeystoneDirectory:
         """Return the directory of projects that the key may see."""
         signature = RequestSignature(self.key, self._entry.auth.get("domain_id", ""))
-        return KeystoneDirectory(self._entry, self, domains={}, retry_time=self._retry_time, signature=signature)
+        return KeystoneDirectory(
+            self._entry, self, domains={}, retry_time=self._retry_time, notice=self._notice, signature=signature
+        )
 
     async def token(self, _project: str | None = None) -> str:
         """Find the account, once, and return "": there is no token.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-import time
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
@@ -14,10 +15,28 @@ from keystoneauth1.identity.v3.application_credential import ApplicationCredenti
 
 from bulkshare.cloud.access_key import AUTH_TYPE, KeyIdentity
 from bulkshare.cloud.catalog import connection_to, find_endpoint
-from bulkshare.cloud.keystone import AuthErrorKind, Retries, RetryTime, UnansweredError, explain, log_in
+from bulkshare.cloud.keystone import (
+    AuthErrorKind,
+    LogInStoppedError,
+    OutageError,
+    OutageNotice,
+    Retries,
+    RetryTime,
+    UnansweredError,
+    api_url,
+    explain,
+    is_up,
+    log_in,
+)
 from bulkshare.cloud.projects import KeystoneDirectory
-from bulkshare.cloud.threads import call_in_daemon
-from bulkshare.errors import BulkshareError, CredentialsRefusedError, EndpointRefusedError, NoRoleError, UsageError
+from bulkshare.cloud.threads import call_in_daemon, unless_stopped
+from bulkshare.errors import (
+    BulkshareError,
+    CredentialsRefusedError,
+    EndpointRefusedError,
+    NoRoleError,
+    UsageError,
+)
 from bulkshare.image_api.glance import interpret
 from bulkshare.model import Account, Fault, FaultKind, Response, Step
 from bulkshare.text import clean, escaped
@@ -43,14 +62,14 @@ MOST_LOG_INS = 4  # at the same time: each costs the identity service a third of
 class ScopedToken:
     """The token of one scope. A refused log-in is remembered: trying again may lock the user out.
 
-    log_in: gets a new token.
+    log_in: gets a new token; its argument says whether to wait for an identity service that is down.
     clock: monotonic, in seconds.
     refusal_of_same: what to raise if a log-in returns the same token that the cloud has refused.
     """
 
     def __init__(
         self,
-        log_in: Callable[[], Awaitable[Grant]],
+        log_in: Callable[[bool], Awaitable[Grant]],
         *,
         clock: Callable[[], float],
         refusal_of_same: CredentialsRefusedError,
@@ -81,26 +100,31 @@ class ScopedToken:
         async with self._lock:
             if self._token in {"", refused}:
                 self._renew_at = self._ends_at = float("-inf")  # no other task may use it
-                await self._replace()
+                await self._replace(wait=True)
             if self._token == refused:
                 self._refusal = self._refusal_of_same
                 self._raise_refusal()
             return self._token
 
     async def _renew_ahead(self) -> None:
-        try:
-            await self._replace()
-        except UnansweredError:
-            if self._clock() >= self._ends_at:
-                raise
-            self._renew_at = min(self._clock() + POSTPONED_SECONDS, self._ends_at)
+        """Get another token, but keep the one there is while it is valid and the identity service is down."""
+        if self._clock() < self._ends_at:
+            try:
+                await self._replace(wait=False)
+            except (UnansweredError, OutageError):
+                self._renew_at = min(self._clock() + POSTPONED_SECONDS, self._ends_at)
+                if self._clock() < self._ends_at:
+                    return
+            else:
+                return
+        await self._replace(wait=True)
 
-    async def _replace(self) -> None:
+    async def _replace(self, *, wait: bool) -> None:
         """Get another token. The caller holds the lock."""
         self._raise_refusal()
         began = self._clock()
         try:
-            grant = await self._log_in()
+            grant = await self._log_in(wait)
         except UnansweredError:
             raise
         except CredentialsRefusedError as refusal:
@@ -144,27 +168,28 @@ class CloudIdentity:
     """Our account and tokens on one cloud; a `ports.Identity`.
 
     entry: the configured cloud.
-    retry_seconds: for how long a log-in that gets no answer is retried.
-    backoff_seconds: the first pause between these tries; it doubles.
-    clock: monotonic, in seconds.
+    retry_time: for how long a log-in that gets no answer is retried.
+    note: says a sentence to the user.
+
+    stopping: returns the event that ends the waiting for a log-in; None: only cancellation does.
     """
 
+    stopping: Callable[[], anyio.Event] | None = None
+
     def __init__(
-        self,
-        entry: CloudEntry,
-        *,
-        retry_seconds: float = 30.0,
-        backoff_seconds: float = 0.5,
-        clock: Callable[[], float] = time.monotonic,
+        self, entry: CloudEntry, *, retry_time: RetryTime | None = None, note: Callable[[str], None] = lambda _: None
     ) -> None:
         self._entry = entry
-        self._retry_time = RetryTime(retry_seconds, backoff_seconds, clock)
+        self._retry_time = retry_time or RetryTime()
+        self._notice = OutageNotice(self._where(), note)
         self._limiter = anyio.CapacityLimiter(MOST_LOG_INS)
         self._account: Account | None = None
         self._connection: Connection | None = None
         self._domains: Mapping[str, str] = {}
-        no_other = f"the cloud refuses the token, and auth_type {entry.auth_type} can't get another one"
-        self._own = ScopedToken(self._log_in, clock=clock, refusal_of_same=CredentialsRefusedError(no_other))
+        no_other = CredentialsRefusedError(
+            f"the cloud refuses the token, and auth_type {entry.auth_type} can't get another one"
+        )
+        self._own = ScopedToken(self._log_in, clock=self._retry_time.clock, refusal_of_same=no_other)
         self._others: dict[str, ScopedToken] = {}  # by project, the most recently used one last
         self._without_role: dict[str, str] = {}  # the reason, by project
 
@@ -189,14 +214,17 @@ class CloudIdentity:
 
     def directory(self) -> KeystoneDirectory:
         """Return the directory of projects that this identity may see. Only after the first log-in."""
-        return KeystoneDirectory(self._entry, self, domains=self._domains, retry_time=self._retry_time)
+        return KeystoneDirectory(
+            self._entry, self, domains=self._domains, retry_time=self._retry_time, notice=self._notice
+        )
 
     async def token(self, project: str | None = None) -> str:
         """Return the current token of our user for the run's own project, or for `project`.
 
         Raises `CredentialsRefusedError`, `EndpointRefusedError`, and `UsageError` if the catalog lacks what the user
-        asked for. For another project it raises `NoRoleError`, or `UnansweredError` if the identity service does not
-        answer; neither concerns the run as a whole.
+        asked for. For another project it raises `NoRoleError`, or `UnansweredError` if the identity service answers
+        other requests only; neither concerns the run as a whole. While the service is down it waits. It raises
+        `OutageError` once that has taken too long, and `LogInStoppedError` if `stopping` ends the waiting.
         """
         if project is None or self._is_own(project):
             return await self._own.get()
@@ -229,17 +257,17 @@ class CloudIdentity:
             raise
 
     def _scoped_to(self, project: str) -> ScopedToken:
-        async def log_in_there() -> Grant:
+        async def log_in_there(wait: bool) -> Grant:  # noqa: FBT001  see ScopedToken
             plugin = plugin_for(self._entry, project, await self._own.get())
-            return await self._ask(plugin, project)
+            return await self._ask(plugin, project, wait=wait)
 
         refused = f"the cloud refuses the token of user {self.account.user} for project {clean(project)}"
         return ScopedToken(log_in_there, clock=self._retry_time.clock, refusal_of_same=NoRoleError(refused))
 
-    async def _log_in(self) -> Grant:
+    async def _log_in(self, wait: bool) -> Grant:  # noqa: FBT001  see ScopedToken
         """Get a token for the run's own project; the first one also determines the account."""
         assert self._entry.plugin is not None  # noqa: S101  an entry without one has an access key
-        grant = await self._ask(self._entry.plugin, None)
+        grant = await self._ask(self._entry.plugin, None, wait=wait)
         if self._account is None:
             endpoint, region = find_endpoint(self._entry, grant.catalog)
             self._connection = connection_to(endpoint, self._entry)
@@ -255,24 +283,46 @@ class CloudIdentity:
             )
         return grant
 
-    async def _ask(self, plugin: BaseAuthPlugin, project: str | None) -> Grant:
-        """Log in, with retries. If the run is cancelled, a log-in is abandoned in its thread."""
-        retries = Retries(self._retry_time)
+    async def _ask(self, plugin: BaseAuthPlugin, project: str | None, *, wait: bool) -> Grant:
+        """Log in, with retries if `wait`. If the run is stopped, a log-in is abandoned in its thread."""
+        if self.stopping is None:
+            return await self._retry(plugin, project, wait=wait)
+        done = await unless_stopped(self.stopping(), partial(self._retry, plugin, project, wait=wait))
+        if done is None:
+            raise LogInStoppedError("stopped while logging in")
+        return done[0]
+
+    async def _retry(self, plugin: BaseAuthPlugin, project: str | None, *, wait: bool) -> Grant:
+        retries, up = Retries(self._retry_time), False
         while True:
             try:
-                return await call_in_daemon(log_in, self._entry, plugin, limiter=self._limiter)
+                grant = await call_in_daemon(log_in, self._entry, plugin, limiter=self._limiter)
             except UsageError:
                 raise
-            except Exception as exception:  # noqa: BLE001  # third-party auth plugins may raise anything
+            except Exception as exception:  # noqa: BLE001  third-party auth plugins may raise anything
                 error = explain(exception)
+            else:
+                self._notice.answered()
+                return grant
+            passing = {AuthErrorKind.OUTAGE, AuthErrorKind.UNCLEAR}
+            if self._account is not None and error.kind in {AuthErrorKind.UNCLEAR, AuthErrorKind.MISDIRECTED}:
                 # We have logged in there before: what answers now is something in front of the identity service.
-                in_front = project is not None and error.kind is AuthErrorKind.MISDIRECTED
-                if error.kind is not AuthErrorKind.TRANSIENT and not in_front:
-                    raise self._refused(error, project) from None  # its text may contain secrets
-                delay_seconds = retries.next_delay(error)
-                if delay_seconds is None:
-                    raise self._unanswered(error, retries, project) from None
+                error = replace(error, kind=AuthErrorKind.OUTAGE)
+            if error.kind not in passing:
+                raise self._refused(error, project)  # without a cause, whose text may contain secrets
+            delay_seconds = retries.next_delay(error)
+            was_up, up = up, project is not None and retries.is_long and await self._is_up()
+            if up:
+                error = replace(error, kind=AuthErrorKind.UNCLEAR)
+            if delay_seconds is None or not wait or (up and was_up):  # once may be just after an outage
+                raise self._unanswered(error, retries, project)
+            self._notice.failed(self._scrub(error.text))
             await anyio.sleep(delay_seconds)
+
+    async def _is_up(self) -> bool:
+        """Return whether the identity service answers requests about anything else."""
+        url = api_url(self._entry.auth_url)
+        return not url or await call_in_daemon(is_up, self._entry, url, await self._own.get())
 
     def _refused(self, error: AuthError, project: str | None) -> BulkshareError:
         text = self._scrub(error.text)
@@ -280,6 +330,10 @@ class CloudIdentity:
             return EndpointRefusedError(f"the identity service {self._where()} can't be trusted: {text}")
         if error.kind is AuthErrorKind.MISDIRECTED:
             return CredentialsRefusedError(f"there is no identity service (Keystone, API v3) {self._where()}: {text}")
+        if error.kind is AuthErrorKind.FAILED:
+            return CredentialsRefusedError(
+                f"the log-in to cloud {clean(self._entry.name)} with auth_type {self._entry.auth_type} failed: {text}"
+            )
         if project is not None:
             return NoRoleError(_no_role(self.account.user, clean(project), error.status, text))
         hint = self._invisible()
@@ -287,10 +341,10 @@ class CloudIdentity:
             hint += "; an expired token can't be renewed: use a password or an application credential"
         return CredentialsRefusedError(f"the identity service {self._where()} refuses the login: {text}{hint}")
 
-    def _unanswered(self, error: AuthError, retries: Retries, project: str | None) -> UnansweredError:
+    def _unanswered(self, error: AuthError, retries: Retries, project: str | None) -> UnansweredError | OutageError:
         scope = "" if project is None else f" for project {clean(project)}"
-        text = self._scrub(error.text)
-        return UnansweredError(f"no token{scope} from the identity service {self._where()} ({retries}): {text}")
+        message = f"no token{scope} from the identity service {self._where()} ({retries}): {self._scrub(error.text)}"
+        return OutageError(message) if error.kind is AuthErrorKind.OUTAGE else UnansweredError(message)
 
     def _where(self) -> str:
         url = self._entry.auth_url
@@ -313,9 +367,17 @@ class CloudIdentity:
         return text
 
 
-def identity_from(entry: CloudEntry) -> CloudIdentity | KeyIdentity:
-    """Return the identity that an entry's credentials make."""
-    return KeyIdentity(entry) if entry.auth_type == AUTH_TYPE else CloudIdentity(entry)
+def identity_from(
+    entry: CloudEntry, *, give_up_after_seconds: float, note: Callable[[str], None] = lambda _: None
+) -> CloudIdentity | KeyIdentity:
+    """Return the identity that an entry's credentials make.
+
+    give_up_after_seconds: for how long it waits for an identity service that is down; `note` says so.
+    """
+    retry_time = RetryTime(give_up_after_seconds)
+    if entry.auth_type == AUTH_TYPE:
+        return KeyIdentity(entry, retry_time=retry_time, note=note)
+    return CloudIdentity(entry, retry_time=retry_time, note=note)
 
 
 def _no_role(user: str, project: str, status: int | None, text: str) -> str:
@@ -356,6 +418,8 @@ class Identified:
                 if reply.status == 401:
                     return await self._send_with_new_token(request, token)
                 self._accepted, self._refusals = True, 0
+        except LogInStoppedError:
+            return Fault(FaultKind.STOPPED, "not sent: the run was stopped")
         except (NoRoleError, UnansweredError) as error:
             if request.project is None:
                 raise

@@ -1,11 +1,11 @@
-"""Log-in to Keystone: how long it is retried, and why it failed."""
+"""Log-in to Keystone: why it failed, and how long it is waited for."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib.util
 import logging
-import math
+import re
 import socket
 import ssl
 import time
@@ -19,15 +19,20 @@ from urllib.parse import urlsplit
 
 import requests.utils
 from keystoneauth1 import exceptions
-from keystoneauth1.exceptions import AuthorizationFailure, ClientException, ConnectFailure, DiscoveryFailure
+from keystoneauth1.exceptions import (
+    AuthorizationFailure,
+    ClientException,
+    ConnectFailure,
+    DiscoveryFailure,
+)
 from keystoneauth1.identity import BaseIdentityPlugin
 from keystoneauth1.session import Session
 from urllib3.exceptions import InsecureRequestWarning
 
 from bulkshare._version import __version__
 from bulkshare.cloud.catalog import is_loopback
-from bulkshare.errors import CredentialsRefusedError, UsageError
-from bulkshare.model.retry import PERMANENT_STATUSES, UNLIMITED, RetryPolicy, RetryState
+from bulkshare.errors import CredentialsRefusedError, StoppedEarlyError, UsageError
+from bulkshare.model.retry import PERMANENT_STATUSES, UNLIMITED, RetryPolicy, backoff_seconds
 from bulkshare.text import clean, counted
 
 if TYPE_CHECKING:
@@ -42,8 +47,13 @@ if TYPE_CHECKING:
 
 TIMEOUT_SECONDS = 10.0  # for an answer; keystoneauth's default is to wait forever
 TLS_PROBE_SECONDS = 3.0
+VERSION = re.compile(r"/v[23](\.\d+)?$")
 ADMIN = "admin"  # the role that Glance's and Keystone's default policies require; they ignore case
-TRANSIENT_STATUSES = frozenset({408, 425, 429})
+LONGEST_PAUSE_SECONDS = 30.0  # between tries: a service that is back is used half a minute later at most
+OUTAGE_STATUSES = frozenset({408, 425, 429})  # beside 5xx
+# The resolver's errors for a name that does not exist. With a name server out of reach it says EAI_AGAIN.
+UNKNOWN_NAME = frozenset({socket.EAI_NONAME, socket.EAI_NODATA})
+TUNNEL_REFUSED = re.compile(r"Tunnel connection failed: 4\d\d")  # http.client's words
 # OpenSSL's reasons for an answer that is not TLS; they depend on its version.
 NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"})
 TLS_ALERT = "\x15\x03"  # the first bytes of a TLS server's answer to plain HTTP: RFC 8446, section 5.1
@@ -58,19 +68,29 @@ logging.getLogger("keystoneauth").addHandler(logging.NullHandler())
 
 
 class UnansweredError(CredentialsRefusedError):
-    """The identity service did not answer within the time for retries."""
+    """The identity service gave no usable answer within the time for retries, though it may not be down."""
+
+
+class OutageError(StoppedEarlyError):
+    """The identity service was down for longer than a run waits for it."""
+
+
+class LogInStoppedError(StoppedEarlyError):
+    """A stop came while the run waited for a token."""
 
 
 @dataclass(frozen=True, slots=True)
 class RetryTime:
     """For how long a request to the identity service that gets no answer is retried.
 
-    total_seconds: time for all tries, pauses included.
-    base_seconds: the first pause; each further one is twice as long.
+    give_up_after_seconds: time for all tries while the service is down, pauses included.
+    unclear_seconds: the same for a failure that may never pass, such as a name that doesn't resolve.
+    base_seconds: the first pause; each further one is twice as long, up to half a minute.
     clock: monotonic, in seconds.
     """
 
-    total_seconds: float = 30.0
+    give_up_after_seconds: float = 900.0
+    unclear_seconds: float = 30.0
     base_seconds: float = 0.5
     clock: Callable[[], float] = time.monotonic
 
@@ -79,19 +99,60 @@ class Retries:
     """The failed tries of one request to the identity service; `str()` counts them for a message."""
 
     def __init__(self, time: RetryTime) -> None:
-        policy = RetryPolicy(UNLIMITED, time.base_seconds, math.inf)
-        self._state = RetryState(policy, total_seconds=time.total_seconds)
-        self._clock = time.clock
+        self._time = time
+        self._policy = RetryPolicy(UNLIMITED, time.base_seconds, LONGEST_PAUSE_SECONDS)
         self._began = time.clock()
+        self._failures = 0
         self._seconds = 0.0
+
+    @property
+    def is_long(self) -> bool:
+        """Whether a server that is up would have answered by now."""
+        return self._seconds >= self._time.unclear_seconds
 
     def next_delay(self, error: AuthError) -> float | None:
         """Count a failure. Return the seconds to wait before the next try, or None to give up."""
-        self._seconds = self._clock() - self._began
-        return self._state.next_delay(error.retry_after, elapsed_seconds=self._seconds)
+        self._failures += 1
+        self._seconds = self._time.clock() - self._began
+        down = error.kind is AuthErrorKind.OUTAGE
+        total_seconds = self._time.give_up_after_seconds if down else self._time.unclear_seconds
+        left_seconds = total_seconds - self._seconds
+        delay_seconds = backoff_seconds(self._policy, self._failures, error.retry_after, 1.0)
+        if left_seconds <= 0 or (error.retry_after is not None and delay_seconds > left_seconds):
+            return None
+        return min(delay_seconds, left_seconds)  # the last try comes at the end of the time
 
     def __str__(self) -> str:
-        return f"tried {counted(self._state.failures, 'time')} in {self._seconds:.0f} s"
+        return f"tried {counted(self._failures, 'time')} in {self._seconds:.0f} s"
+
+
+class OutageNotice:
+    """Says once that the identity service is waited for, and once that it is back. Only on the event loop's thread.
+
+    where: names the service.
+    note: says a sentence to the user.
+    """
+
+    def __init__(self, where: str, note: Callable[[str], None]) -> None:
+        self._where = where
+        self._note = note
+        self._is_down = False
+
+    def failed(self, text: str) -> None:
+        """Note that a request got no answer and will be sent again."""
+        if not self._is_down:
+            self._is_down = True
+            self._note(f"waiting for the identity service {self._where}: {text}")
+
+    def answered(self) -> None:
+        """Note that a request was answered."""
+        if self._is_down:
+            self._is_down = False
+            self._note(f"the identity service {self._where} answers again")
+
+
+class UselessAnswerError(Exception):
+    """A log-in was answered, but not as an identity service does."""
 
 
 class HttpsRequiredError(Exception):
@@ -101,7 +162,9 @@ class HttpsRequiredError(Exception):
 class AuthErrorKind(Enum):
     """What an error means for the next try."""
 
-    TRANSIENT = "transient"  # it may work later
+    OUTAGE = "outage"  # the service is down, out of reach or overloaded: it will work later
+    UNCLEAR = "unclear"  # it may pass soon, or never
+    FAILED = "failed"  # the auth plugin fails, whatever the service answers
     REFUSED = "refused"  # the identity service refuses
     UNTRUSTED = "untrusted"  # the identity service can't be trusted
     MISDIRECTED = "misdirected"  # no identity service answers there
@@ -129,14 +192,25 @@ def explain(error: Exception) -> AuthError:
         return _explain_page(error)
     if isinstance(error, exceptions.ClientException):
         return AuthError(clean(str(error)), AuthErrorKind.REFUSED)
+    if isinstance(error, UselessAnswerError):
+        return AuthError(NOT_KEYSTONE, AuthErrorKind.UNCLEAR)
+    if isinstance(error, UselessAnswerError):
+        return AuthError(NOT_KEYSTONE, AuthErrorKind.UNCLEAR)
     if isinstance(error, HttpsRequiredError):
         return AuthError(HTTPS_REQUIRED, AuthErrorKind.MISDIRECTED)
     if isinstance(error, OSError):
-        return AuthError(_root(error), AuthErrorKind.TRANSIENT)
+        return _explain_system(error)
+    return _explain_failure(error)
+
+
+def _explain_failure(error: Exception) -> AuthError:
+    """Return what an exception means that no plugin should raise."""
     if isinstance(error, ImportError):
-        return AuthError(clean(f"a package is missing: {error}"), AuthErrorKind.REFUSED)
-    # The rest are answers of something else than an identity service, such as a proxy's page.
-    return AuthError(NOT_KEYSTONE, AuthErrorKind.TRANSIENT)
+        return AuthError(clean(f"a package is missing: {error}"), AuthErrorKind.FAILED)
+    text = clean(f"{type(error).__name__}: {error}")
+    if isinstance(error, LookupError | ValueError):  # a plugin misses something in an answer, perhaps a proxy's page
+        return AuthError(f"the answer can't be read ({text})", AuthErrorKind.UNCLEAR)
+    return AuthError(text, AuthErrorKind.FAILED)
 
 
 def _explain_discovery(error: exceptions.ClientException) -> AuthError:
@@ -153,8 +227,8 @@ def _explain_discovery(error: exceptions.ClientException) -> AuthError:
 
 def _explain_status(error: exceptions.HttpError) -> AuthError:
     status, text = error.http_status, clean(str(error))
-    if status in TRANSIENT_STATUSES or (status >= 500 and status not in PERMANENT_STATUSES):
-        return AuthError(text, AuthErrorKind.TRANSIENT, status, max(float(error.retry_after), 0.0) or None)
+    if status in OUTAGE_STATUSES or (status >= 500 and status not in PERMANENT_STATUSES):
+        return AuthError(text, AuthErrorKind.OUTAGE, status, max(float(error.retry_after), 0.0) or None)
     page = getattr(error.response, "text", "")
     if any(words in page.lower() for words in TLS_REQUIRED):
         return AuthError(HTTPS_REQUIRED, AuthErrorKind.MISDIRECTED, status)
@@ -184,7 +258,7 @@ def _explain_page(error: exceptions.InvalidResponse) -> AuthError:
             AuthErrorKind.MISDIRECTED,
             300,
         )
-    return AuthError(NOT_KEYSTONE, AuthErrorKind.TRANSIENT)
+    return AuthError(NOT_KEYSTONE, AuthErrorKind.UNCLEAR)
 
 
 def _explain_connection(error: exceptions.ConnectionError) -> AuthError:
@@ -197,7 +271,15 @@ def _explain_connection(error: exceptions.ConnectionError) -> AuthError:
             return AuthError(HTTPS_REQUIRED, AuthErrorKind.MISDIRECTED)
     if isinstance(error, exceptions.UnknownConnectionError) and isinstance(error.original, ValueError):
         return AuthError("auth_url is not an http or https URL", AuthErrorKind.MISDIRECTED)
-    return AuthError(_root(error), AuthErrorKind.TRANSIENT)
+    return _explain_system(error)
+
+
+def _explain_system(error: OSError | exceptions.ConnectionError) -> AuthError:
+    """Return what a failure to connect means: the system tells a name it doesn't know from one it can't look up now."""
+    text = _root(error)
+    unknown = any(isinstance(inner, socket.gaierror) and inner.errno in UNKNOWN_NAME for inner in _chain(error))
+    refused = TUNNEL_REFUSED.search(text)  # by a proxy, which doesn't let us through
+    return AuthError(text, AuthErrorKind.UNCLEAR if unknown or refused else AuthErrorKind.OUTAGE)
 
 
 def _is_not_tls(error: ssl.SSLError) -> bool:
@@ -273,7 +355,11 @@ def log_in(entry: CloudEntry, plugin: BaseAuthPlugin) -> Grant:
         plugin.invalidate()
         try:
             if isinstance(plugin, BaseIdentityPlugin):
-                return _grant_from(plugin.get_access(session))
+                access = plugin.get_access(session)
+                try:
+                    return _grant_from(access)
+                except (AttributeError, LookupError, TypeError, ValueError):
+                    raise UselessAnswerError from None
             token = _checked(plugin.get_token(session))
         except ClientException as error:
             if _is_disconnect(error) and _speaks_tls(entry.auth_url):
@@ -283,10 +369,33 @@ def log_in(entry: CloudEntry, plugin: BaseAuthPlugin) -> Grant:
         return Grant(token, None, user or "unknown", project or "", project or "", None)
 
 
+def is_up(entry: CloudEntry, url: str, token: str) -> bool:
+    """Return whether the identity service at `url` answers a small request, be it with a refusal. Blocking."""
+    with open_session(entry) as session:
+        try:
+            headers = {"X-Auth-Token": token, "X-Subject-Token": token} if token else {}
+            session.get(f"{url}/auth/tokens", headers=headers, authenticated=False, redirect=False)
+        except Exception as error:  # noqa: BLE001  those of requests come through, too
+            return explain(error).kind is AuthErrorKind.REFUSED
+    return True
+
+
+def api_url(auth_url: str) -> str:
+    """Return the URL of the Identity API v3, without a slash at its end; "" if there is no `auth_url`.
+
+    It is that of the log-in, which is reachable; the catalog's may be internal.
+    """
+    url = auth_url.rstrip("/")
+    if not url:
+        return ""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}{VERSION.sub('', parts.path)}/v3"
+
+
 def _is_disconnect(error: ClientException) -> bool:
     """Return whether there was no connection or no answer, as may happen with http to a TLS server."""
     first = error.__context__ if isinstance(error, DiscoveryFailure) else error
-    return isinstance(first, ConnectFailure) and explain(error).kind is AuthErrorKind.TRANSIENT
+    return isinstance(first, ConnectFailure) and explain(error).kind is AuthErrorKind.OUTAGE
 
 
 def _speaks_tls(url: str) -> bool:

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import difflib
 import re
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
-from bulkshare.cloud.keystone import AuthError, AuthErrorKind, Retries, explain, open_session
+from bulkshare.cloud.keystone import (
+    AuthError,
+    AuthErrorKind,
+    OutageError,
+    Retries,
+    api_url,
+    explain,
+    is_up,
+    open_session,
+)
 from bulkshare.cloud.threads import call_in_daemon, map_in_daemons
 from bulkshare.errors import CredentialsRefusedError, DirectoryError, UsageError
 from bulkshare.model import KnownProjects, Project
@@ -22,7 +33,7 @@ if TYPE_CHECKING:
     from requests.auth import AuthBase
 
     from bulkshare.cloud.config import CloudEntry
-    from bulkshare.cloud.keystone import RetryTime
+    from bulkshare.cloud.keystone import OutageNotice, RetryTime
     from bulkshare.model import ProjectSelector
     from bulkshare.ports import Identity
 
@@ -32,7 +43,6 @@ Result = TypeVar("Result")
 
 MOST_AT_ONCE = 8  # requests in flight
 MOST_PAGES = 10_000  # beyond any cloud; bounds a list whose pages never end
-VERSION = re.compile(r"/v[23](\.\d+)?$")
 UUID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # what Keystone accepts as a parent_id
 PROJECT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")  # any other would change the path, or is longer than Keystone's
 GLOB = re.compile(r"[*?\[]")
@@ -51,13 +61,17 @@ class TokenRefusedError(DirectoryError):
 class KeystoneReader:
     """Reads the Identity API v3 in a thread.
 
-    Every method raises `ForbiddenError`, `TokenRefusedError`, and `DirectoryError` if there is no usable answer.
+    Every method raises `ForbiddenError`, `TokenRefusedError`, and `DirectoryError` if there is no usable answer. While
+    the service is down they wait, and raise `OutageError` in the end.
 
     session: keystoneauth's, with the TLS settings.
     url: of the API, ending with /v3.
     token: sent with every request; "" if `signature` signs them instead.
     retry_time: for requests that get no answer.
     stopping: once set, nothing more is sent.
+    on_failure, on_answer: called in some thread after a request that will be sent again, with the reason, and after
+        one that was answered.
+    is_up: whether the service answers another request, if one has got no answer for long.
     """
 
     def __init__(
@@ -68,6 +82,9 @@ class KeystoneReader:
         *,
         retry_time: RetryTime,
         stopping: threading.Event,
+        on_failure: Callable[[str], None],
+        on_answer: Callable[[], None],
+        is_up: Callable[[], bool],
         signature: AuthBase | None = None,
     ) -> None:
         self._session = session
@@ -76,6 +93,9 @@ class KeystoneReader:
         self._signature = signature
         self._retry_time = retry_time
         self._stopping = stopping
+        self._on_failure = on_failure
+        self._on_answer = on_answer
+        self._is_up = is_up
 
     def one(self, path: str, kind: str) -> dict[str, Any] | None:
         """Return the document of type `kind` at `path`; None if there is none."""
@@ -124,20 +144,24 @@ class KeystoneReader:
 
     def _get(self, path: str) -> dict[str, Any] | None:
         """Return the answer's body, None for 404; with retries."""
-        retries = Retries(self._retry_time)
+        retries, up = Retries(self._retry_time), False
         while not self._stopping.is_set():
             answer = self._ask(path)
             if not isinstance(answer, AuthError):
+                self._on_answer()
                 return answer
-            if answer.kind is not AuthErrorKind.TRANSIENT:
+            if answer.kind not in {AuthErrorKind.OUTAGE, AuthErrorKind.UNCLEAR}:
                 if answer.kind is AuthErrorKind.REFUSED and answer.status == 404:
                     return None
                 raise self._refusal(answer)
             delay_seconds = retries.next_delay(answer)
-            if delay_seconds is None:
-                raise DirectoryError(
-                    f"no answer from the identity service at {self._url} ({retries}): {self._scrub(answer.text)}"
-                )
+            text = self._scrub(answer.text)
+            was_up, up = up, retries.is_long and self._is_up()
+            if delay_seconds is None or (up and was_up):  # once may be just after an outage
+                down = answer.kind is AuthErrorKind.OUTAGE and not up
+                error = f"no answer from the identity service at {self._url} ({retries}): {text}"
+                raise OutageError(error) if down else DirectoryError(error)
+            self._on_failure(text)
             self._stopping.wait(delay_seconds)
         raise DirectoryError("stopped")
 
@@ -153,7 +177,7 @@ class KeystoneReader:
             )
             body = answer.json() if answer.status_code == 200 else None
         except ValueError:
-            return AuthError("the answer is not JSON", AuthErrorKind.TRANSIENT)
+            return AuthError("the answer is not JSON", AuthErrorKind.UNCLEAR)
         except Exception as error:  # noqa: BLE001  # those of requests come through, too
             return explain(error)
         if not isinstance(body, dict):
@@ -185,6 +209,7 @@ class KeystoneDirectory:
     identity: whose token is used.
     domains: names by ID of the domains known from the log-in, for users who may not look up domains.
     retry_time: for requests that get no answer.
+    notice: learns of them.
     signature: signs requests if the identity has no tokens.
     """
 
@@ -195,8 +220,10 @@ class KeystoneDirectory:
         *,
         domains: Mapping[str, str],
         retry_time: RetryTime,
+        notice: OutageNotice,
         signature: AuthBase | None = None,
     ) -> None:
+        self._notice = notice
         self._entry = entry
         self._identity = identity
         self._domains = domains
@@ -231,7 +258,11 @@ class KeystoneDirectory:
         return await self._in_thread(ask, token)
 
     async def _in_thread(self, ask: Callable[[KeystoneReader], Result], token: str) -> Result:
-        url, stopping = self._url(), threading.Event()
+        url, stopping, loop = self._url(), threading.Event(), asyncio.get_running_loop()
+
+        def tell(action: Callable[..., None], *arguments: str) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended, and with it the reason to read
+                loop.call_soon_threadsafe(action, *arguments)
 
         def read() -> Result:
             with open_session(self._entry) as session:
@@ -241,6 +272,9 @@ class KeystoneDirectory:
                     token,
                     retry_time=self._retry_time,
                     stopping=stopping,
+                    on_failure=partial(tell, self._notice.failed),
+                    on_answer=partial(tell, self._notice.answered),
+                    is_up=partial(is_up, self._entry, url, token),
                     signature=self._signature,
                 )
                 return ask(reader)
@@ -251,12 +285,10 @@ class KeystoneDirectory:
             stopping.set()
 
     def _url(self) -> str:
-        """Return the URL of the log-in, which is reachable; the catalog's may be internal."""
-        url = self._entry.auth_url.rstrip("/")
+        url = api_url(self._entry.auth_url)
         if not url:
             raise DirectoryError(f"auth_type {self._entry.auth_type} names no identity service to ask for projects")
-        parts = urlsplit(url)
-        return f"{parts.scheme}://{parts.netloc}{VERSION.sub('', parts.path)}/v3"
+        return url
 
     def _find(self, reader: KeystoneReader, selector: ProjectSelector) -> list[Project]:
         domain_id = self._domain_id(reader, selector.domain) if selector.domain else None

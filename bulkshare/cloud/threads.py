@@ -12,10 +12,10 @@ from collections import deque
 from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+import anyio
 
-    import anyio
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
 
 Item = TypeVar("Item")
 T = TypeVar("T")
@@ -52,6 +52,29 @@ async def call_in_daemon(
     async with limiter or nullcontext():
         threading.Thread(target=work, name=f"bulkshare {function.__name__}", daemon=True).start()
         return await outcome
+
+
+async def unless_stopped(stopping: anyio.Event, action: Callable[[], Awaitable[T]]) -> tuple[T] | None:
+    """Return what `action` returns, in a tuple; None if `stopping` is set before, which cancels it."""
+    if stopping.is_set():
+        return None
+    done: tuple[T] | None = None
+    failure: Exception | None = None
+
+    async def cancel() -> None:
+        await stopping.wait()
+        tasks.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(cancel)
+        try:
+            done = (await action(),)
+        except Exception as error:  # noqa: BLE001  raised below: a task group would wrap it
+            failure = error
+        tasks.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+    return done
 
 
 def map_in_daemons(function: Callable[[Item], T], items: Iterable[Item], *, at_once: int) -> list[T]:

@@ -33,7 +33,7 @@ class Options:
     rate: requests a second; default: the plan's.
     max_failures: pairs rejected or failed before a run stops, as a number or "P%" of the planned ones; default: any.
     deadline_seconds: stop after this time.
-    give_up_after_seconds: stop when the endpoint has been down for this long.
+    give_up_after_seconds: stop when the endpoint or Keystone has been down for this long.
     wait_lock_seconds: how long to wait for another run of the plan.
     fleet: address of a Dask scheduler, or "local:N"; default: this process sends.
     fleet_credentials: "own": each worker has a clouds.yaml; "pass": it is sent ours.

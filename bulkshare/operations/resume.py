@@ -84,11 +84,17 @@ class _Resumed:
         if options.cloud is not None:
             settings = replace(settings, cloud=options.cloud)
         async with AsyncExitStack() as stack:
-            identity = await stack.enter_async_context(open_identity(settings, listener=self.listener))
+            give_up_after = options.give_up_after_seconds
+            with self.stops.interrupting():  # other clouds may be at work
+                log_in = open_identity(
+                    settings,
+                    listener=self.listener,
+                    give_up_after_seconds=min(give_up_after, options.deadline_seconds),
+                )
+                identity = await stack.enter_async_context(log_in)
             self.result.account = account = identity.account
             _check_same(run, account)
             settings = replace(settings, api=chosen_api(settings.api, identity))
-            give_up_after = options.give_up_after_seconds
             endpoint = await stack.enter_async_context(
                 open_endpoint(identity, settings.limits, give_up_after_seconds=give_up_after)
             )

@@ -22,6 +22,7 @@ from bulkshare.engine.client import ApiClient
 from bulkshare.errors import DirectoryError, PlanError, UsageError
 from bulkshare.image_api.ims import has_batches
 from bulkshare.model import Api, CheckProjects, KnownProjects, Settings, Want
+from bulkshare.model.events import RetryScheduled
 from bulkshare.operations.defaults import utc_now
 from bulkshare.operations.results import CloudResult, each, raise_refusals
 from bulkshare.pacing import Breaker, Paced
@@ -43,9 +44,9 @@ from bulkshare.progress import Observers
 from bulkshare.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
-    from bulkshare.cloud import CloudIdentity
+    from bulkshare.cloud import CloudEntry, CloudIdentity
     from bulkshare.model import (
         Account,
         Entry,
@@ -60,9 +61,10 @@ if TYPE_CHECKING:
         PruneLimit,
         RetryPolicy,
     )
+    from bulkshare.model.events import Event
     from bulkshare.operations.listener import Listener
     from bulkshare.operations.options import Options
-    from bulkshare.ports import Directory, Transport
+    from bulkshare.ports import Directory, Observer, Transport
 
     AnyIdentity = CloudIdentity | KeyIdentity
 
@@ -99,18 +101,22 @@ class ImageEndpoint:
 async def open_identity(
     settings: Settings,
     *,
-    identity: AnyIdentity | None = None,
+    credentials: CloudEntry | None = None,
     listener: Listener | None = None,
+    give_up_after_seconds: float,
 ) -> AsyncIterator[AnyIdentity]:
-    """Log in to a run's cloud; as `identity` if that is given.
+    """Log in to a run's cloud; with `credentials` if they are given.
 
-    A log-in that needs a person is shown to `listener`, and refused if no one would see it.
+    A log-in that needs a person is shown to `listener`, and refused if no one would see it. An identity service that is
+    down is waited for, which `listener` hears.
 
-    Raises `UsageError`, `CredentialsRefusedError` or `EndpointRefusedError`.
+    Raises `UsageError`, `CredentialsRefusedError`, `EndpointRefusedError`, or `OutageError` after the time given.
     """
+    note = (lambda _: None) if listener is None else listener.note
     async with AsyncExitStack() as stack:
-        if identity is None:
-            identity = identity_from(await anyio.to_thread.run_sync(read_entry, settings.cloud, settings.region))
+        if credentials is None:
+            credentials = await anyio.to_thread.run_sync(read_entry, settings.cloud, settings.region)
+        identity = identity_from(credentials, give_up_after_seconds=give_up_after_seconds, note=note)
         if identity.entry.auth_type in NEEDS_PERSON:
             if listener is None or not listener.is_watched:
                 raise UsageError(
@@ -132,11 +138,13 @@ async def open_endpoint(
         # Signed last, since a signature is valid for minutes, and a request may be held back for longer.
         wire = Signed(http, identity, wall=utc_now) if isinstance(identity, KeyIdentity) else http
         paced = Paced(wire, limits, breaker=breaker, stopping=anyio.Event(), clock=time.monotonic, wall=utc_now)
+        if not isinstance(identity, KeyIdentity):
+            identity.stopping = lambda: paced.stopping
         yield ImageEndpoint(paced if isinstance(identity, KeyIdentity) else Identified(paced, identity), paced)
 
 
 @asynccontextmanager
-async def _sandbox_of(plan: Plan, options: Options) -> AsyncIterator[AnyIdentity]:
+async def _sandbox_of(plan: Plan, options: Options) -> AsyncIterator[CloudEntry]:
     """Start a cloud that has the plan's images and projects, and a few others for its selectors."""
     from bulkshare.sandbox import Sandbox  # noqa: PLC0415  a run on a cloud needs no web server
     from bulkshare.sandbox.cloud import Cloud  # noqa: PLC0415  a run on a cloud needs no web server
@@ -159,24 +167,49 @@ async def _sandbox_of(plan: Plan, options: Options) -> AsyncIterator[AnyIdentity
             "project_domain_name": "Default",
         }
         entry = {"name": "sandbox", "auth_type": "v3password", "auth_url": sandbox.auth_url, "auth": auth}
-        yield identity_from(entry_of(entry))
+        yield entry_of(entry)
 
 
-async def find_images(transport: Transport, query: Sequence[tuple[str, str]], policy: RetryPolicy) -> list[Image]:
-    """Return all images that `GET /v2/images` finds for a query. Raises `DirectoryError`."""
+async def find_images(
+    transport: Transport,
+    query: Sequence[tuple[str, str]],
+    policy: RetryPolicy,
+    *,
+    observer: Observer | None = None,
+    answered_at: Callable[[], float] = lambda: math.inf,
+) -> list[Image]:
+    """Return all images that `GET /v2/images` finds for a query. Raises `DirectoryError`.
+
+    answered_at: when the endpoint last answered; while it answers nothing, a request does not exhaust its attempts.
+    """
     stopping = anyio.Event()
     client = ApiClient(
         transport=transport,
-        observer=Observers(),
+        observer=observer or Observers(),
         policy=policy,
         clock=time.monotonic,
         wall=utc_now,
         jitter=random.random,
         stopping=stopping,
         stop=stopping.set,
-        answered_at=lambda: math.inf,
+        answered_at=answered_at,
     )
     return await client.find_images(query)
+
+
+class _RetryNotice:
+    """Says once that the image endpoint is waited for: there is no run yet whose log would say so."""
+
+    def __init__(self, endpoint: str, listener: Listener) -> None:
+        self._endpoint = endpoint
+        self._listener = listener
+        self._is_said = False
+
+    def notify(self, event: Event) -> None:
+        """See `ports.Observer`."""
+        if isinstance(event, RetryScheduled) and not self._is_said:
+            self._is_said = True
+            self._listener.note(f"waiting for the image endpoint {self._endpoint}: {event.verdict.reason}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +233,7 @@ class ResolvedPlan:
 async def resolve(
     plan: Plan,
     account: Account,
-    transport: Transport,
+    endpoint: ImageEndpoint,
     directory: Directory,
     listener: Listener,
     *,
@@ -212,10 +245,14 @@ async def resolve(
     Raises `PlanError` with everything that does not fit, and `DirectoryError` if the cloud does not answer.
     """
     wanted = await anyio.to_thread.run_sync(selectors, plan)
-    images = {
-        selector: await find_images(transport, image_query(selector, account.project_id), plan.retry)
-        for selector in wanted.images
-    }
+    find = partial(
+        find_images,
+        endpoint.transport,
+        policy=plan.retry,
+        observer=_RetryNotice(account.endpoint, listener),
+        answered_at=lambda: endpoint.paced.answered_at,
+    )
+    images = {selector: await find(image_query(selector, account.project_id)) for selector in wanted.images}
     projects = {selector: await directory.projects(selector) for selector in wanted.projects}
     plan, known, unknown = await _checked(plan, account, directory, listener)
     found = await anyio.to_thread.run_sync(
@@ -394,7 +431,10 @@ class _Opening:
         async with AsyncExitStack() as opened:
             with self.listener.waiting(f"logging in to {where}"):
                 own = await opened.enter_async_context(_sandbox_of(plan, options)) if options.sandbox else None
-                logged_in = open_identity(settings, identity=own, listener=self.listener)
+                patience = min(options.give_up_after_seconds, options.deadline_seconds)
+                logged_in = open_identity(
+                    settings, credentials=own, listener=self.listener, give_up_after_seconds=patience
+                )
                 identity = await opened.enter_async_context(logged_in)
                 endpoint = await opened.enter_async_context(
                     open_endpoint(identity, settings.limits, give_up_after_seconds=options.give_up_after_seconds)
@@ -402,7 +442,7 @@ class _Opening:
                 found = await resolve(
                     plan,
                     identity.account,
-                    endpoint.transport,
+                    endpoint,
                     identity.directory(),
                     self.listener,
                     prune_all=options.prune,

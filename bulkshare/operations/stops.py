@@ -29,6 +29,24 @@ class Stops:
         self._engines: list[Engine] = []
         self._received = False
         self.came_too_early = False
+        self._scopes: list[anyio.CancelScope] = []
+
+    @contextmanager
+    def interrupting(self) -> Iterator[None]:
+        """Let a signal end what is done in the context, since no engine of its own runs yet.
+
+        Raises `InterruptedRunError` then.
+        """
+        with anyio.CancelScope() as scope:
+            self._scopes.append(scope)
+            try:
+                if self._received:
+                    scope.cancel()
+                yield
+            finally:
+                self._scopes.remove(scope)
+        if scope.cancelled_caught:
+            raise InterruptedRunError("interrupted; nothing was sent")
 
     def add(self, engine: Engine) -> None:
         """Let signals stop an engine that is about to run. If one came before, the engine stops before it sends."""
@@ -39,6 +57,8 @@ class Stops:
     def receive(self, give_up: Callable[[], None]) -> None:
         """Stop all engines because of a signal; call `give_up` if there are none yet."""
         self._received = True
+        for scope in self._scopes:
+            scope.cancel()
         for engine in self._engines:
             engine.stop()
         if not self._engines:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 
-from bulkshare.cloud import deserialize, identity_from, serialize
+from bulkshare.cloud import deserialize, serialize
 from bulkshare.errors import BulkshareError, UsageError
 from bulkshare.fleet import Coordinator, JoinReply, JoinRequest, Remote, Worker, open_cluster
 from bulkshare.fleet.dask import WorkerUnavailableError
@@ -157,10 +157,11 @@ class WorkerSession:
 
     async def _work(self) -> None:
         request, settings = self._request, self._request.settings
-        own = None if request.sealed is None else identity_from(deserialize(_sealed_box().open(request.sealed)))
+        sent = None if request.sealed is None else deserialize(_sealed_box().open(request.sealed))
+        patience = request.give_up_after_seconds
         async with (
-            open_identity(settings, identity=own) as identity,
-            open_endpoint(identity, settings.limits, give_up_after_seconds=request.give_up_after_seconds) as endpoint,
+            open_identity(settings, credentials=sent, give_up_after_seconds=patience) as identity,
+            open_endpoint(identity, settings.limits, give_up_after_seconds=patience) as endpoint,
         ):
             worker = Worker(endpoint, settings, clock=time.monotonic, wall=utc_now, jitter=random.random)
             self._ready.set_result((worker, identity.account))

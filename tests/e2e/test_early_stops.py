@@ -102,6 +102,15 @@ def test_a_cloud_that_goes_away_and_comes_back(shell: Shell) -> None:
     assert first["pending"] > 0
     assert (first["failed"], first["rejected"], first["skipped"]) == (0, 0, 0)
 
+    command = ("run", plan, "--os-cloud", "sandbox", "--json")
+    down = shell.run(*command, "-q", "--give-up-after", "1s", exit_code=5)
+    assert re.fullmatch(r"bulkshare: no token from the identity service .*: Connection refused\n", down.stderr)
+    process = shell.start(*command)
+    assert process.stderr is not None
+    assert "waiting for the identity service" in process.stderr.readline()
     shell.start_sandbox("--port", port)
-    second = shell.run_json("run", plan, "--os-cloud", "sandbox")
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert "answers again" in err
+    second = json.loads(out)
     assert (second["run"], second["shared"], second["pending"]) == (first["run"], 120, 0)

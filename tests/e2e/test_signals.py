@@ -45,6 +45,18 @@ def test_in_a_log_in_that_hangs(shell: Shell, number: signal.Signals) -> None:
     assert err == "bulkshare: interrupted; nothing was sent\n"
 
 
+@pytest.mark.parametrize("command", ["run", "diff", "verify"])
+def test_while_it_waits_for_an_identity_service_that_is_down(shell: Shell, command: str) -> None:
+    """The wait, which would take a quarter of an hour, ends at once."""
+    shell.write("clouds.yaml", CLOUD % 1)
+    process = shell.start(command, shell.plan(IMAGES, PROJECTS), "--os-cloud", "silent")
+    assert process.stderr is not None
+    assert "waiting for the identity service" in process.stderr.readline()
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=STOP_SECONDS)
+    assert (process.returncode, err) == (130, "bulkshare: interrupted; nothing was sent\n")
+
+
 # Sends itself a signal when the command calls a function for the first time; those are called in this order.
 TRIGGER = """
 import importlib, os, signal, sys

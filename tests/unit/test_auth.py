@@ -11,7 +11,7 @@ import trustme
 from aiohttp import web
 
 from bulkshare.cloud import CloudIdentity, read_entry
-from bulkshare.cloud.keystone import UnansweredError
+from bulkshare.cloud.keystone import OutageError
 from bulkshare.cloud.threads import map_in_daemons
 from bulkshare.errors import CredentialsRefusedError, EndpointRefusedError
 from bulkshare.model import Account
@@ -113,7 +113,7 @@ async def test_a_renewal_without_answer_is_put_off_until_the_token_ends(keystone
     clock.now += 20
     assert await identity.token() == "token-1"
     clock.now += 100
-    with pytest.raises(UnansweredError):
+    with pytest.raises(OutageError):
         await identity.token()
     assert await identity.token() == "token-5"
 
@@ -139,7 +139,7 @@ async def test_a_passing_trouble_is_tried_again(keystone: FakeKeystone, answer: 
 async def test_patience_ends(keystone: FakeKeystone) -> None:
     """Then the message says what was tried, and a later Retry-After is not waited for."""
     keystone.answers = [web.Response(status=500), web.Response(status=503, headers={"Retry-After": "3600"})]
-    with pytest.raises(UnansweredError, match=r"tried 2 times in 0 s\): .*503") as error:
+    with pytest.raises(OutageError, match=r"tried 2 times in 0 s\): .*503") as error:
         await identity_of(keystone).token()
     assert keystone.url in message_of(error)
 
@@ -147,7 +147,7 @@ async def test_patience_ends(keystone: FakeKeystone) -> None:
 async def test_a_refused_connection_may_be_retried(keystone: FakeKeystone) -> None:
     """It is a transient error, reported in the system's own words."""
     identity = identity_of(replace(keystone, url="http://127.0.0.1:1/v3"), clock=Clock())
-    with pytest.raises(UnansweredError, match=r"127\.0\.0\.1:1/v3 \(tried 1 time in 0 s\): Connection refused"):
+    with pytest.raises(OutageError, match=r"127\.0\.0\.1:1/v3 \(tried 1 time in 0 s\): Connection refused"):
         await identity.token()
 
 

@@ -9,7 +9,7 @@ import pytest
 from keystoneauth1.identity.v3 import Password
 
 from bulkshare.cli.console import ConsoleListener
-from bulkshare.cloud import CloudEntry, CloudIdentity
+from bulkshare.cloud import CloudEntry
 from bulkshare.cloud.prompts import NEEDS_PERSON
 from bulkshare.errors import UsageError
 from bulkshare.model import Limits, RetryPolicy, Settings
@@ -18,8 +18,13 @@ from bulkshare.operations.session import open_identity
 from tests.fake_keystone import FakeKeystone, message_of
 
 if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
     from keystoneauth1.access import AccessInfoV3
     from keystoneauth1.session import Session
+
+    from bulkshare.cloud import CloudIdentity, KeyIdentity
+    from bulkshare.operations.listener import Listener
 
 pytestmark = pytest.mark.usefixtures("own_configuration")
 SETTINGS = Settings(cloud="fake", region=None, sandbox=False, limits=Limits(), retry=RetryPolicy())
@@ -48,17 +53,24 @@ class Watched(SilentListener):
         self.notes.append(message)
 
 
-def identity_of(keystone: FakeKeystone, auth_type: str) -> CloudIdentity:
-    """An identity whose log-in needs a person."""
+def credentials_of(keystone: FakeKeystone, auth_type: str) -> CloudEntry:
+    """Credentials whose log-in needs a person."""
     plugin = Browser(keystone.url, username="ann", password="hush-hush", project_id="p1")
-    return CloudIdentity(CloudEntry("fake", auth_type, keystone.url, plugin))
+    return CloudEntry("fake", auth_type, keystone.url, plugin)
+
+
+def opened(
+    credentials: CloudEntry, listener: Listener | None
+) -> AbstractAsyncContextManager[CloudIdentity | KeyIdentity]:
+    """Log in with credentials."""
+    return open_identity(SETTINGS, credentials=credentials, listener=listener, give_up_after_seconds=0.0)
 
 
 @pytest.mark.parametrize("auth_type", sorted(NEEDS_PERSON))
 async def test_the_url_is_shown(keystone: FakeKeystone, auth_type: str) -> None:
     """Once for a log-in, as one clean line; afterwards nothing listens any more."""
     watched, handlers = Watched(), list(logging.getLogger("keystoneauth").handlers)
-    async with open_identity(SETTINGS, identity=identity_of(keystone, auth_type), listener=watched) as identity:
+    async with opened(credentials_of(keystone, auth_type), watched) as identity:
         assert await identity.token() == "token-1"
     assert watched.notes == ["To authenticate please go to: https://idp.example/device?code=1 [2J"]
     assert logging.getLogger("keystoneauth").handlers == handlers
@@ -71,7 +83,7 @@ async def test_it_is_refused_if_no_one_would_see_it(
 ) -> None:
     """Nothing is sent, and nothing waits."""
     with pytest.raises(UsageError, match=f"cloud fake: auth_type {auth_type} needs a person") as error:
-        async with open_identity(SETTINGS, identity=identity_of(keystone, auth_type), listener=listener):
+        async with opened(credentials_of(keystone, auth_type), listener):
             pass
     assert "application credential" in message_of(error)
     assert keystone.bodies == []
