@@ -24,6 +24,11 @@ def escaped(text: str, longest: int = LONGEST) -> str:
     return clean("".join(shown), longest)
 
 
+def how_to_install(extra: str) -> str:
+    """Return how to install what an extra of this package needs, from a checkout or an index."""
+    return f"pip install '.[{extra}]' in a checkout of bulkshare, or 'bulkshare[{extra}]' from a package index"
+
+
 def counted(count: int, one: str, many: str = "") -> str:
     """Return "1 pair" or "1,234 pairs"; `many` is the plural if it is not `one` with an s."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"

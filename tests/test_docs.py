@@ -15,9 +15,11 @@ import pytest
 
 from bulkshare.api import RunOptions
 from bulkshare.cli import main
+from bulkshare.cli.check import check_document
 from bulkshare.cli.exit_status import ExitStatus
 from bulkshare.cli.manual import load_chapters
-from bulkshare.model import Account, Result, Run, RunState
+from bulkshare.model import Account, Problem, Result, Run, RunState
+from bulkshare.plan.expand import Counts
 from bulkshare.plan.load import load_plan
 from bulkshare.plan.schema import plan_schema
 from bulkshare.report import (
@@ -194,6 +196,7 @@ def test_every_option_is_documented(path: str) -> None:
 RUN = Run(1, "run", "plan", "", Account("", "", "", "", "", ""), RunState.FINISHED, datetime(2026, 1, 1, tzinfo=UTC))
 CAUSE = Cause("", {}, {}, (AtFault("image", "", 1, ""),))
 JSON_KEYS = {
+    "bulkshare check": {*check_document(Path("plan"), None), *Problem._fields, "cloud", *Counts._fields},
     "bulkshare run": {*summary_document(Summary(None, "plan", {}, 0, 0, 0.0)), "clouds", "verify"},
     "bulkshare diff": {
         *changes_document(changes := Changes("plan", (ImageChanges("image"),))),

@@ -35,6 +35,8 @@ from bulkshare.cli.options import (
     Duration,
 )
 
+STATES = ("running", "interrupted", "finished", "killed")
+
 # New objects before Python looks for reference cycles. Its default of 700 is reached with each page of rows, and a
 # quarter of an export would be spent in looking; cycles are few here.
 GC_THRESHOLD = 10_000
@@ -52,13 +54,14 @@ def main() -> None:
     gc.set_threshold(GC_THRESHOLD)
 
 
-@main.command(examples=["bulkshare check golden.yaml"])
-@PLAN
-def check(plan: Path) -> None:
-    """Check a plan offline and count its images, projects and pairs."""
-    from bulkshare.cli.check import check_plan
+@main.command(examples=["bulkshare check golden.yaml", "bulkshare check plans/*.yaml --json"])
+@click.argument("plans", metavar="PLAN...", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per plan, each on a line.")
+def check(plans: tuple[Path, ...], as_json: bool) -> None:
+    """Check plans offline and count their images, projects and pairs."""
+    from bulkshare.cli.check import check_plans
 
-    check_plan(plan)
+    check_plans(plans, as_json=as_json)
 
 
 @main.command(examples=["bulkshare schema > plan.schema.json"])
@@ -175,15 +178,17 @@ def verify(ctx: click.Context, /, **options: Any) -> None:
     ctx.exit(verify_command(**options))
 
 
-@main.command(examples=["bulkshare runs", "bulkshare runs -n 1 --json"])
+@main.command(examples=["bulkshare runs --plan golden-nightly --state interrupted", "bulkshare runs -n 1 --json"])
 @LEDGER
+@click.option("--plan", metavar="NAME", help="Only runs of this plan.")
+@click.option("--state", type=click.Choice(STATES), help="Only runs in this state.")
 @click.option("-n", "--limit", type=click.IntRange(1), default=20, show_default=True, help="Number of runs.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per run, each on a line.")
-def runs(ledger: str | None, limit: int, as_json: bool) -> None:
+def runs(ledger: str | None, plan: str | None, state: str | None, limit: int, as_json: bool) -> None:
     """List the runs in the ledger, newest first."""
     from bulkshare.cli.ledger import list_runs
 
-    list_runs(ledger, limit, as_json=as_json)
+    list_runs(ledger, limit, plan=plan, state=state, as_json=as_json)
 
 
 @main.command(examples=["bulkshare show", "bulkshare show golden-nightly --failed -n 0"])
@@ -243,7 +248,7 @@ def report(run: str | None, output: Path, ledger: str | None) -> None:
     write_report(ledger, run, output)
 
 
-@main.group(name="ledger")
+@main.group(name="ledger", examples=["bulkshare ledger prune --keep 90d --dry-run"])
 def ledger_commands() -> None:
     """Maintain the ledger."""
 

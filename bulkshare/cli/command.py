@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,6 +15,7 @@ from bulkshare.text import clean, counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from typing import NoReturn
 
 
 class Section(NamedTuple):
@@ -82,6 +84,33 @@ class Program(Group):
 
     group_class = Group
 
+    def main(self, *args: Any, **options: Any) -> NoReturn:
+        """Run the command line and exit. An interrupt while it is parsed exits as any other does."""
+        try:
+            status = super().main(*args, **{**options, "standalone_mode": False})
+        except click.Abort:
+            _tell("bulkshare: interrupted")
+            status = ExitStatus.INTERRUPTED
+        except click.ClickException as error:
+            with suppress(OSError):
+                error.show()
+            status = error.exit_code
+        sys.exit(status)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse what stands before the command. An option of the command's own is told to go after it."""
+        given = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            name = next((word for word in given if word in self.commands), "")
+            commands = [name] if name else list(self.commands)
+            known = (each for each in commands if error.option_name in _options_of(self.commands[each]))
+            if (command := next(known, "")) == "":
+                raise
+            message = f"{error.option_name} goes after the command: bulkshare {command} {error.option_name} ..."
+            raise click.UsageError(message, ctx) from error
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command. What stops it is reported in a sentence, without a traceback."""
         try:
@@ -99,6 +128,10 @@ class Program(Group):
         except (ImportError, OSError) as error:  # of the machine, outside a run: what happens in one is a group
             _tell(f"bulkshare: {_explain(error)}")
             ctx.exit(ExitStatus.BAD_USAGE)
+
+
+def _options_of(command: click.Command) -> set[str]:
+    return {option for param in command.params for option in (*param.opts, *param.secondary_opts)}
 
 
 def _tell(*lines: str) -> None:

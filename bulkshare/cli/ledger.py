@@ -47,17 +47,27 @@ if TYPE_CHECKING:
 BUFFER_BYTES = 65_536  # of a file to write
 
 
-def list_runs(location: str | None, limit: int, *, as_json: bool = False) -> None:
-    """Print the newest runs, those of one command together; as JSON, one object per line."""
+def list_runs(
+    location: str | None, limit: int, *, plan: str | None = None, state: str | None = None, as_json: bool = False
+) -> None:
+    """Print the newest runs, those of one command together; as JSON, one object per line.
+
+    plan, state: only the runs of this plan, and in this state.
+    """
     with open_ledger(location, create=False) as ledger:
-        invocations = [list(map(run_status, runs)) for runs in ledger.invocations(limit)]
+        # Whether a run was killed is not in the ledger.
+        found = ledger.invocations(limit if state is None else None, plan=plan)
+        statuses = ([status for status in map(run_status, runs) if state in {None, status.state}] for runs in found)
+        invocations = list(islice(filter(None, statuses), limit))
     if as_json:
         for run in chain.from_iterable(invocations):
             click.echo(json.dumps(run_document(run)))
     elif invocations:
         print_whole(render_runs(invocations))
-    else:
+    elif plan is None and state is None:
         click.echo("The ledger has no runs yet.", err=True)
+    else:
+        click.echo("The ledger has no such run.", err=True)
 
 
 def show_run(location: str | None, key: str | None, *, failed: bool, limit: int, as_json: bool = False) -> None:

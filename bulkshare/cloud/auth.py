@@ -42,7 +42,7 @@ from bulkshare.model import Account, Fault, FaultKind, Response, Step
 from bulkshare.text import clean, escaped
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from keystoneauth1.plugin import BaseAuthPlugin
 
@@ -52,6 +52,12 @@ if TYPE_CHECKING:
     from bulkshare.ports import Identity, Transport
 
 
+# Options that name whose login it is, by the words before the name.
+WHO = {
+    "of user": ("username", "user_name", "user_id"),
+    "with application credential": ("application_credential_name", "application_credential_id"),
+    "for project": ("project_name", "project_id", "tenant_name", "tenant_id"),
+}
 MARGIN_SECONDS = 120.0  # a token is renewed this long before it expires ...
 MARGIN_SHARE = 0.2  # ... or, if it is short-lived, when this share of its lifetime is left
 POSTPONED_SECONDS = 15.0  # how long to keep using a valid token after a renewal got no answer
@@ -339,7 +345,9 @@ class CloudIdentity:
         hint = self._invisible()
         if self._entry.auth_type.endswith("token"):
             hint += "; an expired token can't be renewed: use a password or an application credential"
-        return CredentialsRefusedError(f"the identity service {self._where()} refuses the login: {text}{hint}")
+        return CredentialsRefusedError(
+            f"the identity service {self._where()} refuses the login{self._who()}: {text}{hint}"
+        )
 
     def _unanswered(self, error: AuthError, retries: Retries, project: str | None) -> UnansweredError | OutageError:
         scope = "" if project is None else f" for project {clean(project)}"
@@ -349,6 +357,15 @@ class CloudIdentity:
     def _where(self) -> str:
         url = self._entry.auth_url
         return f"of cloud {clean(self._entry.name)}" + (f" at {url}" if url else "")
+
+    def _who(self) -> str:
+        """Return whose login it is, and where that was configured, as far as the entry says."""
+        who = (f" {word} {name}" for word, keys in WHO.items() if (name := self._first_of(keys)))
+        return "".join(who) + (f" (from {self._entry.source})" if self._entry.source else "")
+
+    def _first_of(self, keys: Sequence[str]) -> str:
+        found = (str(self._entry.auth[key]) for key in keys if self._entry.auth.get(key))
+        return escaped(next(found, ""))
 
     def _invisible(self) -> str:
         """Return a hint about options with characters that no one sees, such as the CR of a file from Windows."""

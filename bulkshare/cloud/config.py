@@ -9,7 +9,7 @@ import math
 import os
 import re
 import warnings
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -179,7 +179,7 @@ def _without_quotes(problem: str) -> str:
 class CloudEntry:
     """The configuration of one cloud. `plugin` and `auth` hold the credentials, `secrets` their secret strings.
 
-    With auth_type `aksk`, `auth` has what `access_key.key_options` returns.
+    With auth_type `aksk`, `auth` has what `access_key.key_options` returns. `source` is where it was read.
     """
 
     name: str
@@ -199,6 +199,7 @@ class CloudEntry:
     cert: str | None = None
     key: str | None = None
     timeout_seconds: float | None = None
+    source: str = field(default="", repr=False)
 
 
 class CheckedConfig(OpenStackConfig):
@@ -328,11 +329,16 @@ def read_entry(cloud: str | None, region: str | None) -> CloudEntry:
         raise UsageError(f"cloud {clean(name)} in {config.config_filename}: the entry and its `auth` must be mappings")
     if region and "region_name" in entry and "regions" not in entry:
         entry["region_name"] = region  # openstacksdk would refuse another; the catalog decides
-    return _reading(
+    read = _reading(
         f"cloud {clean(name)}",
         lambda: _entry_from(name, region, config, config.get_one(key, region_name=region or "")),
         hint=f"; {CLOUD_HINT}" if cloud is None else "",
     )
+    return replace(read, source=_source(config) if cloud is not None else "the OS_* variables")
+
+
+def _source(config: OpenStackConfig) -> str:
+    return " and ".join(clean(str(path)) for path in (config.config_filename, config.secure_config_filename) if path)
 
 
 def _add_variables(clouds: dict[Any, Any], key: str | None) -> None:

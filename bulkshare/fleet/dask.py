@@ -15,7 +15,7 @@ import anyio
 
 from bulkshare._version import __version__
 from bulkshare.errors import BulkshareError, StoppedEarlyError, UsageError
-from bulkshare.text import clean
+from bulkshare.text import clean, how_to_install
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -122,7 +122,7 @@ async def open_cluster(address: str) -> AsyncIterator[Cluster]:
         import cryptography  # noqa: F401, PLC0415  as the next
         import distributed  # noqa: F401, PLC0415  only a fleet needs it, and the import is slow
     except ModuleNotFoundError as error:
-        raise UsageError(f"--fleet needs the package {error.name}: pip install 'bulkshare[fleet]'") from error
+        raise UsageError(f"--fleet needs the package {error.name}: {how_to_install('fleet')}") from error
     _quieten()
     if address.startswith("tls://"):
         _require_certificates(address)

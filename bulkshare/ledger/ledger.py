@@ -142,9 +142,12 @@ class SqlLedger:
         """See `ports.Ledger`. With `plan`, only its runs."""
         return self._read(runs.newest, plan=plan, limit=limit)
 
-    def invocations(self, limit: int) -> list[list[Run]]:
-        """Return the runs of the newest invocations, newest first. A run that belongs to none is alone."""
-        return self._read(runs.newest_invocations, limit)
+    def invocations(self, limit: int | None = None, *, plan: str | None = None) -> list[list[Run]]:
+        """Return the runs of the newest invocations, newest first. A run that belongs to none is alone.
+
+        With `plan`, only its runs.
+        """
+        return self._read(runs.newest_invocations, limit, plan)
 
     def runs_with(self, run: Run) -> list[Run]:
         """Return the runs of the same invocation, this one included, in the order in which they were begun."""

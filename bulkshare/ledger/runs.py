@@ -195,11 +195,12 @@ def newest_for(
     return next(iter(_read(connection, query.limit(1))), None)
 
 
-def newest_invocations(connection: Connection, limit: int) -> list[list[Run]]:
-    """Return the runs of the newest invocations, newest first. A run that belongs to none is alone."""
+def newest_invocations(connection: Connection, limit: int | None, plan: str | None = None) -> list[list[Run]]:
+    """Return the runs of the newest invocations, of a plan or of all, newest first; one that belongs to none alone."""
     invocation = func.coalesce(RUNS.c.invocation, RUNS.c.key)
     last = func.max(RUNS.c.id).label("last")
-    groups = select(invocation.label("name"), last).group_by(invocation).order_by(last.desc()).limit(limit).subquery()
+    named = select(invocation.label("name"), last).group_by(invocation).order_by(last.desc()).limit(limit)
+    groups = (named if plan is None else named.where(RUNS.c.plan == plan)).subquery()
     query = select(RUNS).join(groups, groups.c.name == invocation).order_by(groups.c.last.desc(), RUNS.c.id)
     found = groupby(_read(connection, query), lambda run: run.invocation or run.key)
     return [list(runs) for _, runs in found]

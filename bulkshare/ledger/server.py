@@ -27,7 +27,7 @@ from bulkshare.errors import LedgerError
 from bulkshare.ledger.schema import LATEST, RUNS, migrate, version_of
 from bulkshare.ledger.store import BUSY_SECONDS, ConnectionLostError, Store
 from bulkshare.ledger.url import DRIVERS, without_password
-from bulkshare.text import clean
+from bulkshare.text import clean, how_to_install
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -229,7 +229,7 @@ class ServerStore(Store):
         except ModuleNotFoundError as error:
             extra = DRIVERS[url.get_backend_name()][1]
             raise LedgerError(
-                f"a ledger in {self.where} needs the package {error.name}: pip install '{extra}'"
+                f"a ledger in {self.where} needs the package {error.name}: {how_to_install(extra)}"
             ) from error
         event.listen(engine, "connect", self._kind.enable_keepalives)
         return engine

@@ -12,11 +12,11 @@ from bulkshare.errors import LedgerError
 SUPPORTED = (
     "give a path, sqlite:////absolute/path, postgresql://user@host/database or mysql://user@host/database (MariaDB)"
 )
-# Backend: the SQLAlchemy dialect and driver to use, and the requirement that installs the driver.
+# Backend: the SQLAlchemy dialect and driver to use, and the extra that installs the driver.
 DRIVERS = {
-    "postgresql": ("postgresql+psycopg", "bulkshare[postgresql]"),
-    "mysql": ("mysql+pymysql", "bulkshare[mariadb]"),
-    "mariadb": ("mariadb+pymysql", "bulkshare[mariadb]"),
+    "postgresql": ("postgresql+psycopg", "postgresql"),
+    "mysql": ("mysql+pymysql", "mariadb"),
+    "mariadb": ("mariadb+pymysql", "mariadb"),
 }
 
 

@@ -5,13 +5,14 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from aiohttp import web
 from openstack.config import loader
 
 from bulkshare.cloud import CloudIdentity
 from bulkshare.cloud.config import find_files, read_entry
-from bulkshare.errors import UsageError
+from bulkshare.errors import CredentialsRefusedError, UsageError
 from bulkshare.model import Account
-from tests.fake_keystone import GLANCE, FakeKeystone, auth, message_of
+from tests.fake_keystone import GLANCE, REFUSED, FakeKeystone, auth, message_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,6 +43,37 @@ async def test_the_environment_is_an_account(keystone: FakeKeystone, monkeypatch
     identity = CloudIdentity(read_entry(None, "eu-de"))
     await identity.token()
     assert identity.account == Account("environment", "eu-de", GLANCE, "ann", "demo", "p1")
+
+
+@pytest.mark.parametrize("user", ["username", "user_id"])
+async def test_a_refused_login_says_whose_it_is_and_where_that_is_written(
+    keystone: FakeKeystone, write: Any, user: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """User, project and files, or the variables; never the password."""
+    options = {key: value for key, value in auth(keystone.url).items() if key not in {"username", "password"}}
+    path = write({"prod": {"auth": {**options, user: "ann"}}})
+    secure = write({"prod": {"auth": {"password": "hush-hush"}}}, "secure.yaml")
+    for name, value in {**options, user: "bob", "password": "hush-hush"}.items():
+        monkeypatch.setenv(f"OS_{name.upper()}", str(value))
+    for cloud, who in (
+        ("prod", f"of user ann for project demo (from {path} and {secure})"),
+        (None, "of user bob for project demo (from the OS_* variables)"),
+    ):
+        keystone.answers = [web.json_response(REFUSED, status=401)]
+        with pytest.raises(CredentialsRefusedError) as error:
+            await CloudIdentity(read_entry(cloud, None)).token()
+        assert f"refuses the login {who}: " in message_of(error)
+        assert "hush" not in message_of(error)
+
+
+async def test_a_refused_application_credential_is_named(keystone: FakeKeystone, write: Any) -> None:
+    """By its ID, since it stands for user and project."""
+    options = {"auth_url": keystone.url, "application_credential_id": "c0ffee", "application_credential_secret": "hush"}
+    path = write({"prod": {"auth_type": "v3applicationcredential", "auth": options}})
+    keystone.answers = [web.json_response(REFUSED, status=401)]
+    with pytest.raises(CredentialsRefusedError) as error:
+        await CloudIdentity(read_entry("prod", None)).token()
+    assert f"refuses the login with application credential c0ffee (from {path}): " in message_of(error)
 
 
 def test_files_named_by_variables_are_read(write: Any, monkeypatch: pytest.MonkeyPatch) -> None:

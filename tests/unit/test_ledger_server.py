@@ -80,7 +80,7 @@ def test_a_driver_that_is_not_installed(kind: str, monkeypatch: pytest.MonkeyPat
         return found(name, *rest, **more)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(LedgerError, match=rf"{driver}: pip install 'bulkshare\[{extra}\]'"):
+    with pytest.raises(LedgerError, match=rf"{driver}: pip install '\.\[{extra}\]'"):
         SqlLedger.open(f"{kind}://alice@127.0.0.1/ledger")
 
 
