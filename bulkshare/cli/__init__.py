@@ -159,8 +159,9 @@ def resume(ctx: click.Context, /, **options: Any) -> None:
     ctx.exit(resume_command(**options))
 
 
-@main.command(examples=["bulkshare verify golden.yaml", "bulkshare verify golden.yaml --json"])
+@main.command(examples=["bulkshare verify golden.yaml", "bulkshare verify golden.yaml --strict --json"])
 @PLAN
+@click.option("--strict", is_flag=True, help="Members that the plan does not name are an error, too.")
 @OS_CLOUD
 @SANDBOX
 @LIMITS
@@ -171,7 +172,7 @@ def verify(ctx: click.Context, /, **options: Any) -> None:
     """Compare a plan with the members of its images.
 
     Lists the members, sends no writes, and reports which are missing and which are extra. Exits 0 if none is missing,
-    else 1.
+    with --strict only if none is extra either, else 1.
     """
     from bulkshare.cli.run import verify_command
 

@@ -206,9 +206,9 @@ class ConsoleListener:
             shown = render_changes(changes, labels, everything=everything, heading=heading, plan_file=self.plan_file)
             print_whole(shown)
 
-    def conclude_comparison(self, comparison: Comparison, *, cloud: str | None = None) -> None:
-        """Print how a cloud differs from the plan, below the cloud's name if there is one."""
-        if not self.as_json and (not self._quiet or not comparison.complete):
+    def conclude_comparison(self, comparison: Comparison, *, cloud: str | None = None, strict: bool = False) -> None:
+        """Print how a cloud differs from the plan, below the cloud's name if there is one; `strict` as in `agrees`."""
+        if not self.as_json and (not self._quiet or not comparison.agrees(strict=strict)):
             if cloud is not None:
                 print_whole(f"cloud {cloud}", stderr=self._quiet)
             print_whole(render_comparison(comparison, plan_file=self.plan_file), stderr=self._quiet)

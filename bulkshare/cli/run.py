@@ -96,12 +96,12 @@ def resume_command(run: str | None, **given: Any) -> int:
     return print_results(run_async(partial(resume_runs, run, options, listener, signals=STOP_SIGNALS)), listener)
 
 
-def verify_command(plan: Path, **given: Any) -> int:
-    """Compare a plan with its clouds. Raises `BulkshareError`."""
+def verify_command(plan: Path, *, strict: bool, **given: Any) -> int:
+    """Compare a plan with its clouds; with `strict`, extra members are an error. Raises `BulkshareError`."""
     options, listener = _read_options(given)
     listener.plan_file = _file(plan)
     found = run_async(partial(verify_plan, load_plan(plan), options, listener, signals=STOP_SIGNALS))
-    return print_comparisons(found, listener)
+    return print_comparisons(found, listener, strict=strict)
 
 
 def _read_options(given: dict[str, Any]) -> tuple[Options, ConsoleListener]:
@@ -149,17 +149,19 @@ def print_changes(results: Sequence[CloudResult], listener: ConsoleListener, *, 
     return ExitStatus.CHANGES if any(changes.any for _, changes in found) else ExitStatus.AS_PLANNED
 
 
-def print_comparisons(found: Mapping[str | None, Comparison], listener: ConsoleListener) -> int:
-    """Print how each cloud differs from the plan; return 0 if nothing is missing, else 1."""
+def print_comparisons(
+    found: Mapping[str | None, Comparison], listener: ConsoleListener, *, strict: bool = False
+) -> int:
+    """Print how each cloud differs from the plan; return 0 if all agree (see `Comparison.agrees`), else 1."""
     if listener.as_json:
         documents = [(cloud, comparison_document(comparison)) for cloud, comparison in found.items()]
         several = {"clouds": [{"cloud": cloud, **document} for cloud, document in documents]}
         listener.print_json(several if len(documents) > 1 else documents[0][1])
     else:
         for cloud, comparison in found.items():
-            listener.conclude_comparison(comparison, cloud=cloud if len(found) > 1 else None)
-    complete = all(comparison.complete for comparison in found.values())
-    return ExitStatus.AS_PLANNED if complete else ExitStatus.NOT_AS_PLANNED
+            listener.conclude_comparison(comparison, cloud=cloud if len(found) > 1 else None, strict=strict)
+    agree = all(comparison.agrees(strict=strict) for comparison in found.values())
+    return ExitStatus.AS_PLANNED if agree else ExitStatus.NOT_AS_PLANNED
 
 
 def _document(results: Sequence[CloudResult]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from bulkshare.engine.preflight import (
 )
 from bulkshare.engine.retry import is_left_rejected, is_to_accept
 from bulkshare.engine.writer import ImageOpened, SettleImage, absent, present, skipped
-from bulkshare.image_api.glance import details_path
+from bulkshare.image_api.glance import ListedApart, details_path
 from bulkshare.image_api.ims import FULL_ECS_QUOTA, is_full_ecs
 from bulkshare.model import Backlog, Block, Image, Job, Orders, Result, VerdictKind, Want
 from bulkshare.model.events import ExtraMembersFound, ImageInspected, ImagesDone, PhaseStarted
@@ -186,11 +186,11 @@ class MemberLister:
 
 
 async def look_up(client: ApiClient, image_ids: Sequence[str]) -> dict[str, Image]:
-    """Return the images that the cloud shows us. Hidden ones only come if they are asked for separately."""
+    """Return the images that the cloud shows us. Those that lists leave out are asked for separately."""
     found: dict[str, Image] = {}
-    for hidden in (False, True):
+    for only in (None, *ListedApart):
         missing = [image_id for image_id in image_ids if image_id not in found and not {",", '"'} & set(image_id)]
-        path = details_path(missing, hidden=hidden) if missing else None
+        path = details_path(missing, only=only) if missing else None
         while path is not None:
             verdict = await client.find_page(path)
             found.update((image.id, image) for image in verdict.images)

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 PLANS_LIMIT = "the limit is the plan's (`limits.members_per_image`)"
 CLOUDS_LIMIT = "the limit is the cloud's"
-USABLE_BY_ALL = frozenset({"public", "community"})  # values of an image's visibility
 # Statuses of images that no project can use, nor ever will without a person's doing. The others are on their way.
 WITHDRAWN = frozenset({"deactivated", "killed", "pending_delete", "deleted"})
 NOT_LISTED = "its members could not be listed, so it is not known how many would be removed"
@@ -100,7 +99,7 @@ def findings(
     """
     found: list[Finding] = []
     image = facts.image
-    if image is not None and image.visibility in USABLE_BY_ALL and not orders.strict:
+    if image is not None and image.usable_by_all and not orders.strict:
         if facts.to_remove:
             found.append(SkipRest(f"the image is {image.visibility} and shows no members", removals=True))
         return [*found, UsableByAll(f"every project can use the image: it is {image.visibility}")]
@@ -133,7 +132,7 @@ def _closed(facts: Facts, orders: Orders, account: Account | None) -> str:
     image = facts.image
     if image is None:
         return ""
-    if image.visibility in USABLE_BY_ALL:
+    if image.usable_by_all:
         return f"the image is {image.visibility}: every project can use it, and it takes no members"
     if account is not None and not account.admin and image.owner not in {None, account.project_id}:
         return f"the image belongs to project {image.owner}, not to us"

@@ -47,6 +47,7 @@ import json
 import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from enum import Enum
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
@@ -112,13 +113,20 @@ def images_path(query: Sequence[tuple[str, str]]) -> str:
     return f"{IMAGES_PATH}?{urlencode(query, quote_via=quote)}" if query else IMAGES_PATH
 
 
-def details_path(image_ids: Sequence[str], *, hidden: bool = False) -> str:
-    """Return the path that lists these images; hidden ones only come with `hidden`, and then no others.
+class ListedApart(Enum):
+    """Images that a list contains only if they are asked for, with the query that does."""
+
+    HIDDEN = "os_hidden", "true"
+    COMMUNITY = "visibility", "community"  # of other projects
+
+
+def details_path(image_ids: Sequence[str], *, only: ListedApart | None = None) -> str:
+    """Return the path that lists these images, or only those that are listed apart from the others.
 
     Glance reads the IDs as a list with commas and double quotes: pass none that contains either.
     """
     query = [("id", f"in:{','.join(image_ids)}"), ("limit", str(len(image_ids)))]
-    return images_path([*query, ("os_hidden", "true")] if hidden else query)
+    return images_path(query if only is None else [*query, only.value])
 
 
 # Verdicts

@@ -33,6 +33,11 @@ class Image(NamedTuple):
     tags: frozenset[str] = frozenset()
     properties: Mapping[str, str] = {}
 
+    @property
+    def usable_by_all(self) -> bool:
+        """Whether every project can use the image without being a member."""
+        return self.visibility in {"public", "community"}
+
 
 class Project(NamedTuple):
     """A project as the identity service reports it."""

@@ -12,7 +12,7 @@ from bulkshare.operations.execute import EngineTask, execute, temporary_run
 from bulkshare.operations.results import each
 from bulkshare.operations.session import ResolvedPlan, open_sessions
 from bulkshare.operations.stops import stopping_at
-from bulkshare.plan.expand import expand
+from bulkshare.plan.expand import expand, orders
 from bulkshare.report import Comparer
 
 if TYPE_CHECKING:
@@ -48,12 +48,14 @@ async def verify_plan(
 
 async def compare(session: CloudSession, stops: Stops) -> Comparison:
     """List the members of the plan's images and compare. Raises what kept it from listing all of them."""
-    plan = session.resolved.plan
-    comparer = await anyio.to_thread.run_sync(lambda: Comparer(plan.name, expand(plan)))
+    plan, labels = session.resolved.plan, session.resolved.labels
+    comparer = await anyio.to_thread.run_sync(
+        lambda: Comparer(plan.name, expand(plan), orders(plan, prune_all=True), labels)
+    )
     task = EngineTask(
         how_to_continue="not all images were listed; verify again",
         write=False,
-        inspect=False,
+        images=session.resolved.images,
         observers=(comparer,),
     )
     async with temporary_run(session.account, ResolvedPlan(plan)) as work:

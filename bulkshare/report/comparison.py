@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
 from rich.text import Text
 
-from bulkshare.model import VerdictKind, Want
-from bulkshare.model.events import MembersListed
+from bulkshare.model import Orders, VerdictKind, Want
+from bulkshare.model.events import ImageInspected, MembersListed
 from bulkshare.report.text import aligned, because, labelled, named_plan
 from bulkshare.text import counted
 
@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from bulkshare.model import Block
+    from bulkshare.model import Block, Image, Verdict
     from bulkshare.model.events import Event
 
+NO_ORDERS = Orders()
 NOT_ASKED = "not listed: stopped before"
 NO_STATUS = "unknown"  # status of a member for which the cloud gave none
 
@@ -31,9 +32,10 @@ NO_STATUS = "unknown"  # status of a member for which the cloud gave none
 class Comparison:
     """How the cloud differs from a plan.
 
-    missing, extra: member IDs by image ID.
-    by_status: number of pairs that are present, by member status.
+    missing, extra: member IDs by image ID. Members that the plan keeps are not extra.
+    by_status: number of pairs that are present, by member status; by visibility if every project can use the image.
     unlisted: why members could not be listed, by image ID; the pairs of such images count as missing.
+    labels: known names, by the IDs of images and projects.
     """
 
     plan: str
@@ -43,25 +45,45 @@ class Comparison:
     extra: Mapping[str, Sequence[str]]
     by_status: Mapping[str, int]
     unlisted: Mapping[str, str]
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
         """Whether every pair of the plan is on the cloud."""
         return not (self.missing or self.unlisted)
 
+    def agrees(self, *, strict: bool = False) -> bool:
+        """Whether the cloud agrees with the plan; if `strict`, no image may have extra members either."""
+        return self.complete and not (strict and self.extra)
+
 
 class Comparer:
-    """Compares image by image, as an observer of the engine's listings.
+    """Compares image by image, as an observer of the engine's listings and look-ups.
 
-    An image without a listing counts as unlisted.
+    An image without a listing counts as unlisted, unless a look-up shows that every project can use it.
+
+    plan, blocks: the plan's name and pairs.
+    orders: which members it keeps, and which of its images need members although every project can use them.
+    labels: known names, by the IDs of images and projects.
     """
 
-    def __init__(self, plan: str, blocks: Iterable[Block]) -> None:
+    def __init__(
+        self,
+        plan: str,
+        blocks: Iterable[Block],
+        orders: Mapping[str, Orders] | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> None:
         self._plan = plan
+        self._orders = orders or {}
+        self._labels = dict(labels or {})
+        self._leaving: dict[str, set[str]] = {}
         by_image: dict[str, list[Sequence[str]]] = {}
         for image_id, member_ids, want in blocks:
             parts = by_image.setdefault(image_id, [])
-            if Want.REMOVE not in want:  # of a saved plan: who was to be removed is planned to be absent
+            if Want.REMOVE in want:  # of a saved plan: who was to be removed is planned to be absent
+                self._leaving.setdefault(image_id, set()).update(member_ids)
+            else:
                 parts.append(member_ids)
         self._todo: dict[str, Sequence[str]] = {
             image_id: parts[0] if len(parts) == 1 else tuple(chain.from_iterable(parts))
@@ -76,9 +98,22 @@ class Comparer:
 
     def notify(self, event: Event) -> None:
         """See `ports.Observer`."""
-        if not isinstance(event, MembersListed):
+        if isinstance(event, MembersListed):
+            self._listed(event.image_id, event.verdict)
+        elif isinstance(event, ImageInspected):
+            self._inspected(event.image)
+
+    def _inspected(self, image: Image) -> None:
+        if image.name:
+            self._labels[image.id] = image.name
+        if not image.usable_by_all or self._orders.get(image.id, NO_ORDERS).strict:
             return
-        image_id, verdict = event.image_id, event.verdict
+        satisfied = len(self._missing.pop(image.id, ()))
+        self._unlisted.pop(image.id, None)
+        self._present += satisfied
+        self._statuses[image.visibility or NO_STATUS] += satisfied
+
+    def _listed(self, image_id: str, verdict: Verdict) -> None:
         planned = self._todo.pop(image_id, None)
         if planned is None:
             return
@@ -93,8 +128,9 @@ class Comparer:
             self._missing[image_id] = missing
         self._present += len(planned) - len(missing)
         self._statuses.update(there.pop(member_id) or NO_STATUS for member_id in planned if member_id in there)
-        if there:
-            self._extra[image_id] = list(there)
+        kept, leaving = self._orders.get(image_id, NO_ORDERS).kept, self._leaving.get(image_id, ())
+        if extra := [member_id for member_id in there if member_id not in kept or member_id in leaving]:
+            self._extra[image_id] = extra
 
     def comparison(self) -> Comparison:
         """Return what was found, with the images in the order in which they were listed."""
@@ -106,6 +142,7 @@ class Comparer:
             extra=dict(self._extra),
             by_status=dict(sorted(self._statuses.items())),
             unlisted={**self._unlisted, **dict.fromkeys(self._todo, NOT_ASKED)},
+            labels=self._labels,
         )
 
 
@@ -122,11 +159,9 @@ def comparison_document(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def render_comparison(
-    comparison: Comparison, labels: Mapping[str, str] | None = None, *, most: int = 20, plan_file: str = ""
-) -> RenderableType:
-    """Return the counts, the images that can't be listed, and the first missing pairs, grouped by image."""
-    names = labels or {}
+def render_comparison(comparison: Comparison, *, most: int = 20, plan_file: str = "") -> RenderableType:
+    """Return the counts, the images that can't be listed, and the first missing and extra members, by image."""
+    names = comparison.labels
     missing = sum(map(len, comparison.missing.values()))
     extra = sum(map(len, comparison.extra.values()))
     statuses = ", ".join(f"{count:,} {status}" for status, count in comparison.by_status.items())
@@ -149,15 +184,23 @@ def render_comparison(
     if (more := len(comparison.unlisted) - most) > 0:
         parts.append(Text(f"... and {counted(more, 'more image')}"))
     listed = {i: members for i, members in comparison.missing.items() if i not in comparison.unlisted}
-    if listed:
-        parts.append(Text("Missing:", style="bold"))
+    parts += _members("Missing:", listed, names, most)
+    parts += _members("Extra:", comparison.extra, names, most)
+    return Group(*parts)
+
+
+def _members(
+    title: str, found: Mapping[str, Sequence[str]], names: Mapping[str, str], most: int
+) -> list[RenderableType]:
+    """Return the first members of images below a title; nothing if there are none."""
+    parts: list[RenderableType] = [Text(title, style="bold")] if found else []
     room = most
-    for image_id, members in listed.items():
+    for image_id, members in found.items():
         if room > 0:
             parts.append(labelled("image", image_id, names))
             shown = members[:room]
             parts += aligned([(member_id, names.get(member_id, "")) for member_id in shown], indent=4)
             room -= len(shown)
-    if (more := sum(map(len, listed.values())) - most) > 0:
+    if (more := sum(map(len, found.values())) - most) > 0:
         parts.append(Text(f"... and {more:,} more; --json has all of them"))
-    return Group(*parts)
+    return parts

@@ -103,6 +103,26 @@ def test_a_private_image_needs_make_shared(cloud: CloudUnderTest, shell: Shell) 
     assert cloud.member_ids(image_id) == sorted(tenants)
 
 
+@pytest.mark.parametrize("visibility", ["public", "community"])
+def test_every_project_can_use_open_images(cloud: CloudUnderTest, shell: Shell, visibility: str) -> None:
+    """Night after night all is well, for every command, without a write; a strict plan objects."""
+    image_id, tenants = cloud.create_image(visibility=visibility), [tenant.id for tenant in cloud.tenants.open()[:2]]
+    write_plan(shell, image_id, str(tenants), "    accept: true\n    make_shared: true\n")
+    admin = ("plan.yaml", "--os-cloud", "admin")
+    assert "No changes" in shell.run("diff", *admin).stdout
+    cloud.mark()
+    assert shell.run_json("run", *admin, "--verify")["already"] == 2
+    assert {row["reason"] for row in shell.rows()} == {f"every project can use the image: it is {visibility}"}
+    assert cloud.requests("POST") == cloud.requests("PATCH") == 0
+    assert shell.run_json("verify", *admin)["by_status"] == {visibility: 2}
+
+    plan = shell.directory / "plan.yaml"
+    plan.write_text("strict: true\n" + plan.read_text())
+    shell.run("diff", *admin, exit_code=11)
+    assert shell.run_json("run", *admin, exit_code=1)["skipped"] == 2
+    shell.run("verify", *admin, exit_code=1)
+
+
 @pytest.mark.parametrize(("on_quota", "shared"), [("fail", 0), ("fill", 2)])
 def test_quota(cloud: CloudUnderTest, shell: Shell, on_quota: str, shared: int) -> None:
     """The members needed and present are reported before any write; as many as fit are added with `fill` only."""

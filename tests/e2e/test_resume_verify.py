@@ -183,9 +183,25 @@ def test_verify(shell: Shell) -> None:
         assert document["by_status"] == {"pending": 4}
         assert "404" in document["unlisted"][UNKNOWN_IMAGE]
     text = shell.run("verify", plan, *ON_SANDBOX, "-q", exit_code=1).stderr
-    assert f"image {IMAGES[0]}\n    p4\n" in text
+    assert f"image {IMAGES[0]}  image-001\n    p4\n" in text
     assert "404" in text
     assert len(shell.run("runs").stdout.splitlines()) == len(shell.run("runs", "-n", "1").stdout.splitlines())
+
+
+def test_extra_members_are_listed(shell: Shell) -> None:
+    """By their IDs; with --strict they are an error that -q reports, unless the plan keeps them."""
+    shell.start_sandbox()
+    shell.run("run", shell.plan(IMAGES, PROJECTS[:3]), *ON_SANDBOX)
+    plan = shell.plan(IMAGES, PROJECTS[:2])
+    shown = shell.run("verify", plan, *ON_SANDBOX).stdout
+    assert "Extra:" in shown
+    assert shown.count(PROJECTS[2]) == len(IMAGES)
+    quiet = shell.run("verify", plan, *ON_SANDBOX, "-q")
+    assert quiet.stdout == quiet.stderr == ""
+    assert PROJECTS[2] in shell.run("verify", plan, *ON_SANDBOX, "-q", "--strict", exit_code=1).stderr
+    kept = shell.directory / "plan.yaml"
+    kept.write_text(kept.read_text().rstrip("\n") + f"\n    keep: [{PROJECTS[2]}]\n")
+    assert shell.run("verify", plan, *ON_SANDBOX, "-q", "--strict").stderr == ""
 
 
 def test_verify_at_the_end_of_a_run(shell: Shell) -> None:

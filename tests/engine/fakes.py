@@ -147,11 +147,17 @@ class FakeCloud:
 
     def _find(self, query: dict[str, str]) -> Reply:
         asked = query.get("id", "in:").removeprefix("in:").split(",")
-        hidden = query.get("os_hidden") == "true"
-        found = [
+        hidden, community = query.get("os_hidden") == "true", query.get("visibility") == "community"
+        described = (
             {"id": image_id, **PLAIN, **self.images.get(image_id, {})}
             for image_id in sorted({*asked} - {""} - self.unlisted)
-            if image_id > query.get("marker", "") and bool(self.images.get(image_id, {}).get("os_hidden")) is hidden
+            if image_id > query.get("marker", "")
+        )
+        found = [
+            image
+            for image in described
+            if bool(image.get("os_hidden")) is hidden
+            and (image["visibility"] == "community" and image.get("owner", "ours") != "ours") is community
         ]
         size = min(self.page, int(query.get("limit", "1000")))
         document: dict[str, Any] = {"images": found[:size]}

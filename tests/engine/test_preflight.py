@@ -53,9 +53,10 @@ def test_pairs_that_can_not_succeed_are_not_tried(image: dict[str, Any], reason:
 
 
 @pytest.mark.parametrize("visibility", ["public", "community"])
-def test_images_that_every_project_can_use_are_as_planned(visibility: str) -> None:
+@pytest.mark.parametrize("owner", ["ours", "theirs"])
+def test_images_that_every_project_can_use_are_as_planned(visibility: str, owner: str) -> None:
     """Without a write, in a night after which all is well; nothing is asked about members that are not there."""
-    harness = about(Want.ACCEPTED, visibility=visibility)
+    harness = about(Want.ACCEPTED, visibility=visibility, owner=owner)
     harness.orders = {"i00": Orders(make_shared=True, fill=True)}
     harness.run()
     assert harness.totals() == {Result.ALREADY: 10, Result.SHARED: 10}
@@ -96,7 +97,9 @@ def test_images_are_looked_up_in_batches() -> None:
     harness.cloud.unlisted = {"j00"}
     harness.run()
     assert harness.totals() == {Result.SHARED: 219}
-    assert harness.cloud.count("GET", among="/v2/images?") == 3 + 1, "and one for the hidden among those not found"
+    assert harness.cloud.count("GET", among="/v2/images?") == 3 + 2, (
+        "and two for the hidden and the community images among those not found"
+    )
     assert (len(harness.observer.images), harness.observer.done) == (119, 120)
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from rich.console import Console
 
-from bulkshare.model import Block, Member, Verdict, VerdictKind, Want
-from bulkshare.model.events import MembersListed
+from bulkshare.model import Block, Image, Member, Orders, Verdict, VerdictKind, Want
+from bulkshare.model.events import ImageInspected, MembersListed
 from bulkshare.report import Comparer, Comparison, comparison_document, render_comparison
 
 
@@ -25,7 +26,8 @@ def blocks(**members: str) -> list[Block]:
 
 def compared() -> Comparison:
     """Return the comparison of a plan of 8 pairs with a cloud that has 4 of them."""
-    comparer = Comparer("nightly", [*blocks(i="ab", j="ab", k="ab", l="a"), Block("i", ("c",), Want.ACCEPTED)])
+    pairs = [*blocks(i="ab", j="ab", k="ab", l="a"), Block("i", ("c",), Want.ACCEPTED)]
+    comparer = Comparer("nightly", pairs, labels={"c": "team-c", "z": "zeppelin"})
     comparer.notify(MembersListed("i", members("i", a="accepted", z="pending", b=None)))
     comparer.notify(MembersListed("j", members("j", a="pending", b="accepted")))
     comparer.notify(MembersListed("k", Verdict(VerdictKind.REJECTED, reason="404: no such image")))
@@ -53,6 +55,34 @@ def test_complete_only_if_nothing_is_missing() -> None:
     comparer = Comparer("nightly", blocks(i="a"))
     comparer.notify(MembersListed("i", members("i", a="pending", b="accepted")))
     assert comparer.comparison().complete
+    assert comparer.comparison().agrees()
+    assert not comparer.comparison().agrees(strict=True)
+
+
+def test_members_that_the_plan_keeps_are_not_extra() -> None:
+    """Unless they are to be removed: orders don't tell them from members that are to stay."""
+    pairs = [*blocks(i="a"), Block("i", ("left",), Want.REMOVE)]
+    comparer = Comparer("nightly", pairs, {"i": Orders(prune=True, kept=frozenset({"a", "left", "friend"}))})
+    comparer.notify(MembersListed("i", members("i", a="accepted", friend="pending", left="pending")))
+    assert comparer.comparison().extra == {"i": ["left"]}
+
+
+@pytest.mark.parametrize("visibility", ["public", "community", "shared", "private"])
+@pytest.mark.parametrize("strict", [True, False])
+def test_every_project_can_use_public_and_community_images(visibility: str, *, strict: bool) -> None:
+    """Nothing is missing there, although no member is listed, unless the plan is strict."""
+    comparer = Comparer("nightly", blocks(i="ab", j="a"), {"i": Orders(strict=strict), "j": Orders(strict=strict)})
+    for image_id in "ij":
+        comparer.notify(MembersListed(image_id, Verdict(VerdictKind.REJECTED, reason="403: no")))
+    comparer.notify(ImageInspected(Image("i", "ubuntu", visibility=visibility)))
+    found = comparer.comparison()
+    assert found.labels == {"i": "ubuntu"}
+    if strict or visibility in {"shared", "private"}:
+        assert (found.present, found.missing) == (0, {"i": ("a", "b"), "j": ("a",)})
+        assert set(found.unlisted) == {"i", "j"}
+    else:
+        assert (found.present, found.missing, set(found.unlisted)) == (2, {"j": ("a",)}, {"j"})
+        assert found.by_status == {visibility: 2}
 
 
 def test_pairs_that_were_to_be_removed_are_planned_to_be_absent() -> None:
@@ -72,7 +102,7 @@ def printed(comparison: Comparison, *, most: int = 20, width: int = 200) -> str:
     """Return what a console without a terminal prints."""
     console = Console(width=width, markup=False)
     with console.capture() as capture:
-        console.print(render_comparison(comparison, {"c": "team-c"}, most=most), crop=False)
+        console.print(render_comparison(comparison, most=most), crop=False)
     return capture.get()
 
 
@@ -91,10 +121,13 @@ image l
 Missing:
 image i
     c  team-c
+Extra:
+image i
+    z  zeppelin
 """
 
 
-def test_text_names_the_first_missing_pairs() -> None:
+def test_text_names_the_first_missing_and_extra_members() -> None:
     """The pairs of an image that can't be listed share its one reason; the others are listed by image."""
     assert printed(compared()) == SHOWN
     narrow = printed(compared(), width=60)

@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkshare.image_api.glance import details_path, find_request, images_path, interpret, parse_image, request_for
+from bulkshare.image_api.glance import (
+    ListedApart,
+    details_path,
+    find_request,
+    images_path,
+    interpret,
+    parse_image,
+    request_for,
+)
 from bulkshare.model import Fault, FaultKind, Image, Reply, Scope, Step, VerdictKind
 from tests.unit.test_glance import DOCUMENT, IMAGE, MEMBER, NOW, answer, meaning
 
@@ -168,6 +176,8 @@ def test_paths() -> None:
     assert images_path([]) == "/v2/images"
     path = images_path([("tag", "a&b"), ("tag", "c d"), ("name", "x")])
     assert parse_qsl(path.partition("?")[2]) == [("tag", "a&b"), ("tag", "c d"), ("name", "x")]
-    query = dict(parse_qsl(details_path(["a", "b"], hidden=True).partition("?")[2]))
+    query = dict(parse_qsl(details_path(["a", "b"], only=ListedApart.HIDDEN).partition("?")[2]))
     assert query == {"id": "in:a,b", "limit": "2", "os_hidden": "true"}
-    assert "os_hidden" not in details_path(["a"])
+    query = dict(parse_qsl(details_path(["a"], only=ListedApart.COMMUNITY).partition("?")[2]))
+    assert query == {"id": "in:a", "limit": "1", "visibility": "community"}
+    assert dict(parse_qsl(details_path(["a"]).partition("?")[2])) == {"id": "in:a", "limit": "1"}

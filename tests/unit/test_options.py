@@ -15,7 +15,12 @@ if TYPE_CHECKING:
     import click
 
 FIELDS = {field.name for field in fields(Options)}
-OF_THE_COMMAND = {"plan", "run", "out", "all_pairs", "metrics_file", "as_json", "quiet", "verbose", "log_format"}
+OF_THE_COMMAND = {"plan", "run", "out", "all_pairs", "strict", "metrics_file"} | {
+    "as_json",
+    "quiet",
+    "verbose",
+    "log_format",
+}
 
 
 def params_of(command: str, *arguments: str) -> dict[str, Any]:
