@@ -308,6 +308,8 @@ class Preflight:
             self._recorder.observer.notify(ImageInspected(image))
         owner = image.owner if image is not None and others is not None else None
         owner_wants = None if owner is None else await self._recorder.pending_want(image_id, owner)
+        if owner_wants is not None and Want.REMOVE in owner_wants:
+            owner_wants = None  # an extra member like any other
         to_accept = listed.to_accept.get(image_id, 0)
         facts = Facts(
             image_id,

@@ -11,7 +11,7 @@ import pytest
 from bulkshare.engine.preflight import PLANS_LIMIT
 from bulkshare.model import Fault, FaultKind, Limits, Orders, PruneLimit, Reply, Request, Result, Step, Want
 from tests.engine.fakes import response
-from tests.engine.harness import EngineHarness
+from tests.engine.harness import ACCOUNT, EngineHarness
 
 if TYPE_CHECKING:
     from bulkshare.engine import Engine
@@ -42,6 +42,16 @@ def test_extra_members_are_removed() -> None:
     assert methods == ["GET", "GET", *["DELETE"] * 5, *["POST"] * 5]
     row = harness.ledger.rows["i00", "x0"]
     assert (row.want, row.http_status, row.attempts) == (Want.REMOVE, 204, 1)
+
+
+def test_the_owner_as_an_extra_member_is_removed() -> None:
+    """That a project owns the image is a reason not to add it, and none to keep it as a member."""
+    harness = pruning(extra=5)
+    harness.cloud.images["i00"] = {"owner": "x2"}
+    harness.account = replace(ACCOUNT, admin=True)
+    harness.run()
+    assert harness.totals() == {Result.ALREADY: 5, Result.SHARED: 5, Result.REMOVED: 5}
+    assert harness.ledger.rows["i00", "x2"].result is Result.REMOVED
 
 
 def test_members_in_pages_are_found_and_removed() -> None:
