@@ -158,11 +158,15 @@ class SqlLedger:
         return next(iter(self.runs(plan=plan, limit=1)), None)
 
     def find_run(self, key: str | None = None) -> Run | None:
-        """See `ports.Ledger`. Of several runs of one invocation that begin with `key`, the newest is returned.
+        """See `ports.Ledger`. Of several runs that `find_runs` returns, it is the last."""
+        return self.newest_run() if key is None else next(reversed(self.find_runs(key)), None)
 
-        Raises `UsageError` if they are of different ones.
+    def find_runs(self, key: str) -> list[Run]:
+        """Return the run with that key, or those whose keys begin so, in the order in which they were begun.
+
+        Raises `UsageError` if several begin so that no command began together.
         """
-        return self.newest_run() if key is None else self._read(runs.find, key)
+        return self._read(runs.find, key)
 
     def unfinished(self, *, plan: str, fingerprint: str, account: Account) -> Run | None:
         """See `ports.Ledger`."""

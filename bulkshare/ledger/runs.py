@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, Row, Select
 
 MATCHES_SHOWN = 5
+MATCHES_READ = 100  # as many clouds as a plan will have
 STRING_COLUMNS = (PAIRS.c.image, PAIRS.c.member, PAIRS.c.status, PAIRS.c.schema, PAIRS.c.reason, IMAGES.c.image)
 
 
@@ -213,23 +214,22 @@ def of_invocation(connection: Connection, run: Run) -> list[Run]:
     return _read(connection, select(RUNS).where(RUNS.c.invocation == run.invocation).order_by(RUNS.c.id))
 
 
-def find(connection: Connection, key: str) -> Run | None:
-    """Return the run with that key, or with a unique key that begins so, or the newest if they are of one invocation.
+def find(connection: Connection, key: str) -> list[Run]:
+    """Return the run with that key, or those whose keys begin so, in the order in which they were begun.
 
-    Raises `UsageError` if several begin so.
+    Raises `UsageError` if several begin so that were not begun together.
     """
     exact = _read(connection, select(RUNS).where(RUNS.c.key == key))
     if exact:
-        return exact[0]
+        return exact
     begins_so = func.substr(RUNS.c.key, 1, len(key)) == key  # LIKE would ignore case
-    found = select(RUNS.c.key, RUNS.c.invocation).where(begins_so).order_by(RUNS.c.id.desc())
-    rows = connection.execute(found).all()
-    keys = [row.key for row in rows]
-    if len({row.invocation or row.key for row in rows}) > 1:
-        more = f" and {len(keys) - MATCHES_SHOWN} more" if len(keys) > MATCHES_SHOWN else ""
-        shown = ", ".join(keys[:MATCHES_SHOWN])
-        raise UsageError(f"{len(keys)} runs begin with {key!r}: {shown}{more}; give more of the name")
-    return _one(connection, RUNS.c.key == keys[0]) if keys else None
+    found = _read(connection, _newest_first().where(begins_so).limit(MATCHES_READ))
+    if len({(run.plan, run.started_at) for run in found}) > 1:
+        shown = ", ".join(run.key for run in found[:MATCHES_SHOWN])
+        count = connection.scalar(select(func.count()).select_from(RUNS).where(begins_so)) or 0
+        more = f" and {count - MATCHES_SHOWN} more" if count > MATCHES_SHOWN else ""
+        raise UsageError(f"{count} runs begin with {key!r}: {shown}{more}; give more of the name")
+    return found[::-1]
 
 
 def _newest_first() -> Select[Any]:

@@ -44,14 +44,11 @@ def find_run(ledger: SqlLedger, name: str | None, note: Callable[[str], None]) -
 def find_runs(ledger: SqlLedger, name: str | None, note: Callable[[str], None]) -> list[Run]:
     """Return the runs that `name` means, at least one, in the order in which they were begun. Blocking.
 
-    A plan's name, no name, and the beginning that the keys of a command's runs have in common mean all of that
-    command's runs, one for each cloud; a run's own key means that run. Otherwise like `find_run`.
+    A plan's name or no name means the runs on all clouds that the last command worked on, and the beginning that the
+    keys of several have in common those that one command began. Otherwise like `find_run`.
     """
     run = find_run(ledger, name, note)
-    if run.key == name:
-        return [run]
-    together = ledger.runs_with(run)
-    return together if name in {None, run.plan} else [each for each in together if each.key.startswith(name or "")]
+    return ledger.runs_with(run) if name is None or name == run.plan else ledger.find_runs(name)
 
 
 def unfinished_runs(ledger: SqlLedger, plan: str, *, sandbox: bool) -> list[Run]:

@@ -51,8 +51,12 @@ def test_runs_of_one_command_are_found_together(ledger: SqlLedger) -> None:
     assert ledger.invocations(2) == [other, several]
     assert [ledger.runs_with(run) for run in (old, *several, *other)] == [[old], several, several, other, other]
     assert ledger.find_run("nightly-20260102T030405Z-") == several[-1]
+    assert ledger.find_runs("nightly-20260102T030405Z-") == several
+    assert ledger.find_runs("nightly-20260102T030406Z") == other
+    assert ledger.find_runs(several[0].key) == ledger.find_runs(several[0].key[:-1]) == several[:1]
+    assert ledger.find_runs("nightly-x") == []
     with pytest.raises(UsageError, match="5 runs begin with"):
-        ledger.find_run("nightly-2026")
+        ledger.find_runs("nightly-2026")
 
 
 def test_a_run_that_goes_on_belongs_to_the_later_command(ledger: SqlLedger) -> None:
@@ -62,6 +66,7 @@ def test_a_run_that_goes_on_belongs_to_the_later_command(ledger: SqlLedger) -> N
     again = ledger.reopen(west.id, now=NOW + timedelta(days=1), invocation="second")
     assert ledger.invocations(9) == [[again, later], [east]]
     assert ledger.runs_with(later) == [again, later]
+    assert ledger.find_runs("nightly-20260102T030405Z") == [east, again], "begun together"
 
 
 # --- beginning and ending --------------------------------------------------------------------------------------------
