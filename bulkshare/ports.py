@@ -237,12 +237,19 @@ class Ledger(WorkList, Protocol):
         """Return the telemetry of the run's invocations, in order."""
         ...
 
-    def label(self, labels: Mapping[str, str]) -> None:
-        """Store names of images and projects by ID; the last name of an ID wins."""
+    def label(self, labels: Mapping[str, str], *, from_plan: bool = False) -> None:
+        """Store names of images and projects by ID; the last name of an ID wins.
+
+        A name `from_plan` does not replace what the cloud calls an image or a project; an empty one replaces none.
+        """
         ...
 
     def labels(self, run_id: int) -> dict[str, str]:
         """Return the known names of the run's images and projects, by ID."""
+        ...
+
+    def unnamed_images(self, run_id: int) -> list[str]:
+        """Return the run's images for which only names from a plan were stored, or none."""
         ...
 
     def prune(self, run_ids: Sequence[int], *, names_unless_after: int | None) -> bool:

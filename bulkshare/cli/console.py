@@ -17,6 +17,7 @@ from bulkshare.cli.exit_status import discard_stdout, is_hang_up, is_terminal
 from bulkshare.model.events import RemovalsAhead
 from bulkshare.progress import DetailedLog, Display, Log, Observers
 from bulkshare.report import render_changes, render_comparison, render_summary, summary_document
+from bulkshare.report.text import by_name, named
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -70,16 +71,23 @@ def print_whole(content: RenderableType, *, stderr: bool = False) -> None:
 
 
 class RemovalNotice:
-    """Lists on a terminal the members about to be removed. Without a terminal, the log does."""
+    """Lists on a terminal the members about to be removed, by name if known. Without a terminal, the log does.
+
+    names: of images and projects by ID, as far as they are known by then.
+    """
+
+    def __init__(self, names: Mapping[str, str]) -> None:
+        self._names = names
 
     def notify(self, event: Event) -> None:
         """See `ports.Observer`."""
         if not isinstance(event, RemovalsAhead):
             return
         image_id, member_ids = event.image_id, event.member_ids
-        listed = "".join(f"\n  - {member_id}" for member_id in member_ids[:MOST_LISTED])
+        shown = by_name(member_ids, self._names)[:MOST_LISTED]
+        listed = "".join(f"\n  - {named(member_id, self._names)}" for member_id in shown)
         more = f"\n  ... and {len(member_ids) - MOST_LISTED:,} more" if len(member_ids) > MOST_LISTED else ""
-        print_whole(f"To be removed from image {image_id}:{listed}{more}", stderr=True)
+        print_whole(f"To be removed from image {named(image_id, self._names)}:{listed}{more}", stderr=True)
 
 
 class ConsoleListener:
@@ -175,7 +183,7 @@ class ConsoleListener:
             yield Observers(view.tracker, log, *observers)
             return
         with self._display.showing(view):
-            yield Observers(view.tracker, log, RemovalNotice(), *observers)
+            yield Observers(view.tracker, log, RemovalNotice(view.names), *observers)
 
     def ended(self, summary: Summary) -> None:
         """Log the totals of one cloud."""

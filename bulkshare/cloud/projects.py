@@ -47,6 +47,8 @@ UUID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # 
 PROJECT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")  # any other would change the path, or is longer than Keystone's
 GLOB = re.compile(r"[*?\[]")
 MOST_REFUSED = 50  # lookups: if not one of so many is allowed, none is, and the rest are not sent
+MOST_LOOKUPS = 1_000  # IDs that a list lacks and that are looked up on their own: some seconds' work
+TOO_MANY = f"the identity service does not list them, and no more than {MOST_LOOKUPS:,} are looked up one by one"
 MANY = 50  # IDs: from here on one list of all projects is cheaper than a request for each
 
 
@@ -337,15 +339,19 @@ def _is_domain(reader: KeystoneReader, domain_id: str) -> bool:
 
 
 def _known(reader: KeystoneReader, project_ids: frozenset[str]) -> KnownProjects:
-    """Return which IDs are projects.
+    """Return which IDs are projects, and the names of all projects that were read.
 
     An ID that the list of all projects lacks is looked up on its own: some clouds list less than may be read, and some
-    truncate the list. An ID that may not be read is unchecked, unless our user has a role there.
+    truncate the list. An ID that may not be read is unchecked, unless our user has a role there, and so are those
+    beyond `MOST_LOOKUPS`.
     """
-    known: frozenset[str] = frozenset()
+    names: dict[str, str] = {}
     if len(project_ids) > MANY:
         with contextlib.suppress(ForbiddenError):
-            known = project_ids & {_project(found).id for found in reader.all("/projects", may_be_partial=True)}
+            names = {
+                project.id: project.name for project in map(_project, reader.all("/projects", may_be_partial=True))
+            }
+    known = project_ids & names.keys()
     refusals: list[str] = []
 
     def is_known(project_id: str) -> bool | None:
@@ -354,29 +360,33 @@ def _known(reader: KeystoneReader, project_ids: frozenset[str]) -> KnownProjects
         except ForbiddenError as error:
             refusals.append(str(error))
             return None
-        return found is not None and found.get("id") == project_id and not found.get("is_domain")
+        if found is None or found.get("id") != project_id or found.get("is_domain"):
+            return False
+        names[project_id] = _project(found).name
+        return True
 
     rest = [project_id for project_id in sorted(project_ids - known) if PROJECT_ID.fullmatch(project_id)]
     answers = reader.each(is_known, rest[:MOST_REFUSED])
     if any(answer is not None for answer in answers):
-        answers += reader.each(is_known, rest[MOST_REFUSED:])
+        answers += reader.each(is_known, rest[MOST_REFUSED:MOST_LOOKUPS])
     known |= {project_id for project_id, answer in zip(rest, answers, strict=False) if answer}
-    refused = {project_id for project_id, answer in zip(rest, answers, strict=False) if answer is None}
-    refused.update(rest[len(answers) :])
-    if not refused:
-        return KnownProjects(known)
-    own = refused & _own_ids(reader)
-    return KnownProjects(known | own, frozenset(refused - own), f"may not look up projects: {refusals[0]}")
+    unchecked = {project_id for project_id, answer in zip(rest, answers, strict=False) if answer is None}
+    unchecked.update(rest[len(answers) :])
+    if not unchecked:
+        return KnownProjects(known, names=names)
+    own = _own_names(reader)
+    reason = f"may not look up projects: {refusals[0]}" if refusals else TOO_MANY
+    return KnownProjects(known | (unchecked & own.keys()), frozenset(unchecked - own.keys()), reason, names | own)
 
 
-def _own_ids(reader: KeystoneReader) -> set[str]:
-    """Return the projects in which our user has a role; none if the service does not say."""
+def _own_names(reader: KeystoneReader) -> dict[str, str]:
+    """Return the names by ID of the projects in which our user has a role; none if the service does not say."""
     try:
-        return {_project(found).id for found in reader.all("/auth/projects")}
+        return {project.id: project.name for project in map(_project, reader.all("/auth/projects"))}
     except TokenRefusedError:
         raise
     except DirectoryError:
-        return set()
+        return {}
 
 
 def _query(selector: ProjectSelector, domain_id: str | None) -> dict[str, str]:

@@ -120,12 +120,17 @@ class ListedApart(Enum):
     COMMUNITY = "visibility", "community"  # of other projects
 
 
-def details_path(image_ids: Sequence[str], *, only: ListedApart | None = None) -> str:
-    """Return the path that lists these images, or only those that are listed apart from the others.
+def details_query(image_ids: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the query that finds these images, except those that are listed apart.
 
     Glance reads the IDs as a list with commas and double quotes: pass none that contains either.
     """
-    query = [("id", f"in:{','.join(image_ids)}"), ("limit", str(len(image_ids)))]
+    return [("id", f"in:{','.join(image_ids)}"), ("limit", str(len(image_ids)))]
+
+
+def details_path(image_ids: Sequence[str], *, only: ListedApart | None = None) -> str:
+    """Return the path for `details_query`, or only for the images that are listed apart from the others."""
+    query = details_query(image_ids)
     return images_path(query if only is None else [*query, only.value])
 
 

@@ -33,14 +33,14 @@ def insert_unless_there(dialect: str, table: Table, values: Mapping[str, Any]) -
     return insert(table).values(values).prefix_with("OR IGNORE" if dialect == "sqlite" else "IGNORE")
 
 
-def insert_or_update(connection: Connection, table: Table, key: Sequence[str], column: str) -> Insert:
-    """Return the statement that inserts a row, or updates `column` of the row that has its `key`."""
+def insert_or_update(connection: Connection, table: Table, key: Sequence[str], *columns: str) -> Insert:
+    """Return the statement that inserts a row, or updates `columns` of the row that has its `key`."""
     dialect = connection.dialect.name
     if dialect in {"mysql", "mariadb"}:
         into = mysql.insert(table)
-        return into.on_duplicate_key_update({column: into.inserted[column]})
+        return into.on_duplicate_key_update({column: into.inserted[column] for column in columns})
     made = _insert_postgresql(table) if dialect == "postgresql" else sqlite.insert(table)
-    return made.on_conflict_do_update(index_elements=key, set_={column: made.excluded[column]})
+    return made.on_conflict_do_update(index_elements=key, set_={column: made.excluded[column] for column in columns})
 
 
 def _insert_postgresql(table: Table) -> postgresql.Insert:

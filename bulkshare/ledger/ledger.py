@@ -194,15 +194,19 @@ class SqlLedger:
         return self._read(runs.read_telemetry, run_id)
 
     @retrying
-    def label(self, labels: Mapping[str, str]) -> None:
+    def label(self, labels: Mapping[str, str], *, from_plan: bool = False) -> None:
         """See `ports.Ledger`."""
         if labels:
             with self._store.writing() as connection:
-                runs.write_labels(connection, labels)
+                runs.write_labels(connection, labels, from_plan=from_plan)
 
     def labels(self, run_id: int) -> dict[str, str]:
         """See `ports.Ledger`."""
         return self._read(runs.read_labels, run_id)
+
+    def unnamed_images(self, run_id: int) -> list[str]:
+        """See `ports.Ledger`."""
+        return self._read(runs.read_unnamed_images, run_id)
 
     # --- the work list -------------------------------------------------------------------------------------------
 

@@ -12,14 +12,14 @@ from itertools import groupby
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, case, func, insert, select, union, update
+from sqlalchemy import bindparam, case, false, func, insert, select, union, update
 from sqlalchemy import delete as delete_from
 
 from bulkshare.errors import UsageError
 from bulkshare.ledger.codecs import RESULTS, pack_time, unpack_time
 from bulkshare.ledger.dialects import execute_many, insert_or_update
 from bulkshare.ledger.schema import BATCHES, IMAGES, LABELS, NAMES, ORDERS, PAIRS, RUNS, TELEMETRY
-from bulkshare.ledger.strings import StringTable
+from bulkshare.ledger.strings import CHUNK, StringTable
 from bulkshare.model import (
     AS_PLANNED,
     Account,
@@ -393,11 +393,27 @@ def read_telemetry(connection: Connection, run_id: int) -> list[Telemetry]:
     return [unpack_telemetry(body) for body in connection.scalars(query)]
 
 
-def write_labels(connection: Connection, labels: Mapping[str, str]) -> None:
-    """Store the names of images and projects by their IDs, replacing older names."""
+def write_labels(connection: Connection, labels: Mapping[str, str], *, from_plan: bool) -> None:
+    """Store the names of images and projects by their IDs; see `ports.Ledger.label`."""
     numbers = StringTable().numbers(connection, labels.keys())  # without a cache: a run may not have begun yet
-    rows = [{"id": numbers[text], "label": label} for text, label in labels.items()]
-    connection.execute(insert_or_update(connection, LABELS, ("id",), "label"), rows)
+    rows = [{"id": numbers[text], "label": label, "from_plan": from_plan} for text, label in labels.items()]
+    for start in range(0, len(rows), CHUNK):
+        chunk = rows[start : start + CHUNK]
+        query = select(LABELS).where(LABELS.c.id.in_([row["id"] for row in chunk]))
+        there = {row.id: row for row in connection.execute(query)}
+        new = [row for row in chunk if _replaces(row, there.get(row["id"]))]
+        if new:
+            connection.execute(insert_or_update(connection, LABELS, ("id",), "label", "from_plan"), new)
+
+
+def _replaces(new: dict[str, Any], old: Row[Any] | None) -> bool:
+    """Return whether a label is to be written; nearly all of a nightly run are there already."""
+    if old is None:
+        return True
+    if not (new["label"] and old.label):
+        return bool(new["label"])
+    changed = old.label != new["label"] or old.from_plan != new["from_plan"]
+    return changed and (old.from_plan or not new["from_plan"])
 
 
 def read_labels(connection: Connection, run_id: int) -> dict[str, str]:
@@ -407,3 +423,11 @@ def read_labels(connection: Connection, run_id: int) -> dict[str, str]:
     used = union(*(select(column).where(PAIRS.c.run_id == run_id) for column in (PAIRS.c.image, PAIRS.c.member)))
     query = select(NAMES.c.text, LABELS.c.label).join(LABELS, LABELS.c.id == NAMES.c.id).where(LABELS.c.id.in_(used))
     return {row.text: row.label for row in connection.execute(query)}
+
+
+def read_unnamed_images(connection: Connection, run_id: int) -> list[str]:
+    """Return the run's images of which it was not stored what the cloud calls them."""
+    used = select(PAIRS.c.image).where(PAIRS.c.run_id == run_id).distinct()
+    named = select(LABELS.c.id).where(LABELS.c.from_plan.is_(false()))
+    query = select(NAMES.c.text).where(NAMES.c.id.in_(used), NAMES.c.id.not_in(named)).order_by(NAMES.c.id)
+    return list(connection.scalars(query))

@@ -29,6 +29,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     func,
     insert,
     inspect,
@@ -70,6 +71,7 @@ LABELS = Table(  # the names of images and projects, by their IDs
     METADATA,
     Column("id", Integer, primary_key=True, autoincrement=False),  # names.id
     Column("label", Text, nullable=False),
+    Column("from_plan", Boolean, nullable=False, server_default=false()),  # not what the cloud calls it
     **EXACT,
 )
 RUNS = Table(
@@ -168,15 +170,15 @@ def _version_1(connection: Connection) -> None:
 
 
 def _version_2(connection: Connection) -> None:
-    """Add what a run's images are ordered to be, which runs belong together, and when each was last worked on."""
+    """Add what a run orders of its images, which runs belong together, when each was last worked on, plans' names."""
     # MariaDB commits each of these statements, so a migration that was cut short is repeated.
     for table in (ORDERS, IMAGES, BATCHES):
         table.create(connection, checkfirst=True)
-    there = {column["name"] for column in inspect(connection).get_columns(RUNS.name)}
-    for column in (RUNS.c.invocation, RUNS.c.worked_at):
+    for column in (RUNS.c.invocation, RUNS.c.worked_at, LABELS.c.from_plan):
+        there = {known["name"] for known in inspect(connection).get_columns(column.table.name)}
         if column.name not in there:
             definition = CreateColumn(column).compile(dialect=connection.dialect)
-            connection.exec_driver_sql(f"ALTER TABLE {RUNS.name} ADD COLUMN {definition}")
+            connection.exec_driver_sql(f"ALTER TABLE {column.table.name} ADD COLUMN {definition}")
     worked_at = func.coalesce(RUNS.c.finished_at, RUNS.c.started_at)
     connection.execute(update(RUNS).where(RUNS.c.worked_at == 0).values(worked_at=worked_at))
 

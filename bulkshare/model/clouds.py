@@ -51,11 +51,15 @@ class Project(NamedTuple):
 
 
 class KnownProjects(NamedTuple):
-    """Which of some IDs are projects. `unchecked` ones may be or may not, for the `reason` given."""
+    """Which of some IDs are projects. `unchecked` ones may be or may not, for the `reason` given.
+
+    `names` has those of all projects that were read, also of others.
+    """
 
     known: frozenset[str]
     unchecked: frozenset[str] = frozenset()
     reason: str = ""
+    names: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,7 @@ def _read(ledger: SqlLedger, ended: EngineResult, listings: Listings) -> DiffRes
         cloud=run.account.cloud,
     )
     todo = _blocks(ledger.outcomes(run.id, results=frozenset({Result.PENDING})))
-    return DiffResult(ended, changes, todo, listings.names | ledger.labels(run.id))
+    return DiffResult(ended, changes, todo, ledger.labels(run.id))
 
 
 def _blocks(pending: Iterable[Outcome]) -> tuple[Block, ...]:

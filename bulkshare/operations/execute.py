@@ -19,6 +19,7 @@ from bulkshare.ledger.store import ConnectionLostError
 from bulkshare.model import Api, Outcome, Result
 from bulkshare.operations.defaults import temporary_ledger, utc_now
 from bulkshare.operations.lock import shared
+from bulkshare.operations.names import Names, image_names, project_names
 from bulkshare.operations.results import EngineResult, causes_in
 from bulkshare.plan.expand import expand
 from bulkshare.progress import Tracker, View
@@ -52,6 +53,7 @@ def enqueue(ledger: SqlLedger, run_id: int, resolved: ResolvedPlan) -> None:
     """Add a plan's pairs to a run, settle those of unknown projects, and keep the names that are known. Blocking."""
     plan = resolved.plan
     ledger.enqueue(run_id, expand(plan))
+    ledger.label(plan.names, from_plan=True)
     ledger.label(resolved.labels)
     if not resolved.unknown:
         return
@@ -194,13 +196,15 @@ async def _run_engine(
     rate = session.settings.limits.rate
     tracker = Tracker(run.plan, totals, time.monotonic, allowed_rate=rate, opened=run.opened)
     meter = Meter(utc_now(), time.monotonic, lambda: (fleet and fleet.allowed) or paced.allowed)
+    names = Names(session.resolved)
     view = View(
         tracker,
         pace=lambda: (fleet and fleet.pace()) or paced.state(),
         details=fleet.details if fleet else list,
         label=session.label,
+        names=names.all,
     )
-    with session.listener.following(view, meter, *task.observers) as observer:
+    with session.listener.following(view, meter, names, *task.observers) as observer:
         engine = Engine(
             run_id=run.id,
             transport=session.endpoint.transport,
@@ -230,6 +234,8 @@ async def _run_engine(
                 inspect=task.inspect,
                 deadline_seconds=options.deadline_seconds,
             )
+            if not engine.interrupted:
+                await _look_up_names(work, session, task, names)
         except LedgerError:
             raise
         except StoppedEarlyError as stopped:
@@ -243,4 +249,17 @@ async def _run_engine(
                 seconds=time.monotonic() - began,
                 telemetry=meter.telemetry(),
             )
+        await ledger.call(ledger.ledger.label, names.seen)
     return engine, error
+
+
+async def _look_up_names(work: OpenRun, session: CloudSession, task: EngineTask, names: Names) -> None:
+    """Look up the names that the run's requests did not tell: of images for the ledger, and of removed members."""
+    names.seen |= await project_names(session, names.unnamed)
+    if not (task.write and task.preflight):
+        return
+    ledger = work.ledger.ledger
+    await work.ledger.call(ledger.label, names.seen)
+    unnamed = await work.ledger.call(ledger.unnamed_images, work.run.id)
+    found = await image_names(session, unnamed)
+    names.seen |= {image_id: found.get(image_id, "") for image_id in unnamed}  # an empty name isn't asked for again

@@ -218,7 +218,8 @@ class ResolvedPlan:
 
     plan: with IDs in the place of selectors.
     images: those that selectors chose, by ID.
-    labels: names by the IDs of images and projects, as far as they were looked up.
+    labels: what the cloud calls the plan's images and projects, by ID, as far as they were looked up.
+    listed: what it calls all projects that were read.
     orders: what the plan wants of whole images, by ID.
     unknown: IDs in the plan that the cloud has no project for.
     """
@@ -228,6 +229,7 @@ class ResolvedPlan:
     labels: Mapping[str, str] = field(default_factory=dict)
     orders: Mapping[str, Orders] = field(default_factory=dict)
     unknown: frozenset[str] = frozenset()
+    listed: Mapping[str, str] = field(default_factory=dict)
 
 
 async def resolve(
@@ -254,11 +256,11 @@ async def resolve(
     )
     images = {selector: await find(image_query(selector, account.project_id)) for selector in wanted.images}
     projects = {selector: await directory.projects(selector) for selector in wanted.projects}
-    plan, known, unknown = await _checked(plan, account, directory, listener)
+    plan, known = await _checked(plan, account, directory, listener)
     found = await anyio.to_thread.run_sync(
-        partial(_resolved, plan, account, images, projects, unknown, prune_all=prune_all, prune_limit=prune_limit)
+        partial(_resolved, plan, account, images, projects, known, prune_all=prune_all, prune_limit=prune_limit)
     )
-    for message in await anyio.to_thread.run_sync(idle_exclusions, plan, found.plan, known, unknown):
+    for message in await anyio.to_thread.run_sync(idle_exclusions, plan, found.plan, known.known, found.unknown):
         listener.note(message)
     return found
 
@@ -268,7 +270,7 @@ def _resolved(
     account: Account,
     found_images: Mapping[ImageSelector, list[Image]],
     found_projects: Mapping[ProjectSelector, Sequence[Project]],
-    unknown: frozenset[str],
+    known: KnownProjects,
     *,
     prune_all: bool,
     prune_limit: PruneLimit | None,
@@ -281,16 +283,19 @@ def _resolved(
     }
     projects = {selector: select_projects(selector, found, problems) for selector, found in found_projects.items()}
     concrete = resolved(plan, _ids(images), _ids(projects), problems)
+    ids = project_ids(plan)
+    unknown = ids - known.known - known.unchecked
     if plan.check_projects is CheckProjects.ALWAYS:
-        problems += check_ids(plan, project_ids(plan) - unknown)
+        problems += check_ids(plan, ids - unknown)
     if problems:
         raise PlanError(list(dict.fromkeys(problems)))
     concrete = replace(concrete, entries=tuple(_accepting(entry, account) for entry in concrete.entries))
     by_id = {image.id: image for several in images.values() for image in several}
     labels = {image.id: image.name for image in by_id.values() if image.name}
+    labels |= {project_id: known.names[project_id] for project_id in ids if known.names.get(project_id)}
     labels |= {project.id: project.name for several in projects.values() for project in several}
     wanted = orders(concrete, prune_all=prune_all, prune_limit=prune_limit)
-    return ResolvedPlan(concrete, by_id, labels, wanted, unknown)
+    return ResolvedPlan(concrete, by_id, labels, wanted, unknown, known.names)
 
 
 def _ids(found: Mapping[S, Sequence[Image]] | Mapping[S, Sequence[Project]]) -> dict[S, list[str]]:
@@ -299,11 +304,11 @@ def _ids(found: Mapping[S, Sequence[Image]] | Mapping[S, Sequence[Project]]) -> 
 
 async def _checked(
     plan: Plan, account: Account, directory: Directory, listener: Listener
-) -> tuple[Plan, frozenset[str], frozenset[str]]:
-    """Look up the plan's project IDs. Return the plan, and which of its IDs are projects, and which are not.
+) -> tuple[Plan, KnownProjects]:
+    """Look up the plan's project IDs. Return the plan, and which of its IDs are projects.
 
-    IDs that are written with dashes lose them if the cloud's have none. IDs that can't be checked are in neither set,
-    and are reported. Raises `DirectoryError` if the plan requires the check.
+    IDs that are written with dashes lose them if the cloud's have none. IDs that can't be checked are reported. Raises
+    `DirectoryError` if the plan requires the check.
     """
     ids = await anyio.to_thread.run_sync(project_ids, plan)
     bare = {project_id: project_id.replace("-", "") for project_id in ids if UUID_WITH_DASHES.fullmatch(project_id)}
@@ -330,7 +335,7 @@ async def _checked(
         if plan.check_projects is CheckProjects.ALWAYS:
             raise DirectoryError(note)
         listener.note(note)
-    return plan, ids & found.known, ids - found.known - unchecked
+    return plan, found._replace(known=ids & found.known, unchecked=unchecked)
 
 
 def _accepting(entry: Entry, account: Account) -> Entry:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import anyio.to_thread
 
 from bulkshare.operations.execute import EngineTask, execute, temporary_run
+from bulkshare.operations.names import image_names, project_names
 from bulkshare.operations.results import each
 from bulkshare.operations.session import ResolvedPlan, open_sessions
 from bulkshare.operations.stops import stopping_at
@@ -62,4 +63,18 @@ async def compare(session: CloudSession, stops: Stops) -> Comparison:
         ended = await execute(work, session, task, stops)
     if ended.error is not None:
         raise ended.error
-    return await anyio.to_thread.run_sync(comparer.comparison)
+    comparison = await anyio.to_thread.run_sync(comparer.comparison)
+    return replace(comparison, labels=await _names(session, comparison))
+
+
+async def _names(session: CloudSession, comparison: Comparison) -> dict[str, str]:
+    """Return the names of what is not as planned, looked up unless the plan's own look-ups told them."""
+    known = {**session.resolved.plan.names, **comparison.labels}
+    images = [image_id for image_id in {**comparison.missing, **comparison.extra} if image_id not in comparison.labels]
+    found = await image_names(session, images)
+    extra = {member_id for member_ids in comparison.extra.values() for member_id in member_ids}
+    listed = session.resolved.listed
+    found |= {member_id: listed[member_id] for member_id in extra if listed.get(member_id)}
+    found |= await project_names(session, extra.difference(listed))
+    ids = comparison.ids()
+    return {known_id: name for known_id, name in (known | found).items() if known_id in ids}

@@ -38,6 +38,7 @@ class View:
     details: more about it, in lines.
     label: the cloud's name, if there are several.
     bound: fields on each line of the log.
+    names: of images and projects by ID, as far as they are known so far.
     """
 
     tracker: Tracker
@@ -45,6 +46,7 @@ class View:
     details: Callable[[], list[str]] = list
     label: str = ""
     bound: Mapping[str, str] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 class _Bar(BarColumn):

@@ -10,7 +10,6 @@ from bulkshare.model import AS_PLANNED, Result, VerdictKind
 from bulkshare.model.events import (
     Answered,
     ExtraMembersFound,
-    ImageInspected,
     ImagesDone,
     ImageSetShared,
     MembersListed,
@@ -142,21 +141,15 @@ def is_bad(result: Result) -> bool:
 
 
 class Listings:
-    """What a dry run reports about images: why some can't be listed, and their names."""
+    """Why some images can't be listed, as a dry run reports it."""
 
     def __init__(self) -> None:
         self.refused: dict[str, str] = {}
-        self.names: dict[str, str] = {}
 
     def notify(self, event: Event) -> None:
         """See `ports.Observer`."""
-        if isinstance(event, MembersListed):
-            if event.verdict.kind is not VerdictKind.LISTED:
-                self.refused[event.image_id] = event.verdict.reason
-        elif isinstance(event, ImageInspected):
-            image = event.image
-            if image.name:
-                self.names[image.id] = image.name
+        if isinstance(event, MembersListed) and event.verdict.kind is not VerdictKind.LISTED:
+            self.refused[event.image_id] = event.verdict.reason
 
 
 class Observers:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
 from rich.text import Text
 
 from bulkshare.model import Result, Want
-from bulkshare.report.text import Prose, aligned, because, labelled, named_plan, whole
+from bulkshare.report.text import Prose, aligned, because, by_name, labelled, name_key, named_plan, whole
 from bulkshare.text import counted
 
 if TYPE_CHECKING:
@@ -197,6 +196,7 @@ def render_changes(
         ("Can't be done:", [image for image in changes.images if image.refused], partial(_render_refused, plan=plan)),
         ("Unknown:", [image for image in changes.images if image.unknown], partial(_render_unknown, plan=plan)),
     ):
+        images.sort(key=name_key(names, lambda image: image.image_id))
         shown = images if everything else images[:MOST_IMAGES]
         if title and shown:
             parts.append(Text(title, style="bold"))
@@ -265,9 +265,10 @@ def _shortened(
     indent: int = 2,
 ) -> list[Text]:
     """Return a line per project, at most `most` and a count of the rest; `notes` adds a remark to some."""
+    shown = by_name(members, names)
     rows = [
         (Text(f"{sign} {member}", style), Text(notes.get(member, "")), Text(names.get(member, ""), "dim"))
-        for member in islice(members, most)
+        for member in shown[:most]
     ]
     lines = aligned(rows, indent=indent)
     if more := len(members) - len(rows):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from itertools import chain, islice
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
@@ -12,7 +12,7 @@ from rich.text import Text
 
 from bulkshare.model import Orders, VerdictKind, Want
 from bulkshare.model.events import ImageInspected, MembersListed
-from bulkshare.report.text import aligned, because, labelled, named_plan
+from bulkshare.report.text import aligned, because, by_name, labelled, named_plan
 from bulkshare.text import counted
 
 if TYPE_CHECKING:
@@ -55,6 +55,11 @@ class Comparison:
     def agrees(self, *, strict: bool = False) -> bool:
         """Whether the cloud agrees with the plan; if `strict`, no image may have extra members either."""
         return self.complete and not (strict and self.extra)
+
+    def ids(self) -> set[str]:
+        """Return the images that are not as planned, and their projects."""
+        pairs = (*self.missing.items(), *self.extra.items())
+        return set(self.unlisted).union(*((image_id, *member_ids) for image_id, member_ids in pairs))
 
 
 class Comparer:
@@ -147,7 +152,7 @@ class Comparer:
 
 
 def comparison_document(comparison: Comparison) -> dict[str, Any]:
-    """Return the comparison as one JSON object: names as in the documentation of `verify --json`."""
+    """Return the comparison as one JSON object: keys as in the documentation of `verify --json`."""
     return {
         "plan": comparison.plan,
         "planned": comparison.planned,
@@ -156,6 +161,7 @@ def comparison_document(comparison: Comparison) -> dict[str, Any]:
         "extra": {image_id: list(members) for image_id, members in comparison.extra.items()},
         "by_status": dict(comparison.by_status),
         "unlisted": dict(comparison.unlisted),
+        "names": {known: name for known in sorted(comparison.ids()) if (name := comparison.labels.get(known))},
     }
 
 
@@ -178,7 +184,8 @@ def render_comparison(comparison: Comparison, *, most: int = 20, plan_file: str 
     parts += aligned(rows, right={1}, indent=2)
     if comparison.unlisted:
         parts.append(Text("Can't be listed:", style="bold"))
-    for image_id, reason in islice(comparison.unlisted.items(), most):
+    for image_id in by_name(comparison.unlisted, names)[:most]:
+        reason = comparison.unlisted[image_id]
         parts.append(labelled("image", image_id, names))
         parts += because(reason, len(comparison.missing[image_id]), named_plan(comparison.plan, plan_file))
     if (more := len(comparison.unlisted) - most) > 0:
@@ -195,10 +202,10 @@ def _members(
     """Return the first members of images below a title; nothing if there are none."""
     parts: list[RenderableType] = [Text(title, style="bold")] if found else []
     room = most
-    for image_id, members in found.items():
+    for image_id in by_name(found, names):
         if room > 0:
             parts.append(labelled("image", image_id, names))
-            shown = members[:room]
+            shown = by_name(found[image_id], names)[:room]
             parts += aligned([(member_id, names.get(member_id, "")) for member_id in shown], indent=4)
             room -= len(shown)
     if (more := sum(map(len, found.values())) - most) > 0:

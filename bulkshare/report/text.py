@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from rich.cells import cell_len
 from rich.console import Group
@@ -18,12 +18,14 @@ from bulkshare.model import Result
 from bulkshare.text import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
     from bulkshare.model import Outcome
     from bulkshare.report.summary import Cause, Summary
+
+Item = TypeVar("Item")
 
 STYLES = {
     Result.SHARED: "green",
@@ -305,10 +307,16 @@ def render_outcomes(outcomes: Iterable[Outcome], labels: Mapping[str, str] | Non
         for outcome in of_image:
             by_reason.setdefault(outcome.reason, []).append(outcome)
         yield labelled("image", image_id, names)
+        for alike in by_reason.values() if names else ():
+            alike.sort(key=name_key(names, _member_id))
         for reason in sorted(by_reason, key=bool):  # pairs without a reason first
             if reason:
                 yield Prose(reason, indent=2, hanging=2)
             yield Group(*_pairs(by_reason[reason], names, indent=4 if reason else 2))
+
+
+def _member_id(outcome: Outcome) -> str:
+    return outcome.member_id
 
 
 def _pairs(outcomes: Sequence[Outcome], names: Mapping[str, str], *, indent: int) -> list[Prose]:
@@ -330,6 +338,21 @@ def named(known_id: str, names: Mapping[str, str]) -> str:
     """Return an ID, followed by its name if that is known."""
     name = names.get(known_id)
     return f"{known_id}  {name}" if name else known_id
+
+
+def name_key(names: Mapping[str, str], id_of: Callable[[Item], str]) -> Callable[[Item], tuple[bool, str, str]]:
+    """Return a key that sorts items by the names of their IDs; those without a name follow, in their order."""
+
+    def key(item: Item) -> tuple[bool, str, str]:
+        name = names.get(id_of(item), "")
+        return not name, name.casefold(), name
+
+    return key
+
+
+def by_name(ids: Iterable[str], names: Mapping[str, str]) -> list[str]:
+    """Return IDs sorted by their names; those without a name follow, in their order."""
+    return sorted(ids, key=name_key(names, str)) if names else list(ids)
 
 
 def labelled(kind: str, known_id: str, names: Mapping[str, str]) -> Text:

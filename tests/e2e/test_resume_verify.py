@@ -176,11 +176,12 @@ def test_verify(shell: Shell) -> None:
     plan = shell.plan([*IMAGES[:2], UNKNOWN_IMAGE], ["p1", "p2", "p4"], name="other")
     for _ in range(2):  # verifying changes nothing
         document = shell.run_json("verify", plan, *ON_SANDBOX, exit_code=1)
-        assert list(document) == ["plan", "planned", "present", "missing", "extra", "by_status", "unlisted"]
+        assert list(document) == ["plan", "planned", "present", "missing", "extra", "by_status", "unlisted", "names"]
         assert (document["plan"], document["planned"], document["present"]) == ("other", 9, 4)
         assert document["missing"] == {IMAGES[0]: ["p4"], IMAGES[1]: ["p4"], UNKNOWN_IMAGE: ["p1", "p2", "p4"]}
         assert document["extra"] == {IMAGES[0]: ["p3"], IMAGES[1]: ["p3"]}
         assert document["by_status"] == {"pending": 4}
+        assert document["names"] == {IMAGES[0]: "image-001", IMAGES[1]: "image-002"}
         assert "404" in document["unlisted"][UNKNOWN_IMAGE]
     text = shell.run("verify", plan, *ON_SANDBOX, "-q", exit_code=1).stderr
     assert f"image {IMAGES[0]}  image-001\n    p4\n" in text

@@ -159,10 +159,22 @@ class CountedLabels(dict[str, str]):
         return super().get(key, default)
 
 
+def test_images_and_projects_are_sorted_by_name() -> None:
+    """Those without a name follow, in the order of the ledger; so it is all of them if no name is known."""
+    found = changes_of("nightly", [Outcome(i, m, Result.PENDING) for i in "ij" for m in "pqrs"], unlisted={})
+    names = {"j": "alma", "i": "Debian", "r": "Acme", "q": "beta", "s": "acme"}
+    ids = [line.split()[1] for line in printed(found, names).splitlines()[:10]]
+    assert ids == ["j", "r", "s", "q", "p", "i", "r", "s", "q", "p"]
+    assert [line.split()[1] for line in printed(found, {}).splitlines()[:10]] == [*"ipqrs", *"jpqrs"]
+
+
 def test_rendering_costs_what_is_shown() -> None:
-    """Of many images only those that are shown are rendered, and the outcomes may come from an iterator."""
+    """Of many images only those that are shown are rendered, and the outcomes may come from an iterator.
+
+    To sort by name, each image's name is looked up, and those of the members of the images that are shown.
+    """
     outcomes = (Outcome(f"i{i}", f"m{m}", Result.PENDING, want=ACCEPT) for i in range(200) for m in range(20))
     found = changes_of("nightly", outcomes, unlisted={})
     labels = CountedLabels(i0="first")
     assert "... and 180 more images" in printed(found, labels)
-    assert 0 < labels.lookups <= MOST_IMAGES * (MOST_PAIRS + 1)
+    assert 0 < labels.lookups <= 200 + MOST_IMAGES * (20 + MOST_PAIRS + 1)

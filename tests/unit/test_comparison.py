@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -45,7 +46,10 @@ def test_missing_extra_and_status() -> None:
         "extra": {"i": ["z"]},
         "by_status": {"accepted": 2, "pending": 1, "unknown": 1},
         "unlisted": {"k": "404: no such image", "l": "not listed: stopped before"},
+        "names": {"c": "team-c", "z": "zeppelin"},
     }
+    named = replace(compared(), labels={"i": "ubuntu", "z": "zeta", "b": "", "not-planned": "x"})
+    assert comparison_document(named)["names"] == {"i": "ubuntu", "z": "zeta"}
     json.dumps(comparison_document(compared()))
 
 
@@ -137,13 +141,13 @@ def test_text_names_the_first_missing_and_extra_members() -> None:
 
 def test_a_long_text_is_cut_with_counts() -> None:
     """Of missing pairs and of images that can't be listed."""
-    many = Comparer("nightly", blocks(i="abcdef", j="a"))
+    many = Comparer("nightly", blocks(i="abcdef", j="a"), labels={"c": "team-c"})
     many.notify(MembersListed("i", members("i")))
     many.notify(MembersListed("j", members("j")))
     assert printed(many.comparison(), most=2).splitlines()[-4:] == [
         "image i",
+        "    c  team-c",
         "    a",
-        "    b",
         "... and 5 more; --json has all of them",
     ]
     away = Comparer("nightly", blocks(i="a", j="a", k="a"))

@@ -118,6 +118,20 @@ def test_labels_are_kept(ledger: SqlLedger) -> None:
     assert ledger.labels(other.id + 1) == {}
 
 
+def test_what_the_cloud_says_counts_for_more_than_the_plan(ledger: SqlLedger) -> None:
+    """A comment that is corrected is, too; neither replaces the cloud's name, which replaces both."""
+    run = begin(ledger)
+    ledger.enqueue(run.id, [Block("image", ["member"])])
+    ledger.label({"image": "golden", "member": "amce"}, from_plan=True)
+    ledger.label({"image": "golden", "member": "acme"}, from_plan=True)
+    assert ledger.labels(run.id) == {"image": "golden", "member": "acme"}
+    ledger.label({"image": "ubuntu-24.04", "member": "acme"})
+    ledger.label({"image": "golden", "member": "amce"}, from_plan=True)
+    assert ledger.labels(run.id) == {"image": "ubuntu-24.04", "member": "acme"}
+    ledger.label({"image": "ubuntu-24.04.1"})
+    assert ledger.labels(run.id) == {"image": "ubuntu-24.04.1", "member": "acme"}
+
+
 @pytest.mark.parametrize("names", [False, True])
 def test_prune(ledger: SqlLedger, *, names: bool) -> None:
     """A run goes with its pairs; other runs keep theirs with all their texts, and new ones can be made."""

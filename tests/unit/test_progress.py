@@ -10,11 +10,10 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from bulkshare.model import Image, Outcome, Result, Step, Verdict, VerdictKind
+from bulkshare.model import Outcome, Result, Step, Verdict, VerdictKind
 from bulkshare.model.events import (
     Answered,
     ExtraMembersFound,
-    ImageInspected,
     ImagesDone,
     ImageSetShared,
     MembersListed,
@@ -321,14 +320,6 @@ def test_log_has_no_empty_fields() -> None:
         ("info", "made shared", {"image_id": "i"}),
         ("warning", "not made shared", {"image_id": "j", "reason": "403: no"}),
     ]
-
-
-def test_listings_remember_names() -> None:
-    """From the look-ups of images."""
-    listings = Listings()
-    listings.notify(ImageInspected(Image("i", name="ubuntu", visibility="private")))
-    listings.notify(ImageInspected(Image("j", visibility="shared")))
-    assert listings.names == {"i": "ubuntu"}
 
 
 def test_listings_remember_refusals() -> None:

@@ -11,11 +11,11 @@ from keystoneauth1.token_endpoint import Token
 
 from bulkshare.cloud import CloudEntry, CloudIdentity
 from bulkshare.errors import DirectoryError, UsageError
-from bulkshare.model import KnownProjects, Project, ProjectSelector
+from bulkshare.model import Project, ProjectSelector
 from tests.fake_keystone import Clock, FakeKeystone, identity_of, message_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from bulkshare.cloud.projects import KeystoneDirectory
 
@@ -230,25 +230,33 @@ async def test_without_any_permission_the_refusal_is_reported(
     assert message_of(error)
 
 
+async def known(directory: KeystoneDirectory, ids: Collection[str]) -> tuple[frozenset[str], frozenset[str]]:
+    """Return which IDs are projects, and which could not be checked; nothing but a refusal has a reason."""
+    found = await directory.known(ids)
+    assert bool(found.reason) == bool(found.unchecked)
+    assert found.known <= found.names.keys()
+    return found.known, found.unchecked
+
+
 async def test_known_projects(directory: KeystoneDirectory, fake: FakeDirectory) -> None:
     """Each is looked up; a domain is not a project, case counts, and an impossible ID is not looked up."""
     asked = {"id-ops", "id-dev-1", "nobody", "ID-ops", "id-domain", "..", "a/b", "", "a b", "x" * 65}
-    assert await directory.known(asked) == KnownProjects(frozenset({"id-ops", "id-dev-1"}))
+    assert await known(directory, asked) == (frozenset({"id-ops", "id-dev-1"}), frozenset())
     assert sorted(fake.asked) == [
         f"/v3/projects/{each}" for each in ("ID-ops", "id-dev-1", "id-domain", "id-ops", "nobody")
     ]
-    assert await directory.known([]) == KnownProjects(frozenset())
+    assert await known(directory, []) == (frozenset(), frozenset())
 
 
 async def test_many_projects_are_known_by_one_list(directory: KeystoneDirectory, fake: FakeDirectory) -> None:
     """Missing ones are looked up: some clouds list less than can be read."""
     many = {each["id"] for each in PROJECTS} | {f"nobody-{number}" for number in range(60)}
-    assert await directory.known(many) == KnownProjects(frozenset(each["id"] for each in PROJECTS))
+    assert await known(directory, many) == (frozenset(each["id"] for each in PROJECTS), frozenset())
     assert fake.asked[0] == "/v3/projects"
     assert len(fake.asked) == 61
     fake.asked.clear()
     fake.answers = [refusal(403, "no list")]
-    assert await directory.known(many) == KnownProjects(frozenset(each["id"] for each in PROJECTS))
+    assert await known(directory, many) == (frozenset(each["id"] for each in PROJECTS), frozenset())
     assert len(fake.asked) == 65
 
 
@@ -281,8 +289,29 @@ async def test_what_a_truncated_list_lacks_is_looked_up(directory: KeystoneDirec
     """Keystone's list_limit says so in the list."""
     fake.answers = [web.json_response({"projects": PROJECTS[:1], "links": {"next": None}, "truncated": True})]
     many = {each["id"] for each in PROJECTS} | {f"nobody-{number}" for number in range(60)}
-    assert await directory.known(many) == KnownProjects(frozenset(each["id"] for each in PROJECTS))
+    assert await known(directory, many) == (frozenset(each["id"] for each in PROJECTS), frozenset())
     assert len(fake.asked) == 64
+
+
+async def test_a_large_list_that_is_truncated_leaves_the_rest_unchecked(
+    directory: KeystoneDirectory, fake: FakeDirectory
+) -> None:
+    """A thousand are looked up one by one, in some seconds; 100,000 would take an hour."""
+    fake.answers = [web.json_response({"projects": PROJECTS[:1], "links": {"next": None}, "truncated": True})]
+    many = [f"id-{number:05}" for number in range(1500)]
+    found = await directory.known([PROJECTS[0]["id"], *many])
+    assert found.known == {PROJECTS[0]["id"]}
+    assert found.unchecked == set(many[1000:])
+    assert found.reason == "the identity service does not list them, and no more than 1,000 are looked up one by one"
+
+
+async def test_names_come_with_the_projects(directory: KeystoneDirectory, fake: FakeDirectory) -> None:
+    """From the list they are those of all projects, otherwise of the ones that were looked up, or of the user's own."""
+    assert (await directory.known(["id-ops", "nobody"])).names == {"id-ops": "ops"}
+    many = [f"nobody-{number}" for number in range(60)]
+    assert (await directory.known(many)).names == {each["id"]: each["name"] for each in PROJECTS}
+    fake.own, fake.forbidden = ["ops"], {"id-ops"}
+    assert (await directory.known(["id-ops"])).names == {"id-ops": "ops"}
 
 
 async def test_a_refused_token_is_renewed_once(directory: KeystoneDirectory, fake: FakeDirectory) -> None:
@@ -305,7 +334,7 @@ async def test_a_transient_error_is_retried(
 ) -> None:
     """A read can be repeated."""
     fake.answers = [answer]
-    assert await directory.known(["id-ops"]) == KnownProjects(frozenset({"id-ops"}))
+    assert await known(directory, ["id-ops"]) == (frozenset({"id-ops"}), frozenset())
 
 
 @pytest.mark.parametrize(
@@ -337,7 +366,7 @@ async def test_the_api_has_the_base_of_auth_url(keystone: FakeKeystone, fake: Fa
     plugin: Callable[..., Any] = identity_of(keystone)._entry.plugin  # type: ignore[assignment]
     identity = CloudIdentity(CloudEntry("x", "password", auth_url, plugin=plugin))  # type: ignore[arg-type]
     await identity.token()
-    assert await identity.directory().known(["id-ops"]) == KnownProjects(frozenset({"id-ops"}))
+    assert await known(identity.directory(), ["id-ops"]) == (frozenset({"id-ops"}), frozenset())
     assert fake.asked == ["/v3/projects/id-ops"]
 
 
