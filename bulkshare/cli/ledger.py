@@ -18,7 +18,7 @@ from bulkshare.cli.console import print_whole
 from bulkshare.errors import UsageError
 from bulkshare.model import Result
 from bulkshare.operations.defaults import open_ledger, utc_now
-from bulkshare.operations.history import find_run, find_runs, prune, run_status
+from bulkshare.operations.history import find_runs, prune, run_status
 from bulkshare.operations.results import causes_in
 from bulkshare.report import (
     NOT_AS_PLANNED,
@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
     from typing import TextIO
+
+    from bulkshare.ledger import SqlLedger
+    from bulkshare.model import Run
 
 
 BUFFER_BYTES = 65_536  # of a file to write
@@ -127,27 +130,36 @@ def export_run(location: str | None, key: str | None, *, form: str, output: Path
 
 
 def write_report(location: str | None, key: str | None, output: Path) -> None:
-    """Write the HTML page of a run to a file, or to stdout for "-".
+    """Write the HTML page of a run, or of a command's runs, to a file, or to stdout for "-".
 
     Raises `UsageError` if there is no such run, or the file can't be written.
     """
     with open_ledger(location, create=False) as ledger:
-        run = find_run(ledger, key, _report)
-        before = ledger.run_before(run)
-        page = Page(
-            run=run,
-            outcomes=ledger.outcomes(run.id),
-            before=before,
-            outcomes_before=() if before is None else ledger.outcomes(before.id),
-            causes=causes_in(ledger, run),
-            labels=ledger.labels(run.id),
-            telemetry=ledger.telemetry(run.id),
-            made_at=utc_now(),
-        )
+        runs = find_runs(ledger, key, _report)
+        pages = [_page_of(ledger, run) for run in runs]
+        page = pages[0]
+        if len(pages) > 1:
+            labels = {known_id: name for part in pages for known_id, name in part.labels.items()}
+            total = total_of(list(map(run_status, runs))).run
+            page = Page(run=total, outcomes=(), made_at=utc_now(), labels=labels, parts=pages)
         with replacing(output) as file:
             file.writelines(render_page(page))
     if str(output) != "-":
-        _report(f"Wrote the report of {run.key} to {output}")
+        _report(f"Wrote the report of {page.run.key} to {output}")
+
+
+def _page_of(ledger: SqlLedger, run: Run) -> Page:
+    before = ledger.run_before(run)
+    return Page(
+        run=run,
+        outcomes=ledger.outcomes(run.id),
+        before=before,
+        outcomes_before=() if before is None else ledger.outcomes(before.id),
+        causes=causes_in(ledger, run),
+        labels=ledger.labels(run.id),
+        telemetry=ledger.telemetry(run.id),
+        made_at=utc_now(),
+    )
 
 
 def _report(message: str) -> None:

@@ -87,19 +87,24 @@ def total_of(statuses: Sequence[RunStatus]) -> RunStatus:
     totals: Counter[Result] = Counter()
     for run in runs:
         totals.update(run.totals)
+    state = min((status.state for status in statuses), key=STATES.index)
     total = replace(
         runs[0],
         key=_common_key([run.key for run in runs]) or runs[0].plan,
         account=replace(runs[0].account, cloud=counted(len(runs), "cloud"), region=""),
+        state=RunState.RUNNING if state == KILLED else RunState(state),
         started_at=min(run.started_at for run in runs),
         finished_at=max(ends) if len(ends) == len(runs) else None,
         totals=totals,
         opened=sum(run.opened for run in runs),
         awaiting_acceptance=sum(run.awaiting_acceptance for run in runs),
+        requests=sum(run.requests for run in runs),
+        retries=sum(run.retries for run in runs),
+        seconds=max(run.seconds for run in runs),
     )
     return RunStatus(
         total,
-        state=min((status.state for status in statuses), key=STATES.index),
+        state=state,
         seconds=_all_known(max, [status.seconds for status in statuses]),
         requests=_all_known(sum, [status.requests for status in statuses]),
         retries=_all_known(sum, [status.retries for status in statuses]),

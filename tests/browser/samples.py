@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from bulkshare.model import Account, Outcome, Result, Run, RunState, Telemetry
-from bulkshare.report import SETTLED_BADLY, causes_of
+from bulkshare.report import SETTLED_BADLY, causes_of, run_status_of, total_of
 from bulkshare.report.html import Page
 
 if TYPE_CHECKING:
@@ -131,6 +131,17 @@ def small() -> Page:
     before = pairs(4, 12, (Result.SHARED, Result.FAILED), (9, 2))
     later = BEGAN + timedelta(minutes=3)
     return replace(page_of(now, before), labels=labels(3, 12), telemetry=(telemetry(90), telemetry(40, later)))
+
+
+def several() -> Page:
+    """Return runs of one command on two clouds that have an image in common; only the first has an earlier run."""
+    first = small()
+    account = replace(ACCOUNT, cloud="west", endpoint="https://images.west.example/v2")
+    other = page_of(pairs(2, 5, (Result.ALREADY, Result.ACCEPTED), (3, 2)))
+    west = replace(other, run=replace(other.run, key="golden-nightly-20260102-0315-2", account=account, opened=1))
+    parts = (first, replace(west, telemetry=(telemetry(20),)))
+    total = total_of([run_status_of(part.run) for part in parts]).run
+    return Page(run=total, outcomes=(), made_at=first.made_at, labels=first.labels, parts=parts)
 
 
 def large(images: int = 500, projects: int = 200) -> Page:

@@ -48,6 +48,30 @@ def test_a_small_run_opens(monitored: MonitoredPage) -> None:
     assert column(tab, RESULT)[:6] == ["rejected"] * 3 + ["removed"] * 2 + ["shared"]
 
 
+def test_runs_on_several_clouds_open_as_one(monitored: MonitoredPage) -> None:
+    """A line for each cloud below the sums; the table, the matrix and the charts say which cloud it is."""
+    tab = monitored.open(samples.several())
+    assert tab.locator(".verdict").inner_text() == "43 of 46 pairs are as planned; 3 rejected."
+    assert "on 2 clouds" in tab.locator(".eyebrow").inner_text()
+    lines = [line.replace("\xa0", " ") for line in tab.locator(".clouds tbody tr").all_inner_texts()]
+    assert ["prod eu-de" in lines[0], "3 rejected" in lines[0]] == [True, True]
+    assert ["west eu-de" in lines[1], "1 image opened" in lines[1], "images.west.example" in lines[1]] == [True] * 3
+    assert tab.locator("#time h3").all_inner_texts() == ["On prod", "On west"]
+    assert tab.locator(".causes").inner_text().count("prod: ") == 1
+    assert shown(tab) == "46 pairs"
+    assert column(tab, RESULT + 1)[:3] == ["rejected"] * 3
+    filtered(tab, "west", "10 of 46 pairs")
+    assert set(column(tab, 1)) == {"west"}
+    assert set(column(tab, RESULT + 1)) == {"accepted", "already"}
+    filtered(tab, "west build001", "5 of 46 pairs")
+    filtered(tab, "", "46 pairs")
+    tab.get_by_role("columnheader", name="cloud").last.get_by_role("button").click()
+    assert column(tab, 1) == ["prod"] * 36 + ["west"] * 10
+    for key in ("ArrowDown", "End", "PageDown"):
+        tab.get_by_role("group", name="Matrix of images and projects").press(key)
+    assert tab.locator("#cell").inner_text().startswith("west: ubuntu-24.04-build001 with team-011: not in this run")
+
+
 def test_filters_work_together(monitored: MonitoredPage) -> None:
     """Text, result and change narrow the table, and the matching pairs are counted."""
     tab = monitored.open(samples.small())

@@ -61,6 +61,13 @@ def html_of(page: Page) -> str:
     return "".join(render_page(page))
 
 
+def scan_of(now: list[Outcome], before: list[Outcome] | None = None) -> PairScan:
+    """Return what is read of a run and of the one before it."""
+    scan = PairScan(Table(Counter(), samples.BEGAN, Dictionary({})))
+    scan.read(now, None if before is None else FormerResults(before))
+    return scan
+
+
 def data_of(html: str) -> dict[str, Any]:
     """Return what the page's script reads."""
     text = html.partition('<script type="application/json" id="data">')[2].partition("</script>")[0]
@@ -100,8 +107,7 @@ def test_changes_are_found_whatever_the_order_of_the_runs() -> None:
     """Pairs are compared image by image; those that only the run before has are counted and named."""
     before = [Outcome(image, project, Result.FAILED) for image in "cab" for project in "yx"]
     now = [Outcome(image, project, Result.SHARED) for image in "bda" for project in "xz"]
-    table = Table(Counter(), samples.BEGAN, Dictionary({}))
-    changes = PairScan(now, table, FormerResults(before)).changes
+    changes = scan_of(now, before).changes
     assert changes is not None
     assert changes.counts == {Change.FIXED: 2, Change.SHARED: 4}
     assert changes.examples[Change.FIXED] == [("b", "x"), ("a", "x")]
@@ -113,7 +119,7 @@ def test_only_the_first_changed_pairs_are_named() -> None:
     """The counts are of all."""
     now = samples.pairs(2, 100, (Result.SHARED,), (1,))
     gone = [outcome._replace(image_id="gone") for outcome in now[:100]]
-    changes = PairScan(now, Table(Counter(), samples.BEGAN, Dictionary({})), FormerResults(gone)).changes
+    changes = scan_of(now, gone).changes
     assert changes is not None
     assert (changes.counts[Change.SHARED], changes.unplanned) == (200, 100)
     assert len(changes.examples[Change.SHARED]) == len(changes.unplanned_examples) == MOST_EXAMPLES
@@ -226,6 +232,33 @@ def test_a_huge_run_has_its_troubles_and_a_sample() -> None:
     html = html_of(replace(page, run=replace(page.run, totals=totals)))
     assert "1,000,500 pairs; the table has 199 of them" in html
     assert "all of those that are not as planned, and one in 100 of the others" in " ".join(html.split())
+
+
+def test_runs_on_several_clouds_are_one_page() -> None:
+    """All pairs with their cloud, also of an image that both have; what changed is known where there was a run."""
+    page = samples.several()
+    html = html_of(page)
+    table = data_of(html)["table"]
+    assert table["clouds"] == [["prod", 36], ["west", 10]]
+    assert sum(rows for _, rows in table["images"]) == 46
+    assert data_of(html)["matrix"]["clouds"] == ["prod"] * 3 + ["west"] * 2
+    assert data_of(html_of(samples.small()))["matrix"]["clouds"] == [""] * 3
+    words = " ".join(html.split())
+    assert "Compared with <bdi>golden-nightly-20260101-0315-1</bdi>" in words
+    shown = re.findall(r"<b>([\d,]+)</b> (newly \w+|fixed|removed|in the previous run only)<", html)
+    alone = re.findall(r"<b>([\d,]+)</b> (newly \w+|fixed|removed|in the previous run only)<", html_of(samples.small()))
+    assert shown == alone
+
+
+def test_blocks_of_images_of_several_clouds_name_none() -> None:
+    """A row of the matrix names its cloud if all of its images are there."""
+    parts = [
+        replace(page, run=replace(page.run, account=replace(page.run.account, cloud=cloud)))
+        for cloud in ("east", "west")
+        for page in [samples.page_of(samples.pairs(61, 2, (Result.SHARED,), (1,)))]
+    ]
+    rows = data_of(html_of(replace(parts[0], parts=parts)))["matrix"]["clouds"]
+    assert [rows[0], rows.count(""), rows[-1]] == ["east", 1, "west"]
 
 
 def test_a_run_without_anything_is_a_page() -> None:

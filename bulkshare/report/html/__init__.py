@@ -35,12 +35,14 @@ MOST_CAUSES = 50
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """What the page shows.
+    """What the page shows of a run, or of a command's runs on several clouds.
 
+    run: with several clouds, their sum.
     outcomes, outcomes_before: grouped by image, as a ledger yields them; those of `before` are read first.
     made_at: when the page is made, in UTC.
     before: the plan's previous run, None if there is none.
     labels: names of images and projects by ID.
+    parts: the pages of several clouds; then the fields about pairs, causes and telemetry are not used.
     """
 
     run: Run
@@ -51,14 +53,19 @@ class Page:
     causes: Sequence[Cause] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     telemetry: Sequence[Telemetry] = ()
+    parts: Sequence[Page] = ()
 
 
 def render_page(page: Page) -> Iterator[str]:
     """Yield the page's HTML in pieces."""
     dictionary = Dictionary(page.labels)
     table = Table(page.run.totals, page.run.started_at, dictionary)
-    former = None if page.before is None else FormerResults(page.outcomes_before)
-    scan = PairScan(page.outcomes, table, former)
+    scan = PairScan(table)
+    parts = page.parts or (page,)
+    for part in parts:
+        former = None if part.before is None else FormerResults(part.outcomes_before)
+        scan.read(part.outcomes, former, cloud=part.run.account.cloud)
+    causes = [(part.run, cause) for part in parts for cause in part.causes]
     matrix = matrix_of(scan, dictionary, page.labels)
     document = {
         "results": [[result.value, result in AS_PLANNED] for result in ORDER],
@@ -75,7 +82,8 @@ def render_page(page: Page) -> Iterator[str]:
         script_hash=_hash(script),
         data=_json(document),
         run=page.run,
-        before=page.before,
+        parts=parts,
+        compared=[part.before for part in parts if part.before is not None],
         made_at=page.made_at,
         planned=sum(page.run.totals.values()),
         shares=shares_of(page.run.totals),
@@ -86,13 +94,14 @@ def render_page(page: Page) -> Iterator[str]:
         statuses=scan.statuses.most_common(),
         changes=scan.changes,
         Change=Change,
-        causes=page.causes[:MOST_CAUSES],
-        more_causes=max(0, len(page.causes) - MOST_CAUSES),
+        causes=causes[:MOST_CAUSES],
+        more_causes=max(0, len(causes) - MOST_CAUSES),
         most_at_fault=MOST_AT_FAULT,
         matrix=matrix,
-        timeline=timeline_of(page.telemetry),
-        latency=latency_of(page.telemetry),
-        answers=statuses_of(page.telemetry),
+        charts=[
+            (part.run, timeline_of(part.telemetry), latency_of(part.telemetry), statuses_of(part.telemetry))
+            for part in parts
+        ],
         chart_width=WIDTH,
         chart_height=HEIGHT,
         table=table,

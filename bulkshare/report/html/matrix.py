@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from bulkshare.report.html.pairs import ORDER
@@ -72,6 +72,9 @@ def matrix_of(scan: PairScan, dictionary: Dictionary, labels: Mapping[str, str])
     if not image_ids:
         return None
     rows = _axis(image_ids, labels, (MOST_ROWS, BLOCK_ROWS), HEIGHTS, MOST_NAMED_ROWS)
+    where = _clouds(scan, rows)
+    if rows.per_cell == 1 and any(where):
+        rows = replace(rows, names=tuple(f"{cloud}: {name}" for cloud, name in zip(where, rows.names, strict=False)))
     columns = _axis(scan.projects, labels, (MOST_COLUMNS, BLOCK_COLUMNS), WIDTHS, MOST_NAMED_COLUMNS)
     left = round(max((len(name) for name in rows.names), default=0) * CHARACTER_PIXELS) + 8 if rows.names else 1
     slope = max((len(name) for name in columns.names), default=0) * CHARACTER_PIXELS
@@ -104,6 +107,7 @@ def matrix_of(scan: PairScan, dictionary: Dictionary, labels: Mapping[str, str])
             "step": [columns.step, rows.step],
             "images": [len(image_ids), rows.per_cell, _edges(image_ids, rows, dictionary)],
             "projects": [len(scan.projects), columns.per_cell, _edges(scan.projects, columns, dictionary)],
+            "clouds": where,
             "cells": numbers,
             "mixes": list(mixes),
         },
@@ -128,6 +132,16 @@ def _axis(
     elif cells <= most_named:
         names = tuple(f"{i * per_cell + 1:,}–{min((i + 1) * per_cell, count):,}" for i in range(cells))  # noqa: RUF001  a range
     return Axis(count, per_cell, cells, next(step for up_to, step in steps if cells <= up_to), names)
+
+
+def _clouds(scan: PairScan, rows: Axis) -> list[str]:
+    """Return the cloud of each row, cleaned; empty if the row has images of several, or there is only one cloud."""
+    several = len(set(scan.clouds)) > 1
+    found = []
+    for start in range(0, rows.per_cell * rows.cells, rows.per_cell):
+        clouds = set(scan.clouds[start : start + rows.per_cell])
+        found.append(clean(clouds.pop(), LONGEST_ID) if several and len(clouds) == 1 else "")
+    return found
 
 
 def _count(scan: PairScan, per_row: int, per_column: int) -> dict[tuple[int, int], dict[int, int]]:

@@ -37,7 +37,8 @@
         const word = results[mix[i]][0];
         parts.push(mix.length === 2 && mix[1] === 1 ? word : `${mix[i + 1].toLocaleString("en")} ${word}`);
       }
-      const where = `${side(matrix.images, row, "images")} with ${side(matrix.projects, column, "projects")}`;
+      const on = matrix.clouds[row] && `${matrix.clouds[row]}: `;
+      const where = `${on}${side(matrix.images, row, "images")} with ${side(matrix.projects, column, "projects")}`;
       cell.textContent = `${where}: ${parts.join(", ") || "not in this run"}`;
     };
     picture.addEventListener("pointermove", (event) => {
@@ -69,12 +70,15 @@
     for (const [image, count] of table.images) images.fill(image, filled, filled += count);
     const summed = (differences) => { let sum = 0; return Int32Array.from(differences, (one) => sum += one); };
     const [projects, ways, seconds] = [table.projects, table.ways, table.seconds].map(summed);
+    const clouds = new Uint16Array(total), several = table.clouds.length > 1;
+    filled = 0;
+    table.clouds.forEach(([, count], cloud) => clouds.fill(cloud, filled, filled += count));
     const { way } = table;
     const [RESULT, HTTP, STATUS, ATTEMPTS, REASON, CHANGE] = [0, 1, 2, 3, 4, 5];
     const body = at("table").tBodies[0], names = [...document.querySelectorAll("th button")];
     const choices = { result: at("result"), change: at("change") };
     const days = seconds.some((second) => second >= 86400); // the time of day is not enough then
-    let shown = [], page = 0, sorted = 2, descending = false;
+    let shown = [], page = 0, sorted = several ? 3 : 2, descending = false;
 
     const ranks = (texts) => {
       const order = texts.map((_, i) => i);
@@ -93,6 +97,7 @@
     const wayTexts = (field) => ofWay(ranks(way.map((one) => one[field])));
     const wayNumbers = (field) => ofWay(way.map((one) => one[field] ?? -1));
     const KEYS = [
+      ...(several ? [() => (row) => clouds[row]] : []),
       () => { const ranked = ranksOfNames(); return (row) => ranked[images[row]]; },
       () => { const ranked = ranksOfNames(); return (row) => ranked[projects[row]]; },
       () => wayNumbers(RESULT), () => wayNumbers(HTTP), () => wayTexts(STATUS), () => wayNumbers(ATTEMPTS),
@@ -113,6 +118,7 @@
           || (dictionary.names[i] ?? "").toLowerCase().includes(word)),
         way: way.map((one) => `${results[one[RESULT]][0]} ${one[HTTP] ?? ""} ${one[STATUS]} ${one[REASON]}`
           .toLowerCase().includes(word)),
+        cloud: table.clouds.map(([name]) => several && name.toLowerCase().includes(word)),
         word,
       }));
       const result = choices.result.value, change = choices.change?.value ?? "";
@@ -121,7 +127,7 @@
       shown = [];
       for (let row = 0; row < total; row++) {
         if (wanted[ways[row]] && found.every((one) => one.name[images[row]] || one.name[projects[row]]
-          || one.way[ways[row]] || table.requests[row]?.includes(one.word))) shown.push(row);
+          || one.way[ways[row]] || one.cloud[clouds[row]] || table.requests[row]?.includes(one.word))) shown.push(row);
       }
       page = 0;
       sort();
@@ -151,6 +157,7 @@
         cell.append(...parts.filter((part) => part !== ""));
         element.append(cell);
       };
+      if (several) put(table.clouds[clouds[row]][0]);
       put(...named(images[row]));
       put(...named(projects[row]));
       put(resultWord(results[result][0]));

@@ -9,7 +9,7 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from enum import StrEnum
-from itertools import groupby, islice
+from itertools import groupby, islice, pairwise
 from typing import TYPE_CHECKING, Any
 
 from bulkshare.model import AS_PLANNED, Result
@@ -116,22 +116,36 @@ class ChangeCounts:
 
 
 class PairScan:
-    """The pairs of a run.
+    """The pairs of a run, or of runs on several clouds.
 
     members, codes: per pair, the index of its project in `projects` and the code of its result.
     spans: (image ID, start, end) per image, a slice of `members` and `codes`.
+    clouds: the cloud of each span.
     statuses: number of pairs by member status.
+    changes: None if no run has a previous one.
     """
 
-    def __init__(self, outcomes: Iterable[Outcome], table: Table, former: FormerResults | None) -> None:
-        """Read the outcomes, which must be grouped by image. `former` has the results of the previous run."""
+    def __init__(self, table: Table) -> None:
         self.spans: list[tuple[str, int, int]] = []
+        self.clouds: list[str] = []
         self.members = array("I")
         self.codes = bytearray()
         self.statuses: Counter[str] = Counter()
-        self.changes = None if former is None else ChangeCounts()
+        self.changes: ChangeCounts | None = None
         self._table = table
-        numbers: dict[str, int] = {}
+        self._numbers: dict[str, int] = {}
+
+    @property
+    def projects(self) -> list[str]:
+        """The IDs of all projects, in the order in which they were read."""
+        return list(self._numbers)
+
+    def read(self, outcomes: Iterable[Outcome], former: FormerResults | None, *, cloud: str = "") -> None:
+        """Read a run's outcomes, which must be grouped by image. `former` has the results of the previous run."""
+        self._table.begin(cloud)
+        if former is not None and self.changes is None:
+            self.changes = ChangeCounts()
+        numbers = self._numbers
         for image_id, pairs in groupby(outcomes, lambda outcome: outcome.image_id):
             before = {} if former is None else former.take(image_id)
             start = len(self.members)
@@ -140,19 +154,19 @@ class PairScan:
                 self.codes.append(CODES[pair.result])
                 if pair.status is not None:
                     self.statuses[pair.status] += 1
-                self._add(pair, before.pop(pair.member_id, None))
+                self._add(pair, before.pop(pair.member_id, None), compared=former is not None)
             self.spans.append((image_id, start, len(self.members)))
+            self.clouds.append(cloud)
             if self.changes is not None:
                 self.changes.note_unplanned(image_id, before)
-        self.projects = list(numbers)
         if self.changes is not None and former is not None:
             self.changes.unplanned += former.count()
             self.changes.unplanned_examples += islice(former, MOST_EXAMPLES - len(self.changes.unplanned_examples))
 
-    def _add(self, pair: Outcome, before: Result | None) -> None:
+    def _add(self, pair: Outcome, before: Result | None, *, compared: bool) -> None:
         """Add a pair to the table and count its change."""
         change = None
-        if self.changes is not None:
+        if self.changes is not None and compared:
             change = change_of(before, pair.result)
             if change is not None:
                 self.changes.note(change, pair)
@@ -214,6 +228,7 @@ class Table:
         self._began_at = began_at
         self._dictionary = dictionary
         self._images: list[list[int]] = []  # number and rows, each
+        self._clouds: list[tuple[str, int]] = []  # name and first row, each
         self._projects: list[int] = []
         self._ways: list[int] = []
         self._seconds: list[int] = []
@@ -225,6 +240,10 @@ class Table:
     def rows(self) -> int:
         """How many pairs the table has."""
         return len(self._ways)
+
+    def begin(self, cloud: str) -> None:
+        """Begin the pairs of a cloud."""
+        self._clouds.append((cloud, self.rows))
 
     def add(self, pair: Outcome, change: Change | None) -> None:
         """Add a pair if it is sampled. Pairs must be grouped by image."""
@@ -247,11 +266,15 @@ class Table:
         """Return the page's data.
 
         A row is a project, a way (result, HTTP status, member status, attempts, reason, change) and seconds (-1 if
-        unknown), each encoded as the difference from the previous row. `images` is run-length encoded: (image, rows).
+        unknown), each encoded as the difference from the previous row. `images` is run-length encoded: (image, rows),
+        and so are `clouds`.
         """
         return {
             "began": int(self._began_at.timestamp()),
             "images": self._images,
+            "clouds": [
+                [clean(cloud), end - start] for (cloud, start), (_, end) in pairwise([*self._clouds, ("", self.rows)])
+            ],
             "projects": _differences(self._projects),
             "ways": _differences(self._ways),
             "seconds": _differences(self._seconds),
