@@ -188,7 +188,9 @@ class ConsoleListener:
     def ended(self, summary: Summary) -> None:
         """Log the totals of one cloud."""
         document = summary_document(summary)
-        fields = {key: value for key, value in document.items() if value and key not in {"run", "plan", "cloud"}}
+        fields = {
+            key: value for key, value in document.items() if value and key not in {"run", "plan", "cloud", "causes"}
+        }
         self._context.conclude("ended", **fields)
 
     def conclude(

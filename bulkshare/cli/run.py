@@ -154,9 +154,8 @@ def print_comparisons(
 ) -> int:
     """Print how each cloud differs from the plan; return 0 if all agree (see `Comparison.agrees`), else 1."""
     if listener.as_json:
-        documents = [(cloud, comparison_document(comparison)) for cloud, comparison in found.items()]
-        several = {"clouds": [{"cloud": cloud, **document} for cloud, document in documents]}
-        listener.print_json(several if len(documents) > 1 else documents[0][1])
+        documents = [comparison_document(comparison) for comparison in found.values()]
+        listener.print_json({"clouds": documents} if len(documents) > 1 else documents[0])
     else:
         for cloud, comparison in found.items():
             listener.conclude_comparison(comparison, cloud=cloud if len(found) > 1 else None, strict=strict)
@@ -176,8 +175,7 @@ def _document(results: Sequence[CloudResult]) -> dict[str, Any]:
     ]
     if len(results) == 1:
         return documents[0]
-    clouds = [{"cloud": result.cloud, **document} for (result, _), document in zip(reached, documents, strict=True)]
-    return {**summary_document(merged([summary for _, summary in reached])), "clouds": clouds}
+    return {**summary_document(merged([summary for _, summary in reached])), "clouds": documents}
 
 
 def _raise_first(results: Sequence[CloudResult]) -> None:

@@ -64,7 +64,7 @@ async def compare(session: CloudSession, stops: Stops) -> Comparison:
     if ended.error is not None:
         raise ended.error
     comparison = await anyio.to_thread.run_sync(comparer.comparison)
-    return replace(comparison, labels=await _names(session, comparison))
+    return replace(comparison, cloud=session.account.cloud, labels=await _names(session, comparison))
 
 
 async def _names(session: CloudSession, comparison: Comparison) -> dict[str, str]:

@@ -46,6 +46,7 @@ class Comparison:
     by_status: Mapping[str, int]
     unlisted: Mapping[str, str]
     labels: Mapping[str, str] = field(default_factory=dict)
+    cloud: str = ""
 
     @property
     def complete(self) -> bool:
@@ -155,6 +156,7 @@ def comparison_document(comparison: Comparison) -> dict[str, Any]:
     """Return the comparison as one JSON object: keys as in the documentation of `verify --json`."""
     return {
         "plan": comparison.plan,
+        "cloud": comparison.cloud,
         "planned": comparison.planned,
         "present": comparison.present,
         "missing": {image_id: list(members) for image_id, members in comparison.missing.items()},

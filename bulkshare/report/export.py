@@ -6,12 +6,13 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from itertools import islice
 from json.encoder import encode_basestring_ascii as quoted
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bulkshare.model import Want
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from bulkshare.model import Outcome, Result
 
@@ -19,8 +20,11 @@ if TYPE_CHECKING:
 FORMULA_START = frozenset("=+-@\t\r\n")
 COLUMNS = (
     "run",
+    "cloud",
     "image_id",
+    "image_name",
     "member_id",
+    "member_name",
     "action",
     "result",
     "http_status",
@@ -34,43 +38,53 @@ COLUMNS = (
     "started_at",
     "settled_at",
 )
-ALIKE = slice(3, 11)  # columns "action" to "attempts": many rows share the values of all of them
+ALIKE = slice(6, 14)  # columns "action" to "attempts": many rows share the values of all of them
 ACTIONS = tuple("remove" if Want.REMOVE in Want(want) else "share" for want in range(2 * max(Want)))  # by the want
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECONDS = tuple(f".{number:03}Z" for number in range(1000))
 AT_ONCE = 1000  # rows per batch, built column by column: faster than row by row
+NO_NAMES: Mapping[str, str] = MappingProxyType({})
 MOST_TEXTS, MOST_ALIKE = 20_000, 10_000  # entries cached
 
 
-def row_of(run_key: str, outcome: Outcome) -> dict[str, Any]:
+def row_of(run_key: str, outcome: Outcome, *, cloud: str = "", names: Mapping[str, str] = NO_NAMES) -> dict[str, Any]:
     """Return a pair as a row with `COLUMNS` as keys; times are ISO 8601 in UTC, unknown values None.
+
+    `names` are those of images and projects by ID.
 
     The times have the form that the Image API uses, "2026-01-02T03:04:05Z"; our own have milliseconds. `action` is
     "share", or "remove" if the project must not be a member.
     """
     values = (
-        *(run_key, outcome.image_id, outcome.member_id, *_alike(outcome.want, *outcome[2:9])),
+        *(run_key, cloud, outcome.image_id, names.get(outcome.image_id)),
+        *(outcome.member_id, names.get(outcome.member_id), *_alike(outcome.want, *outcome[2:9])),
         *(outcome.request_id, outcome.reason),
         *(None if time is None else _moment(time) for time in (outcome.started_at, outcome.settled_at)),
     )
     return dict(zip(COLUMNS, values, strict=True))
 
 
-def export_jsonl(run_key: str, outcomes: Iterable[Outcome]) -> Iterator[str]:
+def export_jsonl(
+    run_key: str, outcomes: Iterable[Outcome], *, cloud: str = "", names: Mapping[str, str] = NO_NAMES
+) -> Iterator[str]:
     """Yield one JSON object a line for each pair."""
-    begin = f'{{"run": {quoted(run_key)}, "image_id": '
-    for image_id, member_id, alike, request_id, reason, started_at, settled_at in _rows(JSON, outcomes):
+    begin = f'{{"run": {quoted(run_key)}, "cloud": {quoted(cloud)}, "image_id": '
+    for image_id, image_name, member_id, member_name, alike, *rest in _rows(JSON, outcomes, names):
+        request_id, reason, started_at, settled_at = rest
         yield (
-            f'{begin}{image_id}, "member_id": {member_id}, {alike}, "request_id": {request_id}, "reason": {reason}, '
-            f'"started_at": {started_at}, "settled_at": {settled_at}}}\n'
+            f'{begin}{image_id}, "image_name": {image_name}, "member_id": {member_id}, "member_name": {member_name}, '
+            f'{alike}, "request_id": {request_id}, "reason": {reason}, "started_at": {started_at}, '
+            f'"settled_at": {settled_at}}}\n'
         )
 
 
-def export_csv(run_key: str, outcomes: Iterable[Outcome]) -> Iterator[str]:
+def export_csv(
+    run_key: str, outcomes: Iterable[Outcome], *, cloud: str = "", names: Mapping[str, str] = NO_NAMES
+) -> Iterator[str]:
     """Yield CSV (RFC 4180) lines with a header, safe to open in a spreadsheet."""
     yield f"{','.join(COLUMNS)}\r\n"
-    begin = _csv_cell(run_key)
-    for cells in _rows(CSV, outcomes):
+    begin = f"{_csv_cell(run_key)},{_csv_cell(cloud)}"
+    for cells in _rows(CSV, outcomes, names):
         yield f"{begin},{','.join(cells)}\r\n"
 
 
@@ -89,14 +103,16 @@ class _CellFormat(NamedTuple):
     quote: str
 
 
-def _rows(form: _CellFormat, outcomes: Iterable[Outcome]) -> Iterator[tuple[str, ...]]:
-    """Yield the cells of each pair in the order of `COLUMNS`, without the run; the columns `ALIKE` are one text."""
+def _rows(form: _CellFormat, outcomes: Iterable[Outcome], names: Mapping[str, str]) -> Iterator[tuple[str, ...]]:
+    """Yield the cells of each pair in the order of `COLUMNS`, from the image on; the columns `ALIKE` are one text."""
     remaining = iter(outcomes)
     while some := list(islice(remaining, AT_ONCE)):
         image_ids, member_ids, *alike, request_ids, reasons, started, settled, wants = zip(*some, strict=True)
         yield from zip(
             map(form.usual, image_ids),
+            map(form.usual, map(names.get, image_ids)),
             map(form.usual, member_ids),
+            map(form.usual, map(names.get, member_ids)),
             map(form.alike, wants, *alike),
             map(form.cell, request_ids),
             map(form.usual, reasons),

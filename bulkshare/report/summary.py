@@ -151,6 +151,7 @@ def summary_document(summary: Summary) -> dict[str, Any]:
         "requests": summary.requests,
         "retries": summary.retries,
         "seconds": round(summary.seconds, 3),
+        "causes": [cause_document(cause, summary.names) for cause in summary.causes],
     }
 
 

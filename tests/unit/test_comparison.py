@@ -40,6 +40,7 @@ def test_missing_extra_and_status() -> None:
     """Pairs of images that can't be listed, or were not, are missing; extra members count for planned images only."""
     assert comparison_document(compared()) == {
         "plan": "nightly",
+        "cloud": "",
         "planned": 8,
         "present": 4,
         "missing": {"i": ["c"], "k": ["a", "b"], "l": ["a"]},

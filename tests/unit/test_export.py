@@ -36,12 +36,22 @@ OUTCOMES = st.builds(
 )
 
 
-@given(st.lists(OUTCOMES, max_size=3))
-def test_json_lines_read_back(outcomes: list[Outcome]) -> None:
+def known(data: st.DataObject, outcomes: list[Outcome]) -> dict[str, str]:
+    """Return names of some of the images and projects, and of others."""
+    ids = [known_id for outcome in outcomes for known_id in (outcome.image_id, outcome.member_id)]
+    return data.draw(st.dictionaries(st.sampled_from(ids) | TEXTS if ids else TEXTS, TEXTS, max_size=4))
+
+
+@given(st.lists(OUTCOMES, max_size=3), TEXTS, st.data())
+def test_json_lines_read_back(outcomes: list[Outcome], cloud: str, data: st.DataObject) -> None:
     """Each pair is one line, an object with every column in its order."""
-    lines = list(export_jsonl('run "1"', outcomes))
+    names = known(data, outcomes)
+    lines = list(export_jsonl('run "1"', outcomes, cloud=cloud, names=names))
     assert [list(json.loads(line)) for line in lines] == [list(COLUMNS)] * len(outcomes)
-    assert [json.loads(line) for line in lines] == [row_of('run "1"', outcome) for outcome in outcomes]
+    rows = [row_of('run "1"', outcome, cloud=cloud, names=names) for outcome in outcomes]
+    assert [json.loads(line) for line in lines] == rows
+    assert [row["image_name"] for row in rows] == [names.get(outcome.image_id) for outcome in outcomes]
+    assert [row["member_name"] for row in rows] == [names.get(outcome.member_id) for outcome in outcomes]
     assert all(line.isascii() and line.splitlines() == [line[:-1]] for line in lines)
 
 
@@ -62,6 +72,9 @@ def test_no_text_from_outside_is_a_formula(start: str, field: str) -> None:
     fields: dict[str, Any] = {"image_id": "i1", "member_id": "p1", "result": Result.FAILED, field: f"{start}1=1"}
     (record,) = csv.DictReader(StringIO("".join(export_csv("run-1", [Outcome(**fields)])), newline=""))
     assert record[field] == f"'{start}1=1"
+    named = export_csv("run-1", [Outcome("i1", "p1", Result.SHARED)], cloud=f"{start}c", names={"p1": f"{start}n"})
+    (record,) = csv.DictReader(StringIO("".join(named), newline=""))
+    assert (record["cloud"], record["member_name"]) == (f"'{start}c", f"'{start}n")
 
 
 @given(TIMES)
@@ -85,13 +98,14 @@ def test_the_action_tells_what_was_to_be_done(want: Want, action: str) -> None:
     assert row_of("run-1", Outcome("i1", "p1", Result.SKIPPED, want=want))["action"] == action
 
 
-@given(st.lists(OUTCOMES, max_size=3))
-def test_csv_is_what_the_csv_module_writes(outcomes: list[Outcome]) -> None:
+@given(st.lists(OUTCOMES, max_size=3), TEXTS, st.data())
+def test_csv_is_what_the_csv_module_writes(outcomes: list[Outcome], cloud: str, data: st.DataObject) -> None:
     """Quotes stand where that module puts them, and nowhere else."""
+    names = known(data, outcomes)
     expected = StringIO(newline="")
     write = csv.writer(expected).writerow
     write(COLUMNS)
     for outcome in outcomes:
-        values = row_of("run-1", outcome).values()
+        values = row_of("run-1", outcome, cloud=cloud, names=names).values()
         write(f"'{v}" if isinstance(v, str) and v.startswith(tuple("=+-@\t\r\n")) else v for v in values)
-    assert "".join(export_csv("run-1", outcomes)) == expected.getvalue()
+    assert "".join(export_csv("run-1", outcomes, cloud=cloud, names=names)) == expected.getvalue()

@@ -82,7 +82,11 @@ def test_document_has_every_result() -> None:
         "requests": 1234,
         "retries": 5,
         "seconds": 61.26,
+        "causes": [],
     }
+    causes = causes_of([Outcome("image", "member", Result.FAILED, reason="503: busy")])
+    failed = replace(summary(failed=1), causes=causes, names={"image": "ubuntu"})
+    assert summary_document(failed)["causes"] == [cause_document(causes[0], failed.names)]
 
 
 def test_as_planned_is_what_the_plan_says() -> None:
@@ -352,7 +356,7 @@ def test_rows_and_exports_have_the_documented_columns() -> None:
 def test_csv_is_safe_in_a_spreadsheet() -> None:
     """Text that a spreadsheet would run as a formula is quoted."""
     lines = list(export_csv("run-1", [Outcome("=cmd()", "+1", Result.REJECTED, reason="@SUM(A1)")]))
-    assert "'=cmd(),'+1,share,rejected" in "".join(lines)
+    assert "'=cmd(),,'+1,,share,rejected" in "".join(lines)
     assert "'@SUM(A1)" in "".join(lines)
 
 
