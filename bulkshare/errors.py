@@ -63,6 +63,10 @@ class DirectoryError(BulkshareError):
     exit_code = 3
 
 
+class UnlistedError(BulkshareError):
+    """An image was not pruned because its members can't be listed, and it has no pair whose result would show it."""
+
+
 class LedgerError(BulkshareError):
     """The ledger can't be opened, read or written. Without it nothing may be sent."""
 

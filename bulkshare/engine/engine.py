@@ -23,10 +23,10 @@ import anyio
 
 from bulkshare.engine.batches import BatchSender
 from bulkshare.engine.client import ApiClient
-from bulkshare.engine.phases import MemberLister, Preflight, SetShared, fetch_details
+from bulkshare.engine.phases import MemberLister, Preflight, SetShared, fetch_details, settle_unpruned
 from bulkshare.engine.pool import WorkerPool
 from bulkshare.engine.writer import Recorder
-from bulkshare.errors import BulkshareError, LedgerError
+from bulkshare.errors import BulkshareError, LedgerError, UnlistedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
@@ -246,12 +246,16 @@ class Engine:
         if inspect and not self._stopping.is_set():
             self._to_set_shared = await self._preflight.check(listed, everything=preflight)
             await self._recorder.flush()
+        settle_unpruned(self._recorder, listed, self._to_set_shared)
         if self._stopping.is_set():
             return
+        await self._recorder.flush()
         await self._recorder.mark_enqueued()
         self._all_enqueued = True
         if share:
             await self._write(probed={*listed.members, *self._probed})
+        for image_id in listed.without_pairs:
+            raise UnlistedError(f"image {image_id}: {listed.unpruned[image_id]}")
 
     async def _write(self, probed: set[str]) -> None:
         await self._recorder.announce_removals()

@@ -29,7 +29,7 @@ from bulkshare.model import Backlog, Block, Image, Job, Orders, Result, VerdictK
 from bulkshare.model.events import ExtraMembersFound, ImageInspected, ImagesDone, PhaseStarted
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from bulkshare.engine.client import ApiClient
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 MOST_MEMBERS_AT_ONCE = 50_000  # in memory together, at some 400 bytes each; one image may have more
 BATCH = 50  # images looked up with one GET: their IDs make a URL of 2 kB, which every proxy lets through
 NO_ORDERS = Orders()
+NOT_PRUNED = "the image's members could not be listed, so none of them was removed"
 
 T = TypeVar("T")
 
@@ -90,11 +91,15 @@ class ListResults:
     members: how many each image has.
     to_accept: how many of its planned members only need to be accepted.
     refused: images whose members the cloud refused to list.
+    unpruned: why images that may have members to remove could not be listed.
+    without_pairs: those of them that have no pending pair, whose result would show it.
     """
 
     members: dict[str, int] = field(default_factory=dict)
     to_accept: dict[str, int] = field(default_factory=dict)
     refused: set[str] = field(default_factory=set)
+    unpruned: dict[str, str] = field(default_factory=dict)
+    without_pairs: list[str] = field(default_factory=list)
 
 
 class MemberLister:
@@ -118,7 +123,8 @@ class MemberLister:
     async def list_all(self, *, everything: bool) -> ListResults:
         """List the images to be pruned, and with `everything` all that have pending pairs.
 
-        An image that can't be listed is left as it is: its first POST will show whether it takes members.
+        An image that can't be listed is left as it is: its first POST will show whether it takes members. For one to be
+        pruned that shows nothing about its other members: `settle_unpruned`.
         """
         pruned = {image_id: Backlog(image_id, 0) for image_id, orders in self._orders.items() if orders.prune}
         images = [
@@ -144,6 +150,10 @@ class MemberLister:
         if verdict.kind is not VerdictKind.LISTED:
             if verdict.kind is VerdictKind.REJECTED:
                 self._results.refused.add(image_id)
+            if self._orders.get(image_id, NO_ORDERS).prune and verdict.kind is not VerdictKind.NOT_SENT:
+                self._results.unpruned[image_id] = f"{NOT_PRUNED}: {verdict.reason}"
+                if not backlog.pairs:
+                    self._results.without_pairs.append(image_id)
             return
         members = {member.member_id: member for member in verdict.members}
         leaving = set()
@@ -197,6 +207,17 @@ async def look_up(client: ApiClient, image_ids: Sequence[str]) -> dict[str, Imag
             more = verdict.kind is VerdictKind.FOUND and verdict.images and len(found) < len(image_ids)
             path = verdict.next_path if more else None
     return found
+
+
+def settle_unpruned(recorder: Recorder, listed: ListResults, opened: Collection[str]) -> None:
+    """Settle what is left of images that may have members to remove but could not be listed.
+
+    A refusal leaves their pairs skipped, a fault failed. Private images that are `opened` show no members before.
+    """
+    for image_id, reason in listed.unpruned.items():
+        if image_id not in opened:
+            refused = image_id in listed.refused
+            recorder.put(SettleImage(image_id, reason, Result.SKIPPED if refused else Result.FAILED))
 
 
 class Preflight:

@@ -9,11 +9,14 @@ import anyio
 import pytest
 
 from bulkshare.engine.preflight import PLANS_LIMIT
+from bulkshare.errors import UnlistedError
 from bulkshare.model import Fault, FaultKind, Limits, Orders, PruneLimit, Reply, Request, Result, Step, Want
 from tests.engine.fakes import response
 from tests.engine.harness import ACCOUNT, EngineHarness
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bulkshare.engine import Engine
 
 EXTRA = {("i00", f"x{number}") for number in range(5)}
@@ -75,6 +78,49 @@ def test_a_page_that_is_refused_leaves_the_image_unlisted() -> None:
     harness.run()
     assert {("i00", f"x{n}") for n in range(5)} <= harness.cloud.members
     assert harness.cloud.count("DELETE") == 0
+
+
+UNLISTED = {
+    "500": (lambda: response(500), Result.FAILED),
+    "time-out": (lambda: Fault(FaultKind.TIMEOUT, "timed out"), Result.FAILED),
+    "page": (lambda: response(200, {}), Result.FAILED),
+    "403": (lambda: response(403), Result.SKIPPED),
+    "404": (lambda: response(404), Result.SKIPPED),
+}
+every_unlisted = pytest.mark.parametrize(("answer", "result"), UNLISTED.values(), ids=UNLISTED)
+
+
+def unlistable(answer: Callable[[], Reply], projects: int) -> EngineHarness:
+    """Return a harness with an image to be pruned whose members can't be listed; some other service works."""
+    harness = pruning(projects)
+    harness.cloud.script = lambda request, _count: (
+        answer() if request.method == "GET" and request.path.partition("?")[0].endswith("/members") else None
+    )
+    return harness
+
+
+@every_unlisted
+@pytest.mark.parametrize("share", [True, False])
+def test_an_image_that_can_not_be_listed_is_no_success(
+    answer: Callable[[], Reply], result: Result, *, share: bool
+) -> None:
+    """Its pairs say why, for a run as for a dry run: a fault may pass, a refusal won't."""
+    harness = unlistable(answer, 10)
+    harness.run(share=share)
+    assert harness.totals() == {result: 10}
+    reasons = {row.reason for row in harness.ledger.rows.values()}
+    assert all("could not be listed, so none of them was removed: " in reason for reason in reasons)
+    assert not harness.cloud.count("DELETE")
+    assert not harness.cloud.count("POST")
+
+
+@every_unlisted
+def test_nor_is_one_without_pairs(answer: Callable[[], Reply], result: Result) -> None:
+    """There is no pair to say why, so the run ends with an error, once everything else is done."""
+    del result
+    harness = unlistable(answer, 0)
+    with pytest.raises(UnlistedError, match=r"^image i00: .* could not be listed, so none of them was removed: "):
+        harness.run()
 
 
 def test_a_list_without_end_is_not_believed() -> None:
@@ -273,5 +319,5 @@ def test_an_image_that_can_not_be_listed_is_not_pruned() -> None:
     )
     harness.run()
     assert harness.cloud.count("DELETE") == 0
-    assert harness.totals() == {Result.ALREADY: 5, Result.SHARED: 5, Result.SKIPPED: 5}
+    assert harness.totals() == {Result.ALREADY: 5, Result.SKIPPED: 10}
     assert Step.REMOVE not in {step for step, _ in harness.observer.answers}
