@@ -240,7 +240,8 @@ class Ledger(WorkList, Protocol):
     def label(self, labels: Mapping[str, str], *, from_plan: bool = False) -> None:
         """Store names of images and projects by ID; the last name of an ID wins.
 
-        A name `from_plan` does not replace what the cloud calls an image or a project; an empty one replaces none.
+        A name `from_plan` does not replace what the cloud calls an image or a project. An empty name stands for
+        none, and replaces no other.
         """
         ...
 

@@ -121,11 +121,12 @@ class ListedApart(Enum):
 
 
 def details_query(image_ids: Sequence[str]) -> list[tuple[str, str]]:
-    """Return the query that finds these images, except those that are listed apart.
+    """Return the query that finds these images, except those that are listed apart; their page is not full.
 
-    Glance reads the IDs as a list with commas and double quotes: pass none that contains either.
+    A full page has a link to the next one. Glance reads the IDs as a list with commas and double quotes: pass none that
+    contains either.
     """
-    return [("id", f"in:{','.join(image_ids)}"), ("limit", str(len(image_ids)))]
+    return [("id", f"in:{','.join(image_ids)}"), ("limit", str(len(image_ids) + 1))]
 
 
 def details_path(image_ids: Sequence[str], *, only: ListedApart | None = None) -> str:

@@ -421,7 +421,11 @@ def read_labels(connection: Connection, run_id: int) -> dict[str, str]:
     if connection.scalar(select(LABELS.c.id).limit(1)) is None:
         return {}  # spares a scan of the run's pairs
     used = union(*(select(column).where(PAIRS.c.run_id == run_id) for column in (PAIRS.c.image, PAIRS.c.member)))
-    query = select(NAMES.c.text, LABELS.c.label).join(LABELS, LABELS.c.id == NAMES.c.id).where(LABELS.c.id.in_(used))
+    query = (
+        select(NAMES.c.text, LABELS.c.label)
+        .join(LABELS, LABELS.c.id == NAMES.c.id)
+        .where(LABELS.c.id.in_(used), LABELS.c.label != "")
+    )
     return {row.text: row.label for row in connection.execute(query)}
 
 

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from bulkshare.errors import CloudChangedError, UsageError
 from bulkshare.model import Api, Block, CheckProjects, Entry, Limits, Plan, RetryPolicy, Want
 from bulkshare.operations.defaults import utc_now
 from bulkshare.plan.load import SAVED_MARK
+from bulkshare.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from bulkshare.operations.results import CloudResult
@@ -51,6 +53,7 @@ class SavedPlan:
     retry: RetryPolicy
     api: Api
     parts: tuple[SavedPart, ...]
+    names: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def plan(self) -> Plan:
@@ -76,6 +79,7 @@ class SavedPlan:
             retry=self.retry,
             api=self.api,
             check_projects=CheckProjects.NEVER,
+            names=self.names,
         )
 
 
@@ -94,6 +98,7 @@ def save(path: Path, plan: Plan, results: Sequence[CloudResult]) -> None:
         "limits": asdict(plan.limits),
         "retry": asdict(plan.retry),
         "api": plan.api,
+        "names": {known: name for result in results for known, name in _names(result).items()},
         "clouds": [
             {
                 "cloud": result.cloud,
@@ -110,6 +115,12 @@ def save(path: Path, plan: Plan, results: Sequence[CloudResult]) -> None:
         path.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
     except OSError as error:
         raise UsageError(f"can't write {path}: {error.strerror}") from error
+
+
+def _names(result: CloudResult) -> dict[str, str]:
+    """Return the known names of what is to be sent, by ID."""
+    ids = {known for block in result.todo for known in (block.image_id, *block.member_ids)} if result.labels else ()
+    return {known: result.labels[known] for known in sorted(ids) if result.labels.get(known)}
 
 
 def _grouped(blocks: Iterable[Block]) -> list[tuple[list[str], int, Sequence[str]]]:
@@ -133,9 +144,15 @@ def load_saved(path: Path, raw: bytes) -> SavedPlan:
             retry=RetryPolicy(**_positive(document["retry"])),
             api=Api(document["api"]),
             parts=tuple(_part(part) for part in document["clouds"]),
+            names=_known_names(document["names"]),
         )
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
         raise UsageError(f"{path}: the saved plan is damaged; make a new one with `bulkshare diff`") from None
+
+
+def _known_names(names: dict[str, str]) -> dict[str, str]:
+    "".join(chain.from_iterable(names.items())).encode()  # a TypeError for other values, and a ValueError as below
+    return {known: clean(name) for known, name in names.items() if known}
 
 
 def _name(name: str) -> str:

@@ -241,8 +241,9 @@ async def resolve(
     *,
     prune_all: bool = False,
     prune_limit: PruneLimit | None = None,
+    cloud: str = "",
 ) -> ResolvedPlan:
-    """Look up what the plan's selectors choose. Sends no write.
+    """Look up what the plan's selectors choose. Sends no write. Notes begin with the `cloud` if the plan has several.
 
     Raises `PlanError` with everything that does not fit, and `DirectoryError` if the cloud does not answer.
     """
@@ -256,13 +257,18 @@ async def resolve(
     )
     images = {selector: await find(image_query(selector, account.project_id)) for selector in wanted.images}
     projects = {selector: await directory.projects(selector) for selector in wanted.projects}
-    plan, known = await _checked(plan, account, directory, listener)
+    note = partial(_note, listener, cloud)
+    plan, known = await _checked(plan, account, directory, note)
     found = await anyio.to_thread.run_sync(
         partial(_resolved, plan, account, images, projects, known, prune_all=prune_all, prune_limit=prune_limit)
     )
     for message in await anyio.to_thread.run_sync(idle_exclusions, plan, found.plan, known.known, found.unknown):
-        listener.note(message)
+        note(message)
     return found
+
+
+def _note(listener: Listener, cloud: str, message: str) -> None:
+    listener.note(f"cloud {cloud}: {message}" if cloud else message)
 
 
 def _resolved(
@@ -303,7 +309,7 @@ def _ids(found: Mapping[S, Sequence[Image]] | Mapping[S, Sequence[Project]]) -> 
 
 
 async def _checked(
-    plan: Plan, account: Account, directory: Directory, listener: Listener
+    plan: Plan, account: Account, directory: Directory, report: Callable[[str], None]
 ) -> tuple[Plan, KnownProjects]:
     """Look up the plan's project IDs. Return the plan, and which of its IDs are projects.
 
@@ -334,7 +340,7 @@ async def _checked(
         note = unchecked_note(unchecked, len(ids), found.reason)
         if plan.check_projects is CheckProjects.ALWAYS:
             raise DirectoryError(note)
-        listener.note(note)
+        report(note)
     return plan, found._replace(known=ids & found.known, unchecked=unchecked)
 
 
@@ -424,6 +430,7 @@ class _Opening:
 
     async def open(self) -> None:
         cloud, options = self.result.cloud, self.options
+        label = cloud or "" if len(self.plan.clouds) > 1 else ""
         plan = self.plan if cloud is None else await anyio.to_thread.run_sync(for_cloud, self.plan, cloud)
         settings = Settings(
             cloud=cloud,
@@ -452,11 +459,11 @@ class _Opening:
                     self.listener,
                     prune_all=options.prune,
                     prune_limit=options.prune_limit,
+                    cloud=label,
                 )
             self.stack.push_async_exit(opened.pop_all())
         self.result.account = identity.account
         settings = replace(settings, api=chosen_api(plan.api, identity))
-        label = cloud or "" if len(self.plan.clouds) > 1 else ""
         self.session = CloudSession(self.result, options, self.listener, settings, identity, endpoint, found, label)
 
 

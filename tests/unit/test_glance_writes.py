@@ -177,7 +177,7 @@ def test_paths() -> None:
     path = images_path([("tag", "a&b"), ("tag", "c d"), ("name", "x")])
     assert parse_qsl(path.partition("?")[2]) == [("tag", "a&b"), ("tag", "c d"), ("name", "x")]
     query = dict(parse_qsl(details_path(["a", "b"], only=ListedApart.HIDDEN).partition("?")[2]))
-    assert query == {"id": "in:a,b", "limit": "2", "os_hidden": "true"}
+    assert query == {"id": "in:a,b", "limit": "3", "os_hidden": "true"}
     query = dict(parse_qsl(details_path(["a"], only=ListedApart.COMMUNITY).partition("?")[2]))
-    assert query == {"id": "in:a", "limit": "1", "visibility": "community"}
-    assert dict(parse_qsl(details_path(["a"]).partition("?")[2])) == {"id": "in:a", "limit": "1"}
+    assert query == {"id": "in:a", "limit": "2", "visibility": "community"}
+    assert dict(parse_qsl(details_path(["a"]).partition("?")[2])) == {"id": "in:a", "limit": "2"}

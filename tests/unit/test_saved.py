@@ -28,7 +28,8 @@ PLAN = Plan("golden", (), clouds=("prod",), limits=Limits(3, 2.0, 1, 0), retry=R
 def saved(folder: Path) -> Path:
     """Return the file of a saved plan."""
     path = folder / "saved.plan"
-    save(path, PLAN, [CloudResult("prod", ACCOUNT, todo=TODO, to_set_shared=("image-1",))])
+    labels = {"image-1": "ubuntu", "c": "team-c", "b": "", "other": "x"}
+    save(path, PLAN, [CloudResult("prod", ACCOUNT, todo=TODO, to_set_shared=("image-1",), labels=labels)])
     return path
 
 
@@ -41,6 +42,7 @@ def test_what_is_saved_is_read_back(tmp_path: Path) -> None:
     plan = loaded.plan
     assert (plan.name, plan.clouds, plan.limits, plan.retry) == ("golden", ("prod",), PLAN.limits, PLAN.retry)
     assert plan.check_projects is CheckProjects.NEVER
+    assert plan.names == {"image-1": "ubuntu", "c": "team-c"}
     assert list(expand(plan)) == [
         Block("image-1", ("a", "b"), Want.ACCEPTED),
         Block("image-1", ("c",), Want.REMOVE),
