@@ -31,7 +31,8 @@ def check_members(result: ScenarioResult) -> None:
         before = result.task.present.get(pair)
         assert row.status == ("accepted" if pair in result.task.to_accept else before or "pending"), row
         # If the image's members could not be listed, the origin of one may be unknown; the reason says so.
-        exact = Result.SHARED if before is None else Result.ALREADY
+        present = Result.ALREADY if before == row.status else Result.ACCEPTED
+        exact = Result.SHARED if before is None else present
         assert row.result is exact or row.reason, f"not {exact}, and without a reason: {row}"
     assert {outcomes[pair].result for pair in result.task.extra} <= {Result.REMOVED}
 
