@@ -26,7 +26,7 @@ from bulkshare.model import Account, Response, Step
 from bulkshare.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Any, NoReturn
 
     from requests import PreparedRequest
@@ -218,6 +218,10 @@ class KeyIdentity:
         """Raise `CredentialsRefusedError`: a refused key can't be renewed."""
         raise CredentialsRefusedError(f"cloud {clean(self._entry.name)} refuses the signature: {CAUSES}")
 
+    async def refusals(self, projects: Iterable[str]) -> dict[str, str]:
+        """Return why the key can't act for some of these projects."""
+        return {project: only_for_its_own(project) for project in projects if project != self.account.project_id}
+
     async def _find_project(self, name: str) -> str:
         where = f"cloud {clean(self._entry.name)}"
         place = "set `project_id` under `auth` in clouds.yaml, or OS_PROJECT_ID"
@@ -228,6 +232,11 @@ class KeyIdentity:
             many = f"{len(found)} projects are" if found else "no project that the key may see is"
             raise UsageError(f"{where}: {many} called {clean(name)}: {place}")
         return found[0].id
+
+
+def only_for_its_own(project: str) -> str:
+    """Return why an access key can't act for a project."""
+    return f"an access key can't act for project {clean(project)}, only for its own"
 
 
 def access_key_of(entry: CloudEntry) -> AccessKey:
@@ -277,7 +286,7 @@ class Signed:
         """
         own = self._identity.account.project_id
         if request.project not in {None, own}:
-            message = f"an access key can't act for project {clean(request.project)}, only for its own"
+            message = only_for_its_own(request.project)
             return Response(403, {"content-type": "application/json"}, json.dumps({"message": message}).encode())
         if self._accepted:
             return await self._send(request)

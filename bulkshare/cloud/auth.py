@@ -33,6 +33,7 @@ from bulkshare.cloud.threads import call_in_daemon, unless_stopped
 from bulkshare.errors import (
     BulkshareError,
     CredentialsRefusedError,
+    DirectoryError,
     EndpointRefusedError,
     NoRoleError,
     UsageError,
@@ -42,7 +43,7 @@ from bulkshare.model import Account, Fault, FaultKind, Response, Step
 from bulkshare.text import clean, escaped
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from keystoneauth1.plugin import BaseAuthPlugin
 
@@ -241,6 +242,22 @@ class CloudIdentity:
         if project is None or self._is_own(project):
             return await self._own.renew(refused)
         return await self._asking(project, lambda scoped: scoped.renew(refused))
+
+    async def refusals(self, projects: Iterable[str]) -> dict[str, str]:
+        """Return why there is no token for some of these projects, as far as that is known without asking for each."""
+        token = await self._own.get()
+        others = [project for project in projects if not self._is_own(project)]
+        try:
+            for project in others[:1]:
+                plugin_for(self._entry, project, token)
+        except NoRoleError as refusal:
+            return dict.fromkeys(others, str(refusal))
+        try:
+            own = await self.directory().own() if others else frozenset()
+        except DirectoryError:
+            return {}
+        user = self.account.user
+        return {project: _no_role(user, clean(project), 401, "") for project in others if project not in own}
 
     def _is_own(self, project: str) -> bool:
         return self._account is not None and project == self._account.project_id

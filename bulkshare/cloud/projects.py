@@ -248,6 +248,11 @@ class KeystoneDirectory:
         """Return which IDs are projects, not domains. Raises `DirectoryError`, and what `Identity.token` raises."""
         return await self._asking(lambda reader: _known(reader, frozenset(project_ids)))
 
+    async def own(self) -> frozenset[str]:
+        """Return the IDs of the projects in which our user has a role. Raises `DirectoryError`."""
+        found = await self._asking(lambda reader: reader.all("/auth/projects"))
+        return frozenset(_project(project).id for project in found)
+
     async def _asking(self, ask: Callable[[KeystoneReader], Result]) -> Result:
         """Return what `ask` finds, with another token if the first is refused."""
         token = await self._identity.token() if self._signature is None else ""

@@ -52,20 +52,50 @@ async def diff_cloud(session: CloudSession, todo: ResolvedPlan, stops: Stops) ->
     )
     async with temporary_run(session.account, todo) as work:
         ended = await execute(work, replace(session, listener=listener), task, stops)
-        return await work.ledger.call(_read, work.ledger.ledger, ended, listings)
+        blocks = await work.ledger.call(_todo, work.ledger.ledger, ended)
+        refusals = {} if ended.error is not None else await _refusals(session, blocks)
+        return await work.ledger.call(_read, work.ledger.ledger, ended, listings, blocks, refusals)
 
 
-def _read(ledger: SqlLedger, ended: EngineResult, listings: Listings) -> DiffResult:
+async def _refusals(session: CloudSession, todo: Iterable[Block]) -> dict[tuple[bool, str], str]:
+    """Return why memberships can't be accepted, by whether a project is to do it itself, and project."""
+    account = session.account
+    wanted = {
+        (Want.AS_PROJECT in want, member_id)
+        for _, member_ids, want in todo
+        if Want.ACCEPTED in want
+        for member_id in member_ids
+    }
+    no_token = await session.identity.refusals(member_id for as_project, member_id in wanted if as_project)
+    found = {(True, member_id): reason for member_id, reason in no_token.items()}
+    if not account.admin:
+        no_admin = f"user {account.user} does not have the role admin, which `accept_as: self` takes"
+        others = (pair for pair in wanted if pair not in found and pair != (False, account.project_id))
+        found |= dict.fromkeys((pair for pair in others if not pair[0]), no_admin)
+    return found
+
+
+def _todo(ledger: SqlLedger, ended: EngineResult) -> tuple[Block, ...]:
+    return _blocks(ledger.outcomes(ended.run.id, results=frozenset({Result.PENDING})))
+
+
+def _read(
+    ledger: SqlLedger,
+    ended: EngineResult,
+    listings: Listings,
+    todo: tuple[Block, ...],
+    refusals: Mapping[tuple[bool, str], str],
+) -> DiffResult:
     run = ended.run
     changes = changes_of(
         run.plan,
         ledger.outcomes(run.id, results=NOT_AS_PLANNED),
         unlisted=listings.refused,
         to_set_shared=ended.to_set_shared,
+        not_acceptable=refusals,
         as_planned=sum(run.totals.get(result, 0) for result in AS_PLANNED),
         cloud=run.account.cloud,
     )
-    todo = _blocks(ledger.outcomes(run.id, results=frozenset({Result.PENDING})))
     return DiffResult(ended, changes, todo, ledger.labels(run.id))
 
 

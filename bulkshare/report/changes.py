@@ -25,7 +25,8 @@ MOST_PAIRS = 10  # shown per image and kind of change
 MOST_REFUSED = 3  # shown per image and reason
 MOST_IMAGES = 20
 # As integers: `&` on flags builds an enum member each time, which dominates for hundreds of thousands of pairs.
-_ACCEPTED, _REMOVE, _ALREADY_MEMBER = int(Want.ACCEPTED), int(Want.REMOVE), int(Want.ALREADY_MEMBER)
+_ACCEPTED, _AS_PROJECT = int(Want.ACCEPTED), int(Want.AS_PROJECT)
+_REMOVE, _ALREADY_MEMBER = int(Want.REMOVE), int(Want.ALREADY_MEMBER)
 
 
 @dataclass(slots=True)
@@ -107,6 +108,7 @@ def changes_of(
     *,
     unlisted: Mapping[str, str],
     to_set_shared: Collection[str] = (),
+    not_acceptable: Mapping[tuple[bool, str], str] | None = None,
     as_planned: int = 0,
     cloud: str = "",
 ) -> Changes:
@@ -115,8 +117,9 @@ def changes_of(
     outcomes: those that are pending or not as planned, with their `want`.
     unlisted: why members can't be listed, by image ID.
     to_set_shared: IDs of private images that are made `shared` first. They have no members before.
+    not_acceptable: why memberships can't be accepted, by whether the project itself is to do it, and project.
     """
-    opened = frozenset(to_set_shared)
+    opened, refusals = frozenset(to_set_shared), not_acceptable or {}
     images: dict[str, ImageChanges] = {}
     for outcome in outcomes:
         image_id, member_id, want = outcome.image_id, outcome.member_id, int(outcome.want)
@@ -134,7 +137,10 @@ def changes_of(
             if not want & _ALREADY_MEMBER:
                 image.add.append(member_id)
             if want & _ACCEPTED:
-                image.accept.append(member_id)
+                if why := refusals.get((bool(want & _AS_PROJECT), member_id)):
+                    image.refused.setdefault(f"shared, but not accepted: {why}", []).append(member_id)
+                else:
+                    image.accept.append(member_id)
     return Changes(plan, tuple(images.values()), as_planned, cloud)
 
 

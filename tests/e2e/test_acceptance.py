@@ -70,6 +70,23 @@ def test_accept_as_projects(cloud: CloudUnderTest, shell: Shell) -> None:
     assert cloud.requests("POST") == 0
 
 
+def test_what_can_not_be_accepted_is_known_before_any_write(cloud: CloudUnderTest, shell: Shell) -> None:
+    """`diff` names the projects in which the user has no role; without the role admin, `accept_as: self` is refused."""
+    image_id, tenants = cloud.create_image("golden", owner="acceptor"), cloud.tenants.open()
+    without = {tenant.id for tenant in tenants if tenant.role is None}
+    write_plan(shell, image_id, str([tenant.id for tenant in tenants]), "    accept: true\n")
+    cloud.mark()
+    shown = shell.run_json("diff", "plan.yaml", "--os-cloud", "acceptor", exit_code=11)
+    assert cloud.requests("POST", "/v2/images") == cloud.requests("PUT") == 0
+    assert (shown["add"], shown["accept"], shown["refused"]) == (30, 25, 5)
+    (refused,) = (image["refused"] for image in shown["images"])
+    assert {member_id for members in refused.values() for member_id in members} == without
+    assert all("has no role in project" in reason for reason in refused)
+    write_plan(shell, image_id, f"[{tenants[0].id}]", "    accept: true\n    accept_as: self\n")
+    text = shell.run("diff", "plan.yaml", "--os-cloud", "acceptor", exit_code=11).stdout
+    assert "shared, but not accepted: user acceptor does not have the role admin" in text
+
+
 @pytest.mark.parametrize(
     ("accept", "result", "status"), [("true", "already", "rejected"), ("force", "accepted", "accepted")]
 )

@@ -11,7 +11,8 @@ from keystoneauth1.token_endpoint import Token
 from bulkshare.cloud import CloudEntry, CloudIdentity
 from bulkshare.cloud import auth as cloud
 from bulkshare.cloud.keystone import UnansweredError
-from bulkshare.errors import CredentialsRefusedError, NoRoleError
+from bulkshare.cloud.projects import KeystoneDirectory
+from bulkshare.errors import CredentialsRefusedError, DirectoryError, NoRoleError
 from tests.fake_keystone import Clock, FakeKeystone, identity_of, message_of
 
 pytestmark = pytest.mark.usefixtures("own_configuration")
@@ -72,6 +73,28 @@ async def test_an_application_credential_is_for_its_project_alone(keystone: Fake
     with pytest.raises(NoRoleError, match="application credential") as error:
         await identity.token("q")
     assert message_of(error)
+    assert await identity.refusals(["q", "r"]) == dict.fromkeys("qr", str(error.value))
+    assert await identity.refusals([]) == {}
+    assert len(keystone.bodies) == 1
+
+
+@pytest.mark.parametrize("own", [["q"], [], None])
+async def test_refusals_are_known_in_advance(
+    keystone: FakeKeystone, monkeypatch: pytest.MonkeyPatch, own: list[str] | None
+) -> None:
+    """From the list of our own projects, without a log-in to any; if it can't be had (None), nothing is foretold."""
+
+    async def listed(_directory: KeystoneDirectory) -> frozenset[str]:
+        if own is None:
+            raise DirectoryError("may not")
+        return frozenset(own)
+
+    monkeypatch.setattr(KeystoneDirectory, "own", listed)
+    identity = identity_of(keystone)
+    await identity.token()
+    assert (await identity.refusals(["q", "r", identity.account.project_id])).keys() == (
+        set() if own is None else {"q", "r"} - set(own)
+    )
     assert len(keystone.bodies) == 1
 
 

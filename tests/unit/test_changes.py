@@ -113,6 +113,26 @@ def test_document() -> None:
     assert (images[2]["add"], images[2]["unknown"]) == ([], ["p1", "p2"])
 
 
+def test_what_can_not_be_accepted_is_known_in_advance() -> None:
+    """The project is added all the same, unless it is a member already; the reason is the run's."""
+    outcomes = [
+        Outcome("i", "new", Result.PENDING, want=ACCEPT | Want.AS_PROJECT),
+        Outcome("i", "there", Result.PENDING, want=ACCEPT | Want.AS_PROJECT | Want.ALREADY_MEMBER),
+        Outcome("i", "self", Result.PENDING, want=ACCEPT),
+        Outcome("i", "fine", Result.PENDING, want=ACCEPT | Want.AS_PROJECT),
+        Outcome("i", "plain", Result.PENDING),
+    ]
+    refusals = {(True, "new"): "no role", (True, "there"): "no role", (False, "self"): "no admin", (False, "new"): "x"}
+    found = changes_of("nightly", outcomes, unlisted={}, not_acceptable=refusals)
+    (image,) = found.images
+    assert (image.add, image.accept) == (["new", "self", "fine", "plain"], ["fine"])
+    assert image.refused == {
+        "shared, but not accepted: no role": ["new", "there"],
+        "shared, but not accepted: no admin": ["self"],
+    }
+    assert "Can't be done: 3 pairs." in printed(found)
+
+
 def test_no_changes() -> None:
     """Nothing to do is one line."""
     nothing = changes_of("nightly", [], unlisted={})
