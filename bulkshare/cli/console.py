@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import time
 from contextlib import contextmanager, nullcontext, suppress
@@ -130,7 +131,8 @@ class ConsoleListener:
         live = movable and not quiet and log_format != "json"
         level = logging.DEBUG if verbose else logging.ERROR if quiet or live else logging.INFO
         display = Display(PlainConsole(stderr=True)) if live else None
-        return cls(make_log(level, log_format, colors=movable), display, quiet=quiet, verbose=verbose, as_json=as_json)
+        log = make_log(level, log_format, colors=movable and not os.environ.get("NO_COLOR"))  # https://no-color.org
+        return cls(log, display, quiet=quiet, verbose=verbose, as_json=as_json)
 
     @property
     def is_watched(self) -> bool:

@@ -52,7 +52,7 @@ def test_no_secret_in_any_output(shell: Shell, cloud: SandboxCloud) -> None:
         seen += [done.stdout, done.stderr]
     for args, exit_code in (
         (["run", plan, "--os-cloud", "admin", "-v", "--metrics-file", "plan.prom"], 1),
-        (["diff", plan, "--os-cloud", "admin", "-v", "--prune", "--out", "saved.plan"], 0),
+        (["diff", plan, "--os-cloud", "admin", "-v", "--prune", "--out", "saved.plan"], 11),
         (["report", "-o", "report.html"], 0),
     ):
         again = shell.run(*args, exit_code=exit_code)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
+import re
 import signal
 import struct
 import subprocess
@@ -102,6 +103,16 @@ def test_a_live_display(shell: Shell, plan: str) -> None:
     assert "added by this run" in seen
     assert "[info" not in seen
     assert "Traceback" not in seen
+
+
+def test_no_color(shell: Shell, plan: str) -> None:
+    """With NO_COLOR neither the display nor the log has colours; the cursor is moved all the same."""
+    for args in ((), ("-v",)):
+        with terminal(shell, "run", plan, "--os-cloud", "sandbox", *args, NO_COLOR="1") as screen:
+            code, seen = screen.end()
+        assert code == 0
+        assert "\x1b[?25l" in seen  # hides the cursor
+        assert not re.search(r"\x1b\[(\d+;)*[39]\dm", seen)
 
 
 def test_ctrl_c_on_a_terminal(shell: Shell, plan: str) -> None:
