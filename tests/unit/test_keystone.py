@@ -130,3 +130,25 @@ async def test_a_server_that_hangs_up_is_retried(keystone: FakeKeystone) -> None
     async with served(hang_up) as url:
         keystone.url = url + "/v3"
         assert await identity_of(keystone).token() == "token-1"
+
+
+@pytest.mark.parametrize(
+    ("raised", "words"),
+    [
+        (TypeError("unexpected keyword 'hush-hush'"), "auth_type password failed: TypeError: unexpected keyword '***'"),
+        (AttributeError("no token_url"), "auth_type password failed: AttributeError: no token_url"),
+        (ImportError("no oauthlib"), "auth_type password failed: a package is missing: no oauthlib"),
+    ],
+)
+async def test_a_plugin_that_fails_is_not_blamed_on_the_service(
+    keystone: FakeKeystone, raised: Exception, words: str
+) -> None:
+    """Its exception is reported as it is, at once and without secrets."""
+
+    class Broken(v3.Password):
+        def get_access(self, *_: object, **__: object) -> Any:
+            raise raised
+
+    with pytest.raises(CredentialsRefusedError) as error:
+        await identity_of(keystone, plugin=Broken(keystone.url, username="ann", password="hush-hush")).token()
+    assert words in message_of(error)
