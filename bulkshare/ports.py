@@ -84,8 +84,19 @@ class WorkList(Protocol):
         """
         ...
 
-    def mark_enqueued(self, run_id: int) -> None:
-        """Record that all the run's pairs have been enqueued."""
+    def images_to_list(self, run_id: int, *, settled_before: datetime, after: str | None, limit: int) -> list[Backlog]:
+        """Return up to `limit` images with pending pairs or with pairs that were settled before a time.
+
+        In a stable order, after image `after`; with the number of all their settled pairs.
+        """
+        ...
+
+    def image_pairs(self, run_id: int, image_id: str, *, after: str | None, limit: int) -> list[tuple[Job, Result]]:
+        """Return up to `limit` pairs of the image and their results, in a stable order, after member `after`."""
+        ...
+
+    def unsettle(self, run_id: int, image_id: str, member_ids: Sequence[str]) -> None:
+        """Make pairs pending again, as if they had not been tried."""
         ...
 
     # `removals` limits what follows to pending removals (True), or to all other pending pairs (False).
@@ -196,17 +207,37 @@ class Ledger(WorkList, Protocol):
         """
         ...
 
+    def mark_enqueued(self, run_id: int) -> None:
+        """Record that all the plan's pairs and orders are in the ledger."""
+        ...
+
     def reopen(
         self, run_id: int, *, now: datetime, settings: Settings | None = None, invocation: str | None = None
     ) -> Run:
         """Set an unfinished run to RUNNING again, of this process and host.
 
-        It gets other settings, and becomes part of another invocation, if these are given.
+        It gets other settings, and becomes part of another invocation, if these are given. What was rejected, skipped
+        or failed is pending again, because its cause may be gone, and ALREADY_MEMBER is taken from all that is pending.
         """
         ...
 
-    def finish(self, run_id: int, *, now: datetime, requests: int, retries: int, seconds: float) -> Run:
-        """Record the end of this invocation and add to the sums: FINISHED if no pair is pending, else INTERRUPTED."""
+    def finish(
+        self, run_id: int, *, now: datetime, requests: int, retries: int, seconds: float, complete: bool = True
+    ) -> Run:
+        """Record the end of this invocation and add to the sums.
+
+        FINISHED if no pair is pending and all images were looked at (`complete`), else INTERRUPTED.
+        """
+        ...
+
+    def project_ids(self, run_id: int) -> set[str]:
+        """Return the members of the run's pending pairs, except removals."""
+        ...
+
+    def settle_members(
+        self, run_id: int, member_ids: Collection[str], *, result: Result, reason: str, now: datetime
+    ) -> None:
+        """Settle all pending pairs of these members, except removals, with the same result."""
         ...
 
     def set_orders(self, run_id: int, orders: Mapping[str, Orders]) -> None:

@@ -83,7 +83,7 @@ class Engine:
     stopping: set when the engine begins to stop, for tasks that wait on its behalf; default: its own.
     answered_at: when the endpoint last answered, on `clock`. While it answers no one, no pair fails.
     max_failures: with more pairs rejected or failed, the engine stops.
-    orders: what the plan says about images as a whole; none for a run resumed without its plan.
+    orders: what the plan says about images as a whole.
     images: known already, because the plan selected them by their attributes.
     account: who acts; None if unknown.
     ledger_turn: a limiter of one, shared by engines that share a ledger.
@@ -125,7 +125,7 @@ class Engine:
         self._limits = limits
         self._probed = probed
         self._grace_seconds = grace_seconds
-        self._all_enqueued = False
+        self._looked = False
         self._to_set_shared: list[str] = []
         self._client = ApiClient(
             transport=transport,
@@ -183,6 +183,11 @@ class Engine:
         return self._stopping.is_set() and not self._nothing_left
 
     @property
+    def looked(self) -> bool:
+        """Whether all images were looked at, so that what is left to do is what is pending."""
+        return self._looked
+
+    @property
     def stopped_because(self) -> str:
         """Why the work was interrupted, if `stop` was given a reason."""
         return self._because if self.interrupted else ""
@@ -210,7 +215,7 @@ class Engine:
                     with self._work_scope:
                         await self._work(preflight=preflight, share=share, inspect=inspect)
                     await self._recorder.flush()
-                    self._nothing_left = self._all_enqueued and await self._recorder.pending_total() == 0
+                    self._nothing_left = self._looked and await self._recorder.pending_total() == 0
                 tasks.cancel_scope.cancel()
         except BaseExceptionGroup as group:
             raise _leading(group) from group
@@ -247,11 +252,10 @@ class Engine:
             self._to_set_shared = await self._preflight.check(listed, everything=preflight)
             await self._recorder.flush()
         settle_unpruned(self._recorder, listed, self._to_set_shared)
+        self._looked = listed.left == 0
         if self._stopping.is_set():
             return
         await self._recorder.flush()
-        await self._recorder.mark_enqueued()
-        self._all_enqueued = True
         if share:
             await self._write(probed={*listed.members, *self._probed})
         for image_id in listed.without_pairs:

@@ -6,6 +6,7 @@ Each settles what it can and leaves the rest pending. None begins anything new a
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -25,8 +26,8 @@ from bulkshare.engine.retry import is_left_rejected, is_to_accept
 from bulkshare.engine.writer import ImageOpened, SettleImage, absent, present, skipped
 from bulkshare.image_api.glance import ListedApart, details_path
 from bulkshare.image_api.ims import FULL_ECS_QUOTA, is_full_ecs
-from bulkshare.model import Backlog, Block, Image, Job, Orders, Result, VerdictKind, Want
-from bulkshare.model.events import ExtraMembersFound, ImageInspected, ImagesDone, PhaseStarted
+from bulkshare.model import AS_PLANNED, Backlog, Block, Image, Job, Orders, Result, VerdictKind, Want
+from bulkshare.model.events import ExtraMembersFound, ImageInspected, ImagesDone, PairsReopened, PhaseStarted
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
@@ -42,6 +43,11 @@ MOST_MEMBERS_AT_ONCE = 50_000  # in memory together, at some 400 bytes each; one
 BATCH = 50  # images looked up with one GET: their IDs make a URL of 2 kB, which every proxy lets through
 NO_ORDERS = Orders()
 NOT_PRUNED = "the image's members could not be listed, so none of them was removed"
+# How long a pair that was settled as planned is taken to be so without another look: a command that is repeated at once
+# does not list everything anew.
+STILL_TRUE = timedelta(minutes=10)
+
+FROM_CLOUD = Want.ALREADY_MEMBER | Want.ADDED  # of a pair's want, what is not the plan's
 
 T = TypeVar("T")
 
@@ -93,6 +99,7 @@ class ListResults:
     refused: images whose members the cloud refused to list.
     unpruned: why images that may have members to remove could not be listed.
     without_pairs: those of them that have no pending pair, whose result would show it.
+    left: how many images a stop kept from being listed.
     """
 
     members: dict[str, int] = field(default_factory=dict)
@@ -100,6 +107,7 @@ class ListResults:
     refused: set[str] = field(default_factory=set)
     unpruned: dict[str, str] = field(default_factory=dict)
     without_pairs: list[str] = field(default_factory=list)
+    left: int = 0
 
 
 class MemberLister:
@@ -121,18 +129,22 @@ class MemberLister:
         self._results = ListResults()
 
     async def list_all(self, *, everything: bool) -> ListResults:
-        """List the images to be pruned, and with `everything` all that have pending pairs.
+        """List the images to be pruned, and with `everything` all that may not be as planned.
 
-        An image that can't be listed is left as it is: its first POST will show whether it takes members. For one to be
-        pruned that shows nothing about its other members: `settle_unpruned`.
+        These are the images with pending pairs, and those with pairs that were settled some time ago: a run that was
+        interrupted may go on days later. An image that can't be listed is left as it is: its first POST will show
+        whether it takes members. For one to be pruned that shows nothing about its other members: `settle_unpruned`.
         """
         pruned = {image_id: Backlog(image_id, 0) for image_id, orders in self._orders.items() if orders.prune}
-        images = [
-            backlog
-            async for backlog in self._recorder.pending_images()
-            if pruned.pop(backlog.image_id, None) is not None or everything
-        ]
-        images += pruned.values()  # without pending pairs, but they may have members to remove
+        images: list[Backlog] = []
+        if everything or pruned:
+            images = [
+                backlog
+                async for backlog in self._recorder.images_to_list(settled_before=self._wall() - STILL_TRUE)
+                if pruned.pop(backlog.image_id, None) is not None or everything
+            ]
+        images += pruned.values()  # without pairs to look at, but they may have members to remove
+        self._results.left = len(images)
         if images:
             self._recorder.observer.notify(PhaseStarted("listing", len(images)))
             await for_each(
@@ -140,7 +152,7 @@ class MemberLister:
                 self._list,
                 at_once=self._limits.concurrency,
                 stopping=self._client.stopping,
-                size=lambda backlog: backlog.pairs,  # about as many as it has members
+                size=lambda backlog: backlog.pairs + backlog.settled,  # about as many as it has members
             )
         return self._results
 
@@ -150,49 +162,84 @@ class MemberLister:
         if verdict.kind is not VerdictKind.LISTED:
             if verdict.kind is VerdictKind.REJECTED:
                 self._results.refused.add(image_id)
+            elif self._client.stopping.is_set():
+                return  # it would have been asked for again
             if self._orders.get(image_id, NO_ORDERS).prune and verdict.kind is not VerdictKind.NOT_SENT:
                 self._results.unpruned[image_id] = f"{NOT_PRUNED}: {verdict.reason}"
                 if not backlog.pairs:
                     self._results.without_pairs.append(image_id)
+            self._results.left -= 1
             return
         members = {member.member_id: member for member in verdict.members}
-        leaving = set()
-        if members or Want.REMOVE in backlog.want:
-            leaving = await self._compare(image_id, members, verdict)
+        named: set[str] = set()
+        if members or backlog.settled or Want.REMOVE in backlog.want:
+            named = await self._compare(image_id, members, verdict)
         orders = self._orders.get(image_id)
         if orders is not None and orders.prune:
-            extra = [member_id for member_id in members if member_id not in orders.kept and member_id not in leaving]
-            if extra and await self._recorder.enqueue([Block(image_id, extra, Want.REMOVE)]):
+            extra = [member_id for member_id in members if member_id not in named and member_id not in orders.kept]
+            if extra:
+                await self._recorder.enqueue([Block(image_id, extra, Want.REMOVE)])
                 self._recorder.observer.notify(ExtraMembersFound(image_id, extra))
+        self._results.left -= 1
         self._results.members[image_id] = len(verdict.members)  # if a member is there twice, the quota counts both
 
     async def _compare(self, image_id: str, members: Mapping[str, Member], verdict: Verdict) -> set[str]:
-        """Settle the pending pairs that are as planned, and return the members already due to be removed."""
-        now = self._wall()
-        leaving = set()
+        """Settle the pending pairs that are as planned, and make those pending again that are so no longer.
+
+        Return which members the run has pairs of.
+        """
+        named: set[str] = set()
         to_accept = 0
-        async for page in self._recorder.pending_pages(image_id):
-            to_mark = []
-            for job in page:
-                member, want = members.get(job.member_id), job.want
-                if want and Want.REMOVE in want:
-                    if member is None:
-                        self._recorder.put(absent(job, verdict, now))
-                    else:
-                        leaving.add(job.member_id)
-                elif member is None:
-                    continue
-                elif want and is_to_accept(want, member):
-                    to_accept += 1
-                    if Want.ALREADY_MEMBER not in want:
-                        to_mark.append(job.member_id)
-                else:
-                    self._recorder.put(present(member, verdict, now, want, left=is_left_rejected(want, member)))
-            if to_mark:
-                await self._recorder.mark_listed(image_id, to_mark)
+        async for page in self._recorder.image_pages(image_id):
+            named.update(job.member_id for job, _ in page if job.member_id in members)
+            reopened = {
+                job.member_id: result
+                for job, result in page
+                if result in AS_PLANNED and not _is_as_planned(job.want, members.get(job.member_id))
+            }
+            if reopened:
+                await self._recorder.unsettle(image_id, list(reopened))
+                self._recorder.observer.notify(PairsReopened(image_id, list(reopened.values())))
+            jobs = [
+                job._replace(want=job.want & ~FROM_CLOUD) if job.member_id in reopened else job
+                for job, result in page
+                if result is Result.PENDING or job.member_id in reopened
+            ]
+            to_accept += await self._settle_listed(image_id, jobs, members, verdict)
         if to_accept:
             self._results.to_accept[image_id] = to_accept
-        return leaving
+        return named
+
+    async def _settle_listed(
+        self, image_id: str, jobs: Sequence[Job], members: Mapping[str, Member], verdict: Verdict
+    ) -> int:
+        """Settle those pending pairs that are as planned, and return how many only need to be accepted."""
+        now = self._wall()
+        to_accept = 0
+        to_mark = []
+        for job in jobs:
+            member, want = members.get(job.member_id), job.want
+            if want and Want.REMOVE in want:
+                if member is None:
+                    self._recorder.put(absent(job, verdict, now))
+            elif member is None:
+                continue
+            elif want and is_to_accept(want, member):
+                to_accept += 1
+                if Want.ALREADY_MEMBER not in want:
+                    to_mark.append(job.member_id)
+            else:
+                self._recorder.put(present(member, verdict, now, want, left=is_left_rejected(want, member)))
+        if to_mark:
+            await self._recorder.mark_listed(image_id, to_mark)
+        return to_accept
+
+
+def _is_as_planned(want: Want, member: Member | None) -> bool:
+    """Whether a listing agrees with a pair that was settled as planned."""
+    if want and Want.REMOVE in want:
+        return member is None
+    return member is not None and not is_to_accept(want, member)
 
 
 async def look_up(client: ApiClient, image_ids: Sequence[str]) -> dict[str, Image]:
@@ -335,7 +382,7 @@ class Preflight:
         facts = Facts(
             image_id,
             image,
-            selected=image_id in self._images,
+            selected=self._orders.get(image_id, NO_ORDERS).selected,
             members=listed.members.get(image_id),
             refused=image_id in listed.refused,
             to_add=others.pairs - to_accept if others is not None else 0,

@@ -205,6 +205,34 @@ class Recorder:
                 return
             after = page[-1].image_id
 
+    async def images_to_list(self, *, settled_before: datetime) -> AsyncGenerator[Backlog]:
+        """Yield the images with pending pairs, or with pairs that were settled before a time."""
+        after: str | None = None
+        read = partial(self._ledger.images_to_list, self._run_id, settled_before=settled_before, limit=IMAGES_PAGE)
+        while True:
+            page = await self._call(partial(read, after=after))
+            for backlog in page:
+                yield backlog
+            if len(page) < IMAGES_PAGE:
+                return
+            after = page[-1].image_id
+
+    async def image_pages(self, image_id: str) -> AsyncIterator[list[tuple[Job, Result]]]:
+        """Yield all pairs of an image, with their results, page by page, no faster than outcomes are written."""
+        after: str | None = None
+        while True:
+            await self.room()
+            page = await self._call(partial(self._ledger.image_pairs, self._run_id, image_id, after=after, limit=PAGE))
+            if page:
+                yield page
+            if len(page) < PAGE:
+                return
+            after = page[-1][0].member_id
+
+    async def unsettle(self, image_id: str, member_ids: Sequence[str]) -> None:
+        """Make pairs pending again."""
+        await self._call(self._ledger.unsettle, self._run_id, image_id, member_ids)
+
     async def pending_jobs(self, image_id: str, after: str | None, *, removals: bool | None = None) -> list[Job]:
         """Return the next page of an image's pending pairs; the last one is shorter than `PAGE`."""
         read = partial(self._ledger.pending_jobs, self._run_id, image_id, after=after, limit=PAGE, removals=removals)
@@ -236,10 +264,6 @@ class Recorder:
     async def enqueue(self, blocks: Sequence[Block]) -> int:
         """Add pairs to the run and return how many are new."""
         return await self._call(self._ledger.enqueue, self._run_id, blocks)
-
-    async def mark_enqueued(self) -> None:
-        """Record that all the run's pairs are in the ledger."""
-        await self._call(self._ledger.mark_enqueued, self._run_id)
 
     async def mark_listed(self, image_id: str, member_ids: Sequence[str]) -> None:
         """Record that these pairs are members already, with more left to do."""

@@ -44,8 +44,17 @@ class ShardLedger:
         """Not used: a shard is complete."""
         raise NotImplementedError
 
-    def mark_enqueued(self, run_id: int) -> None:
-        """See `ports.Ledger`. Does nothing."""
+    def images_to_list(self, run_id: int, *, settled_before: datetime, after: str | None, limit: int) -> list[Backlog]:
+        """Not used: the coordinator lists."""
+        raise NotImplementedError
+
+    def image_pairs(self, run_id: int, image_id: str, *, after: str | None, limit: int) -> list[tuple[Job, Result]]:
+        """Not used: the coordinator lists."""
+        raise NotImplementedError
+
+    def unsettle(self, run_id: int, image_id: str, member_ids: Sequence[str]) -> None:
+        """Not used: the coordinator lists."""
+        raise NotImplementedError
 
     def pending_images(
         self, run_id: int, *, after: str | None, limit: int, removals: bool | None = None

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, Self, TypeVar
 from sqlalchemy import select
 
 from bulkshare.ledger import batches, pairs, runs
-from bulkshare.ledger.codecs import WANTS, pack_time
+from bulkshare.ledger.codecs import RESULTS, WANTS, pack_time
 from bulkshare.ledger.dialects import execute_many
 from bulkshare.ledger.schema import LONGEST_TEXT, PAIRS
 from bulkshare.ledger.sqlite import FileStore
 from bulkshare.ledger.store import retry_lost, retrying
-from bulkshare.ledger.strings import StringTable
+from bulkshare.ledger.strings import CHUNK, StringTable
 from bulkshare.ledger.url import parse_location
 from bulkshare.model import Account, Backlog, Job, Outcome, Result, Run, RunState, Settings
 
@@ -109,15 +109,25 @@ class SqlLedger:
         """See `ports.Ledger`."""
         with self._store.writing() as connection:
             self._strings.forget()  # as in `begin`
+            connection.execute(pairs.decide_anew(run_id))
             return runs.mark_running(connection, run_id, now=now, settings=settings, invocation=invocation)
 
-    def finish(self, run_id: int, *, now: datetime, requests: int, retries: int, seconds: float) -> Run:
+    def finish(
+        self, run_id: int, *, now: datetime, requests: int, retries: int, seconds: float, complete: bool = True
+    ) -> Run:
         """See `ports.Ledger`."""
 
         def end(again: bool) -> Run:  # noqa: FBT001  as `retry_lost` calls it
             with self._store.writing() as connection:
                 return runs.mark_ended(
-                    connection, run_id, now=now, requests=requests, retries=retries, seconds=seconds, again=again
+                    connection,
+                    run_id,
+                    now=now,
+                    requests=requests,
+                    retries=retries,
+                    seconds=seconds,
+                    complete=complete,
+                    again=again,
                 )
 
         return retry_lost(end)
@@ -246,6 +256,39 @@ class SqlLedger:
         return self._read(runs.read_orders, run_id)
 
     @retrying
+    def images_to_list(self, run_id: int, *, settled_before: datetime, after: str | None, limit: int) -> list[Backlog]:
+        """See `ports.Ledger`."""
+        with self._store.reading() as connection:
+            last = self._number(connection, after)
+            query = pairs.select_to_list(run_id, settled_before=settled_before, after=last, images=limit)
+            rows = connection.execute(query).all()
+            texts = self._strings.texts(connection, [row[0] for row in rows])
+            return [Backlog(texts[image], count, WANTS[want or 0], settled) for image, count, want, settled in rows]
+
+    @retrying
+    def image_pairs(self, run_id: int, image_id: str, *, after: str | None, limit: int) -> list[tuple[Job, Result]]:
+        """See `ports.Ledger`."""
+        with self._store.reading() as connection:
+            image, last = self._number(connection, image_id), self._number(connection, after)
+            parameters = {"run_id": run_id, "image": image, "member": last}
+            rows = connection.execute(pairs.select_image(limit), parameters).all()
+            texts = self._strings.texts(connection, [row[0] for row in rows])
+            return [(Job(image_id, texts[member], WANTS[want]), RESULTS[result]) for member, want, result in rows]
+
+    @retrying
+    def unsettle(self, run_id: int, image_id: str, member_ids: Sequence[str]) -> None:
+        """See `ports.Ledger`."""
+        if not member_ids:
+            return
+        with self._writing({image_id, *member_ids}) as (connection, numbers):
+            image = numbers[image_id]
+            execute_many(connection, pairs.UNSETTLE, [(run_id, image, numbers[member]) for member in member_ids])
+
+    def project_ids(self, run_id: int) -> set[str]:
+        """See `ports.Ledger`."""
+        return self._read(pairs.pending_members, run_id)
+
+    @retrying
     def pending_images(
         self, run_id: int, *, after: str | None, limit: int, removals: bool | None = None
     ) -> list[Backlog]:
@@ -338,6 +381,18 @@ class SqlLedger:
             rest = *pairs.pending(run_id, removals), PAIRS.c.image == self._number(connection, image_id)
             update = pairs.settle_unsent(rest, result, numbers[reason] if reason else None, now)
             return connection.execute(update).rowcount
+
+    @retrying
+    def settle_members(
+        self, run_id: int, member_ids: Collection[str], *, result: Result, reason: str, now: datetime
+    ) -> None:
+        """See `ports.Ledger`."""
+        with self._writing({reason, *member_ids}) as (connection, numbers):
+            members = [numbers[member_id] for member_id in member_ids]
+            for start in range(0, len(members), CHUNK):
+                these = PAIRS.c.member.in_(members[start : start + CHUNK])
+                where = *pairs.pending(run_id, removals=False), these
+                connection.execute(pairs.settle_unsent(where, result, numbers[reason], now))
 
     @retrying
     def undescribed(self, run_id: int, *, after: str | None, limit: int) -> list[tuple[str, list[str]]]:

@@ -11,7 +11,7 @@ from functools import lru_cache
 from itertools import islice, repeat
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, func, literal_column, select, update
+from sqlalchemy import bindparam, case, func, literal_column, null, select, update
 
 from bulkshare.ledger.codecs import (
     RESULT_CODES,
@@ -26,8 +26,8 @@ from bulkshare.ledger.codecs import (
     unpack_times,
 )
 from bulkshare.ledger.dialects import execute_many, insert_unless_there
-from bulkshare.ledger.schema import LONGEST_TEXT, PAIRS
-from bulkshare.model import Block, Outcome, Result, Want
+from bulkshare.ledger.schema import LONGEST_TEXT, NAMES, PAIRS
+from bulkshare.model import AS_PLANNED, Block, Outcome, Result, Want
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -55,6 +55,12 @@ _THIS_PAIR = [PAIRS.c[name] == bindparam(f"at_{name}") for name in KEY]
 _PENDING = PAIRS.c.result.is_(None)
 _NEW_WANT = bindparam("new_want", type_=PAIRS.c.want.type).bitwise_or(_bits(Want.ALREADY_MEMBER | Want.ADDED))
 
+# The columns of a pair that was not tried, or is to be tried anew. ALREADY_MEMBER, from a listing, may be outdated.
+NOT_TRIED: dict[str, Any] = {
+    **dict.fromkeys(SETTLED, null()),
+    "want": PAIRS.c.want - _bits(Want.ALREADY_MEMBER),
+}
+
 # Statements for `execute_many`, whose rows have the parameters in the order of the text: the new values, then the key.
 INSERT = lru_cache(lambda dialect: insert_unless_there(dialect, PAIRS, _parameters((*KEY, "want"))))
 # A row: want, key, want. ALREADY_MEMBER and ADDED stay: they come from the cloud, not from the plan.
@@ -69,6 +75,11 @@ def _mark(want: Want) -> Update:
 
 MARK_LISTED = _mark(Want.ALREADY_MEMBER)
 MARK_ADDED = _mark(Want.ALREADY_MEMBER | Want.ADDED)
+UNSETTLE = (
+    update(PAIRS)
+    .where(*_THIS_PAIR)
+    .values(NOT_TRIED | {"want": PAIRS.c.want - _bits(Want.ALREADY_MEMBER | Want.ADDED)})
+)
 SETTLE = update(PAIRS).where(*_THIS_PAIR).values(_parameters(SETTLED))
 DESCRIBE = update(PAIRS).where(*_THIS_PAIR, PAIRS.c.result.is_not(None)).values(_parameters(DESCRIBED))
 
@@ -146,6 +157,51 @@ def select_backlog(run_id: int, removals: bool | None, *, after: int, images: in
         .order_by(PAIRS.c.image)
         .limit(images)
     )
+
+
+def select_to_list(run_id: int, *, settled_before: datetime, after: int, images: int) -> Select[Any]:
+    """Return the query for the next images with pending pairs, or with pairs settled before a time.
+
+    Its columns are their numbers, their pending pairs, the union of these pairs' wants (NULL without any), and their
+    settled pairs.
+    """
+    wants: ColumnElement[int] = sum(
+        (func.max(case((_PENDING, _bits(want)))) for want in Want), start=literal_column("0")
+    )
+    settled = func.count(PAIRS.c.result)
+    return (
+        select(PAIRS.c.image, func.count() - settled, wants, settled)
+        .where(PAIRS.c.run_id == run_id, PAIRS.c.image > after)
+        .group_by(PAIRS.c.image)
+        .having((func.count() > settled) | (func.min(PAIRS.c.settled_at) < pack_time(settled_before)))
+        .order_by(PAIRS.c.image)
+        .limit(images)
+    )
+
+
+@lru_cache(10)  # as above
+def select_image(limit: int) -> Select[Any]:
+    """Return the query for members, wants and results of an image's pairs; its parameters are as in `select_jobs`."""
+    run_id, image, member = (bindparam(name, type_=PAIRS.c[name].type) for name in KEY)
+    return (
+        select(PAIRS.c.member, PAIRS.c.want, PAIRS.c.result)
+        .where(PAIRS.c.run_id == run_id, PAIRS.c.image == image, PAIRS.c.member > member)
+        .order_by(PAIRS.c.member)
+        .limit(limit)
+    )
+
+
+def pending_members(connection: Connection, run_id: int) -> set[str]:
+    """Return the members of the run's pending pairs, except removals."""
+    members = select(PAIRS.c.member).where(*pending(run_id, removals=False)).distinct()
+    return set(connection.scalars(select(NAMES.c.text).where(NAMES.c.id.in_(members))))
+
+
+def decide_anew(run_id: int) -> Update:
+    """Return the statement that makes pairs pending again that were not brought about, and forgets listings."""
+    again = PAIRS.c.result.in_([code for result, code in RESULT_CODES.items() if result not in AS_PLANNED])
+    listed = _PENDING & (_bits(Want.ALREADY_MEMBER) != 0)
+    return update(PAIRS).where(PAIRS.c.run_id == run_id, again | listed).values(NOT_TRIED)
 
 
 # --- the record ------------------------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from bulkshare.model import (
     AS_PLANNED,
     Account,
     Api,
+    CheckProjects,
     Limits,
     Orders,
     PruneLimit,
@@ -103,22 +104,31 @@ def mark_running(
 
 
 def mark_enqueued(connection: Connection, run_id: int) -> None:
-    """Record that all of the run's pairs are in the ledger."""
+    """Record that all of the plan's pairs and orders are in the ledger."""
     connection.execute(update(RUNS).where(RUNS.c.id == run_id).values(enqueued=True))
 
 
 def mark_ended(
-    connection: Connection, run_id: int, *, now: datetime, requests: int, retries: int, seconds: float, again: bool
+    connection: Connection,
+    run_id: int,
+    *,
+    now: datetime,
+    requests: int,
+    retries: int,
+    seconds: float,
+    complete: bool,
+    again: bool,
 ) -> Run:
     """Set a run to FINISHED, or to INTERRUPTED if pairs are pending, and add what this invocation took to its sums.
 
-    With `again`, it may have been done before, and is not done twice.
+    Unless it is `complete`, there may be more to do than what is pending, and it is INTERRUPTED, too. With `again`, it
+    may have been done before, and is not done twice.
     """
     if again and (before := _one(connection, RUNS.c.id == run_id)).state is not RunState.RUNNING:
         return before
     totals = tally(connection, run_id)
     values = {
-        "state": (RunState.INTERRUPTED if totals[Result.PENDING.value] else RunState.FINISHED).value,
+        "state": (RunState.FINISHED if complete and not totals[Result.PENDING.value] else RunState.INTERRUPTED).value,
         "finished_at": pack_time(now),
         "worked_at": pack_time(now),
         "requests": RUNS.c.requests + requests,
@@ -354,14 +364,13 @@ def pack_settings(settings: Settings) -> dict[str, Any]:
 
 def unpack_settings(stored: dict[str, Any]) -> Settings:
     """Return the settings that `pack_settings` took."""
-    return Settings(
-        **{
-            **stored,
-            "limits": Limits(**stored["limits"]),
-            "retry": RetryPolicy(**stored["retry"]),
-            "api": Api(stored.get("api", Api.AUTO)),
-        }
-    )
+    given = {
+        "limits": Limits(**stored["limits"]),
+        "retry": RetryPolicy(**stored["retry"]),
+        "check_projects": CheckProjects(stored.get("check_projects", CheckProjects.AUTO)),  # not in version 1, nor is:
+        "api": Api(stored.get("api", Api.AUTO)),
+    }
+    return Settings(**{**stored, **given})
 
 
 def pack_telemetry(telemetry: Telemetry) -> dict[str, Any]:

@@ -96,7 +96,7 @@ RUNS = Table(
     Column("retries", BigInteger, nullable=False, default=0),
     Column("seconds", Float, nullable=False, default=0.0),
     Column("settings", JSON, nullable=False),  # `runs.pack_settings`
-    Column("enqueued", Boolean, nullable=False, default=False),  # whether all its pairs are in the ledger
+    Column("enqueued", Boolean, nullable=False, default=False),  # whether all the plan says is in the ledger
     Column("totals", JSON),  # `runs.tally`, if the run has ended: so that listing runs needs no counting of pairs
     Column("invocation", String(64)),  # common to the runs that one command works on; NULL in version 1
     Column("worked_at", BigInteger, nullable=False, server_default="0"),  # when it was last begun, reopened or ended

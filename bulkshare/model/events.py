@@ -101,6 +101,14 @@ class RemovalsAhead:
 
 
 @dataclass(frozen=True, slots=True)
+class PairsReopened:
+    """Pairs of an image were settled with these results, and a listing shows that they are so no longer."""
+
+    image_id: str
+    results: Sequence[Result]
+
+
+@dataclass(frozen=True, slots=True)
 class ImageSetShared:
     """A private image was made `shared`, or could not be; the verdict's kind says which."""
 
@@ -126,6 +134,7 @@ Event = (
     | ImageInspected
     | ExtraMembersFound
     | RemovalsAhead
+    | PairsReopened
     | ImageSetShared
     | ImagesDone
 )

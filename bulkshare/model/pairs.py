@@ -59,11 +59,12 @@ class Batch(NamedTuple):
 
 
 class Backlog(NamedTuple):
-    """An image with pending pairs: their number, and the union of their wants."""
+    """An image with pending pairs: their number, and the union of their wants. `settled` counts its other pairs."""
 
     image_id: str
     pairs: int
     want: Want = Want.MEMBER
+    settled: int = 0
 
 
 EXACT_DIGITS = 9  # beyond these, digits of a product of floats mean nothing
@@ -109,7 +110,7 @@ class PruneLimit(NamedTuple):
 class Orders(NamedTuple):
     """What a plan says about an image as a whole; see `Entry`. Stored in users' ledgers by field name.
 
-    kept: members that pruning leaves alone.
+    kept: members that pruning leaves alone, besides those that the run has pairs of.
     selected: the plan selected the image by its attributes, so that its status is not judged.
     strict: public and community images are not as planned, although every project can use them.
     prune_limits: each must allow the removals; none: they have been allowed before.

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from bulkshare.model.plans import Api, Limits
+from bulkshare.model.plans import Api, CheckProjects, Limits
 from bulkshare.model.retry import RetryPolicy
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     api: Api = Api.AUTO
+    check_projects: CheckProjects = CheckProjects.AUTO
 
 
 class RunState(StrEnum):
@@ -44,7 +45,7 @@ class Run:
     key: the name that users see.
     fingerprint: a hash of the plan's pairs; only the same plan with the same account may continue the run.
     requests, retries, seconds: sums over all invocations of the run.
-    enqueued: all pairs are in the ledger; until then only the plan has them.
+    enqueued: the plan's pairs and orders are all in the ledger; until then only the plan has them.
     opened: images that it made shared.
     awaiting_acceptance: pairs as planned whose member has the status "pending": no one has accepted for the project.
     invocation: common to the runs of one command on several clouds; None: made by a version that kept none.

@@ -16,7 +16,7 @@ from bulkshare.engine import Engine
 from bulkshare.errors import BulkshareError, InterruptedRunError, LedgerError, StoppedEarlyError
 from bulkshare.fleet import ShardedSender
 from bulkshare.ledger.store import ConnectionLostError
-from bulkshare.model import Api, Outcome, Result
+from bulkshare.model import Api, Result
 from bulkshare.operations.defaults import temporary_ledger, utc_now
 from bulkshare.operations.lock import shared
 from bulkshare.operations.names import Names, image_names, project_names
@@ -27,7 +27,7 @@ from bulkshare.progress.telemetry import Meter
 from bulkshare.report import summary_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+    from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping
 
     from bulkshare.fleet import Coordinator
     from bulkshare.ledger import SqlLedger
@@ -50,24 +50,20 @@ def run_async(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
 
 
 def enqueue(ledger: SqlLedger, run_id: int, resolved: ResolvedPlan) -> None:
-    """Add a plan's pairs to a run, settle those of unknown projects, and keep the names that are known. Blocking."""
-    plan = resolved.plan
-    ledger.enqueue(run_id, expand(plan))
-    ledger.label(plan.names, from_plan=True)
+    """Add a plan's pairs to a run, settle those of unknown projects, and keep the names that are known. Blocking.
+
+    A run that goes on keeps what was settled as planned before.
+    """
+    ledger.enqueue(run_id, expand(resolved.plan))
+    ledger.label(resolved.plan.names, from_plan=True)
     ledger.label(resolved.labels)
-    if not resolved.unknown:
-        return
-    now = utc_now()
-    for block in expand(plan):
-        ledger.settle(
-            run_id,
-            [
-                Outcome(block.image_id, member_id, Result.SKIPPED, reason=NO_PROJECT, settled_at=now, want=block.want)
-                for member_id in block.member_ids
-                # A continued run keeps its outcomes: the pair may have been shared before its project was looked up.
-                if member_id in resolved.unknown and ledger.pending_want(run_id, block.image_id, member_id) is not None
-            ],
-        )
+    settle_unknown(ledger, run_id, resolved.unknown)
+
+
+def settle_unknown(ledger: SqlLedger, run_id: int, project_ids: Collection[str]) -> None:
+    """Settle the pending pairs of projects that the identity service does not know. Blocking."""
+    if project_ids:
+        ledger.settle_members(run_id, project_ids, result=Result.SKIPPED, reason=NO_PROJECT, now=utc_now())
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +82,7 @@ class OpenRun:
     ledger: the handle for all work on it.
     run: as it was when the work began.
     stats: of the work so far, for the record.
+    looked: all images were looked at, so that what is left to do is what is pending.
     """
 
     def __init__(self, ledger: SharedLedger, run: Run) -> None:
@@ -93,6 +90,7 @@ class OpenRun:
         self.run = run
         self._closed = False
         self.stats = EngineStats()
+        self.looked = False
 
     async def finish(self) -> Run:
         """Record that the work has ended, and return the run. Raises `LedgerError`."""
@@ -114,7 +112,12 @@ class OpenRun:
     def _finish(self) -> Run:
         ledger, run_id, stats = self.ledger.ledger, self.run.id, self.stats
         run = ledger.finish(
-            run_id, now=utc_now(), requests=stats.requests, retries=stats.retries, seconds=stats.seconds
+            run_id,
+            now=utc_now(),
+            requests=stats.requests,
+            retries=stats.retries,
+            seconds=stats.seconds,
+            complete=self.looked,
         )
         if stats.telemetry is not None:
             ledger.record_telemetry(run_id, stats.telemetry)
@@ -166,8 +169,7 @@ async def execute(work: OpenRun, session: CloudSession, task: EngineTask, stops:
     except BaseException as raised:
         await work.close(raised)
         raise
-    left = run.totals[Result.PENDING] or (task.write and not run.enqueued)
-    if error is None and engine.interrupted and left:
+    if error is None and engine.interrupted:
         why = engine.stopped_because
         error = (
             StoppedEarlyError(f"{why}; {task.how_to_continue}")
@@ -243,6 +245,7 @@ async def _run_engine(
         except BulkshareError as stopped:
             error = stopped
         finally:
+            work.looked = engine.looked
             work.stats = EngineStats(
                 requests=paced.sent - sent_before + (fleet.requests if fleet else 0),
                 retries=engine.retries + (fleet.retries if fleet else 0),

@@ -10,11 +10,18 @@ from typing import TYPE_CHECKING
 from bulkshare.errors import UsageError
 from bulkshare.model import Plan, RunState
 from bulkshare.operations.defaults import open_ledger, utc_now
-from bulkshare.operations.execute import EngineTask, OpenRun, execute
+from bulkshare.operations.execute import EngineTask, OpenRun, execute, settle_unknown
 from bulkshare.operations.history import find_runs, unfinished_runs
 from bulkshare.operations.lock import locked, shared
 from bulkshare.operations.results import CloudResult, causes_in, each
-from bulkshare.operations.session import CloudSession, ResolvedPlan, chosen_api, open_endpoint, open_identity
+from bulkshare.operations.session import (
+    CloudSession,
+    ResolvedPlan,
+    chosen_api,
+    open_endpoint,
+    open_identity,
+    unknown_projects,
+)
 from bulkshare.operations.stops import stopping_at
 from bulkshare.operations.workers import fleet_for, open_fleets
 from bulkshare.report import summary_of
@@ -101,6 +108,7 @@ class _Resumed:
             reopen = partial(ledger.ledger.reopen, run.id, now=utc_now(), settings=settings)
             open_run = OpenRun(ledger, await ledger.call(reopen))
             stack.push_async_callback(open_run.close)
+            orders = await ledger.call(ledger.ledger.orders, run.id)
             session = CloudSession(
                 self.result,
                 options,
@@ -108,14 +116,24 @@ class _Resumed:
                 settings,
                 identity,
                 endpoint,
-                ResolvedPlan(Plan(run.plan, ())),  # of which nothing is known but the pairs in the ledger
+                ResolvedPlan(Plan(run.plan, ()), orders=orders),  # its pairs are in the ledger
             )
+            await self._check_projects(session)
             fleet = await stack.enter_async_context(fleet_for(self.fleets, open_run.run, session))
             task = EngineTask(
                 how_to_continue=f"continue with `bulkshare resume {run.key}`",
+                orders=orders,
                 fleet=fleet,
             )
             self.result.take(await execute(open_run, session, task, self.stops))
+
+    async def _check_projects(self, session: CloudSession) -> None:
+        """Look up the projects whose pairs are pending, as the run did, and settle those that are unknown."""
+        ledger, run = self.ledger, self.run
+        ids = frozenset(await ledger.call(ledger.ledger.project_ids, run.id))
+        check, directory = session.settings.check_projects, session.identity.directory()
+        unknown = await unknown_projects(ids, check, directory, session.listener.note)
+        await ledger.call(settle_unknown, ledger.ledger, run.id, unknown)
 
 
 def _unfinished(ledger: SqlLedger, found: list[Run], named: bool) -> list[Run]:  # noqa: FBT001  called in a thread

@@ -183,9 +183,7 @@ class _CloudRun:
         doing = "continuing" if continued else "starting"
         listener = session.listener.acting_as(session.account, doing, f"run {run.key}", plan=run.plan, run=run.key)
         self.session = replace(session, listener=listener)
-        await ledger.call(enqueue, ledger.ledger, run.id, todo)
-        if not any(orders.prune for orders in todo.orders.values()):
-            await ledger.call(ledger.ledger.mark_enqueued, run.id)  # else the engine does, after adding the removals
+        await ledger.call(_store, ledger.ledger, run.id, todo)
 
     async def work(self) -> None:
         """Send the pairs; then compare, if `verify` is asked for."""
@@ -261,6 +259,13 @@ def _begin(
     return run, False
 
 
+def _store(ledger: SqlLedger, run_id: int, todo: ResolvedPlan) -> None:
+    """Put all that a plan says into its run, so that it can be finished without the plan. Blocking."""
+    enqueue(ledger, run_id, todo)
+    ledger.set_orders(run_id, todo.orders)
+    ledger.mark_enqueued(run_id)
+
+
 def _unfinished(ledger: SqlLedger, session: CloudSession, plan: Plan) -> Run | None:
     """Return the plan's last run on the cloud if it has pending pairs and is of the same pairs. Blocking."""
     digest = fingerprint(plan, prune_all=session.options.prune)
@@ -285,4 +290,5 @@ def _left(ledger: SqlLedger, session: CloudSession) -> ResolvedPlan | None:
     left = narrow(plan, wanted)
     if not left.entries:
         return None
-    return replace(session.resolved, plan=left, orders=orders(left))  # not the whole plan's: left prunes nothing
+    # Not the whole plan's orders: what is left prunes nothing.
+    return replace(session.resolved, plan=left, orders=orders(left, selected=session.resolved.images))

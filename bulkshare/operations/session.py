@@ -300,7 +300,7 @@ def _resolved(
     labels = {image.id: image.name for image in by_id.values() if image.name}
     labels |= {project_id: known.names[project_id] for project_id in ids if known.names.get(project_id)}
     labels |= {project.id: project.name for several in projects.values() for project in several}
-    wanted = orders(concrete, prune_all=prune_all, prune_limit=prune_limit)
+    wanted = orders(concrete, prune_all=prune_all, prune_limit=prune_limit, selected=by_id)
     return ResolvedPlan(concrete, by_id, labels, wanted, unknown, known.names)
 
 
@@ -319,14 +319,7 @@ async def _checked(
     ids = await anyio.to_thread.run_sync(project_ids, plan)
     bare = {project_id: project_id.replace("-", "") for project_id in ids if UUID_WITH_DASHES.fullmatch(project_id)}
     asked = ids.union(bare.values())
-    found = KnownProjects(frozenset(), asked)
-    if ids and plan.check_projects is not CheckProjects.NEVER:
-        try:
-            found = await directory.known(asked)
-        except DirectoryError as error:
-            if plan.check_projects is CheckProjects.ALWAYS:
-                raise
-            found = KnownProjects(frozenset(), asked, str(error))
+    found = await _known(asked, plan.check_projects, directory)
     without_dashes = UUID_WITHOUT_DASHES.fullmatch(account.project_id) is not None
     spellings = {
         dashed: plain
@@ -336,12 +329,42 @@ async def _checked(
     plan = await anyio.to_thread.run_sync(respelled, plan, spellings)
     ids = (ids - spellings.keys()).union(spellings.values())
     unchecked = ids & found.unchecked
-    if unchecked and plan.check_projects is not CheckProjects.NEVER:
-        note = unchecked_note(unchecked, len(ids), found.reason)
-        if plan.check_projects is CheckProjects.ALWAYS:
-            raise DirectoryError(note)
-        report(note)
+    _report_unchecked(unchecked, len(ids), found.reason, plan.check_projects, report)
     return plan, found._replace(known=ids & found.known, unchecked=unchecked)
+
+
+async def unknown_projects(
+    project_ids: frozenset[str], check: CheckProjects, directory: Directory, report: Callable[[str], None]
+) -> frozenset[str]:
+    """Return which of the IDs are no projects, as far as that is to be checked; report those that can't be checked.
+
+    Raises `DirectoryError` if the check is required.
+    """
+    found = await _known(project_ids, check, directory)
+    _report_unchecked(found.unchecked, len(project_ids), found.reason, check, report)
+    return project_ids - found.known - found.unchecked
+
+
+async def _known(project_ids: frozenset[str], check: CheckProjects, directory: Directory) -> KnownProjects:
+    if not project_ids or check is CheckProjects.NEVER:
+        return KnownProjects(frozenset(), project_ids)
+    try:
+        return await directory.known(project_ids)
+    except DirectoryError as error:
+        if check is CheckProjects.ALWAYS:
+            raise
+        return KnownProjects(frozenset(), project_ids, str(error))
+
+
+def _report_unchecked(
+    unchecked: frozenset[str], total: int, reason: str, check: CheckProjects, report: Callable[[str], None]
+) -> None:
+    if not unchecked or check is CheckProjects.NEVER:
+        return
+    note = unchecked_note(unchecked, total, reason)
+    if check is CheckProjects.ALWAYS:
+        raise DirectoryError(note)
+    report(note)
 
 
 def _accepting(entry: Entry, account: Account) -> Entry:
@@ -438,6 +461,7 @@ class _Opening:
             sandbox=options.sandbox,
             limits=options.limits(plan.limits),
             retry=plan.retry,
+            check_projects=plan.check_projects,
         )
         where = cloud or ("a sandbox" if options.sandbox else "the cloud")
         async with AsyncExitStack() as opened:

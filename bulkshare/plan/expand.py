@@ -68,34 +68,40 @@ def count(plan: Plan) -> Counts:
     return Counts(images, len(projects), pairs, layout.mentions - pairs, layout.selectors)
 
 
-def orders(plan: Plan, *, prune_all: bool = False, prune_limit: PruneLimit | None = None) -> dict[str, Orders]:
+def orders(
+    plan: Plan,
+    *,
+    prune_all: bool = False,
+    prune_limit: PruneLimit | None = None,
+    selected: Collection[str] = (),
+) -> dict[str, Orders]:
     """Return the orders that concern an image as a whole, for each image that has any.
 
-    An image is pruned if an entry that names it says so, or with `prune_all`. Its members in the plan and in these
-    entries' `keep` are then kept. `prune_limit` takes the place of all limits in the plan. Without it, those of the
-    entries count, else the plan's, else the default. Images share the sets.
+    An image is pruned if an entry that names it says so, or with `prune_all`. The members in these entries' `keep` are
+    then kept, besides those that the plan names. `prune_limit` takes the place of all limits in the plan. Without it,
+    those of the entries count, else the plan's, else the default. `selected` images were chosen by their attributes.
+    Images share equal orders.
     """
     layout = _resolved(plan)
-    kept: dict[_Named, frozenset[str]] = {}
+    shared: dict[tuple[_Named, bool], Orders] = {}
     found = {}
     for image_id, named in layout.images.items():
-        prune = named.prune or prune_all
-        if prune and named not in kept:
-            kept[named] = frozenset(layout.members(named.audiences)).union(*layout.keeps_of(named))
-        limits: tuple[PruneLimit, ...] = ()
-        if prune:
+        key = named, image_id in selected
+        if key not in shared:
+            prune = named.prune or prune_all
             limits = named.prune_limits or (plan.prune_limit or PruneLimit(),)
             limits = limits if prune_limit is None else (prune_limit,)
-        order = Orders(
-            prune=prune,
-            fill=named.fill,
-            kept=kept[named] if prune else frozenset(),
-            prune_limits=limits,
-            make_shared=named.make_shared,
-            strict=plan.strict,
-        )
-        if order != NO_ORDERS:
-            found[image_id] = order
+            shared[key] = Orders(
+                prune=prune,
+                fill=named.fill,
+                kept=frozenset[str]().union(*layout.keeps_of(named)) if prune else frozenset(),
+                selected=key[1],
+                prune_limits=limits if prune else (),
+                make_shared=named.make_shared,
+                strict=plan.strict,
+            )
+        if shared[key] != NO_ORDERS:
+            found[image_id] = shared[key]
     return found
 
 

@@ -13,6 +13,7 @@ from bulkshare.model.events import (
     ImagesDone,
     ImageSetShared,
     MembersListed,
+    PairsReopened,
     PairsSettled,
     PhaseStarted,
     RestSettled,
@@ -131,6 +132,8 @@ class Tracker:
                 self.opened += verdict.kind is VerdictKind.SET_SHARED
             case ImagesDone(count):
                 self.phase_done += count
+            case PairsReopened(results=results):
+                self.totals.subtract(results)
             case ExtraMembersFound(member_ids=member_ids):  # pairs that the run did not have before
                 self.planned += len(member_ids)
 

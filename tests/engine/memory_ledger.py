@@ -26,7 +26,6 @@ class MemoryLedger:
     rows: dict[tuple[str, str], Outcome] = field(default_factory=dict)
     commits: list[int] = field(default_factory=list)
     break_after: int | None = None
-    enqueued: bool = False
     opened: dict[str, datetime | None] = field(default_factory=dict)
     backwards: bool = False
     batches: dict[int, Batch] = field(default_factory=dict)
@@ -44,10 +43,30 @@ class MemoryLedger:
             self.enqueue_all([(image_id, member_id) for member_id in member_ids], want)
         return len(self.rows) - before
 
-    def mark_enqueued(self, run_id: int) -> None:
+    def images_to_list(self, run_id: int, *, settled_before: datetime, after: str | None, limit: int) -> list[Backlog]:
+        """See the port."""
+        pending = {each.image_id: each for each in self.pending_images(run_id, after=after, limit=len(self.rows))}
+        settled = [row for row in self.rows.values() if row.result is not Result.PENDING]
+        counts = Counter(row.image_id for row in settled)
+        old = {row.image_id for row in settled if row.settled_at is not None and row.settled_at < settled_before}
+        found = sorted(image_id for image_id in pending.keys() | old if after is None or image_id > after)
+        return [
+            pending.get(image_id, Backlog(image_id, 0))._replace(settled=counts[image_id]) for image_id in found[:limit]
+        ]
+
+    def image_pairs(self, run_id: int, image_id: str, *, after: str | None, limit: int) -> list[tuple[Job, Result]]:
         """See the port."""
         del run_id
-        self.enqueued = True
+        rows = sorted((row.member_id, row) for row in self.rows.values() if row.image_id == image_id)
+        found = [(Job(image_id, member_id, row.want), row.result) for member_id, row in rows]
+        return [pair for pair in found if after is None or pair[0].member_id > after][:limit]
+
+    def unsettle(self, run_id: int, image_id: str, member_ids: Sequence[str]) -> None:
+        """See the port."""
+        del run_id
+        for key in [(image_id, member_id) for member_id in member_ids]:
+            want = self.rows[key].want & ~(Want.ALREADY_MEMBER | Want.ADDED)
+            self.rows[key] = Outcome(*key, Result.PENDING, want=want)
 
     def _pending(self, image_id: str | None, *, removals: bool | None) -> Iterator[Outcome]:
         for row in self.rows.values():
@@ -62,7 +81,7 @@ class MemoryLedger:
         del run_id
         found: dict[str, Backlog] = {}
         for row in self._pending(None, removals=removals):
-            _, pairs, want = found.get(row.image_id, Backlog(row.image_id, 0))
+            _, pairs, want, _ = found.get(row.image_id, Backlog(row.image_id, 0))
             found[row.image_id] = Backlog(row.image_id, pairs + 1, want | row.want)
         return [backlog for image_id, backlog in sorted(found.items()) if after is None or image_id > after][:limit]
 

@@ -165,7 +165,7 @@ def test_a_dry_run_reports_and_removes_nothing() -> None:
     assert harness.totals() == {Result.ALREADY: 5, Result.PENDING: 10}
     assert harness.observer.extras
     assert not harness.observer.ahead
-    assert harness.ledger.enqueued
+    assert harness.engine.looked
 
 
 @pytest.mark.parametrize(("extra", "removed"), [(2, True), (3, False)])
@@ -313,7 +313,7 @@ def test_an_image_that_can_not_be_listed_is_not_pruned() -> None:
         engine.stop()
 
     harness.run(beside=stop)
-    assert not harness.ledger.enqueued
+    assert harness.engine.interrupted
     harness.cloud.script = lambda request, _count: (
         response(403) if request.method == "GET" and request.path.endswith("/members") else None
     )

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from bulkshare.ledger import SqlLedger
-from bulkshare.model import Account, Backlog, Block, Job, Member, Outcome, Result, RunState, Want
+from bulkshare.model import AS_PLANNED, Account, Backlog, Block, Job, Member, Outcome, Result, RunState, Want
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 ACCOUNT = Account("prod", "eu-de", "https://images.example", "alice", "golden", "p1")
@@ -90,7 +90,7 @@ class LedgerLikeADict(RuleBasedStateMachine):
 
     @rule(handle=handles, run=runs, blocks=blocks)
     def enqueue(self, handle: int, run: int, blocks: list[Block]) -> None:
-        """Existing pairs are kept; only the want of a pending one changes, to the last one plus ALREADY_MEMBER."""
+        """Existing pairs are kept; only the want of a pending one changes, to the last one plus what the cloud told."""
         rows = self.rows[run]
         before = len(rows)
         for image_id, member_ids, want in blocks:
@@ -99,7 +99,7 @@ class LedgerLikeADict(RuleBasedStateMachine):
                 if row is None:
                     rows[pair] = Outcome(*pair, Result.PENDING, want=want)
                 elif row.result is Result.PENDING:
-                    rows[pair] = row._replace(want=want | row.want & Want.ALREADY_MEMBER)
+                    rows[pair] = row._replace(want=want | row.want & (Want.ALREADY_MEMBER | Want.ADDED))
         assert self.handles[handle].enqueue(self.run_ids[run], blocks) == len(rows) - before
 
     @rule(handle=handles, run=runs, image_id=images, member_ids=some_members)
@@ -154,14 +154,37 @@ class LedgerLikeADict(RuleBasedStateMachine):
                 )
         self.handles[handle].describe(self.run_ids[run], batch)
 
-    @rule(handle=handles, run=runs)
-    def finish_and_reopen(self, handle: int, run: int) -> None:
-        """A run is finished if nothing is pending; a reopened one is running again."""
+    @rule(handle=handles, run=runs, complete=st.booleans())
+    def finish_and_reopen(self, handle: int, run: int, *, complete: bool) -> None:
+        """A run is finished if nothing is pending; in a reopened one all that is not as planned is pending again."""
         ledger, run_id = self.handles[handle], self.run_ids[run]
-        ended = ledger.finish(run_id, now=NOW, requests=0, retries=0, seconds=0.0)
-        assert ended.state is (RunState.INTERRUPTED if self._pending(run) else RunState.FINISHED)
+        ended = ledger.finish(run_id, now=NOW, requests=0, retries=0, seconds=0.0, complete=complete)
+        finished = complete and not self._pending(run)
+        assert ended.state is (RunState.FINISHED if finished else RunState.INTERRUPTED)
         assert ended.totals == ledger.totals(run_id)
         assert ledger.reopen(run_id, now=NOW).state is RunState.RUNNING
+        for pair, row in self.rows[run].items():
+            if row.result not in AS_PLANNED:
+                self.rows[run][pair] = Outcome(*pair, Result.PENDING, want=row.want & ~Want.ALREADY_MEMBER)
+
+    @rule(handle=handles, run=runs, image_id=images, member_ids=some_members)
+    def unsettle(self, handle: int, run: int, image_id: str, member_ids: list[str]) -> None:
+        """The pairs are as if they had not been tried."""
+        for pair in ((image_id, member_id) for member_id in member_ids):
+            if pair in self.rows[run]:
+                want = self.rows[run][pair].want & ~(Want.ALREADY_MEMBER | Want.ADDED)
+                self.rows[run][pair] = Outcome(*pair, Result.PENDING, want=want)
+        self.handles[handle].unsettle(self.run_ids[run], image_id, member_ids)
+
+    @rule(handle=handles, run=runs, member_ids=some_members, result=st.sampled_from(DONE))
+    def settle_members(self, handle: int, run: int, member_ids: list[str], result: Result) -> None:
+        """Pending pairs of these members are settled, except removals."""
+        ledger, run_id = self.handles[handle], self.run_ids[run]
+        assert ledger.project_ids(run_id) == {row.member_id for row in self._pending(run, removals=False)}
+        for row in self._pending(run, removals=False):
+            if row.member_id in member_ids:
+                self.rows[run][pair_of(row)] = row._replace(result=result, reason="unknown", settled_at=NOW)
+        ledger.settle_members(run_id, member_ids, result=result, reason="unknown", now=NOW)
 
     @rule(handle=handles)
     def open_again(self, handle: int) -> None:
@@ -190,6 +213,33 @@ class LedgerLikeADict(RuleBasedStateMachine):
         rows = (row for row in ledger.outcomes(run_id) if pair_of(row) in pending)
         assert found == [Job(row.image_id, row.member_id, row.want) for row in rows]
         assert len(found) == len(pending)
+
+    @rule(handle=handles, run=runs, limit=st.integers(1, 4), before=times.filter(bool))
+    def read_what_is_to_be_listed(self, handle: int, run: int, limit: int, before: datetime) -> None:
+        """The pages have the images with pairs that are pending or were settled before a time, and all their pairs."""
+        ledger, run_id = self.handles[handle], self.run_ids[run]
+        found: list[Backlog] = []
+        last: str | None = None
+        while page := ledger.images_to_list(run_id, settled_before=before, after=last, limit=limit):
+            assert len(page) <= limit
+            last = page[-1].image_id
+            found += page
+        by_image: dict[str, list[Outcome]] = {}
+        for row in self.rows[run].values():
+            by_image.setdefault(row.image_id, []).append(row)
+        expected = []
+        for image_id, rows in by_image.items():
+            wants = [row.want for row in rows if row.result is Result.PENDING]
+            if wants or any(row.settled_at is not None and row.settled_at < before for row in rows):
+                expected.append(Backlog(image_id, len(wants), reduce(or_, wants, Want(0)), len(rows) - len(wants)))
+            pairs: list[tuple[Job, Result]] = []
+            after: str | None = None
+            while part := ledger.image_pairs(run_id, image_id, after=after, limit=limit):
+                assert len(part) <= limit
+                after = part[-1][0].member_id
+                pairs += part
+            assert sorted(pairs) == sorted((Job(*pair_of(row), row.want), row.result) for row in rows)
+        assert sorted(found) == sorted(expected)
 
     @rule(handle=handles, run=runs, results=st.frozensets(st.sampled_from(sorted(Result))))
     def read_some_results(self, handle: int, run: int, results: frozenset[Result]) -> None:

@@ -60,25 +60,31 @@ def pairs_of(plan: Plan) -> dict[tuple[str, str], Want]:
     return pairs
 
 
-def orders_of(plan: Plan, *, prune_all: bool = False, prune_limit: PruneLimit | None = None) -> dict[str, Orders]:
+def orders_of(
+    plan: Plan,
+    *,
+    prune_all: bool = False,
+    prune_limit: PruneLimit | None = None,
+    selected: frozenset[str] = frozenset(),
+) -> dict[str, Orders]:
     """Return each image's orders by their definition."""
     found = {}
     for image_id in {image_id for entry in plan.entries for image_id in entry.images}:
         entries = [entry for entry in plan.entries if image_id in entry.images]
         prune, fill = prune_all or any(entry.prune for entry in entries), any(entry.fill for entry in entries)
-        kept = {member_id for pair_image_id, member_id in pairs_of(plan) if pair_image_id == image_id}
-        kept.update(str(member_id) for entry in entries for member_id in entry.keep)
+        kept = frozenset(str(member_id) for entry in entries for member_id in entry.keep)
         own = dict.fromkeys(entry.prune_limit for entry in entries if entry.prune_limit is not None)
         limits = (prune_limit,) if prune_limit else tuple(own) or (plan.prune_limit or PruneLimit(0.1, 0),)
         make_shared = any(entry.make_shared for entry in entries)
-        if prune or fill or make_shared or plan.strict:
+        if prune or fill or make_shared or plan.strict or image_id in selected:
             found[str(image_id)] = Orders(
                 prune=prune,
                 fill=fill,
-                kept=frozenset(kept) if prune else frozenset(),
+                kept=kept if prune else frozenset(),
                 prune_limits=limits if prune else (),
                 make_shared=make_shared,
                 strict=plan.strict,
+                selected=image_id in selected,
             )
     return found
 
@@ -118,14 +124,19 @@ def test_count_agrees_with_the_expansion(plan: Plan) -> None:
     assert counts.selectors == 0
 
 
-@given(plans(), st.booleans(), LIMITS)
-def test_orders_are_set_arithmetic(plan: Plan, prune_all: bool, limit: PruneLimit | None) -> None:  # noqa: FBT001  # hypothesis passes by name
-    """An image is pruned, filled or made shared if any entry says so; members that any entry names or keeps stay.
+@given(plans(), st.booleans(), LIMITS, st.frozensets(st.sampled_from("uvw")))
+def test_orders_are_set_arithmetic(
+    plan: Plan,
+    prune_all: bool,  # noqa: FBT001  # hypothesis passes by name
+    limit: PruneLimit | None,
+    selected: frozenset[str],
+) -> None:
+    """An image is pruned, filled or made shared if any entry says so; members that any entry keeps stay.
 
     The prune limits of its entries hold, without any the plan's, without that 10%; one that is given replaces them all.
     """
-    expected = orders_of(plan, prune_all=prune_all, prune_limit=limit)
-    assert orders(plan, prune_all=prune_all, prune_limit=limit) == expected
+    expected = orders_of(plan, prune_all=prune_all, prune_limit=limit, selected=selected)
+    assert orders(plan, prune_all=prune_all, prune_limit=limit, selected=selected) == expected
 
 
 @given(plans(), plans(), st.randoms(use_true_random=False))
@@ -134,7 +145,12 @@ def test_equal_plans_have_equal_fingerprints(one: Plan, other: Plan, chance: ran
 
     def asked(plan: Plan) -> object:
         everywhere, shared = orders_of(plan, prune_all=True), {image_id for image_id, _ in pairs_of(plan)}
-        kept = {image_id: order.kept for image_id, order in everywhere.items() if order.kept != frozenset()}
+        planned = {image_id: {member_id for i, member_id in pairs_of(plan) if i == image_id} for image_id in everywhere}
+        kept = {
+            image_id: order.kept - planned[image_id]
+            for image_id, order in everywhere.items()
+            if order.kept - planned[image_id]
+        }
         flags = {
             image_id: (order.prune, order.fill, order.make_shared and image_id in shared)
             for image_id, order in orders_of(plan).items()

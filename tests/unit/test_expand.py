@@ -160,7 +160,7 @@ def test_what_is_wanted_of_a_pair_adds_up() -> None:
 
 
 def test_orders() -> None:
-    """What one entry says of an image holds for it; all its members and what its entries keep are kept."""
+    """What one entry says of an image holds for it; what its entries keep is kept."""
     entries = [
         Entry(("i", "j"), ("p", "q"), prune=True, keep=frozenset("x")),
         Entry(("i", "k"), ("r",), fill=True, keep=frozenset("y")),
@@ -168,17 +168,17 @@ def test_orders() -> None:
         Entry(("k", "m"), ("p",), make_shared=True),
     ]
     assert orders(plan_of(*entries)) == {
-        "i": Orders(prune=True, prune_limits=(PruneLimit(),), fill=True, kept=frozenset("pqrxy")),
-        "j": Orders(prune=True, prune_limits=(PruneLimit(),), kept=frozenset("pqx")),
+        "i": Orders(prune=True, prune_limits=(PruneLimit(),), fill=True, kept=frozenset("xy")),
+        "j": Orders(prune=True, prune_limits=(PruneLimit(),), kept=frozenset("x")),
         "k": Orders(fill=True, make_shared=True),
         "m": Orders(make_shared=True),
     }
     assert orders(plan_of(*entries), prune_all=True) == {
-        "i": Orders(prune=True, prune_limits=(PruneLimit(),), fill=True, kept=frozenset("pqrxy")),
-        "j": Orders(prune=True, prune_limits=(PruneLimit(),), kept=frozenset("pqx")),
-        "k": Orders(prune=True, prune_limits=(PruneLimit(),), fill=True, kept=frozenset("pry"), make_shared=True),
-        "l": Orders(prune=True, prune_limits=(PruneLimit(),), kept=frozenset("pz")),
-        "m": Orders(prune=True, prune_limits=(PruneLimit(),), kept=frozenset("p"), make_shared=True),
+        "i": Orders(prune=True, prune_limits=(PruneLimit(),), fill=True, kept=frozenset("xy")),
+        "j": Orders(prune=True, prune_limits=(PruneLimit(),), kept=frozenset("x")),
+        "k": Orders(prune=True, prune_limits=(PruneLimit(),), fill=True, kept=frozenset("y"), make_shared=True),
+        "l": Orders(prune=True, prune_limits=(PruneLimit(),), kept=frozenset("z")),
+        "m": Orders(prune=True, prune_limits=(PruneLimit(),), make_shared=True),
     }
 
 

@@ -40,14 +40,17 @@ def row(ledger: SqlLedger) -> Run:
     return run
 
 
+@pytest.mark.parametrize("looked", [True, False])
 @pytest.mark.parametrize("error", [None, RuntimeError(), KeyboardInterrupt(), LedgerError("no space left on device")])
-async def test_a_run_is_closed(ledger: SqlLedger, error: BaseException | None) -> None:
-    """With what the work took, once."""
+async def test_a_run_is_closed(ledger: SqlLedger, error: BaseException | None, *, looked: bool) -> None:
+    """With what the work took, once. It is finished only if all images were looked at, though nothing is pending."""
     run = OpenRun(SharedLedger(ledger), begin(ledger))
     run.stats = EngineStats(requests=7, retries=2, seconds=1.5)
+    run.looked = looked
     await run.close(error)
     await run.close()
-    assert (row(ledger).state, row(ledger).requests, row(ledger).retries) == (RunState.FINISHED, 7, 2)
+    state = RunState.FINISHED if looked else RunState.INTERRUPTED
+    assert (row(ledger).state, row(ledger).requests, row(ledger).retries) == (state, 7, 2)
 
 
 async def test_a_finished_run_is_not_closed_again(ledger: SqlLedger) -> None:

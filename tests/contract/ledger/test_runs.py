@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bulkshare.errors import UsageError
-from bulkshare.model import Account, Block, Job, Outcome, Result, RunState
-from tests.ledger_fixtures import ACCOUNT, FINGERPRINT, NOW, begin, finish, outcome
+from bulkshare.model import AS_PLANNED, Account, Backlog, Block, Job, Outcome, Result, RunState, Want
+from tests.ledger_fixtures import ACCOUNT, FINGERPRINT, NOW, begin, by_pair, finish, outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -115,7 +115,7 @@ def test_a_run_with_pairs_left_is_interrupted(ledger: Ledger) -> None:
 
 
 def test_a_reopened_run_continues(ledger: Ledger) -> None:
-    """It is running again, its pairs are unchanged, and requests, retries and seconds add up."""
+    """It is running again, what is as planned is unchanged, and requests, retries and seconds add up."""
     run = begin(ledger)
     ledger.enqueue(run.id, [Block("i1", ["p1", "p2"])])
     ledger.settle(run.id, [outcome("i1", "p1")])
@@ -128,6 +128,93 @@ def test_a_reopened_run_continues(ledger: Ledger) -> None:
     ended = finish(ledger, run.id)
     assert (ended.state, ended.totals[Result.SHARED]) == (RunState.FINISHED, 2)
     assert (ended.requests, ended.retries, ended.seconds) == (10, 4, 3.0)
+
+
+def test_a_run_that_did_not_look_at_all_images_is_interrupted(ledger: Ledger) -> None:
+    """Though no pair is pending: there may be members to remove, or what was settled days ago may be so no longer."""
+    run = begin(ledger)
+    ledger.enqueue(run.id, [Block("i1", ["p1"])])
+    ledger.settle(run.id, [outcome("i1", "p1")])
+    ended = ledger.finish(run.id, now=NOW, requests=5, retries=2, seconds=1.5, complete=False)
+    assert ended.state is RunState.INTERRUPTED
+    assert ledger.unfinished(plan="nightly", fingerprint=FINGERPRINT, account=ACCOUNT) == ended
+
+
+def test_what_went_wrong_is_pending_again(ledger: Ledger) -> None:
+    """In a reopened run, as if it had not been tried; what is as planned keeps its row, other runs keep theirs."""
+    run, other = begin(ledger), begin(ledger)
+    for each in (run, other):
+        for result in NONE_YET:
+            ledger.enqueue(
+                each.id, [Block(f"i-{result}", ["add"], Want.ACCEPTED), Block(f"i-{result}", ["drop"], Want.REMOVE)]
+            )
+            if result is not Result.PENDING:
+                ledger.settle(each.id, [outcome(f"i-{result}", name, result) for name in ("add", "drop")])
+        ledger.mark_listed(each.id, f"i-{Result.PENDING}", ["add"])
+    before = by_pair(ledger.outcomes(other.id))
+    ledger.reopen(run.id, now=NOW)
+    wants = {"add": Want.ACCEPTED, "drop": Want.REMOVE}
+    assert by_pair(ledger.outcomes(run.id)) == {
+        pair: row if row.result in AS_PLANNED else Outcome(*pair, Result.PENDING, want=wants[pair[1]])
+        for pair, row in before.items()
+    }
+    assert by_pair(ledger.outcomes(other.id)) == before
+
+
+def test_what_a_listing_contradicts_is_pending_again(ledger: Ledger) -> None:
+    """Only those pairs of that image and run; a listing may mark them anew."""
+    run, other = begin(ledger), begin(ledger)
+    for each in (run, other):
+        ledger.enqueue(each.id, [Block(image_id, ["p1", "p2"], Want.ACCEPTED) for image_id in ("i1", "i2")])
+        ledger.mark_listed(each.id, "i1", ["p1", "p2"])
+        ledger.settle(each.id, [outcome(image_id, name) for image_id in ("i1", "i2") for name in ("p1", "p2")])
+    before = by_pair(ledger.outcomes(other.id))
+    ledger.unsettle(run.id, "i1", ["p2"])
+    pending = Outcome("i1", "p2", Result.PENDING, want=Want.ACCEPTED)
+    assert by_pair(ledger.outcomes(run.id)) == before | {("i1", "p2"): pending}
+    assert by_pair(ledger.outcomes(other.id)) == before
+    ledger.mark_listed(run.id, "i1", ["p1", "p2"])
+    marked = pending._replace(want=Want.ACCEPTED | Want.ALREADY_MEMBER)
+    assert by_pair(ledger.outcomes(run.id)) == before | {("i1", "p2"): marked}
+
+
+def test_images_to_list(ledger: Ledger) -> None:
+    """Those with pending pairs, and those with pairs that were settled before a time; with the number of all pairs."""
+    run = begin(ledger)
+    ages = {"new": [1, 2], "old": [20, 1], "pending": [1], "both": [20], "all-pending": []}
+    for image_id, minutes in ages.items():
+        left = ["left"] if "pending" in image_id or image_id == "both" else []
+        ledger.enqueue(
+            run.id, [Block(image_id, [f"p{n}" for n in range(len(minutes))]), Block(image_id, left, Want.REMOVE)]
+        )
+        times = [NOW - timedelta(minutes=each) for each in minutes]
+        ledger.settle(run.id, [outcome(image_id, f"p{n}", settled_at=at) for n, at in enumerate(times)])
+    earlier = NOW - timedelta(minutes=10)
+    pages = [ledger.images_to_list(run.id, settled_before=earlier, after=None, limit=3)]
+    pages.append(ledger.images_to_list(run.id, settled_before=earlier, after=pages[0][-1].image_id, limit=3))
+    assert [len(page) for page in pages] == [3, 1]
+    assert sorted(pages[0] + pages[1]) == [
+        Backlog("all-pending", 1, Want.REMOVE),
+        Backlog("both", 1, Want.REMOVE, 1),
+        Backlog("old", 0, Want.MEMBER, 2),
+        Backlog("pending", 1, Want.REMOVE, 1),
+    ]
+
+
+def test_pairs_of_unknown_projects(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pending pairs are settled by their member, however many there are; removals and other runs are left."""
+    monkeypatch.setattr("bulkshare.ledger.ledger.CHUNK", 3)
+    run, other = begin(ledger), begin(ledger)
+    names = [f"p{number}" for number in range(8)]
+    for each in (run, other):
+        ledger.enqueue(each.id, [Block("i1", names), Block("i2", names, Want.REMOVE), Block("i3", [*names, "known"])])
+        ledger.settle(each.id, [outcome("i3", "p7")])
+    assert ledger.project_ids(run.id) == {*names, "known"}
+    ledger.settle_members(run.id, {*names, "elsewhere"}, result=Result.SKIPPED, reason="unknown", now=NOW)
+    assert ledger.project_ids(run.id) == {"known"}
+    assert ledger.project_ids(other.id) == {*names, "known"}
+    totals = {Result.SKIPPED: 15, Result.PENDING: 9, Result.SHARED: 1}
+    assert ledger.totals(run.id) == NONE_YET | totals
 
 
 def test_runs_of_one_invocation(ledger: Ledger) -> None:
