@@ -180,7 +180,8 @@ class ConsoleListener:
     @contextmanager
     def following(self, view: View, *observers: Observer) -> Iterator[Observers]:
         """Display or log the progress on one cloud while the context lasts; `observers` observe it, too."""
-        log = (DetailedLog if self._verbose else Log)(view.tracker, self._context, time.monotonic, view.pace)
+        kind = DetailedLog if self._verbose else Log
+        log = kind(view.tracker, self._context, time.monotonic, view.pace, view.names)
         if self._display is None:
             yield Observers(view.tracker, log, *observers)
             return

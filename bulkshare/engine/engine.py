@@ -29,7 +29,7 @@ from bulkshare.engine.writer import Recorder
 from bulkshare.errors import BulkshareError, LedgerError, UnlistedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Container, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from bulkshare.model import Account, Image, Limits, Orders, RetryPolicy
@@ -91,6 +91,7 @@ class Engine:
     senders: makes what sends the pairs; default: `WorkerPool`.
     batches: send what can be sent in batches so, before the senders get the rest.
     grace_seconds: how long requests in flight may take to end after a stop.
+    before_writing: awaited before removals are announced and the first write is sent.
     """
 
     def __init__(
@@ -116,7 +117,9 @@ class Engine:
         senders: Senders | None = None,
         batches: bool = False,
         grace_seconds: float = GRACE_SECONDS,
+        before_writing: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
+        self._before_writing = before_writing
         self._stopping = anyio.Event() if stopping is None else stopping
         self._failures_left = max_failures
         self._because = ""
@@ -262,6 +265,10 @@ class Engine:
             raise UnlistedError(f"image {image_id}: {listed.unpruned[image_id]}")
 
     async def _write(self, probed: set[str]) -> None:
+        if self._before_writing is not None:
+            await self._before_writing()
+        if self._stopping.is_set():
+            return
         await self._recorder.announce_removals()
         await self._set_shared.set_all(self._to_set_shared)
         await self._recorder.flush()

@@ -226,6 +226,7 @@ async def _run_engine(
             orders=task.orders,
             images=task.images,
             senders=None if fleet is None else partial(ShardedSender, fleet),
+            before_writing=partial(_name_removed, session, names),
         )
         stops.add(engine)
         error: BulkshareError | None = None
@@ -256,9 +257,15 @@ async def _run_engine(
     return engine, error
 
 
+async def _name_removed(session: CloudSession, names: Names) -> None:
+    """Look up the names of members that are to be removed, before they are announced."""
+    asked, names.unnamed = names.unnamed, set()
+    names.seen |= await project_names(session, asked)
+
+
 async def _look_up_names(work: OpenRun, session: CloudSession, task: EngineTask, names: Names) -> None:
     """Look up the names that the run's requests did not tell: of images for the ledger, and of removed members."""
-    names.seen |= await project_names(session, names.unnamed)
+    await _name_removed(session, names)
     if not (task.write and task.preflight):
         return
     ledger = work.ledger.ledger

@@ -18,9 +18,10 @@ from bulkshare.model.events import (
 )
 from bulkshare.progress.tracker import is_bad
 from bulkshare.report.summary import without_ids
+from bulkshare.report.text import by_name, named
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from bulkshare.model import Outcome
     from bulkshare.model.events import Event
@@ -50,7 +51,8 @@ class StructuredLog(Protocol):
 class Log:
     """Logs phases and an occasional progress line at info, problems at warning.
 
-    A reason is logged once for each image. What else has it, and retries, are details: at debug.
+    A reason is logged once for each image. What else has it, and retries, are details: at debug. `names` are those of
+    images and projects by ID, as far as they are known.
     """
 
     def __init__(
@@ -59,7 +61,9 @@ class Log:
         log: StructuredLog,
         clock: Callable[[], float],
         pace: Callable[[], str] = str,
+        names: Mapping[str, str] | None = None,
     ) -> None:
+        self._names = {} if names is None else names  # they may grow
         self._tracker = tracker
         self._pace = pace
         self._log = log
@@ -86,7 +90,9 @@ class Log:
                 known = {"image_id": image_id, "reason": verdict.reason}
                 self._warn("members not listed", (image_id, verdict.reason), **known)
             case RemovalsAhead(image_id, member_ids):
-                members = list(member_ids[:MOST_LISTED])
+                members = [
+                    named(member_id, self._names) for member_id in by_name(member_ids, self._names)[:MOST_LISTED]
+                ]
                 self._log.info("to be removed", image_id=image_id, pairs=len(member_ids), members=members)
             case ImageSetShared(image_id, verdict) if verdict.kind is VerdictKind.SET_SHARED:
                 self._log.info("made shared", image_id=image_id)

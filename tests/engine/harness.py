@@ -18,7 +18,7 @@ from tests.engine.memory_ledger import MemoryLedger
 from tests.engine.virtual_time import run_virtual
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from bulkshare.engine import Senders
 
@@ -45,6 +45,7 @@ class EngineHarness:
     preflight: bool = True
     senders: Senders | None = None
     batches: bool = False
+    before_writing: Callable[[], Awaitable[None]] | None = None
     engine: Engine = field(init=False)
 
     def plan(self, images: int, projects: int, want: Want = Want.MEMBER) -> None:
@@ -90,6 +91,7 @@ class EngineHarness:
                 account=self.account,
                 senders=self.senders,
                 batches=self.batches,
+                before_writing=self.before_writing,
             )
             if beside is None:
                 await engine.run(preflight=self.preflight, share=share, deadline_seconds=self.deadline_seconds)

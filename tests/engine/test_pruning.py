@@ -57,6 +57,25 @@ def test_the_owner_as_an_extra_member_is_removed() -> None:
     assert harness.ledger.rows["i00", "x2"].result is Result.REMOVED
 
 
+@pytest.mark.parametrize("stopped", [False, True])
+def test_names_are_looked_up_before_removals_are_announced(stopped: bool) -> None:  # noqa: FBT001  a table
+    """What is awaited before the first write may take its time; after a stop nothing is announced or sent."""
+    harness = pruning()
+    known: list[tuple[int, int]] = []
+
+    async def look_up() -> None:
+        await anyio.sleep(3.0)
+        known.append((len(harness.observer.extras), len(harness.observer.ahead)))
+        if stopped:
+            harness.engine.stop()
+
+    harness.before_writing = look_up
+    harness.run()
+    assert known == [(1, 0)]
+    assert harness.cloud.count("DELETE") == (0 if stopped else 5)
+    assert len(harness.observer.ahead) == (0 if stopped else 1)
+
+
 def test_members_in_pages_are_found_and_removed() -> None:
     """A service that lists members in pages hides neither present nor extra members."""
     harness = pruning()

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from rich.text import Text
 
-from bulkshare.cli.console import ContextLogger, log_value, make_log
+from bulkshare.cli.console import MOST_LISTED, ContextLogger, RemovalNotice, log_value, make_log
+from bulkshare.model.events import RemovalsAhead
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
@@ -78,3 +79,18 @@ def test_a_line_for_people(colors: bool, capsys: pytest.CaptureFixture[str]) -> 
     make_log(logging.INFO, "console", colors=colors).info("to be removed", pairs=2, members=["a", "b"])
     text = Text.from_ansi(capsys.readouterr().err).plain
     assert text.split("Z ", 1)[1].rstrip() == "[info] to be removed members=a,b pairs=2"
+
+
+@pytest.mark.parametrize("extra", [0, 1, 5])
+def test_removals_are_listed_by_name(extra: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """One line each with the name that is known by then, up to a number of them, and a count of the rest."""
+    names: dict[str, str] = {}
+    notice = RemovalNotice(names)
+    names |= {"image": "ubuntu", "m01": "acme"}
+    members = [f"m{number:02}" for number in range(MOST_LISTED + extra)]
+    notice.notify(RemovalsAhead("image", members))
+    heading, first, *others = capsys.readouterr().err.splitlines()
+    assert heading == "To be removed from image image  ubuntu:"
+    assert first == "  - m01  acme"
+    rest = [f"  ... and {extra} more"] if extra else []
+    assert others == [f"  - {member}" for member in members if member != "m01"][: MOST_LISTED - 1] + rest

@@ -305,16 +305,17 @@ def test_log_has_a_reason_once_an_image() -> None:
 
 def test_log_has_no_empty_fields() -> None:
     """Fields without a value are left out; removals and images set shared are logged."""
-    lines = Lines()
-    log = DetailedLog(tracker(Clock()), lines, Clock())
+    lines, names = Lines(), dict[str, str]()
+    log = DetailedLog(tracker(Clock()), lines, Clock(), names=names)
     log.notify(Answered(Step.LIST, "i", None, Verdict(VerdictKind.LISTED, http_status=200), 0.5))
+    names["b"] = "acme"  # what is looked up meanwhile
     log.notify(RemovalsAhead("i", ["a", "b"]))
     log.notify(ImageSetShared("i", Verdict(VerdictKind.SET_SHARED)))
     log.notify(ImageSetShared("j", Verdict(VerdictKind.REJECTED, "403: no")))
     answer = {"step": "list", "image_id": "i", "verdict": "listed", "http_status": 200, "seconds": 0.5}
     assert lines.lines == [
         ("debug", "answer", answer),
-        ("info", "to be removed", {"image_id": "i", "pairs": 2, "members": ["a", "b"]}),
+        ("info", "to be removed", {"image_id": "i", "pairs": 2, "members": ["b  acme", "a"]}),
         ("debug", "to be removed", {"image_id": "i", "member_id": "a"}),
         ("debug", "to be removed", {"image_id": "i", "member_id": "b"}),
         ("info", "made shared", {"image_id": "i"}),
