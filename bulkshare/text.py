@@ -20,6 +20,8 @@ def clean(text: str, longest: int = LONGEST) -> str:
 
 def escaped(text: str, longest: int = LONGEST) -> str:
     """Return `text` as `clean` does, except that what can't be seen is shown escaped, as in a Python string."""
+    if text.isprintable():
+        return clean(text, longest)
     shown = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[:longest])
     return clean("".join(shown), longest)
 

@@ -19,9 +19,10 @@ from bulkshare.model.events import RemovalsAhead
 from bulkshare.progress import DetailedLog, Display, Log, Observers
 from bulkshare.report import render_changes, render_comparison, render_summary, summary_document
 from bulkshare.report.text import by_name, named
+from bulkshare.text import escaped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, MutableMapping
     from typing import NoReturn, Self
 
     from rich.console import RenderableType
@@ -246,13 +247,19 @@ def make_log(level: int, form: str, *, colors: bool) -> FilteringBoundLogger:
     return cast("FilteringBoundLogger", wrapped)
 
 
-def _console_renderer(*, colors: bool) -> structlog.dev.ConsoleRenderer:
-    """Return structlog's renderer of lines for people, with values as people write them."""
+def _console_renderer(*, colors: bool) -> Processor:
+    """Return structlog's renderer of lines for people, with values as people write them, and a line for each member."""
     renderer = structlog.dev.ConsoleRenderer(colors=colors, pad_level=False, pad_event_to=0)
     styles = renderer.get_default_column_styles(colors)
     default = structlog.dev.KeyValueColumnFormatter(styles.kv_key, styles.kv_value, styles.reset, log_value)
     columns = [column for column in renderer.columns if column.key]
-    return structlog.dev.ConsoleRenderer(columns=[*columns, structlog.dev.Column("", default)])
+    lines = structlog.dev.ConsoleRenderer(columns=[*columns, structlog.dev.Column("", default)])
+
+    def render(logger: Any, method: str, fields: MutableMapping[str, Any]) -> str:
+        members = fields.pop("members", ())
+        return lines(logger, method, fields) + "".join(f"\n  - {escaped(member)}" for member in members)
+
+    return render
 
 
 def log_value(value: object) -> str:

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from bulkshare.model import Result, Want
 from bulkshare.report.text import Prose, aligned, because, by_name, labelled, name_key, named_plan, whole
-from bulkshare.text import counted
+from bulkshare.text import counted, escaped
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -273,7 +273,11 @@ def _shortened(
     """Return a line per project, at most `most` and a count of the rest; `notes` adds a remark to some."""
     shown = by_name(members, names)
     rows = [
-        (Text(f"{sign} {member}", style), Text(notes.get(member, "")), Text(names.get(member, ""), "dim"))
+        (
+            Text(f"{sign} {escaped(member)}", style),
+            Text(notes.get(member, "")),
+            Text(escaped(names.get(member, "")), "dim"),
+        )
         for member in shown[:most]
     ]
     lines = aligned(rows, indent=indent)

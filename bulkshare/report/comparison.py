@@ -13,7 +13,7 @@ from rich.text import Text
 from bulkshare.model import Orders, VerdictKind, Want
 from bulkshare.model.events import ImageInspected, MembersListed
 from bulkshare.report.text import aligned, because, by_name, labelled, named_plan
-from bulkshare.text import counted
+from bulkshare.text import counted, escaped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -208,7 +208,7 @@ def _members(
         if room > 0:
             parts.append(labelled("image", image_id, names))
             shown = by_name(found[image_id], names)[:room]
-            parts += aligned([(member_id, names.get(member_id, "")) for member_id in shown], indent=4)
+            parts += aligned([(escaped(member_id), escaped(names.get(member_id, ""))) for member_id in shown], indent=4)
             room -= len(shown)
     if (more := sum(map(len, found.values())) - most) > 0:
         parts.append(Text(f"... and {more:,} more; --json has all of them"))

@@ -15,7 +15,7 @@ from rich.console import Group
 from rich.text import Text
 
 from bulkshare.model import Result
-from bulkshare.text import counted
+from bulkshare.text import counted, escaped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -322,12 +322,12 @@ def _member_id(outcome: Outcome) -> str:
 def _pairs(outcomes: Sequence[Outcome], names: Mapping[str, str], *, indent: int) -> list[Prose]:
     lines = aligned(
         (
-            Text(outcome.member_id),
+            Text(escaped(outcome.member_id)),
             Text(outcome.result.value, STYLES[outcome.result]),
             Text(str(outcome.http_status or "")),
             Text(f"member status {outcome.status}" if outcome.status not in {None, outcome.result} else ""),
             Text(counted(outcome.attempts, "attempt") if outcome.attempts > 1 else ""),
-            Text(names.get(outcome.member_id, ""), "dim"),
+            Text(escaped(names.get(outcome.member_id, "")), "dim"),
         )
         for outcome in outcomes
     )
@@ -335,9 +335,9 @@ def _pairs(outcomes: Sequence[Outcome], names: Mapping[str, str], *, indent: int
 
 
 def named(known_id: str, names: Mapping[str, str]) -> str:
-    """Return an ID, followed by its name if that is known."""
+    """Return an ID, followed by its name if that is known; what a cloud's list may hide in either is escaped."""
     name = names.get(known_id)
-    return f"{known_id}  {name}" if name else known_id
+    return f"{escaped(known_id)}  {escaped(name)}" if name else escaped(known_id)
 
 
 def name_key(names: Mapping[str, str], id_of: Callable[[Item], str]) -> Callable[[Item], tuple[bool, str, str]]:
@@ -357,9 +357,9 @@ def by_name(ids: Iterable[str], names: Mapping[str, str]) -> list[str]:
 
 def labelled(kind: str, known_id: str, names: Mapping[str, str]) -> Text:
     """Return the heading "image ID", with the name if known."""
-    line = Text.assemble(f"{kind} ", (known_id, "bold"))
+    line = Text.assemble(f"{kind} ", (escaped(known_id), "bold"))
     if name := names.get(known_id):
-        line.append(f"  {name}", "dim")
+        line.append(f"  {escaped(name)}", "dim")
     return whole(line)
 
 

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import json
 import logging
+from io import StringIO
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
 from rich.text import Text
 
 from bulkshare.cli.console import MOST_LISTED, ContextLogger, RemovalNotice, log_value, make_log
+from bulkshare.model import Outcome, Result
 from bulkshare.model.events import RemovalsAhead
+from bulkshare.report import render_changes, render_outcomes
+from bulkshare.report.changes import Changes, ImageChanges
+from bulkshare.report.text import named
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
@@ -75,10 +83,10 @@ def test_values_for_people(value: object, text: str) -> None:
 
 @pytest.mark.parametrize("colors", [False, True])
 def test_a_line_for_people(colors: bool, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: FBT001
-    """Time, level and event, then the fields."""
-    make_log(logging.INFO, "console", colors=colors).info("to be removed", pairs=2, members=["a", "b"])
+    """Time, level and event, then the fields; members on a line each, which none can forge."""
+    make_log(logging.INFO, "console", colors=colors).info("to be removed", pairs=2, members=["a", "b\nforged"])
     text = Text.from_ansi(capsys.readouterr().err).plain
-    assert text.split("Z ", 1)[1].rstrip() == "[info] to be removed members=a,b pairs=2"
+    assert text.split("Z ", 1)[1].rstrip() == "[info] to be removed pairs=2\n  - a\n  - b\\nforged"
 
 
 @pytest.mark.parametrize("extra", [0, 1, 5])
@@ -94,3 +102,18 @@ def test_removals_are_listed_by_name(extra: int, capsys: pytest.CaptureFixture[s
     assert first == "  - m01  acme"
     rest = [f"  ... and {extra} more"] if extra else []
     assert others == [f"  - {member}" for member in members if member != "m01"][: MOST_LISTED - 1] + rest
+
+
+@given(st.text(min_size=1), st.text(min_size=1))
+def test_no_member_of_a_list_moves_the_cursor_or_forges_a_line(member: str, name: str) -> None:
+    """Glance takes any text as a member, so what a listing has is as untrusted as a message."""
+    changes = Changes("plan", (ImageChanges("i", remove=[member], refused={"why": [member]}),))
+    outcome = Outcome("i", member, Result.REMOVED)
+    console = Console(file=StringIO(), width=4000, markup=False, highlight=False, emoji=False)
+    console.print(named(member, {member: name}), crop=False)
+    console.print(render_changes(changes, {member: name}), crop=False)
+    for shown in render_outcomes([outcome], {member: name}):
+        console.print(shown, crop=False)
+    text = console.file.getvalue()  # type: ignore[attr-defined]  # a StringIO
+    assert text.replace("\n", "").isprintable()
+    assert len(text.splitlines()) == 10
