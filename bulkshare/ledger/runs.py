@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import socket
 from dataclasses import asdict
-from itertools import groupby
+from itertools import groupby, islice
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -403,26 +403,33 @@ def read_telemetry(connection: Connection, run_id: int) -> list[Telemetry]:
 
 
 def write_labels(connection: Connection, labels: Mapping[str, str], *, from_plan: bool) -> None:
-    """Store the names of images and projects by their IDs; see `ports.Ledger.label`."""
-    numbers = StringTable().numbers(connection, labels.keys())  # without a cache: a run may not have begun yet
-    rows = [{"id": numbers[text], "label": label, "from_plan": from_plan} for text, label in labels.items()]
-    for start in range(0, len(rows), CHUNK):
-        chunk = rows[start : start + CHUNK]
-        query = select(LABELS).where(LABELS.c.id.in_([row["id"] for row in chunk]))
-        there = {row.id: row for row in connection.execute(query)}
-        new = [row for row in chunk if _replaces(row, there.get(row["id"]))]
-        if new:
-            connection.execute(insert_or_update(connection, LABELS, ("id",), "label", "from_plan"), new)
+    """Store the names of images and projects by their IDs; see `ports.Ledger.label`.
+
+    Nearly all labels of a nightly run are there already, so only what is new looks up its number.
+    """
+    new: dict[str, str] = {}
+    labelled = select(NAMES.c.text, LABELS.c.label, LABELS.c.from_plan).join(LABELS, LABELS.c.id == NAMES.c.id)
+    remaining = iter(labels)
+    while chunk := list(islice(remaining, CHUNK)):
+        rows = connection.execute(labelled.where(NAMES.c.text.in_(chunk)))
+        there = {row.text: (row.label, row.from_plan) for row in rows}
+        for text in chunk:
+            if _replaces(labels[text], from_plan=from_plan, old=there.get(text)):
+                new[text] = labels[text]
+    if new:
+        numbers = StringTable().numbers(connection, new.keys())  # without a cache: a run may not have begun yet
+        values = [{"id": numbers[text], "label": label, "from_plan": from_plan} for text, label in new.items()]
+        connection.execute(insert_or_update(connection, LABELS, ("id",), "label", "from_plan"), values)
 
 
-def _replaces(new: dict[str, Any], old: Row[Any] | None) -> bool:
-    """Return whether a label is to be written; nearly all of a nightly run are there already."""
+def _replaces(label: str, *, from_plan: bool, old: tuple[str, bool] | None) -> bool:
+    """Return whether a label is to be written; `old` is the one that is there, and whether that is from a plan."""
     if old is None:
         return True
-    if not (new["label"] and old.label):
-        return bool(new["label"])
-    changed = old.label != new["label"] or old.from_plan != new["from_plan"]
-    return changed and (old.from_plan or not new["from_plan"])
+    old_label, old_from_plan = old
+    if not (label and old_label):
+        return bool(label)
+    return (label, from_plan) != old and (old_from_plan or not from_plan)
 
 
 def read_labels(connection: Connection, run_id: int) -> dict[str, str]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
 from rich.text import Text
 
-from bulkshare.model import Result, Want
+from bulkshare.model import Outcome, Result, Want
+from bulkshare.report.summary import causes_of
 from bulkshare.report.text import Prose, aligned, because, by_name, labelled, name_key, named_plan, whole
 from bulkshare.text import counted, escaped
 
@@ -18,12 +20,11 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from bulkshare.model import Outcome
-
 ADDED, ACCEPTED, REMOVED, REFUSED = "+", "~", "-", "!"
 MOST_PAIRS = 10  # shown per image and kind of change
 MOST_REFUSED = 3  # shown per image and reason
 MOST_IMAGES = 20
+MOST_SEARCHED = 100_000  # refused pairs, for projects that are refused everywhere
 # As integers: `&` on flags builds an enum member each time, which dominates for hundreds of thousands of pairs.
 _ACCEPTED, _AS_PROJECT = int(Want.ACCEPTED), int(Want.AS_PROJECT)
 _REMOVE, _ALREADY_MEMBER = int(Want.REMOVE), int(Want.ALREADY_MEMBER)
@@ -197,15 +198,20 @@ def render_changes(
     names = labels or {}
     plan = named_plan(changes.plan, plan_file)
     parts: list[RenderableType] = [Text(f"{changes.plan} on {changes.cloud}", style="bold")] if heading else []
+    everywhere = {} if everything else _refused_everywhere(changes)
+    refused = [image for image in changes.images if _rest_of(image, everywhere)]
     for title, images, render in (
         ("", [image for image in changes.images if image.any], _render_doable),
-        ("Can't be done:", [image for image in changes.images if image.refused], partial(_render_refused, plan=plan)),
+        ("Can't be done:", refused, partial(_render_refused, plan=plan, everywhere=everywhere)),
         ("Unknown:", [image for image in changes.images if image.unknown], partial(_render_unknown, plan=plan)),
     ):
         images.sort(key=name_key(names, lambda image: image.image_id))
         shown = images if everything else images[:MOST_IMAGES]
-        if title and shown:
+        at_fault = list(everywhere.items()) if images is refused else []
+        if title and (shown or at_fault):
             parts.append(Text(title, style="bold"))
+        for reason, projects in at_fault:
+            parts += _render_everywhere(reason, projects, names, plan=plan)
         for image in shown:
             parts += render(image, names, everything=everything)
         if more := len(images) - len(shown):
@@ -243,11 +249,60 @@ def _render_doable(image: ImageChanges, names: Mapping[str, str], *, everything:
     return lines
 
 
+def _refused_everywhere(changes: Changes) -> dict[str, dict[str, int]]:
+    """Return the projects at fault themselves, by reason, with the number of images for which each can't be done.
+
+    A reason that has IDs in it is left to the images.
+    """
+    reasons = {reason for image in changes.images for reason in image.refused}
+    pairs = (
+        Outcome(image.image_id, member_id, Result.SKIPPED, reason=reason)
+        for image in changes.images
+        for reason, members in image.refused.items()
+        for member_id in members
+    )
+    found: dict[str, dict[str, int]] = {}
+    for cause in causes_of(islice(pairs, MOST_SEARCHED)):
+        for fault in cause.at_fault:
+            if cause.reason in reasons and fault.kind == "project" and fault.pairs > 1:
+                found.setdefault(cause.reason, {})[fault.id] = fault.pairs
+    return found
+
+
+def _rest_of(image: ImageChanges, everywhere: Mapping[str, Mapping[str, int]]) -> dict[str, list[str]]:
+    """Return the projects for which nothing can be done, by reason, without those that are at fault themselves."""
+    rest = {
+        reason: [member_id for member_id in members if member_id not in everywhere.get(reason, ())]
+        for reason, members in image.refused.items()
+    }
+    return {reason: members for reason, members in rest.items() if members}
+
+
+def _render_everywhere(
+    reason: str, projects: Mapping[str, int], names: Mapping[str, str], *, plan: str
+) -> list[RenderableType]:
+    lines = because(reason, sum(projects.values()), plan)
+    shown = by_name(projects, names)[:MOST_PAIRS]
+    rows = [
+        (Text(f"{REFUSED} {known}", "red"), f"{counted(projects[known], 'image')}", Text(names.get(known, ""), "dim"))
+        for known in shown
+    ]
+    lines += aligned(rows, indent=4)
+    if more := len(projects) - len(shown):
+        lines.append(Text(f"    {REFUSED} ... and {counted(more, 'more project')}", "red"))
+    return lines
+
+
 def _render_refused(
-    image: ImageChanges, names: Mapping[str, str], *, plan: str, everything: bool
+    image: ImageChanges,
+    names: Mapping[str, str],
+    *,
+    plan: str,
+    everything: bool,
+    everywhere: Mapping[str, Mapping[str, int]],
 ) -> list[RenderableType]:
     lines: list[RenderableType] = [labelled("image", image.image_id, names)]
-    for reason, members in image.refused.items():
+    for reason, members in _rest_of(image, everywhere).items():
         lines += because(reason, len(members), plan)
         lines += _shortened(members, REFUSED, "red", names, {}, None if everything else MOST_REFUSED, indent=4)
     return lines

@@ -179,6 +179,23 @@ class CountedLabels(dict[str, str]):
         return super().get(key, default)
 
 
+def test_a_project_refused_everywhere_is_one_line() -> None:
+    """Not one at each image; what is refused for one image alone stands there, and with `everything` all of it."""
+    outcomes = [Outcome(i, m, Result.SKIPPED, reason="no such project") for i in "ijk" for m in ("gone", "lost")]
+    found = changes_of("nightly", [*outcomes, Outcome("j", "p", Result.SKIPPED, reason="no")], unlisted={})
+    assert printed(found, {"lost": "acme"}) == (
+        "Can't be done:\n"
+        "  6 pairs: no such project\n"
+        "    ! lost  3 images  acme\n"
+        "    ! gone  3 images\n"
+        "image j\n"
+        "  1 pair: no\n"
+        "    ! p\n"
+        "Plan: nothing to change. Can't be done: 7 pairs.\n"
+    )
+    assert printed(found, everything=True).count("! gone\n") == 3
+
+
 def test_images_and_projects_are_sorted_by_name() -> None:
     """Those without a name follow, in the order of the ledger; so it is all of them if no name is known."""
     found = changes_of("nightly", [Outcome(i, m, Result.PENDING) for i in "ij" for m in "pqrs"], unlisted={})
