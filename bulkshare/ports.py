@@ -296,6 +296,10 @@ class Ledger(WorkList, Protocol):
         """Return the run with that key (or a unique prefix of it), or the newest run; None if there is none."""
         ...
 
+    def opened(self, run_id: int) -> dict[str, datetime]:
+        """Return when the run made images shared, by ID."""
+        ...
+
     def outcomes(self, run_id: int, *, results: frozenset[Result] | None = None) -> Iterator[Outcome]:
         """Stream the run's pairs in a stable order: all, or only those with one of `results`."""
         ...

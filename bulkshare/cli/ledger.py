@@ -122,7 +122,11 @@ def export_run(location: str | None, key: str | None, *, form: str, output: Path
     with open_ledger(location, create=False) as ledger:
         exported = [
             (export_csv if form == "csv" else export_jsonl)(
-                run.key, ledger.outcomes(run.id), cloud=run.account.cloud, names=ledger.labels(run.id)
+                run.key,
+                ledger.outcomes(run.id),
+                cloud=run.account.cloud,
+                names=ledger.labels(run.id),
+                opened=ledger.opened(run.id),
             )
             for run in find_runs(ledger, key, _report)
         ]

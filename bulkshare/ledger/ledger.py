@@ -425,6 +425,10 @@ class SqlLedger:
         """See `ports.Ledger`."""
         return self._read(runs.read_opening, run_id)
 
+    def opened(self, run_id: int) -> dict[str, datetime]:
+        """See `ports.Ledger`."""
+        return self._read(runs.read_opened, run_id)
+
     def totals(self, run_id: int) -> dict[Result, int]:
         """See `ports.Ledger`."""
         return self._read(runs.count_pairs, run_id)

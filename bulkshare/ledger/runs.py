@@ -348,6 +348,13 @@ def read_orders(connection: Connection, run_id: int) -> dict[str, Orders]:
     return {text: orders[number] for text, number in rows}
 
 
+def read_opened(connection: Connection, run_id: int) -> dict[str, datetime]:
+    """Return when the run made images shared, by ID."""
+    images = select(NAMES.c.text, IMAGES.c.opened_at).join(IMAGES, IMAGES.c.image == NAMES.c.id)
+    rows = connection.execute(images.where(IMAGES.c.run_id == run_id, IMAGES.c.opened_at > 0))
+    return {text: time for text, opened_at in rows if (time := unpack_time(opened_at)) is not None}
+
+
 def read_opening(connection: Connection, run_id: int) -> list[str]:
     """Return the images that were asked to be made shared, without an answer yet."""
     images = select(NAMES.c.text).join(IMAGES, IMAGES.c.image == NAMES.c.id).order_by(NAMES.c.id)

@@ -37,6 +37,7 @@ COLUMNS = (
     "reason",
     "started_at",
     "settled_at",
+    "opened_at",
 )
 ALIKE = slice(6, 14)  # columns "action" to "attempts": many rows share the values of all of them
 ACTIONS = tuple("remove" if Want.REMOVE in Want(want) else "share" for want in range(2 * max(Want)))  # by the want
@@ -44,13 +45,22 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECONDS = tuple(f".{number:03}Z" for number in range(1000))
 AT_ONCE = 1000  # rows per batch, built column by column: faster than row by row
 NO_NAMES: Mapping[str, str] = MappingProxyType({})
+NONE_OPENED: Mapping[str, datetime] = MappingProxyType({})
 MOST_TEXTS, MOST_ALIKE = 20_000, 10_000  # entries cached
 
 
-def row_of(run_key: str, outcome: Outcome, *, cloud: str = "", names: Mapping[str, str] = NO_NAMES) -> dict[str, Any]:
+def row_of(
+    run_key: str,
+    outcome: Outcome,
+    *,
+    cloud: str = "",
+    names: Mapping[str, str] = NO_NAMES,
+    opened: Mapping[str, datetime] = NONE_OPENED,
+) -> dict[str, Any]:
     """Return a pair as a row with `COLUMNS` as keys; times are ISO 8601 in UTC, unknown values None.
 
-    `names` are those of images and projects by ID.
+    names: those of images and projects by ID.
+    opened: when the run made images shared, by ID.
 
     The times have the form that the Image API uses, "2026-01-02T03:04:05Z"; our own have milliseconds. `action` is
     "share", or "remove" if the project must not be a member.
@@ -59,32 +69,45 @@ def row_of(run_key: str, outcome: Outcome, *, cloud: str = "", names: Mapping[st
         *(run_key, cloud, outcome.image_id, names.get(outcome.image_id)),
         *(outcome.member_id, names.get(outcome.member_id), *_alike(outcome.want, *outcome[2:9])),
         *(outcome.request_id, outcome.reason),
-        *(None if time is None else _moment(time) for time in (outcome.started_at, outcome.settled_at)),
+        *(
+            None if time is None else _moment(time)
+            for time in (outcome.started_at, outcome.settled_at, opened.get(outcome.image_id))
+        ),
     )
     return dict(zip(COLUMNS, values, strict=True))
 
 
 def export_jsonl(
-    run_key: str, outcomes: Iterable[Outcome], *, cloud: str = "", names: Mapping[str, str] = NO_NAMES
+    run_key: str,
+    outcomes: Iterable[Outcome],
+    *,
+    cloud: str = "",
+    names: Mapping[str, str] = NO_NAMES,
+    opened: Mapping[str, datetime] = NONE_OPENED,
 ) -> Iterator[str]:
-    """Yield one JSON object a line for each pair."""
+    """Yield one JSON object a line for each pair; the arguments are as for `row_of`."""
     begin = f'{{"run": {quoted(run_key)}, "cloud": {quoted(cloud)}, "image_id": '
-    for image_id, image_name, member_id, member_name, alike, *rest in _rows(JSON, outcomes, names):
-        request_id, reason, started_at, settled_at = rest
+    for image_id, image_name, member_id, member_name, alike, *rest in _rows(JSON, outcomes, names, opened):
+        request_id, reason, started_at, settled_at, opened_at = rest
         yield (
             f'{begin}{image_id}, "image_name": {image_name}, "member_id": {member_id}, "member_name": {member_name}, '
             f'{alike}, "request_id": {request_id}, "reason": {reason}, "started_at": {started_at}, '
-            f'"settled_at": {settled_at}}}\n'
+            f'"settled_at": {settled_at}, "opened_at": {opened_at}}}\n'
         )
 
 
 def export_csv(
-    run_key: str, outcomes: Iterable[Outcome], *, cloud: str = "", names: Mapping[str, str] = NO_NAMES
+    run_key: str,
+    outcomes: Iterable[Outcome],
+    *,
+    cloud: str = "",
+    names: Mapping[str, str] = NO_NAMES,
+    opened: Mapping[str, datetime] = NONE_OPENED,
 ) -> Iterator[str]:
-    """Yield CSV (RFC 4180) lines with a header, safe to open in a spreadsheet."""
+    """Yield CSV (RFC 4180) lines with a header, safe to open in a spreadsheet; the arguments are as for `row_of`."""
     yield f"{','.join(COLUMNS)}\r\n"
     begin = f"{_csv_cell(run_key)},{_csv_cell(cloud)}"
-    for cells in _rows(CSV, outcomes, names):
+    for cells in _rows(CSV, outcomes, names, opened):
         yield f"{begin},{','.join(cells)}\r\n"
 
 
@@ -103,7 +126,9 @@ class _CellFormat(NamedTuple):
     quote: str
 
 
-def _rows(form: _CellFormat, outcomes: Iterable[Outcome], names: Mapping[str, str]) -> Iterator[tuple[str, ...]]:
+def _rows(
+    form: _CellFormat, outcomes: Iterable[Outcome], names: Mapping[str, str], opened: Mapping[str, datetime]
+) -> Iterator[tuple[str, ...]]:
     """Yield the cells of each pair in the order of `COLUMNS`, from the image on; the columns `ALIKE` are one text."""
     remaining = iter(outcomes)
     while some := list(islice(remaining, AT_ONCE)):
@@ -118,6 +143,7 @@ def _rows(form: _CellFormat, outcomes: Iterable[Outcome], names: Mapping[str, st
             map(form.usual, reasons),
             _moments(form, started),
             _moments(form, settled),
+            _moments(form, map(opened.get, image_ids)),
             strict=True,
         )
 

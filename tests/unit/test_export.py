@@ -46,9 +46,13 @@ def known(data: st.DataObject, outcomes: list[Outcome]) -> dict[str, str]:
 def test_json_lines_read_back(outcomes: list[Outcome], cloud: str, data: st.DataObject) -> None:
     """Each pair is one line, an object with every column in its order."""
     names = known(data, outcomes)
-    lines = list(export_jsonl('run "1"', outcomes, cloud=cloud, names=names))
+    opened = {outcome.image_id: datetime(2026, 1, 2, tzinfo=UTC) for outcome in outcomes[:1]}
+    lines = list(export_jsonl('run "1"', outcomes, cloud=cloud, names=names, opened=opened))
     assert [list(json.loads(line)) for line in lines] == [list(COLUMNS)] * len(outcomes)
-    rows = [row_of('run "1"', outcome, cloud=cloud, names=names) for outcome in outcomes]
+    rows = [row_of('run "1"', outcome, cloud=cloud, names=names, opened=opened) for outcome in outcomes]
+    assert [row["opened_at"] for row in rows] == [
+        "2026-01-02T00:00:00.000Z" if outcome.image_id in opened else None for outcome in outcomes
+    ]
     assert [json.loads(line) for line in lines] == rows
     assert [row["image_name"] for row in rows] == [names.get(outcome.image_id) for outcome in outcomes]
     assert [row["member_name"] for row in rows] == [names.get(outcome.member_id) for outcome in outcomes]

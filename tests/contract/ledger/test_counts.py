@@ -26,6 +26,7 @@ def test_opened_images_are_counted(ledger: SqlLedger, open_ledger: Callable[[], 
     again = open_ledger()
     assert again.opening(run.id) == ["i2"]
     assert [each.opened for each in again.runs()] == [0, 2]
+    assert (again.opened(run.id), again.opened(other.id)) == ({"i1": NOW, "i3": NOW}, {})
     assert finish(again, run.id).opened == 2
     assert ledger.reopen(run.id, now=NOW).opened == 2
 
