@@ -262,7 +262,8 @@ class Engine:
         if share:
             await self._write(probed={*listed.members, *self._probed})
         for image_id in listed.without_pairs:
-            raise UnlistedError(f"image {image_id}: {listed.unpruned[image_id]}")
+            if image_id in listed.unpruned:
+                raise UnlistedError(f"image {image_id}: {listed.unpruned[image_id]}")
 
     async def _write(self, probed: set[str]) -> None:
         if self._before_writing is not None:

@@ -314,8 +314,8 @@ class Preflight:
         self._make_shared.update(image_id for image_id, backlog in others.items() if Want.SET_SHARED in backlog.want)
         todo = [
             image_id
-            for image_id in dict.fromkeys([*leaving, *others])
-            if everything or image_id in leaving or self._orders_for(image_id).make_shared
+            for image_id in dict.fromkeys([*leaving, *others, *listed.without_pairs])
+            if everything or image_id not in others or image_id in leaving or self._orders_for(image_id).make_shared
         ]
         known = [self._images[image_id] for image_id in todo if image_id in self._images]
         unknown = [image_id for image_id in todo if image_id not in self._images]
@@ -374,6 +374,8 @@ class Preflight:
     ) -> None:
         if image is not None:
             self._recorder.observer.notify(ImageInspected(image))
+            if image.usable_by_all and not self._orders_for(image_id).strict:
+                listed.unpruned.pop(image_id, None)  # it shows no members, and needs none
         owner = image.owner if image is not None and others is not None else None
         owner_wants = None if owner is None else await self._recorder.pending_want(image_id, owner)
         if owner_wants is not None and Want.REMOVE in owner_wants:

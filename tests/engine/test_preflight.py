@@ -65,6 +65,16 @@ def test_images_that_every_project_can_use_are_as_planned(visibility: str, owner
 
 
 @pytest.mark.parametrize("visibility", ["public", "community"])
+def test_they_have_no_members_to_remove(visibility: str) -> None:
+    """Pruning one is no error, with pairs or without any: its members can't be listed, and need not be."""
+    harness = about(visibility=visibility)
+    harness.cloud.images["i09"] = {"visibility": visibility}
+    harness.orders = {image_id: Orders(prune=True) for image_id in ("i00", "i09")}
+    harness.run()
+    assert harness.totals() == {Result.ALREADY: 10, Result.SHARED: 10}
+
+
+@pytest.mark.parametrize("visibility", ["public", "community"])
 def test_in_a_strict_plan_they_are_not(visibility: str) -> None:
     """Its pairs are skipped with the reason."""
     harness = about(visibility=visibility)

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulkshare.model import AS_PLANNED, Entry, Limits, Outcome, Plan, PruneLimit, Request, Want
+from bulkshare.errors import UnlistedError
+from bulkshare.model import AS_PLANNED, Block, Entry, Limits, Outcome, Plan, PruneLimit, Request, Result, Want
+from bulkshare.operations.saved_plan import SavedPart, SavedPlan, require_unchanged
 from bulkshare.plan.expand import expand, orders
 from bulkshare.progress import Listings
 from bulkshare.report import changes_of
@@ -99,6 +101,8 @@ class World:
     limits: Limits
     admin: bool
     backwards: bool = False
+    saved: SavedPart = field(init=False)  # what the last diff would save
+    unlisted: bool = False  # whether it could not list an image that is to be pruned and has no pairs
 
     @classmethod
     def of(cls, plan: Plan, states: dict[str, ImageState], *, limit: int | None, admin: bool) -> World:
@@ -131,11 +135,13 @@ class World:
         """Return what `diff` shows. Its ledger numbers the projects in another order than that of a run."""
         self.backwards = True
         harness = self._harness()
-        harness.run(share=False)
+        self.unlisted = is_unlisted(harness, share=False)
         self.backwards = False
         assert not self.writes()
         assert isinstance(harness.observer, DiffObserver)
         rows = harness.ledger.rows.values()
+        todo = [Block(row.image_id, (row.member_id,), row.want) for row in rows if row.result is Result.PENDING]
+        self.saved = SavedPart(None, "e", "p", tuple(todo), frozenset(harness.engine.to_set_shared))
         return changes_of(
             self.plan.name,
             (row for row in rows if row.result not in AS_PLANNED),
@@ -147,12 +153,21 @@ class World:
     def run(self) -> dict[tuple[str, str], Outcome]:
         """Return the rows of a run."""
         harness = self._harness()
-        harness.run()
+        assert is_unlisted(harness, share=True) == self.unlisted
         return harness.ledger.rows
 
     def writes(self) -> list[Write]:
         """Return the writes of the last run or diff, in order."""
         return [write_of(request) for _, request in self.cloud.sent if request.method != "GET"]
+
+
+def is_unlisted(harness: EngineHarness, *, share: bool) -> bool:
+    """Run, and return whether that ended with an image that could not be listed."""
+    try:
+        harness.run(share=share)
+    except UnlistedError:
+        return True
+    return False
 
 
 def write_of(request: Request) -> Write:
@@ -223,3 +238,16 @@ def test_a_run_does_what_diff_shows(world: World) -> None:
         world.run()
         assert not [write for write in world.writes() if write[1] not in unknown], "a second run has nothing to send"
         assert not world.diff().any
+
+
+@given(WORLDS)
+def test_a_saved_plan_is_what_was_shown(world: World) -> None:
+    """It knows nothing of the plan but the pairs, and finds the same to do; `run` then does that."""
+    world.diff()
+    shown = world.saved
+    world.plan = SavedPlan("n", None, world.limits, world.plan.retry, world.plan.api, (shown,)).plan
+    world.diff()
+    require_unchanged(shown, world.saved)
+    foretold = writes_of(world.diff())
+    world.run()
+    assert set(world.writes()) <= foretold
