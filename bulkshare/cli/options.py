@@ -82,6 +82,22 @@ class Fault(click.ParamType["FaultRule"]):
             self.fail(str(error), param, ctx)
 
 
+class Answers(click.ParamType["str"]):
+    """An answer of a sandbox where no document tells, as `sandbox.ims.Behaviour` takes it."""
+
+    name = "answer"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the answer as it was given."""
+        from bulkshare.sandbox.ims import Behaviour  # noqa: PLC0415  only needed if an answer is given
+
+        try:
+            Behaviour.parse([value])
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        return str(value)
+
+
 # A URL with a password, as SQLAlchemy reads URLs: the password may contain "/" or "?" without quoting.
 WITH_PASSWORD = re.compile(
     r"\w[\w+.-]*://([^:/]*:[^@]*@|.*[?&](password|passwd|sslpassword|ssl_key_password)=)", re.DOTALL
@@ -154,6 +170,21 @@ FAULTS = together(
         default="0s",
         metavar="DURATION",
         help="Delay of each answer of the sandbox, e.g. 20ms.",
+    ),
+    click.option(
+        "--dialect",
+        type=click.Choice(("openstack", "huawei", "otc")),
+        default="openstack",
+        help="The cloud that the sandbox plays: OpenStack, Huawei Cloud or Open Telekom Cloud.",
+    ),
+    click.option(
+        "--answer",
+        "answers",
+        multiple=True,
+        metavar="NAME=VALUE",
+        type=Answers(),
+        help="How Huawei Cloud's image service answers where no document tells, e.g. partial=fail or job_seconds=2.5. "
+        "May be given several times; `bulkshare help huawei` lists them.",
     ),
 )
 SANDBOX = together(

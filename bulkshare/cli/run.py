@@ -109,8 +109,9 @@ def _read_options(given: dict[str, Any]) -> tuple[Options, ConsoleListener]:
     gc.freeze()  # what is imported lives to the end: a full collection, which stops the event loop, need not visit it
     output = {name: given.pop(name, default) for name, default in OUTPUT_DEFAULTS.items()}
     options = Options(**given)
-    if (options.faults or options.latency_seconds) and not options.sandbox:
-        raise UsageError("--fault and --latency are for a sandbox: add --sandbox")
+    changed = options.faults or options.latency_seconds or options.answers or options.dialect != "openstack"
+    if changed and not options.sandbox:
+        raise UsageError("--fault, --latency, --dialect and --answer are for a sandbox: add --sandbox")
     return options, ConsoleListener.choose(**output)
 
 

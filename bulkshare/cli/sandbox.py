@@ -11,7 +11,7 @@ import click
 
 from bulkshare.cli.exit_status import is_terminal
 from bulkshare.errors import UsageError
-from bulkshare.sandbox import Cloud, Sandbox
+from bulkshare.sandbox import Behaviour, Cloud, Dialect, Sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,6 +30,8 @@ def serve_sandbox(
     quota: int,
     faults: tuple[FaultRule, ...],
     latency_seconds: float,
+    dialect: str,
+    answers: tuple[str, ...],
 ) -> None:
     """Serve until SIGINT or SIGTERM. Raises `UsageError` for a port that can't be used.
 
@@ -38,10 +40,19 @@ def serve_sandbox(
     quota: members an image may have; -1: any number.
     faults: what fails.
     latency_seconds: delay of each answer.
+    dialect: the cloud to play.
+    answers: how it answers where no document tells.
     """
     cloud = Cloud.example(member_quota=quota) if example else Cloud.sample(images, projects, member_quota=quota)
     plan = EXAMPLE_PLAN if example else plan_for(cloud)
-    sandbox = Sandbox(cloud, port=port, faults=faults, latency_seconds=latency_seconds)
+    sandbox = Sandbox(
+        cloud,
+        port=port,
+        faults=faults,
+        latency_seconds=latency_seconds,
+        dialect=Dialect(dialect),
+        behaviour=Behaviour.parse(answers),
+    )
     try:
         anyio.run(_serve, sandbox, plan)
     except OSError as error:

@@ -22,6 +22,8 @@ class Options:
     sandbox: work on an embedded cloud that has the plan's images.
     faults: what fails on the sandbox.
     latency_seconds: of each answer of the sandbox.
+    dialect: which cloud the sandbox plays, by the names of `sandbox.ims.Dialect`.
+    answers: how it answers where no document tells, as `sandbox.ims.Behaviour.parse` takes them.
     dry_run: write neither to a cloud nor to the ledger.
     retry_failed: only the pairs that the plan's last run did not bring about.
     verify: compare plan and cloud at the end of a run.
@@ -44,6 +46,8 @@ class Options:
     sandbox: bool = False
     faults: tuple[FaultRule, ...] = ()
     latency_seconds: float = 0.0
+    dialect: str = "openstack"
+    answers: tuple[str, ...] = ()
     dry_run: bool = False
     retry_failed: bool = False
     verify: bool = False

@@ -16,6 +16,7 @@ import anyio
 import anyio.to_thread
 
 from bulkshare.cloud import Identified, KeyIdentity, Signed, entry_of, identity_from, read_entry
+from bulkshare.cloud.access_key import AUTH_TYPE
 from bulkshare.cloud.http import HttpTransport
 from bulkshare.cloud.prompts import NEEDS_PERSON, showing_prompts
 from bulkshare.engine.client import ApiClient
@@ -148,6 +149,7 @@ async def _sandbox_of(plan: Plan, options: Options) -> AsyncIterator[CloudEntry]
     """Start a cloud that has the plan's images and projects, and a few others for its selectors."""
     from bulkshare.sandbox import Sandbox  # noqa: PLC0415  a run on a cloud needs no web server
     from bulkshare.sandbox.cloud import Cloud  # noqa: PLC0415  a run on a cloud needs no web server
+    from bulkshare.sandbox.ims import Behaviour, Dialect  # noqa: PLC0415  a run on a cloud needs no web server
 
     def example() -> Cloud:
         images = {item: None for entry in plan.entries for item in entry.images if isinstance(item, str)}
@@ -156,18 +158,24 @@ async def _sandbox_of(plan: Plan, options: Options) -> AsyncIterator[CloudEntry]
         return Cloud.example(images, projects, member_quota=UNLIMITED)
 
     cloud = await anyio.to_thread.run_sync(example)
-    async with Sandbox(cloud, faults=options.faults, latency_seconds=options.latency_seconds) as sandbox:
-        admin, project = sandbox.cloud.admin, sandbox.cloud.admin_project
-        auth = {
-            "auth_url": sandbox.auth_url,
-            "username": admin.name,
-            "password": admin.password,
-            "user_domain_name": "Default",
-            "project_name": project.name,
-            "project_domain_name": "Default",
-        }
-        entry = {"name": "sandbox", "auth_type": "v3password", "auth_url": sandbox.auth_url, "auth": auth}
-        yield entry_of(entry)
+    async with Sandbox(
+        cloud,
+        faults=options.faults,
+        latency_seconds=options.latency_seconds,
+        dialect=Dialect(options.dialect),
+        behaviour=Behaviour.parse(options.answers),
+    ) as sandbox:
+        entry = sandbox.entry()
+        yield entry_of(
+            {
+                "name": "sandbox",
+                "auth_type": AUTH_TYPE if "access_key" in entry["auth"] else "v3password",
+                "auth_url": sandbox.auth_url,
+                "auth": entry["auth"],
+                "endpoint_override": entry.get("image_endpoint_override"),
+                "api": entry.get("api", Api.AUTO),
+            }
+        )
 
 
 async def find_images(

@@ -7,7 +7,8 @@ It answers as Keystone 30 and Glance 33 do, as far as sharing images needs it; o
 listens on 127.0.0.1 only and keeps everything in memory, and every password is `sandbox`. It knows
 nothing of plans, ledgers and how bulkshare sends.
 
-`cloud` holds the data, `keystone` and `glance` (with `images`) are the two services, `wire` is what they exchange with
+`cloud` holds the data, `keystone` and `glance` (with `images`) are the two services, `ims` is the image service as on
+Huawei Cloud, and `gateway` checks signatures there; `wire` is what they exchange with
 the `server`, and `faults` are what goes wrong on purpose.
 """
 
@@ -23,11 +24,14 @@ from bulkshare.sandbox.cloud import (
     User,
 )
 from bulkshare.sandbox.faults import FaultRule
+from bulkshare.sandbox.ims import Behaviour, Dialect
 from bulkshare.sandbox.server import Sandbox
 
 __all__ = [
     "ApplicationCredential",
+    "Behaviour",
     "Cloud",
+    "Dialect",
     "Domain",
     "FaultRule",
     "Image",

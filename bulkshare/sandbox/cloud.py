@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 PASSWORD = "sandbox"  # noqa: S105  # public on purpose; see the module's docstring
+ACCESS_KEY, SECRET_KEY = "SANDBOXACCESSKEY0001", "sandbox"  # of the admin
 REGION = "RegionOne"
 DOMAIN_ID, DOMAIN_NAME = "default", "Default"
 # Keystone's bootstrap makes each role imply the following ones.
@@ -301,6 +302,7 @@ class Cloud:
         self.deleted_images: set[str] = set()  # their IDs are never reused
         self.admin_project = self.add_project("admin", description="Owns the sandbox's images.")
         self.admin = self.add_user("admin", {self.admin_project.id: "admin"})
+        self.add_key_pair(ACCESS_KEY, SECRET_KEY, self.admin, self.admin_project)
 
     @classmethod
     def seeded(

@@ -12,15 +12,17 @@ import struct
 from collections import Counter
 from contextlib import AsyncExitStack
 from random import Random
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import unquote
 
+import yaml
 from aiohttp import web
 
-from bulkshare.sandbox.cloud import DOMAIN_NAME, REGION
+from bulkshare.sandbox.cloud import ACCESS_KEY, DOMAIN_NAME, REGION, SECRET_KEY
 from bulkshare.sandbox.faults import Effect, Faults
 from bulkshare.sandbox.gateway import Gateway
 from bulkshare.sandbox.glance import Glance
+from bulkshare.sandbox.ims import AS_DOCUMENTED, Dialect, Ims
 from bulkshare.sandbox.keystone import Keystone
 from bulkshare.sandbox.wire import RefusalError, Request, Response
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
     from bulkshare.sandbox.cloud import Cloud
     from bulkshare.sandbox.faults import FaultRule
+    from bulkshare.sandbox.ims import Behaviour
 
     Service = Glance | Keystone
 
@@ -37,6 +40,8 @@ HOST = "127.0.0.1"
 # The services' paths, as in DevStack.
 IDENTITY, IMAGE = "/identity", "/image"
 TARGETS = (
+    ("batches", re.compile(r"/image/v1/cloudimages/members/?")),
+    ("jobs", re.compile(r"/image/v1/(cloudimages/job|[^/]+/jobs)/[^/]+")),
     ("members", re.compile(r"/image/v2[.\d]*/images/[^/]+/members/?")),
     ("member", re.compile(r"/image/v2[.\d]*/images/[^/]+/members/.+")),
     ("images", re.compile(r"/image/v2[.\d]*/images(/[^/]*)?")),
@@ -54,6 +59,8 @@ class Sandbox:
     port: 0 for a free one.
     faults: rules, of which the first that applies to a request counts.
     latency_seconds: of every request; in adding a member, between the check and the insert, as in Glance.
+    dialect: which cloud it plays.
+    behaviour: how Huawei Cloud's image service answers where no document tells.
     seed: of the faults, so that equal requests meet equal faults on every run.
     sleep: waits for the latency.
     on_response: called with method, path with query, and status before each response leaves.
@@ -66,6 +73,8 @@ class Sandbox:
         port: int = 0,
         faults: Sequence[FaultRule] = (),
         latency_seconds: float = 0.0,
+        dialect: Dialect = Dialect.OPENSTACK,
+        behaviour: Behaviour = AS_DOCUMENTED,
         seed: int = 0,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         on_response: Callable[[str, str, int], None] | None = None,
@@ -77,6 +86,8 @@ class Sandbox:
         self._sleep = sleep
         self._on_response = on_response
         self._faults = Faults(faults, Random(seed))  # noqa: S311  # faults must be repeatable, not secret
+        self.dialect = dialect
+        self._behaviour = behaviour
         self._services: dict[str, Service] = {}
         self._gateway = Gateway(cloud)
         self._closing = asyncio.Event()
@@ -90,24 +101,39 @@ class Sandbox:
 
     @property
     def endpoint(self) -> str:
-        """The image service's address, without /v2."""
-        return f"{self._base}{IMAGE}"
+        """The image service's address, without /v2: on Huawei Cloud and Open Telekom Cloud it is a host's root."""
+        return f"{self._base}{IMAGE}" if self.dialect is Dialect.OPENSTACK else self._base
+
+    def entry(self) -> dict[str, Any]:
+        """Return an entry of clouds.yaml for the admin."""
+        if self.dialect is Dialect.HUAWEI:
+            return {
+                "region_name": REGION,
+                "api": "batch",
+                "image_endpoint_override": self.endpoint,
+                "auth": {
+                    "auth_url": self.auth_url,
+                    "project_id": self.cloud.admin_project.id,
+                    "access_key": ACCESS_KEY,
+                    "secret_key": SECRET_KEY,
+                },
+            }
+        return {
+            "region_name": REGION,
+            "identity_api_version": 3,
+            "auth": {
+                "auth_url": self.auth_url,
+                "username": self.cloud.admin.name,
+                "password": self.cloud.admin.password,
+                "project_name": self.cloud.admin_project.name,
+                "user_domain_name": DOMAIN_NAME,
+                "project_domain_name": DOMAIN_NAME,
+            },
+        }
 
     def clouds_yaml(self) -> str:
         """Return a clouds.yaml with one entry, `sandbox`, for the admin."""
-        return (
-            "clouds:\n"
-            "  sandbox:\n"
-            f"    region_name: {REGION}\n"
-            "    identity_api_version: 3\n"
-            "    auth:\n"
-            f"      auth_url: {self.auth_url}\n"
-            f"      username: {self.cloud.admin.name}\n"
-            f"      password: {self.cloud.admin.password}\n"
-            f"      project_name: {self.cloud.admin_project.name}\n"
-            f"      user_domain_name: {DOMAIN_NAME}\n"
-            f"      project_domain_name: {DOMAIN_NAME}\n"
-        )
+        return yaml.safe_dump({"clouds": {"sandbox": self.entry()}}, sort_keys=False)
 
     async def __aenter__(self) -> Self:
         """Start to listen. Raises `OSError` if the port is not available."""
@@ -115,7 +141,7 @@ class Sandbox:
         self._base = f"http://{HOST}:{listener.getsockname()[1]}"
         self._services = {
             IDENTITY: Keystone(self.cloud, auth_url=self.auth_url, endpoint=self.endpoint, pause=self._pause),
-            IMAGE: Glance(self.cloud, auth_url=self.auth_url, endpoint=self.endpoint, pause=self._pause),
+            IMAGE: self._image_service(),
         }
         runner = web.ServerRunner(web.Server(self._serve, access_log=None), shutdown_timeout=SHUTDOWN_SECONDS)
         await runner.setup()
@@ -123,6 +149,13 @@ class Sandbox:
         self._stop.callback(self._closing.set)
         await web.SockSite(runner, listener, backlog=BACKLOG).start()
         return self
+
+    def _image_service(self) -> Glance:
+        urls = {"auth_url": self.auth_url, "endpoint": self.endpoint}
+        if self.dialect is Dialect.OPENSTACK:
+            return Glance(self.cloud, pause=self._pause, **urls)
+        clock = asyncio.get_running_loop().time
+        return Ims(self.cloud, pause=self._pause, dialect=self.dialect, behaviour=self._behaviour, clock=clock, **urls)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -138,6 +171,8 @@ class Sandbox:
 
     async def _respond(self, http_request: web.BaseRequest) -> web.StreamResponse:
         path = unquote(http_request.rel_url.raw_path, encoding="latin-1")
+        if self.dialect is not Dialect.OPENSTACK and not path.startswith(f"{IDENTITY}/"):
+            path = IMAGE + path
         target = next((name for name, pattern in TARGETS if pattern.fullmatch(path)), "other")
         self.requests[f"{http_request.method} {target}"] += 1
         body = await http_request.read()

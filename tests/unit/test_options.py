@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from bulkshare.api import RunOptions
-from bulkshare.cli import main
 from bulkshare.operations.options import Options
-
-if TYPE_CHECKING:
-    import click
+from tests.commands import parse_command
 
 FIELDS = {field.name for field in fields(Options)}
 OF_THE_COMMAND = {"plan", "run", "out", "all_pairs", "strict", "metrics_file"} | {
@@ -25,13 +22,12 @@ OF_THE_COMMAND = {"plan", "run", "out", "all_pairs", "strict", "metrics_file"} |
 
 def params_of(command: str, *arguments: str) -> dict[str, Any]:
     """Return what click makes of a command's arguments."""
-    found: click.Command = main.commands[command]
-    return found.make_context(command, list(arguments)).params
+    return parse_command([command, *arguments]).params
 
 
 def test_the_python_api_has_the_fields_of_the_record() -> None:
-    """Whatever `run(plan, ...)` takes is a field, but for the callback; fleets and faults are the command line's."""
-    command_line = {"fleet", "fleet_credentials", "faults", "latency_seconds"}
+    """Whatever `run(plan, ...)` takes is a field, but for the callback; fleets and the sandbox are the command line's."""
+    command_line = {"fleet", "fleet_credentials", "faults", "latency_seconds", "dialect", "answers"}
     assert set(RunOptions.__annotations__) - {"on_progress"} == FIELDS - command_line
 
 
