@@ -155,7 +155,9 @@ async def _sandbox_of(plan: Plan, options: Options) -> AsyncIterator[CloudEntry]
         images = {item: None for entry in plan.entries for item in entry.images if isinstance(item, str)}
         lists = [items for entry in plan.entries for items in (entry.projects, entry.excluded, entry.keep)]
         projects = {item: None for items in lists for item in items if isinstance(item, str)}
-        return Cloud.example(images, projects, member_quota=UNLIMITED)
+        cloud = Cloud.example(images, projects, member_quota=UNLIMITED)
+        cloud.rename(plan.names)
+        return cloud
 
     cloud = await anyio.to_thread.run_sync(example)
     async with Sandbox(

@@ -270,6 +270,15 @@ def example_projects() -> list[ProjectSeed]:
     ]
 
 
+def _rename(kind: str, items: Mapping[str, Image] | Mapping[str, Project], names: Mapping[str, str]) -> None:
+    used = {item.name for item in items.values()}
+    nameless = [(known_id, item) for known_id, item in items.items() if item.name == known_id]
+    for number, (known_id, item) in enumerate(nameless, 1):
+        wanted = (names.get(known_id), f"{kind}-{number:03}")
+        item.name = next((name for name in wanted if name and name not in used), known_id)
+        used.add(item.name)
+
+
 def _image_id(name: str) -> str:
     return str(stable_uuid(f"example image {name}"))
 
@@ -360,6 +369,14 @@ class Cloud:
         for number in range(1, images + 1):
             cloud.add_image(f"image-{number:03}", image_id=str(stable_uuid(f"image-{number:03}")), tags=("golden",))
         return cloud
+
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Give the images and projects that are named as their IDs another name: from `names`, or image-001 and so on.
+
+        `names` are by ID. A name that another project has is not taken, since Keystone would refuse it.
+        """
+        for kind, items in (("image", self.images), ("project", self.projects)):
+            _rename(kind, items, names)
 
     def add_domain(self, name: str) -> Domain:
         """Add a domain, or return the existing one; its ID depends on its name only."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bulkshare.sandbox import Cloud, ImageSeed, ProjectSeed
 
@@ -93,3 +96,22 @@ def test_the_example_includes_the_plans_ids() -> None:
     cloud = Cloud.example(["i1"], ["p1"], member_quota=-1)
     assert (cloud.images["i1"].visibility, cloud.projects["p1"].name, cloud.member_quota) == ("shared", "p1", -1)
     assert len(cloud.images) > 10
+
+
+@given(
+    st.lists(st.sampled_from("abcdef"), unique=True),
+    st.dictionaries(st.sampled_from("abcdef"), st.sampled_from(["web", "db", "project-001", "project-002", "a", ""])),
+)
+def test_names_for_what_is_known_by_its_id_only(ids: list[str], names: dict[str, str]) -> None:
+    """Those that are given, or numbers; no two projects have the same, and whatever had a name keeps it."""
+    cloud = Cloud.seeded([*ids, ImageSeed("web", image_id="i")], [*ids, ProjectSeed("web", project_id="p")])
+    cloud.rename(names)
+    for kind, items in (("image", cloud.images), ("project", cloud.projects)):
+        named = {known_id: items[known_id].name for known_id in ids}
+        assert len({item.name for item in items.values()}) == len(items)
+        assert all(
+            re.fullmatch(rf"{kind}-\d+|{names.get(key) or key}|{key}", name or "") for key, name in named.items()
+        )
+        if not names:
+            assert list(named.values()) == [f"{kind}-{number:03}" for number in range(1, len(ids) + 1)]
+    assert (cloud.images["i"].name, cloud.projects["p"].name, cloud.admin_project.name) == ("web", "web", "admin")
