@@ -162,6 +162,7 @@ class MemberLister:
         if verdict.kind is not VerdictKind.LISTED:
             if verdict.kind is VerdictKind.REJECTED:
                 self._results.refused.add(image_id)
+                await self._reopen_members(backlog)
             elif self._client.stopping.is_set():
                 return  # it would have been asked for again
             if self._orders.get(image_id, NO_ORDERS).prune and verdict.kind is not VerdictKind.NOT_SENT:
@@ -192,14 +193,7 @@ class MemberLister:
         to_accept = 0
         async for page in self._recorder.image_pages(image_id):
             named.update(job.member_id for job, _ in page if job.member_id in members)
-            reopened = {
-                job.member_id: result
-                for job, result in page
-                if result in AS_PLANNED and not _is_as_planned(job.want, members.get(job.member_id))
-            }
-            if reopened:
-                await self._recorder.unsettle(image_id, list(reopened))
-                self._recorder.observer.notify(PairsReopened(image_id, list(reopened.values())))
+            reopened = await self._reopen(image_id, page, members)
             jobs = [
                 job._replace(want=job.want & ~FROM_CLOUD) if job.member_id in reopened else job
                 for job, result in page
@@ -209,6 +203,26 @@ class MemberLister:
         if to_accept:
             self._results.to_accept[image_id] = to_accept
         return named
+
+    async def _reopen_members(self, backlog: Backlog) -> None:
+        """Make the members of an image that shows none any more pending again: what is true of it now decides."""
+        if backlog.settled:
+            async for page in self._recorder.image_pages(backlog.image_id):
+                await self._reopen(backlog.image_id, page, {})
+
+    async def _reopen(
+        self, image_id: str, page: Sequence[tuple[Job, Result]], members: Mapping[str, Member]
+    ) -> Collection[str]:
+        """Make pairs that were settled as planned, and are so no longer, pending again; return their members' IDs."""
+        reopened = {
+            job.member_id: result
+            for job, result in page
+            if result in AS_PLANNED and not _is_as_planned(job.want, members.get(job.member_id))
+        }
+        if reopened:
+            await self._recorder.unsettle(image_id, list(reopened))
+            self._recorder.observer.notify(PairsReopened(image_id, list(reopened.values())))
+        return reopened
 
     async def _settle_listed(
         self, image_id: str, jobs: Sequence[Job], members: Mapping[str, Member], verdict: Verdict

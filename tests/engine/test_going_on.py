@@ -83,6 +83,38 @@ def test_an_acceptance_that_was_taken_back_is_repeated() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("visibility", "expected"),
+    [
+        ("private", {Result.SKIPPED: 3, Result.REMOVED: 1}),
+        ("public", {Result.ALREADY: 3, Result.REMOVED: 1}),
+        (None, {Result.REJECTED: 1, Result.SKIPPED: 2, Result.REMOVED: 1}),
+    ],
+)
+def test_an_image_that_shows_no_members_any_more_has_none(visibility: str | None, expected: dict[Result, int]) -> None:
+    """If it was made private since, or deleted (None), its members of before are members no longer."""
+    harness = harness_of(
+        *(settled(result, member_id=str(result)) for result in (Result.SHARED, Result.ALREADY, Result.ACCEPTED)),
+        settled(Result.REMOVED, Want.REMOVE),
+    )
+    if visibility is None:
+        harness.cloud.script = lambda request, _count: response(404) if "i00" in request.path else None
+    else:
+        harness.cloud.images["i00"] = {"visibility": visibility}
+    harness.run()
+    assert harness.totals() == expected
+    assert harness.reasons().keys() - {"earlier"}
+
+
+def test_a_listing_that_fails_contradicts_nothing() -> None:
+    """Whoever was a member is taken to be one still."""
+    harness = harness_of(settled(Result.SHARED))
+    harness.cloud.script = lambda request, _count: response(500) if request.method == "GET" else None
+    harness.run()
+    assert harness.totals() == {Result.SHARED: 1}
+    assert harness.cloud.count("POST") == 0
+
+
 def test_what_is_as_it_was_keeps_its_row() -> None:
     """One GET an image, no write, and the row still tells how the pair got there."""
     rows = [settled(Result.SHARED), settled(Result.REMOVED, Want.REMOVE, image_id="i01")]
