@@ -73,7 +73,7 @@ def write_plan(shell: Shell, clouds: list[str], entries: str) -> str:
 
 
 def test_several_clouds_side_by_side(two_clouds: Shell) -> None:
-    """Each cloud gets its entries and a run of its own; the JSON object has sums and parts."""
+    """Each cloud gets its entries and a run of its own; the JSON object has sums and parts; notes name the cloud."""
     shell = two_clouds
     plan = write_plan(
         shell,
@@ -88,6 +88,9 @@ def test_several_clouds_side_by_side(two_clouds: Shell) -> None:
     assert len(shell.rows(summary["clouds"][1]["run"])) == 5
     again = shell.run_json("run", plan)
     assert (again["already"], again["requests"]) == (9, 4)
+    plan = write_plan(shell, ["north", "south"], f"  - {{images: {IMAGES}, projects: [project-001], except: [gone]}}\n")
+    told = re.findall(r"cloud (\w+): `except` matches nothing with gone", shell.run("diff", plan).stderr)
+    assert sorted(told) == ["north", "south"]
 
 
 def test_runs_on_several_clouds_are_one(two_clouds: Shell) -> None:
