@@ -189,7 +189,7 @@ def render_comparison(comparison: Comparison, *, most: int = 20, plan_file: str 
     for image_id in by_name(comparison.unlisted, names)[:most]:
         reason = comparison.unlisted[image_id]
         parts.append(labelled("image", image_id, names))
-        parts += because(reason, len(comparison.missing[image_id]), named_plan(comparison.plan, plan_file))
+        parts += because(reason, len(comparison.missing.get(image_id, ())), named_plan(comparison.plan, plan_file))
     if (more := len(comparison.unlisted) - most) > 0:
         parts.append(Text(f"... and {counted(more, 'more image')}"))
     listed = {i: members for i, members in comparison.missing.items() if i not in comparison.unlisted}

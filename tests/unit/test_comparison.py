@@ -153,3 +153,12 @@ def test_a_long_text_is_cut_with_counts() -> None:
     ]
     away = Comparer("nightly", blocks(i="a", j="a", k="a"))
     assert printed(away.comparison(), most=2).splitlines()[-1] == "... and 1 more image"
+
+
+def test_an_unlisted_image_may_have_no_pairs() -> None:
+    """Of a saved plan that only removes: it is shown with its reason, and nothing is missing."""
+    comparer = Comparer("nightly", [Block("i", ("gone",), Want.REMOVE)])
+    comparer.notify(MembersListed("i", Verdict(VerdictKind.TRANSIENT, reason="503: later")))
+    comparison = comparer.comparison()
+    assert (comparison.complete, comparison.missing) == (False, {})
+    assert "0 pairs: 503: later" in printed(comparison)
