@@ -271,5 +271,4 @@ async def _look_up_names(work: OpenRun, session: CloudSession, task: EngineTask,
     ledger = work.ledger.ledger
     await work.ledger.call(ledger.label, names.seen)
     unnamed = await work.ledger.call(ledger.unnamed_images, work.run.id)
-    found = await image_names(session, unnamed)
-    names.seen |= {image_id: found.get(image_id, "") for image_id in unnamed}  # an empty name isn't asked for again
+    names.seen |= await image_names(session, unnamed)  # an empty name is kept as well, and not asked for again

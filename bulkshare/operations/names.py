@@ -54,7 +54,10 @@ class Names:
 
 
 async def image_names(session: CloudSession, image_ids: Sequence[str]) -> dict[str, str]:
-    """Return what the cloud calls these images, by ID, with one GET for 50 of them; as far as it says."""
+    """Return what the cloud calls these images, by ID, with one GET for 50 of them; empty if it does not say.
+
+    Those for which it could not be asked are left out.
+    """
     found: dict[str, str] = {}
     askable = [image_id for image_id in image_ids if not {",", '"'} & set(image_id)]
     policy = replace(session.settings.retry, attempts=1)
@@ -62,9 +65,9 @@ async def image_names(session: CloudSession, image_ids: Sequence[str]) -> dict[s
         for start in range(0, len(askable), BATCH):
             if session.endpoint.stopping.is_set():
                 break
-            query = details_query(askable[start : start + BATCH])
-            images = await find_images(session.endpoint.transport, query, policy)
-            found |= {image.id: image.name for image in images if image.name}
+            batch = askable[start : start + BATCH]
+            images = await find_images(session.endpoint.transport, details_query(batch), policy)
+            found |= dict.fromkeys(batch, "") | {image.id: image.name for image in images if image.name}
     return found
 
 

@@ -71,7 +71,7 @@ async def _names(session: CloudSession, comparison: Comparison) -> dict[str, str
     """Return the names of what is not as planned, looked up unless the plan's own look-ups told them."""
     known = {**session.resolved.plan.names, **comparison.labels}
     images = [image_id for image_id in {**comparison.missing, **comparison.extra} if image_id not in comparison.labels]
-    found = await image_names(session, images)
+    found = {image_id: name for image_id, name in (await image_names(session, images)).items() if name}
     extra = {member_id for member_ids in comparison.extra.values() for member_id in member_ids}
     listed = session.resolved.listed
     found |= {member_id: listed[member_id] for member_id in extra if listed.get(member_id)}
