@@ -16,6 +16,9 @@ A refused batch has done nothing, and its code says whom it is about:
 - a project, though not which: the batch is halved until the project stands alone.
 - the quota, or anything else: left to the pool, which finds out pair by pair.
 
+Acceptance is a batch of many images for one member, sent on its behalf. It may be repeated without harm, so its images
+are listed only once, after all of these batches, and whatever is not accepted then is left to the pool.
+
 Batches of one image follow one another, so that its quota is used up in order. Images whose missing members are the
 same few share a batch.
 """
@@ -49,7 +52,8 @@ LONGEST_POLL_SECONDS = 10.0
 LONGEST_JOB_SECONDS = 600.0  # then the list of members decides
 SECOND_LOOK_SECONDS = 3.0  # how long a list of members may lag behind a job
 LOST_JOB_SECONDS = 30.0  # how long a job may take of which we don't know the ID
-NUMBERS_APART = 2  # of batches that add, which are odd, and of those that remove
+FEWEST_ACCEPTED = 5  # images of a member: a batch takes a request, some polls and a share of the lists
+NUMBERS_APART = 2  # of batches that remove, which are even, and of all others
 MOST_HELD = 50_000  # pairs of small images in memory, waiting for others with the same members
 
 
@@ -101,13 +105,18 @@ class BatchSender:
 
     async def recover(self) -> None:
         """Find out what became of the batches that an earlier process left."""
+        accepting = []
         for batch in await self._recorder.open_batches():
-            if batch.step is not self._step:
+            if (batch.step is Step.REMOVE) != self._removals:
                 continue
             self._numbers = count(batch.number + NUMBERS_APART, NUMBERS_APART)
             if batch.job_id:
                 await self._wait_for(batch.job_id)
-            await self._decide(batch, self._wall(), SECOND_LOOK_SECONDS if batch.job_id else LOST_JOB_SECONDS)
+            if batch.step is Step.ACCEPT:
+                accepting.append(batch)
+            else:
+                await self._decide(batch, self._wall(), SECOND_LOOK_SECONDS if batch.job_id else LOST_JOB_SECONDS)
+        await self._settle_accepted(accepting, self._wall())
 
     async def settle_pending(self, probed: Container[str]) -> None:
         """Work through the ledger's pending pairs. Images in `probed` are known to take members."""
@@ -117,6 +126,8 @@ class BatchSender:
             async with aclosing(self._chains()) as chains:
                 await self._send_chains(chains)
             await self._recorder.flush()
+            if not self._removals:
+                await self._accept()
         if not self._client.stopping.is_set():
             await self._pool.settle_pending(probed)
 
@@ -282,6 +293,70 @@ class BatchSender:
         if to_accept:
             await self._recorder.mark_added(image_id, to_accept)
         return done
+
+    async def _accept(self) -> None:
+        """Accept, in batches, what only remains to be accepted on behalf of its members."""
+        images: dict[str, list[str]] = {}  # by member
+        held = 0
+        async for backlog in self._recorder.pending_images(removals=False):
+            async for page in self._recorder.pending_pages(backlog.image_id, removals=False):
+                for job in page:
+                    if not _is_missing(job) and Want.AS_PROJECT in job.want:
+                        images.setdefault(job.member_id, []).append(job.image_id)
+                        held += 1
+            if held > MOST_HELD:
+                await self._accept_all(images)
+                images, held = {}, 0
+        await self._accept_all(images)
+
+    async def _accept_all(self, images: Mapping[str, Sequence[str]]) -> None:
+        """Accept images, by member. A few of them for one member are left to the pool, which needs fewer requests."""
+        most, began = self._limits.batch, self._wall()
+        todo = iter(
+            [
+                (member_id, image_ids[start : start + most])
+                for member_id, image_ids in images.items()
+                if len(image_ids) >= FEWEST_ACCEPTED
+                for start in range(0, len(image_ids), most)
+            ]
+        )
+        sent: list[Batch] = []
+
+        async def work() -> None:
+            for member_id, image_ids in todo:
+                if self._client.stopping.is_set() or self._unsupported:
+                    return
+                batch = Batch(next(self._numbers), Step.ACCEPT, tuple(image_ids), (member_id,))
+                await self._recorder.open_batch(batch)
+                verdict, job_id = await self._client.send_batch(Step.ACCEPT, image_ids, (member_id,))
+                if verdict.kind is VerdictKind.STARTED:
+                    await self._recorder.set_job(batch.number, job_id)
+                    await self._wait_for(job_id)
+                if verdict.kind is VerdictKind.STARTED or verdict.maybe_done:
+                    sent.append(batch)
+                else:
+                    await self._recorder.close_batch(batch.number)
+
+        async with anyio.create_task_group() as workers:
+            for _ in range(self._limits.jobs):
+                workers.start_soon(work)
+        await self._settle_accepted(sent, began)
+
+    async def _settle_accepted(self, batches: Sequence[Batch], began: datetime) -> None:
+        """List the images of accepting batches, and settle what is accepted."""
+        for image_id in dict.fromkeys(image_id for batch in batches for image_id in batch.image_ids):
+            if self._client.stopping.is_set():
+                return  # the batches stay in the ledger
+            listing = await self._client.list_members(image_id)
+            accepted = {member.member_id: member for member in listing.members if member.status == "accepted"}
+            async for page in self._recorder.pending_pages(image_id, removals=False):
+                for job in page:
+                    member = accepted.get(job.member_id)
+                    if member is not None and Want.ACCEPTED in job.want:
+                        result = Result.SHARED if Want.ADDED in job.want else Result.ACCEPTED
+                        self._recorder.put(self._outcome(image_id, job.member_id, result, listing, began, member))
+        for batch in batches:
+            await self._recorder.close_batch(batch.number)
 
     def _outcome(
         self,

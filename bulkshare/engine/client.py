@@ -13,11 +13,14 @@ from bulkshare.image_api.glance import find_request, images_path, interpret, is_
 from bulkshare.image_api.ims import (
     accept_request,
     batch_request,
+    images_queries,
     interpret_batch,
     interpret_job,
     interpret_quota,
     job_request,
+    own_images_path,
     quota_request,
+    with_both_spellings,
 )
 from bulkshare.model import ENDPOINT_FAILURES, RETRYABLE, Fault, Result, RetryState, Scope, Step, VerdictKind, Want
 from bulkshare.model.events import Answered, ImageSetShared, MembersListed, RetryScheduled
@@ -153,6 +156,24 @@ class ApiClient:
             images += verdict.images
             path = verdict.next_path
         return images
+
+    async def find_own_images(self, query: Sequence[tuple[str, str]]) -> list[Image]:
+        """Return what `find_images` does, from the own list of Huawei Cloud's image service. Raises like it."""
+        images: dict[str, Image] = {}
+        for part in images_queries(query):
+            limit, marker = int(dict(part).get("limit", "0")), ""
+            while True:
+                verdict = await self.find_page(own_images_path([*part, *([("marker", marker)] if marker else [])]))
+                if verdict.kind is not VerdictKind.FOUND:
+                    raise DirectoryError(f"the image service does not list its images: {verdict.reason}")
+                before = len(images)
+                images.update((image.id, with_both_spellings(image)) for image in verdict.images)
+                if verdict.next_path is None and not 0 < limit <= len(verdict.images):
+                    break
+                if len(images) == before:
+                    raise DirectoryError("the image service's list of images never ends, so it can't be read whole")
+                marker = verdict.images[-1].id  # as documented, whether or not the answer names a marker
+        return list(images.values())
 
     async def send_batch(self, step: Step, image_ids: Sequence[str], member_ids: Sequence[str]) -> BatchAnswer:
         """Send a batch until it has an answer, or one after which the service may be working on it.

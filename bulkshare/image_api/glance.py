@@ -225,6 +225,7 @@ def _interpret_list(step: Step, image_id: str, document: Any, response: Response
         problem = "is too long to read" if response.cut else f"is not a list of {key}"
         return Verdict(VerdictKind.UNCLEAR, f"{response.status}, but the body {problem}", **origin)
     if step is Step.LIST:
+        items = [item for item in items if not (isinstance(item, dict) and item.get("member_type") in NO_PROJECTS)]
         members = tuple(member for item in items if (member := parse_member(item, image_id)) is not None)
         images: tuple[Image, ...] = ()
     else:
@@ -338,6 +339,7 @@ def _retry_after_of(response: Response, now: datetime) -> float | None:
 
 # Answers
 
+NO_PROJECTS = frozenset({"domain", "organization"})  # other kinds of members that Huawei Cloud has
 LONGEST = 255  # characters of a name or a property (the width of Glance's columns), and of a time
 QUERY = re.compile(r"[!-~]+")
 LONG_JSON = 262_144  # bytes, which take a millisecond or two to parse

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from bulkshare.image_api.codes import CODES, Culprit, code_in
 from bulkshare.image_api.glance import interpret, parse_json
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 HUAWEI_DOMAINS = ("myhuaweicloud.com", "myhuaweicloud.cn", "myhuaweicloud.eu")
 MEMBERS_PATH = "/v1/cloudimages/members"
+OWN_IMAGES_PATH = "/v2/cloudimages"
+IMAGE_TYPE = "__imagetype"
+SEARCHED = frozenset({"status", "sort_key", "sort_dir", "limit"})  # parameters with the meaning of Glance's
 QUOTA_PATH = "/v1/cloudimages/quota"
 MEMBER_QUOTA = "image_member"  # the type of the quota of members an image may have
 FULL_ECS_QUOTA = 10  # members of a full-ECS image: Open Telekom Cloud's manual; the quota call doesn't tell
@@ -72,6 +75,33 @@ def job_request(job_id: str, project_id: str | None = None) -> Request:
 def quota_request() -> Request:
     """Return the request for our project's quotas."""
     return Request("GET", QUOTA_PATH)
+
+
+def images_queries(query: Sequence[tuple[str, str]]) -> list[list[tuple[str, str]]]:
+    """Return the queries of the service's own list of images that together find what a query of Glance's list does.
+
+    An image that has been shared is no longer among the private ones. Owners, attributes and operators have to be
+    checked by the caller. A tag "a.b" is searched for as "a=b".
+    """
+    found = []
+    for name, value in query:
+        if name == "name":
+            found.append((name, value.removeprefix("eq:")))
+        elif name == "tag":
+            found.append((name, value.replace(".", "=", 1)))
+        elif name in SEARCHED:
+            found.append((name, value))
+    return [[(IMAGE_TYPE, kind), *found] for kind in ("private", "shared")]
+
+
+def own_images_path(query: Sequence[tuple[str, str]]) -> str:
+    """Return the path of the service's own list of images."""
+    return f"{OWN_IMAGES_PATH}?{urlencode(query, quote_via=quote)}"
+
+
+def with_both_spellings(image: Image) -> Image:
+    """Return an image whose tags are spelled with "=", as the service has them, and with "." as well."""
+    return image._replace(tags=image.tags | {tag.replace("=", ".", 1) for tag in image.tags})
 
 
 def has_batches(endpoint: str) -> bool:

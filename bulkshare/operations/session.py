@@ -187,9 +187,11 @@ async def find_images(
     *,
     observer: Observer | None = None,
     answered_at: Callable[[], float] = lambda: math.inf,
+    own_list: bool = False,
 ) -> list[Image]:
     """Return all images that `GET /v2/images` finds for a query. Raises `DirectoryError`.
 
+    own_list: ask for the own list of Huawei Cloud's image service instead.
     answered_at: when the endpoint last answered; while it answers nothing, a request does not exhaust its attempts.
     """
     stopping = anyio.Event()
@@ -204,7 +206,7 @@ async def find_images(
         stop=stopping.set,
         answered_at=answered_at,
     )
-    return await client.find_images(query)
+    return await (client.find_own_images(query) if own_list else client.find_images(query))
 
 
 class _RetryNotice:
@@ -252,8 +254,11 @@ async def resolve(
     prune_all: bool = False,
     prune_limit: PruneLimit | None = None,
     cloud: str = "",
+    batches: bool = False,
 ) -> ResolvedPlan:
     """Look up what the plan's selectors choose. Sends no write. Notes begin with the `cloud` if the plan has several.
+
+    With `batches`, it is a cloud like Huawei's, whose image service has a list of its own.
 
     Raises `PlanError` with everything that does not fit, and `DirectoryError` if the cloud does not answer.
     """
@@ -264,7 +269,13 @@ async def resolve(
         policy=plan.retry,
         observer=_RetryNotice(account.endpoint, listener),
         answered_at=lambda: endpoint.paced.answered_at,
+        own_list=batches,
     )
+    if batches and any(entry.make_shared for entry in plan.entries):
+        raise UsageError(
+            f"{account.endpoint} shares private images as they are, and doesn't let their visibility be changed: "
+            "remove `make_shared` from the plan, or limit its entry to another cloud"
+        )
     images = {selector: await find(image_query(selector, account.project_id)) for selector in wanted.images}
     projects = {selector: await directory.projects(selector) for selector in wanted.projects}
     note = partial(_note, listener, cloud)
@@ -485,6 +496,7 @@ class _Opening:
                 endpoint = await opened.enter_async_context(
                     open_endpoint(identity, settings.limits, give_up_after_seconds=options.give_up_after_seconds)
                 )
+                settings = replace(settings, api=chosen_api(plan.api, identity))
                 found = await resolve(
                     plan,
                     identity.account,
@@ -494,10 +506,10 @@ class _Opening:
                     prune_all=options.prune,
                     prune_limit=options.prune_limit,
                     cloud=label,
+                    batches=settings.api is Api.BATCH,
                 )
             self.stack.push_async_exit(opened.pop_all())
         self.result.account = identity.account
-        settings = replace(settings, api=chosen_api(plan.api, identity))
         self.session = CloudSession(self.result, options, self.listener, settings, identity, endpoint, found, label)
 
 

@@ -384,6 +384,9 @@ class Ims(Glance):
                 "owner": image.owner,
                 "status": image.status,
             }
+            tags = {tag.replace(".", "=", 1) for tag in image.tags}
+            if not {value for name, value in request.query if name == "tag"} <= tags:
+                continue
             if (own or received) and all(tests.get(name) == value for name, value in wanted.items() if name in tests):
                 found.append(_image(image, kind))
         limit = int(wanted["limit"]) if wanted.get("limit", "").isdigit() else PAGE
@@ -478,5 +481,5 @@ def _image(image: Image, kind: str) -> dict[str, Any]:
         "__imagetype": kind,
         "created_at": isotime(image.created_at),
         "updated_at": isotime(image.updated_at),
-        "tags": list(image.tags),
+        "tags": [tag.replace(".", "=", 1) for tag in image.tags],
     }

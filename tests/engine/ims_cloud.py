@@ -32,7 +32,7 @@ class ImsCloud(FakeCloud):
     """A FakeCloud that has batches as well.
 
     job_seconds: how long jobs take.
-    undone: pairs that no job changes, although single requests may.
+    undone, undone_accepts: pairs that no job changes, or accepts, although single requests may.
     refusals: (code, applies) in order; the first that applies to the images and projects of a batch refuses it.
     fails_partly: a job with some undone pairs ends with FAIL rather than SUCCESS.
     older_jobs: only the older call for jobs exists.
@@ -42,6 +42,7 @@ class ImsCloud(FakeCloud):
     """
 
     job_seconds: float = 2.5
+    undone_accepts: set[Pair] = field(default_factory=set)
     undone: set[Pair] = field(default_factory=set)
     refusals: list[tuple[str, Callable[[list[str], list[str]], bool]]] = field(default_factory=list)
     fails_partly: bool = False
@@ -69,7 +70,9 @@ class ImsCloud(FakeCloud):
         if self.no_batches:
             return response(404, {"error_code": "APIGW.0101", "error_msg": "the API does not exist"})
         body = json.loads(request.body or b"")
-        images, projects = body["images"], body["projects"]
+        images, projects = body["images"], body.get("projects") or [body["project_id"]]
+        if request.method == "PUT":
+            assert request.project == body["project_id"]
         self.batches.append((request.method, images, projects))
         for code, applies in self.refusals:
             if applies(images, projects):
@@ -101,7 +104,9 @@ class ImsCloud(FakeCloud):
                 continue
             job.done = True
             for pair in set(job.pairs) - self.undone:
-                if job.method == "DELETE":
+                if job.method == "PUT":
+                    self.statuses[pair] = "pending" if pair in self.undone_accepts else "accepted"
+                elif job.method == "DELETE":
                     self.statuses.pop(pair, None)
                 else:
                     self.statuses.setdefault(pair, "pending")

@@ -192,6 +192,46 @@ def test_members_to_be_accepted_are_shared_by_this_run() -> None:
     assert cloud.native("PUT") == 10
 
 
+@pytest.mark.parametrize("unaccepted", [set(), {("i01", "p000"), ("i05", "p002")}])
+def test_many_images_are_accepted_for_a_member_at_once(unaccepted: set[tuple[str, str]]) -> None:
+    """A batch for each member, on its behalf; what the lists don't show as accepted gets a request of its own."""
+    engine, cloud = harness(ImsCloud())
+    cloud.undone_accepts = unaccepted
+    engine.plan(7, 3, Want.ACCEPTED | Want.AS_PROJECT)
+    cloud.members = before = {("i00", "p000"), ("i01", "p001")}
+    engine.run()
+    assert [len(images) for method, images, _ in cloud.batches if method == "PUT"] == [7, 7, 7]
+    assert cloud.native("PUT") == len(unaccepted)
+    assert set(cloud.statuses.values()) == {"accepted"}
+    results = engine.ledger.results()
+    assert {pair for pair, result in results.items() if result is Result.ACCEPTED} == before
+    assert engine.totals() == {Result.SHARED: 19, Result.ACCEPTED: 2}
+    assert not engine.ledger.batches
+
+
+def test_a_few_images_are_accepted_one_by_one() -> None:
+    """A batch would take more requests."""
+    engine, cloud = harness()
+    engine.plan(2, 3, Want.ACCEPTED | Want.AS_PROJECT)
+    engine.run()
+    assert engine.totals() == {Result.SHARED: 6}
+    assert cloud.native("PUT") == 6
+
+
+def test_an_accepting_batch_that_was_cut_off_is_found_again() -> None:
+    """What its job accepted is this run's doing, also where the membership is older."""
+    engine, cloud = harness()
+    engine.plan(6, 1, Want.ACCEPTED | Want.AS_PROJECT)
+    images = tuple(f"i{number:02}" for number in range(6))
+    cloud.members = {(image, "p000") for image in images}
+    cloud.jobs["job-9"] = Job(5.0, "PUT", sorted(cloud.members))
+    engine.ledger.batches[3] = Batch(3, Step.ACCEPT, images, ("p000",), "job-9")
+    engine.run()
+    assert engine.totals() == {Result.ACCEPTED: 6}
+    assert not cloud.batches
+    assert cloud.native("PUT") == 0
+
+
 def test_a_batch_that_was_cut_off_is_found_again() -> None:
     """A process was killed while a job ran: the next one waits for the job, and the pairs are this run's."""
     engine, cloud = harness()
