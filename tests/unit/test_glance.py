@@ -161,6 +161,10 @@ def test_answers_to_a_get(reply: Reply, kind: VerdictKind) -> None:
     [
         (answer(200, {"members": [DOCUMENT]}), VerdictKind.LISTED, 1),
         (answer(200, {"members": []}), VerdictKind.LISTED, 0),
+        (answer(200, {"members": [{**DOCUMENT, "member_type": "project"}]}), VerdictKind.LISTED, 1),
+        # Huawei Cloud shares images with accounts and organizations, too: no projects, and not ours to remove.
+        (answer(200, {"members": [DOCUMENT, {**DOCUMENT, "member_type": "domain"}]}), VerdictKind.LISTED, 1),
+        (answer(200, {"members": [{"member_type": "organization", "urn": "u"}]}), VerdictKind.LISTED, 0),
         (answer(200, {"members": [DOCUMENT, {"member_id": 3}]}), VerdictKind.UNCLEAR, 0),
         (answer(200, {"members": [DOCUMENT]})._replace(cut=True), VerdictKind.UNCLEAR, 0),
         (answer(200, {"images": []}), VerdictKind.UNCLEAR, 0),
