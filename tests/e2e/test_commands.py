@@ -12,6 +12,7 @@ from uuid import UUID
 
 import pytest
 
+from bulkshare.report import COLUMNS
 from bulkshare.sandbox import Cloud
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def test_json_is_one_object_with_the_documented_keys(shell: Shell, plan: str) ->
         "requests",
         "retries",
         "seconds",
+        "causes",
     ]
     assert (summary["plan"], summary["planned"], summary["shared"], summary["requests"]) == ("nightly", 120, 120, 125)
 
@@ -87,7 +89,7 @@ def test_quiet_prints_what_went_wrong(shell: Shell) -> None:
 def test_dry_run_writes_nothing(shell: Shell, plan: str) -> None:
     """It prints what it would send and creates no ledger."""
     done = shell.run("run", plan, "--sandbox", "--dry-run", exit_code=10)
-    assert done.stdout.splitlines()[:2] == ["image image-0  image-0", "  + project-000"]
+    assert done.stdout.splitlines()[:2] == ["image image-0  image-001", "  + project-000"]
     assert done.stdout.endswith("  + ... and 20 more\nPlan: 120 to add.\n")
     assert not (shell.directory / "ledger.db").exists()
 
@@ -243,23 +245,7 @@ def test_runs_show_and_export(shell: Shell, plan: str, tmp_path: Path) -> None:
     assert "image-0" not in shell.run("show", "--failed").stdout
 
     rows = shell.rows(key)
-    assert list(rows[0]) == [
-        "run",
-        "image_id",
-        "member_id",
-        "action",
-        "result",
-        "http_status",
-        "status",
-        "created_at",
-        "updated_at",
-        "schema",
-        "attempts",
-        "request_id",
-        "reason",
-        "started_at",
-        "settled_at",
-    ]
+    assert tuple(rows[0]) == COLUMNS
     assert {(row["image_id"], row["member_id"]) for row in rows} == {(i, p) for i in IMAGES for p in PROJECTS}
     assert rows[0]["request_id"].startswith("req-")
 
