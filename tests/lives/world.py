@@ -1,0 +1,259 @@
+"""The clouds of a life: sandboxes in a thread, which can be looked at, changed by others, held and made to fail.
+
+What the tests see of them are plain values (`State`); they share no code with what decides in bulkshare.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+import threading
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+from aiohttp import web
+
+from bulkshare.sandbox import Cloud, FaultRule, Sandbox
+from bulkshare.sandbox.faults import Faults
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from types import TracebackType
+
+    from tests.lives.forkserver import Command
+
+ANSWER_SECONDS = 30  # for what takes milliseconds
+TURNS = 10  # of the event loop, in which a killed client's last bytes are read
+EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+CLOUDS = ("one", "two")
+
+
+@dataclass(frozen=True)
+class ImageState:
+    """An image; `members` has the statuses of those it has, or gets back when it is made shared, by project ID."""
+
+    id: str
+    name: str
+    tags: frozenset[str]
+    age: int  # days
+    visibility: str
+    status: str
+    owner: str
+    members: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class ProjectState:
+    """A project."""
+
+    id: str
+    name: str
+    domain: str
+    tags: frozenset[str]
+    enabled: bool
+
+
+@dataclass(frozen=True)
+class State:
+    """A cloud at one moment. `quota` is the number of members an image may have, negative for any."""
+
+    us: str
+    quota: int
+    images: Mapping[str, ImageState]
+    projects: Mapping[str, ProjectState]
+
+
+class Asked(NamedTuple):
+    """A request that was answered."""
+
+    method: str
+    path: str
+    status: int
+
+
+class _Server(Sandbox):
+    """A sandbox that knows how many requests it has not answered; one whose client is gone counts until it is done."""
+
+    in_flight = 0
+
+    async def _serve(self, http_request: web.BaseRequest) -> web.StreamResponse:
+        self.in_flight += 1
+        try:
+            return await super()._serve(http_request)
+        except ConnectionResetError:  # the client was killed while it sent the body
+            return web.Response()
+        finally:
+            self.in_flight -= 1
+
+
+class ServedCloud:
+    """One cloud and its server. A hold stops all requests from the n-th on, until it is released."""
+
+    def __init__(self, name: str, password: str, loop: asyncio.AbstractEventLoop) -> None:
+        self.name = name
+        self.cloud = Cloud(member_quota=-1, clock=lambda: datetime.now(UTC))
+        self.cloud.admin.password = password
+        self.asked: list[Asked] = []
+        self._loop = loop
+        self._stack = AsyncExitStack()
+        self._arrived_before_hold: int | None = None
+        self._released = asyncio.Event()
+        self._reached = os.pipe()
+        self.sandbox = _Server(
+            self.cloud,
+            latency_seconds=1.0,
+            sleep=self._pause,
+            on_response=lambda *each: self.asked.append(Asked(*each)),
+        )
+
+    # Called in the loop
+
+    async def start(self) -> None:
+        """Serve."""
+        await self._stack.enter_async_context(self.sandbox)
+
+    async def stop(self) -> None:
+        """Cut what is held, and end."""
+        self._released.set()
+        await self._stack.aclose()
+        for descriptor in self._reached:
+            os.close(descriptor)
+
+    async def _pause(self, _seconds: float) -> None:
+        if self._arrived_before_hold is None:
+            return
+        self._arrived_before_hold -= 1
+        if self._arrived_before_hold < 0:
+            os.write(self._reached[1], b".")
+            await self._released.wait()
+
+    async def _settle(self) -> None:
+        while True:
+            for _ in range(TURNS):
+                await asyncio.sleep(0)
+            if not self.sandbox.in_flight:
+                return
+
+    def _release(self) -> None:
+        self._arrived_before_hold = None
+        self._released.set()
+
+    # Called by the test
+
+    def hold(self, after: int) -> None:
+        """Answer `after` more requests, and then none until `release`."""
+        while select.select([self._reached[0]], [], [], 0)[0]:
+            os.read(self._reached[0], 100)
+        self._released.clear()
+        self._arrived_before_hold = after
+
+    def wait_for_hold(self, command: Command) -> bool:
+        """Wait until a request is held; return False if the command ends before."""
+        ready, _, _ = select.select([self._reached[0], command.fileno()], [], [], ANSWER_SECONDS)
+        assert ready, f"nothing arrives at cloud {self.name}, and the command goes on"
+        return self._reached[0] in ready
+
+    def release(self) -> None:
+        """Answer what is held."""
+        self._loop.call_soon_threadsafe(self._release)
+
+    def release_after(self, seconds: float) -> None:
+        """Answer what is held in so many seconds."""
+        self._loop.call_soon_threadsafe(self._loop.call_later, seconds, self._release)
+
+    def settle(self) -> None:
+        """Wait until all that has been sent is answered: what a killed client had sent takes effect, too."""
+        asyncio.run_coroutine_threadsafe(self._settle(), self._loop).result(ANSWER_SECONDS)
+
+    def fail(self, rules: Sequence[str], seed: int = 0) -> None:
+        """Let requests fail by these rules; by none, let all be answered."""
+        self.sandbox._faults = Faults([FaultRule.parse(rule) for rule in rules], Random(seed))
+
+    def state(self) -> State:
+        """Return the cloud as it is now."""
+        cloud = self.cloud
+        domains = {domain.id: domain.name for domain in cloud.domains.values()}
+        return State(
+            us=cloud.admin_project.id,
+            quota=cloud.member_quota,
+            images={
+                image.id: ImageState(
+                    id=image.id,
+                    name=image.name or "",
+                    tags=frozenset(image.tags),
+                    age=(EPOCH - image.created_at).days,
+                    visibility=image.visibility,
+                    status=image.status,
+                    owner=image.owner or "",
+                    members={row.member_id: row.status for row in image.rows.values() if row.copies},
+                )
+                for image in cloud.images.values()
+            },
+            projects={
+                project.id: ProjectState(
+                    project.id, project.name, domains[project.domain_id], frozenset(project.tags), project.enabled
+                )
+                for project in cloud.projects.values()
+            },
+        )
+
+    def doubled(self) -> list[tuple[str, str]]:
+        """Return the members that are there twice."""
+        images = self.cloud.images.values()
+        return [(image.id, row.member_id) for image in images for row in image.rows.values() if row.copies > 1]
+
+    def add_image(
+        self, image_id: str, name: str, age: int, tags: Sequence[str], *, visibility: str, status: str
+    ) -> None:
+        """Add an image of ours that was made `age` days ago."""
+        created_at = EPOCH - timedelta(days=age)
+        self.cloud.add_image(
+            name, image_id=image_id, tags=tags, visibility=visibility, status=status, created_at=created_at
+        )
+
+    def set_member(self, image_id: str, project_id: str, status: str | None) -> None:
+        """Make a project a member with this status, or with None no member."""
+        image = self.cloud.images[image_id]
+        row = image.member(project_id)
+        if status is None:
+            if row is not None:
+                image.remove(row)
+            return
+        (row or image.insert(project_id, datetime.now(UTC))).status = status
+
+
+class World:
+    """The thread in which the clouds of all lives are served; a context manager."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def serve(self, name: str, password: str) -> ServedCloud:
+        """Start a new cloud."""
+
+        async def start() -> ServedCloud:
+            served = ServedCloud(name, password, self._loop)
+            await served.start()
+            return served
+
+        return asyncio.run_coroutine_threadsafe(start(), self._loop).result(ANSWER_SECONDS)
+
+    def stop(self, served: ServedCloud) -> None:
+        """End a cloud."""
+        asyncio.run_coroutine_threadsafe(served.stop(), self._loop).result(ANSWER_SECONDS)
