@@ -163,13 +163,17 @@ class SqlLedger:
         """Return the runs of the same invocation, this one included, in the order in which they were begun."""
         return self._read(runs.of_invocation, run)
 
-    def newest_run(self, plan: str | None = None) -> Run | None:
-        """Return the newest run, of a plan or of all; None if there is none."""
-        return next(iter(self.runs(plan=plan, limit=1)), None)
+    def worked_on(self, *, plan: str | None = None, limit: int | None = None) -> list[Run]:
+        """Return the runs of a plan, or of all, the one last worked on first."""
+        return self._read(runs.last_worked_on, plan=plan, limit=limit)
+
+    def last_run(self, plan: str | None = None) -> Run | None:
+        """Return the run last worked on, of a plan or of all; None if there is none."""
+        return next(iter(self.worked_on(plan=plan, limit=1)), None)
 
     def find_run(self, key: str | None = None) -> Run | None:
         """See `ports.Ledger`. Of several runs that `find_runs` returns, it is the last."""
-        return self.newest_run() if key is None else next(reversed(self.find_runs(key)), None)
+        return self.last_run() if key is None else next(reversed(self.find_runs(key)), None)
 
     def find_runs(self, key: str) -> list[Run]:
         """Return the run with that key, or those whose keys begin so, in the order in which they were begun.

@@ -188,6 +188,12 @@ def newest(connection: Connection, *, plan: str | None = None, limit: int | None
     return _read(connection, query if plan is None else query.where(RUNS.c.plan == plan))
 
 
+def last_worked_on(connection: Connection, *, plan: str | None = None, limit: int | None = None) -> list[Run]:
+    """Return the runs of a plan, or of all, the one last worked on first."""
+    query = select(RUNS).order_by(RUNS.c.worked_at.desc(), RUNS.c.id.desc()).limit(limit)
+    return _read(connection, query if plan is None else query.where(RUNS.c.plan == plan))
+
+
 def newest_for(
     connection: Connection, *, plan: str, account: Account, enqueued: bool = False, before: int | None = None
 ) -> Run | None:

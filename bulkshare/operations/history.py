@@ -14,25 +14,29 @@ from bulkshare.operations.defaults import utc_now
 from bulkshare.report import run_status_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
     from bulkshare.ledger import SqlLedger
     from bulkshare.model import Run
     from bulkshare.report import RunStatus
 
+MOST_SHOWN = 5  # runs in an error
 MOST_RUNS = 100  # to look through for the last run, or for names like a mistyped one
 
 
 def find_run(ledger: SqlLedger, name: str | None, note: Callable[[str], None]) -> Run:
     """Return the run that `name` means: its key, the beginning of its key, or a plan's name for its last run. Blocking.
 
-    None means the last run; one on a sandbox only if there are no others, and `note` gets a message if one is passed
-    over. Raises `UsageError` if there is no such run.
+    None means the last run, which is the one last worked on; one on a sandbox only if there are no others, and `note`
+    gets a message if one is passed over. Raises `UsageError` if there is no such run.
     """
+    last = _last_run(ledger, name, note)
+    if last is not None:
+        return last
     if name is None:
-        return _last_run(ledger, note)
-    run = ledger.newest_run(name) or ledger.find_run(name)
+        raise UsageError("the ledger has no runs yet")
+    run = ledger.find_run(name)
     if run is None:
         known = [each for run in ledger.runs(limit=MOST_RUNS) for each in (run.key, run.plan)]
         close = get_close_matches(name, list(dict.fromkeys(known)), n=3)
@@ -53,23 +57,50 @@ def find_runs(ledger: SqlLedger, name: str | None, note: Callable[[str], None]) 
 
 def unfinished_runs(ledger: SqlLedger, plan: str, *, sandbox: bool) -> list[Run]:
     """Return the newest run of a plan at each place, as far as these are unfinished. Blocking."""
-    newest: dict[tuple[str, str], Run] = {}
-    for run in ledger.runs(plan=plan):
+    return _unfinished(ledger.runs(plan=plan), sandbox=sandbox)
+
+
+def _unfinished(runs: Iterable[Run], *, sandbox: bool) -> list[Run]:
+    newest: dict[tuple[str, str, str], Run] = {}
+    for run in runs:
         if run.settings.sandbox == sandbox:
-            newest.setdefault((run.account.endpoint, run.account.project_id), run)
+            newest.setdefault((run.plan, run.account.endpoint, run.account.project_id), run)
     return [run for run in newest.values() if run.state is not RunState.FINISHED]
 
 
-def _last_run(ledger: SqlLedger, note: Callable[[str], None]) -> Run:
-    newest = ledger.find_run()
-    if newest is None:
-        raise UsageError("the ledger has no runs yet")
-    if not newest.settings.sandbox:
-        return newest
-    other = next((run for run in ledger.runs(limit=MOST_RUNS) if not run.settings.sandbox), None)
-    if other is not None:
-        note(f"run {newest.key} is newer, but was on a sandbox; name it to use it")
-    return other or newest
+def runs_to_resume(ledger: SqlLedger, note: Callable[[str], None]) -> list[Run]:
+    """Return the runs that are left to finish, all of one plan; without any, the last run. Blocking.
+
+    A run in progress counts only if there is no other, and so does one on a sandbox, which ended with the run. Raises
+    `UsageError` if several plans have runs left.
+    """
+    left: dict[str, list[Run]] = {}
+    for run in _unfinished(ledger.runs(), sandbox=False):
+        left.setdefault(run.plan, []).append(run)
+    idle = [
+        runs for runs in left.values() if not any(run.state is RunState.RUNNING and not is_dead(run) for run in runs)
+    ]
+    plans = sorted(idle or left.values(), key=_worked_at, reverse=True)
+    if len(plans) > 1:
+        shown = ", ".join(runs[0].key for runs in plans[:MOST_SHOWN])
+        more = f" and {len(plans) - MOST_SHOWN} more" if len(plans) > MOST_SHOWN else ""
+        raise UsageError(
+            f"{len(plans)} plans have unfinished runs: {shown}{more}; name the one to finish, e.g. "
+            f"`bulkshare resume {plans[0][0].key}`"
+        )
+    return plans[0] if plans else find_runs(ledger, None, note)
+
+
+def _worked_at(runs: list[Run]) -> datetime:
+    return max(run.worked_at or run.started_at for run in runs)
+
+
+def _last_run(ledger: SqlLedger, plan: str | None, note: Callable[[str], None]) -> Run | None:
+    runs = ledger.worked_on(plan=plan, limit=MOST_RUNS)
+    other = next((run for run in runs if not run.settings.sandbox), None)
+    if other is not None and other is not runs[0]:
+        note(f"run {runs[0].key} is newer, but was on a sandbox; name it to use it")
+    return other or next(iter(runs), None)
 
 
 def run_status(run: Run) -> RunStatus:

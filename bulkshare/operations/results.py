@@ -14,7 +14,7 @@ from bulkshare.report import SETTLED_BADLY, Summary, causes_of
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
-    from bulkshare.model import Account, Block, Run, Telemetry
+    from bulkshare.model import Account, Block, Orders, Run, Telemetry
     from bulkshare.ports import Ledger
     from bulkshare.report import Cause, Changes, Comparison
 
@@ -44,6 +44,7 @@ class CloudResult:
     telemetry: Telemetry | None = None
     changes: Changes | None = None
     todo: tuple[Block, ...] = ()
+    orders: Mapping[str, Orders] = field(default_factory=dict)
     to_set_shared: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     comparison: Comparison | None = None

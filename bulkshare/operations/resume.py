@@ -11,7 +11,7 @@ from bulkshare.errors import UsageError
 from bulkshare.model import Plan, RunState
 from bulkshare.operations.defaults import open_ledger, utc_now
 from bulkshare.operations.execute import EngineTask, OpenRun, execute, settle_unknown
-from bulkshare.operations.history import find_runs, unfinished_runs
+from bulkshare.operations.history import find_runs, runs_to_resume, unfinished_runs
 from bulkshare.operations.lock import locked, shared
 from bulkshare.operations.results import CloudResult, causes_in, each
 from bulkshare.operations.session import (
@@ -43,13 +43,16 @@ async def resume_runs(
 ) -> list[CloudResult]:
     """Finish a run, or what a command left unfinished on several clouds.
 
-    `name` is as for `find_runs`. None: the last run, together with those that the same plan left unfinished on other
-    clouds. Raises the `BulkshareError` that kept all of them from starting.
+    `name` is as for `find_runs`. None: the unfinished run, together with those that the same plan left unfinished on
+    other clouds. Raises the `BulkshareError` that kept all of them from starting.
     """
     async with AsyncExitStack() as stack:
         ledger = await stack.enter_async_context(shared(open_ledger(options.ledger, create=False)))
         notes: list[str] = []
-        found = await ledger.call(find_runs, ledger.ledger, name, notes.append)
+        if name is None:
+            found = await ledger.call(runs_to_resume, ledger.ledger, notes.append)
+        else:
+            found = await ledger.call(find_runs, ledger.ledger, name, notes.append)
         for note in notes:
             listener.note(note)
         named, plan = name is not None, found[0].plan

@@ -158,7 +158,10 @@ class _CloudRun:
         if options.retry_failed and self.ledger is not None:
             self.todo = await self.ledger.call(_left, self.ledger.ledger, session)
         if self.expected is not None:
-            await self._check_unchanged(part_for(self.result.cloud, self.expected))
+            part = part_for(self.result.cloud, self.expected)
+            plan = session.resolved.plan
+            self.todo = replace(session.resolved, orders=orders(plan, selected=part.selected))
+            await self._check_unchanged(part, self.todo)
 
     async def diff(self) -> None:
         """Find out what a run would do, without doing it."""
@@ -168,7 +171,7 @@ class _CloudRun:
         found = await diff_cloud(self.session, self.todo, self.stops)
         self.result.take(found.ended)
         self.result.changes, self.result.todo, self.result.labels = found.changes, found.todo, found.labels
-        self.result.to_set_shared = found.ended.to_set_shared
+        self.result.to_set_shared, self.result.orders = found.ended.to_set_shared, self.todo.orders
 
     async def record(self) -> None:
         """Put a run with the plan's pairs into the ledger, or reopen the one that was left unfinished."""
@@ -205,10 +208,10 @@ class _CloudRun:
             session = replace(session, options=replace(options, deadline_seconds=left_seconds))
             self.result.comparison = await compare(session, self.stops)
 
-    async def _check_unchanged(self, expected: SavedPart) -> None:
+    async def _check_unchanged(self, expected: SavedPart, todo: ResolvedPlan) -> None:
         session = self.session
         # Not among the engines that a signal stops: nothing is written yet, and it ends the operation at once.
-        found = await diff_cloud(session, session.resolved, Stops())
+        found = await diff_cloud(session, todo, Stops())
         if found.ended.error is not None:
             raise found.ended.error
         account, make_shared = session.account, frozenset(found.ended.to_set_shared)
@@ -219,7 +222,8 @@ class _CloudRun:
             if self.ledger is None:
                 raise
             name = session.resolved.plan.name
-            for run in await self.ledger.call(partial(unfinished_runs, self.ledger.ledger, name, sandbox=False)):
+            left = await self.ledger.call(partial(unfinished_runs, self.ledger.ledger, name, sandbox=False))
+            for run in (run for run in left if run.enqueued):
                 raise CloudChangedError(
                     f"{changed}, or finish run {run.key} of this plan with `bulkshare resume {run.key}`"
                 ) from changed

@@ -19,9 +19,10 @@ from bulkshare.plan.load import SAVED_MARK
 from bulkshare.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from bulkshare.model import Orders
     from bulkshare.operations.results import CloudResult
 
 
@@ -34,6 +35,8 @@ class SavedPart:
     """What is to be sent to one cloud, the clouds.yaml entry `cloud`, on behalf of project `project_id`.
 
     make_shared: images to be made `shared` first.
+    fill: images that get as many members as their quota has room for.
+    selected: images that the plan selected by their attributes; their status is not judged.
     """
 
     cloud: str | None
@@ -41,6 +44,8 @@ class SavedPart:
     project_id: str
     todo: tuple[Block, ...]
     make_shared: frozenset[str] = frozenset()
+    fill: frozenset[str] = frozenset()
+    selected: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,7 @@ class SavedPlan:
     api: Api
     parts: tuple[SavedPart, ...]
     names: Mapping[str, str] = field(default_factory=dict)
+    strict: bool = False
 
     @property
     def plan(self) -> Plan:
@@ -64,6 +70,7 @@ class SavedPlan:
                 tuple(block.member_ids),
                 want=block.want & ~Want.ALREADY_MEMBER,
                 accept_as_project=Want.AS_PROJECT in block.want,
+                fill=block.image_id in part.fill,
                 make_shared=block.image_id in part.make_shared,
                 cloud=part.cloud,
             )
@@ -78,6 +85,7 @@ class SavedPlan:
             limits=self.limits,
             retry=self.retry,
             api=self.api,
+            strict=self.strict,
             check_projects=CheckProjects.NEVER,
             names=self.names,
         )
@@ -98,6 +106,7 @@ def save(path: Path, plan: Plan, results: Sequence[CloudResult]) -> None:
         "limits": asdict(plan.limits),
         "retry": asdict(plan.retry),
         "api": plan.api,
+        "strict": plan.strict,
         "names": {known: name for result in results for known, name in _names(result).items()},
         "clouds": [
             {
@@ -105,6 +114,8 @@ def save(path: Path, plan: Plan, results: Sequence[CloudResult]) -> None:
                 "endpoint": result.account.endpoint,
                 "project_id": result.account.project_id,
                 "make_shared": list(result.to_set_shared),
+                "fill": _ordered(result, lambda orders: orders.fill),
+                "selected": _ordered(result, lambda orders: orders.selected),
                 "todo": _grouped(result.todo),
             }
             for result in results
@@ -115,6 +126,12 @@ def save(path: Path, plan: Plan, results: Sequence[CloudResult]) -> None:
         path.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
     except OSError as error:
         raise UsageError(f"can't write {path}: {error.strerror}") from error
+
+
+def _ordered(result: CloudResult, has: Callable[[Orders], bool]) -> list[str]:
+    """Return the images that something is to be sent for and whose orders say so."""
+    images = dict.fromkeys(block.image_id for block in result.todo)
+    return [image_id for image_id in images if image_id in result.orders and has(result.orders[image_id])]
 
 
 def _names(result: CloudResult) -> dict[str, str]:
@@ -143,6 +160,7 @@ def load_saved(path: Path, raw: bytes) -> SavedPlan:
             limits=Limits(**_positive(document["limits"])),
             retry=RetryPolicy(**_positive(document["retry"])),
             api=Api(document["api"]),
+            strict=_flag(document["strict"]),
             parts=tuple(_part(part) for part in document["clouds"]),
             names=_known_names(document["names"]),
         )
@@ -175,11 +193,22 @@ def _part(part: dict[str, Any]) -> SavedPart:
     cloud, endpoint, project_id = _text_or_none(part["cloud"]), part["endpoint"], part["project_id"]
     if not isinstance(endpoint, str) or not isinstance(project_id, str):
         raise TypeError(part)
-    make_shared = part["make_shared"]
-    if not isinstance(make_shared, list) or not all(isinstance(image_id, str) for image_id in make_shared):
-        raise TypeError(part)
     todo = tuple(block for group in part["todo"] for block in _blocks(group))
-    return SavedPart(cloud, endpoint, project_id, todo, frozenset(make_shared))
+    orders = (_images(part, key) for key in ("make_shared", "fill", "selected"))
+    return SavedPart(cloud, endpoint, project_id, todo, *orders)
+
+
+def _images(part: dict[str, Any], key: str) -> frozenset[str]:
+    images = part[key]
+    if not isinstance(images, list) or not all(isinstance(image_id, str) for image_id in images):
+        raise TypeError(part)
+    return frozenset(images)
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(value)
+    return value
 
 
 def _text_or_none(value: Any) -> str | None:

@@ -46,7 +46,7 @@ def settled(path: Path) -> dict[tuple[str, str], Outcome]:
     if not path.exists():
         return {}
     ledger = SqlLedger.open(str(path))
-    run = ledger.newest_run()
+    run = ledger.last_run()
     found = () if run is None else ledger.outcomes(run.id)
     outcomes = {(row.image_id, row.member_id): row for row in found if row.result is not Result.PENDING}
     ledger.close()

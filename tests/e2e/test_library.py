@@ -63,7 +63,7 @@ async def test_whatever_ends_a_run_is_in_the_ledger(shell: Shell, error: Excepti
         with pytest.raises(ExceptionGroup) if error else nullcontext():
             await run_async(plan, sandbox=True, ledger=shell.directory / "ledger.db", on_progress=end)
     ledger = SqlLedger.open(str(shell.directory / "ledger.db"))
-    run = ledger.newest_run()
+    run = ledger.last_run()
     assert run is not None
     assert (run.state, run.enqueued) == (RunState.INTERRUPTED, True)
     assert 0 < run.totals[Result.SHARED] < 50

@@ -56,7 +56,7 @@ def require_complete(shell: Shell, sandbox: ServedSandbox) -> None:
     """Require that the cloud has each pair once, and the ledger has them all."""
     pairs = {(image, project) for image in sandbox.images for project in PROJECTS}
     ledger = SqlLedger.open(shell.env["BULKSHARE_LEDGER"])
-    run = ledger.newest_run()
+    run = ledger.last_run()
     assert run is not None
     outcomes = {(row.image_id, row.member_id): row.result for row in ledger.outcomes(run.id)}
     ledger.close()
@@ -134,7 +134,7 @@ def test_a_restart_loses_no_lock(shell: Shell, sandbox: ServedSandbox, server: D
 def settled_pairs(shell: Shell) -> int:
     """Count the pairs of the last run that are not pending."""
     ledger = SqlLedger.open(shell.env["BULKSHARE_LEDGER"])
-    run = ledger.newest_run()
+    run = ledger.last_run()
     assert run is not None
     totals = ledger.totals(run.id)
     ledger.close()

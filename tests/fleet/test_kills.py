@@ -55,7 +55,7 @@ def test_a_run_survives_killed_workers_and_a_killed_coordinator(shell: Shell) ->
     assert set(rows) == pairs
     assert set(rows.values()) == {1}, "duplicate member"
     ledger = SqlLedger.open(shell.env["BULKSHARE_LEDGER"])
-    run = ledger.newest_run()
+    run = ledger.last_run()
     assert run is not None
     outcomes = {(row.image_id, row.member_id): row for row in ledger.outcomes(run.id)}
     ledger.close()

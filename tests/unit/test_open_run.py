@@ -35,7 +35,7 @@ def ledger(tmp_path: Path) -> Iterator[SqlLedger]:
 
 def row(ledger: SqlLedger) -> Run:
     """Return the last run."""
-    run = ledger.newest_run()
+    run = ledger.last_run()
     assert run is not None
     return run
 

@@ -29,16 +29,19 @@ def saved(folder: Path) -> Path:
     """Return the file of a saved plan."""
     path = folder / "saved.plan"
     labels = {"image-1": "ubuntu", "c": "team-c", "b": "", "other": "x"}
-    save(path, PLAN, [CloudResult("prod", ACCOUNT, todo=TODO, to_set_shared=("image-1",), labels=labels)])
+    wanted = {"image-1": Orders(prune=True, fill=True), "image-2": Orders(selected=True), "done": Orders(fill=True)}
+    result = CloudResult("prod", ACCOUNT, todo=TODO, to_set_shared=("image-1",), labels=labels, orders=wanted)
+    save(path, PLAN, [result])
     return path
 
 
 def test_what_is_saved_is_read_back(tmp_path: Path) -> None:
-    """Pairs, wants, limits, endpoint and project are the same; no selectors are resolved again."""
+    """Pairs, wants, orders, limits, endpoint and project are the same; no selectors are resolved again."""
     path = saved(tmp_path)
     assert is_saved(path.read_bytes())
     loaded = load_saved(path, path.read_bytes())
-    assert loaded.parts == (SavedPart("prod", ACCOUNT.endpoint, ACCOUNT.project_id, TODO, frozenset({"image-1"})),)
+    one, two = frozenset({"image-1"}), frozenset({"image-2"})
+    assert loaded.parts == (SavedPart("prod", ACCOUNT.endpoint, ACCOUNT.project_id, TODO, one, fill=one, selected=two),)
     plan = loaded.plan
     assert (plan.name, plan.clouds, plan.limits, plan.retry) == ("golden", ("prod",), PLAN.limits, PLAN.retry)
     assert plan.check_projects is CheckProjects.NEVER
@@ -48,7 +51,10 @@ def test_what_is_saved_is_read_back(tmp_path: Path) -> None:
         Block("image-1", ("c",), Want.REMOVE),
         Block("image-2", ("a",), Want.ACCEPTED),
     ]
-    assert orders(plan) == {"image-1": Orders(make_shared=True)}
+    assert orders(plan, selected=loaded.parts[0].selected) == {
+        "image-1": Orders(make_shared=True, fill=True),  # what pruning removes is among the pairs
+        "image-2": Orders(selected=True),
+    }
 
 
 def test_a_plan_in_yaml_is_not_a_saved_plan(tmp_path: Path) -> None:
