@@ -12,6 +12,7 @@ import click
 from bulkshare.cli.exit_status import is_terminal
 from bulkshare.errors import UsageError
 from bulkshare.sandbox import Behaviour, Cloud, Dialect, Sandbox
+from bulkshare.sandbox.cloud import CUSTOMERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,7 +45,7 @@ def serve_sandbox(
     answers: how it answers where no document tells.
     """
     cloud = Cloud.example(member_quota=quota) if example else Cloud.sample(images, projects, member_quota=quota)
-    plan = EXAMPLE_PLAN if example else plan_for(cloud)
+    plan = example_plan(cloud, Dialect(dialect)) if example else plan_for(cloud, Dialect(dialect))
     sandbox = Sandbox(
         cloud,
         port=port,
@@ -80,21 +81,29 @@ def _instructions(plan: str, *, saved: bool) -> str:
 
 
 HEAD = "version: 1\nname: golden\ncloud: sandbox\nshare:\n"
-EXAMPLE_PLAN = (  # in short what plans/golden-nightly.yaml does
-    HEAD + "  - images: [{name: 'ubuntu-*', tag: golden, latest: 2, per: os_version}]\n"
-    "    projects: [{domain: customers}]\n"
-)
 
 
-def plan_for(cloud: Cloud) -> str:
+def example_plan(cloud: Cloud, dialect: Dialect) -> str:
+    """Return in short what plans/golden-nightly.yaml does, for a cloud from `Cloud.example`."""
+    projects = " [{domain: customers}]\n"
+    if dialect is not Dialect.OPENSTACK:  # the projects of other accounts can't be looked up
+        domain = cloud.add_domain(CUSTOMERS).id
+        found = {key: each for key, each in cloud.projects.items() if each.domain_id == domain and each.enabled}
+        projects = _items(found, "")
+    return f"{HEAD}  - images: [{{name: 'ubuntu-*', tag: golden, latest: 2, per: os_version}}]\n    projects:{projects}"
+
+
+def plan_for(cloud: Cloud, dialect: Dialect) -> str:
     """Return a plan that shares each image of a cloud from `Cloud.sample` with each project; "" if there is none."""
     projects = {key: project for key, project in cloud.projects.items() if project is not cloud.admin_project}
     if not cloud.images or not projects:
         return ""
-    return f"{HEAD}  - images:{_items(cloud.images, 'golden')}    projects:{_items(projects, 'tenant')}"
+    several = "tag: tenant" if dialect is Dialect.OPENSTACK else "name: 'project-*'"
+    return f"{HEAD}  - images:{_items(cloud.images, 'tag: golden')}    projects:{_items(projects, several)}"
 
 
-def _items(found: Mapping[str, Image] | Mapping[str, Project], tag: str) -> str:
-    if len(found) > MOST_LISTED:
-        return f" [{{tag: {tag}}}]  # {len(found):,} of them\n"
+def _items(found: Mapping[str, Image] | Mapping[str, Project], selector: str) -> str:
+    """Return items of a plan: IDs, or a selector if there are too many and one is given."""
+    if len(found) > MOST_LISTED and selector:
+        return f" [{{{selector}}}]  # {len(found):,} of them\n"
     return "\n" + "".join(f"      - {known_id}  # {item.name}\n" for known_id, item in found.items())

@@ -189,7 +189,13 @@ class KeyIdentity:
         """Return the directory of projects that the key may see."""
         signature = RequestSignature(self.key, self._entry.auth.get("domain_id", ""))
         return KeystoneDirectory(
-            self._entry, self, domains={}, retry_time=self._retry_time, notice=self._notice, signature=signature
+            self._entry,
+            self,
+            domains={},
+            retry_time=self._retry_time,
+            notice=self._notice,
+            signature=signature,
+            is_iam=True,
         )
 
     async def token(self, _project: str | None = None) -> str:

@@ -14,7 +14,7 @@ from keystoneauth1.identity.generic.base import BaseGenericPlugin
 from keystoneauth1.identity.v3.application_credential import ApplicationCredentialMethod
 
 from bulkshare.cloud.access_key import AUTH_TYPE, KeyIdentity
-from bulkshare.cloud.catalog import connection_to, find_endpoint
+from bulkshare.cloud.catalog import connection_to, find_endpoint, is_iam
 from bulkshare.cloud.keystone import (
     AuthErrorKind,
     LogInStoppedError,
@@ -193,6 +193,7 @@ class CloudIdentity:
         self._account: Account | None = None
         self._connection: Connection | None = None
         self._domains: Mapping[str, str] = {}
+        self._is_iam = is_iam(entry.auth_url)
         no_other = CredentialsRefusedError(
             f"the cloud refuses the token, and auth_type {entry.auth_type} can't get another one"
         )
@@ -222,7 +223,12 @@ class CloudIdentity:
     def directory(self) -> KeystoneDirectory:
         """Return the directory of projects that this identity may see. Only after the first log-in."""
         return KeystoneDirectory(
-            self._entry, self, domains=self._domains, retry_time=self._retry_time, notice=self._notice
+            self._entry,
+            self,
+            domains=self._domains,
+            retry_time=self._retry_time,
+            notice=self._notice,
+            is_iam=self._is_iam,
         )
 
     async def token(self, project: str | None = None) -> str:
@@ -295,6 +301,7 @@ class CloudIdentity:
             endpoint, region = find_endpoint(self._entry, grant.catalog)
             self._connection = connection_to(endpoint, self._entry)
             self._domains = grant.domains
+            self._is_iam = is_iam(self._entry.auth_url, grant.catalog)
             self._account = Account(
                 cloud=clean(self._entry.name),
                 region=region,
@@ -361,7 +368,8 @@ class CloudIdentity:
             return NoRoleError(_no_role(self.account.user, clean(project), error.status, text))
         hint = self._invisible()
         if self._entry.auth_type.endswith("token"):
-            hint += "; an expired token can't be renewed: use a password or an application credential"
+            other = "access key" if self._is_iam else "application credential"
+            hint += f"; an expired token can't be renewed: use a password or an {other}"
         return CredentialsRefusedError(
             f"the identity service {self._where()} refuses the login{self._who()}: {text}{hint}"
         )

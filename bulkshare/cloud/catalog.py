@@ -14,6 +14,8 @@ from bulkshare.model import Connection
 from bulkshare.text import clean, escaped
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from keystoneauth1.access.service_catalog import ServiceCatalog
 
     from bulkshare.cloud.config import CloudEntry
@@ -63,6 +65,17 @@ def find_endpoint(entry: CloudEntry, catalog: ServiceCatalog | None) -> tuple[st
             "would be sent unencrypted; set image_endpoint_override if that is intended"
         )
     return endpoint, clean(region)
+
+
+def is_iam(auth_url: str, catalog: ServiceCatalog | None = None) -> bool:
+    """Return whether the identity service is IAM, that of Huawei Cloud and Open Telekom Cloud.
+
+    Its host is `iam.REGION.DOMAIN`, and its name in a catalog is `iam`.
+    """
+    if (urlsplit(auth_url).hostname or "").startswith("iam."):
+        return True
+    services: Iterable[object] = catalog.catalog if catalog is not None else ()
+    return any(isinstance(service, dict) and service.get("name") == "iam" for service in services)
 
 
 def checked_endpoint(url: str) -> str:

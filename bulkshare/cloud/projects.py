@@ -49,11 +49,20 @@ GLOB = re.compile(r"[*?\[]")
 MOST_REFUSED = 50  # lookups: if not one of so many is allowed, none is, and the rest are not sent
 MOST_LOOKUPS = 1_000  # IDs that a list lacks and that are looked up on their own: some seconds' work
 TOO_MANY = f"the identity service does not list them, and no more than {MOST_LOOKUPS:,} are looked up one by one"
+PER_PAGE = 5000  # IAM's most
+OTHERS = (
+    "this cloud's identity service knows projects of our own account only; if another's does not exist, the image "
+    "service refuses it"
+)
 MANY = 50  # IDs: from here on one list of all projects is cheaper than a request for each
 
 
 class ForbiddenError(DirectoryError):
     """The credentials may not read this."""
+
+
+class NoSuchPageError(DirectoryError):
+    """The service can't make sense of the query."""
 
 
 class TokenRefusedError(DirectoryError):
@@ -74,6 +83,8 @@ class KeystoneReader:
     on_failure, on_answer: called in some thread after a request that will be sent again, with the reason, and after
         one that was answered.
     is_up: whether the service answers another request, if one has got no answer for long.
+    signature: signs requests.
+    is_iam: whether the service is IAM, whose list of projects has numbered pages.
     """
 
     def __init__(
@@ -88,6 +99,7 @@ class KeystoneReader:
         on_answer: Callable[[], None],
         is_up: Callable[[], bool],
         signature: AuthBase | None = None,
+        is_iam: bool = False,
     ) -> None:
         self._session = session
         self._url = url
@@ -98,6 +110,7 @@ class KeystoneReader:
         self._on_failure = on_failure
         self._on_answer = on_answer
         self._is_up = is_up
+        self.is_iam = is_iam
 
     def one(self, path: str, kind: str) -> dict[str, Any] | None:
         """Return the document of type `kind` at `path`; None if there is none."""
@@ -117,25 +130,63 @@ class KeystoneReader:
         A list that the service truncates raises `DirectoryError`, unless it `may_be_partial`.
         Only the query of the link to the next page is used, so that the token goes nowhere else.
         """
+        if self.is_iam and path == "/projects":
+            return self._numbered_pages(path, query or {})
         found: list[dict[str, Any]] = []
         pairs = tuple((query or {}).items())
         seen: set[tuple[tuple[str, str], ...]] = set()
         while pairs not in seen and len(seen) < MOST_PAGES:
             seen.add(pairs)
             body = self._get(f"{path}?{urlencode(pairs)}" if pairs else path) or {}
-            items, links = body.get(path.rpartition("/")[2]), body.get("links")
-            if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-                raise self._useless(path)
+            items, following = self._page(path, body)
             found += items
-            following = links.get("next") if isinstance(links, dict) else None
             if not following:
                 if body.get("truncated") and not may_be_partial:
                     raise DirectoryError(
                         f"the identity service truncates its list at {path} after {len(found)}; add a domain or a tag"
                     )
                 return found
-            pairs = tuple(parse_qsl(urlsplit(str(following)).query, keep_blank_values=True))
+            pairs = following
         raise DirectoryError(f"the identity service's list at {path} never ends")
+
+    def _page(
+        self, path: str, body: Mapping[str, Any]
+    ) -> tuple[list[dict[str, Any]], tuple[tuple[str, str], ...] | None]:
+        """Return the items of a page, and the query of the link to the next one."""
+        items, links = body.get(path.rpartition("/")[2]), body.get("links")
+        if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+            raise self._useless(path)
+        following = links.get("next") if isinstance(links, dict) else None
+        return items, tuple(parse_qsl(urlsplit(str(following)).query, keep_blank_values=True)) if following else None
+
+    def _numbered_pages(self, path: str, query: Mapping[str, str]) -> list[dict[str, Any]]:
+        """Return all pages of a list, which are numbered; their links may lead to no next one, though there is one.
+
+        The list ends with the first page that has nothing new, whatever its size: a service may cap it. A service may
+        also refuse a page beyond the last, which ends the list unless the page before was full.
+        """
+        found: dict[str, dict[str, Any]] = {}
+        pairs: tuple[tuple[str, str], ...] | None = None
+        is_full = True
+        for number in range(1, MOST_PAGES):
+            pairs = pairs or (*query.items(), ("page", str(number)), ("per_page", str(PER_PAGE)))
+            try:
+                body = self._get(f"{path}?{urlencode(pairs)}")
+            except NoSuchPageError:
+                if is_full:
+                    raise
+                body = None
+            if body is None and not is_full:
+                break
+            items, pairs = self._page(path, body or {})
+            fresh = {str(item.get("id")): item for item in items if str(item.get("id")) not in found}
+            if not fresh:
+                break
+            found |= fresh
+            is_full = len(items) >= PER_PAGE
+        else:
+            raise DirectoryError(f"the identity service's list at {path} never ends")
+        return list(found.values())
 
     def each(self, ask: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
         """Return the result of `ask`, which uses this reader, for each item; the first error ends it.
@@ -193,7 +244,8 @@ class KeystoneReader:
         if error.kind is AuthErrorKind.REFUSED and error.status == 401:
             what = "token" if self._token else "signature"
             return TokenRefusedError(f"the identity service at {self._url} refuses the {what}: {text}")
-        return DirectoryError(f"the identity service at {self._url} refuses the request: {text}")
+        kind = NoSuchPageError if error.status == 400 else DirectoryError
+        return kind(f"the identity service at {self._url} refuses the request: {text}")
 
     def _scrub(self, text: str) -> str:
         return clean(text.replace(self._token, "***") if self._token else text)
@@ -213,6 +265,7 @@ class KeystoneDirectory:
     retry_time: for requests that get no answer.
     notice: learns of them.
     signature: signs requests if the identity has no tokens.
+    is_iam: whether the service is IAM, which tells nothing of other accounts and has no tags.
     """
 
     def __init__(
@@ -224,8 +277,10 @@ class KeystoneDirectory:
         retry_time: RetryTime,
         notice: OutageNotice,
         signature: AuthBase | None = None,
+        is_iam: bool = False,
     ) -> None:
         self._notice = notice
+        self._is_iam = is_iam
         self._entry = entry
         self._identity = identity
         self._domains = domains
@@ -235,13 +290,20 @@ class KeystoneDirectory:
     async def projects(self, selector: ProjectSelector) -> list[Project]:
         """Return the projects that match a selector, except that a glob in its name is not applied.
 
-        Raises `DirectoryError`, `UsageError` for an unknown domain, and what `Identity.token` raises.
+        Raises `DirectoryError`, `UsageError` for an unknown domain or a tag where there are none, and what
+        `Identity.token` raises.
         """
+        if self._is_iam and selector.tags:
+            tags = ", ".join(map(clean, sorted(selector.tags)))
+            raise UsageError(
+                f"cloud {clean(self._entry.name)}: projects can't be selected by tag ({tags}): this cloud's projects "
+                "have no tags; select them by `name`, or list their IDs"
+            )
         return await self._asking(lambda reader: self._find(reader, selector))
 
     async def named(self, name: str) -> list[Project]:
         """Return the projects with exactly this name. Raises `DirectoryError`, and what `Identity.token` raises."""
-        found = await self._asking(lambda reader: reader.all("/projects", {"name": name}))
+        found = await self._asking(lambda reader: _visible(reader, {"name": name}))
         return [project for project in map(_project, found) if project.name == name]
 
     async def known(self, project_ids: Collection[str]) -> KnownProjects:
@@ -283,6 +345,7 @@ class KeystoneDirectory:
                     on_answer=partial(tell, self._notice.answered),
                     is_up=partial(is_up, self._entry, url, token),
                     signature=self._signature,
+                    is_iam=self._is_iam,
                 )
                 return ask(reader)
 
@@ -299,17 +362,13 @@ class KeystoneDirectory:
 
     def _find(self, reader: KeystoneReader, selector: ProjectSelector) -> list[Project]:
         domain_id = self._domain_id(reader, selector.domain) if selector.domain else None
-        try:
-            found = reader.all("/projects", _query(selector, domain_id))
-        except ForbiddenError as error:
-            try:
-                found = reader.all("/auth/projects")
-            except ForbiddenError:
-                raise DirectoryError(f"may not list projects: {error}") from None
+        found = _visible(reader, _query(selector, domain_id))
         return [project for project in map(_project, found) if _fits(project, selector, domain_id)]
 
     def _domain_id(self, reader: KeystoneReader, domain: str) -> str:
         """Return the ID of the domain with this name or ID."""
+        if self._is_iam:
+            return _account_id(reader, domain)
         try:
             named = reader.all("/domains", {"name": domain})
             if named:
@@ -339,6 +398,30 @@ class KeystoneDirectory:
         raise DirectoryError(f"may not look up domain {clean(domain)!r}: {error}") from None
 
 
+def _account_id(reader: KeystoneReader, domain: str) -> str:
+    """Return the ID of the domain with this name or ID where a domain is an account: only our own is known."""
+    own = [(str(each.get("id")), str(each.get("name"))) for each in reader.all("/auth/domains")]
+    for own_id, name in own:
+        if domain in {own_id, name}:
+            return own_id
+    names = " and ".join(clean(name) for _, name in own)
+    raise UsageError(
+        f"domain {clean(domain)!r} is not our own account{f' ({names})' if own else ''}, and this cloud tells nothing "
+        "of the projects of another one; list their IDs"
+    )
+
+
+def _visible(reader: KeystoneReader, query: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return the projects that our user may list with these filters; else, unfiltered, those in which it has a role."""
+    try:
+        return reader.all("/projects", query)
+    except ForbiddenError as error:
+        try:
+            return reader.all("/auth/projects")
+        except ForbiddenError:
+            raise DirectoryError(f"may not list projects: {error}") from None
+
+
 def _is_domain(reader: KeystoneReader, domain_id: str) -> bool:
     return PROJECT_ID.fullmatch(domain_id) is not None and reader.one(f"/domains/{domain_id}", "domain") is not None
 
@@ -348,8 +431,11 @@ def _known(reader: KeystoneReader, project_ids: frozenset[str]) -> KnownProjects
 
     An ID that the list of all projects lacks is looked up on its own: some clouds list less than may be read, and some
     truncate the list. An ID that may not be read is unchecked, unless our user has a role there, and so are those
-    beyond `MOST_LOOKUPS`.
+    beyond `MOST_LOOKUPS`. Where projects of other accounts can't be looked up, all that are not listed are unchecked.
     """
+    if reader.is_iam:
+        listed = {project.id: project.name for project in map(_project, _visible(reader, {}))}
+        return KnownProjects(project_ids & listed.keys(), project_ids - listed.keys(), OTHERS, listed)
     names: dict[str, str] = {}
     if len(project_ids) > MANY:
         with contextlib.suppress(ForbiddenError):

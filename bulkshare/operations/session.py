@@ -168,10 +168,11 @@ async def _sandbox_of(plan: Plan, options: Options) -> AsyncIterator[CloudEntry]
         behaviour=Behaviour.parse(options.answers),
     ) as sandbox:
         entry = sandbox.entry()
+        auth_type = "v3password" if "project_domain_name" in entry["auth"] else "password"
         yield entry_of(
             {
                 "name": "sandbox",
-                "auth_type": AUTH_TYPE if "access_key" in entry["auth"] else "v3password",
+                "auth_type": AUTH_TYPE if "access_key" in entry["auth"] else auth_type,
                 "auth_url": sandbox.auth_url,
                 "auth": entry["auth"],
                 "endpoint_override": entry.get("image_endpoint_override"),

@@ -86,12 +86,17 @@ class Project:
 
 @dataclass(slots=True, eq=False)
 class User:
-    """A user of the default domain. `roles` are those in each project, by ID, implied ones included."""
+    """A user. `roles` are those in each project, by ID, implied ones included.
+
+    passcodes: of a second factor, each of which is valid once; None: a password is enough.
+    """
 
     id: str
     name: str
     password: str = PASSWORD
     roles: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    domain_id: str = DOMAIN_ID
+    passcodes: set[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,6 +311,7 @@ class Cloud:
         self.users: dict[str, User] = {}
         self.application_credentials: dict[str, ApplicationCredential] = {}
         self.key_pairs: dict[str, KeyPair] = {}
+        self.agencies: dict[tuple[str, str], User] = {}  # by domain ID and name
         self.tokens: dict[str, Token] = {}
         self.images: dict[str, Image] = {}
         self.deleted_images: set[str] = set()  # their IDs are never reused
@@ -458,6 +464,17 @@ class Cloud:
         """Add an access key of a user."""
         self.key_pairs[access] = KeyPair(access, secret, user, project, security_token)
         return self.key_pairs[access]
+
+    def add_agency(self, name: str, domain: Domain, roles: Mapping[str, str]) -> User:
+        """Let users of other domains act in this one, with one of `ROLES` in each of these projects, by ID.
+
+        Whoever assumes an agency acts as a user of its own, which is returned.
+        """
+        known_as = f"{domain.name}/{name}"
+        held = {project_id: ROLES[ROLES.index(role) :] for project_id, role in roles.items()}
+        user = User(stable_uuid(f"agency {known_as}").hex, known_as, "", held, domain.id)
+        self.agencies[domain.id, name] = user
+        return user
 
     def add_image(
         self,

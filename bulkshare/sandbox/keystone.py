@@ -12,11 +12,11 @@ import uuid
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlencode
 
-from bulkshare.sandbox.cloud import DOMAIN_ID, REGION, stable_uuid
+from bulkshare.sandbox.cloud import REGION, stable_uuid
 from bulkshare.sandbox.wire import JSON, RefusalError, Response, json_response, title_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from bulkshare.sandbox.cloud import Cloud, Project, Token, User
     from bulkshare.sandbox.wire import Request
@@ -44,29 +44,29 @@ MALFORMED = (
 
 def log_in(cloud: Cloud, request: Request) -> Token:
     """Issue the requested token. Raises `RefusalError` with Keystone's answer, which does not reveal the reason."""
-    auth = _need(_read_body(request), "auth", "request body")
-    identity = _need(auth, "identity", "auth")
-    methods = _need(identity, "methods", "identity")
+    auth = need(read_body(request), "auth", "request body")
+    identity = need(auth, "identity", "auth")
+    methods = need(identity, "methods", "identity")
     if not isinstance(methods, list) or len(methods) != 1:
         raise RefusalError(401, UNAUTHORIZED)
     if methods[0] not in {"password", "token", "application_credential"}:
         raise RefusalError(401, "Attempted to authenticate with an unsupported method.")
     method = str(methods[0])
-    proof = _need(identity, method, "identity")
+    proof = need(identity, method, "identity")
     if method == "application_credential":
         return _by_application_credential(cloud, proof, scope=auth.get("scope"))
     if method == "token":
-        token_id = _need(proof, "id", "token")
+        token_id = need(proof, "id", "token")
         parent = cloud.token(token_id) if isinstance(token_id, str) else None
         if parent is None:
             raise RefusalError(404, NO_SUCH_TOKEN)
         if "application_credential" in parent.methods:
             raise RefusalError(403, f"You are not authorized to perform the requested action: {DELEGATED}.")
-        return cloud.issue_token(parent.user, _find_scope(cloud, parent.user, auth.get("scope")), method, parent)
-    user = _find_user(cloud, _need(proof, "user", "password"))
+        return cloud.issue_token(parent.user, find_scope(cloud, parent.user, auth.get("scope")), method, parent)
+    user = find_user(cloud, need(proof, "user", "password"))
     if user is None or proof["user"].get("password") != user.password:
         raise RefusalError(401, UNAUTHORIZED)
-    return cloud.issue_token(user, _find_scope(cloud, user, auth.get("scope")), method)
+    return cloud.issue_token(user, find_scope(cloud, user, auth.get("scope")), method)
 
 
 def _by_application_credential(cloud: Cloud, proof: Any, *, scope: Any) -> Token:
@@ -78,7 +78,7 @@ def _by_application_credential(cloud: Cloud, proof: Any, *, scope: Any) -> Token
         if credential is None:
             raise RefusalError(404, f"Could not find Application Credential: {proof['id']}.")
     else:
-        name, user = _need(proof, "name", "application_credential"), _find_user(cloud, _need(proof, "user", "auth"))
+        name, user = need(proof, "name", "application_credential"), find_user(cloud, need(proof, "user", "auth"))
         known = cloud.application_credentials.values()
         credential = next((one for one in known if one.user is user and one.name == name), None)
     if credential is None or proof.get("secret") != credential.secret:
@@ -86,14 +86,15 @@ def _by_application_credential(cloud: Cloud, proof: Any, *, scope: Any) -> Token
     return cloud.issue_token(credential.user, credential.project, "application_credential")
 
 
-def _find_user(cloud: Cloud, wanted: Any) -> User | None:
+def find_user(cloud: Cloud, wanted: Any) -> User | None:
+    """Return the user with this ID, or name and domain; None if there is none."""
     if isinstance(wanted, dict) and "id" in wanted:
         return cloud.users.get(str(wanted["id"]))
-    name, domain_id = _need(wanted, "name", "user"), _find_domain(cloud, wanted, "user")
-    return next((user for user in cloud.users.values() if domain_id == DOMAIN_ID and user.name == name), None)
+    named = need(wanted, "name", "user"), find_domain(cloud, wanted, "user")
+    return next((user for user in cloud.users.values() if (user.name, user.domain_id) == named), None)
 
 
-def _find_scope(cloud: Cloud, user: User, scope: Any) -> Project | None:
+def find_scope(cloud: Cloud, user: User, scope: Any) -> Project | None:
     """Return the project of the requested scope, None for an unscoped token.
 
     Refuses a disabled project, and one in which the user has no role.
@@ -106,23 +107,24 @@ def _find_scope(cloud: Cloud, user: User, scope: Any) -> Project | None:
     if "id" in wanted:
         project = cloud.projects.get(str(wanted["id"]))
     else:
-        named = (_find_domain(cloud, wanted, "project"), _need(wanted, "name", "project"))
+        named = (find_domain(cloud, wanted, "project"), need(wanted, "name", "project"))
         project = next((one for one in cloud.projects.values() if (one.domain_id, one.name) == named), None)
     if project is None or not project.enabled or project.id not in user.roles:
         raise RefusalError(401, UNAUTHORIZED)
     return project
 
 
-def _find_domain(cloud: Cloud, of: Any, where: str) -> str | None:
+def find_domain(cloud: Cloud, of: Any, where: str) -> str | None:
     """Return the ID of the domain named for a user or project; None if there is none."""
-    wanted = _need(of, "domain", where)
+    wanted = need(of, "domain", where)
     if not isinstance(wanted, dict):
         return None
     known = cloud.domains.values()
     return next((one.id for one in known if one.id == wanted.get("id") or one.name == wanted.get("name")), None)
 
 
-def _read_body(request: Request) -> Any:
+def read_body(request: Request) -> Any:
+    """Return the JSON of a request's body, a mapping."""
     if not request.body:
         return {}
     if not request.headers.get("Content-Type", "").startswith(JSON):
@@ -136,7 +138,8 @@ def _read_body(request: Request) -> Any:
     return body
 
 
-def _need(mapping: Any, key: str, where: str) -> Any:
+def need(mapping: Any, key: str, where: str) -> Any:
+    """Return the value of a key that is required, in Keystone's words."""
     if not isinstance(mapping, dict) or key not in mapping:
         raise _expecting(key, where)
     return mapping[key]
@@ -220,15 +223,19 @@ class Directory:
 
     def _projects(self, request: Request, token: Token) -> Response:
         tests = read_project_tests(request.query)
-        _require("list_projects", allowed=token.is_admin)
+        require("list_projects", allowed=token.is_admin)
         if is_true(dict(request.query).get("is_domain", "false")):
             return self._list(request, "projects", [self._show_as_project(one) for one in self._cloud.domains.values()])
-        found = [project for project in self._cloud.projects.values() if all(test(project) for test in tests)]
+        found = [project for project in self._visible(token) if all(test(project) for test in tests)]
         return self._list(request, "projects", [self._show_project(project) for project in found])
+
+    def _visible(self, _: Token) -> Iterable[Project]:
+        """Return the projects that an admin may list: all."""
+        return self._cloud.projects.values()
 
     def _project(self, token: Token, project_id: str) -> Response:
         """Non-admins may read their own project."""
-        _require("get_project", allowed=token.is_admin or project_id == token.project_id)
+        require("get_project", allowed=token.is_admin or project_id == token.project_id)
         if project_id in self._cloud.domains:
             return json_response(200, {"project": self._show_as_project(self._cloud.domains[project_id])})
         project = _found(self._cloud.projects, "project", project_id)
@@ -236,24 +243,24 @@ class Directory:
 
     def _projects_of(self, request: Request, token: Token, user_id: str) -> Response:
         """Projects in which the user has a role, disabled ones included; no filters and no pages."""
-        _require("list_user_projects", allowed=token.is_admin or user_id == token.user.id)
+        require("list_user_projects", allowed=token.is_admin or user_id == token.user.id)
         user = _found(self._cloud.users, "user", user_id)
         projects = [self._show_project(self._cloud.projects[project_id]) for project_id in sorted(user.roles)]
         return json_response(200, {"projects": projects, "links": self._links(request)})
 
     def _users(self, request: Request, token: Token) -> Response:
-        _require("list_users", allowed=token.is_admin)
+        require("list_users", allowed=token.is_admin)
         name = dict(request.query).get("name")
         users = [self._show_user(user) for user in self._cloud.users.values() if name in {None, user.name}]
         return self._list(request, "users", users)
 
     def _user(self, token: Token, user_id: str) -> Response:
         """Non-admins may read themselves."""
-        _require("get_user", allowed=token.is_admin or user_id == token.user.id)
+        require("get_user", allowed=token.is_admin or user_id == token.user.id)
         return json_response(200, {"user": self._show_user(_found(self._cloud.users, "user", user_id))})
 
     def _domains(self, request: Request, token: Token) -> Response:
-        _require("list_domains", allowed=token.is_admin)
+        require("list_domains", allowed=token.is_admin)
         name = dict(request.query).get("name")
         found = [domain for domain in self._cloud.domains.values() if name in {None, domain.name}]
         return self._list(request, "domains", [self._show_domain(domain) for domain in found])
@@ -261,7 +268,7 @@ class Directory:
     def _domain(self, token: Token, domain_id: str) -> Response:
         """Non-admins may read the domain of their project."""
         own = token.project.domain_id if token.project else None
-        _require("get_domain", allowed=token.is_admin or domain_id == own)
+        require("get_domain", allowed=token.is_admin or domain_id == own)
         domain = _found(self._cloud.domains, "domain", domain_id)
         return json_response(200, {"domain": self._show_domain(domain)})
 
@@ -306,7 +313,7 @@ class Directory:
         return {
             "id": user.id,
             "name": user.name,
-            "domain_id": DOMAIN_ID,
+            "domain_id": user.domain_id,
             "enabled": True,
             "password_expires_at": None,
             "options": {},
@@ -335,7 +342,8 @@ def forbidden(action: str) -> RefusalError:
     return RefusalError(403, f"You are not authorized to perform the requested action: identity:{action}.")
 
 
-def _require(action: str, *, allowed: bool) -> None:
+def require(action: str, *, allowed: bool) -> None:
+    """Raise the refusal of a policy unless that is allowed."""
     if not allowed:
         raise forbidden(action)
 
@@ -362,12 +370,20 @@ class Keystone:
     pause: awaited once per request, for the latency of a real server.
     """
 
+    name = "keystone"  # in the catalog
+
     def __init__(self, cloud: Cloud, *, auth_url: str, endpoint: str, pause: Callable[[], Awaitable[None]]) -> None:
         self._cloud = cloud
         self._auth_url = auth_url
         self._endpoint = endpoint
         self._pause = pause
-        self._directory = Directory(cloud, auth_url)
+        self._directory = self._make_directory()
+
+    def _make_directory(self) -> Directory:
+        return Directory(self._cloud, self._auth_url)
+
+    def _log_in(self, request: Request) -> Token:
+        return log_in(self._cloud, request)
 
     async def respond(self, request: Request) -> Response:
         """Respond to a request; never raises."""
@@ -395,7 +411,7 @@ class Keystone:
             case ["v3"]:
                 return json_response(200, {"version": self._version()})
             case ["v3", "auth", "tokens"] if request.method == "POST":
-                token = log_in(self._cloud, request)
+                token = self._log_in(request)
                 shown = self._show_token(token, with_catalog="nocatalog" not in dict(request.query))
                 return json_response(201, shown).with_headers(X_Subject_Token=token.id)
             case ["v3", *rest]:
@@ -454,7 +470,7 @@ class Keystone:
         }
 
     def _show_token(self, token: Token, *, with_catalog: bool = True) -> dict[str, Any]:
-        domain = self._show_domain(DOMAIN_ID)
+        domain = self._show_domain(token.user.domain_id)
         shown: dict[str, Any] = {
             "methods": list(token.methods),
             "user": {"domain": domain, "id": token.user.id, "name": token.user.name, "password_expires_at": None},
@@ -475,7 +491,7 @@ class Keystone:
         return {"id": domain_id, "name": self._cloud.domains[domain_id].name}
 
     def _catalog(self) -> Sequence[dict[str, Any]]:
-        services = (("keystone", "identity", self._auth_url), ("glance", "image", self._endpoint))
+        services = ((self.name, "identity", self._auth_url), ("glance", "image", self._endpoint))
         return [
             {
                 "endpoints": [

@@ -22,6 +22,7 @@ from bulkshare.sandbox.cloud import ACCESS_KEY, DOMAIN_NAME, REGION, SECRET_KEY
 from bulkshare.sandbox.faults import Effect, Faults
 from bulkshare.sandbox.gateway import Gateway
 from bulkshare.sandbox.glance import Glance
+from bulkshare.sandbox.iam import Iam
 from bulkshare.sandbox.ims import AS_DOCUMENTED, Dialect, Ims
 from bulkshare.sandbox.keystone import Keystone
 from bulkshare.sandbox.wire import RefusalError, Request, Response
@@ -118,6 +119,8 @@ class Sandbox:
                     "secret_key": SECRET_KEY,
                 },
             }
+        # The project of a log-in to Open Telekom Cloud needs no domain: it is one of the user's own account.
+        project_domain = {"project_domain_name": DOMAIN_NAME} if self.dialect is Dialect.OPENSTACK else {}
         return {
             "region_name": REGION,
             "identity_api_version": 3,
@@ -127,7 +130,7 @@ class Sandbox:
                 "password": self.cloud.admin.password,
                 "project_name": self.cloud.admin_project.name,
                 "user_domain_name": DOMAIN_NAME,
-                "project_domain_name": DOMAIN_NAME,
+                **project_domain,
             },
         }
 
@@ -139,8 +142,9 @@ class Sandbox:
         """Start to listen. Raises `OSError` if the port is not available."""
         listener = socket.create_server((HOST, self._port), backlog=BACKLOG)
         self._base = f"http://{HOST}:{listener.getsockname()[1]}"
+        identity = Keystone if self.dialect is Dialect.OPENSTACK else Iam
         self._services = {
-            IDENTITY: Keystone(self.cloud, auth_url=self.auth_url, endpoint=self.endpoint, pause=self._pause),
+            IDENTITY: identity(self.cloud, auth_url=self.auth_url, endpoint=self.endpoint, pause=self._pause),
             IMAGE: self._image_service(),
         }
         runner = web.ServerRunner(web.Server(self._serve, access_log=None), shutdown_timeout=SHUTDOWN_SECONDS)
