@@ -311,9 +311,12 @@ class KeystoneDirectory:
         return await self._asking(lambda reader: _known(reader, frozenset(project_ids)))
 
     async def own(self) -> frozenset[str]:
-        """Return the IDs of the projects in which our user has a role. Raises `DirectoryError`."""
+        """Return the IDs of the projects for which our user gets a token: those with a role, unless they are disabled.
+
+        Raises `DirectoryError`.
+        """
         found = await self._asking(lambda reader: reader.all("/auth/projects"))
-        return frozenset(_project(project).id for project in found)
+        return frozenset(project.id for project in map(_project, found) if project.enabled)
 
     async def _asking(self, ask: Callable[[KeystoneReader], Result]) -> Result:
         """Return what `ask` finds, with another token if the first is refused."""

@@ -260,6 +260,12 @@ async def test_many_projects_are_known_by_one_list(directory: KeystoneDirectory,
     assert len(fake.asked) == 65
 
 
+async def test_a_disabled_project_gives_no_token(directory: KeystoneDirectory, fake: FakeDirectory) -> None:
+    """Keystone lists it among the user's own all the same."""
+    fake.own = ["dev-1", "ops"]
+    assert await directory.own() == {"id-dev-1"}
+
+
 async def test_a_user_who_may_not_look_up_projects_knows_their_own(
     directory: KeystoneDirectory, fake: FakeDirectory
 ) -> None:
