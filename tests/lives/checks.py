@@ -179,10 +179,13 @@ class CloudStep:
         # Of a run that was interrupted after it had added a member, and before it had accepted.
         late = {"shared"} if self.old else set()
         found |= {member_id: {"accepted"} | late for member_id in todo.accept - todo.add}
+        found |= {member_id: {"rejected"} for member_id in todo.unaccepted - todo.add}
         added = self._added(image_id)
         for member_id in todo.add:
             hidden = {"already", "accepted"} if todo.all_fit else {"already", "accepted"} | no
             found[member_id] = {"shared"} if member_id in added else hidden if member_id in todo.hidden else no
+            if member_id in todo.unaccepted:
+                found[member_id] = found[member_id] - {"shared"} | {"rejected"}
         return found
 
     def _earlier(self, image_id: str, member_id: str) -> set[str]:

@@ -328,9 +328,9 @@ class Life:
             assert images.keys() <= todos.keys()
             for image_id, todo in todos.items():
                 check_changes(images.get(image_id), todo)
+            to_save = {image_id: saved_orders(todo, orders[name][image_id]) for image_id, todo in todos.items()}
             changes |= any(todo.changes for todo in todos.values())
             problems |= any(todo.problems for todo in todos.values())
-            to_save = {image_id: saved_orders(image, orders[name][image_id]) for image_id, image in images.items()}
             saved[name] = to_save, foresee(to_save, state)
         expected = 11 if problems else 10 if changes else 0
         assert ended.code == expected, f"diff exits {ended.code}, not {expected}"
@@ -414,11 +414,8 @@ class Life:
     # --- looking -----------------------------------------------------------------------------------------------------
 
     def _write_clouds_yaml(self) -> None:
-        entries = [
-            served.sandbox.clouds_yaml().removeprefix("clouds:\n").replace("  sandbox:", f"  {name}:", 1)
-            for name, served in self._clouds.items()
-        ]
-        (self._folder / "clouds.yaml").write_text("clouds:\n" + "".join(entries))
+        entries = "".join(served.clouds_yaml() for served in self._clouds.values())
+        (self._folder / "clouds.yaml").write_text(f"clouds:\n{entries}")
 
     def _states(self) -> dict[str, State]:
         return {name: served.state() for name, served in self._clouds.items()}
@@ -610,17 +607,16 @@ def fresh_images(rows: Mapping[Pair, Row]) -> frozenset[str]:
     return frozenset(image_id for image_id, _ in rows) - bad
 
 
-def saved_orders(image: Row, wanted: Wanted) -> Wanted:
-    """Return what a plan that was saved wants of an image, given what `diff` said of it."""
-    unknown = frozenset(image["unknown"])
-    accept = frozenset(image["accept"]) | (wanted.accept & unknown)
+def saved_orders(todo: Todo, wanted: Wanted) -> Wanted:
+    """Return what a plan that was saved wants of an image: what was to be done then."""
+    members = frozenset(todo.add | todo.accept | todo.unaccepted | todo.unlisted)
     return Wanted(
-        frozenset(image["add"]) | accept | unknown,
-        accept=accept,
-        force=wanted.force & accept,
-        gone=frozenset(image["remove"]),
+        members,
+        accept=wanted.accept & members,
+        force=wanted.force & members,
+        gone=frozenset(todo.remove),
         fill=wanted.fill,
-        make_shared=image["make_shared"],
+        make_shared=todo.make_shared,
         selected=wanted.selected,
         quota=wanted.quota,
         strict=wanted.strict,
@@ -638,7 +634,7 @@ def check_changes(image: Row | None, todo: Todo) -> None:
     said: dict[str, Any] = {"refused": refused, "make_shared": image["make_shared"]}
     said |= {key: set(image[key]) for key in ("add", "accept", "remove", "unknown")}
     foreseen = {
-        "refused": todo.refused,
+        "refused": todo.refused | todo.unaccepted,
         "add": todo.add,
         "make_shared": todo.make_shared,
         "accept": todo.accept,

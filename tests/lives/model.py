@@ -149,7 +149,7 @@ class PlanReader:
         if not members and not self._may_be_empty(entry["projects"]):
             raise RefusedPlanError("an entry has no project left")
         accept = entry.get("accept", False)
-        checked = self._document.get("check_projects") != "never"
+        checked = self._document.get("check_projects") != "never" and self._state.roles is None
         return Wanted(
             members,
             accept=members if accept else frozenset(),
@@ -212,6 +212,7 @@ class PlanReader:
             and selector.get("domain") in {None, project.domain}
             and selector.get("tag", "") in {"", *project.tags}
             and selector.get("enabled", True) in {"any", project.enabled}
+            and (self._state.roles is None or project.id in self._state.roles)
         }
 
 
@@ -224,6 +225,7 @@ class Todo:
 
     add: who is added.
     accept: whose membership is accepted, also of those who are added.
+    unaccepted: who is a member then, but can't be accepted: the operator has no role in the project.
     remove: who is removed.
     make_shared: the image is made shared first.
     satisfied: who needs nothing.
@@ -235,6 +237,7 @@ class Todo:
 
     add: set[str] = field(default_factory=set)
     accept: set[str] = field(default_factory=set)
+    unaccepted: set[str] = field(default_factory=set)
     remove: set[str] = field(default_factory=set)
     make_shared: bool = False
     satisfied: set[str] = field(default_factory=set)
@@ -251,12 +254,12 @@ class Todo:
     @property
     def everyone(self) -> set[str]:
         """Whoever has a row."""
-        return self.add | self.accept | self.remove | self.satisfied | self.refused | self.unlisted
+        return self.add | self.accept | self.unaccepted | self.remove | self.satisfied | self.refused | self.unlisted
 
     @property
-    def to_send(self) -> tuple[set[str], set[str], set[str], bool, set[str]]:
+    def to_send(self) -> tuple[object, ...]:
         """Whatever is sent, as far as is known beforehand."""
-        return self.add, self.accept, self.remove, self.make_shared, self.unlisted
+        return self.add, self.accept, self.unaccepted, self.remove, self.make_shared, self.unlisted
 
     @property
     def changes(self) -> bool:
@@ -271,7 +274,7 @@ class Todo:
     @property
     def problems(self) -> bool:
         """Whether something can't be done, as far as is known beforehand."""
-        return bool(self.refused or self.unlisted)
+        return bool(self.refused or self.unlisted or self.unaccepted)
 
 
 Todos = dict[str, Todo]  # by image ID
@@ -291,6 +294,9 @@ def foresee(wanted: Meaning, state: State) -> Todos:
     for image_id, todo in todos.items():
         if image_id in state.images:
             _fit(todo, wanted[image_id], state.images[image_id], state.quota)
+        if state.roles is not None:
+            todo.unaccepted = todo.accept - state.roles
+            todo.accept &= state.roles
     return todos
 
 

@@ -47,6 +47,7 @@ def furnish(random: Random, clouds: Iterable[ServedCloud]) -> None:
         for name in random.sample(PROJECT_NAMES, random.randint(2, 8))
     ]
     quota = random.choice((-1, -1, -1, random.randint(1, 8)))
+    hired = [random.random() < 0.6 for _ in projects] if random.random() < 0.2 else None
     for served in clouds:
         served.cloud.member_quota = quota
         customers = served.cloud.add_domain("customers")
@@ -54,6 +55,8 @@ def furnish(random: Random, clouds: Iterable[ServedCloud]) -> None:
             domain = customers if name.startswith("team") else None
             enabled = random.random() < 0.9
             served.cloud.add_project(name, project_id=project_id, tags=tags, domain=domain, enabled=enabled)
+        if hired is not None:
+            served.hire([project_id for (project_id, _, _), has_role in zip(projects, hired, strict=True) if has_role])
         for age, (image_id, name, tags, visibility, status) in enumerate(images):
             served.add_image(image_id, name, age, tags, visibility=visibility, status=status)
             for project_id, _, _ in projects:
@@ -63,7 +66,8 @@ def furnish(random: Random, clouds: Iterable[ServedCloud]) -> None:
 
 def described(name: str, state: State) -> Iterator[str]:
     """Yield a cloud as lines of text."""
-    yield f"# cloud {name}: quota {state.quota}, our project {state.us}"
+    roles = "admin" if state.roles is None else " ".join(sorted(state.roles))
+    yield f"# cloud {name}: quota {state.quota}, our project {state.us}, roles {roles}"
     for project in state.projects.values():
         tags = ",".join(sorted(project.tags))
         yield f"#   project {project.id} {project.name} of {project.domain} [{tags}] enabled={project.enabled}"
@@ -233,14 +237,16 @@ class PlanMaker:
     def _projects(self, name: str) -> list[Any]:
         """Return items for a list of projects; some may be in a file of this name."""
         random, known = self.random, list(self.state.projects)
-        selector: Mapping[str, Any] = random.choice(
-            (
-                {"tag": "gold", "allow_empty": True},
+        selectors: list[Mapping[str, Any]] = [
+            {"tag": "gold", "allow_empty": True},
+            {"name": random.choice(PROJECT_NAMES), "allow_empty": True},
+        ]
+        if self.state.roles is None:  # a domain is looked up, which takes an admin
+            selectors += [
                 {"domain": "customers", "allow_empty": self._maybe(0.8)},
                 {"domain": "customers", "name": "team-*", "enabled": "any", "allow_empty": True},
-                {"name": random.choice(PROJECT_NAMES), "allow_empty": True},
-            )
-        )
+            ]
+        selector = random.choice(selectors)
         if self._maybe(0.2):
             return [selector]
         chosen: list[Any] = random.sample(known, random.randint(1, len(known)))

@@ -59,9 +59,15 @@ class ProjectState:
 
 @dataclass(frozen=True)
 class State:
-    """A cloud at one moment. `quota` is the number of members an image may have, negative for any."""
+    """A cloud at one moment.
+
+    us: the operator's project.
+    roles: the projects in which the operator has a role; None: the operator is an admin.
+    quota: the number of members that an image may have; negative: any.
+    """
 
     us: str
+    roles: frozenset[str] | None
     quota: int
     images: Mapping[str, ImageState]
     projects: Mapping[str, ProjectState]
@@ -97,6 +103,7 @@ class ServedCloud:
         self.name = name
         self.cloud = Cloud(member_quota=-1, clock=lambda: datetime.now(UTC))
         self.cloud.admin.password = password
+        self.operator = self.cloud.admin
         self.asked: list[Asked] = []
         self._loop = loop
         self._stack = AsyncExitStack()
@@ -173,12 +180,28 @@ class ServedCloud:
         """Let requests fail by these rules; by none, let all be answered."""
         self.sandbox._faults = Faults([FaultRule.parse(rule) for rule in rules], Random(seed))
 
+    def hire(self, roles: Sequence[str]) -> None:
+        """Let the operator be no admin, but a user who has a role in the admin's project and in these."""
+        projects = dict.fromkeys([self.cloud.admin_project.id, *roles], "member")
+        self.operator = self.cloud.add_user("operator", projects, password=self.cloud.admin.password)
+
+    def clouds_yaml(self) -> str:
+        """Return the operator's entry of clouds.yaml."""
+        entry = self.sandbox.clouds_yaml().removeprefix("clouds:\n").replace("  sandbox:", f"  {self.name}:", 1)
+        return entry.replace("username: admin", f"username: {self.operator.name}")
+
+    def _roles(self) -> frozenset[str] | None:
+        if self.operator is self.cloud.admin:
+            return None
+        return frozenset(project for project in self.operator.roles if self.cloud.projects[project].enabled)
+
     def state(self) -> State:
         """Return the cloud as it is now."""
         cloud = self.cloud
         domains = {domain.id: domain.name for domain in cloud.domains.values()}
         return State(
             us=cloud.admin_project.id,
+            roles=self._roles(),
             quota=cloud.member_quota,
             images={
                 image.id: ImageState(
