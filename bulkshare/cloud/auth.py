@@ -29,6 +29,7 @@ from bulkshare.cloud.keystone import (
     log_in,
 )
 from bulkshare.cloud.projects import KeystoneDirectory
+from bulkshare.cloud.prompts import has_passcode
 from bulkshare.cloud.threads import call_in_daemon, unless_stopped
 from bulkshare.errors import (
     BulkshareError,
@@ -191,6 +192,7 @@ class CloudIdentity:
         self._notice = OutageNotice(self._where(), note)
         self._limiter = anyio.CapacityLimiter(MOST_LOG_INS)
         self._account: Account | None = None
+        self._issued = ""  # the latest token for the run's own project
         self._connection: Connection | None = None
         self._domains: Mapping[str, str] = {}
         self._is_iam = is_iam(entry.auth_url)
@@ -295,8 +297,13 @@ class CloudIdentity:
 
     async def _log_in(self, wait: bool) -> Grant:  # noqa: FBT001  see ScopedToken
         """Get a token for the run's own project; the first one also determines the account."""
-        assert self._entry.plugin is not None  # noqa: S101  an entry without one has an access key
-        grant = await self._ask(self._entry.plugin, None, wait=wait)
+        plugin = self._entry.plugin
+        assert plugin is not None  # noqa: S101  an entry without one has an access key
+        if self._account is not None and has_passcode(plugin):  # which was valid once
+            url = api_url(self._entry.auth_url)
+            plugin = v3.Token(url, self._issued, project_id=self._account.project_id, include_catalog=False)
+        grant = await self._ask(plugin, None, wait=wait)
+        self._issued = grant.token
         if self._account is None:
             endpoint, region = find_endpoint(self._entry, grant.catalog)
             self._connection = connection_to(endpoint, self._entry)
@@ -367,6 +374,8 @@ class CloudIdentity:
         if project is not None:
             return NoRoleError(_no_role(self.account.user, clean(project), error.status, text))
         hint = self._invisible()
+        if self._account is not None and has_passcode(self._entry.plugin):
+            hint += "; a passcode is valid once: to continue, run the same command with a new one"
         if self._entry.auth_type.endswith("token"):
             other = "access key" if self._is_iam else "application credential"
             hint += f"; an expired token can't be renewed: use a password or an {other}"

@@ -17,13 +17,14 @@ from urllib.parse import urlsplit
 
 import requests.utils
 import yaml
-from keystoneauth1.exceptions import ClientException
+from keystoneauth1.exceptions import ClientException, NoMatchingPlugin
 from keystoneauth1.loading import get_plugin_loader
 from openstack.config import OpenStackConfig, loader
 from openstack.exceptions import SDKException
 from openstack.warnings import ConfigurationWarning
 
 from bulkshare.cloud import access_key
+from bulkshare.cloud.catalog import is_iam
 from bulkshare.errors import UsageError
 from bulkshare.model import Api, Problem
 from bulkshare.text import clean, escaped
@@ -62,6 +63,8 @@ NEEDED: dict[str, tuple[tuple[str, ...], ...]] = {
     "v3token": (URL, ("token",)),
     "admin_token": (("token",),),
 }
+SECOND_FACTOR = ("v3totp", "v3multifactor")  # log-ins with a passcode, always or as their `auth_methods` say
+PACKAGES = {"agency": "otcextensions"}  # of auth types that don't come with keystoneauth
 # What is often put under `auth`, though openstacksdk reads it one level above.
 BESIDE = frozenset(
     {
@@ -231,12 +234,21 @@ class CheckedConfig(OpenStackConfig):
         who = f"cloud {clean(self._name)}"
         if auth_type.startswith("v2"):
             raise UsageError(f"{who}: auth_type {clean(auth_type)} uses Identity API v2, and only v3 is supported")
+        if is_iam(str(auth.get("auth_url") or "")) and (
+            auth_type == "v3applicationcredential" or any(name.startswith("application_credential") for name in given)
+        ):
+            raise UsageError(
+                f"{who}: this cloud's identity service has no application credentials; use an access key, or a password"
+            )
         if auth_type == "password" and any(name.startswith("application_credential") for name in given):
             raise UsageError(f"{who}: it has an application credential; set auth_type to v3applicationcredential")
         missing = [names for names in NEEDED.get(auth_type, ()) if given.isdisjoint(names)]
         if missing:
             raise UsageError(f"{who} has {self._lacks(missing)}{_unreadable(self._files)}")
-        _check_options(who, auth_type, auth)
+        if auth_type in SECOND_FACTOR:
+            config = _with_passcode(who, config)
+            auth = config["auth"]
+        _check_options(who, auth_type, auth, config.get("auth_methods"))
         return config
 
     def _lacks(self, missing: list[tuple[str, ...]]) -> str:
@@ -250,6 +262,25 @@ class CheckedConfig(OpenStackConfig):
             place = self.secure_config_filename or Path(str(self.config_filename)).with_name("secure.yaml")
             message += f"; a good place for a secret is {place}, under the same keys and readable by you alone"
         return message
+
+
+def _with_passcode(who: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an entry with the passcode of its second factor, which may be in a variable: it is new each time.
+
+    `auth_methods` stand beside `auth` then, where openstacksdk reads them. Raises `UsageError` if there is no passcode.
+    """
+    auth = dict(config.get("auth") or {})
+    methods = auth.pop("auth_methods", None) or config.get("auth_methods") or []
+    if isinstance(methods, str):
+        methods = [method.strip() for method in methods.split(",")]
+    found = {**config, "auth": auth, **({"auth_methods": methods} if methods else {})}
+    if config.get("auth_type") == "v3multifactor" and not {"v3totp", "totp"} & set(map(str, methods)):
+        return found
+    passcode = auth.get("passcode") or config.get("passcode") or os.environ.get("OS_PASSCODE")
+    if not passcode:
+        raise UsageError(f"{who}: the log-in has a second factor; set OS_PASSCODE to its current passcode")
+    auth["passcode"] = str(passcode)
+    return found
 
 
 class _AsWritten(yaml.SafeLoader):
@@ -285,12 +316,25 @@ def _mapping(document: object, key: object = None) -> dict[Any, Any]:
     return part if isinstance(part, dict) else {}
 
 
-def _check_options(who: str, auth_type: str, auth: Mapping[str, Any]) -> None:
+def _missing_package(auth_type: str) -> str:
+    """Return which package an auth type comes with, and where it belongs."""
+    package = PACKAGES[auth_type]
+    return (
+        f"auth_type {auth_type} comes with the package {package}; install it beside bulkshare, as with `pip install "
+        f"{package}` or `pipx inject bulkshare {package}`"
+    )
+
+
+def _check_options(who: str, auth_type: str, auth: Mapping[str, Any], methods: object = None) -> None:
     """Raise `UsageError` for an option under `auth` that the auth plugin does not take, and for one that it lacks."""
     try:
         plugin: Any = get_plugin_loader(auth_type)
     except ClientException:
+        if auth_type in PACKAGES:
+            raise UsageError(f"{who}: {_missing_package(auth_type)}") from None
         return  # openstacksdk words that
+    if auth_type == "v3multifactor" and methods:
+        plugin._methods = methods  # noqa: SLF001  as openstacksdk does: the options are those of the methods
     if not plugin.available:
         extra = "keystoneauth1[" + auth_type.removeprefix("v3").replace("fedkerb", "kerberos") + "]"
         raise UsageError(f"{who}: auth_type {clean(auth_type)} needs a package that is not installed; see {extra}")
@@ -509,10 +553,18 @@ def deserialize(text: str) -> CloudEntry:
 
 
 def entry_of(options: Mapping[str, Any]) -> CloudEntry:
-    """Return the entry with these fields; its plugin is created from `auth`."""
+    """Return the entry with these fields; its plugin is created from `auth`.
+
+    Raises `UsageError` if the plugin comes with a package that isn't installed here.
+    """
     plugin = None
     if options["auth_type"] != access_key.AUTH_TYPE:
-        loader: Any = get_plugin_loader(options["auth_type"])
+        try:
+            loader: Any = get_plugin_loader(options["auth_type"])
+        except NoMatchingPlugin:
+            if options["auth_type"] not in PACKAGES:
+                raise
+            raise UsageError(f"cloud {clean(options['name'])}: {_missing_package(options['auth_type'])}") from None
         plugin = loader.load_from_options(**options["auth"])
     given = {**options, "plugin": plugin, "secrets": tuple(options.get("secrets", ()))}
     return CloudEntry(**{**given, "api": Api(options.get("api", Api.AUTO))})

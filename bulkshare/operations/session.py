@@ -18,7 +18,7 @@ import anyio.to_thread
 from bulkshare.cloud import Identified, KeyIdentity, Signed, entry_of, identity_from, read_entry
 from bulkshare.cloud.access_key import AUTH_TYPE
 from bulkshare.cloud.http import HttpTransport
-from bulkshare.cloud.prompts import NEEDS_PERSON, showing_prompts
+from bulkshare.cloud.prompts import showing_prompts, unattended_advice, why_person
 from bulkshare.engine.client import ApiClient
 from bulkshare.errors import DirectoryError, PlanError, UsageError
 from bulkshare.image_api.ims import has_batches
@@ -118,11 +118,11 @@ async def open_identity(
         if credentials is None:
             credentials = await anyio.to_thread.run_sync(read_entry, settings.cloud, settings.region)
         identity = identity_from(credentials, give_up_after_seconds=give_up_after_seconds, note=note)
-        if identity.entry.auth_type in NEEDS_PERSON:
+        if why := why_person(identity.entry):
             if listener is None or not listener.is_watched:
                 raise UsageError(
-                    f"cloud {clean(identity.entry.name)}: auth_type {identity.entry.auth_type} needs a person to log "
-                    "in, but there is no terminal, or -q is given; use an application credential"
+                    f"cloud {clean(identity.entry.name)}: {why}, but there is no terminal, or -q is given; "
+                    f"{unattended_advice(identity.entry)}"
                 )
             stack.enter_context(showing_prompts(listener.note))
         await identity.token()

@@ -260,7 +260,7 @@ def test_a_secret_beside_auth_counts(write: Any) -> None:
         ({"auth": auth(**{"favourite\r": "hush"})}, r"takes no `favourite\\r` under `auth`$"),
         (
             {"auth": {"auth_url": "http://127.0.0.1:1/v3"}, "auth_type": "v3totp"},
-            "the login needs `passcode` under `auth`",
+            "second factor; set OS_PASSCODE",
         ),
         ({"auth": auth(password=None), "auth_type": "v3oidcpassword"}, "no `password`"),
         ({"auth": auth(), "auth_type": "v3kerberos"}, r"not installed; see keystoneauth1\[kerberos\]"),

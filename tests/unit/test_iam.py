@@ -9,21 +9,26 @@ from urllib.parse import parse_qsl
 import pytest
 from aiohttp import web
 
-from bulkshare.cloud import CloudIdentity, identity_from, read_entry
+from bulkshare.cloud import CloudIdentity, entry_of, identity_from, read_entry
 from bulkshare.cloud import projects as reading
 from bulkshare.cloud.catalog import is_iam
 from bulkshare.errors import CredentialsRefusedError, DirectoryError, UsageError
-from bulkshare.model import ProjectSelector
+from bulkshare.model import Limits, ProjectSelector, RetryPolicy, Settings
+from bulkshare.operations.listener import SilentListener
+from bulkshare.operations.session import open_identity
 from bulkshare.sandbox import Cloud, Dialect, Sandbox
 from bulkshare.sandbox.cloud import PASSWORD
 from tests.fake_keystone import FakeKeystone, identity_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from contextlib import AbstractAsyncContextManager
 
+    from bulkshare.cloud import KeyIdentity
     from bulkshare.cloud.projects import KeystoneDirectory
     from bulkshare.sandbox.cloud import Project
 
+IAM = "https://iam.eu-de.otc.t-systems.com/v3"
 pytestmark = pytest.mark.usefixtures("own_configuration")
 
 
@@ -237,3 +242,120 @@ async def test_a_refused_page_after_a_full_one(keystone: FakeKeystone, status: i
 def test_which_identity_service_is_iam(url: str, *, expected: bool) -> None:
     """By its host; the catalog of a token tells as well, as the tests above show."""
     assert is_iam(url) is expected
+
+
+# A second factor
+
+
+MULTIFACTOR: dict[str, Any] = {"auth_type": "v3multifactor", "auth_methods": ["v3password", "v3totp"]}
+
+
+class Watched(SilentListener):
+    """A listener with a person at the terminal."""
+
+    is_watched = True
+
+
+@asynccontextmanager
+async def second_factor(*passcodes: str) -> AsyncIterator[tuple[Sandbox, dict[str, Any]]]:
+    """Serve a cloud on which ann has a second factor; yield it with the `auth` of her entry."""
+    async with otc() as (sandbox, project):
+        ann = next(user for user in sandbox.cloud.users.values() if user.name == "ann")
+        ann.passcodes = set(passcodes)
+        names = {"username": None, "user_domain_name": None, "user_id": ann.id, "project_name": None}
+        yield sandbox, auth(sandbox, **names, project_id=project.id)
+
+
+def opened(listener: SilentListener | None) -> AbstractAsyncContextManager[CloudIdentity | KeyIdentity]:
+    """Log in to the cloud `x`, as a command does."""
+    settings = Settings(cloud="x", region=None, sandbox=False, limits=Limits(), retry=RetryPolicy())
+    return open_identity(settings, listener=listener, give_up_after_seconds=0.0)
+
+
+@pytest.mark.parametrize("beside", [True, False])
+@pytest.mark.parametrize("by_variable", [True, False])
+async def test_a_person_logs_in_with_a_passcode(
+    write: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    beside: bool,  # noqa: FBT001  a table
+    by_variable: bool,  # noqa: FBT001  a table
+) -> None:
+    """The passcode, which is another one each time, may be in a variable, also for an entry with a name."""
+    async with second_factor("123456") as (sandbox, names):
+        entry = {"auth_type": MULTIFACTOR["auth_type"], "auth": names}
+        if by_variable:
+            monkeypatch.setenv("OS_PASSCODE", "123456")
+        else:
+            names["passcode"] = 123456
+        if beside:
+            entry["auth_methods"] = MULTIFACTOR["auth_methods"]
+        else:
+            names["auth_methods"] = "v3password, v3totp"
+        write({"x": entry})
+        async with opened(Watched()) as who:
+            assert await who.token() in sandbox.cloud.tokens
+            assert "123456" in who.entry.secrets
+
+
+@pytest.mark.parametrize("listener", [None, SilentListener()])
+async def test_no_passcode_for_an_unattended_run(write: Any, listener: SilentListener | None) -> None:
+    """The passcode isn't used up. The advice is true for the kind of cloud."""
+    async with second_factor("123456") as (sandbox, names):
+        write({"x": {**MULTIFACTOR, "auth": {**names, "passcode": "123456"}}})
+        with pytest.raises(UsageError, match=r"second factor.*needs a person.*use an application credential"):
+            async with opened(listener):
+                pass
+        assert not sandbox.requests["POST tokens"]
+    write({"x": {**MULTIFACTOR, "auth": {**names, "auth_url": IAM, "passcode": "123456"}}})
+    with pytest.raises(UsageError, match="use an access key, or a user without a second factor"):
+        async with opened(listener):
+            pass
+
+
+@pytest.mark.parametrize("auth_type", ["v3totp", "v3multifactor"])
+def test_a_missing_passcode(write: Any, auth_type: str) -> None:
+    """Where to put it is said."""
+    names = {"auth_url": IAM, "user_id": "u", "password": "p", "project_id": "q"}
+    if auth_type == "v3totp":
+        del names["password"]
+    write({"x": {**MULTIFACTOR, "auth_type": auth_type, "auth": names}})
+    with pytest.raises(UsageError, match="second factor; set OS_PASSCODE"):
+        read_entry("x", None)
+
+
+async def test_the_token_is_renewed_with_itself(write: Any) -> None:
+    """The passcode was valid once. The token is exchanged while it is valid; after that a person is needed."""
+    async with second_factor("123456") as (sandbox, names):
+        write({"x": {**MULTIFACTOR, "auth": {**names, "passcode": "123456"}}})
+        async with opened(Watched()) as who:
+            first = await who.token()
+            second = await who.renew(first)
+            assert second != first
+            assert sandbox.cloud.tokens[second].methods == ("password", "token")
+            sandbox.cloud.revoke_tokens()
+            with pytest.raises(CredentialsRefusedError, match="run the same command with a new one"):
+                await who.renew(second)
+
+
+# Agencies
+
+
+async def test_an_agency_needs_a_package(write: Any) -> None:
+    """Which one is said; see the contract tests for a log-in with it."""
+    options = {"username": "ann", "password": PASSWORD, "user_domain_name": "D", "target_agency_name": "sharing"}
+    more = {"auth_url": IAM, **options}
+    write({"x": {"auth_type": "agency", "auth": more}})
+    with pytest.raises(UsageError, match=r"cloud x: auth_type agency comes with the package otcextensions; install"):
+        read_entry("x", None)
+    with pytest.raises(UsageError, match=r"cloud x: auth_type agency comes with the package otcextensions"):
+        entry_of({"name": "x", "auth_type": "agency", "auth_url": "", "auth": more})
+
+
+@pytest.mark.parametrize("auth_type", ["password", "v3applicationcredential"])
+def test_no_advice_about_application_credentials(write: Any, auth_type: str) -> None:
+    """They don't exist there."""
+    options = {"application_credential_id": "i", "application_credential_secret": "s3cret"}
+    write({"x": {"profile": "otc", "region_name": "eu-de", "auth_type": auth_type, "auth": options}})
+    with pytest.raises(UsageError, match="has no application credentials; use an access key") as error:
+        read_entry("x", None)
+    assert "s3cret" not in str(error.value)
