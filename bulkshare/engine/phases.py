@@ -390,6 +390,8 @@ class Preflight:
             self._recorder.observer.notify(ImageInspected(image))
             if image.usable_by_all and not self._orders_for(image_id).strict:
                 listed.unpruned.pop(image_id, None)  # it shows no members, and needs none
+            if image.visibility == "private" and others is None and not to_remove and image_id in listed.refused:
+                listed.unpruned.pop(image_id, None)  # no one can use it through a membership, and no one is to be added
         owner = image.owner if image is not None and others is not None else None
         owner_wants = None if owner is None else await self._recorder.pending_want(image_id, owner)
         if owner_wants is not None and Want.REMOVE in owner_wants:

@@ -253,18 +253,19 @@ def test_prune_during_a_run(shell: Shell) -> None:
 
 def test_a_second_interrupt_stops_at_once(shell: Shell) -> None:
     """The first one waits for requests in flight, the second does not; the rest stays pending."""
-    faults = ("POST members 400 100% times=1", "POST members hang 100%")
+    faults = ("POST members hang 100% times=1", "POST members 400 100%")
     shell.start_sandbox("--latency", "200ms", *(word for fault in faults for word in ("--fault", fault)))
     plan = shell.plan(IMAGES, PROJECTS, more=QUICK)
     process = shell.start("run", plan, *ON_SANDBOX, "-v", "--log-format", "json")
-    wait_for_line(process, '"http_status": 400')  # the other images' first requests hang by now
+    wait_for_line(process, '"http_status": 400')  # the first request has arrived before this one, and hangs
     process.send_signal(signal.SIGINT)
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(timeout=1)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=STOP_SECONDS)
     assert process.returncode == 130
-    assert [row["result"] for row in shell.rows()].count("pending") == 119
+    results = {row["result"] for row in shell.rows()}
+    assert {"pending", "rejected"} <= results <= {"pending", "rejected", "skipped"}
 
 
 def test_a_signal_during_a_cool_down(shell: Shell) -> None:

@@ -142,6 +142,16 @@ def test_nor_is_one_without_pairs(answer: Callable[[], Reply], result: Result) -
         harness.run()
 
 
+@pytest.mark.parametrize("visibility", ["private", "public", "community"])
+def test_an_image_without_members_needs_no_pruning(visibility: str) -> None:
+    """No one can use it through a membership, so a plan that names nobody for it is fulfilled."""
+    harness = EngineHarness(orders={"i00": Orders(prune=True)})
+    harness.cloud.images["i00"] = {"visibility": visibility}
+    harness.run()
+    assert harness.totals() == {}
+    assert {request.method for _, request in harness.cloud.sent} == {"GET"}
+
+
 def test_a_list_without_end_is_not_believed() -> None:
     """A marker that leads back would be followed forever."""
     harness = pruning()

@@ -224,6 +224,6 @@ async def test_resume(watchdog: Watchdog, plan: Plan, options: Options) -> None:
     await run_plan(plan, replace(options, deadline_seconds=0.0), LISTENER)
     (result,) = await resume_runs(None, options, LISTENER)
     assert result.error is None
-    require_unblocked(watchdog, "find_run", "runs", "reopen", "try_acquire", "finish", "release")
+    require_unblocked(watchdog, "runs", "reopen", "try_acquire", "finish", "release")
     (result,) = await resume_runs(None, options, LISTENER)
     require_unblocked(watchdog, "causes_of")
