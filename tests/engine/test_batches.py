@@ -182,6 +182,20 @@ def test_a_job_that_is_never_found_ends_with_the_list() -> None:
     assert 60 < cloud.polls < 200
 
 
+def test_polls_come_when_jobs_usually_end() -> None:
+    """The first jobs are asked for twice, later ones mostly once; jobs that have become slower are waited for."""
+    engine, cloud = harness(limits=replace(LIMITS, jobs=1))
+    engine.plan(20, 10)
+    engine.run()
+    assert len(cloud.batches) == 20
+    assert cloud.polls <= 26
+    engine.again()
+    cloud.members, cloud.job_seconds = set(), 9.0
+    cloud.batches.clear()
+    engine.run()
+    assert engine.totals() == {Result.SHARED: 200}
+
+
 def test_members_to_be_accepted_are_shared_by_this_run() -> None:
     """A batch adds, and each membership is accepted; the result is not `accepted`, which means others' members."""
     engine, cloud = harness()
