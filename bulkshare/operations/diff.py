@@ -29,12 +29,14 @@ class DiffResult:
     changes: for people.
     todo: the pairs to be sent.
     labels: names by the IDs of images and projects.
+    unlisted: images of `todo` whose members could not be listed.
     """
 
     ended: EngineResult
     changes: Changes
     todo: tuple[Block, ...]
     labels: Mapping[str, str]
+    unlisted: frozenset[str]
 
 
 async def diff_cloud(session: CloudSession, todo: ResolvedPlan, stops: Stops) -> DiffResult:
@@ -96,7 +98,8 @@ def _read(
         as_planned=sum(run.totals.get(result, 0) for result in AS_PLANNED),
         cloud=run.account.cloud,
     )
-    return DiffResult(ended, changes, todo, ledger.labels(run.id))
+    unlisted = frozenset(block.image_id for block in todo if block.image_id in listings.refused)
+    return DiffResult(ended, changes, todo, ledger.labels(run.id), unlisted)
 
 
 def _blocks(pending: Iterable[Outcome]) -> tuple[Block, ...]:

@@ -46,6 +46,7 @@ class CloudResult:
     todo: tuple[Block, ...] = ()
     orders: Mapping[str, Orders] = field(default_factory=dict)
     to_set_shared: tuple[str, ...] = ()
+    unlisted: frozenset[str] = frozenset()
     labels: Mapping[str, str] = field(default_factory=dict)
     comparison: Comparison | None = None
     error: BulkshareError | None = None

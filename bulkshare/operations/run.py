@@ -172,6 +172,7 @@ class _CloudRun:
         self.result.take(found.ended)
         self.result.changes, self.result.todo, self.result.labels = found.changes, found.todo, found.labels
         self.result.to_set_shared, self.result.orders = found.ended.to_set_shared, self.todo.orders
+        self.result.unlisted = found.unlisted
 
     async def record(self) -> None:
         """Put a run with the plan's pairs into the ledger, or reopen the one that was left unfinished."""
@@ -215,7 +216,14 @@ class _CloudRun:
         if found.ended.error is not None:
             raise found.ended.error
         account, make_shared = session.account, frozenset(found.ended.to_set_shared)
-        now = SavedPart(expected.cloud, account.endpoint, account.project_id, found.todo, make_shared)
+        now = SavedPart(
+            expected.cloud,
+            account.endpoint,
+            account.project_id,
+            found.todo,
+            make_shared,
+            unlisted=found.unlisted,
+        )
         try:
             await anyio.to_thread.run_sync(require_unchanged, expected, now)
         except CloudChangedError as changed:

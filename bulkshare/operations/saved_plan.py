@@ -37,6 +37,7 @@ class SavedPart:
     make_shared: images to be made `shared` first.
     fill: images that get as many members as their quota has room for.
     selected: images that the plan selected by their attributes; their status is not judged.
+    unlisted: images whose members can't be listed. Their pairs are sent without knowing who is a member.
     """
 
     cloud: str | None
@@ -46,6 +47,7 @@ class SavedPart:
     make_shared: frozenset[str] = frozenset()
     fill: frozenset[str] = frozenset()
     selected: frozenset[str] = frozenset()
+    unlisted: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,7 @@ def save(path: Path, plan: Plan, results: Sequence[CloudResult]) -> None:
                 "make_shared": list(result.to_set_shared),
                 "fill": _ordered(result, lambda orders: orders.fill),
                 "selected": _ordered(result, lambda orders: orders.selected),
+                "unlisted": sorted(result.unlisted),
                 "todo": _grouped(result.todo),
             }
             for result in results
@@ -194,7 +197,7 @@ def _part(part: dict[str, Any]) -> SavedPart:
     if not isinstance(endpoint, str) or not isinstance(project_id, str):
         raise TypeError(part)
     todo = tuple(block for group in part["todo"] for block in _blocks(group))
-    orders = (_images(part, key) for key in ("make_shared", "fill", "selected"))
+    orders = (_images(part, key) for key in ("make_shared", "fill", "selected", "unlisted"))
     return SavedPart(cloud, endpoint, project_id, todo, *orders)
 
 
@@ -250,6 +253,9 @@ def require_unchanged(expected: SavedPart, found: SavedPart) -> None:
             f"{found.project_id} at {found.endpoint}; nothing was sent"
         )
     changed = [f"image {image_id} visibility" for image_id in sorted(expected.make_shared ^ found.make_shared)]
+    changed += (
+        f"image {image_id}, which can't be listed now" for image_id in sorted(found.unlisted - expected.unlisted)
+    )
     changed += (f"image {image_id} project {member_id}" for image_id, member_id in _changed(expected.todo, found.todo))
     if changed:
         more = f" and {len(changed) - MOST_SHOWN:,} more" if len(changed) > MOST_SHOWN else ""

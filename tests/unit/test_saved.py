@@ -112,6 +112,14 @@ def test_a_cloud_that_has_changed_is_reported(todo: tuple[Block, ...]) -> None:
         require_unchanged(SavedPart("prod", "e", "p", TODO), SavedPart("prod", "e", "p", todo))
 
 
+def test_an_image_that_can_no_longer_be_listed_is_reported() -> None:
+    """It may be gone, or a fault hides who is a member: what would be sent is not what was shown."""
+    saved, now = (SavedPart("prod", "e", "p", TODO, unlisted=frozenset(ids)) for ids in (["image-1"], ["image-2"]))
+    with pytest.raises(CloudChangedError, match=r"image image-2, which can't be listed now; nothing was sent"):
+        require_unchanged(saved, now)
+    require_unchanged(saved, saved)
+
+
 @pytest.mark.parametrize("now", [frozenset(), frozenset({"image-1", "image-2"})])
 def test_an_image_that_has_become_private_or_shared_is_reported(now: frozenset[str]) -> None:
     """Exactly the images that were shown are made shared."""
