@@ -234,6 +234,22 @@ def test_exit_codes_are_documented() -> None:
         assert codes == {str(int(status)) for status in ExitStatus}, name
 
 
+def test_the_help_of_diff_has_its_exit_codes() -> None:
+    """It names all that a look at the changes may end with, and the chapter on commands does, too."""
+    for text in (PROGRAM["bulkshare diff"].help or "", sections()["bulkshare diff"]):
+        assert {str(int(status)) for status in (ExitStatus.CHANGES, ExitStatus.CANT_BE_DONE)} <= set(
+            re.findall(r"\b\d\d\b", text)
+        )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_lines_are_not_too_long(name: str) -> None:
+    """No line has more than 120 characters, but for rows of tables; the README has no more than 120 lines."""
+    lines = TEXTS[name].splitlines()
+    assert not [line for line in lines if len(line) > 120 and not line.startswith("|")]
+    assert name != "README.md" or len(lines) <= 120
+
+
 def test_results_are_documented() -> None:
     """Every table of results has all of them, and there is one in the manual."""
     found = tables("result")

@@ -80,7 +80,7 @@ def schema() -> None:
     exit_codes=True,
 )
 @PLAN
-@click.option("--dry-run", is_flag=True, help="List the members, print what would be sent, and send no write.")
+@click.option("--dry-run", is_flag=True, help="Show what would change, as `diff` does, and send no write.")
 @click.option("--retry-failed", is_flag=True, help="Only try the pairs that the plan's last run did not achieve.")
 @click.option("--verify", is_flag=True, help="Compare the plan with the cloud's members at the end.")
 @PRUNE
@@ -131,7 +131,8 @@ def run(ctx: click.Context, /, **options: Any) -> None:
 def diff(ctx: click.Context, /, **options: Any) -> None:
     """Show what a run of a plan would change, sending no writes.
 
-    Exits 0 if nothing would change, else 10.
+    Exits 0 if every pair is as planned, 10 if a run would change something, and 11 if something can't be done or is
+    unknown, because an image can't be listed.
     """
     from bulkshare.cli.run import diff_command
 
@@ -149,10 +150,11 @@ def diff(ctx: click.Context, /, **options: Any) -> None:
 @OUTPUT
 @click.pass_context
 def resume(ctx: click.Context, /, **options: Any) -> None:
-    """Finish the pending pairs of a run without its plan.
+    """Finish an interrupted run without its plan.
 
-    RUN is the same as for `bulkshare show`. The cloud, the limits and the retries are the run's own; the endpoint and
-    the project must be the same as before.
+    RUN is the same as for `bulkshare show`; without it, the run that is unfinished is meant. The cloud, the limits, the
+    retries and what the plan says of its images are the run's own; the endpoint and the project must be the same as
+    before.
     """
     from bulkshare.cli.run import resume_command
 

@@ -223,7 +223,11 @@ class CheckedConfig(OpenStackConfig):
 
         Raises `UsageError` if it can't describe an account.
         """
-        self.key_options = access_key.key_options(config)
+        who = f"cloud {clean(self._name)}"
+        try:
+            self.key_options = access_key.key_options(config)
+        except UsageError as error:
+            raise UsageError(f"{who}: {error}") from None
         config = access_key.without_keys(config)
         if self.key_options is not None:
             return {**config, "auth_type": "none", "auth": {}}
@@ -231,7 +235,6 @@ class CheckedConfig(OpenStackConfig):
         given = {
             name for part in (config, auth) for name, value in part.items() if value
         }  # it takes both as the auth's
-        who = f"cloud {clean(self._name)}"
         if auth_type.startswith("v2"):
             raise UsageError(f"{who}: auth_type {clean(auth_type)} uses Identity API v2, and only v3 is supported")
         if is_iam(str(auth.get("auth_url") or "")) and (

@@ -68,6 +68,11 @@ HINTS = tuple(
             "project and `accept_as: project`",
         ),
         (
+            r"the limit is the cloud's$",
+            "remove members that are no longer needed (`prune: true`), share as many as fit (`on_quota: fill`), or "
+            "have it raised",
+        ),
+        (
             r"needs [\d,]+, has [\d,]+ of",
             "remove members that are no longer needed (`prune: true`), share as many as fit (`on_quota: fill`), or "
             "raise `limits.members_per_image` in {plan}; without it the cloud decides",

@@ -108,12 +108,12 @@ async def test_every_spelling_of_the_variables(monkeypatch: pytest.MonkeyPatch, 
 @pytest.mark.parametrize(
     ("keys", "wanted"),
     [
-        ({"ak": ACCESS}, "no `secret_key` (or `sk`)"),
-        ({"secret_key": SECRET}, "no `access_key` (or `ak`)"),
+        ({"ak": ACCESS}, "cloud x: it has no `secret_key` (or `sk`)"),
+        ({"secret_key": SECRET}, "cloud x: it has no `access_key` (or `ak`)"),
     ],
 )
 def test_half_a_pair_of_keys(write: Any, keys: dict[str, str], wanted: str) -> None:
-    """Which half is missing is said, and the other isn't shown."""
+    """Whose half is missing is said, and which; the other isn't shown."""
     write({"x": {"auth": {"auth_url": IAM, **keys}}})
     with pytest.raises(UsageError) as error:
         read_entry("x", None)

@@ -279,6 +279,7 @@ def test_summary_names_causes_what_is_at_fault_and_what_to_do() -> None:
             "have the cloud's limit raised",
         ),
         ("needs 140, has 126 of 128 members; the limit is the plan's", "`limits.members_per_image` in golden.yaml"),
+        ("needs 140, has 126 of 128 members; the limit is the cloud's", "have it raised"),
         ("needs 140, has 126 of 128", "on_quota: fill"),
         ("3 of 4 members would be removed; the prune limit (10%) allows 0", "set `prune_limit` in golden.yaml"),
         ("the image is private, and takes no members", "`make_shared: true` in golden.yaml"),
