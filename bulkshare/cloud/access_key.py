@@ -17,7 +17,7 @@ import anyio
 from requests.auth import AuthBase
 
 from bulkshare.cloud.catalog import checked_endpoint, connection_to
-from bulkshare.cloud.keystone import OutageNotice, RetryTime
+from bulkshare.cloud.identity import ConfiguredIdentity
 from bulkshare.cloud.projects import KeystoneDirectory
 from bulkshare.errors import CredentialsRefusedError, UsageError
 from bulkshare.image_api.glance import interpret
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from requests import PreparedRequest
 
     from bulkshare.cloud.config import CloudEntry
-    from bulkshare.model import Connection, Reply, Request
+    from bulkshare.cloud.keystone import RetryTime
+    from bulkshare.model import Reply, Request
     from bulkshare.ports import Transport
 
 
@@ -143,7 +144,7 @@ def image_endpoint(entry: CloudEntry) -> str:
     return checked_endpoint(f"{parts.scheme}://ims.{host['rest']}")
 
 
-class KeyIdentity:
+class KeyIdentity(ConfiguredIdentity):
     """Our account on one cloud, for which we have an access key. It has no tokens.
 
     entry: the configured cloud.
@@ -154,36 +155,13 @@ class KeyIdentity:
     def __init__(
         self, entry: CloudEntry, *, retry_time: RetryTime | None = None, note: Callable[[str], None] = lambda _: None
     ) -> None:
-        self._entry = entry
-        self._retry_time = retry_time or RetryTime()
-        self._notice = OutageNotice(f"of cloud {clean(entry.name)} at {entry.auth_url}", note)
+        super().__init__(entry, retry_time=retry_time, note=note)
         self._lock = anyio.Lock()
-        self._account: Account | None = None
-        self._connection: Connection | None = None
-
-    @property
-    def entry(self) -> CloudEntry:
-        """The configuration of the cloud."""
-        return self._entry
 
     @property
     def key(self) -> AccessKey:
         """The access key."""
         return access_key_of(self._entry)
-
-    @property
-    def account(self) -> Account:
-        """The project and endpoint of the run. Raises RuntimeError before `token` was asked for."""
-        if self._account is None:
-            raise RuntimeError("the account is known after the first login")
-        return self._account
-
-    @property
-    def connection(self) -> Connection:
-        """How to reach the image endpoint. Raises RuntimeError before `token` was asked for."""
-        if self._connection is None:
-            raise RuntimeError("the connection is known after the first login")
-        return self._connection
 
     def directory(self) -> KeystoneDirectory:
         """Return the directory of projects that the key may see."""

@@ -15,11 +15,11 @@ from keystoneauth1.identity.v3.application_credential import ApplicationCredenti
 
 from bulkshare.cloud.access_key import AUTH_TYPE, KeyIdentity
 from bulkshare.cloud.catalog import connection_to, find_endpoint, is_iam
+from bulkshare.cloud.identity import ConfiguredIdentity
 from bulkshare.cloud.keystone import (
     AuthErrorKind,
     LogInStoppedError,
     OutageError,
-    OutageNotice,
     Retries,
     RetryTime,
     UnansweredError,
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
     from bulkshare.cloud.config import CloudEntry
     from bulkshare.cloud.keystone import AuthError, Grant
-    from bulkshare.model import Connection, Reply, Request
+    from bulkshare.model import Reply, Request
     from bulkshare.ports import Identity, Transport
 
 
@@ -172,7 +172,7 @@ def plugin_for(entry: CloudEntry, project: str, token: str) -> BaseAuthPlugin:
     return v3.Token(url, token, project_id=project, include_catalog=False)
 
 
-class CloudIdentity:
+class CloudIdentity(ConfiguredIdentity):
     """Our account and tokens on one cloud; a `ports.Identity`.
 
     entry: the configured cloud.
@@ -187,13 +187,9 @@ class CloudIdentity:
     def __init__(
         self, entry: CloudEntry, *, retry_time: RetryTime | None = None, note: Callable[[str], None] = lambda _: None
     ) -> None:
-        self._entry = entry
-        self._retry_time = retry_time or RetryTime()
-        self._notice = OutageNotice(self._where(), note)
+        super().__init__(entry, retry_time=retry_time, note=note)
         self._limiter = anyio.CapacityLimiter(MOST_LOG_INS)
-        self._account: Account | None = None
         self._issued = ""  # the latest token for the run's own project
-        self._connection: Connection | None = None
         self._domains: Mapping[str, str] = {}
         self._is_iam = is_iam(entry.auth_url)
         no_other = CredentialsRefusedError(
@@ -202,25 +198,6 @@ class CloudIdentity:
         self._own = ScopedToken(self._log_in, clock=self._retry_time.clock, refusal_of_same=no_other)
         self._others: dict[str, ScopedToken] = {}  # by project, the most recently used one last
         self._without_role: dict[str, str] = {}  # the reason, by project
-
-    @property
-    def entry(self) -> CloudEntry:
-        """The configuration of the cloud."""
-        return self._entry
-
-    @property
-    def account(self) -> Account:
-        """The user, project and endpoint of the run. Raises RuntimeError before the first log-in."""
-        if self._account is None:
-            raise RuntimeError("the account is known after the first login")
-        return self._account
-
-    @property
-    def connection(self) -> Connection:
-        """How to reach the image endpoint. Raises RuntimeError before the first log-in."""
-        if self._connection is None:
-            raise RuntimeError("the connection is known after the first login")
-        return self._connection
 
     def directory(self) -> KeystoneDirectory:
         """Return the directory of projects that this identity may see. Only after the first log-in."""
@@ -387,10 +364,6 @@ class CloudIdentity:
         scope = "" if project is None else f" for project {clean(project)}"
         message = f"no token{scope} from the identity service {self._where()} ({retries}): {self._scrub(error.text)}"
         return OutageError(message) if error.kind is AuthErrorKind.OUTAGE else UnansweredError(message)
-
-    def _where(self) -> str:
-        url = self._entry.auth_url
-        return f"of cloud {clean(self._entry.name)}" + (f" at {url}" if url else "")
 
     def _who(self) -> str:
         """Return whose login it is, and where that was configured, as far as the entry says."""

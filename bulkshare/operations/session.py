@@ -136,12 +136,17 @@ async def open_endpoint(
     """Open connections to the image endpoint; requests raise `StoppedEarlyError` once it has been down for so long."""
     breaker = Breaker(give_up_after_seconds=give_up_after_seconds)
     async with HttpTransport(identity.connection, connections=limits.concurrency) as http:
-        # Signed last, since a signature is valid for minutes, and a request may be held back for longer.
-        wire = Signed(http, identity, wall=utc_now) if isinstance(identity, KeyIdentity) else http
-        paced = Paced(wire, limits, breaker=breaker, stopping=anyio.Event(), clock=time.monotonic, wall=utc_now)
-        if not isinstance(identity, KeyIdentity):
+        pace = partial(
+            Paced, limits=limits, breaker=breaker, stopping=anyio.Event(), clock=time.monotonic, wall=utc_now
+        )
+        if isinstance(identity, KeyIdentity):
+            # Signed last, since a signature is valid for minutes, and a request may be held back for longer.
+            paced = pace(Signed(http, identity, wall=utc_now))
+            yield ImageEndpoint(paced, paced)
+        else:
+            paced = pace(http)
             identity.stopping = lambda: paced.stopping
-        yield ImageEndpoint(paced if isinstance(identity, KeyIdentity) else Identified(paced, identity), paced)
+            yield ImageEndpoint(Identified(paced, identity), paced)
 
 
 @asynccontextmanager
