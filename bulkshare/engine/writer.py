@@ -193,22 +193,18 @@ class Recorder:
         """Call a method of the ledger in a thread, one at a time."""
         return await anyio.to_thread.run_sync(function, *args, limiter=self._turn)
 
-    async def pending_images(self, *, removals: bool | None = None) -> AsyncGenerator[Backlog]:
+    def pending_images(self, *, removals: bool | None = None) -> AsyncGenerator[Backlog]:
         """Yield the images with pending pairs; `removals` selects as in `ports.WorkList`."""
-        after: str | None = None
-        read = partial(self._ledger.pending_images, self._run_id, limit=IMAGES_PAGE, removals=removals)
-        while True:
-            page = await self._call(partial(read, after=after))
-            for backlog in page:
-                yield backlog
-            if len(page) < IMAGES_PAGE:
-                return
-            after = page[-1].image_id
+        return self._images(partial(self._ledger.pending_images, self._run_id, limit=IMAGES_PAGE, removals=removals))
 
-    async def images_to_list(self, *, settled_before: datetime) -> AsyncGenerator[Backlog]:
+    def images_to_list(self, *, settled_before: datetime) -> AsyncGenerator[Backlog]:
         """Yield the images with pending pairs, or with pairs that were settled before a time."""
+        read = partial(self._ledger.images_to_list, self._run_id, limit=IMAGES_PAGE, settled_before=settled_before)
+        return self._images(read)
+
+    async def _images(self, read: Callable[..., list[Backlog]]) -> AsyncGenerator[Backlog]:
+        """Yield all pages of what `read` reads `after` an image, one by one."""
         after: str | None = None
-        read = partial(self._ledger.images_to_list, self._run_id, settled_before=settled_before, limit=IMAGES_PAGE)
         while True:
             page = await self._call(partial(read, after=after))
             for backlog in page:
