@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 import uuid
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -62,7 +63,7 @@ class Behaviour(NamedTuple):
         chosen: dict[str, Any] = {}
         for answer in answers:
             name, _, value = answer.partition("=")
-            if name == "job_seconds":
+            if name == "job_seconds" and SECONDS.fullmatch(value):
                 chosen[name] = float(value)
             elif value not in CHOICES.get(name, ()):
                 known = "; ".join(f"{key}={'|'.join(values)}" for key, values in CHOICES.items())
@@ -73,6 +74,7 @@ class Behaviour(NamedTuple):
 
 
 AS_DOCUMENTED = Behaviour()
+SECONDS = re.compile(r"\d{1,6}(\.\d{1,6})?", re.ASCII)
 CHOICES = {
     "partial": ("success", "fail"),
     "results": ("full", "images", "none"),

@@ -113,6 +113,15 @@ FULL = {
 }
 
 
+@pytest.mark.parametrize(
+    "answer", ["partial=never", "nothing", "job_seconds=nan", "job_seconds=-1", "job_seconds=", ""]
+)
+def test_an_answer_that_is_none(answer: str) -> None:
+    """The message has all that may be chosen."""
+    with pytest.raises(ValueError, match=r"known are partial=success\|fail; .*; job_seconds=N"):
+        Behaviour.parse([answer])
+
+
 def check(expected: dict[str, list[Result]], dialect: Dialect, answers: list[dict[str, str]], *, quota: int) -> None:
     """Run the plan under all these answers; check the ledger and the members of each."""
     for each in answers:
