@@ -6,7 +6,7 @@ listed. What the list shows as done is settled. What it doesn't show is looked f
 then left pending: the pool that sends pair by pair comes last, and each pair gets a request, and a reason, of its own.
 
 The ledger knows of a batch before it leaves, and of its job as soon as that has an ID; it forgets the batch when the
-pairs are settled. A batch that is still in the ledger when a run goes on was cut off: its job is waited for and its
+pairs are decided. A batch that is still in the ledger when a run goes on was cut off: its job is waited for and its
 images are listed (`recover`) before anything is sent. So no pair is ever in two requests at once, and what a batch has
 added is never mistaken for what was there before.
 
@@ -146,6 +146,7 @@ class BatchSender:
             if 2 * backlog.pairs > most:
                 yield Chain((backlog.image_id,))
                 continue
+            # One page has them all: it is longer than half of the largest batch that a plan may ask for.
             jobs = await self._recorder.pending_jobs(backlog.image_id, None, removals=self._removals)
             member_ids = tuple(job.member_id for job in jobs if _is_missing(job))
             if not member_ids:
@@ -199,10 +200,10 @@ class BatchSender:
         batch = Batch(next(self._numbers), self._step, tuple(image_ids), tuple(member_ids))
         began = self._wall()
         await self._recorder.open_batch(batch)
-        verdict, job_id = await self._client.send_batch(self._step, image_ids, member_ids)
+        verdict = await self._client.send_batch(self._step, image_ids, member_ids)
         if verdict.kind is VerdictKind.STARTED:
-            await self._recorder.set_job(batch.number, job_id)
-            await self._wait_for(job_id)
+            await self._recorder.set_job(batch.number, verdict.job_id)
+            await self._wait_for(verdict.job_id)
             return await self._decide(batch, began, SECOND_LOOK_SECONDS)
         if verdict.maybe_done:
             return await self._decide(batch, began, LOST_JOB_SECONDS)
@@ -244,8 +245,7 @@ class BatchSender:
             if await self._client.stopped_within(delay_seconds):
                 return
             asked_after = self._clock() - began
-            job = await self._client.get_job(job_id, self._project_id)
-            if job is not None and job.ended:
+            if await self._client.has_ended(job_id, self._project_id):
                 learned = min(asked_after, LONGEST_POLL_SECONDS) if polls else self._usual_seconds * SHORTENED
                 self._usual_seconds = max(learned, FIRST_POLL_SECONDS)
                 return
@@ -263,7 +263,9 @@ class BatchSender:
             for image_id in [image_id for image_id, members in missing.items() if members]:
                 verdict = await self._client.list_members(image_id)
                 if verdict.kind is not VerdictKind.LISTED:
-                    return await self._leave_unknown(batch, missing, verdict)
+                    if not self._client.stopping.is_set():
+                        self._leave_unknown(missing, verdict)
+                    return False
                 missing[image_id] -= await self._settle(image_id, missing[image_id], verdict, began)
             if not any(missing.values()) or self._clock() >= until:
                 await self._recorder.close_batch(batch.number)
@@ -271,18 +273,14 @@ class BatchSender:
             await self._client.stopped_within(SECOND_LOOK_SECONDS)
         return False
 
-    async def _leave_unknown(self, batch: Batch, missing: Mapping[str, Iterable[str]], verdict: Verdict) -> bool:
-        """Fail the pairs of a batch whose images can't be listed: sent again, they might be in two requests."""
-        if verdict.kind is VerdictKind.NOT_SENT or self._client.stopping.is_set():
-            return False
+    def _leave_unknown(self, missing: Mapping[str, Iterable[str]], verdict: Verdict) -> None:
+        """Fail the pairs of a batch whose images can't be listed. It stays in the ledger: its job may still run."""
         done = "removed" if self._removals else "added"
         unknown = verdict._replace(reason=f"not known whether it was {done}: listing the members: {verdict.reason}")
         for image_id, member_ids in missing.items():
             for member_id in member_ids:
                 self._on_failure()
                 self._recorder.put(self._outcome(image_id, member_id, Result.FAILED, unknown, self._wall()))
-        await self._recorder.close_batch(batch.number)
-        return False
 
     async def _settle(self, image_id: str, member_ids: set[str], listing: Verdict, began: datetime) -> set[str]:
         """Settle the pairs that a list shows to be as wanted, and return their members."""
@@ -337,10 +335,10 @@ class BatchSender:
                     return
                 batch = Batch(next(self._numbers), Step.ACCEPT, tuple(image_ids), (member_id,))
                 await self._recorder.open_batch(batch)
-                verdict, job_id = await self._client.send_batch(Step.ACCEPT, image_ids, (member_id,))
+                verdict = await self._client.send_batch(Step.ACCEPT, image_ids, (member_id,))
                 if verdict.kind is VerdictKind.STARTED:
-                    await self._recorder.set_job(batch.number, job_id)
-                    await self._wait_for(job_id)
+                    await self._recorder.set_job(batch.number, verdict.job_id)
+                    await self._wait_for(verdict.job_id)
                 if verdict.kind is VerdictKind.STARTED or verdict.maybe_done:
                     sent.append(batch)
                 else:

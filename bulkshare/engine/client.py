@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import anyio
@@ -14,9 +15,7 @@ from bulkshare.image_api.ims import (
     accept_request,
     batch_request,
     images_queries,
-    interpret_batch,
-    interpret_job,
-    interpret_quota,
+    interpret_own,
     job_request,
     own_images_path,
     quota_request,
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from bulkshare.engine.retry import Decision
-    from bulkshare.image_api.ims import BatchAnswer, Job
     from bulkshare.model import Attempt, Image, Reply, Request, RetryPolicy, Verdict
     from bulkshare.ports import Observer, Transport
 
@@ -41,6 +39,8 @@ MOST_FOREIGN = 10  # answers of something else than an image service, before the
 # loop would take 0.1 s for them. A shorter one takes about as long as the change of threads.
 LONG_BODY = 32_768
 LISTS = frozenset({Step.LIST, Step.FIND})
+QUESTIONS = frozenset({Step.JOB, Step.QUOTA})  # whose refusal is about no one's right to share
+OWN_STEPS = frozenset({Step.BATCH, Step.JOB, Step.QUOTA})  # of Huawei Cloud's image service
 
 
 class ApiClient:
@@ -175,53 +175,32 @@ class ApiClient:
                 marker = verdict.images[-1].id  # as documented, whether or not the answer names a marker
         return list(images.values())
 
-    async def send_batch(self, step: Step, image_ids: Sequence[str], member_ids: Sequence[str]) -> BatchAnswer:
+    async def send_batch(self, step: Step, image_ids: Sequence[str], member_ids: Sequence[str]) -> Verdict:
         """Send a batch until it has an answer, or one after which the service may be working on it.
 
-        An accepting batch is for one member. Only what the service certainly did not carry out is sent again.
+        An accepting batch is for one member.
         """
         request = (
             accept_request(image_ids, member_ids[0])
             if step is Step.ACCEPT
             else batch_request(step, image_ids, member_ids)
         )
-        retry = RetryState(self._policy, self._jitter)
-        image_id = image_ids[0] if len(image_ids) == 1 else ""
-        while True:
-            began = self._clock()
-            reply = await self._transport.send(request)
-            answer = interpret_batch(reply, self._wall())
-            self._answered(Step.BATCH, image_id, None, answer.verdict, began)
-            verdict = answer.verdict
-            if verdict.kind not in RETRYABLE or verdict.maybe_done or self.stopping.is_set():
-                return answer
-            delay_seconds = retry.next_delay(verdict.retry_after, excused=self._answered_at() < began)
-            if delay_seconds is None:
-                return answer
-            self._count_retry(image_id, None, verdict, delay_seconds)
-            if await self.stopped_within(delay_seconds):
-                return answer
+        return await self._send_with_retry(Step.BATCH, image_ids[0] if len(image_ids) == 1 else "", request)
 
-    async def get_job(self, job_id: str, own_project_id: str) -> Job | None:
-        """Ask for a job, with the older call if there is no other; None if the answer doesn't tell."""
-        for project_id in (None, own_project_id) if not self._older_jobs else (own_project_id,):
-            began = self._clock()
-            reply = await self._transport.send(job_request(job_id, project_id))
-            self._answered(Step.JOB, "", None, interpret(Step.FIND, "", "", reply, self._wall()), began)
-            job = interpret_job(reply)
-            if job is not None:
+    async def has_ended(self, job_id: str, own_project_id: str) -> bool:
+        """Ask whether a job has ended, with the older call if there is no other; False if the answer doesn't tell."""
+        for project_id in (own_project_id,) if self._older_jobs else (None, own_project_id):
+            verdict = await self._send(Step.JOB, "", None, job_request(job_id, project_id))
+            if verdict.kind in {VerdictKind.ENDED, VerdictKind.RUNNING}:
                 self._older_jobs = project_id is not None
-                return job
-            if isinstance(reply, Fault) or reply.status != 404:
+                return verdict.kind is VerdictKind.ENDED
+            if verdict.http_status != HTTPStatus.NOT_FOUND:
                 break
-        return None
+        return False
 
     async def member_quota(self) -> int | None:
         """Ask the image service how many members an image may have; None if it doesn't tell."""
-        began = self._clock()
-        reply = await self._transport.send(quota_request())
-        self._answered(Step.QUOTA, "", None, interpret(Step.FIND, "", "", reply, self._wall()), began)
-        return interpret_quota(reply)
+        return (await self._send(Step.QUOTA, "", None, quota_request())).quota
 
     async def stopped_within(self, seconds: float) -> bool:
         """Wait; return whether a stop came first."""
@@ -230,38 +209,37 @@ class ApiClient:
         return self.stopping.is_set()
 
     async def _send_with_retry(self, step: Step, image_id: str, request: Request) -> Verdict:
-        """Send an idempotent request until it is answered, the attempts are used up, or a stop ends the waiting."""
+        """Send a request until it is answered, the attempts are used up, or a stop ends the waiting.
+
+        It is idempotent, or a batch, which is not sent again if the service may be working on it.
+        """
         retry = RetryState(self._policy, self._jitter)
         while True:
             began = self._clock()
             verdict = await self._send(step, image_id, None, request)
-            if verdict.kind not in RETRYABLE or self.stopping.is_set():
+            begun = step is Step.BATCH and verdict.maybe_done
+            if begun or verdict.kind not in RETRYABLE or self.stopping.is_set():
                 return verdict
             delay_seconds = retry.next_delay(verdict.retry_after, excused=self._answered_at() < began)
             if delay_seconds is None:
                 return verdict
             self._count_retry(image_id, None, verdict, delay_seconds)
-            with anyio.move_on_after(delay_seconds):
-                await self.stopping.wait()
+            if await self.stopped_within(delay_seconds):
                 return verdict
 
     async def _send(self, step: Step, image_id: str, member_id: str | None, request: Request) -> Verdict:
         began = self._clock()
         reply = await self._transport.send(request)
         verdict = await self._interpret(step, image_id, member_id or "", reply)
-        if not self._recognized:
+        if not self._recognized and step not in OWN_STEPS:
             self._recognize(image_id, reply, verdict)
-        self._answered(step, image_id, member_id, verdict, began)
-        return verdict
-
-    def _answered(self, step: Step, image_id: str, member_id: str | None, verdict: Verdict, began: float) -> None:
-        """Report an answer. Raises `CredentialsRefusedError` if every request would get it."""
         if verdict.kind is not VerdictKind.NOT_SENT:
             self._observer.notify(Answered(step, image_id, member_id, verdict, self._clock() - began))
         elif not self.stopping.is_set():
             self._stop()
-        if verdict.scope is Scope.RUN:
+        if verdict.scope is Scope.RUN and step not in QUESTIONS:
             raise CredentialsRefusedError(f"{self._endpoint} refuses every request like this one: {verdict.reason}")
+        return verdict
 
     def _recognize(self, image_id: str, reply: Reply, verdict: Verdict) -> None:
         """Learn from the first answers whether there is an image service. Raises `EndpointRefusedError` if not."""
@@ -280,6 +258,8 @@ class ApiClient:
     async def _interpret(self, step: Step, image_id: str, member_id: str, reply: Reply) -> Verdict:
         """Return what a reply means. Yields for a long list only: no cancellation loses what became of a pair."""
         now = self._wall()
+        if step in OWN_STEPS:
+            return interpret_own(step, reply, now)
         if isinstance(reply, Fault) or len(reply.body) < LONG_BODY or step not in LISTS:
             return interpret(step, image_id, member_id, reply, now)
         return await anyio.to_thread.run_sync(

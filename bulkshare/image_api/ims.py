@@ -20,13 +20,12 @@ too fast, server errors, codes about our user      as for any request
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from bulkshare.image_api.codes import CODES, Culprit, code_in
 from bulkshare.image_api.glance import interpret, parse_json
 from bulkshare.model import Request, Response, Step, VerdictKind
-from bulkshare.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +42,8 @@ QUOTA_PATH = "/v1/cloudimages/quota"
 MEMBER_QUOTA = "image_member"  # the type of the quota of members an image may have
 FULL_ECS_QUOTA = 10  # members of a full-ECS image: Open Telekom Cloud's manual; the quota call doesn't tell
 FULL_ECS = "__whole_image"  # the property of such an image, "true"
-ENDED = {"SUCCESS": True, "FAIL": False}  # of a job; without regard to case, since examples differ from the text
+ENDED = frozenset({"SUCCESS", "FAIL"})  # of a job; without regard to case, since examples differ from the text
+LONGEST_JOB_ID = 255  # characters; the ledger's column
 METHODS = {Step.ADD: "POST", Step.REMOVE: "DELETE"}
 
 
@@ -118,63 +118,45 @@ def is_full_ecs(image: Image | None) -> bool:
     return image is not None and image.properties.get(FULL_ECS) == "true"
 
 
-class BatchAnswer(NamedTuple):
-    """The meaning of the answer to a batch. `job_id` is "" unless the verdict is STARTED."""
-
-    verdict: Verdict
-    job_id: str = ""
-
-
-class Job(NamedTuple):
-    """What is known of a job.
-
-    ended: whether it has.
-    reason: why it failed, as one clean line; "" if it hasn't, or doesn't say.
-    """
-
-    ended: bool
-    reason: str = ""
-
-
-def interpret_batch(reply: Reply, now: datetime) -> BatchAnswer:
-    """Return what the answer to a batch means. Never raises. `now` is as for `glance.interpret`."""
+def interpret_own(step: Step, reply: Reply, now: datetime) -> Verdict:
+    """Return what the answer to a BATCH, JOB or QUOTA means. Never raises. `now` is as for `glance.interpret`."""
     verdict = interpret(Step.ADD, "", "", reply, now)
     if not isinstance(reply, Response):
-        return BatchAnswer(verdict)
+        return verdict
     if 200 <= reply.status < 300:
         document = None if reply.cut else parse_json(reply.body)
-        job_id = document.get("job_id") if isinstance(document, dict) else None
-        if isinstance(job_id, str) and job_id and job_id.isprintable() and len(job_id) <= 255:
-            return BatchAnswer(verdict._replace(kind=VerdictKind.STARTED, reason="", members=()), job_id)
-        unclear = f"{reply.status}: the answer has no job ID"
-        return BatchAnswer(verdict._replace(kind=VerdictKind.UNCLEAR, reason=unclear, members=(), maybe_done=True))
+        return verdict._replace(
+            members=(), maybe_done=False, **READERS[step](document if isinstance(document, dict) else {})
+        )
     code = CODES.get(code_in(reply.body))
     if code is not None and code.culprit is Culprit.API:
-        return BatchAnswer(verdict._replace(kind=VerdictKind.UNSUPPORTED))
-    return BatchAnswer(verdict)
+        return verdict._replace(kind=VerdictKind.UNSUPPORTED)
+    return verdict
 
 
-def interpret_job(reply: Reply) -> Job | None:
-    """Return the state of a job; None if the answer doesn't tell, which says nothing about the job."""
-    if not isinstance(reply, Response) or reply.status != 200 or reply.cut:
-        return None
-    document = parse_json(reply.body)
-    status = str(document.get("status", "")).upper() if isinstance(document, dict) else ""
+def _read_batch(document: dict[str, Any]) -> dict[str, Any]:
+    job_id = document.get("job_id")
+    if isinstance(job_id, str) and job_id and job_id.isprintable() and len(job_id) <= LONGEST_JOB_ID:
+        return {"kind": VerdictKind.STARTED, "reason": "", "job_id": job_id}
+    return {"kind": VerdictKind.UNCLEAR, "reason": "the answer has no job ID", "maybe_done": True}
+
+
+def _read_job(document: dict[str, Any]) -> dict[str, Any]:
+    status = str(document.get("status", "")).upper()
     if not status:
-        return None
-    if status not in ENDED:
-        return Job(ended=False)
-    reasons = [document.get("error_code"), document.get("fail_reason")] if not ENDED[status] else []
-    return Job(ended=True, reason=clean(" ".join(reason for reason in reasons if isinstance(reason, str) and reason)))
+        return {"kind": VerdictKind.UNCLEAR, "reason": "the answer has no job's status"}
+    return {"kind": VerdictKind.ENDED if status in ENDED else VerdictKind.RUNNING, "reason": ""}
 
 
-def interpret_quota(reply: Reply) -> int | None:
-    """Return how many members an image may have; None if the answer doesn't tell."""
-    document = parse_json(reply.body) if isinstance(reply, Response) and reply.status == 200 and not reply.cut else None
-    quotas = document.get("quotas") if isinstance(document, dict) else None
+def _read_quota(document: dict[str, Any]) -> dict[str, Any]:
+    quotas = document.get("quotas")
     resources = quotas.get("resources") if isinstance(quotas, dict) else None
     for resource in resources if isinstance(resources, list) else []:
         if isinstance(resource, dict) and resource.get("type") == MEMBER_QUOTA:
             quota = resource.get("quota")
-            return quota if isinstance(quota, int) and quota > 0 else None
-    return None
+            if isinstance(quota, int) and quota > 0:
+                return {"kind": VerdictKind.FOUND, "reason": "", "quota": quota}
+    return {"kind": VerdictKind.UNCLEAR, "reason": "the answer has no quota of members"}
+
+
+READERS = {Step.BATCH: _read_batch, Step.JOB: _read_job, Step.QUOTA: _read_quota}

@@ -94,6 +94,8 @@ class VerdictKind(Enum):
     ABSENT = "absent"  # a GET did not find it
     LISTED = "listed"  # the image's members were listed
     STARTED = "started"  # a job was started for a batch of pairs
+    RUNNING = "running"  # the job has not ended
+    ENDED = "ended"  # the job has ended, which says nothing about its pairs
     UNSUPPORTED = "unsupported"  # the service has no batches
     REJECTED = "rejected"  # a final refusal
     OVER_QUOTA = "over quota"  # 413: final, unless it is a member already; GET the member
@@ -125,7 +127,7 @@ class Verdict(NamedTuple):
     scope: what the answer applies to.
     retry_after: the wait that the server asked for, in seconds.
     maybe_done: the server may have carried out the request.
-    members, images: those in the answer.
+    members, images, job_id, quota: those in the answer.
     next_path: the path of the next page of images or members; None: this was the last.
     """
 
@@ -137,6 +139,8 @@ class Verdict(NamedTuple):
     members: tuple[Member, ...] = ()
     images: tuple[Image, ...] = ()
     next_path: str | None = None
+    job_id: str = ""
+    quota: int | None = None
     http_status: int | None = None
     request_id: str | None = None
 

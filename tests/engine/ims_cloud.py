@@ -32,6 +32,7 @@ class ImsCloud(FakeCloud):
     """A FakeCloud that has batches as well.
 
     job_seconds: how long jobs take.
+    own_script: may answer the service's own calls first.
     undone, undone_accepts: pairs that no job changes, or accepts, although single requests may.
     refusals: (code, applies) in order; the first that applies to the images and projects of a batch refuses it.
     fails_partly: a job with some undone pairs ends with FAIL rather than SUCCESS.
@@ -42,6 +43,7 @@ class ImsCloud(FakeCloud):
     """
 
     job_seconds: float = 2.5
+    own_script: Callable[[Request], Reply | None] = lambda _request: None
     undone_accepts: set[Pair] = field(default_factory=set)
     undone: set[Pair] = field(default_factory=set)
     refusals: list[tuple[str, Callable[[list[str], list[str]], bool]]] = field(default_factory=list)
@@ -62,6 +64,9 @@ class ImsCloud(FakeCloud):
             return await super().send(request)
         self.sent.append((anyio.current_time(), request))
         await anyio.sleep(self.latency_seconds)
+        scripted = self.own_script(request)
+        if scripted is not None:
+            return scripted
         if request.path == "/v1/cloudimages/members":
             return self._start(request)
         return self._job(request.path)

@@ -97,7 +97,7 @@ def test_what_a_job_leaves_out_gets_a_request_of_its_own(*, fails_partly: bool, 
 
 
 def test_a_pair_of_its_own_gets_its_own_reason() -> None:
-    """A project that no request can add is refused for what its own request is told."""
+    """A project that no request can add is rejected with the reason of its own request."""
     engine, cloud = harness(ImsCloud(undone={("i00", "p003")}))
 
     cloud.script = lambda request, _: (
@@ -194,6 +194,44 @@ def test_polls_come_when_jobs_usually_end() -> None:
     cloud.batches.clear()
     engine.run()
     assert engine.totals() == {Result.SHARED: 200}
+
+
+def test_a_batch_whose_images_can_not_be_listed_is_kept() -> None:
+    """Its answer was lost and its job may still run: the pairs fail, and the run that goes on finds out, unsent."""
+    engine, cloud = harness(ImsCloud(loses=1, job_seconds=9.0))
+    engine.plan(1, 10)
+    cloud.script = lambda request, _: (
+        response(403, {"message": "no"})
+        if request.method == "GET" and cloud.batches and "/members" in request.path
+        else None
+    )
+    engine.run()
+    assert engine.totals() == {Result.FAILED: 10}
+    assert [batch.member_ids for batch in engine.ledger.batches.values()] == [tuple(cloud.batches[0][2])]
+    cloud.script = lambda _request, _count: None
+    for pair, row in engine.ledger.rows.items():  # as a run is reopened
+        engine.ledger.rows[pair] = row._replace(result=Result.PENDING)
+    engine.run()
+    assert engine.totals() == {Result.SHARED: 10}
+    assert len(cloud.batches) == 1
+    assert cloud.native("POST") == 0
+    assert not engine.ledger.batches
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/cloudimages/quota", "/v1/cloudimages/job/", "/v1/ours/jobs/"], ids=["quota", "job", "older job"]
+)
+@pytest.mark.parametrize("code", ["IMG.0026", "IMG.0030", "APIGW.0302"])
+def test_a_right_that_is_missing_for_a_question_ends_nothing(path: str, code: str) -> None:
+    """Whether our user may share shows in what changes members. The quota is unknown then; the job is waited for."""
+    engine, cloud = harness(limits=replace(LIMITS, members_per_image=None))
+    cloud.own_script = lambda request: (
+        response(403, {"error": {"code": code, "message": "no"}}) if request.path.startswith(path) else None
+    )
+    cloud.older_jobs = path.startswith("/v1/ours")
+    engine.plan(1, 10)
+    engine.run()
+    assert engine.totals() == {Result.SHARED: 10}
 
 
 def test_members_to_be_accepted_are_shared_by_this_run() -> None:
