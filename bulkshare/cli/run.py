@@ -145,7 +145,7 @@ def print_changes(results: Sequence[CloudResult], listener: ConsoleListener, *, 
         for result, changes in found:
             listener.conclude_changes(changes, result.labels, everything=all_pairs, heading=len(results) > 1)
     _raise_first(results)
-    if any(changes.refused or changes.unknown for _, changes in found):
+    if any(changes.refused or changes.unlisted for _, changes in found):
         return ExitStatus.CANT_BE_DONE
     return ExitStatus.CHANGES if any(changes.any for _, changes in found) else ExitStatus.AS_PLANNED
 

@@ -130,6 +130,7 @@ class Engine:
         self._grace_seconds = grace_seconds
         self._looked = False
         self._to_set_shared: list[str] = []
+        self._unpruned: dict[str, str] = {}
         self._client = ApiClient(
             transport=transport,
             observer=observer,
@@ -179,6 +180,11 @@ class Engine:
     def to_set_shared(self) -> Sequence[str]:
         """The private images that the preflight found to be made `shared` before the other writes."""
         return self._to_set_shared
+
+    @property
+    def unpruned(self) -> Mapping[str, str]:
+        """Why images that are to be pruned, and have no pairs to show it, could not be listed."""
+        return self._unpruned
 
     @property
     def interrupted(self) -> bool:
@@ -261,9 +267,11 @@ class Engine:
         await self._recorder.flush()
         if share:
             await self._write(probed={*listed.members, *self._probed})
-        for image_id in listed.without_pairs:
-            if image_id in listed.unpruned:
-                raise UnlistedError(f"image {image_id}: {listed.unpruned[image_id]}")
+        without_pairs = {image_id: listed.unpruned.get(image_id, "") for image_id in listed.without_pairs}
+        self._unpruned = {image_id: reason for image_id, reason in without_pairs.items() if reason}
+        if share and self._unpruned:
+            image_id, reason = next(iter(self._unpruned.items()))
+            raise UnlistedError(f"image {image_id}: {reason}")
 
     async def _write(self, probed: set[str]) -> None:
         if self._before_writing is not None:

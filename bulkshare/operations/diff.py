@@ -93,6 +93,7 @@ def _read(
         run.plan,
         ledger.outcomes(run.id, results=NOT_AS_PLANNED),
         unlisted=listings.refused,
+        unpruned=ended.unpruned,
         to_set_shared=ended.to_set_shared,
         not_acceptable=refusals,
         as_planned=sum(run.totals.get(result, 0) for result in AS_PLANNED),

@@ -184,7 +184,7 @@ async def execute(work: OpenRun, session: CloudSession, task: EngineTask, stops:
     )
     if task.write:
         session.listener.ended(summary)
-    return EngineResult(run, summary, stats.telemetry, error, tuple(engine.to_set_shared))
+    return EngineResult(run, summary, stats.telemetry, error, tuple(engine.to_set_shared), engine.unpruned)
 
 
 async def _run_engine(

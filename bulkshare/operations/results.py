@@ -25,6 +25,7 @@ class EngineResult:
 
     error: what ended it early.
     to_set_shared: images that were, or without writes would have been, made `shared`.
+    unpruned: as the engine's.
     """
 
     run: Run
@@ -32,6 +33,7 @@ class EngineResult:
     telemetry: Telemetry | None
     error: BulkshareError | None
     to_set_shared: tuple[str, ...] = ()
+    unpruned: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

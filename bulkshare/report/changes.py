@@ -98,6 +98,11 @@ class Changes:
         return sum(len(image.unknown) for image in self.images)
 
     @property
+    def unlisted(self) -> int:
+        """How many images have unknown changes because they can't be listed."""
+        return sum(bool(image.unlisted) for image in self.images)
+
+    @property
     def any(self) -> bool:
         """Whether a run would change anything, as far as is known."""
         return bool(self.add or self.accept or self.remove or self.make_shared)
@@ -108,6 +113,7 @@ def changes_of(
     outcomes: Iterable[Outcome],
     *,
     unlisted: Mapping[str, str],
+    unpruned: Mapping[str, str] | None = None,
     to_set_shared: Collection[str] = (),
     not_acceptable: Mapping[tuple[bool, str], str] | None = None,
     as_planned: int = 0,
@@ -117,6 +123,7 @@ def changes_of(
 
     outcomes: those that are pending or not as planned, with their `want`.
     unlisted: why members can't be listed, by image ID.
+    unpruned: the same for images without outcomes that may have members to remove.
     to_set_shared: IDs of private images that are made `shared` first. They have no members before.
     not_acceptable: why memberships can't be accepted, by whether the project itself is to do it, and project.
     """
@@ -142,6 +149,8 @@ def changes_of(
                     image.refused.setdefault(f"shared, but not accepted: {why}", []).append(member_id)
                 else:
                     image.accept.append(member_id)
+    for image_id, reason in (unpruned or {}).items():
+        images[image_id] = ImageChanges(image_id, unlisted=reason)
     return Changes(plan, tuple(images.values()), as_planned, cloud)
 
 
@@ -203,7 +212,7 @@ def render_changes(
     for title, images, render in (
         ("", [image for image in changes.images if image.any], _render_doable),
         ("Can't be done:", refused, partial(_render_refused, plan=plan, everywhere=everywhere)),
-        ("Unknown:", [image for image in changes.images if image.unknown], partial(_render_unknown, plan=plan)),
+        ("Unknown:", [image for image in changes.images if image.unlisted], partial(_render_unknown, plan=plan)),
     ):
         images.sort(key=name_key(names, lambda image: image.image_id))
         shown = images if everything else images[:MOST_IMAGES]
@@ -224,14 +233,14 @@ def closing_line(changes: Changes) -> str:
     parts = [f"{count:,} to {verb}" for verb in ("add", "accept", "remove") if (count := getattr(changes, verb))]
     if changes.make_shared:
         parts.append(f"{counted(changes.make_shared, 'image')} to be made shared")
-    if not parts and not changes.refused and not changes.unknown:
+    if not parts and not changes.refused and not changes.unlisted:
         return "No changes: the cloud agrees with the plan."
     line = f"Plan: {', '.join(parts) or 'nothing to change'}."
     if changes.refused:
         line += f" Can't be done: {counted(changes.refused, 'pair')}."
-    if changes.unknown:
-        images = sum(bool(image.unknown) for image in changes.images)
-        line += f" Unknown: {counted(changes.unknown, 'pair')}, because {counted(images, 'image')} can't be listed."
+    if changes.unlisted:
+        what = counted(changes.unknown, "pair") if changes.unknown else "who is to be removed"
+        line += f" Unknown: {what}, because {counted(changes.unlisted, 'image')} can't be listed."
     return line
 
 

@@ -369,8 +369,9 @@ def labelled(kind: str, known_id: str, names: Mapping[str, str]) -> Text:
 
 
 def because(reason: str, pairs: int, plan: str) -> list[RenderableType]:
-    """Return why that many pairs of an image failed, and a hint; printed below the image."""
-    lines: list[RenderableType] = [Prose(Text(f"{counted(pairs, 'pair')}: {reason}", "red"), indent=2, hanging=2)]
+    """Return why that many pairs of an image failed, or the image itself, and a hint; printed below the image."""
+    about = f"{counted(pairs, 'pair')}: {reason}" if pairs else reason
+    lines: list[RenderableType] = [Prose(Text(about, "red"), indent=2, hanging=2)]
     if hint := hint_for(reason, plan):
         lines.append(Prose(f"-> {hint}", indent=2, hanging=3))
     return lines

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 IMAGES = list(Cloud.sample(2, 0).images)
 ON_SANDBOX = ("--os-cloud", "sandbox")
-CHANGES = 10
+CHANGES, CANT_BE_DONE = 10, 11
 
 
 def test_diff_shows_what_run_then_does(shell: Shell) -> None:
@@ -30,6 +30,24 @@ def test_diff_shows_what_run_then_does(shell: Shell) -> None:
     assert shell.run("run", plan, *ON_SANDBOX, "--dry-run", exit_code=CHANGES).stdout == shown
     assert shell.run_json("run", plan, *ON_SANDBOX)["shared"] == 4
     assert "No changes" in shell.run("diff", plan, *ON_SANDBOX).stdout
+
+
+@pytest.mark.parametrize("status", [403, 500])
+def test_an_image_without_pairs_that_can_not_be_listed_is_unknown(shell: Shell, status: int) -> None:
+    """It is to be pruned, so it may have members to remove. That is 11 for `diff` and 1 for a run."""
+    shell.start_sandbox("--fault", f"GET members {status} 100%")
+    shell.write(
+        "plan.yaml",
+        "version: 1\nname: plan\nretry: {attempts: 2, base: 1ms, cap: 2ms}\nshare:\n"
+        f"  - {{images: [{IMAGES[0]}], projects: [{{name: 'no-*', allow_empty: true}}], prune: true}}\n",
+    )
+    shown = shell.run("diff", "plan.yaml", *ON_SANDBOX, exit_code=CANT_BE_DONE).stdout
+    assert "Unknown: who is to be removed, because 1 image can't be listed." in " ".join(shown.split())
+    document = json.loads(shell.run("diff", "plan.yaml", *ON_SANDBOX, "--json", exit_code=CANT_BE_DONE).stdout)
+    (image,) = document["images"]
+    assert (image["image_id"], document["unknown"], document["changes"]) == (IMAGES[0], 0, False)
+    assert "could not be listed, so none of them was removed" in image["unlisted"]
+    shell.run("run", "plan.yaml", *ON_SANDBOX, exit_code=1)
 
 
 def test_a_saved_plan_is_carried_out_exactly(shell: Shell) -> None:

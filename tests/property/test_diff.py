@@ -135,7 +135,8 @@ class World:
         """Return what `diff` shows. Its ledger numbers the projects in another order than that of a run."""
         self.backwards = True
         harness = self._harness()
-        self.unlisted = is_unlisted(harness, share=False)
+        harness.run(share=False)
+        self.unlisted = bool(harness.engine.unpruned)
         self.backwards = False
         assert not self.writes()
         assert isinstance(harness.observer, DiffObserver)
@@ -146,6 +147,7 @@ class World:
             self.plan.name,
             (row for row in rows if row.result not in AS_PLANNED),
             unlisted=harness.observer.listed.refused,
+            unpruned=harness.engine.unpruned,
             to_set_shared=harness.engine.to_set_shared,
             as_planned=sum(row.result in AS_PLANNED for row in rows),
         )
@@ -153,7 +155,7 @@ class World:
     def run(self) -> dict[tuple[str, str], Outcome]:
         """Return the rows of a run."""
         harness = self._harness()
-        assert is_unlisted(harness, share=True) == self.unlisted
+        assert is_unlisted(harness) == self.unlisted
         return harness.ledger.rows
 
     def writes(self) -> list[Write]:
@@ -161,10 +163,10 @@ class World:
         return [write_of(request) for _, request in self.cloud.sent if request.method != "GET"]
 
 
-def is_unlisted(harness: EngineHarness, *, share: bool) -> bool:
+def is_unlisted(harness: EngineHarness) -> bool:
     """Run, and return whether that ended with an image that could not be listed."""
     try:
-        harness.run(share=share)
+        harness.run()
     except UnlistedError:
         return True
     return False
