@@ -98,7 +98,7 @@ class Program(Group):
         sys.exit(status)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse what stands before the command. An option of the command's own is told to go after it."""
+        """Parse the arguments before the command. For an option of a command, the error says to put it after that."""
         given = list(args)
         try:
             return super().parse_args(ctx, args)

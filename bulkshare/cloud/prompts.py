@@ -1,6 +1,6 @@
 """Log-ins that need a person.
 
-Some plugins log the URL to open, and wait until somebody has done so. A passcode, of a second factor, is valid once.
+Some plugins log the URL to open, and wait until a person has done so. A passcode, of a second factor, is valid once.
 """
 
 from __future__ import annotations

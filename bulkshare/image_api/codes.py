@@ -46,8 +46,8 @@ CODES: dict[str, Code] = {
         ("IMG.0027", "IMG.0031", "IMG.0066", "IMG.0086", "IMG.0121", "IMG.0144"), Code(Culprit.IMAGE, NO_IMAGE)
     ),
     "IMG.0046": Code(Culprit.IMAGE, "the image is not active"),
-    "IMG.0047": Code(Culprit.IMAGE, "the image was received from somebody else, and only its owner can share it"),
-    "IMG.0106": Code(Culprit.IMAGE, "the image was received from somebody else, and only its owner can share it"),
+    "IMG.0047": Code(Culprit.IMAGE, "the image was received from another project, and only its owner can share it"),
+    "IMG.0106": Code(Culprit.IMAGE, "the image was received from another project, and only its owner can share it"),
     "IMG.0083": Code(Culprit.IMAGE, "only a private image can be shared"),
     "IMG.0084": Code(Culprit.IMAGE, "only a private image can be shared"),
     "IMG.0089": Code(Culprit.IMAGE, "the image is public: everyone can use it"),

@@ -468,7 +468,7 @@ class Cloud:
     def add_agency(self, name: str, domain: Domain, roles: Mapping[str, str]) -> User:
         """Let users of other domains act in this one, with one of `ROLES` in each of these projects, by ID.
 
-        Whoever assumes an agency acts as a user of its own, which is returned.
+        Return the user that a client acts as once it has assumed the agency.
         """
         known_as = f"{domain.name}/{name}"
         held = {project_id: ROLES[ROLES.index(role) :] for project_id, role in roles.items()}

@@ -1,6 +1,6 @@
 """The sandbox's identity service as on Huawei Cloud and Open Telekom Cloud: IAM, which is Keystone's API with changes.
 
-A domain is a customer's account, and nobody sees the projects of another one. A project is named without its domain;
+A domain is a customer's account, and its projects are invisible to others. A project is named without its domain;
 it has no tags. Lists of projects have numbered pages. Users may have a second factor, or act in another account by an
 agency; there are no application credentials. Sentences are the sandbox's own.
 """

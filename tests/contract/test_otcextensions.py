@@ -80,7 +80,7 @@ def agency_entry(sandbox: Sandbox, project: Project) -> dict[str, Any]:
 
 @pytest.mark.parametrize("named", ["sharing", "another"])
 async def test_a_run_by_an_agency(tmp_path: Path, packages: Path, named: str) -> None:
-    """Images of another account are shared by who may act there; by a wrong name of the agency nobody may."""
+    """An agency lets a user share another account's images; a wrong name of the agency is refused."""
     cloud = Cloud.sample(0, 3)
     account = cloud.add_domain("customer")
     project = cloud.add_project("eu-de", domain=account)

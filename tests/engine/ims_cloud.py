@@ -1,4 +1,4 @@
-"""A fake of Huawei Cloud's image service without sockets: batches and jobs, with the answers that nobody knows."""
+"""A fake of Huawei Cloud's image service without sockets: batches and jobs, with every answer left undocumented."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ def test_an_image_that_shows_no_members_any_more_has_none(visibility: str | None
 
 
 def test_a_listing_that_fails_contradicts_nothing() -> None:
-    """Whoever was a member is taken to be one still."""
+    """The members are assumed unchanged."""
     harness = harness_of(settled(Result.SHARED))
     harness.cloud.script = lambda request, _count: response(500) if request.method == "GET" else None
     harness.run()

@@ -144,7 +144,7 @@ def test_nor_is_one_without_pairs(answer: Callable[[], Reply], result: Result) -
 
 @pytest.mark.parametrize("visibility", ["private", "public", "community"])
 def test_an_image_without_members_needs_no_pruning(visibility: str) -> None:
-    """No one can use it through a membership, so a plan that names nobody for it is fulfilled."""
+    """No project can use it through a membership, so a plan without projects for it is fulfilled."""
     harness = EngineHarness(orders={"i00": Orders(prune=True)})
     harness.cloud.images["i00"] = {"visibility": visibility}
     harness.run()

@@ -51,7 +51,7 @@ class CloudStep:
     # Nothing was done that is not in the plan.
 
     def check_limits(self, *, blind: bool) -> None:
-        """Check that nobody was added, accepted or removed whom the plan does not mean.
+        """Check that only members that the plan means were added, accepted or removed.
 
         With `blind` some images were not looked at, and what would have been found out beforehand was tried.
         """

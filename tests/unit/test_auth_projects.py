@@ -82,7 +82,7 @@ async def test_an_application_credential_is_for_its_project_alone(keystone: Fake
 async def test_refusals_are_known_in_advance(
     keystone: FakeKeystone, monkeypatch: pytest.MonkeyPatch, own: list[str] | None
 ) -> None:
-    """From the list of our own projects, without a log-in to any; if it can't be had (None), nothing is foretold."""
+    """From the list of our own projects, without a log-in to any; if it can't be had (None), nothing is predicted."""
 
     async def listed(_directory: KeystoneDirectory) -> frozenset[str]:
         if own is None:
