@@ -199,7 +199,7 @@ class KeyIdentity(ConfiguredIdentity):
         return ""
 
     async def renew(self, _refused: str, _project: str | None = None) -> NoReturn:
-        """Raise `CredentialsRefusedError`: a refused key can't be renewed."""
+        """Raise `CredentialsRefusedError`: a refused key can't be renewed, and a further refusal might lock it."""
         raise CredentialsRefusedError(f"cloud {clean(self._entry.name)} refuses the signature: {CAUSES}")
 
     async def refusals(self, projects: Iterable[str]) -> dict[str, str]:

@@ -194,8 +194,6 @@ def explain(error: Exception) -> AuthError:
         return AuthError(clean(str(error)), AuthErrorKind.REFUSED)
     if isinstance(error, UselessAnswerError):
         return AuthError(NOT_KEYSTONE, AuthErrorKind.UNCLEAR)
-    if isinstance(error, UselessAnswerError):
-        return AuthError(NOT_KEYSTONE, AuthErrorKind.UNCLEAR)
     if isinstance(error, HttpsRequiredError):
         return AuthError(HTTPS_REQUIRED, AuthErrorKind.MISDIRECTED)
     if isinstance(error, OSError):

@@ -22,7 +22,7 @@ from bulkshare.cloud.keystone import (
     open_session,
 )
 from bulkshare.cloud.threads import call_in_daemon, map_in_daemons
-from bulkshare.errors import CredentialsRefusedError, DirectoryError, UsageError
+from bulkshare.errors import DirectoryError, UsageError
 from bulkshare.model import KnownProjects, Project
 from bulkshare.text import clean
 
@@ -323,9 +323,7 @@ class KeystoneDirectory:
         token = await self._identity.token() if self._signature is None else ""
         try:
             return await self._in_thread(ask, token)
-        except TokenRefusedError as refusal:
-            if self._signature is not None:  # a further refusal might lock the key
-                raise CredentialsRefusedError(str(refusal)) from None
+        except TokenRefusedError:
             token = await self._identity.renew(token)
         return await self._in_thread(ask, token)
 
