@@ -161,4 +161,4 @@ def test_an_unlisted_image_may_have_no_pairs() -> None:
     comparer.notify(MembersListed("i", Verdict(VerdictKind.TRANSIENT, reason="503: later")))
     comparison = comparer.comparison()
     assert (comparison.complete, comparison.missing) == (False, {})
-    assert "0 pairs: 503: later" in printed(comparison)
+    assert "image i\n  503: later\n" in printed(comparison)
