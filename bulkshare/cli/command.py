@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -29,6 +30,7 @@ class Section(NamedTuple):
 class Documented(click.Command):
     """A command whose help has examples and exit codes below the options.
 
+    heading: what it is listed below in the help of its group; "": "Commands".
     examples: command lines, as a user types them.
     sections: shown above the examples.
     exit_codes: whether to list all exit codes.
@@ -37,12 +39,14 @@ class Documented(click.Command):
     def __init__(
         self,
         *args: Any,
+        heading: str = "",
         examples: Sequence[str] = (),
         sections: Sequence[Section] = (),
         exit_codes: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
+        self.heading = heading
         self.sections = tuple(sections)
         self.examples = tuple(examples)
         self.exit_codes = EXIT_CODES if exit_codes else {}
@@ -69,20 +73,34 @@ class Documented(click.Command):
 
 
 class Group(Documented, click.Group):
-    """A group that lists its commands in the order in which they were added."""
+    """A group that lists its commands in the order in which they were added, those of a heading together."""
 
     command_class = Documented
+    headings: tuple[str, ...] = ("",)  # in the order of the help; "": those without one
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the commands in the order in which a user meets them."""
         del ctx
-        return list(self.commands)
+        return sorted(self.commands, key=lambda name: self.headings.index(_heading_of(self.commands[name])))
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands below their headings."""
+        names = self.list_commands(ctx)
+        width = max(map(len, names))
+        for heading, below in groupby(names, key=lambda name: _heading_of(self.commands[name])):
+            with formatter.section(heading or "Commands"):
+                formatter.write_dl([(f"{name:{width}}", self.commands[name].get_short_help_str()) for name in below])
+
+
+def _heading_of(command: click.Command) -> str:
+    return command.heading if isinstance(command, Documented) else ""
 
 
 class Program(Group):
     """The group at the root: reports what stops a command on stderr and exits with its code."""
 
     group_class = Group
+    headings = ("Plans", "Members", "Questions", "Runs and the ledger", "The sandbox, and help")
 
     def main(self, *args: Any, **options: Any) -> NoReturn:
         """Run the command line and exit. An interrupt while it is parsed exits as any other does."""

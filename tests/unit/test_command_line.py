@@ -10,8 +10,9 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from bulkshare.cli import STATES, main
+from bulkshare.cli import main
 from bulkshare.cli.command import Program
+from bulkshare.cli.commands.ledger import STATES
 from bulkshare.ledger import SqlLedger
 from bulkshare.model import Block, RunState
 from bulkshare.report.runs import STATES as REPORTED

@@ -1,0 +1,1 @@
+"""The declarations of all commands: names, options and help, a module for each heading of `bulkshare --help`."""

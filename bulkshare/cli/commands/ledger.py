@@ -1,0 +1,111 @@
+"""The commands about the ledger: runs, show, export, report and ledger."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from bulkshare.cli.options import LEDGER, RUN, Duration
+from bulkshare.cli.program import main
+
+STATES = ("running", "interrupted", "finished", "killed")
+
+
+@main.command(
+    heading="Runs and the ledger",
+    examples=["bulkshare runs --plan golden-nightly --state interrupted", "bulkshare runs -n 1 --json"],
+)
+@LEDGER
+@click.option("--plan", metavar="NAME", help="Only runs of this plan.")
+@click.option("--state", type=click.Choice(STATES), help="Only runs in this state.")
+@click.option("-n", "--limit", type=click.IntRange(1), default=20, show_default=True, help="Number of runs.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per run, each on a line.")
+def runs(ledger: str | None, plan: str | None, state: str | None, limit: int, as_json: bool) -> None:
+    """List the runs in the ledger, newest first."""
+    from bulkshare.cli.ledger import list_runs
+
+    list_runs(ledger, limit, plan=plan, state=state, as_json=as_json)
+
+
+@main.command(heading="Runs and the ledger", examples=["bulkshare show", "bulkshare show golden-nightly --failed -n 0"])
+@RUN
+@click.option("--failed", is_flag=True, help="Only the pairs that are not as planned.")
+@click.option("-n", "--limit", type=click.IntRange(0), default=50, show_default=True, help="Number of pairs; 0: all.")
+@click.option("--json", "as_json", is_flag=True, help="Print the run, without its pairs, as one JSON object.")
+@LEDGER
+def show(run: str | None, failed: bool, limit: int, as_json: bool, ledger: str | None) -> None:
+    """Show a run and its pairs.
+
+    RUN is a run's name or the beginning of one, or a plan's name for its last run. Default: the last run; one on a
+    sandbox only if there is no other.
+    """
+    from bulkshare.cli.ledger import show_run
+
+    show_run(ledger, run, failed=failed, limit=limit, as_json=as_json)
+
+
+@main.command(heading="Runs and the ledger", examples=["bulkshare export golden-nightly --format csv -o golden.csv"])
+@RUN
+@click.option(
+    "--format", "form", type=click.Choice(["jsonl", "csv"]), default="jsonl", show_default=True, help="File format."
+)
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="The file to write. Default: stdout."
+)
+@LEDGER
+def export(run: str | None, form: str, output: Path | None, ledger: str | None) -> None:
+    """Write all pairs of a run, one row each.
+
+    RUN is the same as for `bulkshare show`.
+    """
+    from bulkshare.cli.ledger import export_run
+
+    export_run(ledger, run, form=form, output=output)
+
+
+@main.command(heading="Runs and the ledger", examples=["bulkshare report golden-nightly -o golden.html"])
+@RUN
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default="report.html",
+    show_default=True,
+    help="The file to write; - for stdout.",
+)
+@LEDGER
+def report(run: str | None, output: Path, ledger: str | None) -> None:
+    """Write a run as one self-contained HTML page.
+
+    RUN is the same as for `bulkshare show`.
+    """
+    from bulkshare.cli.ledger import write_report
+
+    write_report(ledger, run, output)
+
+
+@main.group(heading="Runs and the ledger", name="ledger", examples=["bulkshare ledger prune --keep 90d --dry-run"])
+def ledger_commands() -> None:
+    """Maintain the ledger."""
+
+
+@ledger_commands.command(examples=["bulkshare ledger prune --keep 90d --dry-run"])
+@click.option(
+    "--keep",
+    "keep_seconds",
+    metavar="DURATION",
+    type=Duration(),
+    required=True,
+    help="Keep runs that are no older, e.g. 90d.",
+)
+@click.option("--dry-run", is_flag=True, help="Print what would be deleted, and delete nothing.")
+@LEDGER
+def prune(keep_seconds: float, dry_run: bool, ledger: str | None) -> None:
+    """Delete old runs with their pairs.
+
+    The last run of a plan is kept while it is unfinished, however old it is.
+    """
+    from bulkshare.cli.ledger import prune_ledger
+
+    prune_ledger(ledger, keep_seconds=keep_seconds, dry_run=dry_run)
