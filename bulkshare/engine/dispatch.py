@@ -100,6 +100,10 @@ class Dispatch:
                 return lane
         return None
 
+    def room(self, lane: Lane) -> int:
+        """Return how many of a lane's attempts may be sent at once."""
+        return max(min(len(lane.ready), self._most(lane) - lane.in_flight), 0)
+
     def next(self, now: float) -> Attempt | None:
         """Take the next attempt that may be sent at `now`, or None."""
         while self._deferred and self._deferred[0][0] <= now:
@@ -160,6 +164,9 @@ class Dispatch:
             lane.closed, lane.full = why, full
             lane.ready = deque(filter(lane.accepts, lane.ready))
 
+    def _most(self, lane: Lane) -> int:
+        return self._per_image if lane.probed else 1
+
     def _put_back(self, attempt: Attempt) -> None:
         lane = self.lanes[attempt.job.image_id]
         lane.in_flight -= 1
@@ -174,7 +181,7 @@ class Dispatch:
     def _update(self, lane: Lane) -> bool:
         """Queue a lane that may send, and forget one that is drained; return whether it is."""
         if lane.ready:
-            if not lane.queued and lane.in_flight < (self._per_image if lane.probed else 1):
+            if not lane.queued and lane.in_flight < self._most(lane):
                 lane.queued = True
                 self._turns.append(lane)
             return False

@@ -7,7 +7,7 @@ Theory of the wake-ups. A worker that finds nothing to send waits for an event o
 attempt is due, whichever comes first. Any change to what could be sent wakes as many idle workers as it may have
 given work to:
 
-- a page of pairs was read, or an image has proven to take members: `per_image` workers;
+- a page of pairs was read, or an image has proven to take members: as many as the image now has room for;
 - an attempt was deferred: one worker, because the earliest due time may have changed;
 - an attempt was unparked: one worker;
 - the last lane is drained, or a stop came: all of them, to end.
@@ -139,7 +139,7 @@ class WorkerPool:
         page = await self._recorder.pending_jobs(lane.image_id, lane.last_member_id, removals=self._removals)
         if self._dispatch.add(lane, [first_attempt(job) for job in page], exhausted=len(page) < PAGE):
             self._settle_rest(lane)
-        self._wake(self._limits.per_image)
+        self._wake(self._dispatch.room(lane))
 
     async def _work(self) -> None:
         while (attempt := await self._next()) is not None:
@@ -221,7 +221,7 @@ class WorkerPool:
         """Let an image that has shown that it takes members have more than one request in flight."""
         if not lane.probed:
             self._dispatch.mark_probed(lane)
-            self._wake(self._limits.per_image)
+            self._wake(self._dispatch.room(lane))
 
     def _wake(self, count: int) -> None:
         for _ in range(min(count, len(self._idle))):

@@ -112,6 +112,14 @@ class Window(RuleBasedStateMachine):
         for image in IMAGES:
             assert sum(attempt.job.image_id == image for attempt in self.flying) <= PER_IMAGE
 
+    @invariant()
+    def an_image_with_room_has_a_turn(self) -> None:
+        """So as many workers as there is room for find something to send."""
+        for lane in self.dispatch.lanes.values():
+            assert lane.queued or not self.dispatch.room(lane)
+            limit = PER_IMAGE if lane.probed else 1
+            assert self.dispatch.room(lane) == max(min(len(lane.ready), limit - lane.in_flight), 0)
+
     def teardown(self) -> None:
         """Drained to the end, every pair was taken and settled once, unless its image was closed."""
         for _ in range(10_000):
