@@ -36,7 +36,7 @@ class PlanError(BulkshareError):
 
 
 class CloudChangedError(UsageError):
-    """The cloud is no longer as it was when a plan was saved. Nothing was sent."""
+    """The cloud is no longer as it was when a plan was saved, or that can't be checked. Nothing was sent."""
 
     exit_code = 12
 

@@ -53,7 +53,7 @@ EXIT_CODES = {
     ExitStatus.STOPPED_EARLY: "stopped early (endpoint down, --deadline, --max-failures); the rest is pending",
     ExitStatus.CHANGES: "diff, --dry-run: a run would change something",
     ExitStatus.CANT_BE_DONE: "diff, --dry-run: something can't be done, or is unknown",
-    ExitStatus.CLOUD_CHANGED: "the cloud has changed since the plan was saved; nothing was sent",
+    ExitStatus.CLOUD_CHANGED: "the cloud has changed since the plan was saved, or may have; nothing was sent",
     ExitStatus.LOCK_HELD: "another run of this plan holds the lock",
     ExitStatus.INTERRUPTED: "interrupted; the rest is pending",
 }

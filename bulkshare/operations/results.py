@@ -103,9 +103,11 @@ def raise_refusals(results: Sequence[CloudResult]) -> None:
     problems = [problem for error in errors if isinstance(error, PlanError) for problem in error.problems]
     if problems:
         raise PlanError(list(dict.fromkeys(problems)))
-    for error in errors:
-        if isinstance(error, UsageError):
-            raise error
+    for result in results:
+        if isinstance(result.error, UsageError):
+            if len(results) == 1:
+                raise result.error
+            raise type(result.error)(f"cloud {result.cloud}: {result.error}") from result.error
 
 
 MOST_OUTCOMES = 100_000  # read in search of causes; more would hardly change the order

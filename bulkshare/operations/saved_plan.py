@@ -245,7 +245,8 @@ def part_for(cloud: str | None, parts: Iterable[SavedPart]) -> SavedPart:
 def require_unchanged(expected: SavedPart, found: SavedPart) -> None:
     """Compare what was saved for a cloud with what would be sent now.
 
-    Raises `UsageError` for another project or endpoint, and `CloudChangedError` if anything else would be sent.
+    Raises `UsageError` for another project or endpoint, and `CloudChangedError` if anything else would be sent, or if
+    that can't be known.
     """
     if (expected.endpoint, expected.project_id) != (found.endpoint, found.project_id):
         raise UsageError(
@@ -253,16 +254,25 @@ def require_unchanged(expected: SavedPart, found: SavedPart) -> None:
             f"{found.project_id} at {found.endpoint}; nothing was sent"
         )
     changed = [f"image {image_id} visibility" for image_id in sorted(expected.make_shared ^ found.make_shared)]
-    changed += (
-        f"image {image_id}, which can't be listed now" for image_id in sorted(found.unlisted - expected.unlisted)
-    )
-    changed += (f"image {image_id} project {member_id}" for image_id, member_id in _changed(expected.todo, found.todo))
+    unlisted = found.unlisted - expected.unlisted
+    pairs = _changed(expected.todo, found.todo)
+    changed += (f"image {image_id} project {member_id}" for image_id, member_id in pairs if image_id not in unlisted)
     if changed:
-        more = f" and {len(changed) - MOST_SHOWN:,} more" if len(changed) > MOST_SHOWN else ""
         raise CloudChangedError(
-            f"the cloud has changed since the plan was saved: {', '.join(changed[:MOST_SHOWN])}{more}; nothing was "
-            "sent; look again with `bulkshare diff`"
+            f"the cloud has changed since the plan was saved: {_first_of(changed)}; nothing was sent; look again with "
+            "`bulkshare diff`"
         )
+    if unlisted:
+        images = _first_of([f"image {image_id}" for image_id in sorted(unlisted)])
+        raise CloudChangedError(
+            f"can't check whether the cloud has changed since the plan was saved: the members of {images} can't be "
+            "listed now; nothing was sent; `bulkshare diff` shows why"
+        )
+
+
+def _first_of(changed: Sequence[str]) -> str:
+    more = f" and {len(changed) - MOST_SHOWN:,} more" if len(changed) > MOST_SHOWN else ""
+    return ", ".join(changed[:MOST_SHOWN]) + more
 
 
 def _changed(before: Iterable[Block], after: Iterable[Block]) -> list[tuple[str, str]]:

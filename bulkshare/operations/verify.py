@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import anyio.to_thread
 
+from bulkshare.model import Block
 from bulkshare.operations.execute import EngineTask, execute, temporary_run
 from bulkshare.operations.names import image_names, project_names
 from bulkshare.operations.results import each
@@ -19,7 +21,7 @@ from bulkshare.report import Comparer
 if TYPE_CHECKING:
     import signal
 
-    from bulkshare.model import Plan
+    from bulkshare.model import Orders, Plan
     from bulkshare.operations.listener import Listener
     from bulkshare.operations.options import Options
     from bulkshare.operations.session import CloudSession
@@ -50,12 +52,13 @@ async def verify_plan(
 async def compare(session: CloudSession, stops: Stops) -> Comparison:
     """List the members of the plan's images and compare. Raises what kept it from listing all of them."""
     plan, labels = session.resolved.plan, session.resolved.labels
-    comparer = await anyio.to_thread.run_sync(
-        lambda: Comparer(plan.name, expand(plan), orders(plan, prune_all=True), labels)
-    )
+    pruned = await anyio.to_thread.run_sync(_pruned_without_pairs, session.resolved)
+    blocks = chain(expand(plan), (Block(image_id, ()) for image_id in pruned))
+    comparer = await anyio.to_thread.run_sync(lambda: Comparer(plan.name, blocks, orders(plan, prune_all=True), labels))
     task = EngineTask(
         how_to_continue="not all images were listed; verify again",
         write=False,
+        orders=pruned,
         images=session.resolved.images,
         observers=(comparer,),
     )
@@ -65,6 +68,14 @@ async def compare(session: CloudSession, stops: Stops) -> Comparison:
         raise ended.error
     comparison = await anyio.to_thread.run_sync(comparer.comparison)
     return replace(comparison, cloud=session.account.cloud, labels=await _names(session, comparison))
+
+
+def _pruned_without_pairs(resolved: ResolvedPlan) -> dict[str, Orders]:
+    """Return the orders of images that are to have no members but those that the plan keeps."""
+    with_pairs = {block.image_id for block in expand(resolved.plan)}
+    return {
+        image_id: found for image_id, found in resolved.orders.items() if found.prune and image_id not in with_pairs
+    }
 
 
 async def _names(session: CloudSession, comparison: Comparison) -> dict[str, str]:

@@ -205,6 +205,14 @@ def test_extra_members_are_listed(shell: Shell) -> None:
     kept = shell.directory / "plan.yaml"
     kept.write_text(kept.read_text().rstrip("\n") + f"\n    keep: [{PROJECTS[2]}]\n")
     assert shell.run("verify", plan, *ON_SANDBOX, "-q", "--strict").stderr == ""
+    # An image that is to have no members is compared, too, if the plan prunes it.
+    no_one = "version: 1\nname: no-one\nshare:\n  - {images: [%s], projects: [{name: x-*, allow_empty: true}]%s}\n"
+    kept.write_text(no_one % (IMAGES[0], ""))
+    assert shell.run("verify", plan, *ON_SANDBOX, "-q", "--strict").stderr == ""
+    kept.write_text(no_one % (IMAGES[0], ", prune: true"))
+    assert json.loads(shell.run("verify", plan, *ON_SANDBOX, "--json", "--strict", exit_code=1).stdout)["extra"] == {
+        IMAGES[0]: PROJECTS[:3]
+    }
 
 
 def test_verify_at_the_end_of_a_run(shell: Shell) -> None:
