@@ -328,7 +328,8 @@ def _resolved(
     labels |= {project_id: known.names[project_id] for project_id in ids if known.names.get(project_id)}
     labels |= {project.id: project.name for several in projects.values() for project in several}
     wanted = orders(concrete, prune_all=prune_all, prune_limit=prune_limit, selected=by_id)
-    return ResolvedPlan(concrete, by_id, labels, wanted, unknown, known.names)
+    listed = {project.id: project.name for several in found_projects.values() for project in several}
+    return ResolvedPlan(concrete, by_id, labels, wanted, unknown, {**known.names, **listed})
 
 
 def _ids(found: Mapping[S, Sequence[Image]] | Mapping[S, Sequence[Project]]) -> dict[S, list[str]]:

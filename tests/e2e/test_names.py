@@ -64,6 +64,10 @@ def test_who_is_removed_is_named(shell: Shell) -> None:
     }
     found = shell.run_json("verify", plan, *ON_SANDBOX)
     assert found["names"] == {IMAGES[0]: "image-001", IMAGES[1]: "image-002", PROJECTS[1]: "project-002"}
+    by_name = write_plan(shell, "[{name: project-001}]", "  prune: true\n")  # has no ID that was looked up
+    shown = shell.run("diff", by_name, *options, exit_code=10).stdout
+    assert f"image {IMAGES[0]}  image-001\n  - {PROJECTS[1]}  project-002\n" in shown
+    write_plan(shell, f"[{UUID(PROJECTS[0])}]", "  prune: true\n")
     shell.run("run", plan, *options, "--ledger", "other.db")
     removed = [row["member_name"] for row in shell.rows("--ledger", "other.db") if row["result"] == "removed"]
     assert removed == ["project-002", "project-002"]
