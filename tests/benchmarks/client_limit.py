@@ -109,7 +109,7 @@ class ClientLimit:
 
     def __init__(self, directory: Path, address: str, images: list[str], pairs: int, core: int | None) -> None:
         self.directory = directory
-        self._address = address
+        self.address = address
         self._cores = None if core is None else {core}
         projects = ids("project", pairs // len(images))
         self._pairs = len(images) * len(projects)
@@ -136,7 +136,7 @@ class ClientLimit:
 
     def contenders(self) -> dict[str, Callable[[], Taken]]:
         """Return who competes, by name."""
-        bare = [executable, str(HERE / "bare_loop.py"), self._address, "constant", "pairs", str(CONCURRENCY)]
+        bare = [executable, str(HERE / "bare_loop.py"), self.address, "constant", "pairs", str(CONCURRENCY)]
         sdk = [executable, str(HERE / "sdk_loop.py"), "nginx", "few-pairs", str(THREADS)]
         return {
             "bare aiohttp loop": partial(self._take, bare),
@@ -171,14 +171,14 @@ class ClientLimit:
 
 
 @contextmanager
-def client_limit(pairs: int) -> Iterator[ClientLimit]:
+def client_limit(pairs: int, *, images: int = IMAGES) -> Iterator[ClientLimit]:
     """Serve and make everything ready. With two cores or more, nginx has one and the client another."""
     cores = sorted(os.sched_getaffinity(0))
     client, server = (cores[0], cores[1]) if len(cores) > 1 else (None, None)
     directory = Path(tempfile.mkdtemp(prefix="bulkshare-limit-"))
-    images = ids("image", IMAGES)
+    named = ids("image", images)
     try:
-        with nginx(directory, images, server) as address:
-            yield ClientLimit(directory, address, images, pairs, client)
+        with nginx(directory, named, server) as address:
+            yield ClientLimit(directory, address, named, pairs, client)
     finally:
         shutil.rmtree(directory)

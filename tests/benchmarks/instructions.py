@@ -1,0 +1,93 @@
+"""How many instructions a command executes, and each further pair: the same on a busy machine, within 2 %.
+
+    python -m tests.benchmarks.instructions [--only start|pair] [--json FILE]
+
+Needs valgrind, whose callgrind counts, and nginx, which answers. `start` has the commands that people wait for, with
+one pair; `pair` has the difference between two lengths of the same run, beside that of a bare aiohttp loop, so that
+start-up and log-in cancel out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.benchmarks.client_limit import CONCURRENCY, HERE, ClientLimit, client_limit
+from tests.benchmarks.measure import BULKSHARE, machine
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+COLLECTED = re.compile(r"Collected : (\d+)")
+FEW, MANY = 1_000, 4_000  # pairs of the two runs
+START = {
+    "bulkshare --help": ["--help"],
+    "bulkshare check": ["check", "plan.yaml"],
+    "bulkshare run": ["run", "-q", "plan.yaml"],
+    "bulkshare show": ["show"],
+    "bulkshare runs": ["runs"],
+    "bulkshare export": ["export"],
+}
+
+
+def count(command: Sequence[str], limit: ClientLimit) -> int:
+    """Return how many instructions a command executes."""
+    counted = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", sys.executable, *command]
+    done = subprocess.run(
+        counted,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=limit.directory,
+        env={**limit.environment, "PYTHONHASHSEED": "0"},
+    )
+    found = COLLECTED.search(done.stderr)
+    if done.returncode or found is None:
+        raise SystemExit(f"{' '.join(command)} exited with {done.returncode}: {done.stderr[-2000:]}")
+    return int(found[1])
+
+
+def start() -> dict[str, int]:
+    """Return the instructions of each command, with one pair."""
+    with client_limit(1, images=1) as limit:
+        return {name: count([BULKSHARE, *command], limit) for name, command in START.items()}
+
+
+def pair() -> dict[str, float]:
+    """Return the instructions of each further pair."""
+    found: dict[str, list[int]] = {}
+    for pairs in (FEW, MANY):
+        with client_limit(pairs) as limit:
+            bare = [str(HERE / "bare_loop.py"), limit.address, "constant", "pairs", str(CONCURRENCY)]
+            for name, command in {
+                "bare aiohttp loop": bare,
+                "bulkshare": [BULKSHARE, "run", "-q", "plan.yaml"],
+            }.items():
+                found.setdefault(name, []).append(count(command, limit))
+    return {name: (many - few) / (MANY - FEW) for name, (few, many) in found.items()}
+
+
+def main() -> None:
+    """Count, and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--only", choices=["start", "pair"], help="count only this")
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    given = parser.parse_args()
+    document: dict[str, object] = {"machine": machine("sqlalchemy", "openstacksdk", "pydantic", "structlog")}
+    if given.only != "pair":
+        document["start"] = started = start()
+        print("\n".join(f"{name:24} {number / 1e9:6.2f} G" for name, number in started.items()))
+    if given.only != "start":
+        document["pair"] = pairs = pair()
+        print("\n".join(f"{name:24} {number / 1e3:6.0f} k a pair" for name, number in pairs.items()))
+    if given.json is not None:
+        given.json.write_text(json.dumps(document, indent=1), "utf-8")
+
+
+if __name__ == "__main__":
+    main()
