@@ -21,11 +21,11 @@ from __future__ import annotations
 import os
 import ssl
 import zlib
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import aiohttp
-from multidict import CIMultiDict
 from yarl import URL
 
 from bulkshare._version import __version__
@@ -114,12 +114,12 @@ class HttpTransport:
         """
         if self._session is None:
             raise RuntimeError("the transport is not open")
-        headers: CIMultiDict[str] = CIMultiDict(request.headers or {})
+        headers = dict(request.headers or {})
         if request.token is not None:
             headers["X-Auth-Token"] = request.token
         if request.body is not None:
             headers["Content-Type"] = request.content_type
-        url = URL(self._endpoint + request.path, encoded=True)
+        url = _url(self._endpoint + request.path)
         try:
             answer = await self._session.request(
                 request.method, url, data=request.body, headers=headers, allow_redirects=False
@@ -133,7 +133,7 @@ class HttpTransport:
             fault = self._interpret(error)
             detail = fault.detail.replace(request.token, "***") if request.token else fault.detail
             return Fault(fault.kind, clean(detail))
-        return Response(answer.status, {name.lower(): value for name, value in answer.headers.items()}, body, cut)
+        return Response(answer.status, answer.headers, body, cut)
 
     def _interpret(self, error: aiohttp.ClientError | OSError) -> Fault:
         """Return the fault that `error` means, or raise if it ends the run. Later classes contain earlier ones."""
@@ -154,6 +154,11 @@ class HttpTransport:
         if isinstance(error, aiohttp.ServerDisconnectedError):
             return Fault(FaultKind.LOST, f"{where} closed the connection without an answer")
         return Fault(FaultKind.LOST, f"the connection to {where} was lost: {_reason(error)}")
+
+
+@lru_cache(1024)  # all pairs of an image are posted to one URL
+def _url(text: str) -> URL:
+    return URL(text, encoded=True)
 
 
 def _raise_if_final(error: BaseException, where: str) -> None:

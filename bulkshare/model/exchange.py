@@ -40,7 +40,7 @@ class Request(NamedTuple):
 
 
 class Response(NamedTuple):
-    """An HTTP response. Header names are lower case. `cut`: the body was longer than its bound and is truncated."""
+    """An HTTP response. Headers are found by names in lower case. `cut`: the body was longer than its bound."""
 
     status: int
     headers: Mapping[str, str]

@@ -12,6 +12,7 @@ whole is fed back to all three; this layer knows nothing of pairs.
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections import deque
 from typing import TYPE_CHECKING
@@ -82,7 +83,7 @@ class Paced:
         self._wall = wall
         self._turn = anyio.Lock(fast_acquire=True)
         self._probing = anyio.Lock(fast_acquire=True)
-        self._waiting: deque[anyio.Event] = deque()
+        self._waiting: deque[asyncio.Future[None]] = deque()  # half the cost of an event, for every request
         self._in_flight = 0  # requests that have a place in the window
         self._held = 0  # of these, requests that the rate, a pause or the breaker holds back
         self._lease_ends = math.inf
@@ -151,22 +152,24 @@ class Paced:
 
     async def _wait_for_place(self) -> None:
         """Wait for a place in the window."""
-        place = anyio.Event()
+        place = asyncio.get_running_loop().create_future()
         self._waiting.append(place)
         try:
-            await place.wait()
+            await place
         except BaseException:
-            if place.is_set():  # given but not taken: the next one's
+            if place.done() and not place.cancelled():  # given but not taken: the next one's
                 self._in_flight -= 1
                 self._give_places()
-            else:
+            elif place in self._waiting:
                 self._waiting.remove(place)
             raise
 
     def _give_places(self) -> None:
         while self._waiting and self._in_flight < self._window.size:
-            self._waiting.popleft().set()
-            self._in_flight += 1
+            place = self._waiting.popleft()
+            if not place.done():  # else it was cancelled, and its task has yet to run
+                place.set_result(None)
+                self._in_flight += 1
 
     async def _wait_for_turn(self, request: Request) -> None:
         """Wait until the endpoint is up and the rate allows another request, or the run is stopped."""
