@@ -295,3 +295,19 @@ OUTPUT = together(
         help="Format of the log on stderr.",
     ),
 )
+CHANGE = together(  # of a command that makes its own plan
+    click.option("--dry-run", is_flag=True, help="Show what would change, and send no write."),
+    click.option(
+        "-o",
+        "--out",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="Save what would change, so that `bulkshare run FILE` makes exactly these changes; send no write.",
+    ),
+    LEDGER,
+    WAIT_LOCK,
+    OS_CLOUD,
+    LIMITS,
+    STOPS,
+    OUTPUT,
+)
+YES = click.option("-y", "--yes", is_flag=True, help="Don't ask before the changes are made.")

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import gc
 import signal
+import sys
 import time
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from bulkshare.cli.console import ConsoleListener
-from bulkshare.cli.exit_status import ExitStatus
+from bulkshare.cli.exit_status import ExitStatus, is_terminal
 from bulkshare.errors import BulkshareError, UsageError
 from bulkshare.operations.defaults import utc_now
 from bulkshare.operations.execute import run_async
 from bulkshare.operations.options import Options
 from bulkshare.operations.resume import resume_runs
 from bulkshare.operations.run import run_plan
-from bulkshare.operations.saved_plan import is_saved, load_saved, save
+from bulkshare.operations.saved_plan import exactly, is_saved, load_saved, save
 from bulkshare.operations.verify import verify_plan
 from bulkshare.plan.load import is_piped, load_plan, read_plan
 from bulkshare.progress.metrics import LastRun, require_writable, write_metrics
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from bulkshare.model import Plan
     from bulkshare.operations.results import CloudResult
     from bulkshare.report import Comparison
 
@@ -85,9 +88,37 @@ def diff_command(plan: Path, *, out: Path | None, all_pairs: bool, **given: Any)
     results = run_async(partial(run_plan, loaded, options, listener, signals=STOP_SIGNALS))
     status = print_changes(results, listener, all_pairs=all_pairs)
     if out is not None:
-        save(out, loaded, results)
-        listener.note(f"`bulkshare run {out}` makes exactly these changes")
+        _save(out, loaded, results, listener)
     return status
+
+
+def carry_out(
+    plan: Plan, *, dry_run: bool, out: Path | None, question: str = "", yes: bool = True, **given: Any
+) -> int:
+    """Run a plan that a command has made, and return its exit status. Raises `BulkshareError`.
+
+    dry_run: only show what would change, as `diff` does.
+    out: save that, for `run` to make exactly these changes; implies `dry_run`.
+    question: asked on a terminal, once the changes are shown; they are made exactly, or not at all. "": don't ask.
+    yes: don't ask either.
+    """
+    shown_first = bool(question) and not yes and is_terminal(sys.stdin) and is_terminal(sys.stderr)
+    options, listener = _read_options({**given, "dry_run": dry_run or out is not None or shown_first})
+    results = run_async(partial(run_plan, plan, options, listener, signals=STOP_SIGNALS))
+    if not options.dry_run:
+        return print_results(results, listener)
+    status = print_changes(results, listener)
+    if out is not None:
+        _save(out, plan, results, listener)
+    if out is not None or dry_run or not any(result.changes and result.changes.any for result in results):
+        return status
+    if not click.confirm(question, err=True):
+        listener.note("nothing was sent")
+        return status
+    exact = exactly(plan, results)
+    options = replace(options, dry_run=False)
+    make = partial(run_plan, exact.plan, options, listener, expected=exact.parts, signals=STOP_SIGNALS)
+    return print_results(run_async(make), listener)
 
 
 def resume_command(run: str | None, **given: Any) -> int:
@@ -102,6 +133,11 @@ def verify_command(plan: Path, *, strict: bool, **given: Any) -> int:
     listener.plan_file = _file(plan)
     found = run_async(partial(verify_plan, load_plan(plan), options, listener, signals=STOP_SIGNALS))
     return print_comparisons(found, listener, strict=strict)
+
+
+def _save(out: Path, plan: Plan, results: Sequence[CloudResult], listener: ConsoleListener) -> None:
+    save(out, plan, results)
+    listener.note(f"`bulkshare run {out}` makes exactly these changes")
 
 
 def _read_options(given: dict[str, Any]) -> tuple[Options, ConsoleListener]:

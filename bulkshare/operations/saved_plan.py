@@ -100,7 +100,19 @@ def is_saved(raw: bytes) -> bool:
 
 def save(path: Path, plan: Plan, results: Sequence[CloudResult]) -> None:
     """Save what the results of a dry run say is to be done. Raises `UsageError` if the file can't be written."""
-    document = {
+    try:
+        path.write_text(json.dumps(_document(plan, results), indent=1) + "\n", "utf-8")
+    except OSError as error:
+        raise UsageError(f"can't write {path}: {error.strerror}") from error
+
+
+def exactly(plan: Plan, results: Sequence[CloudResult]) -> SavedPlan:
+    """Return what the results of a dry run say is to be done, to do exactly that."""
+    return _read(_document(plan, results))
+
+
+def _document(plan: Plan, results: Sequence[CloudResult]) -> dict[str, Any]:
+    return {
         SAVED_MARK: VERSION,
         "made_at": f"{utc_now():%Y-%m-%dT%H:%M:%SZ}",
         "plan": plan.name,
@@ -125,10 +137,6 @@ def save(path: Path, plan: Plan, results: Sequence[CloudResult]) -> None:
             if result.account is not None
         ],
     }
-    try:
-        path.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
-    except OSError as error:
-        raise UsageError(f"can't write {path}: {error.strerror}") from error
 
 
 def _ordered(result: CloudResult, has: Callable[[Orders], bool]) -> list[str]:
@@ -143,12 +151,12 @@ def _names(result: CloudResult) -> dict[str, str]:
     return {known: result.labels[known] for known in sorted(ids) if result.labels.get(known)}
 
 
-def _grouped(blocks: Iterable[Block]) -> list[tuple[list[str], int, Sequence[str]]]:
+def _grouped(blocks: Iterable[Block]) -> list[tuple[list[str], int, list[str]]]:
     """Group the images to be shared with the same projects: in a migration that is nearly all of them."""
     images: dict[tuple[Want, tuple[str, ...]], list[str]] = {}
     for image_id, member_ids, want in blocks:
         images.setdefault((want, tuple(member_ids)), []).append(image_id)
-    return [(image_ids, int(want), member_ids) for (want, member_ids), image_ids in images.items()]
+    return [(image_ids, int(want), list(member_ids)) for (want, member_ids), image_ids in images.items()]
 
 
 def load_saved(path: Path, raw: bytes) -> SavedPlan:
@@ -157,18 +165,22 @@ def load_saved(path: Path, raw: bytes) -> SavedPlan:
         document = json.loads(raw.decode("utf-8"))
         if document[SAVED_MARK] != VERSION:
             raise UsageError(f"{path}: saved by another version of bulkshare; make a new one with `bulkshare diff`")
-        return SavedPlan(
-            name=_name(document["plan"]),
-            region=_text_or_none(document["region"]),
-            limits=Limits(**_positive(document["limits"])),
-            retry=RetryPolicy(**_positive(document["retry"])),
-            api=Api(document["api"]),
-            strict=_flag(document["strict"]),
-            parts=tuple(_part(part) for part in document["clouds"]),
-            names=_known_names(document["names"]),
-        )
+        return _read(document)
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
         raise UsageError(f"{path}: the saved plan is damaged; make a new one with `bulkshare diff`") from None
+
+
+def _read(document: dict[str, Any]) -> SavedPlan:
+    return SavedPlan(
+        name=_name(document["plan"]),
+        region=_text_or_none(document["region"]),
+        limits=Limits(**_positive(document["limits"])),
+        retry=RetryPolicy(**_positive(document["retry"])),
+        api=Api(document["api"]),
+        strict=_flag(document["strict"]),
+        parts=tuple(_part(part) for part in document["clouds"]),
+        names=_known_names(document["names"]),
+    )
 
 
 def _known_names(names: dict[str, str]) -> dict[str, str]:

@@ -218,7 +218,7 @@ def _rows(
 ) -> Iterator[Row]:
     """Yield the texts of a list, in whichever of the formats it is written."""
     try:
-        if text.lstrip().startswith("[") and path.suffix.lower() in {".json", ".txt"}:
+        if text.lstrip().startswith("[") and path.suffix.lower() in {".json", ".txt", ""}:
             yield from _json_rows(text, headings, column)
         elif BOXED.match(text):
             yield from _boxed_rows(text, headings, column)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -27,6 +27,8 @@ from bulkshare.plan.schema import (
 from bulkshare.text import clean
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pydantic import BaseModel
     from pydantic_core import ErrorDetails
 
@@ -88,6 +90,23 @@ def validate(document: Document, problems: list[Problem]) -> PlanFile | None:
     return None
 
 
+def sentences(section: type[BaseModel], item: Mapping[str, Any]) -> list[str]:
+    """Return what is wrong with a mapping that stands alone, such as a selector on a command line."""
+    try:
+        section.model_validate(item)
+    except ValidationError as error:
+        findings = error.errors(include_url=False)
+    else:
+        return []
+    known = _keys(section)
+    return [
+        _not_known(str(finding["loc"][-1]), known)[0]
+        if finding["type"] == "extra_forbidden"
+        else f"{''.join(f'`{key}`: ' for key in finding['loc'][:1])}{_sentence(finding)}"
+        for finding in findings
+    ]
+
+
 def _place(finding: ErrorDetails) -> Location:
     """Return where to show a finding: one about a whole section is shown at one of its keys."""
     location, section = finding["loc"], finding["input"]
@@ -126,6 +145,10 @@ def _unknown_key(location: Location) -> tuple[str, list[str]]:
             return "an item is either a group, a file or a selector; make it two items", []
     else:
         known = _keys_at(location[:-1])
+    return _not_known(key, known)
+
+
+def _not_known(key: str, known: list[str]) -> tuple[str, list[str]]:
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
     return f"unknown key {clean(key, 60)!r}; {hint}", near

@@ -243,7 +243,9 @@ class _Resolver:
             found = self._found[item]
             if not found and not item.allow_empty:
                 what = "image" if isinstance(item, ImageSelector) else "project"
-                message = f"no {what} matches {describe(item)}; correct the selector, or add `allow_empty: true`"
+                in_file = place_of(item)[1] > 0
+                advice = "correct the selector, or add `allow_empty: true`" if in_file else "correct it"
+                message = f"no {what} matches {describe(item)}; {advice}"
                 self.problems.append(problem_at(item, message))
             ids.extend(found)
         return ids

@@ -1,0 +1,76 @@
+"""The commands that change members without a plan file: share and unshare."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from bulkshare.cli.command import Section
+from bulkshare.cli.options import CHANGE, YES
+from bulkshare.cli.program import main
+
+IMAGES = click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
+NAMING = Section(
+    "Images and projects",
+    "may be named in these ways:",
+    (
+        ("ID", "a UUID, or id=TEXT for another ID"),
+        ("NAME", "all that have this name; with * ? or [...] it is a pattern"),
+        ("KEY=VALUE,...", "all that match, with the keys of a plan's selectors: name=ubuntu-*,tag=golden,latest=1"),
+        ("-", "a list of IDs on standard input"),
+    ),
+)
+
+
+@main.command(
+    heading="Members",
+    examples=[
+        "bulkshare share ubuntu-24.04 --to team-a --to team-b",
+        "bulkshare share 'name=ubuntu-*,latest=1' --to domain=customers --accept",
+    ],
+    sections=[NAMING],
+)
+@IMAGES
+@click.option(
+    "--to", "projects", metavar="PROJECT", multiple=True, required=True, help="A project, or several such options."
+)
+@click.option(
+    "--accept", is_flag=True, help="Accept the memberships for the projects, so that their lists have the images."
+)
+@click.option("--make-shared", is_flag=True, help="Make private images shared first.")
+@CHANGE
+@click.pass_context
+def share(ctx: click.Context, /, **options: Any) -> None:
+    """Share images with projects.
+
+    The ledger records it as a run of the plan `adhoc`.
+    """
+    from bulkshare.cli.members import share_command
+
+    ctx.exit(share_command(**options))
+
+
+@main.command(
+    heading="Members",
+    examples=[
+        "bulkshare unshare ubuntu-20.04 --from team-a --dry-run",
+        "bulkshare unshare 'ubuntu-18.*' --from 'team-*' --yes",
+    ],
+    sections=[NAMING],
+)
+@IMAGES
+@click.option(
+    "--from", "projects", metavar="PROJECT", multiple=True, required=True, help="A project, or several such options."
+)
+@CHANGE
+@YES
+@click.pass_context
+def unshare(ctx: click.Context, /, **options: Any) -> None:
+    """Remove projects from the members of images.
+
+    On a terminal, it shows what would be removed and asks first.
+    """
+    from bulkshare.cli.members import unshare_command
+
+    ctx.exit(unshare_command(**options))
