@@ -15,6 +15,7 @@ from bulkshare.plan.expand import count
 from bulkshare.plan.load import load_plan
 from bulkshare.plan.schema import plan_schema
 from bulkshare.plan.selectors import for_cloud
+from bulkshare.report.documents import document_schema
 from bulkshare.text import counted
 
 if TYPE_CHECKING:
@@ -79,6 +80,6 @@ def _describe(plan: Plan) -> str:
     return text
 
 
-def print_schema() -> None:
-    """Print the JSON Schema of plan files."""
-    click.echo(json.dumps(plan_schema(), indent=2))
+def print_schema(of: str = "plan") -> None:
+    """Print the JSON Schema of plan files, or of what a command of `report.documents` prints."""
+    click.echo(json.dumps(plan_schema() if of == "plan" else document_schema(of), indent=2))

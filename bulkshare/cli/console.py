@@ -17,12 +17,19 @@ from rich.console import Console
 from bulkshare.cli.exit_status import discard_stdout, is_hang_up, is_terminal
 from bulkshare.model.events import RemovalsAhead
 from bulkshare.progress import DetailedLog, Display, Log, Observers
-from bulkshare.report import render_changes, render_comparison, render_summary, summary_document
+from bulkshare.report import (
+    render_changes,
+    render_comparison,
+    render_comparisons_markdown,
+    render_markdown,
+    render_summary,
+    summary_document,
+)
 from bulkshare.report.text import by_name, named
 from bulkshare.text import escaped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, MutableMapping
+    from collections.abc import Iterator, Mapping, MutableMapping, Sequence
     from typing import NoReturn, Self
 
     from rich.console import RenderableType
@@ -31,7 +38,7 @@ if TYPE_CHECKING:
     from bulkshare.model import Account
     from bulkshare.model.events import Event
     from bulkshare.progress import Observer, View
-    from bulkshare.report import Changes, Comparison, Summary
+    from bulkshare.report import Changes, Comparison, Look, Summary
 
 
 WIDTH_WITHOUT_TERMINAL = 4000  # columns; a pipe or a file has no width, and no line for it is wrapped
@@ -101,7 +108,7 @@ class ConsoleListener:
     display: the live display; None without a terminal, or if none is wanted.
     quiet: print nothing as long as everything is as planned.
     verbose: log every answer.
-    as_json: print no results but the one JSON object.
+    form: of the results: "text", "json" for one object and nothing else, or "markdown".
     context: the log with the account in front; default: `log` without one.
 
     `plan_file` is the plan's path as it was given, for hints; empty if there is none that can be edited.
@@ -114,10 +121,10 @@ class ConsoleListener:
         *,
         quiet: bool,
         verbose: bool,
-        as_json: bool,
+        form: str,
         context: ContextLogger | None = None,
     ) -> None:
-        self.as_json = as_json
+        self.form = form
         self.plan_file = ""
         self._verbose = verbose
         self._quiet = quiet
@@ -126,14 +133,14 @@ class ConsoleListener:
         self._context = context or ContextLogger(log, "")
 
     @classmethod
-    def choose(cls, *, quiet: bool, verbose: bool, as_json: bool, log_format: str) -> Self:
+    def choose(cls, *, quiet: bool, verbose: bool, form: str, log_format: str) -> Self:
         """Return the listener that suits the options and the terminal."""
         movable = is_terminal(sys.stderr) and not PlainConsole(stderr=True).is_dumb_terminal  # its cursor, that is
         live = movable and not quiet and log_format != "json"
         level = logging.DEBUG if verbose else logging.ERROR if quiet or live else logging.INFO
         display = Display(PlainConsole(stderr=True)) if live else None
         log = make_log(level, log_format, colors=movable and not os.environ.get("NO_COLOR"))  # https://no-color.org
-        return cls(log, display, quiet=quiet, verbose=verbose, as_json=as_json)
+        return cls(log, display, quiet=quiet, verbose=verbose, form=form)
 
     @property
     def is_watched(self) -> bool:
@@ -174,9 +181,7 @@ class ConsoleListener:
             region=account.region,
             endpoint=account.endpoint,
         )
-        return type(self)(
-            log, self._display, quiet=self._quiet, verbose=self._verbose, as_json=self.as_json, context=context
-        )
+        return type(self)(log, self._display, quiet=self._quiet, verbose=self._verbose, form=self.form, context=context)
 
     @contextmanager
     def following(self, view: View, *observers: Observer) -> Iterator[Observers]:
@@ -204,7 +209,7 @@ class ConsoleListener:
 
         `clouds` and `part` are as in `render_summary`.
         """
-        if self.as_json:
+        if self.form == "json":
             return
         if not self._quiet or not summary.as_planned:
             shown = render_summary(summary, plan_file=self.plan_file, clouds=clouds, part=part)
@@ -216,16 +221,26 @@ class ConsoleListener:
         self, changes: Changes, labels: Mapping[str, str], *, everything: bool = False, heading: bool = False
     ) -> None:
         """Print what a run would change; see `render_changes`."""
-        if not self.as_json and (not self._quiet or changes.images):
+        if self.form != "json" and (not self._quiet or changes.images):
             shown = render_changes(changes, labels, everything=everything, heading=heading, plan_file=self.plan_file)
             print_whole(shown)
 
     def conclude_comparison(self, comparison: Comparison, *, cloud: str | None = None, strict: bool = False) -> None:
         """Print how a cloud differs from the plan, below the cloud's name if there is one; `strict` as in `agrees`."""
-        if not self.as_json and (not self._quiet or not comparison.agrees(strict=strict)):
+        if self.form != "json" and (not self._quiet or not comparison.agrees(strict=strict)):
             if cloud is not None:
                 print_whole(f"cloud {cloud}", stderr=self._quiet)
             print_whole(render_comparison(comparison, plan_file=self.plan_file), stderr=self._quiet)
+
+    def conclude_looks(self, looks: Sequence[Look], *, everything: bool = False) -> None:
+        """Print what a run would change as Markdown; see `render_markdown`."""
+        if not self._quiet or any(look.changes.images or look.changes.incomplete for look in looks):
+            click.echo(render_markdown(looks, everything=everything, plan_file=self.plan_file), nl=False)
+
+    def conclude_comparisons(self, comparisons: Sequence[Comparison], *, strict: bool = False) -> None:
+        """Print how clouds differ from the plan as Markdown; `strict` as in `agrees`."""
+        if not self._quiet or not all(comparison.agrees(strict=strict) for comparison in comparisons):
+            click.echo(render_comparisons_markdown(comparisons), nl=False)
 
     def print_json(self, document: Mapping[str, Any]) -> None:
         """Print the one JSON object of a command."""

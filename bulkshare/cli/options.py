@@ -282,6 +282,12 @@ PRUNE = together(
     ),
 )
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object on stdout.")
+FORMAT = click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json", "markdown"]),
+    help="text for a terminal, the default; json, which is versioned and has a schema; markdown for a merge request.",
+)
 QUIET = click.option("-q", "--quiet", is_flag=True, help="Print nothing if every pair is as planned.")
 OUTPUT = together(
     AS_JSON,

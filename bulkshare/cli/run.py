@@ -24,7 +24,15 @@ from bulkshare.operations.saved_plan import exactly, is_saved, load_saved, save
 from bulkshare.operations.verify import verify_plan
 from bulkshare.plan.load import is_piped, load_plan, read_plan
 from bulkshare.progress.metrics import LastRun, require_writable, write_metrics
-from bulkshare.report import changes_document, comparison_document, merged, summary_document
+from bulkshare.report import (
+    Changes,
+    Look,
+    changes_document,
+    comparison_document,
+    merged,
+    summary_document,
+    versioned,
+)
 from bulkshare.text import clean
 
 if TYPE_CHECKING:
@@ -41,7 +49,13 @@ STOP_SIGNALS = tuple(
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     if number is not signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN  # `nohup` ignores it, and that stays
 )
-OUTPUT_DEFAULTS: dict[str, Any] = {"as_json": False, "quiet": False, "verbose": False, "log_format": "console"}
+OUTPUT_DEFAULTS: dict[str, Any] = {
+    "as_json": False,
+    "form": None,
+    "quiet": False,
+    "verbose": False,
+    "log_format": "console",
+}
 
 
 def run_command(plan: Path, *, metrics_file: Path | None, **given: Any) -> int:
@@ -144,6 +158,9 @@ def _read_options(given: dict[str, Any]) -> tuple[Options, ConsoleListener]:
     """Return a command's options, and the listener that those about the output choose. Raises `UsageError`."""
     gc.freeze()  # what is imported lives to the end: a full collection, which stops the event loop, need not visit it
     output = {name: given.pop(name, default) for name, default in OUTPUT_DEFAULTS.items()}
+    if output["as_json"] and output["form"] not in {None, "json"}:
+        raise UsageError(f"--json is --format json, and --format says {output['form']}: leave out one of them")
+    output["form"] = "json" if output.pop("as_json") else output["form"] or "text"
     options = Options(**given)
     changed = options.faults or options.latency_seconds or options.answers or options.dialect != "openstack"
     if changed and not options.sandbox:
@@ -165,7 +182,7 @@ def print_results(results: Sequence[CloudResult], listener: ConsoleListener) -> 
             listener.conclude(result.summary, comparison=result.comparison, part=several)
     if several:
         listener.conclude(merged(summaries), clouds=len(summaries))
-    if listener.as_json and any(result.summary for result in results):
+    if listener.form == "json" and any(result.summary for result in results):
         listener.print_json(_document(results))
     _raise_first(results)
     return ExitStatus.AS_PLANNED if all(result.as_planned for result in results) else ExitStatus.NOT_AS_PLANNED
@@ -174,25 +191,42 @@ def print_results(results: Sequence[CloudResult], listener: ConsoleListener) -> 
 def print_changes(results: Sequence[CloudResult], listener: ConsoleListener, *, all_pairs: bool = False) -> int:
     """Print what a run would change, and return the exit status. Raises the error that stopped a cloud."""
     found = [(result, result.changes) for result in results if result.changes is not None]
-    if listener.as_json and found:
-        documents = [changes_document(changes, result.labels) for result, changes in found]
-        listener.print_json(documents[0] if len(results) == 1 else {"clouds": documents})
-    elif not listener.as_json:
+    several = len(results) > 1
+    plan = found[0][1].plan if found else ""
+    looks = [Look(result.changes or _unseen(plan, result), result.labels, _actor(result)) for result in results]
+    if listener.form == "json" and found:
+        listener.print_json(versioned([changes_document(look.changes, look.labels) for look in looks], several=several))
+    elif listener.form == "markdown":
+        listener.conclude_looks(looks, everything=all_pairs)
+    elif listener.form == "text":
         for result, changes in found:
-            listener.conclude_changes(changes, result.labels, everything=all_pairs, heading=len(results) > 1)
+            listener.conclude_changes(changes, result.labels, everything=all_pairs, heading=several)
     _raise_first(results)
     if any(changes.refused or changes.unlisted for _, changes in found):
         return ExitStatus.CANT_BE_DONE
     return ExitStatus.CHANGES if any(changes.any for _, changes in found) else ExitStatus.AS_PLANNED
 
 
+def _unseen(plan: str, result: CloudResult) -> Changes:
+    """Return what is known of a cloud that was not reached, or not read: why."""
+    return Changes(plan, (), cloud=result.cloud or "", incomplete=str(result.error or "it was not read"))
+
+
+def _actor(result: CloudResult) -> str:
+    account = result.account
+    return f"user {account.user} of project {account.project} at {account.endpoint}" if account else ""
+
+
 def print_comparisons(
     found: Mapping[str | None, Comparison], listener: ConsoleListener, *, strict: bool = False
 ) -> int:
     """Print how each cloud differs from the plan; return 0 if all agree (see `Comparison.agrees`), else 1."""
-    if listener.as_json:
-        documents = [comparison_document(comparison) for comparison in found.values()]
-        listener.print_json({"clouds": documents} if len(documents) > 1 else documents[0])
+    comparisons = list(found.values())
+    if listener.form == "json":
+        documents = [comparison_document(comparison) for comparison in comparisons]
+        listener.print_json(versioned(documents, several=len(documents) > 1))
+    elif listener.form == "markdown":
+        listener.conclude_comparisons(comparisons, strict=strict)
     else:
         for cloud, comparison in found.items():
             listener.conclude_comparison(comparison, cloud=cloud if len(found) > 1 else None, strict=strict)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from bulkshare.model import AS_PLANNED, Block, Result, Want
+from bulkshare.model import AS_PLANNED, Api, Block, Result, Want
 from bulkshare.operations.execute import EngineTask, execute, temporary_run
 from bulkshare.progress import Listings
 from bulkshare.report import NOT_AS_PLANNED, changes_of
+from bulkshare.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -56,7 +57,21 @@ async def diff_cloud(session: CloudSession, todo: ResolvedPlan, stops: Stops) ->
         ended = await execute(work, replace(session, listener=listener), task, stops)
         blocks = await work.ledger.call(_todo, work.ledger.ledger, ended)
         refusals = {} if ended.error is not None else await _refusals(session, blocks)
-        return await work.ledger.call(_read, work.ledger.ledger, ended, listings, blocks, refusals)
+        found = await work.ledger.call(_read, work.ledger.ledger, ended, listings, blocks, refusals)
+    incomplete = "" if ended.error is None else str(ended.error)
+    changes = replace(found.changes, incomplete=incomplete, not_checked=_not_checked(session, todo, found.changes))
+    return replace(found, changes=changes)
+
+
+def _not_checked(session: CloudSession, todo: ResolvedPlan, changes: Changes) -> tuple[str, ...]:
+    """Return what the look did not show, a phrase each."""
+    quota = "how many members the cloud lets an image have, which only its answer to a write shows"
+    asked = session.settings.api is Api.BATCH or session.settings.limits.members_per_image is not None
+    return (
+        *([todo.unchecked] if todo.unchecked else []),
+        *([quota] if changes.add and not asked else []),
+        *([f"the members of {counted(changes.unlisted, 'image')}"] if changes.unlisted else []),
+    )
 
 
 async def _refusals(session: CloudSession, todo: Iterable[Block]) -> dict[tuple[bool, str], str]:

@@ -240,6 +240,7 @@ class ResolvedPlan:
     listed: what it calls all projects that were read.
     orders: what the plan wants of whole images, by ID.
     unknown: IDs in the plan that the cloud has no project for.
+    unchecked: which IDs could not be looked up, and why; empty if all were.
     """
 
     plan: Plan
@@ -248,6 +249,7 @@ class ResolvedPlan:
     orders: Mapping[str, Orders] = field(default_factory=dict)
     unknown: frozenset[str] = frozenset()
     listed: Mapping[str, str] = field(default_factory=dict)
+    unchecked: str = ""
 
 
 async def resolve(
@@ -329,7 +331,8 @@ def _resolved(
     labels |= {project.id: project.name for several in projects.values() for project in several}
     wanted = orders(concrete, prune_all=prune_all, prune_limit=prune_limit, selected=by_id)
     listed = {project.id: project.name for several in found_projects.values() for project in several}
-    return ResolvedPlan(concrete, by_id, labels, wanted, unknown, {**known.names, **listed})
+    unchecked = unchecked_note(known.unchecked, len(ids), known.reason) if known.unchecked else ""
+    return ResolvedPlan(concrete, by_id, labels, wanted, unknown, {**known.names, **listed}, unchecked)
 
 
 def _ids(found: Mapping[S, Sequence[Image]] | Mapping[S, Sequence[Project]]) -> dict[S, list[str]]:
@@ -375,7 +378,7 @@ async def unknown_projects(
 
 async def _known(project_ids: frozenset[str], check: CheckProjects, directory: Directory) -> KnownProjects:
     if not project_ids or check is CheckProjects.NEVER:
-        return KnownProjects(frozenset(), project_ids)
+        return KnownProjects(frozenset(), project_ids, "the plan has check_projects: never")
     try:
         return await directory.known(project_ids)
     except DirectoryError as error:

@@ -5,7 +5,9 @@ Every function may be called from any thread. Iterables of outcomes are read onc
 
 from bulkshare.report.changes import Changes, ImageChanges, changes_document, changes_of, render_changes
 from bulkshare.report.comparison import Comparer, Comparison, comparison_document, render_comparison
+from bulkshare.report.documents import versioned
 from bulkshare.report.export import COLUMNS, export_csv, export_jsonl, row_of
+from bulkshare.report.markdown import Look, render_comparisons_markdown, render_markdown
 from bulkshare.report.runs import (
     RunStatus,
     render_part,
@@ -42,6 +44,7 @@ __all__ = [
     "Comparer",
     "Comparison",
     "ImageChanges",
+    "Look",
     "RunStatus",
     "Summary",
     "cause_document",
@@ -54,6 +57,8 @@ __all__ = [
     "merged",
     "render_changes",
     "render_comparison",
+    "render_comparisons_markdown",
+    "render_markdown",
     "render_outcomes",
     "render_part",
     "render_run",
@@ -68,4 +73,5 @@ __all__ = [
     "summary_of",
     "total_document",
     "total_of",
+    "versioned",
 ]

@@ -59,13 +59,17 @@ class ImageChanges:
 class Changes:
     """All that a run of a plan would change on one cloud. Images without changes or problems are left out.
 
-    `as_planned` counts the pairs that need nothing.
+    as_planned: how many pairs need nothing.
+    incomplete: why the cloud was not read as a whole; empty if it was.
+    not_checked: what only a run will show, a phrase each.
     """
 
     plan: str
     images: tuple[ImageChanges, ...]
     as_planned: int = 0
     cloud: str = ""
+    incomplete: str = ""
+    not_checked: tuple[str, ...] = ()
 
     @property
     def add(self) -> int:
@@ -155,7 +159,10 @@ def changes_of(
 
 
 def changes_document(changes: Changes, labels: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Return the changes as one JSON object, as documented for `diff --json`; `names` has the known names."""
+    """Return the changes on a cloud as one JSON object; `names` has the known names.
+
+    `report.documents` has the schema.
+    """
     names = labels or {}
     ids = {
         known
@@ -174,6 +181,8 @@ def changes_document(changes: Changes, labels: Mapping[str, str] | None = None) 
         "refused": changes.refused,
         "unknown": changes.unknown,
         "as_planned": changes.as_planned,
+        "incomplete": changes.incomplete or None,
+        "not_checked": list(changes.not_checked),
         "images": [
             {
                 "image_id": image.image_id,
@@ -233,9 +242,13 @@ def closing_line(changes: Changes) -> str:
     parts = [f"{count:,} to {verb}" for verb in ("add", "accept", "remove") if (count := getattr(changes, verb))]
     if changes.make_shared:
         parts.append(f"{counted(changes.make_shared, 'image')} to be made shared")
+    if changes.incomplete and not parts:
+        return "Not known: the cloud was not read as a whole."
     if not parts and not changes.refused and not changes.unlisted:
         return "No changes: the cloud agrees with the plan."
     line = f"Plan: {', '.join(parts) or 'nothing to change'}."
+    if changes.incomplete:
+        line += " The cloud was not read as a whole."
     if changes.refused:
         line += f" Can't be done: {counted(changes.refused, 'pair')}."
     if changes.unlisted:

@@ -97,6 +97,8 @@ def test_document() -> None:
         "refused": 1,
         "unknown": 2,
         "as_planned": 7,
+        "incomplete": None,
+        "not_checked": [],
         "names": {"golden": "ubuntu-24.04"},
     }
     assert images[0] == {

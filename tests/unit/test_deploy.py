@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -11,7 +12,7 @@ import sys
 import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import pytest
@@ -23,7 +24,14 @@ from bulkshare.cli.exit_status import ExitStatus
 from bulkshare.model import Result
 from bulkshare.plan.load import load_plan
 from bulkshare.progress.metrics import LastRun, write_metrics
+from bulkshare.sandbox import Cloud
 from tests.commands import parse_command
+from tests.shell import COMMAND, UNKNOWN_IMAGE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.shell import Shell
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "plans/deploy"
@@ -32,6 +40,8 @@ CRON = r"(?:[\d*/,-]+ ){4}[\d*/,-]+"
 MANIFESTS = sorted(FOLDER.glob("kubernetes*.yaml"))
 OBJECTS = [document for path in MANIFESTS for document in yaml.safe_load_all(path.read_text("utf-8"))]
 GITLAB_JOB = yaml.safe_load((FOLDER / "gitlab-ci.yml").read_text("utf-8"))["share"]
+REVIEW_GITLAB = yaml.safe_load((FOLDER / "review-gitlab-ci.yml").read_text("utf-8"))
+REVIEW_GITHUB = yaml.load((FOLDER / "review-github.yml").read_text("utf-8"), yaml.BaseLoader)  # noqa: S506  `on` is text
 ALERTS = yaml.safe_load((FOLDER / "alerts.yml").read_text("utf-8"))
 
 NEEDS_A_PERSON = {
@@ -127,6 +137,44 @@ JOB_SCHEMA = {
     "artifacts": {"when": "on_success|on_failure|always", "paths!": [str]},
     "rules": [{"if!": str}],
 }
+RULES = [{"if!": str, "when": "always"}]
+REVIEW_JOB_SCHEMA = {
+    **JOB_SCHEMA,
+    "image": JOB_SCHEMA["image!"],
+    "stage!": "diff|comment|run",
+    "needs": [str],
+    "environment": str,
+    "artifacts": {"when": "always", "expose_as": r"[\w ]+", "paths!": [str], "expire_in": str},
+    "rules": RULES,
+}
+del REVIEW_JOB_SCHEMA["image!"]
+STEP_SCHEMA = {
+    "uses": r"actions/[a-z-]+@v\d+",
+    "run": r"(?s).+",
+    "if": str,
+    "env": {str: str},
+    "with": {str: str},
+}
+WORKFLOW_SCHEMA = {
+    "name!": str,
+    "on!": {"pull_request!": "", "push!": {"branches!": [str]}},
+    "permissions!": {"contents!": "read"},
+    "env": {str: str},
+    "jobs!": {
+        str: {
+            "runs-on!": "ubuntu-latest",
+            "needs": str,
+            "if": str,
+            "container": {"image!": CONTAINER["image!"], "options": str},
+            "environment": str,
+            "concurrency": str,
+            "permissions": {str: "read|write"},
+            "defaults": {"run!": {"shell!": "bash"}},
+            "env": {str: str},
+            "steps!": [STEP_SCHEMA],
+        }
+    },
+}
 ALERT_SCHEMA = {
     "groups!": [
         {
@@ -191,10 +239,24 @@ def cron_lines() -> list[str]:
     return [line for line in lines if line and not re.match(r"#|[A-Z_]+=", line)]
 
 
+def gitlab_script(job: str) -> str:
+    """Return what a job of the GitLab review runs."""
+    return "\n".join(REVIEW_GITLAB[job]["script"])
+
+
+def github_script(job: str) -> str:
+    """Return what the steps of a job of the GitHub review run, of those that need no secret."""
+    steps = REVIEW_GITHUB["jobs"][job]["steps"]
+    return "\n".join(step["run"] for step in steps if "run" in step and "env" not in step)
+
+
 def run_commands() -> list[list[str]]:
     """Return each command line of bulkshare in any file, without the program."""
     lines = [line[line.index(PROGRAM) :] for line in (*exec_starts(), *cron_lines())]
     lines += [*GITLAB_JOB["script"], *GITLAB_JOB["after_script"]]
+    scripts = [script for job in ("diff", "run") for script in (gitlab_script(job), github_script(job))]
+    lines += [line for script in scripts for line in re.findall(r"\bbulkshare [^>|\n]+", script)]
+    lines += REVIEW_GITLAB["run"]["after_script"]
     found = [shlex.split(line)[1:] for line in lines]
     return found + [container["args"] for _, container in containers() if "command" not in container]
 
@@ -221,7 +283,7 @@ def test_every_file_is_explained() -> None:
 @pytest.mark.parametrize("words", run_commands(), ids=" ".join)
 def test_commands_parse(words: list[str]) -> None:
     """Each command exists and takes these options and arguments."""
-    assert parse_command(words).command.name in {"check", "run", "report"}
+    assert parse_command(words).command.name in {"check", "diff", "run", "report"}
 
 
 @pytest.mark.parametrize("line", ["runn golden.yaml", "run --no-such-option golden.yaml", "check", "ledger"])
@@ -389,6 +451,47 @@ def test_the_gitlab_job_fits_the_schema() -> None:
     assert GITLAB_JOB["variables"]["BULKSHARE_LEDGER"].startswith(f"$CI_PROJECT_DIR/{GITLAB_JOB['cache']['paths'][0]}")
     (report,) = GITLAB_JOB["artifacts"]["paths"]
     assert report in GITLAB_JOB["after_script"][0].split()
+
+
+def test_the_reviews_fit_the_schemas() -> None:
+    """Their jobs have keys that GitLab and GitHub know, and need jobs that exist; what a job needs is kept for it."""
+    jobs = {name: job for name, job in REVIEW_GITLAB.items() if isinstance(job, dict) and "stage" in job}
+    for name, job in jobs.items():
+        conform(job, REVIEW_JOB_SCHEMA, name)
+        assert set(job.get("needs", ())) <= set(jobs)
+        assert job["stage"] in REVIEW_GITLAB["stages"]
+    assert REVIEW_GITLAB["diff"]["artifacts"]["paths"] == ["review.md", "saved.plan"]
+    conform(REVIEW_GITHUB, WORKFLOW_SCHEMA, "review-github")
+    for job in REVIEW_GITHUB["jobs"].values():
+        assert job.get("needs", "diff") in REVIEW_GITHUB["jobs"]
+    kept = [step["with"] for step in REVIEW_GITHUB["jobs"]["diff"]["steps"] if "upload" in step.get("uses", "")]
+    assert [each["path"].split() for each in kept] == [["review.md", "saved.plan"]]
+
+
+@pytest.mark.parametrize("script_of", [gitlab_script, github_script])
+def test_a_review_shows_what_is_then_run(script_of: Callable[[str], str], shell: Shell) -> None:
+    """The scripts of both jobs, one after the other, as a runner's shell runs them; then there is nothing to change."""
+    shell.start_sandbox()
+    shell.env |= {"PATH": f"{COMMAND.parent}:/usr/bin:/bin", "GITHUB_STEP_SUMMARY": "summary.md"}
+    image = next(iter(Cloud.sample(1, 0).images))
+    plan = shell.plan([image], ["project-001"], name="golden", more="cloud: sandbox\n")
+
+    def play(job: str) -> int:
+        script = ["bash", "-e", "-c", script_of(job)]
+        done = subprocess.run(
+            script, cwd=shell.directory, env={**os.environ, **shell.env}, capture_output=True, timeout=60, check=False
+        )
+        return done.returncode
+
+    assert play("diff") == 0
+    review = (shell.directory / "review.md").read_text("utf-8")
+    assert "1 to add" in review
+    assert image in review
+    assert play("run") == 0
+    assert "No changes" in shell.run("diff", plan).stdout
+    shell.plan([UNKNOWN_IMAGE], ["project-001"], name="golden", more="cloud: sandbox\n")
+    assert play("diff") != 0  # something can't be done: it is shown, and stops the merge
+    assert "can't be listed" in (shell.directory / "review.md").read_text("utf-8")
 
 
 def test_exit_codes_are_those_of_the_program() -> None:

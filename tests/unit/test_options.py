@@ -14,6 +14,7 @@ from tests.commands import parse_command
 FIELDS = {field.name for field in fields(Options)}
 OF_THE_COMMAND = {"plan", "run", "out", "all_pairs", "strict", "metrics_file"} | {
     "as_json",
+    "form",
     "quiet",
     "verbose",
     "log_format",

@@ -95,5 +95,5 @@ async def test_it_is_refused_if_no_one_would_see_it(
 def test_who_is_watched(monkeypatch: pytest.MonkeyPatch, terminal: bool, quiet: bool, watched: bool) -> None:  # noqa: FBT001  # a table
     """A command on a terminal, without -q."""
     monkeypatch.setattr("sys.stderr.isatty", lambda: terminal)
-    listener = ConsoleListener.choose(quiet=quiet, verbose=False, as_json=False, log_format="json")
+    listener = ConsoleListener.choose(quiet=quiet, verbose=False, form="text", log_format="json")
     assert listener.is_watched is watched

@@ -10,6 +10,7 @@ import click
 from bulkshare.cli.options import (
     AS_JSON,
     FLEET,
+    FORMAT,
     LEDGER,
     LIMITS,
     OS_CLOUD,
@@ -36,16 +37,21 @@ def check(plans: tuple[Path, ...], as_json: bool) -> None:
     check_plans(plans, as_json=as_json)
 
 
-@main.command(heading="Plans", examples=["bulkshare schema > plan.schema.json"])
-def schema() -> None:
-    """Print the JSON Schema of plan files, for editors."""
+@main.command(heading="Plans", examples=["bulkshare schema > plan.schema.json", "bulkshare schema diff"])
+@click.argument("of", metavar="[plan|diff|verify]", default="plan", type=click.Choice(["plan", "diff", "verify"]))
+def schema(of: str) -> None:
+    """Print a JSON Schema: of plan files, for editors.
+
+    Or, for programs, of what `diff --format json` or `verify --format json` prints.
+    """
     from bulkshare.cli.check import print_schema
 
-    print_schema()
+    print_schema(of)
 
 
 @main.command(
-    heading="Plans", examples=["bulkshare diff golden.yaml", "bulkshare diff golden.yaml --prune --out tonight.json"]
+    heading="Plans",
+    examples=["bulkshare diff golden.yaml --prune --out tonight.json", "bulkshare diff golden.yaml --format markdown"],
 )
 @PLAN
 @click.option(
@@ -54,6 +60,7 @@ def schema() -> None:
     help="Save the changes, so that `run` makes exactly these.",
 )
 @click.option("--all", "all_pairs", is_flag=True, help="Print every pair.")
+@FORMAT
 @PRUNE
 @OS_CLOUD
 @SANDBOX
@@ -146,6 +153,7 @@ def resume(ctx: click.Context, /, **options: Any) -> None:
 @OS_CLOUD
 @SANDBOX
 @LIMITS
+@FORMAT
 @AS_JSON
 @QUIET
 @click.pass_context
