@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         KnownProjects,
         Member,
         Orders,
+        Origin,
         Outcome,
         Project,
         ProjectSelector,
@@ -192,11 +193,12 @@ class Ledger(WorkList, Protocol):
         settings: Settings | None = None,
         key_suffix: str = "",
         invocation: str | None = None,
+        origin: Origin | None = None,
     ) -> Run:
         """Create a run in state RUNNING, of this process and host.
 
         Its key is built from the plan, the time and, for one of several clouds, `key_suffix`. The runs of one command
-        have the same `invocation`, at most 64 characters.
+        have the same `invocation`, at most 64 characters. `origin` says where it comes from.
         """
         ...
 
@@ -212,11 +214,18 @@ class Ledger(WorkList, Protocol):
         ...
 
     def reopen(
-        self, run_id: int, *, now: datetime, settings: Settings | None = None, invocation: str | None = None
+        self,
+        run_id: int,
+        *,
+        now: datetime,
+        settings: Settings | None = None,
+        invocation: str | None = None,
+        origin: Origin | None = None,
     ) -> Run:
         """Set an unfinished run to RUNNING again, of this process and host.
 
-        It gets other settings, and becomes part of another invocation, if these are given. What was rejected, skipped
+        It gets other settings, becomes part of another invocation, and has this invocation's origin beside that of its
+        first, if these are given. What was rejected, skipped
         or failed is pending again, because its cause may be gone, and ALREADY_MEMBER is taken from all that is pending.
         """
         ...

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 LONGEST = 300  # characters; a reason is a line on a terminal, not a page
 
 
@@ -24,6 +31,37 @@ def escaped(text: str, longest: int = LONGEST) -> str:
         return clean(text, longest)
     shown = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[:longest])
     return clean("".join(shown), longest)
+
+
+SECRET_OPTIONS = ("--webhook", "--on-finish")  # their values may contain tokens
+HIDDEN = "***"
+URL_PARTS = re.compile(r"(\w[\w+.-]*://)(?:.*@)?([^/?#]*)([^?#]*)(.*)", re.DOTALL)
+
+
+def without_secrets(words: Iterable[str]) -> str:
+    """Return a command line as a line for a shell, in which what may be a secret is hidden.
+
+    That is the user, the password and the query of a URL, its path as well on a web server, and the values of
+    `SECRET_OPTIONS`.
+    """
+    shown, hidden = [], False
+    for word in words:
+        option, equals, _ = word.partition("=")
+        if hidden:
+            shown.append(HIDDEN)
+        elif equals and option in SECRET_OPTIONS:
+            shown.append(f"{option}={HIDDEN}")
+        else:
+            shown.append(shlex.quote(URL_PARTS.sub(_without_secrets, word)))
+        hidden = not hidden and word in SECRET_OPTIONS
+    return " ".join(shown)
+
+
+def _without_secrets(url: re.Match[str]) -> str:
+    scheme, host, path, query = url.groups()
+    if scheme in {"http://", "https://"} and path.strip("/"):
+        path = f"/{HIDDEN}"
+    return f"{scheme}{host}{path}" + (f"?{HIDDEN}" if query else "")
 
 
 def how_to_install(extra: str) -> str:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 
+ARGUMENTS = f"{__name__}.arguments"  # in a context's `meta`: the command line after the program's name
+
+
 class Section(NamedTuple):
     """A part of a help text: a title, a line that is never wrapped, and terms with what they mean."""
 
@@ -118,6 +121,7 @@ class Program(Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the arguments before the command. For an option of a command, the error says to put it after that."""
         given = list(args)
+        ctx.meta[ARGUMENTS] = tuple(given)
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bulkshare.cli.command import ARGUMENTS
 from bulkshare.cli.console import ConsoleListener
 from bulkshare.cli.exit_status import ExitStatus, is_terminal
 from bulkshare.errors import BulkshareError, UsageError
 from bulkshare.operations.defaults import utc_now
 from bulkshare.operations.execute import run_async
 from bulkshare.operations.options import Options
+from bulkshare.operations.origin import current_origin
 from bulkshare.operations.resume import resume_runs
 from bulkshare.operations.run import run_plan
 from bulkshare.operations.saved_plan import exactly, is_saved, load_saved, save
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from bulkshare.model import Plan
+    from bulkshare.model import Origin, Plan
     from bulkshare.operations.results import CloudResult
     from bulkshare.report import Comparison
 
@@ -74,6 +76,7 @@ def run_command(plan: Path, *, metrics_file: Path | None, **given: Any) -> int:
         saved = load_saved(plan, raw) if is_saved(raw) else None
         loaded, expected = (load_plan(plan, raw), None) if saved is None else (saved.plan, saved.parts)
         name = loaded.name
+        options = replace(options, origin=_origin(plan, raw))
         if saved is None:
             listener.plan_file = _file(plan)
         results = run_async(partial(run_plan, loaded, options, listener, expected=expected, signals=STOP_SIGNALS))
@@ -161,11 +164,17 @@ def _read_options(given: dict[str, Any]) -> tuple[Options, ConsoleListener]:
     if output["as_json"] and output["form"] not in {None, "json"}:
         raise UsageError(f"--json is --format json, and --format says {output['form']}: leave out one of them")
     output["form"] = "json" if output.pop("as_json") else output["form"] or "text"
-    options = Options(**given)
+    options = Options(**{"origin": _origin(), **given})
     changed = options.faults or options.latency_seconds or options.answers or options.dialect != "openstack"
     if changed and not options.sandbox:
         raise UsageError("--fault, --latency, --dialect and --answer are for a sandbox: add --sandbox")
     return options, ConsoleListener.choose(**output)
+
+
+def _origin(plan: Path | None = None, raw: bytes = b"") -> Origin:
+    """Return where a run of the current command comes from; `raw` is what the plan's file contains."""
+    ctx = click.get_current_context(silent=True)
+    return current_origin(None if ctx is None else ctx.meta.get(ARGUMENTS), plan=plan, raw=raw)
 
 
 def _file(plan: Path) -> str:

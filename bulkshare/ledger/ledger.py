@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Update
 
     from bulkshare.ledger.store import PlanLock, Store
-    from bulkshare.model import Batch, Block, Member, Orders, Telemetry, Want
+    from bulkshare.model import Batch, Block, Member, Orders, Origin, Telemetry, Want
 
 
 ENQUEUE_PAIRS = 20_000  # in one transaction, so that other processes can write in between
@@ -82,6 +82,7 @@ class SqlLedger:
         settings: Settings | None = None,
         key_suffix: str = "",
         invocation: str | None = None,
+        origin: Origin | None = None,
     ) -> Run:
         """See `ports.Ledger`."""
 
@@ -97,6 +98,7 @@ class SqlLedger:
                     settings=settings or Settings(),
                     key_suffix=key_suffix,
                     invocation=invocation,
+                    origin=origin,
                     again=again,
                 )
 
@@ -104,13 +106,21 @@ class SqlLedger:
 
     @retrying
     def reopen(
-        self, run_id: int, *, now: datetime, settings: Settings | None = None, invocation: str | None = None
+        self,
+        run_id: int,
+        *,
+        now: datetime,
+        settings: Settings | None = None,
+        invocation: str | None = None,
+        origin: Origin | None = None,
     ) -> Run:
         """See `ports.Ledger`."""
         with self._store.writing() as connection:
             self._strings.forget()  # as in `begin`
             connection.execute(pairs.decide_anew(run_id))
-            return runs.mark_running(connection, run_id, now=now, settings=settings, invocation=invocation)
+            return runs.mark_running(
+                connection, run_id, now=now, settings=settings, invocation=invocation, origin=origin
+            )
 
     def finish(
         self, run_id: int, *, now: datetime, requests: int, retries: int, seconds: float, complete: bool = True

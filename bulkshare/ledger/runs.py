@@ -27,6 +27,7 @@ from bulkshare.model import (
     CheckProjects,
     Limits,
     Orders,
+    Origin,
     PruneLimit,
     Result,
     RetryPolicy,
@@ -60,6 +61,7 @@ def add(
     settings: Settings,
     key_suffix: str,
     invocation: str | None,
+    origin: Origin | None,
     again: bool,
 ) -> Run:
     """Insert a run of this process in state RUNNING, with a unique key. With `again`, it may have been inserted before.
@@ -84,6 +86,7 @@ def add(
         "worked_at": pack_time(now),
         "settings": pack_settings(settings),
         "invocation": invocation,
+        "origin": None if origin is None else pack_origins([origin]),
         **_this_process(),
     }
     connection.execute(insert(RUNS), row)
@@ -91,14 +94,23 @@ def add(
 
 
 def mark_running(
-    connection: Connection, run_id: int, *, now: datetime, settings: Settings | None, invocation: str | None
+    connection: Connection,
+    run_id: int,
+    *,
+    now: datetime,
+    settings: Settings | None,
+    invocation: str | None,
+    origin: Origin | None,
 ) -> Run:
-    """Set a run to RUNNING in this process, with new settings and another invocation if given."""
+    """Set a run to RUNNING in this process, with new settings, another invocation and its origin if given."""
     values = {**_this_process(), "worked_at": pack_time(now), "finished_at": None, "totals": None}
     if settings is not None:
         values["settings"] = pack_settings(settings)
     if invocation is not None:
         values["invocation"] = invocation
+    if origin is not None:
+        before = connection.scalar(select(RUNS.c.origin).where(RUNS.c.id == run_id)) or []
+        values["origin"] = [*before[:1], *pack_origins([origin])]
     connection.execute(update(RUNS).where(RUNS.c.id == run_id).values(values))
     return _one(connection, RUNS.c.id == run_id)
 
@@ -306,6 +318,7 @@ def _to_run(connection: Connection, row: Row[Any]) -> Run:
         worked_at=unpack_time(row.worked_at),
         opened=totals["opened"],
         awaiting_acceptance=totals["awaiting_acceptance"],
+        origins=tuple(Origin(**each) for each in row.origin or ()),
     )
 
 
@@ -373,6 +386,11 @@ def read_opening(connection: Connection, run_id: int) -> list[str]:
 def pack_settings(settings: Settings) -> dict[str, Any]:
     """Return the settings as plain values by field name."""
     return asdict(settings)
+
+
+def pack_origins(origins: Iterable[Origin]) -> list[dict[str, Any]]:
+    """Return origins as plain values by field name."""
+    return [asdict(origin) for origin in origins]
 
 
 def unpack_settings(stored: dict[str, Any]) -> Settings:

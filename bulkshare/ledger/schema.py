@@ -100,6 +100,7 @@ RUNS = Table(
     Column("totals", JSON),  # `runs.tally`, if the run has ended: so that listing runs needs no counting of pairs
     Column("invocation", String(64)),  # common to the runs that one command works on; NULL in version 1
     Column("worked_at", BigInteger, nullable=False, server_default="0"),  # when it was last begun, reopened or ended
+    Column("origin", JSON),  # `runs.pack_origins`; NULL in version 1
     **EXACT,
     sqlite_autoincrement=True,  # a newer run has a larger ID, even after a prune: `delete_unused_strings` needs it
 )
@@ -174,7 +175,7 @@ def _version_2(connection: Connection) -> None:
     # MariaDB commits each of these statements, so a migration that was cut short is repeated.
     for table in (ORDERS, IMAGES, BATCHES):
         table.create(connection, checkfirst=True)
-    for column in (RUNS.c.invocation, RUNS.c.worked_at, LABELS.c.from_plan):
+    for column in (RUNS.c.invocation, RUNS.c.worked_at, RUNS.c.origin, LABELS.c.from_plan):
         there = {known["name"] for known in inspect(connection).get_columns(column.table.name)}
         if column.name not in there:
             definition = CreateColumn(column).compile(dialect=connection.dialect)

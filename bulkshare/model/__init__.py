@@ -31,7 +31,7 @@ from bulkshare.model.plans import (
     ProjectSelector,
 )
 from bulkshare.model.retry import UNLIMITED, RetryPolicy, RetryState, backoff_seconds, no_jitter
-from bulkshare.model.runs import Run, RunState, Settings, Telemetry
+from bulkshare.model.runs import Origin, Run, RunState, Settings, Telemetry
 
 __all__ = [
     "AS_PLANNED",
@@ -57,6 +57,7 @@ __all__ = [
     "Limits",
     "Member",
     "Orders",
+    "Origin",
     "Outcome",
     "Plan",
     "Problem",

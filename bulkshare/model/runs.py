@@ -30,6 +30,25 @@ class Settings:
     check_projects: CheckProjects = CheckProjects.AUTO
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a run comes from: what was asked for, on which machine.
+
+    plan_file: the absolute path of the plan or saved plan; empty: there was none, or it came from a pipe.
+    plan_sha256: of that file's bytes, in hexadecimal; empty: no plan was read.
+    version: bulkshare's own.
+    command: the command line without secrets; empty: it was called from Python.
+    os_user, host: who ran it, as the operating system calls them.
+    """
+
+    plan_file: str = ""
+    plan_sha256: str = ""
+    version: str = ""
+    command: str = ""
+    os_user: str = ""
+    host: str = ""
+
+
 class RunState(StrEnum):
     """The state of a run. A killed run stays RUNNING; the next run can tell because the lock is free."""
 
@@ -50,6 +69,7 @@ class Run:
     awaiting_acceptance: pairs as planned whose member has the status "pending": no one has accepted for the project.
     invocation: common to the runs of one command on several clouds; None: made by a version that kept none.
     worked_at: when the run was last begun, reopened or ended.
+    origins: of the first invocation, and of the latest if there were several; empty: made by a version that kept none.
     """
 
     id: int
@@ -72,6 +92,7 @@ class Run:
     worked_at: datetime | None = None
     opened: int = 0
     awaiting_acceptance: int = 0
+    origins: tuple[Origin, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

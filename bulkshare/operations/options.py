@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from os import PathLike
 
-    from bulkshare.model import Limits, PruneLimit
+    from bulkshare.model import Limits, Origin, PruneLimit
     from bulkshare.sandbox import FaultRule
 
 
@@ -39,6 +39,7 @@ class Options:
     wait_lock_seconds: how long to wait for another run of the plan.
     fleet: address of a Dask scheduler, or "local:N"; default: this process sends.
     fleet_credentials: "own": each worker has a clouds.yaml; "pass": it is sent ours.
+    origin: kept with the run; default: what is known of this process.
     """
 
     ledger: str | PathLike[str] | None = None
@@ -62,6 +63,7 @@ class Options:
     wait_lock_seconds: float = 0.0
     fleet: str | None = None
     fleet_credentials: Literal["own", "pass"] = "own"
+    origin: Origin | None = None
 
     @property
     def has_local_fleet(self) -> bool:

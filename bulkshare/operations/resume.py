@@ -13,6 +13,7 @@ from bulkshare.operations.defaults import open_ledger, utc_now
 from bulkshare.operations.execute import EngineTask, OpenRun, execute, settle_unknown
 from bulkshare.operations.history import find_runs, runs_to_resume, unfinished_runs
 from bulkshare.operations.lock import locked, shared
+from bulkshare.operations.origin import current_origin
 from bulkshare.operations.results import CloudResult, causes_in, each
 from bulkshare.operations.session import (
     CloudSession,
@@ -108,7 +109,8 @@ class _Resumed:
             endpoint = await stack.enter_async_context(
                 open_endpoint(identity, settings.limits, give_up_after_seconds=give_up_after)
             )
-            reopen = partial(ledger.ledger.reopen, run.id, now=utc_now(), settings=settings)
+            origin = options.origin or current_origin()
+            reopen = partial(ledger.ledger.reopen, run.id, now=utc_now(), settings=settings, origin=origin)
             open_run = OpenRun(ledger, await ledger.call(reopen))
             stack.push_async_callback(open_run.close)
             orders = await ledger.call(ledger.ledger.orders, run.id)

@@ -22,6 +22,7 @@ from bulkshare.operations.diff import diff_cloud
 from bulkshare.operations.execute import EngineTask, OpenRun, enqueue, execute
 from bulkshare.operations.history import unfinished_runs
 from bulkshare.operations.lock import locked, shared
+from bulkshare.operations.origin import current_origin
 from bulkshare.operations.results import each, raise_refusals
 from bulkshare.operations.saved_plan import SavedPart, part_for, require_unchanged
 from bulkshare.operations.session import open_sessions
@@ -255,9 +256,12 @@ def _begin(
     ledger: SqlLedger, session: CloudSession, plan: Plan, invocation: str, began_at: datetime
 ) -> tuple[Run, bool]:
     """Return the run to work on, and whether it is one that was left unfinished. Blocking."""
+    origin = session.options.origin or current_origin()
     unfinished = None if session.options.retry_failed else _unfinished(ledger, session, plan)
     if unfinished is not None:
-        again = ledger.reopen(unfinished.id, now=utc_now(), settings=session.settings, invocation=invocation)
+        again = ledger.reopen(
+            unfinished.id, now=utc_now(), settings=session.settings, invocation=invocation, origin=origin
+        )
         return again, True
     run = ledger.begin(
         plan=plan.name,
@@ -267,6 +271,7 @@ def _begin(
         settings=session.settings,
         key_suffix=session.label,
         invocation=invocation,
+        origin=origin,
     )
     return run, False
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.console import Group
@@ -25,7 +25,7 @@ from bulkshare.report.text import (
     render_results,
     whole,
 )
-from bulkshare.text import counted
+from bulkshare.text import clean, counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -33,11 +33,12 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from bulkshare.model import Run
+    from bulkshare.model import Origin, Run
     from bulkshare.report.summary import Cause
 
 KILLED = "killed"  # the ledger has it as running, but its process is gone
 UNKNOWN = "-"
+LONGEST_COMMAND = 4_000  # characters of a command line or a path
 STATES = (
     RunState.RUNNING.value,
     KILLED,
@@ -145,6 +146,7 @@ def run_document(status: RunStatus) -> dict[str, Any]:
         "requests": status.requests,
         "retries": status.retries,
         "seconds": None if status.seconds is None else round(status.seconds, 3),
+        "origins": [asdict(origin) for origin in run.origins],
     }
 
 
@@ -177,10 +179,26 @@ def render_run(status: RunStatus, causes: Sequence[Cause], names: Mapping[str, s
         whole(Text(f"  started {run.started_at:%Y-%m-%d %H:%M:%S} UTC")),
         Prose(f"as {account.user} of project {account.project}, cloud {_cloud(run)}", indent=2, hanging=2),
         whole(Text(f"  at {account.endpoint}")),
+        *render_origins(run.origins),
         *render_results(run.totals, _cost(status), opened=run.opened),
         *render_awaiting(run.awaiting_acceptance),
         *render_causes(causes, names or {}, named_plan(run.plan)),
     )
+
+
+def render_origins(origins: Sequence[Origin]) -> list[RenderableType]:
+    """Return lines about where a run comes from: the first command and, if it was continued, the latest one."""
+    lines: list[RenderableType] = []
+    for number, origin in enumerate(origins):
+        began = "continued" if number else "begun"
+        by = f"{began} by {clean(origin.os_user)} on {clean(origin.host)}, bulkshare {clean(origin.version)}"
+        lines.append(Prose(by, indent=2, hanging=2))
+        if origin.command:
+            lines.append(whole(Text(f"    {clean(origin.command, LONGEST_COMMAND)}")))
+        if origin.plan_sha256:
+            lines.append(whole(Text(f"    plan {clean(origin.plan_file, LONGEST_COMMAND) or 'from a pipe'}")))
+            lines.append(whole(Text(f"    SHA-256 {origin.plan_sha256}", "dim")))
+    return lines
 
 
 def _cost(status: RunStatus) -> str:
@@ -195,6 +213,7 @@ def render_total(statuses: Sequence[RunStatus]) -> RenderableType:
     return Group(
         whole(Text.assemble((total.run.key, "bold"), f" on {total.run.account.cloud}  ", state)),
         whole(Text(f"  started {total.run.started_at:%Y-%m-%d %H:%M:%S} UTC")),
+        *render_origins(total.run.origins),
         render_runs([statuses]),
         *render_awaiting(total.run.awaiting_acceptance),
     )

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from rich.console import Console
 
-from bulkshare.model import Account, Outcome, Result, Run, RunState
+from bulkshare.model import Account, Origin, Outcome, Result, Run, RunState
 from bulkshare.report import (
     RunStatus,
     cause_document,
@@ -188,11 +188,27 @@ def test_documents() -> None:
         "requests": None,
         "retries": None,
         "seconds": None,
+        "origins": [],
     }
     causes = causes_of([Outcome("i", "m", Result.FAILED, reason="gave up")])
     shown = show_document(DONE, causes, {"i": "ubuntu"})
     assert shown["causes"] == [cause_document(causes[0], {"i": "ubuntu"})]
     json.dumps(shown)
+
+
+def test_show_says_where_a_run_comes_from() -> None:
+    """Who began it and who continued it, with which command and plan; nothing of it moves the cursor."""
+    first = Origin("/etc/golden.yaml", "0f" * 32, "0.1.0", "bulkshare run golden.yaml", "ops\x1b[2J", "mgmt-1")
+    run = replace(RUNNING.run, origins=(first, Origin(version="0.1.1", os_user="root", host="mgmt-2")))
+    status = replace(RUNNING, run=run)
+    assert (
+        "  begun by ops [2J on mgmt-1, bulkshare 0.1.0\n"
+        "    bulkshare run golden.yaml\n"
+        "    plan /etc/golden.yaml\n"
+        f"    SHA-256 {'0f' * 32}\n"
+        "  continued by root on mgmt-2, bulkshare 0.1.1\n"
+    ) in printed(render_run(status, ()), width=80)
+    assert [origin["host"] for origin in run_document(status)["origins"]] == ["mgmt-1", "mgmt-2"]
 
 
 def test_show_tells_the_name_once() -> None:

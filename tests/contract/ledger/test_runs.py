@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bulkshare.errors import UsageError
-from bulkshare.model import AS_PLANNED, Account, Backlog, Block, Job, Outcome, Result, RunState, Want
+from bulkshare.model import AS_PLANNED, Account, Backlog, Block, Job, Origin, Outcome, Result, RunState, Want
 from tests.ledger_fixtures import ACCOUNT, FINGERPRINT, NOW, begin, by_pair, finish, outcome
 
 if TYPE_CHECKING:
@@ -128,6 +128,20 @@ def test_a_reopened_run_continues(ledger: Ledger) -> None:
     ended = finish(ledger, run.id)
     assert (ended.state, ended.totals[Result.SHARED]) == (RunState.FINISHED, 2)
     assert (ended.requests, ended.retries, ended.seconds) == (10, 4, 3.0)
+
+
+def test_a_run_keeps_where_it_first_and_last_comes_from(ledger: Ledger) -> None:
+    """Whoever continues it does not take the place of who began it; without an origin, the known ones stay."""
+    first, second, third = (
+        Origin(f"/etc/{name}.yaml", "ab", "1.0", f"bulkshare run {name}", "ops", name) for name in "abc"
+    )
+    run = ledger.begin(plan="nightly", fingerprint=FINGERPRINT, account=ACCOUNT, now=NOW, origin=first)
+    assert run.origins == (first,)
+    assert ledger.reopen(run.id, now=NOW, origin=second).origins == (first, second)
+    assert ledger.reopen(run.id, now=NOW).origins == (first, second)
+    assert ledger.reopen(run.id, now=NOW, origin=third).origins == (first, third)
+    assert ledger.runs()[0].origins == (first, third)
+    assert begin(ledger, "other").origins == ()
 
 
 def test_a_run_that_did_not_look_at_all_images_is_interrupted(ledger: Ledger) -> None:
