@@ -154,6 +154,13 @@ class ConsoleListener:
         else:
             self._log.info(message)
 
+    def warn(self, message: str) -> None:
+        """Print or log a problem that changes nothing about the result, even if quiet."""
+        if self._display is not None:
+            self._display.say(message)
+        else:
+            self._log.error(message)
+
     def detail(self, message: str) -> None:
         """Log a message at debug level."""
         self._log.debug(message)

@@ -11,7 +11,7 @@ import click
 
 from bulkshare.cli.command import Section
 from bulkshare.cli.completion import complete_cloud, complete_file, complete_run
-from bulkshare.model import PruneLimit
+from bulkshare.model import NotifyOn, PruneLimit, WebhookFormat
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -281,6 +281,31 @@ PRUNE = together(
         "Default: the plan's, or 10%.",
     ),
 )
+NOTIFY = together(
+    click.option(
+        "--on-finish",
+        metavar="COMMAND",
+        help="Run this at the end, however it ends, with the result as JSON on its standard input. No shell reads it.",
+    ),
+    click.option(
+        "--webhook",
+        envvar="BULKSHARE_WEBHOOK",
+        metavar="URL|@FILE",
+        show_envvar=True,
+        help="Post the result there at the end. Others see a URL on the command line: use the variable, or a file.",
+    ),
+    click.option(
+        "--webhook-format",
+        type=click.Choice([each.value for each in WebhookFormat]),
+        help="What the webhook gets. Default: json.",
+    ),
+    click.option(
+        "--notify-on",
+        multiple=True,
+        type=click.Choice([each.value for each in NotifyOn]),
+        help="Which ends are told; may be given several times. Default: always.",
+    ),
+)
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object on stdout.")
 FORMAT = click.option(
     "--format",
@@ -314,6 +339,7 @@ CHANGE = together(  # of a command that makes its own plan
     OS_CLOUD,
     LIMITS,
     STOPS,
+    NOTIFY,
     OUTPUT,
 )
 YES = click.option("-y", "--yes", is_flag=True, help="Don't ask before the changes are made.")

@@ -15,11 +15,13 @@ import click
 from bulkshare.cli.command import ARGUMENTS
 from bulkshare.cli.console import ConsoleListener
 from bulkshare.cli.exit_status import ExitStatus, is_terminal
-from bulkshare.errors import BulkshareError, UsageError
+from bulkshare.cli.notify import Conclusion, NotifyOptions, telling
+from bulkshare.errors import UsageError
 from bulkshare.operations.defaults import utc_now
 from bulkshare.operations.execute import run_async
 from bulkshare.operations.options import Options
 from bulkshare.operations.origin import current_origin
+from bulkshare.operations.results import results_document
 from bulkshare.operations.resume import resume_runs
 from bulkshare.operations.run import run_plan
 from bulkshare.operations.saved_plan import exactly, is_saved, load_saved, save
@@ -32,7 +34,6 @@ from bulkshare.report import (
     changes_document,
     comparison_document,
     merged,
-    summary_document,
     versioned,
 )
 from bulkshare.text import clean
@@ -66,31 +67,28 @@ def run_command(plan: Path, *, metrics_file: Path | None, **given: Any) -> int:
     metrics_file: written at the end, however the run ends; None: not at all.
     given: the other options, by the names in `operations.options.Options` and `OUTPUT_DEFAULTS`.
     """
+    notify = NotifyOptions.among(given)
     options, listener = _read_options(given)
-    started_at, name, status = time.monotonic(), plan.stem, int(ExitStatus.NOT_AS_PLANNED)
-    results: list[CloudResult] = []
+    started_at, ended = time.monotonic(), Conclusion(plan.stem, notify, dry_run=options.dry_run)
     if metrics_file is not None:
         require_writable(metrics_file)
     try:
-        raw = read_plan(plan)
-        saved = load_saved(plan, raw) if is_saved(raw) else None
-        loaded, expected = (load_plan(plan, raw), None) if saved is None else (saved.plan, saved.parts)
-        name = loaded.name
-        options = replace(options, origin=_origin(plan, raw))
-        if saved is None:
-            listener.plan_file = _file(plan)
-        results = run_async(partial(run_plan, loaded, options, listener, expected=expected, signals=STOP_SIGNALS))
-        status = print_changes(results, listener) if options.dry_run else print_results(results, listener)
-    except BulkshareError as error:
-        status = error.exit_code
-        raise
-    except KeyboardInterrupt:
-        status = ExitStatus.INTERRUPTED
-        raise
+        with telling(ended, listener):
+            raw = read_plan(plan)
+            saved = load_saved(plan, raw) if is_saved(raw) else None
+            loaded, expected = (load_plan(plan, raw), None) if saved is None else (saved.plan, saved.parts)
+            ended.loaded(loaded)
+            options = replace(options, origin=_origin(plan, raw))
+            if saved is None:
+                listener.plan_file = _file(plan)
+            run = partial(run_plan, loaded, options, listener, expected=expected, signals=STOP_SIGNALS)
+            ended.results = results = run_async(run)
+            ended.exit_code = print_changes(results, listener) if options.dry_run else print_results(results, listener)
     finally:
         if metrics_file is not None and not options.dry_run:
-            _write_metrics(metrics_file, name, status, time.monotonic() - started_at, results)
-    return status
+            seconds = time.monotonic() - started_at
+            _write_metrics(metrics_file, ended.plan, ended.exit_code, seconds, ended.results)
+    return ended.exit_code
 
 
 def diff_command(plan: Path, *, out: Path | None, all_pairs: bool, **given: Any) -> int:
@@ -119,29 +117,41 @@ def carry_out(
     question: asked on a terminal, once the changes are shown; they are made exactly, or not at all. "": don't ask.
     yes: don't ask either.
     """
-    shown_first = bool(question) and not yes and is_terminal(sys.stdin) and is_terminal(sys.stderr)
-    options, listener = _read_options({**given, "dry_run": dry_run or out is not None or shown_first})
-    results = run_async(partial(run_plan, plan, options, listener, signals=STOP_SIGNALS))
-    if not options.dry_run:
-        return print_results(results, listener)
-    status = print_changes(results, listener)
-    if out is not None:
-        _save(out, plan, results, listener)
-    if out is not None or dry_run or not any(result.changes and result.changes.any for result in results):
-        return status
-    if not click.confirm(question, err=True):
-        listener.note("nothing was sent")
-        return status
-    exact = exactly(plan, results)
+    looking = dry_run or out is not None
+    asking = bool(question) and not yes and is_terminal(sys.stdin) and is_terminal(sys.stderr)
+    ended = Conclusion(plan.name, NotifyOptions.among(given), dry_run=looking)
+    options, listener = _read_options({**given, "dry_run": looking or asking})
+    expected = None
+    if options.dry_run:
+        results = run_async(partial(run_plan, plan, options, listener, signals=STOP_SIGNALS))
+        status = print_changes(results, listener)
+        if out is not None:
+            _save(out, plan, results, listener)
+        if looking or not any(result.changes and result.changes.any for result in results):
+            return status
+        if not click.confirm(question, err=True):
+            listener.note("nothing was sent")
+            return status
+        exact = exactly(plan, results)
+        plan, expected = exact.plan, exact.parts
     options = replace(options, dry_run=False)
-    make = partial(run_plan, exact.plan, options, listener, expected=exact.parts, signals=STOP_SIGNALS)
-    return print_results(run_async(make), listener)
+    with telling(ended, listener):
+        ended.loaded(plan)
+        make = partial(run_plan, plan, options, listener, expected=expected, signals=STOP_SIGNALS)
+        ended.results = run_async(make)
+        ended.exit_code = print_results(ended.results, listener)
+    return ended.exit_code
 
 
 def resume_command(run: str | None, **given: Any) -> int:
     """Finish a run. Raises `BulkshareError` if that is impossible."""
+    notify = NotifyOptions.among(given)
     options, listener = _read_options(given)
-    return print_results(run_async(partial(resume_runs, run, options, listener, signals=STOP_SIGNALS)), listener)
+    with telling(Conclusion(run or "", notify), listener) as ended:
+        ended.loaded(None)  # a ledger, which others may write, names no command
+        ended.results = run_async(partial(resume_runs, run, options, listener, signals=STOP_SIGNALS))
+        ended.exit_code = print_results(ended.results, listener)
+    return ended.exit_code
 
 
 def verify_command(plan: Path, *, strict: bool, **given: Any) -> int:
@@ -192,7 +202,7 @@ def print_results(results: Sequence[CloudResult], listener: ConsoleListener) -> 
     if several:
         listener.conclude(merged(summaries), clouds=len(summaries))
     if listener.form == "json" and any(result.summary for result in results):
-        listener.print_json(_document(results))
+        listener.print_json(results_document(results))
     _raise_first(results)
     return ExitStatus.AS_PLANNED if all(result.as_planned for result in results) else ExitStatus.NOT_AS_PLANNED
 
@@ -241,21 +251,6 @@ def print_comparisons(
             listener.conclude_comparison(comparison, cloud=cloud if len(found) > 1 else None, strict=strict)
     agree = all(comparison.agrees(strict=strict) for comparison in found.values())
     return ExitStatus.AS_PLANNED if agree else ExitStatus.NOT_AS_PLANNED
-
-
-def _document(results: Sequence[CloudResult]) -> dict[str, Any]:
-    """Return the object of `--json`: for several clouds their sums, with each of them below `clouds`."""
-    reached = [(result, result.summary) for result in results if result.summary is not None]
-    documents = [
-        {
-            **summary_document(summary),
-            **({} if result.comparison is None else {"verify": comparison_document(result.comparison)}),
-        }
-        for result, summary in reached
-    ]
-    if len(results) == 1:
-        return documents[0]
-    return {**summary_document(merged([summary for _, summary in reached])), "clouds": documents}
 
 
 def _raise_first(results: Sequence[CloudResult]) -> None:

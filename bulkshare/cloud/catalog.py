@@ -104,18 +104,23 @@ def is_loopback(url: str) -> bool:
         return False
 
 
-def connection_to(endpoint: str, entry: CloudEntry) -> Connection:
-    """Return how to reach `endpoint`: the entry's TLS settings, and the proxy that `requests` would use."""
+def proxy_for(url: str) -> str | None:
+    """Return the URL of the proxy that `requests` would use, as the environment says; None: it needs none."""
     proxy = None
-    if not is_loopback(endpoint):
-        proxy = requests.utils.select_proxy(endpoint, requests.utils.get_environ_proxies(endpoint))
+    if not is_loopback(url):
+        proxy = requests.utils.select_proxy(url, requests.utils.get_environ_proxies(url))
     if proxy and "://" not in proxy:
         proxy = f"http://{proxy}"
+    return proxy or None
+
+
+def connection_to(endpoint: str, entry: CloudEntry) -> Connection:
+    """Return how to reach `endpoint`: the entry's TLS settings, and the proxy of the environment."""
     return Connection(
         endpoint,
         verify=entry.verify,
         cacert=entry.cacert,
         cert=entry.cert,
         key=entry.key,
-        proxy=proxy or None,
+        proxy=proxy_for(endpoint),
     )

@@ -18,6 +18,7 @@ from bulkshare.model.exchange import (
     Verdict,
     VerdictKind,
 )
+from bulkshare.model.notify import Notify, NotifyOn, Webhook, WebhookFormat
 from bulkshare.model.pairs import AS_PLANNED, Backlog, Batch, Block, Job, Orders, Outcome, PruneLimit, Result, Want
 from bulkshare.model.plans import (
     Api,
@@ -56,6 +57,8 @@ __all__ = [
     "KnownProjects",
     "Limits",
     "Member",
+    "Notify",
+    "NotifyOn",
     "Orders",
     "Origin",
     "Outcome",
@@ -79,6 +82,8 @@ __all__ = [
     "Verdict",
     "VerdictKind",
     "Want",
+    "Webhook",
+    "WebhookFormat",
     "backoff_seconds",
     "no_jitter",
 ]

@@ -13,6 +13,8 @@ from bulkshare.model.retry import RetryPolicy
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from bulkshare.model.notify import Notify
+
 Item_co = TypeVar("Item_co", covariant=True)
 
 
@@ -145,7 +147,7 @@ class Plan:
     Each cloud is a clouds.yaml entry. It gets the entries that name it and those that name no cloud. `prune_limit` is
     for entries without one of their own; None: the default. If it is `strict`, public and community images are not as
     planned, although every project can use them. `names` has the names that stand beside IDs in the plan and
-    its lists, by ID.
+    its lists, by ID. `notify` says who is told how a run ended.
     """
 
     name: str
@@ -159,3 +161,4 @@ class Plan:
     prune_limit: PruneLimit | None = None
     strict: bool = False
     names: Mapping[str, str] = field(default_factory=dict, compare=False)
+    notify: Notify | None = None

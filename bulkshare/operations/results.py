@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import anyio
 
 from bulkshare.errors import BulkshareError, PlanError, UsageError
-from bulkshare.report import SETTLED_BADLY, Summary, causes_of
+from bulkshare.report import SETTLED_BADLY, Summary, causes_of, comparison_document, merged, summary_document
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -108,6 +108,24 @@ def raise_refusals(results: Sequence[CloudResult]) -> None:
             if len(results) == 1:
                 raise result.error
             raise type(result.error)(f"cloud {result.cloud}: {result.error}") from result.error
+
+
+def results_document(results: Sequence[CloudResult]) -> dict[str, Any]:
+    """Return the object of `--json`: for several clouds their sums, with each of them below `clouds`.
+
+    Empty if no cloud has a summary.
+    """
+    reached = [(result, result.summary) for result in results if result.summary is not None]
+    documents = [
+        {
+            **summary_document(summary),
+            **({} if result.comparison is None else {"verify": comparison_document(result.comparison)}),
+        }
+        for result, summary in reached
+    ]
+    if not documents or len(results) == 1:
+        return documents[0] if documents else {}
+    return {**summary_document(merged([summary for _, summary in reached])), "clouds": documents}
 
 
 MOST_OUTCOMES = 100_000  # read in search of causes; more would hardly change the order

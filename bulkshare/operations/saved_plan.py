@@ -13,7 +13,20 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from bulkshare.errors import CloudChangedError, UsageError
-from bulkshare.model import Api, Block, CheckProjects, Entry, Limits, Plan, RetryPolicy, Want
+from bulkshare.model import (
+    Api,
+    Block,
+    CheckProjects,
+    Entry,
+    Limits,
+    Notify,
+    NotifyOn,
+    Plan,
+    RetryPolicy,
+    Want,
+    Webhook,
+    WebhookFormat,
+)
 from bulkshare.operations.defaults import utc_now
 from bulkshare.plan.load import SAVED_MARK
 from bulkshare.text import clean
@@ -28,6 +41,7 @@ if TYPE_CHECKING:
 
 VERSION = 3
 MOST_SHOWN = 5  # pairs in an error
+LONGEST_NOTIFY_SECONDS = 86_400.0  # as in a plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +76,7 @@ class SavedPlan:
     parts: tuple[SavedPart, ...]
     names: Mapping[str, str] = field(default_factory=dict)
     strict: bool = False
+    notify: Notify | None = None
 
     @property
     def plan(self) -> Plan:
@@ -90,6 +105,7 @@ class SavedPlan:
             strict=self.strict,
             check_projects=CheckProjects.NEVER,
             names=self.names,
+            notify=self.notify,
         )
 
 
@@ -121,6 +137,7 @@ def _document(plan: Plan, results: Sequence[CloudResult]) -> dict[str, Any]:
         "retry": asdict(plan.retry),
         "api": plan.api,
         "strict": plan.strict,
+        "notify": None if plan.notify is None else {**asdict(plan.notify), "on": sorted(plan.notify.on)},
         "names": {known: name for result in results for known, name in _names(result).items()},
         "clouds": [
             {
@@ -180,6 +197,7 @@ def _read(document: dict[str, Any]) -> SavedPlan:
         strict=_flag(document["strict"]),
         parts=tuple(_part(part) for part in document["clouds"]),
         names=_known_names(document["names"]),
+        notify=_notify(document.get("notify")),
     )
 
 
@@ -202,6 +220,21 @@ def _positive(numbers: dict[str, Any]) -> dict[str, Any]:
         if not whole or number < 0 or (number == 0 and name != "members_per_image"):
             raise ValueError(name)
     return numbers
+
+
+def _notify(notify: dict[str, Any] | None) -> Notify | None:
+    if notify is None:
+        return None
+    webhook = notify["webhook"]
+    if webhook is not None:
+        webhook = Webhook(_text_or_none(webhook["from_env"]), _text_or_none(webhook["file"]))
+    command, seconds = notify["command"], notify["timeout_seconds"]
+    "\0".join(command).encode()  # a TypeError for other values, and a ValueError for half a surrogate pair
+    if isinstance(command, str) or isinstance(seconds, bool) or not 0 < seconds <= LONGEST_NOTIFY_SECONDS:
+        raise ValueError(notify)
+    return Notify(
+        tuple(command), webhook, WebhookFormat(notify["format"]), frozenset(map(NotifyOn, notify["on"])), seconds
+    )
 
 
 def _part(part: dict[str, Any]) -> SavedPart:

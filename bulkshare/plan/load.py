@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bulkshare.errors import PlanError
-from bulkshare.model import Entry, Limits, Plan, Problem, RetryPolicy, Want
+from bulkshare.model import Entry, Limits, Notify, Plan, Problem, RetryPolicy, Want, Webhook
 from bulkshare.plan.groups import Lists, image_selector, project_selector
 from bulkshare.plan.messages import validate
 from bulkshare.plan.yaml import LARGEST, UnreadableError, read_bytes, read_document, require_small
 from bulkshare.text import clean
 
 if TYPE_CHECKING:
-    from bulkshare.plan.schema import EntrySection, PlanFile
+    from bulkshare.plan.schema import EntrySection, NotifySection, PlanFile
     from bulkshare.plan.yaml import Document, Location
 
 STANDARD_INPUT = Path("-")
@@ -162,7 +162,22 @@ def resolve(file: PlanFile | None, document: Document, folder: Path, problems: l
         api=file.api,
         prune_limit=file.prune_limit,
         names=names,
+        notify=_notify(file.notify, folder) if "notify" in file.model_fields_set else None,
     )
+
+
+def _notify(section: NotifySection, folder: Path) -> Notify:
+    """Return who is to be told. Paths are relative to the plan's folder; a bare name is looked up in PATH."""
+    notify = Notify(on=frozenset(section.on), timeout_seconds=section.timeout)
+    if section.command:
+        program, *arguments = section.command
+        program = str((folder / program).absolute()) if "/" in program else program
+        notify = replace(notify, command=(program, *arguments))
+    if "webhook" in section.model_fields_set:
+        webhook = section.webhook
+        file = str((folder / webhook.file).absolute()) if webhook.file else None
+        notify = replace(notify, webhook=Webhook(webhook.from_env or None, file), format=webhook.form)
+    return notify
 
 
 def _with_orders(entry: Entry, section: EntrySection) -> Entry:

@@ -18,9 +18,11 @@ from bulkshare.plan.schema import (
     GroupsSection,
     ImageSelectorItem,
     LimitsSection,
+    NotifySection,
     PlanFile,
     ProjectSelectorItem,
     RetrySection,
+    WebhookSection,
     found,
     kind,
 )
@@ -55,6 +57,7 @@ SENTENCES = {
     "finite_number": "expected a number, found {found}",
     "greater_than_equal": "must be {ge:g} or more, found {found}",
     "less_than_equal": "must be {le:,.0f} or less, found {found}",
+    "string_pattern_mismatch": "{found} is not a name of an environment variable",
     "literal_error": "expected {expected}, found {found}",
     "enum": "expected {expected}, found {found}",
     "value_error": "{error}",
@@ -161,6 +164,8 @@ def _keys_at(location: Location) -> list[str]:
         ("limits",): LimitsSection,
         ("retry",): RetrySection,
         ("groups",): GroupsSection,
+        ("notify",): NotifySection,
+        ("notify", "webhook"): WebhookSection,
     }
     return _keys(sections.get(location, EntrySection))
 

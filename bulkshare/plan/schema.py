@@ -21,13 +21,25 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from bulkshare.model import Api, CheckProjects, ImageSelector, Limits, ProjectSelector, PruneLimit, RetryPolicy
+from bulkshare.model import (
+    Api,
+    CheckProjects,
+    ImageSelector,
+    Limits,
+    Notify,
+    NotifyOn,
+    ProjectSelector,
+    PruneLimit,
+    RetryPolicy,
+    WebhookFormat,
+)
 from bulkshare.plan.lists import ID_PATTERN, LONGEST_ID, id_fault
 from bulkshare.text import clean
 
 VERSION = 1
 DURATION_PATTERN = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+$"  # durationpy takes more: mm is a month
 DAY_SECONDS = 86_400.0
+VARIABLE_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
 LONGEST_AGE_DAYS = 36_500
 
 
@@ -181,10 +193,23 @@ ProjectTags = Annotated[
     BeforeValidator(_texts),
     _TEXT_OR_TEXTS,
 ]
+OnWhat = Annotated[
+    list[NotifyOn],
+    Field(min_length=1),
+    BeforeValidator(_texts),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"enum": [*NotifyOn]},
+                {"type": "array", "items": {"enum": [*NotifyOn]}, "minItems": 1},
+            ]
+        }
+    ),
+]
 Status = Literal["queued", "saving", "uploading", "importing", "active", "deactivated"]
 
 
-LIMITS, RETRY, IMAGES, PROJECTS = Limits(), RetryPolicy(), ImageSelector(), ProjectSelector()
+LIMITS, RETRY, IMAGES, PROJECTS, NOTIFY = Limits(), RetryPolicy(), ImageSelector(), ProjectSelector(), Notify()
 ID, GROUP, FILE, SELECTOR = "<id>", "<group>", "<file>", "<selector>"  # tags by which pydantic knows the kinds of items
 AT_KEY = "at_key"  # the error type of a problem that is shown at one of its section's keys
 
@@ -192,6 +217,11 @@ AT_KEY = "at_key"  # the error type of a problem that is shown at one of its sec
 def _at_key(message: str, *keys: str) -> PydanticCustomError:
     """Return an error that is shown at the first of the keys that is present; the message contains no braces."""
     return PydanticCustomError(AT_KEY, "{message}", {"message": message, "keys": keys})
+
+
+def _absent() -> Any:
+    """Return the value of a section that may be absent but not empty; `model_fields_set` tells."""
+    return None
 
 
 class Section(BaseModel):
@@ -374,6 +404,66 @@ class RetrySection(Section):
         return self
 
 
+def _no_nul(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("has a NUL character, which no program can be given")
+    return text
+
+
+Argument = Annotated[str, AfterValidator(_no_nul)]
+Variable = Annotated[str, Field(pattern=VARIABLE_PATTERN)]
+
+
+class WebhookSection(Section):
+    """A webhook. Its URL is a secret, so the plan says where it stands."""
+
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["from_env"]}, {"required": ["file"]}]})
+
+    from_env: Variable = Field(default_factory=str, description="The environment variable that has the URL.")
+    file: Visible = Field(default_factory=str, description="A file, relative to the plan, that has the URL alone.")
+    form: WebhookFormat = Field(
+        default=NOTIFY.format,
+        alias="format",
+        description="`json`: the same as the command gets; `slack`: a message; `alertmanager`: an alert.",
+    )
+
+    @model_validator(mode="after")
+    def _has_one(self) -> WebhookSection:
+        if self.from_env and self.file:
+            raise _at_key("`from_env` and `file` are both present; keep one", "file")
+        if not self.from_env and not self.file:
+            raise ValueError("has no URL; add `from_env` (an environment variable) or `file`")
+        return self
+
+
+class NotifySection(Section):
+    """Who is told how a run ended."""
+
+    model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["command"]}, {"required": ["webhook"]}]})
+
+    command: list[Argument] = Field(
+        default_factory=list,
+        min_length=1,
+        description="A program, relative to the plan if its name has a slash, and its arguments. It gets JSON on "
+        "standard input. No shell reads them.",
+    )
+    webhook: WebhookSection = Field(default_factory=_absent, description="Where the same is posted.")
+    on: OnWhat = Field(
+        default_factory=lambda: [NotifyOn.ALWAYS],
+        description="Which ends are told: `failure` (any exit code but 0), `change` (something was changed in the "
+        "cloud), `always`; or a list of them.",
+    )
+    timeout: Wait = Field(default=NOTIFY.timeout_seconds, description="How long each of them may take.")
+
+    @model_validator(mode="after")
+    def _tells_someone(self) -> NotifySection:
+        if not self.model_fields_set & {"command", "webhook"}:
+            raise ValueError("tells no one; add `command` or `webhook`")
+        if self.command and not self.command[0]:
+            raise _at_key("the command begins with nothing; name a program", "command")
+        return self
+
+
 class GroupsSection(Section):
     """Named lists that can be used in several places."""
 
@@ -451,6 +541,7 @@ class PlanFile(Section):
     )
     limits: LimitsSection = LimitsSection()
     retry: RetrySection = RetrySection()
+    notify: NotifySection = Field(default_factory=_absent, description="Who is told how a run of the plan ended.")
     groups: GroupsSection = Field(default_factory=GroupsSection)
     share: list[EntrySection] = Field(min_length=1, description="Which images are shared with which projects.")
 

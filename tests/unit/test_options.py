@@ -13,6 +13,10 @@ from tests.commands import parse_command
 
 FIELDS = {field.name for field in fields(Options)}
 OF_THE_COMMAND = {"plan", "run", "out", "all_pairs", "strict", "metrics_file"} | {
+    "on_finish",
+    "webhook",
+    "webhook_format",
+    "notify_on",
     "as_json",
     "form",
     "quiet",

@@ -21,7 +21,7 @@ PAIR = "share:\n- images: [a]\n  projects: [b]\n"
 
 KEYS = (
     "known here: version, name, cloud, clouds, region, api, check_projects, prune_limit, strict, limits, retry, "
-    "groups, share"
+    "notify, groups, share"
 )
 IMAGE_KEYS = "known here: group, file, name, tag, property, owner, status, newer_than, latest, per, allow_empty"
 PROJECT_KEYS = "known here: group, file, name, domain, tag, enabled, parent, allow_empty"
@@ -240,6 +240,45 @@ FORM = [
         ],
         id="unknown limits",
     ),
+    pytest.param(
+        HEAD
+        + PAIR
+        + "notify: {comand: [x], webhook: {from_envv: A, format: teams}, on: [failure, never], timeout: 5}\n",
+        [
+            "6:10: unknown key 'comand'; did you mean 'command'?",
+            "6:33: unknown key 'from_envv'; did you mean 'from_env'?",
+            "6:55: expected 'json', 'slack' or 'alertmanager', found 'teams'",
+            "6:77: expected 'failure', 'change' or 'always', found 'never'",
+            "6:94: '5' is not a duration; write for example 500ms, 0.5s or 2m",
+        ],
+        id="who is told, misspelled",
+    ),
+    pytest.param(
+        HEAD + PAIR + "notify: {on: failure}\n",
+        ["6:9: tells no one; add `command` or `webhook`"],
+        id="no one is told",
+    ),
+    pytest.param(
+        HEAD + PAIR + "notify: {command: [''], webhook: {}}\n",
+        ["6:34: has no URL; add `from_env` (an environment variable) or `file`"],
+        id="a webhook without a URL",
+    ),
+    pytest.param(
+        HEAD + PAIR + "notify: {command: [''], webhook: {from_env: A, file: b}}\n",
+        ["6:54: `from_env` and `file` are both present; keep one"],
+        id="a webhook with two URLs",
+    ),
+    pytest.param(
+        HEAD + PAIR + "notify: {command: [''], webhook: {from_env: 'a b'}}\n",
+        ["6:45: 'a b' is not a name of an environment variable"],
+        id="a variable that is none",
+    ),
+    pytest.param(
+        HEAD + PAIR + "notify: {command: ['']}\n",
+        ["6:19: the command begins with nothing; name a program"],
+        id="a command that is none",
+    ),
+    pytest.param(HEAD + PAIR + "notify:\n", ["6:8: expected a mapping, found nothing"], id="notify is empty"),
     pytest.param(
         HEAD + PAIR + "retry: {attempt: 3, bas: 4}\n",
         ["6:9: unknown key 'attempt'; did you mean 'attempts'?", "6:21: unknown key 'bas'; did you mean 'base'?"],

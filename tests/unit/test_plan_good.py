@@ -10,7 +10,18 @@ from pathlib import Path
 import pytest
 
 from bulkshare.errors import PlanError
-from bulkshare.model import Entry, ImageSelector, Limits, Plan, ProjectSelector, RetryPolicy
+from bulkshare.model import (
+    Entry,
+    ImageSelector,
+    Limits,
+    Notify,
+    NotifyOn,
+    Plan,
+    ProjectSelector,
+    RetryPolicy,
+    Webhook,
+    WebhookFormat,
+)
 from bulkshare.plan.expand import Counts, count, fingerprint
 from bulkshare.plan.load import load_plan
 
@@ -74,6 +85,23 @@ share:
 def test_ids_are_text(tmp_path: Path, written: str) -> None:
     """What YAML would take for a number, a date or a truth value stays as it was written."""
     assert projects_of(tmp_path, f"[{written}, '{written}']") == (written, written)
+
+
+def test_who_is_told(tmp_path: Path) -> None:
+    """Paths are relative to the plan, a bare name is left to PATH, and a single end needs no list."""
+    smallest = HEAD + "share: [{images: [i], projects: [p]}]\n"
+    assert load(tmp_path, smallest).notify is None
+    told = load(
+        tmp_path, smallest + "notify: {command: [./tell, ./x], webhook: {file: url}, on: change, timeout: 5s}\n"
+    )
+    assert told.notify == Notify(
+        (str(tmp_path / "tell"), "./x"),
+        Webhook(file=str(tmp_path / "url")),
+        on=frozenset({NotifyOn.CHANGE}),
+        timeout_seconds=5.0,
+    )
+    told = load(tmp_path, smallest + "notify: {command: [tell], webhook: {from_env: URL, format: slack}}\n")
+    assert told.notify == Notify(("tell",), Webhook(from_env="URL"), WebhookFormat.SLACK)
 
 
 def test_ids_in_quotes(tmp_path: Path) -> None:

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from bulkshare.errors import CloudChangedError, UsageError
-from bulkshare.model import Account, Block, CheckProjects, Limits, Orders, Plan, RetryPolicy, Want
+from bulkshare.model import (
+    Account,
+    Block,
+    CheckProjects,
+    Limits,
+    Notify,
+    NotifyOn,
+    Orders,
+    Plan,
+    RetryPolicy,
+    Want,
+    Webhook,
+    WebhookFormat,
+)
 from bulkshare.operations.results import CloudResult
 from bulkshare.operations.saved_plan import SavedPart, is_saved, load_saved, require_unchanged, save
 from bulkshare.plan.expand import expand, orders
@@ -55,6 +69,35 @@ def test_what_is_saved_is_read_back(tmp_path: Path) -> None:
         "image-1": Orders(make_shared=True, fill=True),  # what pruning removes is among the pairs
         "image-2": Orders(selected=True),
     }
+
+
+@pytest.mark.parametrize(
+    "notify",
+    [
+        Notify(("tell", "-x")),
+        Notify((), Webhook(from_env="A"), WebhookFormat.SLACK, frozenset({NotifyOn.FAILURE, NotifyOn.CHANGE}), 5.5),
+        Notify(("tell",), Webhook(file="/etc/webhook"), WebhookFormat.ALERTMANAGER),
+    ],
+)
+def test_who_is_told_is_read_back(notify: Notify, tmp_path: Path) -> None:
+    """A saved plan tells as the plan does, and a damaged one is none."""
+    path = tmp_path / "saved.plan"
+    save(path, replace(PLAN, notify=notify), [CloudResult("prod", ACCOUNT, todo=TODO)])
+    document = json.loads(path.read_bytes())
+    assert load_saved(path, path.read_bytes()).plan.notify == notify
+    wrong: tuple[tuple[str, Any], ...] = (
+        ("command", "tell"),
+        ("command", [1]),
+        ("webhook", {"from_env": 1, "file": None}),
+        ("format", "teams"),
+        ("on", ["never"]),
+        ("timeout_seconds", 0),
+        ("timeout_seconds", "5"),
+    )
+    for key, value in wrong:
+        damaged = json.dumps({**document, "notify": {**document["notify"], key: value}}).encode()
+        with pytest.raises(UsageError, match="damaged"):
+            load_saved(path, damaged)
 
 
 def test_a_plan_in_yaml_is_not_a_saved_plan(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from bulkshare.cli.options import (
     FORMAT,
     LEDGER,
     LIMITS,
+    NOTIFY,
     OS_CLOUD,
     OUTPUT,
     PLAN,
@@ -106,6 +107,7 @@ def diff(ctx: click.Context, /, **options: Any) -> None:
     type=click.Path(dir_okay=False, path_type=Path),
     help="A file for Prometheus' textfile collector, written at the end.",
 )
+@NOTIFY
 @FLEET
 @OUTPUT
 @click.pass_context
@@ -130,6 +132,7 @@ def run(ctx: click.Context, /, **options: Any) -> None:
 @RESUME_CLOUD
 @LIMITS
 @STOPS
+@NOTIFY
 @FLEET
 @OUTPUT
 @click.pass_context
