@@ -32,7 +32,6 @@ HERE = Path(__file__).parent
 USER = "alice"
 PROJECTS = 100  # members of one image; Glance's own limit is 128
 THREADS = 32
-IN_FLIGHT = (2, 4, 8, 16, 32, 64)
 LIMIT = 64
 SHELL_LOOP = """
 while read image project; do
@@ -43,11 +42,12 @@ done < pairs
 
 @dataclass(frozen=True)
 class Sizes:
-    """How many pairs each kind of contender gets in a round."""
+    """How many pairs each kind of contender gets in a round, and how many the bare loop has in flight."""
 
     command_line: int = 5
     serial: int = 100
     others: int = 2_000
+    in_flight: tuple[int, ...] = (2, 4, 8, 16, 32, 64)  # of the bare loop
 
 
 class Others:
@@ -79,7 +79,7 @@ class Others:
             )
         found["openstacksdk, serial"] = partial(self._sdk, 1, self._sizes.serial)
         found[f"openstacksdk, {THREADS} threads"] = partial(self._sdk, THREADS, self._sizes.others)
-        for in_flight in IN_FLIGHT:
+        for in_flight in self._sizes.in_flight:
             found[f"bare aiohttp loop, {in_flight} in flight"] = partial(self._bare, in_flight)
         found["bulkshare, first run"] = self._first_run
         found["bulkshare, second run"] = self._second_run

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 PARTS = ("others", "limit", "fleet", "pace", "start")
 FULL_PAIRS, SMALL_PAIRS = 50_000, 500
 FULL_SECONDS, SMALL_SECONDS = 10.0, 1.0
-SMALL = Sizes(command_line=1, serial=2, others=100)
+SMALL = Sizes(command_line=1, serial=2, others=100, in_flight=(4,))
 
 
 def compare(title: str, contenders: Mapping[str, Callable[[], Taken]], rounds: int) -> dict[str, Any]:

@@ -239,6 +239,8 @@ share:
         """
         reads = {FIND: 1, LIST: len(images)}
         lookups = {"GET /v3/domains": 1, "GET /v3/projects": 2}
+        if REMOVE in writes:  # for the name of who is removed
+            lookups["GET /v3/projects/{project}"] = 1
         before = self.actual_members()
         shown, result = self.diff(exit_code=CHANGES)
         assert (result.requests, result.lookups) == (reads, lookups)
