@@ -68,7 +68,7 @@ def run_command(plan: Path, *, metrics_file: Path | None, **given: Any) -> int:
     given: the other options, by the names in `operations.options.Options` and `OUTPUT_DEFAULTS`.
     """
     notify = NotifyOptions.among(given)
-    options, listener = _read_options(given)
+    options, listener = read_options(given)
     started_at, ended = time.monotonic(), Conclusion(plan.stem, notify, dry_run=options.dry_run)
     if metrics_file is not None:
         require_writable(metrics_file)
@@ -97,7 +97,7 @@ def diff_command(plan: Path, *, out: Path | None, all_pairs: bool, **given: Any)
     out: where to save the changes, for `run` to make exactly these.
     all_pairs: print every pair, not only the first ones of each image.
     """
-    options, listener = _read_options({**given, "dry_run": True})
+    options, listener = read_options({**given, "dry_run": True})
     listener.plan_file = _file(plan)
     loaded = load_plan(plan)
     results = run_async(partial(run_plan, loaded, options, listener, signals=STOP_SIGNALS))
@@ -120,7 +120,7 @@ def carry_out(
     looking = dry_run or out is not None
     asking = bool(question) and not yes and is_terminal(sys.stdin) and is_terminal(sys.stderr)
     ended = Conclusion(plan.name, NotifyOptions.among(given), dry_run=looking)
-    options, listener = _read_options({**given, "dry_run": looking or asking})
+    options, listener = read_options({**given, "dry_run": looking or asking})
     expected = None
     if options.dry_run:
         results = run_async(partial(run_plan, plan, options, listener, signals=STOP_SIGNALS))
@@ -146,7 +146,7 @@ def carry_out(
 def resume_command(run: str | None, **given: Any) -> int:
     """Finish a run. Raises `BulkshareError` if that is impossible."""
     notify = NotifyOptions.among(given)
-    options, listener = _read_options(given)
+    options, listener = read_options(given)
     with telling(Conclusion(run or "", notify), listener) as ended:
         ended.loaded(None)  # a ledger, which others may write, names no command
         ended.results = run_async(partial(resume_runs, run, options, listener, signals=STOP_SIGNALS))
@@ -156,7 +156,7 @@ def resume_command(run: str | None, **given: Any) -> int:
 
 def verify_command(plan: Path, *, strict: bool, **given: Any) -> int:
     """Compare a plan with its clouds; with `strict`, extra members are an error. Raises `BulkshareError`."""
-    options, listener = _read_options(given)
+    options, listener = read_options(given)
     listener.plan_file = _file(plan)
     found = run_async(partial(verify_plan, load_plan(plan), options, listener, signals=STOP_SIGNALS))
     return print_comparisons(found, listener, strict=strict)
@@ -167,7 +167,7 @@ def _save(out: Path, plan: Plan, results: Sequence[CloudResult], listener: Conso
     listener.note(f"`bulkshare run {out}` makes exactly these changes")
 
 
-def _read_options(given: dict[str, Any]) -> tuple[Options, ConsoleListener]:
+def read_options(given: dict[str, Any]) -> tuple[Options, ConsoleListener]:
     """Return a command's options, and the listener that those about the output choose. Raises `UsageError`."""
     gc.freeze()  # what is imported lives to the end: a full collection, which stops the event loop, need not visit it
     output = {name: given.pop(name, default) for name, default in OUTPUT_DEFAULTS.items()}

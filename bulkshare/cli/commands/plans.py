@@ -38,6 +38,46 @@ def check(plans: tuple[Path, ...], as_json: bool) -> None:
     check_plans(plans, as_json=as_json)
 
 
+@main.command(
+    name="import",
+    heading="Plans",
+    examples=["bulkshare import -o golden.yaml", "bulkshare import --image 'ubuntu-*' --image tag=golden"],
+)
+@click.option(
+    "--owner",
+    default="self",
+    metavar="self|any|ID",
+    show_default=True,
+    help="Whose images: those of the project of the log-in, all, or those of a project.",
+)
+@click.option(
+    "--image",
+    "images",
+    multiple=True,
+    metavar="IMAGE",
+    help="Only these images: an ID, a name, a pattern, or a selector such as 'name=ubuntu-*,tag=golden'. May be given "
+    "several times.",
+)
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="The plan to write. Default: stdout."
+)
+@click.option("--force", is_flag=True, help="Replace the file if it exists.")
+@click.option("--name", help="The plan's name. Default: that of the file.")
+@OS_CLOUD
+@LIMITS
+@QUIET
+@click.pass_context
+def import_(ctx: click.Context, /, **options: Any) -> None:
+    """Write a plan of the members that the images of a cloud have today.
+
+    Images with the same members share an entry. `bulkshare diff` of the plan finds nothing to do. Exits 1 if some
+    images can't be listed: the plan says which.
+    """
+    from bulkshare.cli.adopt import import_command
+
+    ctx.exit(import_command(**options))
+
+
 @main.command(heading="Plans", examples=["bulkshare schema > plan.schema.json", "bulkshare schema diff"])
 @click.argument("of", metavar="[plan|diff|verify]", default="plan", type=click.Choice(["plan", "diff", "verify"]))
 def schema(of: str) -> None:

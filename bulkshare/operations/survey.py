@@ -1,0 +1,184 @@
+"""Lists the members of many images without a plan, at the pace of their cloud. Sends no write."""
+
+from __future__ import annotations
+
+import random
+import time
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+from bulkshare.engine.client import ApiClient
+from bulkshare.engine.phases import for_each
+from bulkshare.errors import DirectoryError
+from bulkshare.model import Api, Entry, Image, KnownProjects, Plan, VerdictKind
+from bulkshare.model.events import PhaseStarted
+from bulkshare.operations.defaults import utc_now
+from bulkshare.operations.results import each, raise_refusals
+from bulkshare.operations.session import find_images, open_sessions
+from bulkshare.operations.stops import stopping_at
+from bulkshare.plan.selectors import PAGE
+from bulkshare.progress import Tracker, View
+
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Callable, Sequence
+
+    from bulkshare.model import Account, ImageSelector, Member
+    from bulkshare.operations.listener import Listener
+    from bulkshare.operations.options import Options
+    from bulkshare.operations.results import CloudResult
+    from bulkshare.operations.session import CloudSession
+
+HIDDEN = ("os_hidden", "true")
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Which images to list, of which clouds.
+
+    clouds: clouds.yaml entries; empty: that of the options.
+    owner: "self" (the project of the log-in), "any" or a project ID.
+    images: IDs and selectors; empty: all images of the owner, hidden ones and those that are not active included.
+    """
+
+    clouds: tuple[str, ...] = ()
+    owner: str = "self"
+    images: Sequence[str | ImageSelector] = ()
+
+
+@dataclass(slots=True)
+class Survey:
+    """What was found on one cloud, the clouds.yaml entry `cloud`.
+
+    account: as whom; None if the log-in failed.
+    images: those that were looked for, by ID, in the cloud's order. One that is named by its ID and that the cloud does
+        not show has nothing but the ID.
+    unlisted: why the members of some of them can't be listed, by ID. Images that can have no members are not asked for
+        them: those that every project can use, and on OpenStack private ones.
+    projects: which of the members are projects, as far as that may be known, and their names.
+    error: what kept the cloud from being asked, or from being asked for all images.
+    """
+
+    cloud: str | None
+    account: Account | None = None
+    images: dict[str, Image] = field(default_factory=dict)
+    unlisted: dict[str, str] = field(default_factory=dict)
+    projects: KnownProjects = field(default_factory=lambda: KnownProjects(frozenset()))
+    error: BaseException | None = None
+
+
+async def survey(
+    search: Search,
+    options: Options,
+    listener: Listener,
+    found: Callable[[Survey, Image, Sequence[Member]], None],
+    *,
+    doing: str,
+    signals: tuple[signal.Signals, ...] = (),
+) -> list[Survey]:
+    """Return what was found on each cloud; `found` is called for each image whose members were listed, in any order.
+
+    doing: what the command does, such as "import", for the display.
+
+    Raises `PlanError` or `UsageError` if no cloud can be asked as it was, and `InterruptedRunError` at a signal.
+    """
+    entries = (Entry(tuple(search.images), ()),) if search.images else ()
+    plan = Plan(doing, entries, clouds=search.clouds)
+    async with AsyncExitStack() as stack:
+        stops = await stack.enter_async_context(stopping_at(signals))
+        with stops.interrupting():
+            results, sessions = await open_sessions(plan, options, listener, stack)
+            surveys = {result.cloud: Survey(result.cloud, result.account) for result in results}
+            works = [_CloudSurvey(session, surveys[session.result.cloud], search, found, doing) for session in sessions]
+            await each(works, _CloudSurvey.list_members)
+        raise_refusals(results)
+    for result in results:
+        surveys[result.cloud].error = result.error
+    return list(surveys.values())
+
+
+@dataclass(slots=True)
+class _CloudSurvey:
+    session: CloudSession
+    survey: Survey
+    search: Search
+    found: Callable[[Survey, Image, Sequence[Member]], None]
+    doing: str
+    members: set[str] = field(default_factory=set)
+
+    @property
+    def result(self) -> CloudResult:
+        """See `results.HasResult`."""
+        return self.session.result
+
+    async def list_members(self) -> None:
+        """List all images, then look up the projects that are members."""
+        session, account = self.session, self.session.account
+        listener = session.listener.acting_as(account, "listing", "the members of images", plan=self.doing, run=None)
+        self.survey.images = await self._images()
+        private_too = session.settings.api is Api.BATCH
+        images = [
+            image
+            for image in self.survey.images.values()
+            if not image.usable_by_all and (private_too or image.visibility != "private")
+        ]
+        paced = session.endpoint.paced
+        tracker = Tracker(self.doing, {}, time.monotonic, allowed_rate=session.settings.limits.rate)
+        view = View(tracker, pace=paced.state, label=session.label)
+        with listener.following(view) as observer:
+            stopping = session.endpoint.new_stop()
+            client = ApiClient(
+                transport=session.endpoint.transport,
+                observer=observer,
+                policy=session.settings.retry,
+                clock=time.monotonic,
+                wall=utc_now,
+                jitter=random.random,
+                stopping=stopping,
+                stop=stopping.set,
+                answered_at=lambda: paced.answered_at,
+                endpoint=account.endpoint,
+            )
+            observer.notify(PhaseStarted("listing", len(images)))
+            at_once = session.settings.limits.concurrency
+            await for_each(images, partial(self._list, client), at_once=at_once, stopping=stopping)
+        if self.members:
+            with listener.waiting("looking up the projects"):
+                self.survey.projects = await self._projects()
+
+    async def _list(self, client: ApiClient, image: Image) -> None:
+        verdict = await client.list_members(image.id)
+        if verdict.kind is not VerdictKind.LISTED:
+            self.survey.unlisted[image.id] = verdict.reason
+            return
+        self.members.update(member.member_id for member in verdict.members)
+        self.found(self.survey, image, verdict.members)
+
+    async def _images(self) -> dict[str, Image]:
+        session, search = self.session, self.search
+        if search.images:
+            chosen = [image_id for entry in session.resolved.plan.entries for image_id in entry.images]
+            known = session.resolved.images
+            return {image_id: known.get(image_id) or Image(image_id) for image_id in map(str, chosen)}
+        find = partial(
+            find_images,
+            session.endpoint.transport,
+            policy=session.settings.retry,
+            answered_at=lambda: session.endpoint.paced.answered_at,
+            own_list=session.settings.api is Api.BATCH,
+        )
+        owner = session.account.project_id if search.owner == "self" else search.owner
+        query = [("sort_key", "created_at"), ("sort_dir", "desc"), ("limit", str(PAGE))]
+        if owner != "any":
+            query.insert(0, ("owner", owner))
+        with session.listener.waiting("looking up the images"):
+            images = [*await find(query), *await find([HIDDEN, *query])]
+        return {image.id: image for image in images if owner in {"any", image.owner}}
+
+    async def _projects(self) -> KnownProjects:
+        try:
+            return await self.session.identity.directory().known(self.members)
+        except DirectoryError as error:
+            return KnownProjects(frozenset(), frozenset(self.members), str(error))
