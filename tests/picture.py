@@ -11,6 +11,7 @@ import io
 import os
 import pty
 import re
+import socket
 import struct
 import subprocess
 import sys
@@ -47,11 +48,15 @@ FORMAT = re.sub(r"@font-face \{\{.*?\}\}\n\s*", "", CONSOLE_SVG_FORMAT, flags=re
 )
 
 
+USER, HOST = "alice", "ops-1"  # who and where in the picture, whoever makes it
+
+
 def record(command: str, state: Path) -> str:
     """Run a command on a terminal, with its ledger below `state`, and return its output."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
     variables = {"PATH": os.environ["PATH"], "HOME": str(state), "TERM": "xterm-256color", "LANG": "C.UTF-8"}
+    variables["LOGNAME"] = USER
     with subprocess.Popen(
         [BULKSHARE, *command.split()[1:]],
         cwd=ROOT,
@@ -70,7 +75,7 @@ def record(command: str, state: Path) -> str:
     os.close(master)
     if process.returncode != 0:
         raise RuntimeError(f"{command}: exit code {process.returncode}\n{written.decode()}")
-    return written.decode()
+    return written.decode().replace(f"{USER} on {socket.gethostname()}", f"{USER} on {HOST}")
 
 
 def screen(written: str) -> list[str]:

@@ -191,13 +191,9 @@ def render_origins(origins: Sequence[Origin]) -> list[RenderableType]:
     lines: list[RenderableType] = []
     for number, origin in enumerate(origins):
         began = "continued" if number else "begun"
-        by = f"{began} by {clean(origin.os_user)} on {clean(origin.host)}, bulkshare {clean(origin.version)}"
-        lines.append(Prose(by, indent=2, hanging=2))
-        if origin.command:
-            lines.append(whole(Text(f"    {clean(origin.command, LONGEST_COMMAND)}")))
-        if origin.plan_sha256:
-            lines.append(whole(Text(f"    plan {clean(origin.plan_file, LONGEST_COMMAND) or 'from a pipe'}")))
-            lines.append(whole(Text(f"    SHA-256 {origin.plan_sha256}", "dim")))
+        by = f"{began} by {clean(origin.os_user)} on {clean(origin.host)}, with bulkshare {clean(origin.version)}"
+        command = f": {clean(origin.command, LONGEST_COMMAND)}" if origin.command else ""
+        lines.append(Prose(by + command, indent=2, hanging=2))
     return lines
 
 

@@ -197,16 +197,13 @@ def test_documents() -> None:
 
 
 def test_show_says_where_a_run_comes_from() -> None:
-    """Who began it and who continued it, with which command and plan; nothing of it moves the cursor."""
+    """Who began it and who continued it, with which command; nothing of it moves the cursor."""
     first = Origin("/etc/golden.yaml", "0f" * 32, "0.1.0", "bulkshare run golden.yaml", "ops\x1b[2J", "mgmt-1")
     run = replace(RUNNING.run, origins=(first, Origin(version="0.1.1", os_user="root", host="mgmt-2")))
     status = replace(RUNNING, run=run)
     assert (
-        "  begun by ops [2J on mgmt-1, bulkshare 0.1.0\n"
-        "    bulkshare run golden.yaml\n"
-        "    plan /etc/golden.yaml\n"
-        f"    SHA-256 {'0f' * 32}\n"
-        "  continued by root on mgmt-2, bulkshare 0.1.1\n"
+        "  begun by ops [2J on mgmt-1, with bulkshare 0.1.0: bulkshare run golden.yaml\n"
+        "  continued by root on mgmt-2, with bulkshare 0.1.1\n"
     ) in printed(render_run(status, ()), width=80)
     assert [origin["host"] for origin in run_document(status)["origins"]] == ["mgmt-1", "mgmt-2"]
 
