@@ -24,6 +24,7 @@ from bulkshare.report import (
     NOT_AS_PLANNED,
     export_csv,
     export_jsonl,
+    render_kept,
     render_outcomes,
     render_part,
     render_run,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
     from bulkshare.ledger import SqlLedger
     from bulkshare.model import Run
+    from bulkshare.operations.retention import Retention
 
 
 BUFFER_BYTES = 65_536  # of a file to write
@@ -199,13 +201,24 @@ def replacing(path: Path | None) -> Iterator[TextIO]:
         part.unlink(missing_ok=True)
 
 
-def prune_ledger(location: str | None, *, keep_seconds: float, dry_run: bool) -> None:
-    """Delete the runs that began longer ago and can't be continued, and list them."""
+def prune_ledger(location: str | None, *, retention: Retention, dry_run: bool) -> None:
+    """Delete the runs that nothing keeps and that can't be continued, and list them; a dry run lists what is kept, too.
+
+    Raises `UsageError` if nothing says what to keep.
+    """
+    if not retention.any:
+        raise UsageError("say which runs to keep, e.g. --keep 90d or --keep-last 30; with --dry-run nothing is deleted")
     with open_ledger(location, create=False) as ledger:
-        pruned = prune(ledger, keep_seconds=keep_seconds, dry_run=dry_run)
+        pruned = prune(ledger, retention=retention, dry_run=dry_run)
+    if dry_run and pruned.kept:
+        click.echo("Would keep:")
+        print_whole(render_kept((run_status(each.run), each.reasons) for each in pruned.kept))
+        click.echo()
     if not pruned.runs:
-        click.echo("No run is old enough; nothing is deleted.")
+        click.echo("Every run is kept; nothing is deleted.")
         return
+    if dry_run:
+        click.echo("Would delete:")
     print_whole(render_runs([run_status(run)] for run in pruned.runs))
     pairs = sum(sum(run.totals.values()) for run in pruned.runs)
     total = f"{counted(len(pruned.runs), 'run')} with {counted(pairs, 'pair')}"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, Self, TypeVar
 
 from sqlalchemy import select
 
-from bulkshare.ledger import batches, pairs, runs
+from bulkshare.ledger import batches, comparison, pairs, runs
 from bulkshare.ledger.codecs import RESULTS, WANTS, pack_time
 from bulkshare.ledger.dialects import execute_many
 from bulkshare.ledger.schema import LONGEST_TEXT, PAIRS
@@ -227,6 +227,10 @@ class SqlLedger:
     def labels(self, run_id: int) -> dict[str, str]:
         """See `ports.Ledger`."""
         return self._read(runs.read_labels, run_id)
+
+    def labels_of(self, ids: Collection[str]) -> dict[str, str]:
+        """Return the known names of these images and projects, by ID."""
+        return self._read(runs.read_labels_of, ids)
 
     def unnamed_images(self, run_id: int) -> list[str]:
         """See `ports.Ledger`."""
@@ -455,6 +459,43 @@ class SqlLedger:
             while rows := connection.execute(query, last).all():
                 yield from pairs.read_outcomes(connection, rows, self._strings)
                 last = {"image": rows[-1].image, "member": rows[-1].member}
+
+    def side_by_side(self, first_id: int, second_id: int) -> Iterator[tuple[Outcome | None, Outcome | None]]:
+        """Yield each pair of two runs as it is in both; None in the run that doesn't have it. Grouped by image.
+
+        Holds a page of each run.
+        """
+        with self._store.reading() as connection:
+            first, second = self._numbered(connection, first_id), self._numbered(connection, second_id)
+            one, other = next(first, None), next(second, None)
+            while one is not None or other is not None:
+                in_first = one is not None and (other is None or one[0] <= other[0])
+                in_second = other is not None and (one is None or other[0] <= one[0])
+                yield one[1] if one and in_first else None, other[1] if other and in_second else None
+                one = next(first, None) if in_first else one
+                other = next(second, None) if in_second else other
+
+    def _numbered(self, connection: Connection, run_id: int) -> Iterator[tuple[tuple[int, int], Outcome]]:
+        """Yield a run's outcomes with the numbers of image and member, by which they are ordered."""
+        query = pairs.select_outcomes(run_id, None).limit(READ_ROWS)
+        last = {"image": 0, "member": 0}
+        while rows := connection.execute(query, last).all():
+            outcomes = pairs.read_outcomes(connection, rows, self._strings)
+            yield from zip([(row.image, row.member) for row in rows], outcomes, strict=True)
+            last = {"image": rows[-1].image, "member": rows[-1].member}
+
+    def count_changes(self, before_id: int, run_id: int) -> list[tuple[Result | None, Result, int]]:
+        """See `comparison.count_changes`."""
+        return self._read(comparison.count_changes, before_id, run_id)
+
+    def count_gone(self, before_id: int, run_id: int) -> int:
+        """See `comparison.count_gone`."""
+        return self._read(comparison.count_gone, before_id, run_id)
+
+    def unsteady(self, run_ids: Sequence[int]) -> Iterator[tuple[str, str, tuple[Result | None, ...]]]:
+        """See `comparison.read_unsteady`. Not repeated when the connection is lost."""
+        with self._store.reading() as connection:
+            yield from comparison.read_unsteady(connection, run_ids, self._strings)
 
     # --- connections ---------------------------------------------------------------------------------------------
 

@@ -38,7 +38,7 @@ from bulkshare.model import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import ColumnElement, Connection, Row, Select
@@ -474,6 +474,15 @@ def read_labels(connection: Connection, run_id: int) -> dict[str, str]:
         .where(LABELS.c.id.in_(used), LABELS.c.label != "")
     )
     return {row.text: row.label for row in connection.execute(query)}
+
+
+def read_labels_of(connection: Connection, ids: Collection[str]) -> dict[str, str]:
+    """Return the known names of images and projects, by ID."""
+    query = select(NAMES.c.text, LABELS.c.label).join(LABELS, LABELS.c.id == NAMES.c.id).where(LABELS.c.label != "")
+    remaining, found = iter(ids), {}
+    while chunk := list(islice(remaining, CHUNK)):
+        found.update({row.text: row.label for row in connection.execute(query.where(NAMES.c.text.in_(chunk)))})
+    return found
 
 
 def read_unnamed_images(connection: Connection, run_id: int) -> list[str]:

@@ -11,6 +11,7 @@ from bulkshare.ledger import RunLock
 from bulkshare.ledger.lock import is_dead
 from bulkshare.model import RunState
 from bulkshare.operations.defaults import utc_now
+from bulkshare.operations.retention import reasons_to_keep
 from bulkshare.report import run_status_of
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from bulkshare.ledger import SqlLedger
     from bulkshare.model import Run
+    from bulkshare.operations.retention import Kept, Retention
     from bulkshare.report import RunStatus
 
 MOST_SHOWN = 5  # runs in an error
@@ -112,47 +114,30 @@ class Pruned(NamedTuple):
     """The result of a prune.
 
     runs: those deleted, newest first; after a dry run those that would be.
+    kept: the others, newest first, with the reasons.
     busy: the plans of which a run is in progress.
     shrunk: whether the space of their texts was freed as well.
     """
 
     runs: list[Run]
+    kept: list[Kept]
     busy: frozenset[str]
     shrunk: bool
 
 
-def prune(ledger: SqlLedger, *, keep_seconds: float, dry_run: bool) -> Pruned:
-    """Delete the runs that `prunable` returns, holding the locks of unfinished plans. Raises `LedgerError`."""
+def prune(ledger: SqlLedger, *, retention: Retention, dry_run: bool) -> Pruned:
+    """Delete the runs that nothing keeps, holding the locks of unfinished plans. Raises `LedgerError`."""
     with ExitStack() as stack:
         runs = ledger.runs()
         busy = _lock_unfinished(ledger, runs, stack)
-        old = prunable(runs, now=utc_now(), keep_seconds=keep_seconds, busy=busy)
+        decided = reasons_to_keep(runs, now=utc_now(), retention=retention, busy=busy)
+        old = [each.run for each in decided if not each.reasons]
+        kept = [each for each in decided if each.reasons]
         if dry_run or not old:
-            return Pruned(old, busy, shrunk=False)
+            return Pruned(old, kept, busy, shrunk=False)
         newest_seen = None if busy else runs[0].id
         shrunk = ledger.prune([run.id for run in old], names_unless_after=newest_seen)
-        return Pruned(old, busy, shrunk)
-
-
-def prunable(runs: Sequence[Run], *, now: datetime, keep_seconds: float, busy: frozenset[str]) -> list[Run]:
-    """Return the runs that may be deleted: they began more than `keep_seconds` ago, and can't be continued.
-
-    An unfinished run is kept while it is the last one of its plan at its endpoint for its project, or while a run of
-    its plan is in progress.
-
-    runs: newest first.
-    busy: the plans of which a run is in progress.
-    """
-    found = []
-    seen: set[tuple[str, str, str]] = set()
-    for run in runs:
-        target = run.plan, run.account.endpoint, run.account.project_id
-        superseded = target in seen and run.plan not in busy
-        seen.add(target)
-        old = (now - run.started_at).total_seconds() > keep_seconds
-        if old and (run.state is RunState.FINISHED or superseded):
-            found.append(run)
-    return found
+        return Pruned(old, kept, busy, shrunk)
 
 
 def _lock_unfinished(ledger: SqlLedger, runs: Sequence[Run], stack: ExitStack) -> frozenset[str]:

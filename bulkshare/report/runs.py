@@ -243,7 +243,7 @@ def render_runs(invocations: Iterable[Sequence[RunStatus]]) -> RenderableType:
         (
             *first,
             Text(f"{sum(status.run.totals.values()):,}"),
-            _results(status.run),
+            render_line(status.run),
             Text(where.removeprefix("cloud ")),
         )
         for first, (_, status, where) in zip(firsts, listed, strict=True)
@@ -251,11 +251,18 @@ def render_runs(invocations: Iterable[Sequence[RunStatus]]) -> RenderableType:
     narrow: list[Text | Prose] = []
     for (indent, status, where), line in zip(listed, aligned([head, *firsts], right={2})[1:], strict=True):
         pairs = counted(sum(status.run.totals.values()), "pair")
-        rest = Text.assemble(f"{pairs}: ", _results(status.run), f"; {where}")
+        rest = Text.assemble(f"{pairs}: ", render_line(status.run), f"; {where}")
         narrow += [line, Prose(rest, indent=4 + len(indent), hanging=2)]
     lines = aligned([(*head, Text("pairs"), Text("results"), Text("cloud")), *rows], right={2, 3})
     lines[0].stylize("bold")
     return WideOrNarrow(lines, narrow)
+
+
+def render_kept(kept: Iterable[tuple[RunStatus, Sequence[str]]]) -> RenderableType:
+    """Return a line per run, with the reasons to keep it."""
+    rows = [(Text(status.run.key), Text(", ".join(reasons)), render_line(status.run)) for status, reasons in kept]
+    narrow = [Prose(f"{run.plain}: {why.plain}", indent=2, hanging=4) for run, why, _ in rows]
+    return WideOrNarrow(aligned(rows, indent=2), narrow)
 
 
 def _name(status: RunStatus, indent: str) -> tuple[Text, Text, Text]:
@@ -263,7 +270,8 @@ def _name(status: RunStatus, indent: str) -> tuple[Text, Text, Text]:
     return Text(indent + status.run.key), Text(status.state, STATE_STYLES.get(status.state, "")), Text(seconds)
 
 
-def _results(run: Run) -> Text:
+def render_line(run: Run) -> Text:
+    """Return the results of a run in a line."""
     counts = [
         (f"{count:,} {result.value}", STYLES[result]) for result in Result if (count := run.totals.get(result, 0))
     ]

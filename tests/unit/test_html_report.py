@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from bulkshare.model import Outcome, Result, RunState, Telemetry
+from bulkshare.report.history import Change, change_of
 from bulkshare.report.html import Page, render_page, verdict
 from bulkshare.report.html.charts import latency_of, shares_of, timeline_of
 from bulkshare.report.html.matrix import MOST_COLUMNS, MOST_ROWS
@@ -25,12 +26,10 @@ from bulkshare.report.html.pairs import (
     MOST_AS_PLANNED,
     MOST_EXAMPLES,
     MOST_NOT_AS_PLANNED,
-    Change,
     Dictionary,
     FormerResults,
     PairScan,
     Table,
-    change_of,
 )
 from tests.browser import samples
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
+from bulkshare.cli.completion import complete_run
 from bulkshare.cli.options import LEDGER, RUN, Duration
 from bulkshare.cli.program import main
 
@@ -85,27 +87,72 @@ def report(run: str | None, output: Path, ledger: str | None) -> None:
     write_report(ledger, run, output)
 
 
+@main.command(
+    heading="Runs and the ledger",
+    examples=["bulkshare history golden-nightly", "bulkshare history --json"],
+)
+@click.argument("plan", required=False, shell_complete=complete_run)
+@click.option("-n", "--limit", type=click.IntRange(1), default=30, show_default=True, help="Number of runs.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@LEDGER
+@click.pass_context
+def history(ctx: click.Context, plan: str | None, limit: int, as_json: bool, ledger: str | None) -> None:
+    """Show the last runs of a plan, what changed, and pairs that flap.
+
+    PLAN is a plan's name, or a run of it. Default: the plan of the last run.
+    """
+    from bulkshare.cli.history import show_history
+
+    ctx.exit(show_history(ledger, plan, limit, as_json=as_json))
+
+
+@main.command(
+    heading="Runs and the ledger",
+    examples=["bulkshare compare golden-nightly-20260101 golden-nightly-20260102"],
+)
+@click.argument("before", metavar="RUN", shell_complete=complete_run)
+@click.argument("now", metavar="RUN", shell_complete=complete_run)
+@click.option("-n", "--limit", type=click.IntRange(0), default=50, show_default=True, help="Number of pairs; 0: all.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, with all pairs that differ.")
+@LEDGER
+@click.pass_context
+def compare(ctx: click.Context, before: str, now: str, limit: int, as_json: bool, ledger: str | None) -> None:
+    """Show the pairs that differ between two runs.
+
+    A pair differs if its result or its member status does, or if only one of the runs has it. RUN is the same as for
+    `bulkshare show`. Exits with 0 if no pair differs, and with 10 if any does.
+    """
+    from bulkshare.cli import history as looking_back
+
+    ctx.exit(looking_back.compare(ledger, before, now, limit, as_json=as_json))
+
+
 @main.group(heading="Runs and the ledger", name="ledger", examples=["bulkshare ledger prune --keep 90d --dry-run"])
 def ledger_commands() -> None:
     """Maintain the ledger."""
 
 
-@ledger_commands.command(examples=["bulkshare ledger prune --keep 90d --dry-run"])
-@click.option(
-    "--keep",
-    "keep_seconds",
-    metavar="DURATION",
-    type=Duration(),
-    required=True,
-    help="Keep runs that are no older, e.g. 90d.",
+@ledger_commands.command(
+    examples=[
+        "bulkshare ledger prune --keep 90d --dry-run",
+        "bulkshare ledger prune --keep-last 7 --keep-daily 30 --keep-monthly 12",
+    ]
 )
-@click.option("--dry-run", is_flag=True, help="Print what would be deleted, and delete nothing.")
+@click.option("--keep", "seconds", metavar="DURATION", type=Duration(), help="Keep runs that are no older, e.g. 90d.")
+@click.option("--keep-last", "last", metavar="N", type=click.IntRange(1), help="Keep the N newest runs.")
+@click.option("--keep-daily", "daily", metavar="N", type=click.IntRange(1), help="Keep the last run of N days.")
+@click.option("--keep-weekly", "weekly", metavar="N", type=click.IntRange(1), help="Keep the last run of N weeks.")
+@click.option("--keep-monthly", "monthly", metavar="N", type=click.IntRange(1), help="Keep the last run of N months.")
+@click.option("--dry-run", is_flag=True, help="Print what would be kept, why, and what deleted; delete nothing.")
 @LEDGER
-def prune(keep_seconds: float, dry_run: bool, ledger: str | None) -> None:
+def prune(dry_run: bool, ledger: str | None, **given: float | None) -> None:
     """Delete old runs with their pairs.
 
-    The last run of a plan is kept while it is unfinished, however old it is.
+    The --keep options add up, and count for each plan and account. The last run of a plan is kept while it is
+    unfinished, however old it is.
     """
     from bulkshare.cli.ledger import prune_ledger
+    from bulkshare.operations.retention import Retention
 
-    prune_ledger(ledger, keep_seconds=keep_seconds, dry_run=dry_run)
+    keep: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    prune_ledger(ledger, retention=Retention(**keep), dry_run=dry_run)

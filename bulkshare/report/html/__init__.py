@@ -17,9 +17,10 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from bulkshare.model import AS_PLANNED, Result, RunState
+from bulkshare.report.history import Change
 from bulkshare.report.html.charts import HEIGHT, WIDTH, latency_of, shares_of, statuses_of, timeline_of
 from bulkshare.report.html.matrix import matrix_of
-from bulkshare.report.html.pairs import CHANGES, ORDER, Change, Dictionary, FormerResults, PairScan, Table
+from bulkshare.report.html.pairs import CHANGES, ORDER, Dictionary, FormerResults, PairScan, Table
 from bulkshare.report.text import MEANINGS, MOST_AT_FAULT, awaiting, duration, hint_for, named_plan
 from bulkshare.text import clean, counted
 

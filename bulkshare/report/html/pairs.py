@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from enum import StrEnum
 from itertools import groupby, islice, pairwise
 from typing import TYPE_CHECKING, Any
 
 from bulkshare.model import AS_PLANNED, Result
+from bulkshare.report.history import Change, change_of
 from bulkshare.text import clean
 
 if TYPE_CHECKING:
@@ -36,29 +36,7 @@ ORDER = (
     Result.ALREADY,
 )
 CODES = {result: code for code, result in enumerate(ORDER)}
-FAILING = frozenset({Result.FAILED, Result.REJECTED, Result.SKIPPED})
 MOST_EXAMPLES = 50  # pairs listed per kind of change
-
-
-class Change(StrEnum):
-    """How a pair changed since the previous run, as shown to the user."""
-
-    SHARED = "newly shared"
-    ACCEPTED = "newly accepted"
-    FAILING = "newly failing"
-    FIXED = "fixed"
-    REMOVED = "removed"
-
-
-def change_of(before: Result | None, now: Result) -> Change | None:
-    """Return what changed; `before` is None if the previous run did not have the pair."""
-    if now is Result.REMOVED:
-        return Change.REMOVED
-    if now in FAILING:
-        return None if before in FAILING else Change.FAILING
-    if now in AS_PLANNED and before in FAILING:
-        return Change.FIXED
-    return {Result.SHARED: Change.SHARED, Result.ACCEPTED: Change.ACCEPTED}.get(now)
 
 
 class FormerResults:
