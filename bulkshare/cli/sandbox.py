@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bulkshare.sandbox import FaultRule, Image, Project
+    from bulkshare.sandbox.cloud import User
 
 MOST_LISTED = 10  # images or projects in the plan; it selects more of them by their tag
 
@@ -55,15 +56,21 @@ def serve_sandbox(
         behaviour=Behaviour.parse(answers),
     )
     try:
-        anyio.run(_serve, sandbox, plan)
+        anyio.run(_serve, sandbox, plan, _tenant(cloud) if dialect == Dialect.OPENSTACK else None)
     except OSError as error:
         raise UsageError(f"port {port} can't be used: {error.strerror}") from error
 
 
-async def _serve(sandbox: Sandbox, plan: str) -> None:
+def _tenant(cloud: Cloud) -> tuple[User, Project] | None:
+    """Add a user of the first project that images may be shared with; None if there is none."""
+    project = next((each for each in cloud.projects.values() if each is not cloud.admin_project), None)
+    return None if project is None else (cloud.add_user("tenant", {project.id: "member"}), project)
+
+
+async def _serve(sandbox: Sandbox, plan: str, tenant: tuple[User, Project] | None) -> None:
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with sandbox:
-            click.echo(sandbox.clouds_yaml())
+            click.echo(sandbox.clouds_yaml(tenant))
             click.echo(_instructions(plan, saved=not is_terminal(sys.stdout)), err=True)
             async for _ in signals:
                 break

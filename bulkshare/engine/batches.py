@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import anyio
 
-from bulkshare.engine.retry import is_to_accept
+from bulkshare.engine.retry import is_to_answer
 from bulkshare.engine.writer import SettleImage
 from bulkshare.model import Batch, Outcome, Result, Scope, Step, VerdictKind, Want
 from bulkshare.model.events import BatchesUnsupported, PhaseStarted
@@ -293,7 +293,7 @@ class BatchSender:
                 member = members.get(job.member_id)
                 if job.member_id not in done:
                     continue
-                if member is not None and is_to_accept(job.want, member):
+                if member is not None and is_to_answer(job.want, member):
                     to_accept.append(job.member_id)
                 else:
                     self._recorder.put(self._outcome(image_id, job.member_id, result, listing, began, member))
@@ -308,7 +308,7 @@ class BatchSender:
         async for backlog in self._recorder.pending_images(removals=False):
             async for page in self._recorder.pending_pages(backlog.image_id, removals=False):
                 for job in page:
-                    if not _is_missing(job) and Want.AS_PROJECT in job.want:
+                    if _is_accepted_in_batches(job):
                         images.setdefault(job.member_id, []).append(job.image_id)
                         held += 1
             if held > MOST_HELD:
@@ -335,7 +335,8 @@ class BatchSender:
                     return
                 batch = Batch(next(self._numbers), Step.ACCEPT, tuple(image_ids), (member_id,))
                 await self._recorder.open_batch(batch)
-                verdict = await self._client.send_batch(Step.ACCEPT, image_ids, (member_id,))
+                as_member = member_id != self._project_id
+                verdict = await self._client.send_batch(Step.ACCEPT, image_ids, (member_id,), as_member=as_member)
                 if verdict.kind is VerdictKind.STARTED:
                     await self._recorder.set_job(batch.number, verdict.job_id)
                     await self._wait_for(verdict.job_id)
@@ -394,4 +395,11 @@ class BatchSender:
 
 def _is_missing(job: Job) -> bool:
     """Whether a pair's member is still to be added or removed, rather than only to be accepted."""
-    return Want.ALREADY_MEMBER not in job.want
+    return not job.want & (Want.ALREADY_MEMBER | Want.RECEIVED)
+
+
+def _is_accepted_in_batches(job: Job) -> bool:
+    """Whether a membership only remains to be accepted by its own project: through us, or because that is ours."""
+    if Want.RECEIVED in job.want:
+        return Want.DECLINED not in job.want
+    return not _is_missing(job) and Want.AS_PROJECT in job.want

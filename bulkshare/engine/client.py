@@ -125,6 +125,11 @@ class ApiClient:
             self._observer.notify(MembersListed(image_id, verdict))
         return verdict
 
+    async def get_member(self, image_id: str, member_id: str) -> Verdict:
+        """Ask for one member of an image: PRESENT or ABSENT if the cloud tells."""
+        request = request_for(Step.GET_MEMBER, image_id, member_id)
+        return await self._send_with_retry(Step.GET_MEMBER, image_id, request, member_id)
+
     async def set_shared(self, image_id: str) -> Verdict:
         """Set an image's visibility to `shared`."""
         verdict = await self._send_with_retry(Step.SET_SHARED, image_id, request_for(Step.SET_SHARED, image_id))
@@ -175,13 +180,15 @@ class ApiClient:
                 marker = verdict.images[-1].id  # as documented, whether or not the answer names a marker
         return list(images.values())
 
-    async def send_batch(self, step: Step, image_ids: Sequence[str], member_ids: Sequence[str]) -> Verdict:
+    async def send_batch(
+        self, step: Step, image_ids: Sequence[str], member_ids: Sequence[str], *, as_member: bool = False
+    ) -> Verdict:
         """Send a batch until it has an answer, or one after which the service may be working on it.
 
-        An accepting batch is for one member.
+        An accepting batch is for one member; `as_member`: in its project rather than in our own.
         """
         request = (
-            accept_request(image_ids, member_ids[0])
+            accept_request(image_ids, member_ids[0], as_member=as_member)
             if step is Step.ACCEPT
             else batch_request(step, image_ids, member_ids)
         )
@@ -208,7 +215,9 @@ class ApiClient:
             await self.stopping.wait()
         return self.stopping.is_set()
 
-    async def _send_with_retry(self, step: Step, image_id: str, request: Request) -> Verdict:
+    async def _send_with_retry(
+        self, step: Step, image_id: str, request: Request, member_id: str | None = None
+    ) -> Verdict:
         """Send a request until it is answered, the attempts are used up, or a stop ends the waiting.
 
         It is idempotent, or a batch, which is not sent again if the service may be working on it.
@@ -216,14 +225,14 @@ class ApiClient:
         retry = RetryState(self._policy, self._jitter)
         while True:
             began = self._clock()
-            verdict = await self._send(step, image_id, None, request)
+            verdict = await self._send(step, image_id, member_id, request)
             begun = step is Step.BATCH and verdict.maybe_done
             if begun or verdict.kind not in RETRYABLE or self.stopping.is_set():
                 return verdict
             delay_seconds = retry.next_delay(verdict.retry_after, excused=self._answered_at() < began)
             if delay_seconds is None:
                 return verdict
-            self._count_retry(image_id, None, verdict, delay_seconds)
+            self._count_retry(image_id, member_id, verdict, delay_seconds)
             if await self.stopped_within(delay_seconds):
                 return verdict
 

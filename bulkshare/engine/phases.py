@@ -22,7 +22,7 @@ from bulkshare.engine.preflight import (
     UsableByAll,
     findings,
 )
-from bulkshare.engine.retry import is_left_rejected, is_to_accept
+from bulkshare.engine.retry import is_left_rejected, is_to_answer
 from bulkshare.engine.writer import ImageOpened, SettleImage, absent, present, skipped
 from bulkshare.image_api.glance import ListedApart, details_path
 from bulkshare.image_api.ims import FULL_ECS_QUOTA, is_full_ecs
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 MOST_MEMBERS_AT_ONCE = 50_000  # in memory together, at some 400 bytes each; one image may have more
 BATCH = 50  # images looked up with one GET: their IDs make a URL of 2 kB, which every proxy lets through
 NO_ORDERS = Orders()
+NOT_SHARED = "the image is not shared with this project"
 NOT_PRUNED = "the image's members could not be listed, so none of them was removed"
 # How long a pair that was settled as planned is taken to be so without another look: a command that is repeated at once
 # does not list everything anew.
@@ -95,7 +96,7 @@ class ListResults:
     """What the listings showed. An image that is not in `members` was not listed.
 
     members: how many each image has.
-    to_accept: how many of its planned members only need to be accepted.
+    to_accept: of how many of its planned members only the status is to be set.
     refused: images whose members the cloud refused to list.
     unpruned: why images that may have members to remove could not be listed.
     without_pairs: those of them that have no pending pair, whose result would show it.
@@ -237,8 +238,9 @@ class MemberLister:
                 if member is None:
                     self._recorder.put(absent(job, verdict, now))
             elif member is None:
-                continue
-            elif want and is_to_accept(want, member):
+                if want and Want.RECEIVED in want:
+                    self._recorder.put(skipped(job, NOT_SHARED, now))
+            elif want and is_to_answer(want, member):
                 to_accept += 1
                 if Want.ALREADY_MEMBER not in want:
                     to_mark.append(job.member_id)
@@ -253,7 +255,7 @@ def _is_as_planned(want: Want, member: Member | None) -> bool:
     """Whether a listing agrees with a pair that was settled as planned."""
     if want and Want.REMOVE in want:
         return member is None
-    return member is not None and not is_to_accept(want, member)
+    return member is not None and not is_to_answer(want, member)
 
 
 async def look_up(client: ApiClient, image_ids: Sequence[str]) -> dict[str, Image]:
@@ -408,6 +410,7 @@ class Preflight:
             to_remove=to_remove,
             owner_to_add=owner_wants is not None and Want.ALREADY_MEMBER not in owner_wants,
             owner_to_accept=owner_wants is not None and Want.ALREADY_MEMBER in owner_wants,
+            received=others is not None and Want.RECEIVED in others.want,
             quota=FULL_ECS_QUOTA if self._quota and is_full_ecs(image) else self._quota,
         )
         if to_remove:

@@ -28,6 +28,7 @@ class Facts(NamedTuple):
     to_add, to_accept, to_remove: how many members are pending for it.
     owner_to_add, owner_to_accept: the image's owner is among them.
     quota: how many members the cloud says it may have; None if it doesn't say.
+    received: the pending pair is our own membership; the image is another project's, and has no other pair.
     """
 
     image_id: str
@@ -41,6 +42,7 @@ class Facts(NamedTuple):
     owner_to_add: bool = False
     owner_to_accept: bool = False
     quota: int | None = None
+    received: bool = False
 
 
 class SkipRest(NamedTuple):
@@ -97,6 +99,21 @@ def findings(
     members_per_image: the plan's limit; 0: none; None: unknown, the cloud will tell.
     no_removals: another image is over the prune limit, so removals make no room in this one either.
     """
+    if facts.received:
+        return _for_member(facts.image)
+    return _for_owner(facts, orders, account, members_per_image, no_removals=no_removals)
+
+
+def _for_member(image: Image | None) -> list[Finding]:
+    """Return what there is to say about another project's image before our membership is answered."""
+    if image is None or not image.usable_by_all:
+        return []
+    return [SkipRest(f"the image is {image.visibility}: every project can use it, and it has no members")]
+
+
+def _for_owner(
+    facts: Facts, orders: Orders, account: Account | None, members_per_image: int | None, *, no_removals: bool
+) -> list[Finding]:
     found: list[Finding] = []
     image = facts.image
     if image is not None and image.usable_by_all and not orders.strict:

@@ -58,10 +58,19 @@ def first_attempt(job: Job) -> Attempt:
         return Attempt(job)
     if Want.REMOVE in want:
         return Attempt(job, Step.REMOVE)
+    if Want.RECEIVED in want:
+        return Attempt(job, _first_answer(want), membership=Result.ALREADY)
     if Want.ALREADY_MEMBER in want:
         membership = Result.SHARED if Want.ADDED in want else Result.ALREADY
         return Attempt(job, Step.ACCEPT, membership=membership)
     return Attempt(job)
+
+
+def _first_answer(want: Want) -> Step:
+    """Return the first step of our own membership. One that may have been rejected is asked for, unless it's forced."""
+    if Want.DECLINED in want:
+        return Step.DECLINE
+    return Step.ACCEPT if want & (Want.ALREADY_MEMBER | Want.FORCED) else Step.GET_MEMBER
 
 
 def is_repeat(attempt: Attempt) -> bool:
@@ -87,8 +96,8 @@ def decide(policy: RetryPolicy, attempt: Attempt, verdict: Verdict, jitter: floa
         return Send(attempt, backoff_seconds(policy, failures, verdict.retry_after, jitter))
     if step is Step.ADD:
         return _after_add(policy, attempt, verdict, jitter)
-    if step is Step.ACCEPT:
-        return _after_accept(policy, attempt, verdict, jitter)
+    if step is Step.ACCEPT or step is Step.DECLINE:
+        return _after_answer(policy, attempt, verdict, jitter)
     if step is Step.REMOVE:
         return _after_remove(policy, attempt, verdict, jitter)
     attempt = attempt._replace(gets=attempt.gets + 1)
@@ -134,18 +143,23 @@ def _after_add(policy: RetryPolicy, attempt: Attempt, verdict: Verdict, jitter: 
             return Settle(attempt, Result.REJECTED, verdict, verdict.reason, verdict.scope)
 
 
-def _after_accept(policy: RetryPolicy, attempt: Attempt, verdict: Verdict, jitter: float) -> Decision:
+def _after_answer(policy: RetryPolicy, attempt: Attempt, verdict: Verdict, jitter: float) -> Decision:
+    """Decide after a PUT of a member's status."""
+    received = Want.RECEIVED in attempt.job.want
+    if verdict.kind is VerdictKind.DECLINED:
+        return Settle(attempt, Result.DECLINED, verdict)
     if verdict.kind is VerdictKind.ACCEPTED:
         result = Result.SHARED if attempt.membership is Result.SHARED else Result.ACCEPTED
         return Settle(attempt, result, verdict, attempt.why)
-    if verdict.kind is VerdictKind.ABSENT and not attempt.posts:  # it was listed, and has left since
+    if verdict.kind is VerdictKind.ABSENT and not attempt.posts and not received:  # it was listed, and has left since
         return Send(attempt._replace(step=Step.ADD, tries=0, membership=None), 0.0)
     if verdict.kind not in RETRYABLE:
-        return Settle(attempt, Result.REJECTED, verdict, f"{NOT_ACCEPTED}: {verdict.reason}")
+        why = verdict.reason if received else f"{NOT_ACCEPTED}: {verdict.reason}"
+        return Settle(attempt, Result.REJECTED, verdict, why)
     if attempt.tries - attempt.free_attempts < policy.attempts:
         return Send(attempt, backoff_seconds(policy, attempt.tries, verdict.retry_after, jitter))
-    why = f"{NOT_ACCEPTED}: gave up after {attempt.tries} attempts: {verdict.reason}"
-    return Settle(attempt, Result.FAILED, verdict, why)
+    why = f"gave up after {attempt.tries} attempts: {verdict.reason}"
+    return Settle(attempt, Result.FAILED, verdict, why if received else f"{NOT_ACCEPTED}: {why}")
 
 
 def _after_remove(policy: RetryPolicy, attempt: Attempt, verdict: Verdict, jitter: float) -> Decision:
@@ -178,6 +192,8 @@ def _after_get(policy: RetryPolicy, attempt: Attempt, verdict: Verdict, jitter: 
     if attempt.over_quota is not None:
         quota = attempt.over_quota
         return Settle(attempt, Result.REJECTED, quota, quota.reason, Scope.IMAGE)
+    if verdict.kind is VerdictKind.ABSENT and Want.RECEIVED in attempt.job.want:
+        return Settle(attempt, Result.REJECTED, verdict, verdict.reason)
     if verdict.kind is VerdictKind.ABSENT:
         # What was lost stays on record: it may still be added, and then the next POST is answered with 409.
         return _add_again(policy, attempt._replace(membership=None, why=""), attempt.lost or verdict, 0.0)
@@ -251,15 +267,17 @@ def _settle_or_accept(attempt: Attempt, result: Result, verdict: Verdict, why: s
     )
     if member is None:  # a 409 doesn't say whether the project has rejected it
         return Send(accept if Want.FORCED in want else accept._replace(step=Step.GET_MEMBER), 0.0)
-    if is_to_accept(want, member):
+    if is_to_answer(want, member):
         return Send(accept, 0.0)
     if is_left_rejected(want, member):
         return Settle(attempt, Result.ALREADY, verdict, LEFT_REJECTED)
     return Settle(attempt, result, verdict, why)
 
 
-def is_to_accept(want: Want, member: Member) -> bool:
-    """Whether a member is still to be accepted. One that its project has rejected is only if that is forced."""
+def is_to_answer(want: Want, member: Member) -> bool:
+    """Whether a member's status is still to be set. One that its project has rejected is accepted only if forced."""
+    if Want.DECLINED in want:
+        return member.status != "rejected"
     if Want.ACCEPTED not in want or member.status == "accepted":
         return False
     return member.status != "rejected" or Want.FORCED in want

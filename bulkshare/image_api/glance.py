@@ -32,6 +32,7 @@ GET_MEMBER  404                                 ABSENT      scope IMAGE if it sp
 ACCEPT      200, this member, accepted          ACCEPTED
 ACCEPT      404                                 ABSENT      it has left, or may not see the image
 ACCEPT      any other refusal                   REJECTED    for the pair alone: others may accept for themselves
+DECLINE     200, this member, rejected          DECLINED    refusals are as for ACCEPT
 REMOVE      204                                 REMOVED
 REMOVE      404                                 ABSENT      which may be about the image: ask
 LIST        200 with nothing but members        LISTED      a service may list them in pages
@@ -69,6 +70,8 @@ if TYPE_CHECKING:
 IMAGES_PATH = "/v2/images"
 LIST_BOUND = 64 << 20  # bytes; a member takes about 210, so that is 300,000 members of one image
 ACCEPTED = b'{"status": "accepted"}'
+DECLINED = b'{"status": "rejected"}'
+ANSWERS = frozenset({Step.ACCEPT, Step.DECLINE})
 SHARED = b'[{"op": "replace", "path": "/visibility", "value": "shared"}]'
 PATCH_TYPE = "application/openstack-images-v2.1-json-patch"
 
@@ -93,6 +96,8 @@ def request_for(
         return Request("GET", member)
     if step is Step.ACCEPT:
         return Request("PUT", member, ACCEPTED, project=member_id if as_member else None)
+    if step is Step.DECLINE:
+        return Request("PUT", member, DECLINED)
     if step is Step.REMOVE:
         return Request("DELETE", member)
     raise ValueError(f"{step} takes no image")
@@ -197,10 +202,11 @@ def _interpret_member(step: Step, image_id: str, member_id: str, document: Any, 
         return Verdict(VerdictKind.SHARED, members=(member,), **origin)
     if step is Step.GET_MEMBER:
         return Verdict(VerdictKind.PRESENT, members=(member,), **origin)
-    if member.status != "accepted":
+    wanted, kind = ("rejected", VerdictKind.DECLINED) if step is Step.DECLINE else ("accepted", VerdictKind.ACCEPTED)
+    if member.status != wanted:
         reason = f"{response.status}, but the member's status is {member.status}"
         return Verdict(VerdictKind.UNCLEAR, reason, members=(member,), **origin)
-    return Verdict(VerdictKind.ACCEPTED, members=(member,), **origin)
+    return Verdict(kind, members=(member,), **origin)
 
 
 def _interpret_removal(response: Response) -> Verdict:
@@ -271,12 +277,12 @@ def _interpret_no(step: Step, image_id: str, member_id: str, response: Response,
         origin = {**origin, "reason": _full(response, origin["reason"])}
         return Verdict(VerdictKind.OVER_QUOTA, scope=Scope.IMAGE, **origin)
     names_member = _mentions(response, member_id)
-    if status == 404 and (step is Step.GET_MEMBER or step is Step.REMOVE or step is Step.ACCEPT):
-        of_image = _mentions(response, image_id) and not names_member and step is not Step.ACCEPT
+    if status == 404 and (step is Step.GET_MEMBER or step is Step.REMOVE or step in ANSWERS):
+        of_image = _mentions(response, image_id) and not names_member and step not in ANSWERS
         return Verdict(VerdictKind.ABSENT, scope=Scope.IMAGE if of_image else Scope.PAIR, **origin)
     # A POST has no member in its path, so a refusal is about the image or about us, unless it says otherwise. A 400 is
     # about the body, which is the member. Whether acceptance is allowed differs from member to member.
-    of_pair = status == 400 or names_member or step is Step.ACCEPT
+    of_pair = status == 400 or names_member or step in ANSWERS
     return Verdict(
         VerdictKind.REJECTED, scope=Scope.PAIR if of_pair and step is not Step.SET_SHARED else Scope.IMAGE, **origin
     )

@@ -53,15 +53,18 @@ def batch_request(step: Step, image_ids: Sequence[str], project_ids: Sequence[st
     return Request(METHODS[step], MEMBERS_PATH, json.dumps(body).encode())
 
 
-def accept_request(image_ids: Sequence[str], project_id: str, vault_id: str | None = None) -> Request:
-    """Return the request that accepts images for one project, made on its behalf.
+def accept_request(
+    image_ids: Sequence[str], project_id: str, vault_id: str | None = None, *, as_member: bool = True
+) -> Request:
+    """Return the request that accepts images for one project.
 
+    as_member: make it in that project, which is not our own.
     vault_id: the backup vault for full-ECS images; None for all others.
     """
     body: dict[str, Any] = {"images": list(image_ids), "project_id": project_id, "status": "accepted"}
     if vault_id is not None:
         body["vault_id"] = vault_id
-    return Request("PUT", MEMBERS_PATH, json.dumps(body).encode(), project=project_id)
+    return Request("PUT", MEMBERS_PATH, json.dumps(body).encode(), project=project_id if as_member else None)
 
 
 def job_request(job_id: str, project_id: str | None = None) -> Request:

@@ -36,6 +36,7 @@ RESULT_CODES = {
     Result.REMOVED: 6,
     Result.ABSENT: 7,
     Result.ACCEPTED: 8,
+    Result.DECLINED: 9,
 }
 RESULTS: dict[int | None, Result] = {code: result for result, code in RESULT_CODES.items()} | {None: Result.PENDING}
 WANTS = tuple(map(Want, range(2 * max(Want))))  # by their values: constructing a flag for each pair is slow

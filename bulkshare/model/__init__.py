@@ -30,6 +30,7 @@ from bulkshare.model.plans import (
     Plan,
     Problem,
     ProjectSelector,
+    Receive,
 )
 from bulkshare.model.retry import UNLIMITED, RetryPolicy, RetryState, backoff_seconds, no_jitter
 from bulkshare.model.runs import Origin, Run, RunState, Settings, Telemetry
@@ -67,6 +68,7 @@ __all__ = [
     "Project",
     "ProjectSelector",
     "PruneLimit",
+    "Receive",
     "Reply",
     "Request",
     "Response",

@@ -74,6 +74,7 @@ class Step(Enum):
     GET_MEMBER = "ask"  # GET it
     LIST = "list"  # GET all of an image's members
     ACCEPT = "accept"  # PUT the member's status
+    DECLINE = "decline"  # PUT the status rejected
     REMOVE = "remove"  # DELETE the member
     SET_SHARED = "open"  # PATCH the image's visibility to `shared`
     FIND = "find"  # GET images
@@ -88,6 +89,7 @@ class VerdictKind(Enum):
     SHARED = "shared"  # this request added the member
     PRESENT = "present"  # it is a member: a GET found it, or a 409 implies it
     ACCEPTED = "accepted"  # the membership is accepted
+    DECLINED = "declined"  # the membership's status is rejected
     REMOVED = "removed"  # this request removed the member
     SET_SHARED = "opened"  # the image is now `shared`
     FOUND = "found"  # a page of images

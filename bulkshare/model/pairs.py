@@ -25,6 +25,8 @@ class Want(IntFlag):
     REMOVE = 16  # end the membership
     ALREADY_MEMBER = 32  # a listing showed the project as a member: only the acceptance remains
     ADDED = 64  # with ALREADY_MEMBER: it was this run that added the member
+    RECEIVED = 128  # our own membership of another project's image: set its status, and never add or remove it
+    DECLINED = 256  # with RECEIVED: set the status to rejected
 
 
 class Job(NamedTuple):
@@ -137,9 +139,10 @@ class Result(StrEnum):
     PENDING = "pending"  # not finished
     REMOVED = "removed"  # this run removed the member
     ABSENT = "absent"  # to be removed, but was not a member
+    DECLINED = "declined"  # it was a member before; this run set the membership's status to rejected
 
 
-AS_PLANNED = frozenset({Result.SHARED, Result.ACCEPTED, Result.ALREADY, Result.REMOVED, Result.ABSENT})
+AS_PLANNED = frozenset({Result.SHARED, Result.ACCEPTED, Result.ALREADY, Result.REMOVED, Result.ABSENT, Result.DECLINED})
 
 
 class Outcome(NamedTuple):

@@ -141,13 +141,32 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Receive:
+    """Images that other projects share with ours, and how to answer. The first one that an image matches decides.
+
+    images: IDs, whatever their member status, and selectors; none: all.
+    owners: the projects that share them; none: any.
+    declined: set the status to rejected, not to accepted.
+    hidden: take those that have been accepted; otherwise those that are pending.
+    cloud: limits it to one cloud.
+    """
+
+    images: tuple[str | ImageSelector, ...] = ()
+    owners: tuple[str | ProjectSelector, ...] = ()
+    declined: bool = False
+    hidden: bool = False
+    cloud: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """A plan with its groups and files resolved. `clouds` is empty and `region` None if the plan names none.
 
     Each cloud is a clouds.yaml entry. It gets the entries that name it and those that name no cloud. `prune_limit` is
     for entries without one of their own; None: the default. If it is `strict`, public and community images are not as
-    planned, although every project can use them. `names` has the names that stand beside IDs in the plan and
-    its lists, by ID. `notify` says who is told how a run ended.
+    planned, although every project can use them. `receive` is what others share with us; once that is resolved, it is
+    empty, and `entries` has those memberships. `names` has the names that stand beside IDs in the plan and its lists,
+    by ID. `notify` says who is told how a run ended.
     """
 
     name: str
@@ -160,5 +179,6 @@ class Plan:
     api: Api = Api.AUTO
     prune_limit: PruneLimit | None = None
     strict: bool = False
+    receive: tuple[Receive, ...] = ()
     names: Mapping[str, str] = field(default_factory=dict, compare=False)
     notify: Notify | None = None

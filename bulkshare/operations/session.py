@@ -10,7 +10,7 @@ import time
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -22,17 +22,27 @@ from bulkshare.cloud.prompts import showing_prompts, unattended_advice, why_pers
 from bulkshare.engine.client import ApiClient
 from bulkshare.errors import DirectoryError, PlanError, UsageError
 from bulkshare.image_api.ims import has_batches
-from bulkshare.model import Api, CheckProjects, KnownProjects, Settings, Want
+from bulkshare.model import Api, CheckProjects, KnownProjects, Settings, VerdictKind, Want
 from bulkshare.model.events import RetryScheduled
 from bulkshare.operations.defaults import utc_now
 from bulkshare.operations.results import CloudResult, each, raise_refusals
 from bulkshare.pacing import Breaker, Paced
 from bulkshare.plan.expand import orders
+from bulkshare.plan.receive import (
+    MemberStatus,
+    both_ways,
+    owner_selectors,
+    received_entries,
+    received_query,
+    statuses,
+)
 from bulkshare.plan.selectors import (
     check_ids,
+    describe,
     for_cloud,
     idle_exclusions,
     image_query,
+    problem_at,
     project_ids,
     resolved,
     respelled,
@@ -42,10 +52,10 @@ from bulkshare.plan.selectors import (
     unchecked_note,
 )
 from bulkshare.progress import Observers
-from bulkshare.text import clean
+from bulkshare.text import clean, counted
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
     from bulkshare.cloud import CloudEntry, CloudIdentity
     from bulkshare.model import (
@@ -200,8 +210,19 @@ async def find_images(
     own_list: ask for the own list of Huawei Cloud's image service instead.
     answered_at: when the endpoint last answered; while it answers nothing, a request does not exhaust its attempts.
     """
+    client = _api_client(transport, policy, observer=observer, answered_at=answered_at)
+    return await (client.find_own_images(query) if own_list else client.find_images(query))
+
+
+def _api_client(
+    transport: Transport,
+    policy: RetryPolicy,
+    *,
+    observer: Observer | None = None,
+    answered_at: Callable[[], float],
+) -> ApiClient:
     stopping = anyio.Event()
-    client = ApiClient(
+    return ApiClient(
         transport=transport,
         observer=observer or Observers(),
         policy=policy,
@@ -212,7 +233,6 @@ async def find_images(
         stop=stopping.set,
         answered_at=answered_at,
     )
-    return await (client.find_own_images(query) if own_list else client.find_images(query))
 
 
 class _RetryNotice:
@@ -287,13 +307,89 @@ async def resolve(
     images = {selector: await find(image_query(selector, account.project_id)) for selector in wanted.images}
     projects = {selector: await directory.projects(selector) for selector in wanted.projects}
     note = partial(_note, listener, cloud)
+    received = await _received(plan, account, endpoint, directory, partial(find, own_list=False), note)
     plan, known = await _checked(plan, account, directory, note)
-    found = await anyio.to_thread.run_sync(
-        partial(_resolved, plan, account, images, projects, known, prune_all=prune_all, prune_limit=prune_limit)
-    )
-    for message in await anyio.to_thread.run_sync(idle_exclusions, plan, found.plan, known.known, found.unknown):
+    resolve_all = partial(_resolved, plan, account, images, projects, known, received)
+    found = await anyio.to_thread.run_sync(partial(resolve_all, prune_all=prune_all, prune_limit=prune_limit))
+    sharing = replace(found.plan, entries=found.plan.entries[: len(plan.entries)])
+    for message in await anyio.to_thread.run_sync(idle_exclusions, plan, sharing, known.known, found.unknown):
         note(message)
     return found
+
+
+class _Received(NamedTuple):
+    """What others share with us: the memberships to be answered, as entries of a plan, and the images."""
+
+    entries: tuple[Entry, ...] = ()
+    images: Mapping[str, Image] = {}
+
+
+async def _received(
+    plan: Plan,
+    account: Account,
+    endpoint: ImageEndpoint,
+    directory: Directory,
+    find: Callable[[Sequence[tuple[str, str]]], Awaitable[list[Image]]],
+    note: Callable[[str], None],
+) -> _Received:
+    """Look up the images that a plan receives. Raises `PlanError`, and `DirectoryError` if the cloud doesn't answer."""
+    if not plan.receive:
+        return _Received()
+    problems: list[Problem] = []
+    owners: dict[ProjectSelector, list[str]] = {}
+    for selector in owner_selectors(plan.receive):
+        try:
+            projects = await directory.projects(selector)
+        except DirectoryError as error:
+            raise DirectoryError(f"{error}; name the projects that share images by ID") from error
+        owners[selector] = [project.id for project in select_projects(selector, projects, problems)]
+        if not owners[selector] and not selector.allow_empty:
+            problems.append(problem_at(selector, f"no project matches {describe(selector)}; correct it"))
+    found: dict[MemberStatus, list[Image]] = {}
+    for status in statuses(plan.receive):
+        hidden = status is MemberStatus.ANY  # an image that is named may be hidden
+        listed = await find(received_query(status))
+        found[status] = [*listed, *(await find(received_query(status, hidden=True)) if hidden else [])]
+    if account.admin:  # their list has the images of all projects
+        found = await _own_memberships(found, account, endpoint, plan.retry, note)
+    entries = received_entries(plan.receive, found, owners, problems, own_project_id=account.project_id, now=utc_now())
+    if problems:
+        raise PlanError(list(dict.fromkeys(problems)))
+    ids = {image_id for entry in entries for image_id in entry.images}
+    if not ids:
+        note(f"nothing to answer: no other project shares such images with project {account.project}")
+    return _Received(entries, {image.id: image for images in found.values() for image in images if image.id in ids})
+
+
+async def _own_memberships(
+    found: Mapping[MemberStatus, Sequence[Image]],
+    account: Account,
+    endpoint: ImageEndpoint,
+    policy: RetryPolicy,
+    note: Callable[[str], None],
+) -> dict[MemberStatus, list[Image]]:
+    """Return the images of which our project is a member with the status asked for, with one GET for each image."""
+    own = account.project_id
+    images = {image.id: image for listed in found.values() for image in listed if image.owner != own}
+    if images:
+        note(
+            f"asking about {counted(len(images), 'image')} one by one: user {account.user} has the role admin, to "
+            "which the cloud lists those that are shared with any project"
+        )
+    client = _api_client(endpoint.transport, policy, answered_at=lambda: endpoint.paced.answered_at)
+    member_of: dict[str, str | None] = {}
+    for image_id in images:
+        verdict = await client.get_member(image_id, own)
+        if verdict.kind is VerdictKind.PRESENT:
+            member_of[image_id] = verdict.members[0].status
+        elif verdict.kind is not VerdictKind.ABSENT:
+            raise DirectoryError(f"can't tell whether image {image_id} is shared with us: {verdict.reason}")
+    return {
+        status: [
+            image for image in listed if image.id in member_of and status in {MemberStatus.ANY, member_of[image.id]}
+        ]
+        for status, listed in found.items()
+    }
 
 
 def _note(listener: Listener, cloud: str, message: str) -> None:
@@ -306,6 +402,7 @@ def _resolved(
     found_images: Mapping[ImageSelector, list[Image]],
     found_projects: Mapping[ProjectSelector, Sequence[Project]],
     known: KnownProjects,
+    received: _Received,
     *,
     prune_all: bool,
     prune_limit: PruneLimit | None,
@@ -322,13 +419,16 @@ def _resolved(
     unknown = ids - known.known - known.unchecked
     if plan.check_projects is CheckProjects.ALWAYS:
         problems += check_ids(plan, ids - unknown)
+    problems += both_ways(received.entries, concrete.entries)
     if problems:
         raise PlanError(list(dict.fromkeys(problems)))
-    concrete = replace(concrete, entries=tuple(_accepting(entry, account) for entry in concrete.entries))
-    by_id = {image.id: image for several in images.values() for image in several}
+    sharing = tuple(_accepting(entry, account) for entry in concrete.entries)
+    concrete = replace(concrete, entries=(*sharing, *received.entries), receive=())
+    by_id = {image.id: image for several in images.values() for image in several} | dict(received.images)
     labels = {image.id: image.name for image in by_id.values() if image.name}
     labels |= {project_id: known.names[project_id] for project_id in ids if known.names.get(project_id)}
     labels |= {project.id: project.name for several in projects.values() for project in several}
+    labels |= {account.project_id: account.project} if received.entries else {}
     wanted = orders(concrete, prune_all=prune_all, prune_limit=prune_limit, selected=by_id)
     listed = {project.id: project.name for several in found_projects.values() for project in several}
     unchecked = unchecked_note(known.unchecked, len(ids), known.reason) if known.unchecked else ""

@@ -88,7 +88,7 @@ def orders(
     for image_id, named in layout.images.items():
         key = named, image_id in selected
         if key not in shared:
-            prune = named.prune or prune_all
+            prune = named.pruned(prune_all)
             limits = named.prune_limits or (plan.prune_limit or PruneLimit(),)
             limits = limits if prune_limit is None else (prune_limit,)
             shared[key] = Orders(
@@ -116,7 +116,7 @@ def fingerprint(plan: Plan, *, prune_all: bool = False) -> str:
     whole = hashlib.sha256(b"strict" if plan.strict else b"")
     for image_id in sorted(layout.images):
         named = layout.images[image_id]
-        named = replace(named, prune=named.prune or prune_all)
+        named = replace(named, prune=named.pruned(prune_all))
         if named not in digests:
             digests[named] = layout.digest(named)
         if digests[named]:
@@ -149,6 +149,11 @@ class _Named:
     make_shared: bool = False
     keeps: tuple[int, ...] = ()
     prune_limits: tuple[PruneLimit, ...] = ()
+    received: bool = False
+
+    def pruned(self, prune_all: bool) -> bool:  # noqa: FBT001  as it is passed on
+        """Whether members that the plan doesn't name are removed; from another project's image never."""
+        return (self.prune or prune_all) and not self.received
 
 
 class _Layout:
@@ -182,11 +187,12 @@ class _Layout:
                 entry.make_shared,
                 (keep_numbers[keep],) if keep else (),
                 () if entry.prune_limit is None else (entry.prune_limit,),
+                Want.RECEIVED in entry.want,
             )
             for image_id in images:
                 known = self.images.get(image_id)
                 self.images[image_id] = more if known is None else _merged(known, more)
-        self.selectors = len(read.selectors)
+        self.selectors = len(read.selectors) + len(plan.receive)
 
     def members(self, audiences: Audiences) -> tuple[str, ...]:
         """Return the union of audiences, in order of first mention."""
@@ -259,6 +265,7 @@ def _merged(known: _Named, more: _Named) -> _Named:
         known.make_shared or more.make_shared,
         known.keeps if set(more.keeps).issubset(known.keeps) else known.keeps + more.keeps,
         tuple(dict.fromkeys(known.prune_limits + more.prune_limits)),
+        known.received or more.received,
     )
 
 

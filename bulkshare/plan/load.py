@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bulkshare.errors import PlanError
-from bulkshare.model import Entry, Limits, Notify, Plan, Problem, RetryPolicy, Want, Webhook
+from bulkshare.model import Entry, Limits, Notify, Plan, Problem, Receive, RetryPolicy, Want, Webhook
 from bulkshare.plan.groups import Lists, image_selector, project_selector
 from bulkshare.plan.messages import validate
 from bulkshare.plan.yaml import LARGEST, UnreadableError, read_bytes, read_document, require_small
@@ -75,28 +75,31 @@ def clouds_of(document: Document, problems: list[Problem]) -> tuple[str, ...]:
         if cloud is not None and cloud in listed[:number]:
             problems.append(document.problem(("clouds", number), f"{clean(cloud, 60)!r} is repeated; keep one"))
     known = dict.fromkeys(cloud for cloud in _texts([data.get("cloud"), *listed]) if cloud)
-    entries = _texts([section.get("cloud") if isinstance(section, dict) else None for section in _sections(data)])
+    entries = _clouds_of_entries(data)
     if "cloud" in data or "clouds" in data:
         _check_entries(entries, list(known), document, problems)
         return tuple(known)
-    if any(entries):
-        for number, cloud in enumerate(entries):
+    if any(entries.values()):
+        for at, cloud in entries.items():
             if not cloud:
                 message = "has no `cloud`, but other entries do; add it, or list all clouds in `clouds` at the top"
-                problems.append(document.problem(("share", number), message))
-    return tuple(dict.fromkeys(cloud for cloud in entries if cloud))
+                problems.append(document.problem(at, message))
+    return tuple(dict.fromkeys(cloud for cloud in entries.values() if cloud))
 
 
-def _check_entries(entries: list[str | None], known: list[str], document: Document, problems: list[Problem]) -> None:
+def _check_entries(
+    entries: dict[Location, str | None], known: list[str], document: Document, problems: list[Problem]
+) -> None:
     if not known:  # invalid, and already reported
         return
-    for number, cloud in enumerate(entries):
+    for at, cloud in entries.items():
         if cloud and cloud not in known:
             near = difflib.get_close_matches(cloud, known, n=1, cutoff=0.5)
             hint = f"did you mean {clean(near[0], 60)!r}?" if near else f"they are: {clean(', '.join(known))}"
             message = f"{clean(cloud, 60)!r} is not one of the plan's clouds; {hint}"
-            problems.append(document.problem(("share", number, "cloud"), message))
-    idle = [cloud for cloud in known if None not in entries and cloud not in entries]
+            problems.append(document.problem((*at, "cloud"), message))
+    named = set(entries.values())
+    idle = [cloud for cloud in known if None not in named and cloud not in named]
     for cloud in idle if entries else ():
         at = ("clouds", known.index(cloud)) if "clouds" in document.data else ("cloud",)
         problems.append(document.problem(at, f"no entry is for {clean(cloud, 60)!r}; remove it, or add an entry"))
@@ -106,9 +109,15 @@ def _texts(value: Any) -> list[str | None]:
     return [item if isinstance(item, str) else None for item in value] if isinstance(value, list) else []
 
 
-def _sections(data: dict[str, Any]) -> list[Any]:
-    share = data.get("share")
-    return share if isinstance(share, list) else []
+def _clouds_of_entries(data: dict[str, Any]) -> dict[Location, str | None]:
+    """Return the cloud of each entry, by the entry's location; None if it names none."""
+    found: dict[Location, str | None] = {}
+    for key in ("share", "receive"):
+        sections = data.get(key)
+        for number, section in enumerate(sections if isinstance(sections, list) else ()):
+            cloud = section.get("cloud") if isinstance(section, dict) else None
+            found[key, number] = cloud if isinstance(cloud, str) else None
+    return found
 
 
 def resolve(file: PlanFile | None, document: Document, folder: Path, problems: list[Problem]) -> Plan | None:
@@ -137,6 +146,17 @@ def resolve(file: PlanFile | None, document: Document, folder: Path, problems: l
         entries.append(_with_orders(entry, file.share[number]))
         if len(problems) == before and entry.excluded.issuperset(entry.projects):
             problems.append(document.problem((*at, "except"), "leaves no project; remove the entry"))
+    receive = []
+    asked = document.data.get("receive") if isinstance(document.data, dict) else None
+    for number, section in enumerate(asked if isinstance(asked, list) else ()):
+        if not isinstance(section, dict):
+            continue
+        at = ("receive", number)
+        named = images.items(section.get("images"), (*at, "images"))
+        owners = projects.items(section.get("from"), (*at, "from"))
+        if file is not None:
+            how = file.receive[number]
+            receive.append(Receive(named, owners, how.status == "rejected", how.hide, how.cloud or None))
     clouds = clouds_of(document, problems)
     if file is None:
         return None
@@ -159,6 +179,7 @@ def resolve(file: PlanFile | None, document: Document, folder: Path, problems: l
         retry=RetryPolicy(retry.attempts, retry.base, retry.cap),
         check_projects=file.check_projects,
         strict=file.strict,
+        receive=tuple(receive),
         api=file.api,
         prune_limit=file.prune_limit,
         names=names,

@@ -21,6 +21,7 @@ from bulkshare.plan.schema import (
     NotifySection,
     PlanFile,
     ProjectSelectorItem,
+    ReceiveSection,
     RetrySection,
     WebhookSection,
     found,
@@ -72,10 +73,9 @@ def validate(document: Document, problems: list[Problem]) -> PlanFile | None:
             document.problem((), f"a plan is a mapping that begins with `version: 1`, not {kind(document.data)}")
         )
         return None
-    try:
-        return PlanFile.model_validate(document.data)
-    except ValidationError as error:
-        findings = error.errors(include_url=False)
+    plan, findings = _validated(document.data)
+    if not findings:
+        return plan
     meant: set[Location] = set()  # keys that are present but misspelled
     for finding in findings:
         location = finding["loc"]
@@ -91,6 +91,18 @@ def validate(document: Document, problems: list[Problem]) -> PlanFile | None:
         elif finding["type"] != "extra_forbidden":
             problems.append(document.problem(_plain(_place(finding)), _sentence(finding)))
     return None
+
+
+def _validated(data: dict[str, Any]) -> tuple[PlanFile | None, list[ErrorDetails]]:
+    plan: PlanFile | None = None
+    findings: list[ErrorDetails] = []
+    try:
+        plan = PlanFile.model_validate(data)
+    except ValidationError as error:
+        findings = error.errors(include_url=False)
+    if not data.keys() & {"share", "receive"}:
+        findings.append({"type": "missing", "loc": ("share",), "msg": "", "input": data})
+    return plan, findings
 
 
 def sentences(section: type[BaseModel], item: Mapping[str, Any]) -> list[str]:
@@ -167,7 +179,7 @@ def _keys_at(location: Location) -> list[str]:
         ("notify",): NotifySection,
         ("notify", "webhook"): WebhookSection,
     }
-    return _keys(sections.get(location, EntrySection))
+    return _keys(sections.get(location, ReceiveSection if location[:1] == ("receive",) else EntrySection))
 
 
 def _keys(section: type[BaseModel]) -> list[str]:

@@ -510,10 +510,37 @@ class EntrySection(Section):
         return self
 
 
+class ReceiveSection(Section):
+    """Images that other projects share with the run's own, and how to answer. The first one that matches decides."""
+
+    images: ImageItems = Field(
+        default_factory=list, description="Image IDs, groups, files or selectors. Default: all that are pending."
+    )
+    owners: ProjectItems = Field(
+        default_factory=list, alias="from", description="The projects that share them. Default: any."
+    )
+    status: Literal["accepted", "rejected"] = Field(default="accepted", description="How to answer.")
+    hide: Flag = Field(
+        default=False,
+        description="Reject those that have been accepted, not those that are pending, so that they leave the list.",
+    )
+    cloud: Visible = Field(
+        default_factory=str, description="The only one of the plan's clouds that this entry applies to."
+    )
+
+    @model_validator(mode="after")
+    def _hides(self) -> ReceiveSection:
+        if self.hide and "status" in self.model_fields_set and self.status == "accepted":
+            raise _at_key("`hide` sets the status to rejected; remove this", "status")
+        return self
+
+
 class PlanFile(Section):
     """A plan: which projects should be able to use which images."""
 
-    model_config = ConfigDict(json_schema_extra={"not": {"required": ["cloud", "clouds"]}})
+    model_config = ConfigDict(
+        json_schema_extra={"not": {"required": ["cloud", "clouds"]}} | _needs_one_of(["share", "receive"])
+    )
 
     version: Version
     name: PlanName = Field(description="Names the plan's runs and its lock.")
@@ -543,7 +570,14 @@ class PlanFile(Section):
     retry: RetrySection = RetrySection()
     notify: NotifySection = Field(default_factory=_absent, description="Who is told how a run of the plan ended.")
     groups: GroupsSection = Field(default_factory=GroupsSection)
-    share: list[EntrySection] = Field(min_length=1, description="Which images are shared with which projects.")
+    share: list[EntrySection] = Field(
+        default_factory=list, min_length=1, description="Which images are shared with which projects."
+    )
+    receive: list[ReceiveSection] = Field(
+        default_factory=list,
+        min_length=1,
+        description="How to answer images that other projects share with the run's own.",
+    )
 
 
 def plan_schema() -> dict[str, Any]:

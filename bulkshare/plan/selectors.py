@@ -164,7 +164,8 @@ class Selectors(NamedTuple):
 def for_cloud(plan: Plan, cloud: str) -> Plan:
     """Return the part of a plan that is for one cloud: the entries that name it, and those that name no cloud."""
     entries = tuple(entry for entry in plan.entries if entry.cloud in {None, cloud})
-    return replace(plan, entries=entries, clouds=(cloud,))
+    receive = tuple(each for each in plan.receive if each.cloud in {None, cloud})
+    return replace(plan, entries=entries, receive=receive, clouds=(cloud,))
 
 
 def selectors(plan: Plan) -> Selectors:

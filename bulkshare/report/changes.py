@@ -28,13 +28,14 @@ MOST_SEARCHED = 100_000  # refused pairs, for projects that are refused everywhe
 # As integers: `&` on flags builds an enum member each time, which dominates for hundreds of thousands of pairs.
 _ACCEPTED, _AS_PROJECT = int(Want.ACCEPTED), int(Want.AS_PROJECT)
 _REMOVE, _ALREADY_MEMBER = int(Want.REMOVE), int(Want.ALREADY_MEMBER)
+_RECEIVED, _DECLINED = int(Want.RECEIVED), int(Want.DECLINED)
 
 
 @dataclass(slots=True)
 class ImageChanges:
     """What a run would change about one image. Lists hold project IDs in the order of the ledger.
 
-    add, accept, remove: one list per kind of request; a project may be in both `add` and `accept`.
+    add, accept, decline, remove: one list per kind of request; a project may be in both `add` and `accept`.
     refused: projects for which nothing can be done, by reason.
     unlisted: why the image's members can't be listed; empty if they can.
     unknown: projects whose changes are unknown because of `unlisted`.
@@ -44,6 +45,7 @@ class ImageChanges:
     make_shared: bool = False
     add: list[str] = field(default_factory=list)
     accept: list[str] = field(default_factory=list)
+    decline: list[str] = field(default_factory=list)
     remove: list[str] = field(default_factory=list)
     refused: dict[str, list[str]] = field(default_factory=dict)
     unlisted: str = ""
@@ -52,7 +54,7 @@ class ImageChanges:
     @property
     def any(self) -> bool:
         """Whether a run would change anything about the image, as far as is known."""
-        return bool(self.add or self.accept or self.remove or self.make_shared)
+        return bool(self.add or self.accept or self.decline or self.remove or self.make_shared)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,11 @@ class Changes:
         return sum(len(image.accept) for image in self.images)
 
     @property
+    def decline(self) -> int:
+        """How many memberships would get the status rejected."""
+        return sum(len(image.decline) for image in self.images)
+
+    @property
     def remove(self) -> int:
         """How many members would be removed."""
         return sum(len(image.remove) for image in self.images)
@@ -109,7 +116,7 @@ class Changes:
     @property
     def any(self) -> bool:
         """Whether a run would change anything, as far as is known."""
-        return bool(self.add or self.accept or self.remove or self.make_shared)
+        return bool(self.add or self.accept or self.decline or self.remove or self.make_shared)
 
 
 def changes_of(
@@ -146,16 +153,23 @@ def changes_of(
             image.unlisted = unlisted[image_id]
             image.unknown.append(member_id)
         else:
-            if not want & _ALREADY_MEMBER:
-                image.add.append(member_id)
-            if want & _ACCEPTED:
-                if why := refusals.get((bool(want & _AS_PROJECT), member_id)):
-                    image.refused.setdefault(f"shared, but not accepted: {why}", []).append(member_id)
-                else:
-                    image.accept.append(member_id)
+            _add_pending(image, member_id, want, refusals)
     for image_id, reason in (unpruned or {}).items():
         images[image_id] = ImageChanges(image_id, unlisted=reason)
     return Changes(plan, tuple(images.values()), as_planned, cloud)
+
+
+def _add_pending(image: ImageChanges, member_id: str, want: int, refusals: Mapping[tuple[bool, str], str]) -> None:
+    if want & _DECLINED:
+        image.decline.append(member_id)
+        return
+    if not want & (_ALREADY_MEMBER | _RECEIVED):
+        image.add.append(member_id)
+    if want & _ACCEPTED:
+        if why := refusals.get((bool(want & _AS_PROJECT), member_id)):
+            image.refused.setdefault(f"shared, but not accepted: {why}", []).append(member_id)
+        else:
+            image.accept.append(member_id)
 
 
 def changes_document(changes: Changes, labels: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -167,7 +181,15 @@ def changes_document(changes: Changes, labels: Mapping[str, str] | None = None) 
     ids = {
         known
         for image in changes.images
-        for group in ([image.image_id], image.add, image.accept, image.remove, image.unknown, *image.refused.values())
+        for group in (
+            [image.image_id],
+            image.add,
+            image.accept,
+            image.decline,
+            image.remove,
+            image.unknown,
+            *image.refused.values(),
+        )
         for known in group
     }
     return {
@@ -176,6 +198,7 @@ def changes_document(changes: Changes, labels: Mapping[str, str] | None = None) 
         "changes": changes.any,
         "add": changes.add,
         "accept": changes.accept,
+        "decline": changes.decline,
         "remove": changes.remove,
         "make_shared": changes.make_shared,
         "refused": changes.refused,
@@ -189,6 +212,7 @@ def changes_document(changes: Changes, labels: Mapping[str, str] | None = None) 
                 "make_shared": image.make_shared,
                 "add": image.add,
                 "accept": image.accept,
+                "decline": image.decline,
                 "remove": image.remove,
                 "refused": image.refused,
                 "unlisted": image.unlisted or None,
@@ -239,7 +263,8 @@ def render_changes(
 
 def closing_line(changes: Changes) -> str:
     """Return the one-line summary: what would change, and what would not become as planned."""
-    parts = [f"{count:,} to {verb}" for verb in ("add", "accept", "remove") if (count := getattr(changes, verb))]
+    verbs = ("add", "accept", "decline", "remove")
+    parts = [f"{count:,} to {verb}" for verb in verbs if (count := getattr(changes, verb))]
     if changes.make_shared:
         parts.append(f"{counted(changes.make_shared, 'image')} to be made shared")
     if changes.incomplete and not parts:
@@ -267,6 +292,8 @@ def _render_doable(image: ImageChanges, names: Mapping[str, str], *, everything:
     present = [member for member in image.accept if member not in added]
     notes = dict.fromkeys(present, "accept")
     lines += _shortened(present, ACCEPTED, "yellow", names, notes, None if everything else MOST_PAIRS)
+    notes = dict.fromkeys(image.decline, "decline")
+    lines += _shortened(image.decline, ACCEPTED, "yellow", names, notes, None if everything else MOST_PAIRS)
     lines += _shortened(image.remove, REMOVED, "red", names, {}, None if everything else MOST_PAIRS)
     return lines
 

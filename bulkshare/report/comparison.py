@@ -32,7 +32,8 @@ NO_STATUS = "unknown"  # status of a member for which the cloud gave none
 class Comparison:
     """How the cloud differs from a plan.
 
-    missing, extra: member IDs by image ID. Members that the plan keeps are not extra.
+    missing, extra: member IDs by image ID. Members that the plan keeps are not extra. Our own membership of another
+        project's image is missing unless it has the status that the plan wants.
     by_status: number of pairs that are present, by member status; by visibility if every project can use the image.
     unlisted: why members could not be listed, by image ID; the pairs of such images count as missing.
     labels: known names, by the IDs of images and projects.
@@ -84,6 +85,7 @@ class Comparer:
         self._orders = orders or {}
         self._labels = dict(labels or {})
         self._leaving: dict[str, set[str]] = {}
+        self._received: dict[str, Want] = {}
         by_image: dict[str, list[Sequence[str]]] = {}
         for image_id, member_ids, want in blocks:
             parts = by_image.setdefault(image_id, [])
@@ -91,6 +93,8 @@ class Comparer:
                 self._leaving.setdefault(image_id, set()).update(member_ids)
             else:
                 parts.append(member_ids)
+            if Want.RECEIVED in want:  # another project's image, of which only our own membership is ours to judge
+                self._received[image_id] = want
         self._todo: dict[str, Sequence[str]] = {
             image_id: parts[0] if len(parts) == 1 else tuple(chain.from_iterable(parts))
             for image_id, parts in by_image.items()
@@ -129,6 +133,9 @@ class Comparer:
                 self._missing[image_id] = planned
             return
         there = {member.member_id: member.status for member in verdict.members}
+        if (want := self._received.get(image_id)) is not None:
+            status = "rejected" if Want.DECLINED in want else "accepted"
+            there = {member_id: there[member_id] for member_id in planned if there.get(member_id) == status}
         missing = [member_id for member_id in planned if member_id not in there]
         if missing:
             self._missing[image_id] = missing

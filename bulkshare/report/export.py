@@ -40,7 +40,15 @@ COLUMNS = (
     "opened_at",
 )
 ALIKE = slice(6, 14)  # columns "action" to "attempts": many rows share the values of all of them
-ACTIONS = tuple("remove" if Want.REMOVE in Want(want) else "share" for want in range(2 * max(Want)))  # by the want
+
+
+def _action(want: Want) -> str:
+    if Want.RECEIVED in want:
+        return "decline" if Want.DECLINED in want else "accept"
+    return "remove" if Want.REMOVE in want else "share"
+
+
+ACTIONS = tuple(map(_action, map(Want, range(2 * max(Want)))))  # by the want
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECONDS = tuple(f".{number:03}Z" for number in range(1000))
 AT_ONCE = 1000  # rows per batch, built column by column: faster than row by row
@@ -63,7 +71,7 @@ def row_of(
     opened: when the run made images shared, by ID.
 
     The times have the form that the Image API uses, "2026-01-02T03:04:05Z"; our own have milliseconds. `action` is
-    "share", or "remove" if the project must not be a member.
+    "share", or "remove" if the project must not be a member; "accept" or "decline" if it is our own membership.
     """
     values = (
         *(run_key, cloud, outcome.image_id, names.get(outcome.image_id)),

@@ -37,6 +37,7 @@ class Change(StrEnum):
 
     SHARED = "newly shared"
     ACCEPTED = "newly accepted"
+    DECLINED = "newly declined"
     FAILING = "newly failing"
     FIXED = "fixed"
     REMOVED = "removed"
@@ -50,7 +51,11 @@ def change_of(before: Result | None, now: Result) -> Change | None:
         return None if before in FAILING else Change.FAILING
     if now in AS_PLANNED and before in FAILING:
         return Change.FIXED
-    return {Result.SHARED: Change.SHARED, Result.ACCEPTED: Change.ACCEPTED}.get(now)
+    return {
+        Result.SHARED: Change.SHARED,
+        Result.ACCEPTED: Change.ACCEPTED,
+        Result.DECLINED: Change.DECLINED,
+    }.get(now)
 
 
 def relapses(results: Iterable[Result | None]) -> int:

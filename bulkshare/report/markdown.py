@@ -116,7 +116,7 @@ def render_markdown(looks: Sequence[Look], *, everything: bool = False, plan_fil
         document.add(f"{code(look.changes.cloud)}: **{closing_line(look.changes)}**")
     for look in looks:
         _warn(document, look, plan=named_plan(code(plan), code(plan_file)))
-    head = ("add", "accept", "remove", "make shared", "can't be done", "unknown", "as planned")
+    head = ("add", "accept", "decline", "remove", "make shared", "can't be done", "unknown", "as planned")
     counts = [_counts(look.changes) for look in looks]
     document.table("<b>Counts</b>", ("cloud", *head), counts, numbers=len(head))
     for look in looks:
@@ -170,6 +170,7 @@ def _counts(changes: Changes) -> Row:
     numbers = (
         changes.add,
         changes.accept,
+        changes.decline,
         changes.remove,
         changes.make_shared,
         changes.refused,
@@ -187,6 +188,8 @@ def _rows(image: ImageChanges, names: Mapping[str, str]) -> Iterable[Row]:
         yield (f"`{ADDED}` add{' and accept' if member_id in accepted else ''}", *_shown(member_id, names))
     for member_id in by_name((each for each in image.accept if each not in added), names):
         yield (f"`{ACCEPTED}` accept", *_shown(member_id, names))
+    for member_id in by_name(image.decline, names):
+        yield (f"`{ACCEPTED}` decline", *_shown(member_id, names))
     for member_id in by_name(image.remove, names):
         yield (f"`{REMOVED}` remove", *_shown(member_id, names))
 

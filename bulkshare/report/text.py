@@ -37,6 +37,7 @@ STYLES = {
     Result.PENDING: "yellow",
     Result.REMOVED: "green",
     Result.ABSENT: "green",
+    Result.DECLINED: "green",
 }
 MEANINGS = {
     Result.SHARED: "added by this run",
@@ -48,6 +49,7 @@ MEANINGS = {
     Result.PENDING: "not finished",
     Result.REMOVED: "removed by this run",
     Result.ABSENT: "was not a member",
+    Result.DECLINED: "was a member; its status was set to rejected by this run",
 }
 OPENED = ("image made shared by this run", "images made shared by this run")
 ALWAYS_SHOWN = frozenset({Result.SHARED, Result.ALREADY})

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from types import TracebackType
 
-    from bulkshare.sandbox.cloud import Cloud
+    from bulkshare.sandbox.cloud import Cloud, Project, User
     from bulkshare.sandbox.faults import FaultRule
     from bulkshare.sandbox.ims import Behaviour
 
@@ -134,9 +134,17 @@ class Sandbox:
             },
         }
 
-    def clouds_yaml(self) -> str:
-        """Return a clouds.yaml with one entry, `sandbox`, for the admin."""
-        return yaml.safe_dump({"clouds": {"sandbox": self.entry()}}, sort_keys=False)
+    def tenant_entry(self, user: User, project: Project) -> dict[str, Any]:
+        """Return an entry of clouds.yaml for a user of a project."""
+        entry = self.entry()
+        auth = entry["auth"] | {"username": user.name, "password": user.password, "project_name": project.name}
+        domain = self.cloud.domains[project.domain_id]
+        return entry | {"auth": auth | {"project_domain_name": domain.name}}
+
+    def clouds_yaml(self, tenant: tuple[User, Project] | None = None) -> str:
+        """Return a clouds.yaml with the entry `sandbox`, for the admin, and `tenant` for a project's user if given."""
+        entries = {"sandbox": self.entry()} | ({"tenant": self.tenant_entry(*tenant)} if tenant else {})
+        return yaml.safe_dump({"clouds": entries}, sort_keys=False)
 
     async def __aenter__(self) -> Self:
         """Start to listen. Raises `OSError` if the port is not available."""

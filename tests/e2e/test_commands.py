@@ -61,6 +61,7 @@ def test_json_is_one_object_with_the_documented_keys(shell: Shell, plan: str) ->
         "pending",
         "removed",
         "absent",
+        "declined",
         "opened",
         "awaiting_acceptance",
         "requests",

@@ -10,6 +10,7 @@ import anyio
 
 from bulkshare.model import Fault, FaultKind, Reply, Request
 from tests.engine.fakes import FakeCloud, response
+from tests.engine.harness import ACCOUNT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,7 +78,7 @@ class ImsCloud(FakeCloud):
         body = json.loads(request.body or b"")
         images, projects = body["images"], body.get("projects") or [body["project_id"]]
         if request.method == "PUT":
-            assert request.project == body["project_id"]
+            assert request.project == (None if body["project_id"] == ACCOUNT.project_id else body["project_id"])
         self.batches.append((request.method, images, projects))
         for code, applies in self.refusals:
             if applies(images, projects):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.lives.world import ImageState, State
 
 Document = dict[str, Any]
-AS_PLANNED = frozenset({"shared", "already", "accepted", "removed", "absent"})
+AS_PLANNED = frozenset({"shared", "already", "accepted", "removed", "absent", "declined"})
 OPEN_TO_ALL = frozenset({"public", "community"})
 
 

@@ -21,7 +21,7 @@ PAIR = "share:\n- images: [a]\n  projects: [b]\n"
 
 KEYS = (
     "known here: version, name, cloud, clouds, region, api, check_projects, prune_limit, strict, limits, retry, "
-    "notify, groups, share"
+    "notify, groups, share, receive"
 )
 IMAGE_KEYS = "known here: group, file, name, tag, property, owner, status, newer_than, latest, per, allow_empty"
 PROJECT_KEYS = "known here: group, file, name, domain, tag, enabled, parent, allow_empty"

@@ -77,6 +77,7 @@ def test_document_has_every_result() -> None:
         "pending": 0,
         "removed": 0,
         "absent": 0,
+        "declined": 0,
         "opened": 0,
         "awaiting_acceptance": 0,
         "requests": 1234,
@@ -90,8 +91,8 @@ def test_document_has_every_result() -> None:
 
 
 def test_as_planned_is_what_the_plan_says() -> None:
-    """Shared, accepted, already, removed and absent are; any other result, pending included, is not."""
-    assert summary(shared=3, accepted=2, already=4, removed=1, absent=1).as_planned
+    """Shared, accepted, declined, already, removed and absent are; any other result, pending included, is not."""
+    assert summary(shared=3, accepted=2, declined=1, already=4, removed=1, absent=1).as_planned
     assert all(
         not summary(shared=3, **{result: 1}).as_planned for result in ("rejected", "failed", "skipped", "pending")
     )

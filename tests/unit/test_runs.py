@@ -183,6 +183,7 @@ def test_documents() -> None:
         "pending": 30,
         "removed": 0,
         "absent": 0,
+        "declined": 0,
         "opened": 0,
         "awaiting_acceptance": 0,
         "requests": None,

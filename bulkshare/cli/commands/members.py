@@ -1,4 +1,4 @@
-"""The commands that change members without a plan file: share and unshare."""
+"""The commands that change members without a plan file."""
 
 from __future__ import annotations
 
@@ -74,3 +74,36 @@ def unshare(ctx: click.Context, /, **options: Any) -> None:
     from bulkshare.cli.members import unshare_command
 
     ctx.exit(unshare_command(**options))
+
+
+@main.command(
+    heading="Members",
+    examples=[
+        "bulkshare accept --dry-run",
+        "bulkshare accept --from 3f1c0e5d7b2a4c6e9f8d1b0a2c4e6f80 --image 'ubuntu-*'",
+    ],
+    sections=[NAMING],
+)
+@click.option(
+    "--from", "owners", metavar="PROJECT", multiple=True, help="Only what this project shares. Several may be given."
+)
+@click.option(
+    "--image",
+    "images",
+    metavar="IMAGE",
+    multiple=True,
+    help="Only this image, or those that match. An ID is taken whatever its status. Several may be given.",
+)
+@click.option("--status", type=click.Choice(["accepted", "rejected"]), help="The status to set. Default: accepted.")
+@click.option("--hide", is_flag=True, help="Reject what has been accepted, so that it leaves the project's list.")
+@CHANGE
+@click.pass_context
+def accept(ctx: click.Context, /, **options: Any) -> None:
+    """Accept the images that other projects share with yours.
+
+    All of them that are pending appear in your project's image list. A user with a role in the project may do it. The
+    ledger records it as a run of the plan `accept`.
+    """
+    from bulkshare.cli.members import accept_command
+
+    ctx.exit(accept_command(**options))

@@ -32,6 +32,7 @@ ORDER = (
     Result.REMOVED,
     Result.SHARED,
     Result.ACCEPTED,
+    Result.DECLINED,
     Result.ABSENT,
     Result.ALREADY,
 )
