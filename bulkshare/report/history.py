@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from bulkshare.report.runs import RunStatus
 
 FAILING = frozenset({Result.FAILED, Result.REJECTED, Result.SKIPPED})
-DONE = frozenset({Result.SHARED, Result.ACCEPTED, Result.REMOVED})  # something had to be done
+DONE = frozenset({Result.SHARED, Result.ACCEPTED, Result.DECLINED, Result.REMOVED})  # something had to be done
 MOST_FLAPPING = 20  # pairs shown, and in the document
 LEAST_RELAPSES = 2  # of a pair that flaps
 VERSION = 1  # of the JSON of `history` and `compare`
