@@ -56,7 +56,7 @@ def serve_sandbox(
         behaviour=Behaviour.parse(answers),
     )
     try:
-        anyio.run(_serve, sandbox, plan, _tenant(cloud) if dialect == Dialect.OPENSTACK else None)
+        anyio.run(_serve, sandbox, plan, _tenant(cloud))
     except OSError as error:
         raise UsageError(f"port {port} can't be used: {error.strerror}") from error
 

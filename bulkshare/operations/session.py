@@ -344,7 +344,8 @@ async def _received(
             raise DirectoryError(f"{error}; name the projects that share images by ID") from error
         owners[selector] = [project.id for project in select_projects(selector, projects, problems)]
         if not owners[selector] and not selector.allow_empty:
-            problems.append(problem_at(selector, f"no project matches {describe(selector)}; correct it"))
+            what = f"no project that this account may look up matches {describe(selector)}"
+            problems.append(problem_at(selector, f"{what}; name a project by its ID"))
     found: dict[MemberStatus, list[Image]] = {}
     for status in statuses(plan.receive):
         hidden = status is MemberStatus.ANY  # an image that is named may be hidden

@@ -137,9 +137,14 @@ class Sandbox:
     def tenant_entry(self, user: User, project: Project) -> dict[str, Any]:
         """Return an entry of clouds.yaml for a user of a project."""
         entry = self.entry()
+        if self.dialect is Dialect.HUAWEI:
+            pair = self.cloud.add_key_pair(f"{ACCESS_KEY}-{user.name}", f"{SECRET_KEY}-{user.name}", user, project)
+            key = {"project_id": project.id, "access_key": pair.access, "secret_key": pair.secret}
+            return entry | {"auth": entry["auth"] | key}
         auth = entry["auth"] | {"username": user.name, "password": user.password, "project_name": project.name}
-        domain = self.cloud.domains[project.domain_id]
-        return entry | {"auth": auth | {"project_domain_name": domain.name}}
+        if self.dialect is Dialect.OPENSTACK:
+            auth["project_domain_name"] = self.cloud.domains[project.domain_id].name
+        return entry | {"auth": auth}
 
     def clouds_yaml(self, tenant: tuple[User, Project] | None = None) -> str:
         """Return a clouds.yaml with the entry `sandbox`, for the admin, and `tenant` for a project's user if given."""

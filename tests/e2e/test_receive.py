@@ -5,9 +5,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import pytest
+
 from bulkshare.sandbox import Cloud
+from tests.shell import QuickShell
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.shell import Shell
 
 SAMPLE = Cloud.sample(4, 2)
@@ -15,6 +20,17 @@ IMAGES = list(SAMPLE.images)
 TENANT = next(known for known, project in SAMPLE.projects.items() if project.name == "project-001")
 AS_OWNER, AS_TENANT = ("--os-cloud", "sandbox"), ("--os-cloud", "tenant")
 CHANGES, UNUSABLE = 10, 2
+
+
+@pytest.fixture
+def shell(shell: Shell) -> Iterator[Shell]:
+    """Return a shell that runs commands in this process."""
+    quick = QuickShell(shell.directory)
+    quick.env = shell.env
+    try:
+        yield quick
+    finally:
+        quick.close()
 
 
 def statuses(shell: Shell) -> list[str]:
@@ -66,5 +82,14 @@ def test_a_plan_receives_every_night(shell: Shell) -> None:
     assert shell.run_json("run", "plan.yaml", *AS_TENANT)["planned"] == 0
     admin = shell.run("accept", *AS_OWNER)
     assert "nothing to answer" in admin.stderr
-    err = shell.run("accept", "--from", "project-002", *AS_TENANT, exit_code=None)
-    assert err.returncode != 0
+    err = shell.run("accept", "--from", "project-002", *AS_TENANT, exit_code=UNUSABLE).stderr
+    assert "no project that this account may look up matches {name: project-002" in err
+
+
+def test_the_service_of_huawei_cloud_accepts_in_a_batch(shell: Shell) -> None:
+    """With the tenant's own access key: a batch for the accepted ones, a request for each that is declined."""
+    shell.start_sandbox("--dialect", "huawei", "--images", "6", "--projects", "1")
+    shell.run("share", "image-*", "--to", TENANT, *AS_OWNER)
+    summary = shell.run_json("accept", *AS_TENANT)
+    assert (summary["accepted"], summary["requests"] < 2 * 6 + 6) == (6, True)
+    assert shell.run_json("accept", "--hide", "--image", "image-001", *AS_TENANT)["declined"] == 1
