@@ -8,8 +8,9 @@ from bulkshare.cli.commands import ledger as _ledger
 from bulkshare.cli.commands import members as _members
 from bulkshare.cli.commands import other as _other
 from bulkshare.cli.commands import plans as _plans
+from bulkshare.cli.commands import questions as _questions
 from bulkshare.cli.program import main
 
-DECLARATIONS = (_plans, _members, _ledger, _other)  # importing them is what adds the commands
+DECLARATIONS = (_plans, _members, _questions, _ledger, _other)  # importing them is what adds the commands
 
 __all__ = ["main"]

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, Self, TypeVar
 
 from sqlalchemy import select
 
-from bulkshare.ledger import batches, comparison, pairs, runs
+from bulkshare.ledger import batches, comparison, pairs, runs, sightings
 from bulkshare.ledger.codecs import RESULTS, WANTS, pack_time
 from bulkshare.ledger.dialects import execute_many
 from bulkshare.ledger.schema import LONGEST_TEXT, PAIRS
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Update
 
     from bulkshare.ledger.store import PlanLock, Store
-    from bulkshare.model import Batch, Block, Member, Orders, Origin, Telemetry, Want
+    from bulkshare.model import Batch, Block, Member, Orders, Origin, RunRef, Sighting, Telemetry, Want
 
 
 ENQUEUE_PAIRS = 20_000  # in one transaction, so that other processes can write in between
@@ -496,6 +496,31 @@ class SqlLedger:
         """See `comparison.read_unsteady`. Not repeated when the connection is lost."""
         with self._store.reading() as connection:
             yield from comparison.read_unsteady(connection, run_ids, self._strings)
+
+    # --- questions -----------------------------------------------------------------------------------------------
+
+    def run_refs(self) -> list[RunRef]:
+        """Return all runs as answers name them, in the order in which they began. Counts no pairs, unlike `runs`."""
+        return self._read(sightings.read_run_refs)
+
+    def sightings_of_images(self, image_ids: Collection[str], runs: Sequence[RunRef]) -> list[list[Sighting]]:
+        """Return what these runs recorded about the images' pairs: of each pair at an endpoint, in the order of time.
+
+        runs: some of `run_refs`, in its order.
+        """
+        return self._read(sightings.read, self._strings, runs, PAIRS.c.image, image_ids)
+
+    def sightings_of_projects(self, project_ids: Collection[str], runs: Sequence[RunRef]) -> list[list[Sighting]]:
+        """Return what these runs recorded about the projects' pairs, like `sightings_of_images`."""
+        return self._read(sightings.read, self._strings, runs, PAIRS.c.member, project_ids)
+
+    def all_labels(self) -> dict[str, str]:
+        """Return all known names of images and projects, by ID."""
+        return self._read(runs.read_all_labels)
+
+    def known_ids(self, run_ids: Sequence[int]) -> tuple[set[str], set[str]]:
+        """Return the IDs of the images and of the projects that these runs have pairs of."""
+        return self._read(sightings.read_ids, run_ids)
 
     # --- connections ---------------------------------------------------------------------------------------------
 

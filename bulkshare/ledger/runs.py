@@ -485,6 +485,12 @@ def read_labels_of(connection: Connection, ids: Collection[str]) -> dict[str, st
     return found
 
 
+def read_all_labels(connection: Connection) -> dict[str, str]:
+    """Return all known names, by ID."""
+    query = select(NAMES.c.text, LABELS.c.label).join(LABELS, LABELS.c.id == NAMES.c.id).where(LABELS.c.label != "")
+    return {row.text: row.label for row in connection.execute(query)}
+
+
 def read_unnamed_images(connection: Connection, run_id: int) -> list[str]:
     """Return the run's images of which it was not stored what the cloud calls them."""
     used = select(PAIRS.c.image).where(PAIRS.c.run_id == run_id).distinct()

@@ -34,6 +34,7 @@ from bulkshare.model.plans import (
 )
 from bulkshare.model.retry import UNLIMITED, RetryPolicy, RetryState, backoff_seconds, no_jitter
 from bulkshare.model.runs import Origin, Run, RunState, Settings, Telemetry
+from bulkshare.model.sightings import RunRef, Sighting
 
 __all__ = [
     "AS_PLANNED",
@@ -76,9 +77,11 @@ __all__ = [
     "RetryPolicy",
     "RetryState",
     "Run",
+    "RunRef",
     "RunState",
     "Scope",
     "Settings",
+    "Sighting",
     "Step",
     "Telemetry",
     "Verdict",

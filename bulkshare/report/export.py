@@ -119,6 +119,11 @@ def export_csv(
         yield f"{begin},{','.join(cells)}\r\n"
 
 
+def csv_line(values: Iterable[str | int | None]) -> str:
+    """Return a line of CSV (RFC 4180) with its end, safe to open in a spreadsheet."""
+    return f"{','.join(map(_csv_cell, values))}\r\n"
+
+
 class _CellFormat(NamedTuple):
     """How values are written.
 
