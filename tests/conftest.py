@@ -14,6 +14,7 @@ import pytest
 
 from tests.databases import SERVERS, Missing
 from tests.environment import Environment
+from tests.forkserver import Commands
 from tests.realcloud.cloud import RealCloud
 from tests.realcloud.installation import Installation, install_services
 from tests.shell import Shell
@@ -101,10 +102,18 @@ def database_server(environment: Environment) -> Iterator[Callable[[str], Databa
         yield start
 
 
+@pytest.fixture(scope="session")
+def commands() -> Iterator[Commands]:
+    """Return what runs commands without a second of imports for each."""
+    with Commands() as commands:
+        yield commands
+
+
 @pytest.fixture
-def shell(tmp_path: Path) -> Iterator[Shell]:
-    """Return a shell in an empty directory, with a ledger of its own."""
-    shell = Shell(tmp_path)
+def shell(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shell]:
+    """Return a shell in an empty directory, with a ledger of its own. With the mark `installed` it only uses a copy."""
+    installed = request.node.get_closest_marker("installed") is not None
+    shell = Shell(tmp_path, None if installed else request.getfixturevalue("commands"))
     shell.env["BULKSHARE_LEDGER"] = str(tmp_path / "ledger.db")
     try:
         yield shell

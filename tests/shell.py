@@ -22,6 +22,8 @@ from bulkshare.operations.defaults import open_ledger
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
+    from tests.forkserver import Commands
+
 COMMAND = Path(sys.executable).with_name("bulkshare")
 POLL_SECONDS = 0.02
 UNKNOWN_IMAGE = "6f1c0000-0000-4000-8000-000000000000"  # an ID that no cloud of the tests has
@@ -29,25 +31,34 @@ SETTLED = frozenset(Result) - {Result.PENDING}
 
 
 class Shell:
-    """A directory to work in, and the `bulkshare` command. `env` is added to the test's environment."""
+    """A directory to work in, and the `bulkshare` command. `env` is added to the test's environment.
 
-    def __init__(self, directory: Path) -> None:
+    commands: run what `run` runs; None: the installed command does, as it always does what `start` starts.
+    """
+
+    def __init__(self, directory: Path, commands: Commands | None = None) -> None:
         self.directory = directory
+        self._commands = commands
         self.env: dict[str, str] = {}
         self._processes = ExitStack()
 
     def run(self, *args: str, exit_code: int | None = 0, piped: str = "") -> subprocess.CompletedProcess[str]:
         """Run a command, with `piped` on its standard input, until it ends and check its exit code."""
-        done = subprocess.run(
-            [COMMAND, *args],
-            cwd=self.directory,
-            env={**os.environ, **self.env},
-            capture_output=True,
-            text=True,
-            timeout=300,
-            input=piped,
-            check=False,
-        )
+        env = {**os.environ, **self.env}
+        if self._commands is not None:
+            ended = self._commands.run(args, directory=self.directory, env=env, piped=piped)
+            done = subprocess.CompletedProcess(args, ended.code, ended.out, ended.err)
+        else:
+            done = subprocess.run(
+                [COMMAND, *args],
+                cwd=self.directory,
+                env=env,
+                capture_output=True,
+                text=True,
+                timeout=300,
+                input=piped,
+                check=False,
+            )
         assert exit_code is None or done.returncode == exit_code, (
             f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
         )

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from tests.shell import Shell
 
+pytestmark = pytest.mark.installed
+
 IMAGES = [f"image-{number}" for number in range(4)]
 PROJECTS = [f"project-{number:03}" for number in range(30)]
 

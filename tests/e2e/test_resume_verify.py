@@ -176,8 +176,8 @@ def test_verify(shell: Shell) -> None:
     plan = shell.plan([*IMAGES[:2], UNKNOWN_IMAGE], ["p1", "p2", "p4"], name="other")
     for _ in range(2):  # verifying changes nothing
         document = shell.run_json("verify", plan, *ON_SANDBOX, exit_code=1)
-        assert list(document)[:5] == ["plan", "cloud", "planned", "present", "missing"]
-        assert list(document)[5:] == ["extra", "by_status", "unlisted", "names"]
+        assert list(document)[:6] == ["version", "plan", "cloud", "planned", "present", "missing"]
+        assert list(document)[6:] == ["extra", "by_status", "unlisted", "names"]
         assert (document["plan"], document["cloud"], document["planned"]) == ("other", "sandbox", 9)
         assert document["present"] == 4
         assert document["missing"] == {IMAGES[0]: ["p4"], IMAGES[1]: ["p4"], UNKNOWN_IMAGE: ["p1", "p2", "p4"]}

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from tests.lives.forkserver import Commands, Ended
+    from tests.forkserver import Commands, Ended
     from tests.lives.model import Meaning, Todo, Todos
     from tests.lives.world import ServedCloud, State, World
 

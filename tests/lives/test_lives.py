@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.lives.forkserver import Commands
 from tests.lives.life import Life
 from tests.lives.world import World
 
@@ -13,16 +12,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.forkserver import Commands
+
 LIVES = int(os.environ.get("BULKSHARE_LIVES", "200"))
 FIRST = int(os.environ.get("BULKSHARE_LIVES_FIRST", "0"))
 AT_ONCE = 5  # lives of a test: few enough to spread them evenly over pytest-xdist's workers
-
-
-@pytest.fixture(scope="module")
-def commands() -> Iterator[Commands]:
-    """Return what starts the commands."""
-    with Commands() as commands:
-        yield commands
 
 
 @pytest.fixture(scope="module")

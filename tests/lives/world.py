@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
 
-    from tests.lives.forkserver import Command
+    from tests.forkserver import Command
 
 ANSWER_SECONDS = 30  # for what takes milliseconds
 TURNS = 10  # of the event loop, in which a killed client's last bytes are read

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 
-MODULE = "tests.lives.forkserver"
+MODULE = "tests.forkserver"
 NUMBER = struct.Struct("!i")  # the length of a call, a process ID, an exit code
 CRASHED = 70  # EX_SOFTWARE
 START_SECONDS, END_SECONDS = 60, 120  # what takes longer hangs
@@ -105,19 +105,32 @@ class Commands:
             self._server.wait()
         self._folder.cleanup()
 
-    def start(self, args: Sequence[str], *, directory: Path, env: Mapping[str, str]) -> Command:
-        """Start a command with this environment and nothing on its standard input."""
+    def start(self, args: Sequence[str], *, directory: Path, env: Mapping[str, str], piped: str = "") -> Command:
+        """Start a command with this environment, and `piped` on its standard input."""
         answers = socket.socket(socket.AF_UNIX)
         answers.settimeout(START_SECONDS)
         answers.connect(self._path)
         out, err = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115  the command closes them
-        call = json.dumps({"args": list(args), "cwd": str(directory), "env": dict(env)}).encode()
-        socket.send_fds(answers, [NUMBER.pack(len(call)) + call], [out.fileno(), err.fileno()])
+        with tempfile.TemporaryFile() as stdin:
+            stdin.write(piped.encode())
+            stdin.seek(0)
+            self._call(answers, args, directory, env, (stdin.fileno(), out.fileno(), err.fileno()))
         return Command(answers, out, err)
 
-    def run(self, args: Sequence[str], *, directory: Path, env: Mapping[str, str]) -> Ended:
+    def _call(
+        self,
+        answers: socket.socket,
+        args: Sequence[str],
+        directory: Path,
+        env: Mapping[str, str],
+        streams: tuple[int, int, int],
+    ) -> None:
+        call = json.dumps({"args": list(args), "cwd": str(directory), "env": dict(env)}).encode()
+        socket.send_fds(answers, [NUMBER.pack(len(call)) + call], streams)
+
+    def run(self, args: Sequence[str], *, directory: Path, env: Mapping[str, str], piped: str = "") -> Ended:
         """Run a command until it ends."""
-        return self.start(args, directory=directory, env=env).wait()
+        return self.start(args, directory=directory, env=env, piped=piped).wait()
 
 
 def _receive(source: socket.socket, count: int) -> bytes:
@@ -139,13 +152,12 @@ def _receive_number(source: socket.socket) -> int:
 
 
 class Call(NamedTuple):
-    """What a child is to run; `out` and `err` are descriptors."""
+    """What a child is to run; `streams` are its descriptors 0, 1 and 2 to be."""
 
     args: list[str]
     cwd: str
     env: dict[str, str]
-    out: int
-    err: int
+    streams: tuple[int, ...]
 
 
 def import_all() -> None:
@@ -167,8 +179,8 @@ def serve(listener: socket.socket) -> Call:
                     answers.sendall(NUMBER.pack(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])))
                 continue
             answers, _ = listener.accept()
-            head, (out, err), _, _ = socket.recv_fds(answers, NUMBER.size, 2)
-            call = Call(**json.loads(_receive(answers, NUMBER.unpack(head)[0])), out=out, err=err)
+            head, streams, _, _ = socket.recv_fds(answers, NUMBER.size, 3)
+            call = Call(**json.loads(_receive(answers, NUMBER.unpack(head)[0])), streams=tuple(streams))
             pid = os.fork()
             if not pid:
                 for inherited in (listener, answers, *(other for _, other in running.values())):
@@ -176,16 +188,15 @@ def serve(listener: socket.socket) -> Call:
                 for descriptor in running:
                     os.close(descriptor)
                 return call
-            os.close(out)
-            os.close(err)
+            for stream in streams:
+                os.close(stream)
             running[os.pidfd_open(pid)] = pid, answers
             answers.sendall(NUMBER.pack(pid))
 
 
 def carry_out(call: Call, program: Any) -> None:
     """Run the command with the streams, the directory, the environment and the arguments of a call, and exit."""
-    null = os.open(os.devnull, os.O_RDONLY)
-    for number, descriptor in enumerate((null, call.out, call.err)):
+    for number, descriptor in enumerate(call.streams):
         os.dup2(descriptor, number)
         os.close(descriptor)
     sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115  for as long as the process lives
