@@ -25,6 +25,7 @@ from bulkshare.report import (
     render_summary,
     summary_document,
 )
+from bulkshare.report.certificate import certificate_document, render_certificate
 from bulkshare.report.text import by_name, named
 from bulkshare.text import escaped
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from bulkshare.model.events import Event
     from bulkshare.progress import Observer, View
     from bulkshare.report import Changes, Comparison, Look, Summary
+    from bulkshare.report.certificate import Certificate
 
 
 WIDTH_WITHOUT_TERMINAL = 4000  # columns; a pipe or a file has no width, and no line for it is wrapped
@@ -248,6 +250,13 @@ class ConsoleListener:
         """Print how clouds differ from the plan as Markdown; `strict` as in `agrees`."""
         if not self._quiet or not all(comparison.agrees(strict=strict) for comparison in comparisons):
             click.echo(render_comparisons_markdown(comparisons), nl=False)
+
+    def conclude_certificate(self, certificate: Certificate, *, brief: bool = False) -> None:
+        """Print the certificate of an offboarding; if it is `brief`, the verdict, since a file has the rest."""
+        if self.form == "json":
+            self.print_json(certificate_document(certificate))
+        elif not self._quiet or not certificate.is_done:
+            print_whole(render_certificate(certificate, brief=brief), stderr=self._quiet)
 
     def print_json(self, document: Mapping[str, Any]) -> None:
         """Print the one JSON object of a command."""

@@ -326,7 +326,7 @@ OUTPUT = together(
         help="Format of the log on stderr.",
     ),
 )
-CHANGE = together(  # of a command that makes its own plan
+SHOW_ONLY = together(
     click.option("--dry-run", is_flag=True, help="Show what would change, and send no write."),
     click.option(
         "-o",
@@ -334,6 +334,9 @@ CHANGE = together(  # of a command that makes its own plan
         type=click.Path(dir_okay=False, path_type=Path),
         help="Save what would change, so that `bulkshare run FILE` makes exactly these changes; send no write.",
     ),
+)
+CHANGE = together(  # of a command that makes its own plan
+    SHOW_ONLY,
     LEDGER,
     WAIT_LOCK,
     OS_CLOUD,

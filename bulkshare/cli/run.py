@@ -39,7 +39,7 @@ from bulkshare.report import (
 from bulkshare.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from bulkshare.model import Origin, Plan
@@ -108,7 +108,15 @@ def diff_command(plan: Path, *, out: Path | None, all_pairs: bool, **given: Any)
 
 
 def carry_out(
-    plan: Plan, *, dry_run: bool, out: Path | None, question: str = "", yes: bool = True, **given: Any
+    plan: Plan,
+    *,
+    dry_run: bool,
+    out: Path | None,
+    question: str = "",
+    yes: bool = True,
+    whole: bool = True,
+    conclude: Callable[[Sequence[CloudResult], ConsoleListener], int] | None = None,
+    **given: Any,
 ) -> int:
     """Run a plan that a command has made, and return its exit status. Raises `BulkshareError`.
 
@@ -116,6 +124,8 @@ def carry_out(
     out: save that, for `run` to make exactly these changes; implies `dry_run`.
     question: asked on a terminal, once the changes are shown; they are made exactly, or not at all. "": don't ask.
     yes: don't ask either.
+    whole: the plan has all that was asked for; else the exit status says that something is not as planned.
+    conclude: prints what the run did and returns the exit status, in place of `print_results` and `whole`.
     """
     looking = dry_run or out is not None
     asking = bool(question) and not yes and is_terminal(sys.stdin) and is_terminal(sys.stderr)
@@ -124,7 +134,7 @@ def carry_out(
     expected = None
     if options.dry_run:
         results = run_async(partial(run_plan, plan, options, listener, signals=STOP_SIGNALS))
-        status = print_changes(results, listener)
+        status = _status(print_changes(results, listener), whole=whole)
         if out is not None:
             _save(out, plan, results, listener)
         if looking or not any(result.changes and result.changes.any for result in results):
@@ -139,8 +149,17 @@ def carry_out(
         ended.loaded(plan)
         make = partial(run_plan, plan, options, listener, expected=expected, signals=STOP_SIGNALS)
         ended.results = run_async(make)
-        ended.exit_code = print_results(ended.results, listener)
+        if conclude is None:
+            ended.exit_code = _status(print_results(ended.results, listener), whole=whole)
+        else:
+            ended.exit_code = conclude(ended.results, listener)
     return ended.exit_code
+
+
+def _status(status: int, *, whole: bool) -> int:
+    """Return an exit status; the one for "not all of it" if a plan that went well has not all that was asked for."""
+    partly = {ExitStatus.AS_PLANNED: ExitStatus.NOT_AS_PLANNED, ExitStatus.CHANGES: ExitStatus.CANT_BE_DONE}
+    return status if whole else partly.get(ExitStatus(status), status)
 
 
 def resume_command(run: str | None, **given: Any) -> int:
@@ -203,7 +222,7 @@ def print_results(results: Sequence[CloudResult], listener: ConsoleListener) -> 
         listener.conclude(merged(summaries), clouds=len(summaries))
     if listener.form == "json" and any(result.summary for result in results):
         listener.print_json(results_document(results))
-    _raise_first(results)
+    raise_first(results)
     return ExitStatus.AS_PLANNED if all(result.as_planned for result in results) else ExitStatus.NOT_AS_PLANNED
 
 
@@ -220,7 +239,7 @@ def print_changes(results: Sequence[CloudResult], listener: ConsoleListener, *, 
     elif listener.form == "text":
         for result, changes in found:
             listener.conclude_changes(changes, result.labels, everything=all_pairs, heading=several)
-    _raise_first(results)
+    raise_first(results)
     if any(changes.refused or changes.unlisted for _, changes in found):
         return ExitStatus.CANT_BE_DONE
     return ExitStatus.CHANGES if any(changes.any for _, changes in found) else ExitStatus.AS_PLANNED
@@ -253,7 +272,7 @@ def print_comparisons(
     return ExitStatus.AS_PLANNED if agree else ExitStatus.NOT_AS_PLANNED
 
 
-def _raise_first(results: Sequence[CloudResult]) -> None:
+def raise_first(results: Sequence[CloudResult]) -> None:
     """Raise the error that stopped a cloud; if several were stopped, report the other errors first."""
     stopped = [(result.cloud, result.error) for result in results if result.error is not None]
     if not stopped:

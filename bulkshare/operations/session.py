@@ -556,13 +556,13 @@ def cloud_names(planned: tuple[str, ...], chosen: str | None) -> tuple[str | Non
 
 
 async def open_sessions(
-    plan: Plan, options: Options, listener: Listener, stack: AsyncExitStack
+    plan: Plan, options: Options, listener: Listener, stack: AsyncExitStack, *, distinct: bool = True
 ) -> tuple[list[CloudResult], list[CloudSession]]:
     """Log in to each of a plan's clouds and resolve the plan there; `stack` closes the sessions.
 
     Return the results of all clouds, in the plan's order, and the sessions. A cloud that can't be reached has no
     session, and its result has the error. Raises `PlanError` or `UsageError` if the plan does not fit one of the
-    clouds, or two of them are the same place.
+    clouds, or two of them are the same place although they have to be `distinct`.
     """
     names: tuple[str | None, ...] = (None,) if options.sandbox else cloud_names(plan.clouds, options.cloud)
     openings = [_Opening(CloudResult(name), plan, options, listener, stack) for name in names]
@@ -570,7 +570,8 @@ async def open_sessions(
     results = [opening.result for opening in openings]
     raise_refusals(results)
     sessions = [opening.session for opening in openings if opening.session is not None]
-    _require_different_places(sessions)
+    if distinct:
+        _require_different_places(sessions)
     return results, sessions
 
 

@@ -16,16 +16,16 @@ from bulkshare.model import Api, Entry, Image, KnownProjects, Plan, VerdictKind
 from bulkshare.model.events import PhaseStarted
 from bulkshare.operations.defaults import utc_now
 from bulkshare.operations.results import each, raise_refusals
-from bulkshare.operations.session import find_images, open_sessions
+from bulkshare.operations.session import UUID_WITH_DASHES, find_images, open_sessions
 from bulkshare.operations.stops import stopping_at
 from bulkshare.plan.selectors import PAGE
 from bulkshare.progress import Tracker, View
 
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from bulkshare.model import Account, ImageSelector, Member
+    from bulkshare.model import Account, ImageSelector, Member, ProjectSelector
     from bulkshare.operations.listener import Listener
     from bulkshare.operations.options import Options
     from bulkshare.operations.results import CloudResult
@@ -41,11 +41,13 @@ class Search:
     clouds: clouds.yaml entries; empty: that of the options.
     owner: "self" (the project of the log-in), "any" or a project ID.
     images: IDs and selectors; empty: all images of the owner, hidden ones and those that are not active included.
+    projects: IDs and selectors of the members that matter; empty: all.
     """
 
     clouds: tuple[str, ...] = ()
     owner: str = "self"
     images: Sequence[str | ImageSelector] = ()
+    projects: Sequence[str | ProjectSelector] = ()
 
 
 @dataclass(slots=True)
@@ -57,7 +59,10 @@ class Survey:
         not show has nothing but the ID.
     unlisted: why the members of some of them can't be listed, by ID. Images that can have no members are not asked for
         them: those that every project can use, and on OpenStack private ones.
-    projects: which of the members are projects, as far as that may be known, and their names.
+    projects: which of the members are projects, as far as that may be known, and their names. If the search names
+        projects, which of those are.
+    sought: those projects, by ID, also as they are spelled elsewhere. If it is empty, nothing is listed.
+    same_as: an entry before this one that is the same place, for which nothing is listed twice.
     error: what kept the cloud from being asked, or from being asked for all images.
     """
 
@@ -66,6 +71,8 @@ class Survey:
     images: dict[str, Image] = field(default_factory=dict)
     unlisted: dict[str, str] = field(default_factory=dict)
     projects: KnownProjects = field(default_factory=lambda: KnownProjects(frozenset()))
+    sought: frozenset[str] = frozenset()
+    same_as: str | None = None
     error: BaseException | None = None
 
 
@@ -84,19 +91,33 @@ async def survey(
 
     Raises `PlanError` or `UsageError` if no cloud can be asked as it was, and `InterruptedRunError` at a signal.
     """
-    entries = (Entry(tuple(search.images), ()),) if search.images else ()
+    chosen = search.images or search.projects
+    entries = (Entry(tuple(search.images), tuple(search.projects)),) if chosen else ()
     plan = Plan(doing, entries, clouds=search.clouds)
     async with AsyncExitStack() as stack:
         stops = await stack.enter_async_context(stopping_at(signals))
         with stops.interrupting():
-            results, sessions = await open_sessions(plan, options, listener, stack)
+            results, sessions = await open_sessions(plan, options, listener, stack, distinct=False)
             surveys = {result.cloud: Survey(result.cloud, result.account) for result in results}
-            works = [_CloudSurvey(session, surveys[session.result.cloud], search, found, doing) for session in sessions]
+            works = [
+                _CloudSurvey(session, surveys[session.result.cloud], search, found, doing)
+                for session in _distinct(sessions, surveys)
+            ]
             await each(works, _CloudSurvey.list_members)
         raise_refusals(results)
     for result in results:
         surveys[result.cloud].error = result.error
     return list(surveys.values())
+
+
+def _distinct(sessions: Sequence[CloudSession], surveys: Mapping[str | None, Survey]) -> list[CloudSession]:
+    """Return the sessions without those in a place that another one is in; the survey of such a one names that."""
+    places: dict[tuple[str, str], CloudSession] = {}
+    for session in sessions:
+        first = places.setdefault((session.account.endpoint, session.account.project_id), session)
+        if first is not session:
+            surveys[session.result.cloud].same_as = first.result.cloud
+    return list(places.values())
 
 
 @dataclass(slots=True)
@@ -116,6 +137,10 @@ class _CloudSurvey:
     async def list_members(self) -> None:
         """List all images, then look up the projects that are members."""
         session, account = self.session, self.session.account
+        if self.search.projects:
+            self._seek()
+            if not self.survey.sought:
+                return
         listener = session.listener.acting_as(account, "listing", "the members of images", plan=self.doing, run=None)
         self.survey.images = await self._images()
         private_too = session.settings.api is Api.BATCH
@@ -153,8 +178,22 @@ class _CloudSurvey:
         if verdict.kind is not VerdictKind.LISTED:
             self.survey.unlisted[image.id] = verdict.reason
             return
-        self.members.update(member.member_id for member in verdict.members)
-        self.found(self.survey, image, verdict.members)
+        members: Sequence[Member] = verdict.members
+        if self.search.projects:
+            members = [member for member in members if member.member_id in self.survey.sought]
+        else:
+            self.members.update(member.member_id for member in members)
+        self.found(self.survey, image, members)
+
+    def _seek(self) -> None:
+        resolved = self.session.resolved
+        ids = frozenset(item for entry in resolved.plan.entries for item in entry.projects if isinstance(item, str))
+        unchecked = ids if resolved.unchecked else frozenset[str]()
+        names = {known_id: name for known_id in ids if (name := resolved.labels.get(known_id))}
+        self.survey.projects = KnownProjects(ids - resolved.unknown - unchecked, unchecked, resolved.unchecked, names)
+        self.survey.sought = ids.union(
+            known_id.replace("-", "") for known_id in ids if UUID_WITH_DASHES.fullmatch(known_id)
+        )
 
     async def _images(self) -> dict[str, Image]:
         session, search = self.session, self.search

@@ -9,14 +9,17 @@ KEY=VALUE,...                        all that match, with the keys of a plan's s
 property.NAME=VALUE                  images with that property
 ``-``                                the IDs in a list on standard input, as in a plan's file
 anything else                        all with that name, in which * ? and [...] are a pattern
+several of these, as in ``a,b``      each of them; a name with such a comma is `name=a,b`
 ===================================  =====================================================
 
-A key may be repeated where a plan takes a list (`tag`). A comma separates keys only if a key follows it.
+A key may be repeated where a plan takes a list (`tag`). After a key, a comma separates only if another key follows it;
+elsewhere, unless white space does.
 """
 
 from __future__ import annotations
 
 import re
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     Selector = TypeVar("Selector", ImageSelector, ProjectSelector)
 
 KEYED = re.compile(r"[a-z_]+(?:\.[^=,]+)?=")
+SEPARATOR = re.compile(r",(?=\S)")
 NEXT_KEY = re.compile(rf",\s*(?={KEYED.pattern})")
 SECTIONS: dict[str, type[ImageSelectorItem] | type[ProjectSelectorItem]] = {
     "images": ImageSelectorItem,
@@ -59,7 +63,7 @@ def project_arguments(texts: Sequence[str], names: dict[str, str] | None = None)
 def _parsed(texts: Sequence[str], kind: str, names: dict[str, str]) -> IdList[Any]:
     problems: list[Problem] = []
     items: list[Any] = []
-    for text in dict.fromkeys(texts):
+    for text in dict.fromkeys(chain.from_iterable(map(_separated, texts))):
         if text == "-":
             items += _piped(kind, problems, names)
         else:
@@ -67,6 +71,15 @@ def _parsed(texts: Sequence[str], kind: str, names: dict[str, str]) -> IdList[An
     if problems:
         raise PlanError(list(dict.fromkeys(problems)))
     return IdList(dict.fromkeys(items))
+
+
+def _separated(text: str) -> list[str]:
+    """Split a text at its commas, up to a selector, which has commas of its own."""
+    parts = SEPARATOR.split(text)
+    for number, part in enumerate(parts):
+        if KEYED.match(part.lstrip()):
+            return [*parts[:number], ",".join(parts[number:])]
+    return parts
 
 
 def _piped(kind: str, problems: list[Problem], names: dict[str, str]) -> IdList[str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
 
 from bulkshare.cli.command import Section
-from bulkshare.cli.options import CHANGE, YES
+from bulkshare.cli.completion import complete_cloud
+from bulkshare.cli.options import CHANGE, LEDGER, LIMITS, OUTPUT, SHOW_ONLY, STOPS, WAIT_LOCK, YES
 from bulkshare.cli.program import main
 
 IMAGES = click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
@@ -19,6 +21,7 @@ NAMING = Section(
         ("NAME", "all that have this name; with * ? or [...] it is a pattern"),
         ("KEY=VALUE,...", "all that match, with the keys of a plan's selectors: name=ubuntu-*,tag=golden,latest=1"),
         ("-", "a list of IDs on standard input"),
+        ("A,B", "several of these; a name with a comma is name=A,B"),
     ),
 )
 
@@ -33,7 +36,7 @@ NAMING = Section(
 )
 @IMAGES
 @click.option(
-    "--to", "projects", metavar="PROJECT", multiple=True, required=True, help="A project, or several such options."
+    "--to", "projects", metavar="PROJECT", multiple=True, required=True, help="Projects. May be given several times."
 )
 @click.option(
     "--accept", is_flag=True, help="Accept the memberships for the projects, so that their lists have the images."
@@ -61,7 +64,7 @@ def share(ctx: click.Context, /, **options: Any) -> None:
 )
 @IMAGES
 @click.option(
-    "--from", "projects", metavar="PROJECT", multiple=True, required=True, help="A project, or several such options."
+    "--from", "projects", metavar="PROJECT", multiple=True, required=True, help="Projects. May be given several times."
 )
 @CHANGE
 @YES
@@ -74,6 +77,59 @@ def unshare(ctx: click.Context, /, **options: Any) -> None:
     from bulkshare.cli.members import unshare_command
 
     ctx.exit(unshare_command(**options))
+
+
+@main.command(
+    heading="Members",
+    examples=[
+        "bulkshare offboard team-a --dry-run",
+        "bulkshare offboard team-a --all-clouds --certificate team-a.md",
+    ],
+    sections=[NAMING._replace(title="Projects")],
+)
+@click.argument("project")
+@click.option("--all-clouds", is_flag=True, help="On every entry of clouds.yaml.")
+@click.option(
+    "--os-cloud",
+    "clouds",
+    metavar="NAME",
+    multiple=True,
+    shell_complete=complete_cloud,
+    help="The clouds.yaml entry to use. May be given several times.",
+)
+@click.option(
+    "--plan",
+    "plans",
+    metavar="PLAN",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Also on this plan's clouds; and warn if it still names the project, as for plans that the ledger knows.",
+)
+@click.option(
+    "--certificate",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Where to write the certificate: .json, .md, or else plain text. Default: print it.",
+)
+@SHOW_ONLY
+@YES
+@LEDGER
+@WAIT_LOCK
+@LIMITS
+@STOPS
+@OUTPUT
+@click.pass_context
+def offboard(ctx: click.Context, /, **options: Any) -> None:
+    """Remove a project from all images of the account, and certify it.
+
+    Lists the members of every image that the account owns, old, hidden and deactivated ones too. On a terminal, it
+    shows what would be removed and asks first. Afterwards it lists again and writes a certificate: before, after, when,
+    as whom, and what could not be checked. A project that was deleted is named by its ID. Exits 0 only if nothing is
+    left and all could be checked, else 1.
+    """
+    from bulkshare.cli.offboard import offboard_command
+
+    ctx.exit(offboard_command(**options))
 
 
 @main.command(
