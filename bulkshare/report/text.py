@@ -70,6 +70,11 @@ HINTS = tuple(
             "project and `accept_as: project`",
         ),
         (
+            r"modify_member",
+            "it takes the role member in the project that the image is shared with, or the role admin",
+        ),
+        (r"not shared with this project", "its owner has taken it back, or has never shared it"),
+        (
             r"the limit is the cloud's$",
             "remove members that are no longer needed (`prune: true`), share as many as fit (`on_quota: fill`), or "
             "have it raised",

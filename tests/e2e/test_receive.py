@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bulkshare.report.documents import DiffDocument, VerifyDocument, document_schema
 from bulkshare.sandbox import Cloud
 from tests.shell import QuickShell
 
@@ -73,11 +74,16 @@ def test_a_plan_receives_every_night(shell: Shell) -> None:
         f"  - {{from: [{owner}]}}\n",
     )
     assert "1 selector" not in shell.run("check", "plan.yaml").stdout
-    document = json.loads(shell.run("diff", "plan.yaml", *AS_TENANT, "--json", exit_code=CHANGES).stdout)
-    assert (document["accept"], document["decline"], document["add"], document["remove"]) == (3, 1, 0, 0)
-    summary = shell.run_json("run", "plan.yaml", *AS_TENANT, "--prune", "--verify")
+    document = json.loads(shell.run("diff", "plan.yaml", *AS_TENANT, "--format", "json", exit_code=CHANGES).stdout)
+    DiffDocument.model_validate(document, strict=True)
+    assert json.loads(shell.run("schema", "diff").stdout) == document_schema("diff")
+    verified = json.loads(shell.run("verify", "plan.yaml", *AS_TENANT, "--json", exit_code=1).stdout)
+    VerifyDocument.model_validate(verified, strict=True)
+    assert (len(verified["missing"]), verified["extra"]) == (4, {})
+    shell.run("run", "plan.yaml", *AS_TENANT, "--prune", "--deadline", "0s", exit_code=5)
+    summary = shell.run_json("resume", "plan")
     assert (summary["accepted"], summary["declined"], summary["removed"]) == (3, 1, 0)
-    assert (summary["verify"]["missing"], summary["verify"]["extra"]) == ({}, {})
+    shell.run("verify", "plan.yaml", *AS_TENANT)
     assert statuses(shell) == ["accepted", "accepted", "accepted", "rejected"]
     assert shell.run_json("run", "plan.yaml", *AS_TENANT)["planned"] == 0
     admin = shell.run("accept", *AS_OWNER)

@@ -271,6 +271,8 @@ def test_summary_names_causes_what_is_at_fault_and_what_to_do() -> None:
 @pytest.mark.parametrize(
     ("reason", "hint"),
     [
+        ("403: You are not authorized to complete modify_member action.", "takes the role member in the project"),
+        ("the image is not shared with this project", "its owner has taken it back"),
         ("403: Not allowed to list members for image <image>: Only shared images have members.", "make_shared: true"),
         ("403: Not allowed to create members for image <image>.", "openstack image set --shared IMAGE"),
         ("403: You are not authorized to complete add_member action.", "own the image"),
