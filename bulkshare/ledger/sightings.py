@@ -28,9 +28,11 @@ if TYPE_CHECKING:
 
 RUNS_AT_ONCE = 100  # in one query, unless more of them overlap
 SUBJECTS_AT_ONCE = 200  # images or projects in one query: with the runs fewer than SQLite's 999 parameters
-KEPT = int(Want.REMOVE | Want.ADDED)
-CHANGED = {RESULT_CODES[result] for result in (Result.SHARED, Result.ACCEPTED, Result.REMOVED)}  # each counts
-KEPT_OF_PENDING = int(Want.REMOVE | Want.ADDED | Want.ALREADY_MEMBER)
+KEPT = int(Want.REMOVE | Want.ADDED | Want.RECEIVED | Want.DECLINED)
+CHANGED = {
+    RESULT_CODES[result] for result in (Result.SHARED, Result.ACCEPTED, Result.DECLINED, Result.REMOVED)
+}  # each counts
+KEPT_OF_PENDING = KEPT | int(Want.ALREADY_MEMBER)
 COLUMNS = (
     *(PAIRS.c.run_id, PAIRS.c.image, PAIRS.c.member, PAIRS.c.result, PAIRS.c.want),
     PAIRS.c.http_status.is_not(None).label("answered"),
