@@ -88,8 +88,9 @@ def received_entries(
             elif item in shared[MemberStatus.ANY]:
                 named[item] = None
             else:
-                whose = f"project {clean(own_project_id, 64)}" + (" by these owners" if each.owners else "")
-                problems.append(Problem(f"image {clean(item, 100)}", None, None, f"is not shared with {whose}"))
+                by = " by these owners" if each.owners else ""
+                message = f"is not shared with project {clean(own_project_id, 64)}{by}"
+                problems.append(Problem(f"image {clean(item, 100)}", None, None, message))
         for image_ids, forced in ((named, Want.FORCED), (chosen, Want.MEMBER)):
             new = [image_id for image_id in image_ids if image_id not in taken]
             taken.update(new)
