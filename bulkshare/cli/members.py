@@ -45,6 +45,8 @@ def accept_command(
 
 
 def _plan(images: Sequence[str], projects: Sequence[str], want: Want, *, make_shared: bool = False) -> Plan:
+    if "-" in images and "-" in projects:
+        raise UsageError("standard input is one list: `-` can stand for images or for projects, not for both")
     names: dict[str, str] = {}
     entry = Entry(
         image_arguments(images, names), project_arguments(projects, names), want=want, make_shared=make_shared

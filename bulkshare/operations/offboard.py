@@ -75,7 +75,7 @@ async def find_memberships(
                 len(images),
                 tuple(sorted(memberships.get(each.cloud, ()), key=lambda one: (one.image_name, one))),
                 dict(sorted(each.unlisted.items())),
-                private=sum(image.visibility == "private" for image in images),
+                private=sum(not image.usable_by_all and image.id not in each.asked for image in images),
                 usable_by_all=sum(image.usable_by_all for image in images),
             )
     return found
@@ -138,7 +138,7 @@ def read_plans(paths: Iterable[Path], unread: list[str] | None = None) -> dict[P
         try:
             raw = read_plan(path)
             if not is_saved(raw):
-                plans[path] = load_plan(path, raw)
+                plans[path] = load_plan(path, raw, piped=False)
         except BulkshareError as error:
             if unread is None:
                 raise

@@ -7,7 +7,7 @@ import os
 import random
 import re
 import time
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
@@ -20,9 +20,18 @@ from bulkshare.cloud.access_key import AUTH_TYPE
 from bulkshare.cloud.http import HttpTransport
 from bulkshare.cloud.prompts import showing_prompts, unattended_advice, why_person
 from bulkshare.engine.client import ApiClient
-from bulkshare.errors import DirectoryError, PlanError, UsageError
+from bulkshare.errors import BulkshareError, DirectoryError, PlanError, UsageError
 from bulkshare.image_api.ims import has_batches
-from bulkshare.model import Api, CheckProjects, KnownProjects, Settings, VerdictKind, Want
+from bulkshare.model import (
+    Api,
+    CheckProjects,
+    ImageSelector,
+    KnownProjects,
+    ProjectSelector,
+    Settings,
+    VerdictKind,
+    Want,
+)
 from bulkshare.model.events import RetryScheduled
 from bulkshare.operations.defaults import utc_now
 from bulkshare.operations.results import CloudResult, each, raise_refusals
@@ -62,13 +71,11 @@ if TYPE_CHECKING:
         Account,
         Entry,
         Image,
-        ImageSelector,
         Limits,
         Orders,
         Plan,
         Problem,
         Project,
-        ProjectSelector,
         PruneLimit,
         RetryPolicy,
     )
@@ -309,12 +316,39 @@ async def resolve(
     note = partial(_note, listener, cloud)
     received = await _received(plan, account, endpoint, directory, partial(find, own_list=False), note)
     plan, known = await _checked(plan, account, directory, note)
-    resolve_all = partial(_resolved, plan, account, images, projects, known, received)
+    names = await _names_alike(images, projects, find, directory, account)
+    resolve_all = partial(_resolved, plan, account, images, projects, known, received, names)
     found = await anyio.to_thread.run_sync(partial(resolve_all, prune_all=prune_all, prune_limit=prune_limit))
     sharing = replace(found.plan, entries=found.plan.entries[: len(plan.entries)])
     for message in await anyio.to_thread.run_sync(idle_exclusions, plan, sharing, known.known, found.unknown):
         note(message)
     return found
+
+
+async def _names_alike(
+    images: Mapping[ImageSelector, Sequence[Image]],
+    projects: Mapping[ProjectSelector, Sequence[Project]],
+    find: Callable[[Sequence[tuple[str, str]]], Awaitable[list[Image]]],
+    directory: Directory,
+    account: Account,
+) -> dict[ImageSelector | ProjectSelector, Sequence[str]]:
+    """Return the names among which those of selectors without a match may be meant: of our images, of all projects.
+
+    A name is only shown, so what can't be looked up is left out.
+    """
+    names: dict[ImageSelector | ProjectSelector, Sequence[str]] = {}
+    names |= {selector: [one.name for one in found if one.name] for selector, found in images.items()}
+    names |= {selector: [one.name for one in found] for selector, found in projects.items()}
+    lost = [selector for selector, known in names.items() if selector.name and not known and not selector.allow_empty]
+    with suppress(BulkshareError):
+        if any(isinstance(selector, ImageSelector) for selector in lost):
+            ours = await find(image_query(ImageSelector(), account.project_id))
+            known = [image.name for image in ours if image.name]
+            names |= {selector: known for selector in lost if isinstance(selector, ImageSelector)}
+        if any(isinstance(selector, ProjectSelector) for selector in lost):
+            known = [project.name for project in await directory.projects(ProjectSelector())]
+            names |= {selector: known for selector in lost if isinstance(selector, ProjectSelector)}
+    return names
 
 
 class _Received(NamedTuple):
@@ -404,6 +438,7 @@ def _resolved(
     found_projects: Mapping[ProjectSelector, Sequence[Project]],
     known: KnownProjects,
     received: _Received,
+    names: Mapping[ImageSelector | ProjectSelector, Sequence[str]],
     *,
     prune_all: bool,
     prune_limit: PruneLimit | None,
@@ -415,7 +450,7 @@ def _resolved(
         for selector, found in found_images.items()
     }
     projects = {selector: select_projects(selector, found, problems) for selector, found in found_projects.items()}
-    concrete = resolved(plan, _ids(images), _ids(projects), problems)
+    concrete = resolved(plan, _ids(images), _ids(projects), problems, names)
     ids = project_ids(plan)
     unknown = ids - known.known - known.unchecked
     if plan.check_projects is CheckProjects.ALWAYS:

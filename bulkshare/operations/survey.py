@@ -57,8 +57,9 @@ class Survey:
     account: as whom; None if the log-in failed.
     images: those that were looked for, by ID, in the cloud's order. One that is named by its ID and that the cloud does
         not show has nothing but the ID.
-    unlisted: why the members of some of them can't be listed, by ID. Images that can have no members are not asked for
-        them: those that every project can use, and on OpenStack private ones.
+    asked: those that were asked for their members, by ID: the others can have none, because every project can use them,
+        or because they are private, on OpenStack.
+    unlisted: why the members of some of them can't be listed, by ID.
     projects: which of the members are projects, as far as that may be known, and their names. If the search names
         projects, which of those are.
     sought: those projects, by ID, also as they are spelled elsewhere. If it is empty, nothing is listed.
@@ -69,6 +70,7 @@ class Survey:
     cloud: str | None
     account: Account | None = None
     images: dict[str, Image] = field(default_factory=dict)
+    asked: frozenset[str] = frozenset()
     unlisted: dict[str, str] = field(default_factory=dict)
     projects: KnownProjects = field(default_factory=lambda: KnownProjects(frozenset()))
     sought: frozenset[str] = frozenset()
@@ -149,6 +151,7 @@ class _CloudSurvey:
             for image in self.survey.images.values()
             if not image.usable_by_all and (private_too or image.visibility != "private")
         ]
+        self.survey.asked = frozenset(image.id for image in images)
         paced = session.endpoint.paced
         tracker = Tracker(self.doing, {}, time.monotonic, allowed_rate=session.settings.limits.rate)
         view = View(tracker, pace=paced.state, label=session.label)

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from bulkshare.errors import PlanError
 from bulkshare.model import IdList, Problem
-from bulkshare.plan.lists import LOOKS_LIKE_AN_ID, canonical_id, id_fault, read_ids
+from bulkshare.plan.lists import LOOKS_LIKE_AN_ID, canonical_id, id_fault, list_file, read_ids
 from bulkshare.plan.messages import sentences
 from bulkshare.plan.schema import ImageSelectorItem, ProjectSelectorItem
 from bulkshare.plan.yaml import UnreadableError
@@ -83,10 +83,11 @@ def _separated(text: str) -> list[str]:
 
 
 def _piped(kind: str, problems: list[Problem], names: dict[str, str]) -> IdList[str]:
+    path, shown = list_file("-", Path())
     try:
-        return read_ids(Path("/dev/stdin"), "standard input", kind, problems, names)
+        return read_ids(path, shown, kind, problems, names)
     except UnreadableError as error:
-        problems.append(Problem("standard input", None, None, str(error)))
+        problems.append(Problem(shown, None, None, str(error)))
         return IdList()
 
 

@@ -15,9 +15,11 @@ from pydantic import ValidationError
 from bulkshare.model import IdList
 from bulkshare.plan.lists import (
     COLUMNS,
+    STANDARD_INPUT,
     canonical_id,
     describe_outlier,
     id_fault,
+    list_file,
     name_beside,
     outliers,
     read_ids,
@@ -74,6 +76,7 @@ class Lists(Generic[Selector]):
     """The lists of one kind. Each group and file is read once, and its problems are reported once.
 
     `names` gets the names beside IDs: comments in the plan, comments and columns in files. The first of an ID wins.
+    With `piped`, a list may come from standard input.
     """
 
     def __init__(
@@ -84,12 +87,15 @@ class Lists(Generic[Selector]):
         folder: Path,
         problems: list[Problem],
         names: dict[str, str],
+        *,
+        piped: bool = True,
     ) -> None:
         self._kind = kind
         self._selector = selector
         self._groups = _groups(document.data, kind)
         self._document = document
         self._folder = folder
+        self._piped = piped
         self._problems = problems
         self._names = names
         self._resolved: dict[str, IdList[str | Selector]] = {}
@@ -195,9 +201,11 @@ class Lists(Generic[Selector]):
         return f"there are: {', '.join(names[:IN_A_HINT])}{', ...' if len(names) > IN_A_HINT else ''}"
 
     def _file(self, name: str, at: Location, *, names: bool) -> IdList[str | Selector]:
-        path = self._folder / name
-        shown = clean(str(path), 1000)
+        path, shown = list_file(name, self._folder)
         key = (path, names)
+        if path == STANDARD_INPUT and not self._piped:
+            self._report(at, f"{shown} has no list here: it is the plan's own, or that of a command that only looks")
+            return IdList()
         if key not in self._files:
             try:
                 self._files[key] = self._read_names(path, shown) if names else self._read_ids(path, shown)

@@ -8,6 +8,7 @@ import json
 import re
 import unicodedata
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bulkshare.model import IdList, Problem
@@ -16,8 +17,8 @@ from bulkshare.text import clean, counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
+STANDARD_INPUT = Path("/dev/stdin")
 LONGEST_ID = 255  # characters: the width of Glance's column for a member
 # Nearly NOT_IN_AN_ID for the JSON Schema, which can't express "printable ASCII".
 ID_PATTERN = r"""^[^\s/\\?*#%,;"'\[\]]{1,255}$"""
@@ -132,6 +133,14 @@ def name_beside(text: str) -> str:
     """Return a comment or a column's text as the name of the ID beside it; empty if it is a sentence or a URL."""
     name = clean(text, LONGEST_NAME + 1)
     return "" if len(name) > LONGEST_NAME or "://" in name else name
+
+
+def list_file(name: str, folder: Path) -> tuple[Path, str]:
+    """Return the path of a list, relative to a folder, and its name to show. `-` is standard input."""
+    if name == "-":
+        return STANDARD_INPUT, "standard input"
+    path = folder / name
+    return path, clean(str(path), 1000)
 
 
 def read_ids(path: Path, name: str, kind: str, problems: list[Problem], names: dict[str, str]) -> IdList[str]:

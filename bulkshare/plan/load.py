@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bulkshare.errors import PlanError
 from bulkshare.model import Entry, Limits, Notify, Plan, Problem, Receive, RetryPolicy, Want, Webhook
+from bulkshare.plan import lists
 from bulkshare.plan.groups import Lists, image_selector, project_selector
 from bulkshare.plan.messages import validate
 from bulkshare.plan.yaml import LARGEST, UnreadableError, read_bytes, read_document, require_small
@@ -45,10 +46,11 @@ def _folder(path: Path) -> Path:
     return Path() if is_piped(path) else path.parent
 
 
-def load_plan(path: Path, raw: bytes | None = None) -> Plan:
+def load_plan(path: Path, raw: bytes | None = None, *, piped: bool = True) -> Plan:
     """Read a plan and the lists it names. Raises `PlanError` with every problem, in the order of the file.
 
-    `raw` is what `read_plan` returned for `path`, if it has been called already.
+    raw: what `read_plan` returned for `path`, if it has been called already.
+    piped: a list may come from standard input, unless the plan does.
     """
     problems: list[Problem] = []
     name = _shown(path)
@@ -58,7 +60,13 @@ def load_plan(path: Path, raw: bytes | None = None) -> Plan:
     if isinstance(document.data, dict) and SAVED_MARK in document.data:
         message = "this is a saved plan, which only `bulkshare run` accepts; use the plan it was made from"
         raise PlanError([document.problem((), message)])
-    plan = resolve(validate(document, problems), document, _folder(path), problems)
+    plan = resolve(
+        validate(document, problems),
+        document,
+        _folder(path),
+        problems,
+        piped=piped and path not in {STANDARD_INPUT, lists.STANDARD_INPUT},
+    )
     if plan is None or problems:
         raise PlanError(_in_order(problems, name))
     return plan
@@ -120,14 +128,16 @@ def _clouds_of_entries(data: dict[str, Any]) -> dict[Location, str | None]:
     return found
 
 
-def resolve(file: PlanFile | None, document: Document, folder: Path, problems: list[Problem]) -> Plan | None:
+def resolve(
+    file: PlanFile | None, document: Document, folder: Path, problems: list[Problem], *, piped: bool = True
+) -> Plan | None:
     """Return the plan, which is usable only if no problem was added to `problems`. Files are relative to `folder`.
 
     `file` is None if the schema found problems: then this only looks for more of them, and returns None.
     """
     names: dict[str, str] = {}
-    images = Lists("images", image_selector, document, folder, problems, names)
-    projects = Lists("projects", project_selector, document, folder, problems, names)
+    images = Lists("images", image_selector, document, folder, problems, names, piped=piped)
+    projects = Lists("projects", project_selector, document, folder, problems, names, piped=piped)
     entries = []
     share = document.data.get("share") if isinstance(document.data, dict) else None
     for number, section in enumerate(share if isinstance(share, list) else ()):

@@ -245,8 +245,9 @@ class FileItem(Section):
 
     file: str = Field(
         min_length=1,
-        description="A file, relative to the plan: one ID per line, # starts a comment; or a .csv file with a column "
-        "project_id (or image_id) or ID, else its first column is used; or the output of `openstack ... list -f json`.",
+        description="A file, relative to the plan, or - for standard input: one ID per line, # starts a comment; or a "
+        ".csv file with a column project_id (or image_id) or ID, else its first column is used; or the output of "
+        "`openstack ... list -f json`.",
     )
     holds: Literal["id", "name"] = Field(default="id", alias="as", description="What the file lists.")
 

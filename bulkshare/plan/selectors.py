@@ -6,6 +6,7 @@ case, and because the later pages of an image list keep only one of several tags
 
 from __future__ import annotations
 
+import difflib
 import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -36,6 +37,7 @@ NOT_A_PROPERTY = re.compile(
 )
 NEVER = datetime.min.replace(tzinfo=UTC)
 MOST_NAMED = 10  # projects in a problem
+MOST_ALIKE = 3  # names in a problem
 MOST_PROBLEMS = 20  # of unknown IDs; the rest are counted
 
 
@@ -194,14 +196,16 @@ def resolved(
     images: Mapping[ImageSelector, Sequence[str]],
     projects: Mapping[ProjectSelector, Sequence[str]],
     problems: list[Problem],
+    names: Mapping[Selector, Sequence[str]] | None = None,
 ) -> Plan:
     """Return the plan with IDs in place of its selectors. Lists that entries share stay shared.
 
     `images` and `projects` map each of `selectors(plan)` to its IDs. A selector without IDs is a problem unless it has
     `allow_empty`, also under `except` and `keep`, which protect projects. An entry without projects is a
-    problem, too. Problems are added to `problems`; if there are any, the returned plan must not be used.
+    problem, too. Problems are added to `problems`; if there are any, the returned plan must not be used. `names` has
+    those among which a problem names the ones that are like a selector's.
     """
-    resolver = _Resolver(dict([*images.items(), *projects.items()]))
+    resolver = _Resolver(dict([*images.items(), *projects.items()]), names or {})
     entries = tuple(
         replace(
             entry,
@@ -224,9 +228,10 @@ def resolved(
 class _Resolver:
     """Replaces selectors by IDs, once per list, however many entries share it."""
 
-    def __init__(self, found: Mapping[Any, Sequence[str]]) -> None:
+    def __init__(self, found: Mapping[Any, Sequence[str]], names: Mapping[Any, Sequence[str]]) -> None:
         self.problems: list[Problem] = []
         self._found = found
+        self._names = names
         self._done: dict[Items, Any] = {}
 
     def resolve(self, items: Items, make: type[IdList[str] | frozenset[str]]) -> Any:
@@ -246,10 +251,14 @@ class _Resolver:
                 what = "image" if isinstance(item, ImageSelector) else "project"
                 in_file = place_of(item)[1] > 0
                 advice = "correct the selector, or add `allow_empty: true`" if in_file else "correct it"
-                message = f"no {what} matches {describe(item)}; {advice}"
+                message = f"no {what} matches {describe(item)}{self._alike(item)}; {advice}"
                 self.problems.append(problem_at(item, message))
             ids.extend(found)
         return ids
+
+    def _alike(self, selector: Selector) -> str:
+        alike = difflib.get_close_matches(selector.name or "", dict.fromkeys(self._names.get(selector, ())), MOST_ALIKE)
+        return f"; like it: {', '.join(repr(clean(name, 60)) for name in alike)}" if alike else ""
 
 
 def _no_project_left(entry: Entry) -> Problem | None:

@@ -42,7 +42,8 @@ class Listing:
     images: how many images the account owns.
     memberships: of the projects in question.
     unlisted: why the members of some images could not be listed, by the image's ID.
-    private, usable_by_all: how many images show no members: the private ones, and those that every project can use.
+    private, usable_by_all: how many images show no members, because they are private, and because every project can
+        use them.
     """
 
     at: datetime

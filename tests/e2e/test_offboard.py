@@ -114,3 +114,12 @@ def test_images_that_can_not_be_listed(shell: Shell) -> None:
     assert out.count("not checked: image") == 2
     assert "Not complete: 1 cloud could not be checked as a whole" in out
     assert not shell.run(*args, "--dry-run", exit_code=11).stdout
+
+
+def test_batches(shell: Shell) -> None:
+    """Huawei Cloud shares private images as they are: they are listed like any other."""
+    shell.start_sandbox("--images", "2", "--projects", "2", "--dialect", "huawei")
+    shell.run("share", "image-*", "--to", "project-001,project-002", "-q", "--os-cloud", "sandbox")
+    made = json.loads(shell.run("offboard", "project-001", "--os-cloud", "sandbox", "--json").stdout)
+    (part,) = made["clouds"]
+    assert (made["complete"], len(part["before"]["memberships"]), part["after"]["private_images"]) == (True, 2, 0)

@@ -35,6 +35,11 @@ def test_share_and_unshare(shell: Shell) -> None:
     assert (again["already"], again["shared"]) == (2, 0)
     shell.run("unshare", "image-*", "--from", "project-001", *ON_SANDBOX, "-o", "saved.json", exit_code=10)
     assert shell.run_json("run", "saved.json")["removed"] == 2
+    shell.write(
+        "list.yaml",
+        f"version: 1\nname: list\ncloud: sandbox\nshare:\n  - {{images: [{{file: '-'}}], projects: [{PROJECTS[2]}]}}\n",
+    )
+    assert "Plan: 1 to add." in shell.run("diff", "list.yaml", piped=f"{IMAGES[0]}\n", exit_code=10).stdout
     gone = shell.run_json("unshare", IMAGES[0], "--from", PROJECTS[0], "--from", PROJECTS[1], *ON_SANDBOX)
     assert (gone["absent"], gone["removed"]) == (1, 1)
     assert len(shell.run("runs").stdout.splitlines()) == 5
@@ -43,13 +48,15 @@ def test_share_and_unshare(shell: Shell) -> None:
 def test_what_matches_nothing(shell: Shell) -> None:
     """All of it is reported, with the argument; nothing is sent."""
     shell.start_sandbox("--images", "1", "--projects", "1")
-    err = shell.run("share", "imge-*", "--to", "projct", *ON_SANDBOX, exit_code=2).stderr
+    err = shell.run("share", "imge-*", "--to", "projct-01", *ON_SANDBOX, exit_code=2).stderr
     assert err == (
-        "image 'imge-*': no image matches {name: imge-*, owner: self, status: active}; correct it\n"
-        "project 'projct': no project matches {name: projct, enabled: true}; correct it\n"
+        "image 'imge-*': no image matches {name: imge-*, owner: self, status: active}; like it: 'image-001'; "
+        "correct it\n"
+        "project 'projct-01': no project matches {name: projct-01, enabled: true}; like it: 'project-001'; correct it\n"
         "2 problems; nothing was sent\n"
     )
     assert "unknown key 'nam'" in shell.run("unshare", "nam=x", "--from", "p", *ON_SANDBOX, exit_code=2).stderr
+    assert "can stand for images or for" in shell.run("share", "-", "--to", "-", exit_code=2).stderr
     assert "standard input: contains no IDs" in shell.run("share", "x", "--to", "-", exit_code=2, piped="\n").stderr
 
 

@@ -287,6 +287,28 @@ def test_a_plan_from_a_pipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         load_plan(Path("-"))
 
 
+@pytest.mark.parametrize("file", ["-", "/dev/stdin"])
+def test_a_list_from_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str) -> None:
+    """It is read if it is there to be read: not if the plan itself comes from there, or someone only looks at it."""
+    text = f"{HEAD}share: [{{images: [i], projects: [{{file: '{file}'}}]}}]\n".encode()
+    reading, writing = os.pipe()
+    before = os.dup(0)
+    os.dup2(reading, 0)
+    try:
+        os.write(writing, b"p\nq\n")
+        os.close(writing)
+        with pytest.raises(PlanError, match="has no list here"):
+            load_plan(tmp_path / "plan.yaml", text, piped=False)
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text)))
+        with pytest.raises(PlanError, match="has no list here"):
+            load_plan(Path("-"))
+        assert load_plan(tmp_path / "plan.yaml", text).entries == (Entry(("i",), ("p", "q")),)
+    finally:
+        os.dup2(before, 0)
+        os.close(before)
+        os.close(reading)
+
+
 def test_the_same_pair_twice(tmp_path: Path) -> None:
     """It is no problem, and `check` tells of it."""
     plan = load(tmp_path, HEAD + "share: [{images: [i, i], projects: [p]}, {images: [i], projects: [p, q]}]\n")
