@@ -8,13 +8,10 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import ExitStack, chdir, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from click.testing import CliRunner
-
-from bulkshare.cli import main
 from bulkshare.errors import LedgerError
 from bulkshare.model import Result
 from bulkshare.operations.defaults import open_ledger
@@ -135,14 +132,3 @@ class Shell:
     def close(self) -> None:
         """Kill the commands that are still running."""
         self._processes.close()
-
-
-class QuickShell(Shell):
-    """Runs commands in this process, several times as fast. Not for signals, terminals, and what `start` starts."""
-
-    def run(self, *args: str, exit_code: int | None = 0, piped: str = "") -> subprocess.CompletedProcess[str]:
-        """See `Shell.run`."""
-        with chdir(self.directory):
-            done = CliRunner().invoke(main, args, input=piped, env=self.env)
-        assert exit_code is None or done.exit_code == exit_code, f"exit {done.exit_code}\n{done.stdout}\n{done.stderr}"
-        return subprocess.CompletedProcess(args, done.exit_code, done.stdout, done.stderr)

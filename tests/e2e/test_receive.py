@@ -5,15 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-import pytest
-
 from bulkshare.report.documents import DiffDocument, VerifyDocument, document_schema
 from bulkshare.sandbox import Cloud
-from tests.shell import QuickShell
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.shell import Shell
 
 SAMPLE = Cloud.sample(4, 2)
@@ -21,17 +16,6 @@ IMAGES = list(SAMPLE.images)
 TENANT = next(known for known, project in SAMPLE.projects.items() if project.name == "project-001")
 AS_OWNER, AS_TENANT = ("--os-cloud", "sandbox"), ("--os-cloud", "tenant")
 CHANGES, UNUSABLE = 10, 2
-
-
-@pytest.fixture
-def shell(shell: Shell) -> Iterator[Shell]:
-    """Return a shell that runs commands in this process."""
-    quick = QuickShell(shell.directory)
-    quick.env = shell.env
-    try:
-        yield quick
-    finally:
-        quick.close()
 
 
 def statuses(shell: Shell) -> list[str]:
