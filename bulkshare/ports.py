@@ -122,6 +122,10 @@ class WorkList(Protocol):
         """Add `Want.ALREADY_MEMBER` to pending pairs."""
         ...
 
+    def mark_was_accepted(self, run_id: int, image_id: str, member_ids: Sequence[str]) -> None:
+        """Add `Want.WAS_ACCEPTED` to pending pairs."""
+        ...
+
     def open_batch(self, run_id: int, batch: Batch) -> None:
         """Record a batch that is about to be sent."""
         ...

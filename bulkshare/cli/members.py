@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from bulkshare.cli.run import carry_out
+from bulkshare.cli.console import print_whole
+from bulkshare.cli.exit_status import ExitStatus
+from bulkshare.cli.notify import NotifyOptions
+from bulkshare.cli.run import STOP_SIGNALS, carry_out, read_options
 from bulkshare.errors import UsageError
 from bulkshare.model import Entry, Plan, Receive, Want
+from bulkshare.operations.execute import run_async
+from bulkshare.operations.undo import look
 from bulkshare.plan.arguments import image_arguments, project_arguments
+from bulkshare.report import render_left
+from bulkshare.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,6 +50,29 @@ def accept_command(
         hidden=hide,
     )
     return carry_out(Plan(ACCEPT, (), receive=(receive,), names=names), **given)
+
+
+def undo_command(run: str, *, unfinished: bool, force: bool, **given: Any) -> int:
+    """Take back what a run changed, as far as no one has changed it since."""
+    own = dict(given)
+    NotifyOptions.among(own)
+    looking = own.pop("dry_run") or own.pop("out") is not None
+    own.pop("out", None)
+    own.pop("yes")
+    options, listener = read_options(own)
+    undo = run_async(partial(look, run, options, listener, unfinished=unfinished, force=force, signals=STOP_SIGNALS))
+    keys = ", ".join(each.key for each in undo.runs)
+    if undo.undone:
+        listener.note(f"{counted(undo.undone, 'change')} of {keys} {'is' if undo.undone == 1 else 'are'} gone already")
+    if undo.left:
+        print_whole(render_left(undo.left, undo.names), stderr=True)
+        listener.note("--force undoes what was changed since, too")
+    if undo.plan is not None:
+        return carry_out(undo.plan, question=f"Undo {keys}?", whole=not undo.left, **given)
+    listener.note(f"there is nothing to undo of {keys}")
+    if not undo.left:
+        return ExitStatus.AS_PLANNED
+    return ExitStatus.CANT_BE_DONE if looking else ExitStatus.NOT_AS_PLANNED
 
 
 def _plan(images: Sequence[str], projects: Sequence[str], want: Want, *, make_shared: bool = False) -> Plan:

@@ -48,7 +48,8 @@ NOT_PRUNED = "the image's members could not be listed, so none of them was remov
 # does not list everything anew.
 STILL_TRUE = timedelta(minutes=10)
 
-FROM_CLOUD = Want.ALREADY_MEMBER | Want.ADDED  # of a pair's want, what is not the plan's
+WAS_ACCEPTED = Want.REMOVE | Want.WAS_ACCEPTED
+FROM_CLOUD = Want.ALREADY_MEMBER | Want.ADDED | Want.WAS_ACCEPTED  # of a pair's want, what is not the plan's
 
 T = TypeVar("T")
 
@@ -180,7 +181,10 @@ class MemberLister:
         if orders is not None and orders.prune:
             extra = [member_id for member_id in members if member_id not in named and member_id not in orders.kept]
             if extra:
-                await self._recorder.enqueue([Block(image_id, extra, Want.REMOVE)])
+                accepted = {member_id for member_id in extra if members[member_id].status == "accepted"}
+                others = [member_id for member_id in extra if member_id not in accepted]
+                blocks = (Block(image_id, others, Want.REMOVE), Block(image_id, sorted(accepted), WAS_ACCEPTED))
+                await self._recorder.enqueue([block for block in blocks if block.member_ids])
                 self._recorder.observer.notify(ExtraMembersFound(image_id, extra))
         self._results.left -= 1
         self._results.members[image_id] = len(verdict.members)  # if a member is there twice, the quota counts both
@@ -200,6 +204,7 @@ class MemberLister:
                 for job, result in page
                 if result is Result.PENDING or job.member_id in reopened
             ]
+            await self._mark_accepted(image_id, jobs, members)
             to_accept += await self._settle_listed(image_id, jobs, members, verdict)
         if to_accept:
             self._results.to_accept[image_id] = to_accept
@@ -224,6 +229,12 @@ class MemberLister:
             await self._recorder.unsettle(image_id, list(reopened))
             self._recorder.observer.notify(PairsReopened(image_id, list(reopened.values())))
         return reopened
+
+    async def _mark_accepted(self, image_id: str, jobs: Sequence[Job], members: Mapping[str, Member]) -> None:
+        """Record which of the memberships to be removed are accepted: undo has to accept them again."""
+        removed = (members.get(job.member_id) for job in jobs if job.want and Want.REMOVE in job.want)
+        if accepted := [member.member_id for member in removed if member is not None and member.status == "accepted"]:
+            await self._recorder.mark_was_accepted(image_id, accepted)
 
     async def _settle_listed(
         self, image_id: str, jobs: Sequence[Job], members: Mapping[str, Member], verdict: Verdict

@@ -265,6 +265,10 @@ class Recorder:
         """Record that these pairs are members already, with more left to do."""
         await self._call(self._ledger.mark_listed, self._run_id, image_id, member_ids)
 
+    async def mark_was_accepted(self, image_id: str, member_ids: Sequence[str]) -> None:
+        """Record that the memberships of these pairs, which are to be removed, are accepted."""
+        await self._call(self._ledger.mark_was_accepted, self._run_id, image_id, member_ids)
+
     async def mark_opened(self, image_ids: Sequence[str], at: datetime | None) -> None:
         """Record at once that images were made shared; None: that this is about to be asked for."""
         await self._call(self._ledger.mark_opened, self._run_id, image_ids, at)

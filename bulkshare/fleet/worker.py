@@ -89,6 +89,10 @@ class ShardLedger:
         """Not used: the coordinator lists."""
         raise NotImplementedError
 
+    def mark_was_accepted(self, run_id: int, image_id: str, member_ids: Sequence[str]) -> None:
+        """Not used: the coordinator lists."""
+        raise NotImplementedError
+
     def mark_added(self, run_id: int, image_id: str, member_ids: Sequence[str]) -> None:
         """Not used, like all that follows about batches: the coordinator sends them."""
         raise NotImplementedError

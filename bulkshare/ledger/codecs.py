@@ -39,7 +39,16 @@ RESULT_CODES = {
     Result.DECLINED: 9,
 }
 RESULTS: dict[int | None, Result] = {code: result for result, code in RESULT_CODES.items()} | {None: Result.PENDING}
-WANTS = tuple(map(Want, range(2 * max(Want))))  # by their values: constructing a flag for each pair is slow
+
+
+class _Wants(dict[int, Want]):
+    """Wants by their values, each made once: constructing a flag for each pair is slow, and so is making all."""
+
+    def __missing__(self, value: int) -> Want:
+        return self.setdefault(value, Want(value))
+
+
+WANTS = _Wants()
 
 
 def pack_time(value: datetime | None) -> int | None:

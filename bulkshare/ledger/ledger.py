@@ -348,6 +348,11 @@ class SqlLedger:
         """See `ports.Ledger`."""
         self._mark(pairs.MARK_ADDED, run_id, image_id, member_ids)
 
+    @retrying
+    def mark_was_accepted(self, run_id: int, image_id: str, member_ids: Sequence[str]) -> None:
+        """See `ports.Ledger`."""
+        self._mark(pairs.MARK_WAS_ACCEPTED, run_id, image_id, member_ids)
+
     def _mark(self, statement: Update, run_id: int, image_id: str, member_ids: Sequence[str]) -> None:
         if not member_ids:
             return

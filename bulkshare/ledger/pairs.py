@@ -55,10 +55,10 @@ _THIS_PAIR = [PAIRS.c[name] == bindparam(f"at_{name}") for name in KEY]
 _PENDING = PAIRS.c.result.is_(None)
 _NEW_WANT = bindparam("new_want", type_=PAIRS.c.want.type).bitwise_or(_bits(Want.ALREADY_MEMBER | Want.ADDED))
 
-# The columns of a pair that was not tried, or is to be tried anew. ALREADY_MEMBER, from a listing, may be outdated.
+# The columns of a pair that was not tried, or is to be tried anew. What comes from a listing may be outdated.
 NOT_TRIED: dict[str, Any] = {
     **dict.fromkeys(SETTLED, null()),
-    "want": PAIRS.c.want - _bits(Want.ALREADY_MEMBER),
+    "want": PAIRS.c.want - _bits(Want.ALREADY_MEMBER | Want.WAS_ACCEPTED),
 }
 
 # Statements for `execute_many`, whose rows have the parameters in the order of the text: the new values, then the key.
@@ -75,10 +75,11 @@ def _mark(want: Want) -> Update:
 
 MARK_LISTED = _mark(Want.ALREADY_MEMBER)
 MARK_ADDED = _mark(Want.ALREADY_MEMBER | Want.ADDED)
+MARK_WAS_ACCEPTED = _mark(Want.WAS_ACCEPTED)
 UNSETTLE = (
     update(PAIRS)
     .where(*_THIS_PAIR)
-    .values(NOT_TRIED | {"want": PAIRS.c.want - _bits(Want.ALREADY_MEMBER | Want.ADDED)})
+    .values(NOT_TRIED | {"want": PAIRS.c.want - _bits(Want.ALREADY_MEMBER | Want.ADDED | Want.WAS_ACCEPTED)})
 )
 SETTLE = update(PAIRS).where(*_THIS_PAIR).values(_parameters(SETTLED))
 DESCRIBE = update(PAIRS).where(*_THIS_PAIR, PAIRS.c.result.is_not(None)).values(_parameters(DESCRIBED))
@@ -200,7 +201,7 @@ def pending_members(connection: Connection, run_id: int) -> set[str]:
 def decide_anew(run_id: int) -> Update:
     """Return the statement that makes pairs pending again that were not brought about, and forgets listings."""
     again = PAIRS.c.result.in_([code for result, code in RESULT_CODES.items() if result not in AS_PLANNED])
-    listed = _PENDING & (_bits(Want.ALREADY_MEMBER) != 0)
+    listed = _PENDING & (_bits(Want.ALREADY_MEMBER | Want.WAS_ACCEPTED) != 0)
     return update(PAIRS).where(PAIRS.c.run_id == run_id, again | listed).values(NOT_TRIED)
 
 

@@ -121,5 +121,6 @@ def _read(
 def _blocks(pending: Iterable[Outcome]) -> tuple[Block, ...]:
     members: dict[tuple[str, Want], list[str]] = {}
     for outcome in pending:
-        members.setdefault((outcome.image_id, outcome.want), []).append(outcome.member_id)
+        want = outcome.want & ~Want.WAS_ACCEPTED  # it changes nothing about what is sent
+        members.setdefault((outcome.image_id, want), []).append(outcome.member_id)
     return tuple(Block(image_id, tuple(member_ids), want) for (image_id, want), member_ids in members.items())

@@ -42,12 +42,14 @@ class Search:
     owner: "self" (the project of the log-in), "any" or a project ID.
     images: IDs and selectors; empty: all images of the owner, hidden ones and those that are not active included.
     projects: IDs and selectors of the members that matter; empty: all.
+    region: of the clouds; None: that of their entries.
     """
 
     clouds: tuple[str, ...] = ()
     owner: str = "self"
     images: Sequence[str | ImageSelector] = ()
     projects: Sequence[str | ProjectSelector] = ()
+    region: str | None = None
 
 
 @dataclass(slots=True)
@@ -95,7 +97,7 @@ async def survey(
     """
     chosen = search.images or search.projects
     entries = (Entry(tuple(search.images), tuple(search.projects)),) if chosen else ()
-    plan = Plan(doing, entries, clouds=search.clouds)
+    plan = Plan(doing, entries, clouds=search.clouds, region=search.region)
     async with AsyncExitStack() as stack:
         stops = await stack.enter_async_context(stopping_at(signals))
         with stops.interrupting():

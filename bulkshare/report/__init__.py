@@ -3,7 +3,7 @@
 Every function may be called from any thread. Iterables of outcomes are read once, lazily.
 """
 
-from bulkshare.report.changes import Changes, ImageChanges, changes_document, changes_of, render_changes
+from bulkshare.report.changes import Changes, ImageChanges, changes_document, changes_of, render_changes, render_left
 from bulkshare.report.comparison import Comparer, Comparison, comparison_document, render_comparison
 from bulkshare.report.documents import versioned
 from bulkshare.report.export import COLUMNS, export_csv, export_jsonl, row_of
@@ -84,6 +84,7 @@ __all__ = [
     "render_difference",
     "render_history",
     "render_kept",
+    "render_left",
     "render_markdown",
     "render_outcomes",
     "render_pairs",

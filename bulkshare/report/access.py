@@ -29,7 +29,7 @@ from rich.text import Text
 
 from bulkshare.model import Result, Want
 from bulkshare.report.documents import VERSION
-from bulkshare.report.export import ACTIONS, csv_line
+from bulkshare.report.export import action_of, csv_line
 from bulkshare.report.text import STYLES, Prose, aligned, by_name, labelled, name_key, named
 from bulkshare.text import clean, counted, escaped
 
@@ -200,7 +200,7 @@ def history_rows(accesses: Iterable[Access], names: Mapping[str, str]) -> Iterat
             "at": _iso(sighting.at),
             "last_at": _iso(sighting.last_at),
             "count": sighting.times,
-            "action": ACTIONS[sighting.want],
+            "action": action_of(sighting.want),
             "result": sighting.result.value,
             "status": sighting.status,
             "created_at": _iso(sighting.created_at),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-ADDED, ACCEPTED, REMOVED, REFUSED = "+", "~", "-", "!"
+ADDED, ACCEPTED, REMOVED, REFUSED, LEFT = "+", "~", "-", "!", "="
 MOST_PAIRS = 10  # shown per image and kind of change
 MOST_REFUSED = 3  # shown per image and reason
 MOST_IMAGES = 20
@@ -280,6 +280,22 @@ def closing_line(changes: Changes) -> str:
         what = counted(changes.unknown, "pair") if changes.unknown else "who is to be removed"
         line += f" Unknown: {what}, because {counted(changes.unlisted, 'image')} can't be listed."
     return line
+
+
+def render_left(pairs: Iterable[tuple[str, str, str]], names: Mapping[str, str]) -> RenderableType:
+    """Return pairs that are left as they are, image by image; each has image ID, project ID and the reason."""
+    images: dict[str, list[tuple[str, str]]] = {}
+    for image_id, member_id, why in pairs:
+        images.setdefault(image_id, []).append((member_id, why))
+    lines: list[RenderableType] = [Text("Left as they are:", style="bold")]
+    shown = sorted(images, key=name_key(names, lambda image_id: image_id))
+    for image_id in shown[:MOST_IMAGES]:
+        reasons = dict(images[image_id])
+        lines.append(labelled("image", image_id, names))
+        lines += _shortened(list(reasons), LEFT, "yellow", names, reasons, MOST_PAIRS)
+    if more := len(shown) - MOST_IMAGES:
+        lines += [Text(f"... and {counted(more, 'more image')}")] if more > 0 else []
+    return Group(*lines)
 
 
 def _render_doable(image: ImageChanges, names: Mapping[str, str], *, everything: bool) -> list[RenderableType]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode
 
@@ -40,14 +40,14 @@ def response(status: int, document: Any = None, **headers: str) -> Response:
     return Response(status, {name.replace("_", "-"): value for name, value in headers.items()}, body)
 
 
-def member_document(image_id: str, member_id: str, status: str = "pending") -> dict[str, str]:
-    """Return a member as Glance writes it."""
+def member_document(image_id: str, member_id: str, status: str = "pending", *, changes: int = 0) -> dict[str, str]:
+    """Return a member as Glance writes it, changed so many times, once a second."""
     return {
         "image_id": image_id,
         "member_id": member_id,
         "status": status,
         "created_at": "2026-01-02T03:04:05Z",
-        "updated_at": "2026-01-02T03:04:05Z",
+        "updated_at": f"{NOW + timedelta(seconds=changes):%Y-%m-%dT%H:%M:%SZ}",
         "schema": "/v2/schemas/member",
     }
 
@@ -60,6 +60,7 @@ class FakeCloud:
     images: attributes of images that differ from `PLAIN`.
     unlisted: images that a look-up does not find.
     quota: the most members of an image; None: any number.
+    changes: how often a member was written, by pair, if it is `ticking`: then `updated_at` tells.
     """
 
     statuses: dict[tuple[str, str], str] = field(default_factory=dict)
@@ -67,6 +68,8 @@ class FakeCloud:
     unlisted: set[str] = field(default_factory=set)
     quota: int | None = None
     script: Callable[[Request, int], Reply | None] = lambda _request, _count: None
+    ticking: bool = False
+    changes: Counter[tuple[str, str]] = field(default_factory=Counter)
     latency_seconds: float = 0.01
     page: int = 1000
     members_page: int = 1000  # as Huawei Cloud has them
@@ -117,7 +120,7 @@ class FakeCloud:
         if request.method == "POST":
             return self._add(image_id, json.loads(request.body or b"")["member"])
         if not member_id:
-            listed = [member_document(*pair, status) for pair, status in sorted(self.statuses.items())]
+            listed = [self._document(pair) for pair in sorted(self.statuses)]
             members = [member for member in listed if member["image_id"] == image_id]
             start = int(dict(parse_qsl(query)).get("marker", "0"))
             end = start + self.members_page
@@ -132,8 +135,16 @@ class FakeCloud:
             return response(413, {"message": f"Image member limit exceeded for image {image_id}: {limit}"})
         if (image_id, member_id) in self.statuses:
             return response(409)
-        self.statuses[image_id, member_id] = "pending"
-        return response(200, member_document(image_id, member_id))
+        self.write((image_id, member_id), "pending")
+        return response(200, self._document((image_id, member_id)))
+
+    def write(self, pair: tuple[str, str], status: str) -> None:
+        """Set a member's status; it becomes a member if it is none."""
+        self.statuses[pair] = status
+        self.changes[pair] += self.ticking
+
+    def _document(self, pair: tuple[str, str]) -> dict[str, str]:
+        return member_document(*pair, self.statuses[pair], changes=self.changes[pair])
 
     def _member(self, request: Request, pair: tuple[str, str]) -> Reply:
         if pair not in self.statuses:
@@ -142,8 +153,8 @@ class FakeCloud:
             del self.statuses[pair]
             return response(204)
         if request.method == "PUT":
-            self.statuses[pair] = json.loads(request.body or b"")["status"]
-        return response(200, member_document(*pair, self.statuses[pair]))
+            self.write(pair, json.loads(request.body or b"")["status"])
+        return response(200, self._document(pair))
 
     def _find(self, query: dict[str, str]) -> Reply:
         asked = query.get("id", "in:").removeprefix("in:").split(",")

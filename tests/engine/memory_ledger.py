@@ -65,7 +65,7 @@ class MemoryLedger:
         """See the port."""
         del run_id
         for key in [(image_id, member_id) for member_id in member_ids]:
-            want = self.rows[key].want & ~(Want.ALREADY_MEMBER | Want.ADDED)
+            want = self.rows[key].want & ~(Want.ALREADY_MEMBER | Want.ADDED | Want.WAS_ACCEPTED)
             self.rows[key] = Outcome(*key, Result.PENDING, want=want)
 
     def _pending(self, image_id: str | None, *, removals: bool | None) -> Iterator[Outcome]:
@@ -109,6 +109,12 @@ class MemoryLedger:
         del run_id
         for key in [(image_id, member_id) for member_id in member_ids]:
             self.rows[key] = self.rows[key]._replace(want=self.rows[key].want | Want.ALREADY_MEMBER)
+
+    def mark_was_accepted(self, run_id: int, image_id: str, member_ids: Sequence[str]) -> None:
+        """See the port."""
+        del run_id
+        for key in [(image_id, member_id) for member_id in member_ids]:
+            self.rows[key] = self.rows[key]._replace(want=self.rows[key].want | Want.WAS_ACCEPTED)
 
     def mark_added(self, run_id: int, image_id: str, member_ids: Sequence[str]) -> None:
         """See the port."""

@@ -21,6 +21,7 @@ RUNS = 2
 IMAGES = ["i1", "i2", "m1"]  # an image may have the ID of a project
 MEMBERS = ["m1", "m2", "m3", "m4", "M1"]
 Pair = tuple[str, str]
+LISTED = Want.ALREADY_MEMBER | Want.WAS_ACCEPTED
 DONE = sorted(set(Result) - {Result.PENDING})
 
 handles = st.integers(0, 1)
@@ -111,6 +112,15 @@ class LedgerLikeADict(RuleBasedStateMachine):
                 self.rows[run][pair] = row._replace(want=row.want | Want.ALREADY_MEMBER)
         self.handles[handle].mark_listed(self.run_ids[run], image_id, member_ids)
 
+    @rule(handle=handles, run=runs, image_id=images, member_ids=some_members)
+    def mark_was_accepted(self, handle: int, run: int, image_id: str, member_ids: list[str]) -> None:
+        """Likewise."""
+        for pair in ((image_id, member_id) for member_id in member_ids):
+            row = self.rows[run].get(pair)
+            if row is not None and row.result is Result.PENDING:
+                self.rows[run][pair] = row._replace(want=row.want | Want.WAS_ACCEPTED)
+        self.handles[handle].mark_was_accepted(self.run_ids[run], image_id, member_ids)
+
     @rule(handle=handles, run=runs, batch=st.lists(outcomes, max_size=6))
     def settle(self, handle: int, run: int, batch: list[Outcome]) -> None:
         """The last outcome counts, except for its want, and only for pairs that were enqueued."""
@@ -165,14 +175,14 @@ class LedgerLikeADict(RuleBasedStateMachine):
         assert ledger.reopen(run_id, now=NOW).state is RunState.RUNNING
         for pair, row in self.rows[run].items():
             if row.result not in AS_PLANNED:
-                self.rows[run][pair] = Outcome(*pair, Result.PENDING, want=row.want & ~Want.ALREADY_MEMBER)
+                self.rows[run][pair] = Outcome(*pair, Result.PENDING, want=row.want & ~LISTED)
 
     @rule(handle=handles, run=runs, image_id=images, member_ids=some_members)
     def unsettle(self, handle: int, run: int, image_id: str, member_ids: list[str]) -> None:
         """The pairs are as if they had not been tried."""
         for pair in ((image_id, member_id) for member_id in member_ids):
             if pair in self.rows[run]:
-                want = self.rows[run][pair].want & ~(Want.ALREADY_MEMBER | Want.ADDED)
+                want = self.rows[run][pair].want & ~(LISTED | Want.ADDED)
                 self.rows[run][pair] = Outcome(*pair, Result.PENDING, want=want)
         self.handles[handle].unsettle(self.run_ids[run], image_id, member_ids)
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from bulkshare.cli.command import Section
-from bulkshare.cli.completion import complete_cloud
+from bulkshare.cli.completion import complete_cloud, complete_run
 from bulkshare.cli.options import CHANGE, LEDGER, LIMITS, OUTPUT, SHOW_ONLY, STOPS, WAIT_LOCK, YES
 from bulkshare.cli.program import main
 
@@ -163,3 +163,25 @@ def accept(ctx: click.Context, /, **options: Any) -> None:
     from bulkshare.cli.members import accept_command
 
     ctx.exit(accept_command(**options))
+
+
+@main.command(
+    heading="Members",
+    examples=["bulkshare undo golden-nightly --dry-run", "bulkshare undo adhoc-20261126T031500Z -o undo.plan"],
+)
+@click.argument("run", shell_complete=complete_run)
+@click.option("--force", is_flag=True, help="Undo also what someone has changed since.")
+@click.option("--unfinished", is_flag=True, help="Undo also a run that was interrupted, as far as it got.")
+@CHANGE
+@YES
+@click.pass_context
+def undo(ctx: click.Context, /, **options: Any) -> None:
+    """Take back what a run changed.
+
+    Members that the run added are removed, and those that it removed are added again. What someone has changed since is
+    left as it is, and named. RUN is the same as for `bulkshare show`. It is a run itself, of the plan `undo`, and can
+    be undone.
+    """
+    from bulkshare.cli.members import undo_command
+
+    ctx.exit(undo_command(**options))
