@@ -15,12 +15,13 @@ from bulkshare.operations.execute import run_async
 from bulkshare.operations.undo import look
 from bulkshare.plan.arguments import image_arguments, project_arguments
 from bulkshare.report import render_left
+from bulkshare.report.text import ADHOC
 from bulkshare.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-ADHOC, ACCEPT = "adhoc", "accept"  # plans' names in the ledger
+ACCEPT = "accept"  # the plan's name in the ledger
 
 
 def share_command(

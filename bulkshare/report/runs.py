@@ -181,7 +181,7 @@ def render_run(status: RunStatus, causes: Sequence[Cause], names: Mapping[str, s
         whole(Text(f"  at {account.endpoint}")),
         *render_origins(run.origins),
         *render_results(run.totals, _cost(status), opened=run.opened),
-        *render_awaiting(run.awaiting_acceptance),
+        *render_awaiting(run.awaiting_acceptance, run.plan),
         *render_causes(causes, names or {}, named_plan(run.plan)),
     )
 
@@ -211,7 +211,7 @@ def render_total(statuses: Sequence[RunStatus]) -> RenderableType:
         whole(Text(f"  started {total.run.started_at:%Y-%m-%d %H:%M:%S} UTC")),
         *render_origins(total.run.origins),
         render_runs([statuses]),
-        *render_awaiting(total.run.awaiting_acceptance),
+        *render_awaiting(total.run.awaiting_acceptance, total.run.plan),
     )
 
 

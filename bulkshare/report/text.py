@@ -61,6 +61,8 @@ CELL = re.compile(r"\s*\S+(?: \S+)*\s*")
 NARROWEST = 20  # least width of prose in columns, whatever its indentation
 # What to do about a reason; the first match counts. A reason is the HTTP status and Glance's or a gateway's message, or
 # a text of our own.
+ADHOC = "adhoc"  # the plan of `share` and `unshare`, which no file has
+OPTIONS = {"`make_shared: true` in {plan}": "`--make-shared`", "`accept: true` in the plan": "`--accept`"}
 HINTS = tuple(
     (re.compile(pattern, re.IGNORECASE), hint)
     for pattern, hint in (
@@ -204,7 +206,11 @@ def hint_for(reason: str, plan: str) -> str:
 
     It names no command that shows what the reader is just looking at. `plan` is from `named_plan`.
     """
-    return next((hint for pattern, hint in HINTS if pattern.search(reason)), "").replace("{plan}", plan)
+    hint = next((hint for pattern, hint in HINTS if pattern.search(reason)), "")
+    if plan == named_plan(ADHOC):
+        for key, option in OPTIONS.items():
+            hint = hint.replace(key, option)
+    return hint.replace("{plan}", plan)
 
 
 def render_summary(summary: Summary, *, plan_file: str = "", clouds: int = 1, part: bool = False) -> RenderableType:
@@ -221,7 +227,7 @@ def render_summary(summary: Summary, *, plan_file: str = "", clouds: int = 1, pa
     cost = render_cost(summary.requests, summary.retries, summary.seconds)
     parts += render_results(summary.totals, cost, opened=summary.opened)
     if not part:
-        parts += render_awaiting(summary.awaiting_acceptance)
+        parts += render_awaiting(summary.awaiting_acceptance, summary.plan)
     if clouds == 1:
         parts += render_causes(summary.causes, summary.names, named_plan(summary.plan, plan_file))
     if summary.run and summary.causes:
@@ -243,9 +249,11 @@ def render_results(totals: Mapping[Result, int], cost: str, *, opened: int) -> l
     return aligned(rows, right={1}, indent=2)
 
 
-def render_awaiting(members: int) -> list[RenderableType]:
-    """Return the line about members that await acceptance; nothing if there are none."""
-    return [Prose(awaiting(members), hanging=4)] if members else []
+def render_awaiting(members: int, plan: str) -> list[RenderableType]:
+    """Return the line about members of a plan's images that await acceptance; nothing if there are none."""
+    accept = "`accept: true` in the plan"
+    text = awaiting(members).replace(accept, OPTIONS[accept] if plan == ADHOC else accept)
+    return [Prose(text, hanging=4)] if members else []
 
 
 def awaiting(members: int) -> str:

@@ -31,6 +31,8 @@ def test_share_and_unshare(shell: Shell) -> None:
     assert {(row["image_id"], row["member_id"], row["status"]) for row in rows} == {
         (image_id, project_id, "accepted") for image_id in IMAGES for project_id in PROJECTS[:2]
     }
+    pending = shell.run("share", IMAGES[0], "--to", "project-003", *ON_SANDBOX).stdout
+    assert "`--accept` accepts for it" in " ".join(pending.split())
     again = shell.run_json("share", "image-*", "--to", PROJECTS[0], *ON_SANDBOX)
     assert (again["already"], again["shared"]) == (2, 0)
     shell.run("unshare", "image-*", "--from", "project-001", *ON_SANDBOX, "-o", "saved.json", exit_code=10)
@@ -42,7 +44,7 @@ def test_share_and_unshare(shell: Shell) -> None:
     assert "Plan: 1 to add." in shell.run("diff", "list.yaml", piped=f"{IMAGES[0]}\n", exit_code=10).stdout
     gone = shell.run_json("unshare", IMAGES[0], "--from", PROJECTS[0], "--from", PROJECTS[1], *ON_SANDBOX)
     assert (gone["absent"], gone["removed"]) == (1, 1)
-    assert len(shell.run("runs").stdout.splitlines()) == 5
+    assert len(shell.run("runs").stdout.splitlines()) == 6
 
 
 def test_what_matches_nothing(shell: Shell) -> None:
