@@ -235,11 +235,21 @@ class Ledger(WorkList, Protocol):
         ...
 
     def finish(
-        self, run_id: int, *, now: datetime, requests: int, retries: int, seconds: float, complete: bool = True
+        self,
+        run_id: int,
+        *,
+        now: datetime,
+        requests: int,
+        retries: int,
+        seconds: float,
+        complete: bool = True,
+        exit_code: int | None = None,
+        ended_because: str = "",
     ) -> Run:
         """Record the end of this invocation and add to the sums.
 
-        FINISHED if no pair is pending and all images were looked at (`complete`), else INTERRUPTED.
+        FINISHED if no pair is pending and all images were looked at (`complete`), else INTERRUPTED. `exit_code` and
+        `ended_because` are of what ended it early.
         """
         ...
 

@@ -50,6 +50,12 @@ def complete_run(ctx: click.Context, param: click.Parameter, incomplete: str) ->
     return _starting_with(incomplete, _try(read))
 
 
+def complete_control(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer runs, then what they may be told to do."""
+    words = _starting_with(incomplete, dict.fromkeys(("rate=", "concurrency=", "pause", "go", "stop"), "").items())
+    return words if ctx.params.get(param.name or "") else [*complete_run(ctx, param, incomplete), *words]
+
+
 def complete_cloud(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Offer the entries of clouds.yaml."""
     del ctx, param

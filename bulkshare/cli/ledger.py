@@ -20,6 +20,7 @@ from bulkshare.model import Result
 from bulkshare.operations.defaults import open_ledger, utc_now
 from bulkshare.operations.history import find_runs, prune, run_status
 from bulkshare.operations.results import causes_in
+from bulkshare.operations.watch import status_at_work
 from bulkshare.report import (
     NOT_AS_PLANNED,
     export_csv,
@@ -83,7 +84,7 @@ def show_run(location: str | None, key: str | None, *, failed: bool, limit: int,
     """
     with open_ledger(location, create=False) as ledger:
         runs = find_runs(ledger, key, _report)
-        statuses = list(map(run_status, runs))
+        statuses = [status_at_work(ledger, run) for run in runs]
         if as_json:
             documents = [
                 show_document(status, causes_in(ledger, status.run), ledger.labels(status.run.id))

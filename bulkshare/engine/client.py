@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.to_thread
 
+from bulkshare.engine.at_once import AtOnce
 from bulkshare.engine.retry import Settle, decide, excuse, is_repeat
 from bulkshare.errors import CredentialsRefusedError, DirectoryError, EndpointRefusedError
 from bulkshare.image_api.glance import find_request, images_path, interpret, is_foreign, request_for
@@ -56,6 +57,7 @@ class ApiClient:
     stop: called if the transport turns out to be stopped while `stopping` is not set.
     answered_at: when the endpoint last answered any request, on `clock`. A request that fails while no other is
         answered says nothing about its pair, and doesn't exhaust its attempts.
+    at_once: how many requests its users may have under way; default: one.
     endpoint: its name in an error. Until an image service has answered there, a redirect or a few pages that are no
         answers of the API end the run with one: they would say nothing about images.
     """
@@ -72,6 +74,7 @@ class ApiClient:
         stopping: anyio.Event,
         stop: Callable[[], None],
         answered_at: Callable[[], float],
+        at_once: AtOnce | None = None,
         endpoint: str = "the image endpoint",
     ) -> None:
         self._transport = transport
@@ -87,6 +90,7 @@ class ApiClient:
         self._foreign = 0  # answers of something else before that
         self._older_jobs = False  # whether the older call for jobs is the one that works
         self._interpreting = anyio.CapacityLimiter(1)  # more threads would only contend for the interpreter
+        self.at_once = at_once or AtOnce(1)
         self.stopping = stopping
         self.retries = 0  # requests scheduled to be sent again
 

@@ -17,10 +17,11 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
 
+from bulkshare.engine.at_once import AtOnce
 from bulkshare.engine.batches import BatchSender
 from bulkshare.engine.client import ApiClient
 from bulkshare.engine.phases import MemberLister, Preflight, SetShared, fetch_details, settle_unpruned
@@ -29,7 +30,7 @@ from bulkshare.engine.writer import Recorder
 from bulkshare.errors import BulkshareError, LedgerError, UnlistedError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Container, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Container, Coroutine, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from bulkshare.model import Account, Image, Limits, Orders, RetryPolicy
@@ -125,7 +126,6 @@ class Engine:
         self._because = ""
         self._nothing_left = False
         self._work_scope = anyio.CancelScope()
-        self._limits = limits
         self._probed = probed
         self._grace_seconds = grace_seconds
         self._looked = False
@@ -141,10 +141,11 @@ class Engine:
             stopping=self._stopping,
             stop=self.stop,
             answered_at=answered_at,
+            at_once=AtOnce(limits.concurrency),
             endpoint="the image endpoint" if account is None else account.endpoint,
         )
         self._recorder = Recorder(run_id, ledger, observer, wall, ledger_turn or anyio.CapacityLimiter(1))
-        self._lister = MemberLister(self._client, self._recorder, limits, wall, orders or {})
+        self._lister = MemberLister(self._client, self._recorder, wall, orders or {})
         self._preflight = Preflight(
             self._client,
             self._recorder,
@@ -155,7 +156,7 @@ class Engine:
             account=account,
             has_quota_call=batches,
         )
-        self._set_shared = SetShared(self._client, self._recorder, limits, wall)
+        self._set_shared = SetShared(self._client, self._recorder, wall)
         make_sender: Senders = senders or partial(WorkerPool, limits=limits, clock=clock, wall=wall)
         if batches:
             make_sender = partial(
@@ -208,18 +209,21 @@ class Engine:
         share: bool = True,
         inspect: bool = True,
         deadline_seconds: float = math.inf,
+        beside: Callable[[], Coroutine[Any, Any, None]] | None = None,
     ) -> None:
         """Settle every pending pair, or as many as there is time for before a stop.
 
         Without `preflight` only images that may lose members are listed, and only they and those to be made shared are
         looked up. Without `share` nothing is written to the cloud: what stays pending is what would be sent. Without
-        `inspect` images are taken as they are. Raises the `BulkshareError` that ended the run early; what was answered
-        by then is recorded as far as the ledger takes it.
+        `inspect` images are taken as they are. `beside` runs at the same time, and is cancelled at the end. Raises the
+        `BulkshareError` that ended the run early; what was answered by then is recorded as far as the ledger takes it.
         """
         try:
             async with anyio.create_task_group() as tasks:
                 if deadline_seconds != math.inf:
                     tasks.start_soon(self._keep_deadline, deadline_seconds)
+                if beside is not None:
+                    tasks.start_soon(beside)
                 async with self._recorder:
                     with self._work_scope:
                         await self._work(preflight=preflight, share=share, inspect=inspect)
@@ -228,6 +232,15 @@ class Engine:
                 tasks.cancel_scope.cancel()
         except BaseExceptionGroup as group:
             raise _leading(group) from group
+
+    def allow(self, concurrency: int) -> None:
+        """Have work under way for so many requests in flight; what the pace allows may be less."""
+        self._client.at_once.allow(concurrency)
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether a stop has come."""
+        return self._stopping.is_set()
 
     def stop(self, because: str = "") -> None:
         """Send nothing more, and give requests in flight some seconds to end. A second call gives them none."""
@@ -288,7 +301,7 @@ class Engine:
             await self._sharing.settle_pending(probed=probed)
             await self._recorder.flush()
         if not self._stopping.is_set():
-            await fetch_details(self._client, self._recorder, self._limits)
+            await fetch_details(self._client, self._recorder)
 
 
 def _leading(group: BaseExceptionGroup) -> BaseException:

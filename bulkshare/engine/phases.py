@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
+    from bulkshare.engine.at_once import AtOnce
     from bulkshare.engine.client import ApiClient
     from bulkshare.engine.preflight import Finding
     from bulkshare.engine.writer import Recorder
@@ -58,7 +59,7 @@ async def for_each(
     items: Sequence[T],
     action: Callable[[T], Awaitable[None]],
     *,
-    at_once: int,
+    at_once: AtOnce,
     stopping: anyio.Event,
     size: Callable[[T], int] = lambda _item: 1,
 ) -> None:
@@ -87,9 +88,7 @@ async def for_each(
                 freed.set()
                 freed = anyio.Event()
 
-    async with anyio.create_task_group() as workers:
-        for _ in range(min(at_once, len(items))):
-            workers.start_soon(work)
+    await at_once.run(work, most=len(items))
 
 
 @dataclass(slots=True)
@@ -119,13 +118,11 @@ class MemberLister:
         self,
         client: ApiClient,
         recorder: Recorder,
-        limits: Limits,
         wall: Callable[[], datetime],
         orders: Mapping[str, Orders],
     ) -> None:
         self._client = client
         self._recorder = recorder
-        self._limits = limits
         self._wall = wall
         self._orders = orders
         self._results = ListResults()
@@ -152,7 +149,7 @@ class MemberLister:
             await for_each(
                 images,
                 self._list,
-                at_once=self._limits.concurrency,
+                at_once=self._client.at_once,
                 stopping=self._client.stopping,
                 size=lambda backlog: backlog.pairs + backlog.settled,  # about as many as it has members
             )
@@ -363,7 +360,7 @@ class Preflight:
         if unknown:
             self._recorder.observer.notify(PhaseStarted("inspecting", len(unknown)))
             batches = [unknown[start : start + BATCH] for start in range(0, len(unknown), BATCH)]
-            await for_each(batches, inspect, at_once=self._limits.concurrency, stopping=self._client.stopping)
+            await for_each(batches, inspect, at_once=self._client.at_once, stopping=self._client.stopping)
         if not self._client.stopping.is_set():
             await self._settle_deferred(leaving)
         return self._to_set_shared
@@ -469,10 +466,9 @@ class SetShared:
     The ledger knows which images are about to be set shared, and then which were, so that a kill loses none of them.
     """
 
-    def __init__(self, client: ApiClient, recorder: Recorder, limits: Limits, wall: Callable[[], datetime]) -> None:
+    def __init__(self, client: ApiClient, recorder: Recorder, wall: Callable[[], datetime]) -> None:
         self._client = client
         self._recorder = recorder
-        self._limits = limits
         self._wall = wall
 
     async def find_opened(self) -> None:
@@ -490,7 +486,7 @@ class SetShared:
             return
         self._recorder.observer.notify(PhaseStarted("opening", len(image_ids)))
         await self._recorder.mark_opened(image_ids, None)
-        await for_each(image_ids, self._set, at_once=self._limits.concurrency, stopping=self._client.stopping)
+        await for_each(image_ids, self._set, at_once=self._client.at_once, stopping=self._client.stopping)
 
     async def _set(self, image_id: str) -> None:
         verdict = await self._client.set_shared(image_id)
@@ -503,7 +499,7 @@ class SetShared:
             self._recorder.put(SettleImage(image_id, reason, Result.FAILED))
 
 
-async def fetch_details(client: ApiClient, recorder: Recorder, limits: Limits) -> None:
+async def fetch_details(client: ApiClient, recorder: Recorder) -> None:
     """Fill in status, times and schema of pairs that were settled without them: a 409 says nothing else."""
     images = 0
     async for page in recorder.undescribed():
@@ -523,7 +519,7 @@ async def fetch_details(client: ApiClient, recorder: Recorder, limits: Limits) -
         await for_each(
             page,
             fill_in,
-            at_once=limits.concurrency,
+            at_once=client.at_once,
             stopping=client.stopping,
             size=lambda wanted: len(wanted[1]),
         )

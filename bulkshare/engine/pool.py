@@ -1,7 +1,8 @@
 """The worker pool: sends the pending pairs, to be shared or removed, until all are settled or a stop comes.
 
-One feeder reads pairs from the ledger into the dispatch; `concurrency` workers take attempts from it, send them and
-settle the pair or put the attempt back. All run on one event loop, so between two awaits nothing changes under them.
+One feeder reads pairs from the ledger into the dispatch; as many workers as requests may be in flight take attempts
+from it, send them and settle the pair or put the attempt back. All run on one event loop, so between two awaits nothing
+changes under them.
 
 Theory of the wake-ups. A worker that finds nothing to send waits for an event of its own, or until the first deferred
 attempt is due, whichever comes first. Any change to what could be sent wakes as many idle workers as it may have
@@ -59,7 +60,7 @@ class WorkerPool:
     client, recorder: shared with the engine's other phases.
     on_failure: called for every rejected or failed pair.
     removals: send the pairs to be removed; otherwise all others.
-    limits: requests in flight, in all and per image.
+    limits: requests in flight per image.
     clock: monotonic, in seconds.
     wall: the current time, aware and UTC.
     on_image_closed: called with (image ID, reason, whether the image is only full) instead of settling the rest of an
@@ -87,13 +88,16 @@ class WorkerPool:
         self._removals = removals
         self._on_image_closed = on_image_closed
         self._dispatch = Dispatch(per_image=limits.per_image)
-        # Enough images open that no worker waits only because of the per-image limit.
-        self._open_images = 2 + 2 * math.ceil(limits.concurrency / limits.per_image)
         self._all_read = False
         self._idle: deque[anyio.Event] = deque()
         self._refill_wanted = anyio.Event()
         self._tried: dict[Job, Tried] = {}  # pairs that wait to be sent again
         self._budget = RetryBudget()
+
+    @property
+    def _open_images(self) -> int:
+        """How many images have to be open so that no worker waits only because of the per-image limit."""
+        return 2 + 2 * math.ceil(self._client.at_once.limit / self._limits.per_image)
 
     async def recover(self) -> None:
         """Do nothing: whatever was in flight is found by listing the members."""
@@ -106,8 +110,7 @@ class WorkerPool:
         self._recorder.observer.notify(PhaseStarted("removing" if self._removals else "sharing", pairs))
         async with anyio.create_task_group() as workers:
             workers.start_soon(self._feed, probed)
-            for _ in range(self._limits.concurrency):
-                workers.start_soon(self._work)
+            await self._client.at_once.run(self._work)
 
     def wake_all(self) -> None:
         """Let the feeder and all workers look again whether there is something to do: a stop may have come."""

@@ -120,6 +120,7 @@ class Coordinator:
         self._repeated = 0  # shards that were, or will be, done again
         self._cooling_until = -math.inf
         self._stopping = False
+        self._paused = False
         self._active = False
         self._renew = anyio.Event()
         self.changed = anyio.Event()
@@ -136,6 +137,22 @@ class Coordinator:
         """How many requests the workers may have in flight now."""
         return sum(worker.allowed for worker in self._workers.values())
 
+    def limit(self, limits: Limits) -> None:
+        """Keep to these limits from now on; workers that have more give it back at their next exchange."""
+        self._request = replace(self._request, settings=replace(self._request.settings, limits=limits))
+        self._leases.rate, self._leases.concurrency = limits.rate, limits.concurrency
+        self._renew.set()
+
+    def pause(self) -> None:
+        """Have the workers send nothing new until `go`."""
+        self._paused = True
+        self._renew.set()
+
+    def go(self) -> None:
+        """End a pause."""
+        self._paused = False
+        self._renew.set()
+
     def pace(self) -> str:
         """Return a short status, "" while the fleet is idle. May be called from any thread."""
         if not self._active:
@@ -143,7 +160,9 @@ class Coordinator:
         parts = [counted(len(self._workers), "worker"), f"{counted(self._shards, 'shard')} out"]
         if self._lost:
             parts.append(f"{self._lost} lost, {counted(self._repeated, 'shard')} again")
-        if (pause := self._cooling_until - self._clock()) > 0:
+        if self._paused:
+            parts.append("paused")
+        elif (pause := self._cooling_until - self._clock()) > 0:
             parts.append(f"throttled, paused for {pause:.0f} s")
         return ", ".join(parts)
 
@@ -357,6 +376,7 @@ class Coordinator:
             concurrency=share.concurrency,
             until=worker.clock + LEASE_SECONDS,
             pause_seconds=pause if worker.paused_until < self._cooling_until and pause > 0 else 0.0,
+            paused=self._paused,
             stop=self._stopping,
         )
 

@@ -71,6 +71,7 @@ class Grant:
     rate: float
     concurrency: int
     until: float
+    paused: bool = False  # send nothing new: someone has paused the run
     pause_seconds: float = 0.0  # send nothing for this long: the endpoint has throttled another worker
     stop: bool = False  # send nothing more, and return what is done
     end: bool = False  # the run is over

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -227,6 +228,12 @@ class Worker:
                 paced.lease(Limits(rate=grant.rate, concurrency=grant.concurrency), grant.until)
             else:
                 paced.lease(Limits(rate=1.0, concurrency=1), -math.inf)
+            if grant.paused:
+                paced.pause()
+            else:
+                paced.go()
+            for engine in self._engines:
+                engine.allow(grant.concurrency)
         if grant.pause_seconds > 0:
             paced.cool_down(grant.pause_seconds)
         if grant.stop:
@@ -237,7 +244,7 @@ class Worker:
             requests=paced.sent,
             in_flight=paced.unanswered,
             allowed=paced.allowed if grant.rate > 0 else 0,
-            cooling_seconds=max(paced.cooling_until - now, 0.0),
+            cooling_seconds=max(paced.cooling_seconds(), 0.0),
             events=self._events.take(),
         )
 
@@ -258,12 +265,14 @@ class Worker:
         ledger = ShardLedger(task.jobs)
         if self._endpoint.stopping.is_set():
             return ShardResult(outcomes=[], closed={})
+        _, granted = self._endpoint.paced.limits  # more than the plan says, if someone has raised it
+        limits = replace(self._settings.limits, concurrency=max(self._settings.limits.concurrency, granted))
         engine = Engine(
             run_id=0,
             transport=self._endpoint.transport,
             ledger=ledger,
             observer=self._events,
-            limits=self._settings.limits,
+            limits=limits,
             policy=self._settings.retry,
             clock=self._clock,
             wall=self._wall,
@@ -272,7 +281,7 @@ class Worker:
             probed=task.probed,
             senders=partial(
                 WorkerPool,
-                limits=self._settings.limits,
+                limits=limits,
                 clock=self._clock,
                 wall=self._wall,
                 on_image_closed=ledger.close,

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, Self, TypeVar
 
 from sqlalchemy import select
 
-from bulkshare.ledger import batches, comparison, pairs, runs, sightings
+from bulkshare.ledger import batches, comparison, pairs, runs, sightings, steering
 from bulkshare.ledger.codecs import RESULTS, WANTS, pack_time
 from bulkshare.ledger.dialects import execute_many
 from bulkshare.ledger.schema import LONGEST_TEXT, PAIRS
@@ -35,7 +35,19 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Update
 
     from bulkshare.ledger.store import PlanLock, Store
-    from bulkshare.model import Batch, Block, Member, Orders, Origin, RunRef, Sighting, Telemetry, Want
+    from bulkshare.model import (
+        Batch,
+        Block,
+        Control,
+        Heartbeat,
+        Member,
+        Orders,
+        Origin,
+        RunRef,
+        Sighting,
+        Telemetry,
+        Want,
+    )
 
 
 ENQUEUE_PAIRS = 20_000  # in one transaction, so that other processes can write in between
@@ -123,7 +135,16 @@ class SqlLedger:
             )
 
     def finish(
-        self, run_id: int, *, now: datetime, requests: int, retries: int, seconds: float, complete: bool = True
+        self,
+        run_id: int,
+        *,
+        now: datetime,
+        requests: int,
+        retries: int,
+        seconds: float,
+        complete: bool = True,
+        exit_code: int | None = None,
+        ended_because: str = "",
     ) -> Run:
         """See `ports.Ledger`."""
 
@@ -137,6 +158,8 @@ class SqlLedger:
                     retries=retries,
                     seconds=seconds,
                     complete=complete,
+                    exit_code=exit_code,
+                    ended_because=ended_because,
                     again=again,
                 )
 
@@ -235,6 +258,40 @@ class SqlLedger:
     def unnamed_images(self, run_id: int) -> list[str]:
         """See `ports.Ledger`."""
         return self._read(runs.read_unnamed_images, run_id)
+
+    # --- watching and steering -----------------------------------------------------------------------------------
+
+    def beat(self, run_id: int, heartbeat: Heartbeat) -> list[Control]:
+        """Record how a run at work is doing, and return what was asked of it since, in order.
+
+        Not repeated when the connection is lost: the next heartbeat comes soon. It need not survive a power cut.
+        """
+        with self._store.writing(durable=False) as connection:
+            steering.write_heartbeat(connection, run_id, heartbeat)
+            return steering.read_controls(connection, run_id, waiting=True)
+
+    @retrying
+    def mark_obeyed(self, run_id: int, numbers: Collection[int], at: datetime) -> None:
+        """Record that a run's process has obeyed these controls."""
+        with self._store.writing() as connection:
+            steering.mark_obeyed(connection, run_id, numbers, at)
+
+    @retrying
+    def ask(self, run_id: int, control: Control) -> Control | None:
+        """Record a control for a run's process to obey, and return it with its number; None unless it is RUNNING.
+
+        Repeated after a lost connection, it may be there twice, which does no harm.
+        """
+        with self._store.writing() as connection:
+            return steering.add_control(connection, run_id, control)
+
+    def controls(self, run_id: int) -> list[Control]:
+        """Return what was asked of a run at work, in order."""
+        return self._read(steering.read_controls, run_id)
+
+    def pulses(self, run_ids: Collection[int]) -> dict[int, tuple[RunState, Heartbeat | None]]:
+        """Return the state of runs, and the last heartbeat of those that are RUNNING, without counting their pairs."""
+        return self._read(steering.read_pulses, run_ids)
 
     # --- the work list -------------------------------------------------------------------------------------------
 

@@ -16,9 +16,10 @@ from sqlalchemy import bindparam, case, false, func, insert, select, union, upda
 from sqlalchemy import delete as delete_from
 
 from bulkshare.errors import UsageError
+from bulkshare.ledger import steering
 from bulkshare.ledger.codecs import RESULTS, pack_time, unpack_time
 from bulkshare.ledger.dialects import execute_many, insert_or_update
-from bulkshare.ledger.schema import BATCHES, IMAGES, LABELS, NAMES, ORDERS, PAIRS, RUNS, TELEMETRY
+from bulkshare.ledger.schema import BATCHES, CONTROLS, HEARTBEATS, IMAGES, LABELS, NAMES, ORDERS, PAIRS, RUNS, TELEMETRY
 from bulkshare.ledger.strings import CHUNK, StringTable
 from bulkshare.model import (
     AS_PLANNED,
@@ -103,7 +104,15 @@ def mark_running(
     origin: Origin | None,
 ) -> Run:
     """Set a run to RUNNING in this process, with new settings, another invocation and its origin if given."""
-    values = {**_this_process(), "worked_at": pack_time(now), "finished_at": None, "totals": None}
+    steering.forget(connection, run_id)
+    values = {
+        **_this_process(),
+        "worked_at": pack_time(now),
+        "finished_at": None,
+        "totals": None,
+        "exit_code": None,
+        "ended_because": None,
+    }
     if settings is not None:
         values["settings"] = pack_settings(settings)
     if invocation is not None:
@@ -129,6 +138,8 @@ def mark_ended(
     retries: int,
     seconds: float,
     complete: bool,
+    exit_code: int | None,
+    ended_because: str,
     again: bool,
 ) -> Run:
     """Set a run to FINISHED, or to INTERRUPTED if pairs are pending, and add what this invocation took to its sums.
@@ -147,15 +158,19 @@ def mark_ended(
         "retries": RUNS.c.retries + retries,
         "seconds": RUNS.c.seconds + seconds,
         "totals": totals,
+        "exit_code": exit_code,
+        "ended_because": ended_because or None,
     }
+    connection.execute(delete_from(HEARTBEATS).where(HEARTBEATS.c.run_id == run_id))
     connection.execute(update(RUNS).where(RUNS.c.id == run_id).values(values))
     return _one(connection, RUNS.c.id == run_id)
 
 
 def delete(connection: Connection, run_id: int) -> None:
     """Delete a run and all rows that belong to it. The strings stay."""
-    for column in (PAIRS.c.run_id, BATCHES.c.run_id, IMAGES.c.run_id, ORDERS.c.run_id, TELEMETRY.c.run_id, RUNS.c.id):
-        connection.execute(delete_from(column.table).where(column == run_id))
+    for table in (PAIRS, BATCHES, IMAGES, ORDERS, TELEMETRY, HEARTBEATS, CONTROLS):
+        connection.execute(delete_from(table).where(table.c.run_id == run_id))
+    connection.execute(delete_from(RUNS).where(RUNS.c.id == run_id))
 
 
 def delete_unused_strings(connection: Connection, *, unless_after: int) -> bool:
@@ -319,6 +334,8 @@ def _to_run(connection: Connection, row: Row[Any]) -> Run:
         opened=totals["opened"],
         awaiting_acceptance=totals["awaiting_acceptance"],
         origins=tuple(Origin(**each) for each in row.origin or ()),
+        exit_code=row.exit_code,
+        ended_because=row.ended_because or "",
     )
 
 

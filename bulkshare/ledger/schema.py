@@ -101,6 +101,8 @@ RUNS = Table(
     Column("invocation", String(64)),  # common to the runs that one command works on; NULL in version 1
     Column("worked_at", BigInteger, nullable=False, server_default="0"),  # when it was last begun, reopened or ended
     Column("origin", JSON),  # `runs.pack_origins`; NULL in version 1
+    Column("exit_code", SmallInteger),  # of what ended the last invocation early
+    Column("ended_because", Text),  # the same in a sentence
     **EXACT,
     sqlite_autoincrement=True,  # a newer run has a larger ID, even after a prune: `delete_unused_strings` needs it
 )
@@ -141,6 +143,24 @@ BATCHES = Table(  # requests about many pairs at once of which it isn't known ye
     Column("job_id", String(255)),  # NULL: no answer was recorded
     **EXACT,
 )
+HEARTBEATS = Table(  # of runs at work, and of those whose process was killed: a row each, written about once a second
+    "heartbeats",
+    METADATA,
+    Column("run_id", Integer, primary_key=True, autoincrement=False),
+    Column("at", BigInteger, nullable=False),
+    Column("body", JSON, nullable=False),  # `steering.pack_heartbeat`
+    **EXACT,
+)
+CONTROLS = Table(  # what was asked of runs at work
+    "controls",
+    METADATA,
+    Column("run_id", Integer, primary_key=True, autoincrement=False),
+    Column("number", Integer, primary_key=True, autoincrement=False),  # from 1 on
+    Column("at", BigInteger, nullable=False),
+    Column("body", JSON, nullable=False),  # `steering.pack_control`
+    Column("obeyed_at", BigInteger),  # NULL: not yet; 0: never, the process that should have has ended
+    **EXACT,
+)
 PAIRS = Table(
     "pairs",
     METADATA,
@@ -173,9 +193,16 @@ def _version_1(connection: Connection) -> None:
 def _version_2(connection: Connection) -> None:
     """Add what a run orders of its images, which runs belong together, when each was last worked on, plans' names."""
     # MariaDB commits each of these statements, so a migration that was cut short is repeated.
-    for table in (ORDERS, IMAGES, BATCHES):
+    for table in (ORDERS, IMAGES, BATCHES, HEARTBEATS, CONTROLS):
         table.create(connection, checkfirst=True)
-    for column in (RUNS.c.invocation, RUNS.c.worked_at, RUNS.c.origin, LABELS.c.from_plan):
+    for column in (
+        RUNS.c.invocation,
+        RUNS.c.worked_at,
+        RUNS.c.origin,
+        RUNS.c.exit_code,
+        RUNS.c.ended_because,
+        LABELS.c.from_plan,
+    ):
         there = {known["name"] for known in inspect(connection).get_columns(column.table.name)}
         if column.name not in there:
             definition = CreateColumn(column).compile(dialect=connection.dialect)

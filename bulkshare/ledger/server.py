@@ -68,8 +68,10 @@ class PostgreSQL:
         connection.commit()
 
     @staticmethod
-    def begin_writing(connection: Connection) -> None:
+    def begin_writing(connection: Connection, *, durable: bool) -> None:
         """Become the only writer until the transaction ends."""
+        if not durable:
+            connection.execute(text("SET LOCAL synchronous_commit TO off"))
         connection.execute(text(f"SET LOCAL lock_timeout = '{BUSY_SECONDS}s'"))
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _lock_number("writing")})
 
@@ -118,8 +120,9 @@ class MariaDB:
                 sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
     @staticmethod
-    def begin_writing(connection: Connection) -> None:
-        """Become the only writer until `end_writing`."""
+    def begin_writing(connection: Connection, *, durable: bool) -> None:
+        """Become the only writer until `end_writing`. How durable a commit is, only the server's settings decide."""
+        del durable
         question = text("SELECT GET_LOCK(CONCAT(DATABASE(), '.bulkshare'), :seconds)")
         if connection.scalar(question, {"seconds": BUSY_SECONDS}) != 1:
             raise LedgerError(f"another process has been writing for {BUSY_SECONDS} s; try again when it is done")
@@ -171,7 +174,7 @@ class ServerStore(Store):
             yield connection
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
+    def writing(self, *, durable: bool = True) -> Iterator[Connection]:
         """See `Store`. Raises `LedgerError` if another process has taken a lock that this store held."""
         for lock in tuple(self.held_locks):
             lock.ensure_held()
@@ -179,7 +182,7 @@ class ServerStore(Store):
         with self._translating_errors("write"), committed.connect() as connection:
             try:
                 with connection.begin():
-                    self._kind.begin_writing(connection)
+                    self._kind.begin_writing(connection, durable=durable)
                     yield connection
             finally:
                 with suppress(SQLAlchemyError):  # the connection may be gone, and the lock with it

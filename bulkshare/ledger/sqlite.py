@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
 
 POLL_SECONDS = 0.02
-WRITING = "bulkshare_writing"  # an execution option: the transaction takes the write lock when it begins
+# An execution option: the transaction takes the write lock when it begins. Its value says when the disk is waited for:
+# FULL at each commit; NORMAL at a checkpoint, or with the next commit that is FULL.
+WRITING = "bulkshare_writing"
 ANOTHER_LEDGER = "name another with --ledger"
 ADVICE = {  # by the prefix of SQLite's error name
     "SQLITE_BUSY": f"another process has been writing for {BUSY_SECONDS} s; try again when it is done",
@@ -66,12 +68,12 @@ class FileStore(Store):
             yield connection
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
+    def writing(self, *, durable: bool = True) -> Iterator[Connection]:
         """See `Store`."""
         with (
             self._translating_errors("write"),
             self._engine.connect() as connection,
-            connection.execution_options(**{WRITING: True}).begin(),
+            connection.execution_options(**{WRITING: "FULL" if durable else "NORMAL"}).begin(),
         ):
             yield connection
 
@@ -187,12 +189,14 @@ def _make_engine(path: Path) -> Engine:
     @event.listens_for(engine, "connect")
     def _configure(raw: sqlite3.Connection, _record: Any) -> None:
         raw.isolation_level = None  # transactions are begun by the event below, not by the driver
-        raw.execute("PRAGMA synchronous=FULL").close()  # a commit survives a power cut
+        raw.execute("PRAGMA synchronous=FULL").close()  # a commit survives a power cut; see WRITING
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         # A deferred transaction that reads first and writes later fails at once if another process wrote in between.
         writing = connection.get_execution_options().get(WRITING)
+        if writing:
+            connection.exec_driver_sql(f"PRAGMA synchronous={writing}")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
 
     @event.listens_for(engine, "handle_error")

@@ -60,10 +60,11 @@ class Store(ABC):
         """Read from a snapshot: concurrent writes neither block it nor show in it."""
 
     @abstractmethod
-    def writing(self) -> AbstractContextManager[Connection]:
+    def writing(self, *, durable: bool = True) -> AbstractContextManager[Connection]:
         """Write in one transaction, which is durable when the context exits.
 
-        Raises `ConnectionLostError` if repeating the whole transaction may help.
+        Without `durable`, a power cut may undo it, and where that is possible it waits for no disk. Raises
+        `ConnectionLostError` if repeating the whole transaction may help.
         """
 
     @abstractmethod

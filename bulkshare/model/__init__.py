@@ -21,6 +21,9 @@ from bulkshare.model.exchange import (
 from bulkshare.model.notify import Notify, NotifyOn, Webhook, WebhookFormat
 from bulkshare.model.pairs import AS_PLANNED, Backlog, Batch, Block, Job, Orders, Outcome, PruneLimit, Result, Want
 from bulkshare.model.plans import (
+    LEAST_RATE,
+    MOST_CONCURRENCY,
+    MOST_RATE,
     Api,
     CheckProjects,
     Entry,
@@ -35,13 +38,18 @@ from bulkshare.model.plans import (
 from bulkshare.model.retry import UNLIMITED, RetryPolicy, RetryState, backoff_seconds, no_jitter
 from bulkshare.model.runs import Origin, Run, RunState, Settings, Telemetry
 from bulkshare.model.sightings import RunRef, Sighting
+from bulkshare.model.steering import Action, Control, Heartbeat
 
 __all__ = [
     "AS_PLANNED",
     "ENDPOINT_FAILURES",
+    "LEAST_RATE",
+    "MOST_CONCURRENCY",
+    "MOST_RATE",
     "RETRYABLE",
     "UNLIMITED",
     "Account",
+    "Action",
     "Api",
     "Attempt",
     "Backlog",
@@ -49,9 +57,11 @@ __all__ = [
     "Block",
     "CheckProjects",
     "Connection",
+    "Control",
     "Entry",
     "Fault",
     "FaultKind",
+    "Heartbeat",
     "IdList",
     "Image",
     "ImageSelector",

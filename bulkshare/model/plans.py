@@ -31,6 +31,10 @@ class Problem(NamedTuple):
         return f"{place}: {self.message}"
 
 
+MOST_CONCURRENCY = 1000
+LEAST_RATE, MOST_RATE = 0.001, 1_000_000.0
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """How much load a run may put on the cloud, and how many members the cloud lets an image have."""

@@ -69,6 +69,8 @@ class Run:
     awaiting_acceptance: pairs as planned whose member has the status "pending": no one has accepted for the project.
     invocation: common to the runs of one command on several clouds; None: made by a version that kept none.
     worked_at: when the run was last begun, reopened or ended.
+    exit_code: of what ended its last invocation early; None: nothing did, it is at work, or it was killed.
+    ended_because: the same in a sentence.
     origins: of the first invocation, and of the latest if there were several; empty: made by a version that kept none.
     """
 
@@ -93,6 +95,8 @@ class Run:
     opened: int = 0
     awaiting_acceptance: int = 0
     origins: tuple[Origin, ...] = ()
+    exit_code: int | None = None
+    ended_because: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from bulkshare.operations.defaults import temporary_ledger, utc_now
 from bulkshare.operations.lock import shared
 from bulkshare.operations.names import Names, image_names, project_names
 from bulkshare.operations.results import EngineResult, causes_in
+from bulkshare.operations.steering import Steering
 from bulkshare.plan.expand import expand
 from bulkshare.progress import Tracker, View
 from bulkshare.progress.telemetry import Meter
@@ -83,6 +84,7 @@ class OpenRun:
     run: as it was when the work began.
     stats: of the work so far, for the record.
     looked: all images were looked at, so that what is left to do is what is pending.
+    ended_by: what ended the work early.
     """
 
     def __init__(self, ledger: SharedLedger, run: Run) -> None:
@@ -91,6 +93,7 @@ class OpenRun:
         self._closed = False
         self.stats = EngineStats()
         self.looked = False
+        self.ended_by: BulkshareError | None = None
 
     async def finish(self) -> Run:
         """Record that the work has ended, and return the run. Raises `LedgerError`."""
@@ -104,6 +107,8 @@ class OpenRun:
         If the ledger's server is lost nothing is written: the call that found out has waited long enough for it.
         """
         lost = any(isinstance(each, ConnectionLostError) for each in (error, error and error.__cause__))
+        if isinstance(error, BulkshareError):
+            self.ended_by = error
         if not self._closed and not lost:
             with anyio.CancelScope(shield=True), suppress(LedgerError):
                 await self.finish()
@@ -118,6 +123,8 @@ class OpenRun:
             retries=stats.retries,
             seconds=stats.seconds,
             complete=self.looked,
+            exit_code=None if self.ended_by is None else self.ended_by.exit_code,
+            ended_because=str(self.ended_by or ""),
         )
         if stats.telemetry is not None:
             ledger.record_telemetry(run_id, stats.telemetry)
@@ -165,17 +172,18 @@ async def execute(work: OpenRun, session: CloudSession, task: EngineTask, stops:
     """
     try:
         engine, error = await _run_engine(work, session, task, stops)
+        if error is None and engine.interrupted:
+            why = engine.stopped_because
+            error = (
+                StoppedEarlyError(f"{why}; {task.how_to_continue}")
+                if why
+                else InterruptedRunError(f"interrupted; {task.how_to_continue}")
+            )
+        work.ended_by = error
         run = await work.finish()
     except BaseException as raised:
         await work.close(raised)
         raise
-    if error is None and engine.interrupted:
-        why = engine.stopped_because
-        error = (
-            StoppedEarlyError(f"{why}; {task.how_to_continue}")
-            if why
-            else InterruptedRunError(f"interrupted; {task.how_to_continue}")
-        )
     stats, ledger = work.stats, work.ledger.ledger
     causes = await work.ledger.call(causes_in, ledger, run)
     names = await work.ledger.call(ledger.labels, run.id) if causes else {}
@@ -205,6 +213,16 @@ async def _run_engine(
         details=fleet.details if fleet else list,
         label=session.label,
         names=names.all,
+    )
+    steering = Steering(
+        ledger,
+        run.id,
+        view,
+        requests=lambda: paced.sent - sent_before + (fleet.requests if fleet else 0),
+        limits=session.settings.limits,
+        paced=paced,
+        fleet=fleet,
+        note=session.listener.note,
     )
     with session.listener.following(view, meter, names, *task.observers) as observer:
         engine = Engine(
@@ -236,6 +254,7 @@ async def _run_engine(
                 share=task.write,
                 inspect=task.inspect,
                 deadline_seconds=options.deadline_seconds,
+                beside=partial(steering.keep, engine) if task.write else None,
             )
             if not engine.interrupted:
                 await _look_up_names(work, session, task, names)

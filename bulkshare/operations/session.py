@@ -23,6 +23,7 @@ from bulkshare.engine.client import ApiClient
 from bulkshare.errors import BulkshareError, DirectoryError, PlanError, UsageError
 from bulkshare.image_api.ims import has_batches
 from bulkshare.model import (
+    MOST_CONCURRENCY,
     Api,
     CheckProjects,
     ImageSelector,
@@ -152,7 +153,7 @@ async def open_endpoint(
 ) -> AsyncIterator[ImageEndpoint]:
     """Open connections to the image endpoint; requests raise `StoppedEarlyError` once it has been down for so long."""
     breaker = Breaker(give_up_after_seconds=give_up_after_seconds)
-    async with HttpTransport(identity.connection, connections=limits.concurrency) as http:
+    async with HttpTransport(identity.connection, connections=MOST_CONCURRENCY) as http:
         pace = partial(
             Paced, limits=limits, breaker=breaker, stopping=anyio.Event(), clock=time.monotonic, wall=utc_now
         )

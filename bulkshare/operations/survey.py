@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
+from bulkshare.engine.at_once import AtOnce
 from bulkshare.engine.client import ApiClient
 from bulkshare.engine.phases import for_each
 from bulkshare.errors import DirectoryError
@@ -172,7 +173,7 @@ class _CloudSurvey:
                 endpoint=account.endpoint,
             )
             observer.notify(PhaseStarted("listing", len(images)))
-            at_once = session.settings.limits.concurrency
+            at_once = AtOnce(session.settings.limits.concurrency)
             await for_each(images, partial(self._list, client), at_once=at_once, stopping=stopping)
         if self.members:
             with listener.waiting("looking up the projects"):

@@ -46,6 +46,11 @@ class Breaker:
             self.is_open = True
             self.probe_at = now + self._interval_seconds
 
+    def leave_out(self, seconds: float, now: float) -> None:
+        """Don't count so many seconds until now, in which nothing was sent on purpose, as silence."""
+        if self._silent_since is not None:
+            self._silent_since = min(self._silent_since + seconds, now)
+
     def gave_up(self, now: float) -> bool:
         """Whether there has been no success for too long."""
         return self._silent_since is not None and now - self._silent_since >= self._give_up_after_seconds

@@ -4,7 +4,8 @@ A request passes, in this order, and is held up in each place first come, first 
 
 1. a place in the window (`window`): how many may be in flight;
 2. the breaker (`breaker`): while the endpoint is down, only probes leave;
-3. its turn in the rate (`rate`), which pauses after throttling and stops with the lease.
+3. its turn in the rate (`rate`), which pauses after throttling, stops with the lease, and waits while someone has
+   paused the run.
 
 The common case, nothing holding it up, takes no lock and doesn't yield. What an answer says about the endpoint as a
 whole is fed back to all three; this layer knows nothing of pairs.
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 THROTTLED_PAUSE_SECONDS = 1.0  # how long all requests wait after throttling without a Retry-After
 LEASE_POLL_SECONDS = 0.05  # how often a request that waits checks whether an expired lease was renewed
+PAUSE_POLL_SECONDS = 0.25  # and whether a pause has ended
 MAYBE_FAILURES = frozenset({400, 408, 413, 429})  # beside 5xx; all other statuses are fine without a look at the body
 # Why fewer requests are in flight than may be, in a few words.
 AFTER_FAILURE = {
@@ -86,7 +88,9 @@ class Paced:
         self._waiting: deque[asyncio.Future[None]] = deque()  # half the cost of an event, for every request
         self._in_flight = 0  # requests that have a place in the window
         self._held = 0  # of these, requests that the rate, a pause or the breaker holds back
+        self._leased = False
         self._lease_ends = math.inf
+        self._paused_at: float | None = None
         self._last_failure = VerdictKind.TRANSIENT
 
     @property
@@ -99,13 +103,37 @@ class Paced:
         """When the endpoint last gave an answer that shows it works, on the clock."""
         return self._breaker.answered_at
 
-    def lease(self, limits: Limits, until: float) -> None:
-        """Keep to these limits, a share of a fleet's, from now on, and send nothing after `until` on the clock.
+    @property
+    def limits(self) -> tuple[float, int]:
+        """Requests per second, and requests in flight, at most."""
+        return self._gcra.per_second, self._window.most
 
-        Each lease replaces the one before.
+    @property
+    def is_paused(self) -> bool:
+        """Whether nothing new is sent because someone has paused the run."""
+        return self._paused_at is not None
+
+    def pause(self) -> None:
+        """Send nothing new until `go`. What is in flight goes on, and the time counts as no outage."""
+        if self._paused_at is None:
+            self._paused_at = self._clock()
+
+    def go(self) -> None:
+        """End a pause."""
+        if self._paused_at is not None:
+            now = self._clock()
+            self._breaker.leave_out(now - self._paused_at, now)
+            self._paused_at = None
+
+    def lease(self, limits: Limits, until: float = math.inf) -> None:
+        """Keep to these limits from now on, and send nothing after `until` on the clock.
+
+        Each lease replaces the one before. A worker of a fleet gets a share of the fleet's limits; if
+        someone changes those of a run at work, there is no end.
         """
         self._gcra.change(limits.rate)
         self._window.limit(limits.concurrency)
+        self._leased = True
         self._lease_ends = until
         self._give_places()
 
@@ -114,12 +142,18 @@ class Paced:
         self._gcra.pause(self._clock() + seconds)
         self._window.restart()
 
+    def cooling_seconds(self) -> float:
+        """Return for how long, from now, the endpoint has asked to be sent nothing; not above zero if it has not."""
+        return self.cooling_until - self._clock()
+
     def state(self) -> str:
         """Describe the pace in a few words. May be called from any thread."""
         now = self._clock()
+        if self.is_paused:
+            return f"paused, {self.unanswered} in flight"
         if self._breaker.is_open:
             return f"endpoint down, next probe in {max(self._breaker.probe_at - now, 0):.0f} s"
-        if (pause := self.cooling_until - now) > 0:
+        if (pause := self.cooling_seconds()) > 0:
             return f"throttled, paused for {math.ceil(pause)} s"
         why = self._why_few()
         return f"{self.unanswered} of {self._window.most} in flight{', ' if why else ''}{why}"
@@ -191,7 +225,9 @@ class Paced:
     def _wait_seconds(self) -> float:
         """Return how long to wait, at least, before the next request may leave."""
         now = self._clock()
-        if self._lease_ends < math.inf and (now >= self._lease_ends or self.unanswered >= self._window.size):
+        if self._paused_at is not None:
+            return PAUSE_POLL_SECONDS
+        if self._leased and (now >= self._lease_ends or self.unanswered >= self._window.size):
             return LEASE_POLL_SECONDS  # the lease has expired, or has become smaller than what is in flight
         return self._gcra.earliest() - now
 

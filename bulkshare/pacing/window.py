@@ -108,11 +108,18 @@ class Window:
         self._decreased_at = -math.inf
 
     def limit(self, most: int) -> None:
-        """Allow at most `most` in flight from now on. A smaller limit binds at once; a larger one is grown into."""
+        """Allow at most `most` in flight from now on. A smaller limit binds at once; a larger one is grown into.
+
+        If the old limit was the bottleneck and the new one is twice as large, by doubling, as at the start.
+        """
         before, self.most = self.most, most
         if self.mode is Mode.SEARCH:
             highest = self._pair[1]
-            if highest > most or (highest == before < most):
+            if highest == before <= most / 2:
+                self.mode, self._before = Mode.CLIMB, None
+                self._rest_until = -math.inf
+                self._resize(self.size)
+            elif highest > most or (highest == before < most):
                 self._search_from(min(self.size, most))
             return
         if self._before is not None and self._before[0] >= most:

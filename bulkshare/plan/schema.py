@@ -22,6 +22,9 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from bulkshare.model import (
+    LEAST_RATE,
+    MOST_CONCURRENCY,
+    MOST_RATE,
     Api,
     CheckProjects,
     ImageSelector,
@@ -365,9 +368,9 @@ ProjectItems = Annotated[
 class LimitsSection(Section):
     """How much load a run may put on the cloud."""
 
-    concurrency: int = Field(default=LIMITS.concurrency, ge=1, le=1000, description="Requests in flight.")
+    concurrency: int = Field(default=LIMITS.concurrency, ge=1, le=MOST_CONCURRENCY, description="Requests in flight.")
     rate: float = Field(
-        default=LIMITS.rate, ge=0.001, le=1_000_000, allow_inf_nan=False, description="Requests per second."
+        default=LIMITS.rate, ge=LEAST_RATE, le=MOST_RATE, allow_inf_nan=False, description="Requests per second."
     )
     per_image: int = Field(default=LIMITS.per_image, ge=1, le=1000, description="Requests in flight for one image.")
     members_per_image: int = Field(

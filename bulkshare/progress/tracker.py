@@ -23,6 +23,7 @@ from bulkshare.model.events import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from bulkshare.model import Heartbeat
     from bulkshare.model.events import Event
     from bulkshare.ports import Observer
 
@@ -136,6 +137,43 @@ class Tracker:
                 self.totals.subtract(results)
             case ExtraMembersFound(member_ids=member_ids):  # pairs that the run did not have before
                 self.planned += len(member_ids)
+
+
+class WatchedTracker(Tracker):
+    """Shows a run that another process works on, as the heartbeats of that process tell."""
+
+    def __init__(self, plan: str, totals: Mapping[Result, int], clock: Callable[[], float], *, opened: int = 0) -> None:
+        super().__init__(plan, totals, clock, opened=opened)
+        self._heartbeat: Heartbeat | None = None
+        self._heard_at = clock()
+
+    def take(self, heartbeat: Heartbeat) -> None:
+        """Take over the counts of a heartbeat."""
+        self.planned, self.totals = heartbeat.planned, Counter(heartbeat.totals)
+        self.opened, self.retries = heartbeat.opened, heartbeat.retries
+        self.phase_name, self.phase_total = heartbeat.phase, heartbeat.phase_total
+        self.phase_done = heartbeat.phase_done
+        self.allowed_rate = heartbeat.allowed_rate
+        self._heartbeat, self._heard_at = heartbeat, self._clock()
+
+    def elapsed_seconds(self) -> float:
+        """Return the time since the work began."""
+        now = self._clock()
+        return now - self._began if self._heartbeat is None else self._heartbeat.elapsed_seconds + now - self._heard_at
+
+    def rate(self) -> float:
+        """Return the requests per second over the last few seconds."""
+        return self._heartbeat.rate if self._heartbeat else 0.0
+
+    def seconds_left(self) -> float | None:
+        """Return the estimate of the process that works on it; None if it has none, or wasn't heard of for long."""
+        if self._heartbeat is None or self._heartbeat.seconds_left is None:
+            return None
+        since = self._clock() - self._heard_at
+        return None if since > STALLED_SECONDS else max(self._heartbeat.seconds_left - since, 0.0)
+
+    def notify(self, event: Event) -> None:
+        """Do nothing: the heartbeats tell all."""
 
 
 def is_bad(result: Result) -> bool:

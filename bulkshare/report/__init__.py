@@ -24,6 +24,7 @@ from bulkshare.report.history import (
 from bulkshare.report.markdown import Look, render_comparisons_markdown, render_markdown
 from bulkshare.report.runs import (
     RunStatus,
+    heartbeat_document,
     render_kept,
     render_part,
     render_run,
@@ -75,6 +76,7 @@ __all__ = [
     "difference_document",
     "export_csv",
     "export_jsonl",
+    "heartbeat_document",
     "history_document",
     "merged",
     "pair_document",

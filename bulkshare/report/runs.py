@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from bulkshare.model import Origin, Run
+    from bulkshare.model import Control, Heartbeat, Origin, Run
     from bulkshare.report.summary import Cause
 
 KILLED = "killed"  # the ledger has it as running, but its process is gone
@@ -53,13 +53,20 @@ N = TypeVar("N", int, float)
 
 @dataclass(frozen=True, slots=True)
 class RunStatus:
-    """The state of a run, a `RunState` or "killed", and its time and requests so far; None if not known yet."""
+    """The state of a run, a `RunState` or "killed", and its time and requests so far; None if not known yet.
+
+    heartbeat: the last one, of a run that is at work or was killed; `heard_seconds` ago by the clocks here and there.
+    controls: what was asked of it while it was at work.
+    """
 
     run: Run
     state: str
     seconds: float | None
     requests: int | None
     retries: int | None
+    heartbeat: Heartbeat | None = None
+    heard_seconds: float = 0.0
+    controls: tuple[Control, ...] = ()
 
 
 def run_status_of(run: Run, *, dead: bool = False, now: datetime | None = None) -> RunStatus:
@@ -156,7 +163,51 @@ def _iso(time: datetime | None) -> str | None:
 
 def show_document(status: RunStatus, causes: Sequence[Cause], names: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Return a run with the causes of its failures as one JSON object, as documented for `show --json`."""
-    return run_document(status) | {"causes": [cause_document(cause, names) for cause in causes]}
+    run, heartbeat = status.run, status.heartbeat
+    return run_document(status) | {
+        "causes": [cause_document(cause, names) for cause in causes],
+        "exit_code": run.exit_code,
+        "ended_because": run.ended_because or None,
+        "heartbeat": None if heartbeat is None else heartbeat_document(heartbeat),
+        "controls": [control_document(control) for control in status.controls],
+    }
+
+
+def heartbeat_document(heartbeat: Heartbeat) -> dict[str, Any]:
+    """Return a heartbeat as one JSON object: names as in the documentation of `watch --json`."""
+    return {
+        "at": _iso(heartbeat.at),
+        "planned": heartbeat.planned,
+        **{result.value: heartbeat.totals.get(result, 0) for result in Result if result is not Result.PENDING},
+        "opened": heartbeat.opened,
+        "requests": heartbeat.requests,
+        "retries": heartbeat.retries,
+        "seconds": heartbeat.elapsed_seconds,
+        "seconds_left": None if heartbeat.seconds_left is None else round(heartbeat.seconds_left, 1),
+        "phase": heartbeat.phase,
+        "phase_done": heartbeat.phase_done,
+        "phase_total": heartbeat.phase_total,
+        "rate": heartbeat.rate,
+        "allowed_rate": heartbeat.allowed_rate,
+        "concurrency": heartbeat.concurrency,
+        "cooling_seconds": heartbeat.cooling_seconds,
+        "paused": heartbeat.paused,
+        "pace": heartbeat.pace,
+        "workers": list(heartbeat.details),
+    }
+
+
+def control_document(control: Control) -> dict[str, Any]:
+    """Return what was asked of a run as one JSON object."""
+    return {
+        "at": _iso(control.at),
+        "os_user": control.os_user,
+        "host": control.host,
+        "rate": control.rate,
+        "concurrency": control.concurrency,
+        "action": control.action,
+        "obeyed_at": _iso(control.obeyed_at),
+    }
 
 
 def total_document(statuses: Sequence[RunStatus], clouds: list[dict[str, Any]]) -> dict[str, Any]:
@@ -180,6 +231,7 @@ def render_run(status: RunStatus, causes: Sequence[Cause], names: Mapping[str, s
         Prose(f"as {account.user} of project {account.project}, cloud {_cloud(run)}", indent=2, hanging=2),
         whole(Text(f"  at {account.endpoint}")),
         *render_origins(run.origins),
+        *_work(status),
         *render_results(run.totals, _cost(status), opened=run.opened),
         *render_awaiting(run.awaiting_acceptance, run.plan),
         *render_causes(causes, names or {}, named_plan(run.plan)),
@@ -194,6 +246,29 @@ def render_origins(origins: Sequence[Origin]) -> list[RenderableType]:
         by = f"{began} by {clean(origin.os_user)} on {clean(origin.host)}, with bulkshare {clean(origin.version)}"
         command = f": {clean(origin.command, LONGEST_COMMAND)}" if origin.command else ""
         lines.append(Prose(by + command, indent=2, hanging=2))
+    return lines
+
+
+def _work(status: RunStatus) -> list[RenderableType]:
+    """Return lines about the work on a run: its pace, when it was last heard of, what ended it early, and controls."""
+    lines: list[RenderableType] = []
+    run, beat = status.run, status.heartbeat
+    if beat is not None:
+        left = f", {duration(beat.seconds_left)} left" if beat.seconds_left is not None else ""
+        rate = f"{beat.phase or 'starting'} at {beat.rate:,.1f}/s of {beat.allowed_rate:,.10g}/s"
+        lines.append(
+            Prose(
+                f"{rate}, {clean(beat.pace)}{left}; last heard of {duration(status.heard_seconds)} ago",
+                indent=2,
+                hanging=2,
+            )
+        )
+    if run.ended_because:
+        lines.append(Prose(clean(run.ended_because, LONGEST_COMMAND), indent=2, hanging=2))
+    for control in status.controls:
+        who = clean(f"{control.os_user} on {control.host}")
+        obeyed = "" if control.obeyed_at else "; not obeyed"
+        lines.append(Prose(f"{control.at:%H:%M:%S} UTC {who}: {control.words}{obeyed}", indent=2, hanging=2))
     return lines
 
 
@@ -221,6 +296,7 @@ def render_part(status: RunStatus, causes: Sequence[Cause], names: Mapping[str, 
     return Group(
         whole(Text.assemble("cloud ", (_cloud(status.run), "bold"))),
         Prose(f"as {account.user} of project {account.project}, at {account.endpoint}", indent=2, hanging=2),
+        *_work(status),
         *render_causes(causes, names, named_plan(status.run.plan)),
     )
 

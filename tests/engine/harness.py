@@ -37,6 +37,7 @@ class EngineHarness:
     through_pace: bool = False
     max_failures: float = math.inf
     deadline_seconds: float = math.inf
+    give_up_after_seconds: float = 900.0
     pace_stops_at: float | None = None  # seconds after the start, without a stop of the engine
     jitter: Callable[[], float] = field(default_factory=lambda: random.Random(7).random)
     orders: dict[str, Orders] = field(default_factory=dict)
@@ -46,7 +47,9 @@ class EngineHarness:
     senders: Senders | None = None
     batches: bool = False
     before_writing: Callable[[], Awaitable[None]] | None = None
+    at: dict[float, Callable[[], None]] = field(default_factory=dict)  # seconds after the start: what is done then
     engine: Engine = field(init=False)
+    paced: Paced = field(init=False)
 
     def plan(self, images: int, projects: int, want: Want = Want.MEMBER) -> None:
         """Enqueue all pairs of so many images and projects."""
@@ -65,10 +68,12 @@ class EngineHarness:
             pace_stopping = stopping if self.pace_stops_at is None else anyio.Event()
             if self.pace_stops_at is not None:
                 asyncio.get_running_loop().call_later(self.pace_stops_at, pace_stopping.set)
-            paced = Paced(
+            for seconds, action in self.at.items():
+                asyncio.get_running_loop().call_later(seconds, action)
+            paced = self.paced = Paced(
                 self.cloud,
                 self.limits,
-                breaker=Breaker(),
+                breaker=Breaker(give_up_after_seconds=self.give_up_after_seconds),
                 stopping=pace_stopping,
                 clock=anyio.current_time,
                 wall=lambda: NOW,
@@ -98,7 +103,7 @@ class EngineHarness:
                 return
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(beside, engine)
-                await engine.run(preflight=self.preflight, share=share)
+                await engine.run(preflight=self.preflight, share=share, deadline_seconds=self.deadline_seconds)
                 tasks.cancel_scope.cancel()
 
         run_virtual(main())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
+from bulkshare.engine.at_once import AtOnce
 from bulkshare.engine.phases import MOST_MEMBERS_AT_ONCE, for_each
 from tests.engine.virtual_time import run_virtual
 
@@ -31,7 +32,7 @@ def test_large_items_run_beside_fewer(sizes: list[int], most: int) -> None:
         done += 1
 
     async def main() -> None:
-        await for_each(sizes, act, at_once=8, stopping=anyio.Event(), size=lambda size: size)
+        await for_each(sizes, act, at_once=AtOnce(8), stopping=anyio.Event(), size=lambda size: size)
 
     run_virtual(main())
     assert (seen, done) == (most, len(sizes))
@@ -48,7 +49,7 @@ def test_nothing_starts_after_a_stop() -> None:
         stopping.set()
 
     async def main() -> None:
-        await for_each(range(10), act, at_once=8, stopping=stopping, size=lambda _: MOST_MEMBERS_AT_ONCE)
+        await for_each(range(10), act, at_once=AtOnce(8), stopping=stopping, size=lambda _: MOST_MEMBERS_AT_ONCE)
 
     run_virtual(main())
     assert begun == [0]

@@ -158,6 +158,14 @@ def with_fleet(harness: EngineHarness, cluster: InProcessCluster) -> Coordinator
     return coordinator
 
 
+def coordinator_of(harness: EngineHarness) -> Coordinator:
+    """Return the coordinator of the harness's fleet."""
+    assert isinstance(harness.senders, partial)
+    coordinator = harness.senders.args[0]
+    assert isinstance(coordinator, Coordinator)
+    return coordinator
+
+
 def with_workers(harness: EngineHarness, workers: int) -> InProcessCluster:
     """Have the harness's pairs sent by `workers` workers, named w0, w1 and so on."""
     cluster = InProcessCluster({f"w{number}": FakeWorker(harness.cloud) for number in range(workers)})

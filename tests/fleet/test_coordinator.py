@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import anyio
@@ -15,7 +15,7 @@ from bulkshare.model import Limits, Result, RetryPolicy
 from tests.engine.fakes import FakeCloud
 from tests.engine.harness import EngineHarness
 from tests.engine.virtual_time import run_virtual
-from tests.fleet.in_process import FakeWorker, with_workers
+from tests.fleet.in_process import FakeWorker, coordinator_of, with_workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -231,3 +231,77 @@ def test_requests_in_flight_count_while_shares_change() -> None:
     )
     assert len(harness.cloud.members) == 400
     assert harness.cloud.most_in_flight["all"] <= harness.limits.concurrency
+
+
+@dataclass
+class Counts:
+    """What a cloud was sent, at a moment of a run."""
+
+    cloud: FakeCloud
+    sent: list[int] = field(default_factory=list)
+    most: list[int] = field(default_factory=list)
+
+    def look(self) -> None:
+        """Note the requests so far, and the most in flight since the last look."""
+        self.sent.append(len(self.cloud.sent))
+        self.most.append(self.cloud.most_in_flight.pop("all", 0))
+
+
+def test_workers_obey_new_limits() -> None:
+    """Two seconds later none exceeds its share of fewer; more than the plan's are used, too."""
+    harness = slow_harness(images=40, projects=100)
+    harness.cloud.latency_seconds = 0.05
+    cluster = with_workers(harness, 4)
+    fleet, counts = coordinator_of(harness), Counts(harness.cloud)
+    fewer, more = (replace(harness.limits, rate=rate, concurrency=at_once) for rate, at_once in ((20, 4), (400, 64)))
+    run_with(
+        harness,
+        (4.0, lambda: fleet.limit(fewer)),
+        (6.0, counts.look),
+        (16.0, counts.look),
+        (16.0, lambda: fleet.limit(more)),
+        (18.0, counts.look),
+        (22.0, counts.look),
+    )
+    six, sixteen, eighteen, last = counts.sent
+    assert sixteen - six == pytest.approx(200, abs=10)
+    assert counts.most[1] <= 4
+    assert last - eighteen == pytest.approx(1600, rel=0.2)
+    assert counts.most[3] > 8
+    assert harness.totals() == {Result.SHARED: 4000}
+    assert not cluster.notes
+
+
+def test_workers_obey_a_pause() -> None:
+    """None sends anything new, not one that joins meanwhile either, and none is lost for it."""
+    harness = slow_harness()
+    cluster = with_workers(harness, 3)
+    fleet, counts = coordinator_of(harness), Counts(harness.cloud)
+    run_with(
+        harness,
+        (3.0, fleet.pause),
+        (5.0, counts.look),
+        (60.0, lambda: cluster.processes.update(w3=FakeWorker(harness.cloud))),
+        (100.0, counts.look),
+        (100.0, fleet.go),
+        (102.0, counts.look),
+    )
+    assert counts.sent[1] == counts.sent[0]
+    assert counts.sent[2] > counts.sent[1] + 50
+    assert harness.totals() == {Result.SHARED: 1000}
+    assert not cluster.notes
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_workers_stop_during_a_pause(*, paused: bool) -> None:
+    """A stop ends the run as without one: nothing is lost, and the rest stays pending."""
+    harness = slow_harness()
+    with_workers(harness, 2)
+    fleet = coordinator_of(harness)
+
+    def stop() -> None:
+        harness.engine.stop()
+
+    run_with(harness, (3.0, fleet.pause if paused else fleet.go), (5.0, stop))
+    assert harness.totals()[Result.SHARED] == len(harness.cloud.members)
+    assert harness.totals()[Result.PENDING] == 1000 - len(harness.cloud.members)

@@ -59,9 +59,9 @@ class LosingStore(FileStore):
     losing = False
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
+    def writing(self, *, durable: bool = True) -> Iterator[Connection]:
         """See `Store`."""
-        with super().writing() as connection:
+        with super().writing(durable=durable) as connection:
             yield connection
         if self.losing:
             self.losing = False

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from bulkshare.cli.completion import complete_run
-from bulkshare.cli.options import LEDGER, RUN, Duration
+from bulkshare.cli.completion import complete_control, complete_run
+from bulkshare.cli.options import LEDGER, QUIET, RUN, Duration
 from bulkshare.cli.program import main
 
 STATES = ("running", "interrupted", "finished", "killed")
@@ -45,6 +45,45 @@ def show(run: str | None, failed: bool, limit: int, as_json: bool, ledger: str |
     from bulkshare.cli.ledger import show_run
 
     show_run(ledger, run, failed=failed, limit=limit, as_json=as_json)
+
+
+@main.command(heading="Runs and the ledger", examples=["bulkshare watch", "bulkshare watch golden-nightly --json"])
+@RUN
+@QUIET
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object a second, then the result, each on a line."
+)
+@LEDGER
+@click.pass_context
+def watch(ctx: click.Context, run: str | None, quiet: bool, as_json: bool, ledger: str | None) -> None:
+    """Watch a run at work, from another terminal or host.
+
+    Shows what the run's own terminal shows, and at the end its results; exits with the run's own code, or with 5 if it
+    was killed. Ctrl-C ends the watching, not the run. RUN is the same as for `bulkshare show`.
+    """
+    from bulkshare.cli.steering import watch_command
+
+    ctx.exit(watch_command(ledger, run, as_json=as_json, quiet=quiet))
+
+
+@main.command(
+    heading="Runs and the ledger",
+    examples=["bulkshare ctl golden-nightly rate=20 concurrency=8", "bulkshare ctl golden-nightly pause"],
+)
+@click.argument(
+    "words", metavar="[RUN] [rate=R] [concurrency=N] [pause|go|stop]", nargs=-1, shell_complete=complete_control
+)
+@LEDGER
+@click.pass_context
+def ctl(ctx: click.Context, words: tuple[str, ...], ledger: str | None) -> None:
+    """Tell a run at work to be slower or faster, to pause, to go on, or to stop.
+
+    It obeys within two seconds, and the ledger records who asked for what. `pause` sends nothing new until `go`; `stop`
+    is what Ctrl-C is to the run. RUN is the same as for `bulkshare show`.
+    """
+    from bulkshare.cli.steering import ctl_command
+
+    ctx.exit(ctl_command(ledger, words))
 
 
 @main.command(heading="Runs and the ledger", examples=["bulkshare export golden-nightly --format csv -o golden.csv"])
