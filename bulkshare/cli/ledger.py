@@ -19,6 +19,7 @@ from bulkshare.errors import UsageError
 from bulkshare.model import Result
 from bulkshare.operations.defaults import open_ledger, utc_now
 from bulkshare.operations.history import find_runs, prune, run_status
+from bulkshare.operations.past import history_until
 from bulkshare.operations.results import causes_in
 from bulkshare.operations.watch import status_at_work
 from bulkshare.report import (
@@ -144,20 +145,22 @@ def write_report(location: str | None, key: str | None, output: Path) -> None:
     Raises `UsageError` if there is no such run, or the file can't be written.
     """
     with open_ledger(location, create=False) as ledger:
-        runs = find_runs(ledger, key, _report)
-        pages = [_page_of(ledger, run) for run in runs]
+        named = find_runs(ledger, key, _report)
+        runs = ledger.runs_with(named[0])  # a page of one cloud would hide what happened on the others
+        path = location if location and "://" not in location else ""
+        pages = [_page_of(ledger, run, path) for run in runs]
         page = pages[0]
         if len(pages) > 1:
             labels = {known_id: name for part in pages for known_id, name in part.labels.items()}
             total = total_of(list(map(run_status, runs))).run
-            page = Page(run=total, outcomes=(), made_at=utc_now(), labels=labels, parts=pages)
+            page = Page(run=total, outcomes=(), made_at=utc_now(), labels=labels, ledger=path, parts=pages)
         with replacing(output) as file:
             file.writelines(render_page(page))
     if str(output) != "-":
         _report(f"Wrote the report of {page.run.key} to {output}")
 
 
-def _page_of(ledger: SqlLedger, run: Run) -> Page:
+def _page_of(ledger: SqlLedger, run: Run, path: str) -> Page:
     before = ledger.run_before(run)
     return Page(
         run=run,
@@ -167,6 +170,8 @@ def _page_of(ledger: SqlLedger, run: Run) -> Page:
         causes=causes_in(ledger, run),
         labels=ledger.labels(run.id),
         telemetry=ledger.telemetry(run.id),
+        history=history_until(ledger, run),
+        ledger=path,
         made_at=utc_now(),
     )
 

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from bulkshare.model import Run
 
 
+LAST_RUNS = 30
+MOST_PAIRS = 10_000_000  # of a history beside a page; counting them takes some ten seconds
+
+
 def histories_of(ledger: SqlLedger, plan: str, *, limit: int) -> list[History]:
     """Return the last runs of a plan: one history for each account, the one with the newest run first."""
     places: dict[tuple[str, str, str], list[Run]] = {}
@@ -25,6 +29,18 @@ def histories_of(ledger: SqlLedger, plan: str, *, limit: int) -> list[History]:
         for run in reversed(runs):
             places.setdefault(place_of(run), []).append(run)
     return [history_of(ledger, found[::-1]) for found in places.values()]
+
+
+def history_until(ledger: SqlLedger, run: Run) -> History:
+    """Return the history of a run: itself and the runs before it of the same plan and account, at most `LAST_RUNS`.
+
+    What changed and what flaps is only counted if the runs have no more than `MOST_PAIRS` pairs together.
+    """
+    earlier = [each for each in ledger.runs(plan=run.plan) if each.id <= run.id and place_of(each) == place_of(run)]
+    runs = earlier[:LAST_RUNS][::-1]
+    if sum(sum(each.totals.values()) for each in runs) > MOST_PAIRS:
+        return History([PastRun(run_status(each)) for each in runs])
+    return history_of(ledger, runs)
 
 
 def history_of(ledger: SqlLedger, runs: Sequence[Run]) -> History:

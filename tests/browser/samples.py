@@ -9,8 +9,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from bulkshare.model import Account, Outcome, Result, Run, RunState, Telemetry
+from bulkshare.model import Account, Origin, Outcome, Result, Run, RunState, Telemetry
 from bulkshare.report import SETTLED_BADLY, causes_of, run_status_of, total_of
+from bulkshare.report.history import Change, Flapping, History, PastRun
 from bulkshare.report.html import Page
 
 if TYPE_CHECKING:
@@ -124,13 +125,39 @@ def page_of(outcomes: Sequence[Outcome], before: Sequence[Outcome] | None = None
     )
 
 
+def origin(name: str = "ops") -> Origin:
+    """Return where a run comes from."""
+    command = "bulkshare run golden.yaml --rate 20"
+    return Origin("/etc/bulkshare/golden.yaml", "9f" * 32, "0.1.0", command, name, "mgmt-1")
+
+
+def history(run: Run) -> History:
+    """Return 30 nights up to `run`: quiet ones, changes, failures, an early end and a kill; one pair flaps."""
+    past = []
+    totals = ({Result.ALREADY: 36}, {Result.ALREADY: 30, Result.SHARED: 6}, {Result.ALREADY: 30, Result.FAILED: 6})
+    for number in range(29):
+        began = BEGAN - timedelta(days=29 - number)
+        state = {11: RunState.INTERRUPTED, 12: RunState.RUNNING}.get(number, RunState.FINISHED)
+        kind = {3: 1, 9: 2, 10: 2, 20: 1}.get(number, 0)
+        one = replace(run, id=number - 100, key=f"nightly-{number}", state=state, started_at=began, totals=totals[kind])
+        changes = ({}, {Change.SHARED: 6}, {Change.FAILING: 6})[kind]
+        past.append(PastRun(run_status_of(one, dead=True), f"nightly-{number - 1}" if number else None, changes))
+    last = PastRun(run_status_of(run), "nightly-28", {Change.SHARED: 13, Change.FAILING: 1}, gone=12)
+    results = (Result.ALREADY,) * 9 + (Result.FAILED, Result.SHARED) * 3 + (Result.ALREADY,) * 15
+    flapping = Flapping(uuid(1), project_id(3), results, 3)
+    return History([*past, last], [flapping], 1, {uuid(1): "ubuntu-24.04-build001"})
+
+
 def small() -> Page:
     """Return three images with twelve projects, some failures, and an earlier run."""
     results = (Result.ALREADY, Result.SHARED, Result.FAILED, Result.REJECTED, Result.SKIPPED, Result.REMOVED)
     now = pairs(3, 12, results, (10, 12, 2, 2, 2, 2))
     before = pairs(4, 12, (Result.SHARED, Result.FAILED), (9, 2))
     later = BEGAN + timedelta(minutes=3)
-    return replace(page_of(now, before), labels=labels(3, 12), telemetry=(telemetry(90), telemetry(40, later)))
+    page = page_of(now, before)
+    run = replace(page.run, origins=(origin(), origin("root")))
+    series = telemetry(90), telemetry(40, later)
+    return replace(page, run=run, labels=labels(3, 12), telemetry=series, history=history(run))
 
 
 def several() -> Page:
@@ -167,4 +194,7 @@ def hostile() -> Page:
     names = {text: f"{HOSTILE} {text}" for text in (uuid(0), project_id(0), HOSTILE)}
     trouble = replace(telemetry(3), statuses={HOSTILE: 3})
     run = replace(page.run, plan=HOSTILE, key=HOSTILE, host=HOSTILE, account=account)
-    return replace(page, run=run, labels=names, telemetry=(trouble,))
+    run = replace(run, origins=(Origin(HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE),))
+    flapping = Flapping(HOSTILE, HOSTILE, (Result.ALREADY, Result.FAILED), 2)
+    past = History([PastRun(run_status_of(run), HOSTILE)], [flapping], 1, names)
+    return replace(page, run=run, labels=names, telemetry=(trouble,), history=past, ledger=HOSTILE)

@@ -18,7 +18,8 @@ import pytest
 
 from bulkshare.model import Outcome, Result, RunState, Telemetry
 from bulkshare.report.history import Change, change_of
-from bulkshare.report.html import Page, render_page, verdict
+from bulkshare.report.html import Page, render_page
+from bulkshare.report.html.advice import verdict
 from bulkshare.report.html.charts import latency_of, shares_of, timeline_of
 from bulkshare.report.html.matrix import MOST_COLUMNS, MOST_ROWS
 from bulkshare.report.html.pairs import (
@@ -193,7 +194,7 @@ def test_every_pair_is_in_the_table() -> None:
 
 
 def test_the_matrix_has_a_cell_for_each_pair_or_block() -> None:
-    """Whatever the size, the picture is bounded, no pair is lost, and the worst result of a block shows."""
+    """Whatever the size, the picture is bounded, no pair is lost, and what failed comes first."""
     for images, projects in ((1, 1), (3, 500), (101, 129), (100, 128)):
         outcomes = [samples.pair(i, p, Result.ALREADY) for i in range(images) for p in range(projects)]
         outcomes[-1] = samples.pair(images - 1, projects - 1, Result.FAILED)
@@ -202,7 +203,10 @@ def test_the_matrix_has_a_cell_for_each_pair_or_block() -> None:
         assert {len(row) for row in matrix["cells"]} <= set(range(1, MOST_COLUMNS + 1))
         mixes = [matrix["mixes"][number] for row in matrix["cells"] for number in row]
         assert sum(sum(mix[1::2]) for mix in mixes) == images * projects
-        assert mixes[-1][:2] == [CODES[Result.FAILED], 1]
+        assert mixes[0] == [CODES[Result.FAILED], 1], "in a cell of its own"
+        assert (len(matrix["rows"]), len(matrix["columns"])) == (len(matrix["cells"]), len(matrix["cells"][0]))
+        members = [number for _, numbers in matrix["columns"] for number in accumulate(numbers)]
+        assert len(members) == len(set(members)) == projects
 
 
 @pytest.mark.parametrize(("images", "projects"), [(500, 200), (1, 100_000)])

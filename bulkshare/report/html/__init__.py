@@ -8,19 +8,23 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from bulkshare.model import AS_PLANNED, Result, RunState
-from bulkshare.report.history import Change
+from bulkshare.model import AS_PLANNED, Result
+from bulkshare.report.history import MARKS, Change, since
+from bulkshare.report.html.advice import mark_of, next_step, verdict
 from bulkshare.report.html.charts import HEIGHT, WIDTH, latency_of, shares_of, statuses_of, timeline_of
 from bulkshare.report.html.matrix import matrix_of
 from bulkshare.report.html.pairs import CHANGES, ORDER, Dictionary, FormerResults, PairScan, Table
+from bulkshare.report.html.worst import worst_of
 from bulkshare.report.text import MEANINGS, MOST_AT_FAULT, awaiting, duration, hint_for, named_plan
 from bulkshare.text import clean, counted
 
@@ -29,9 +33,13 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from bulkshare.model import Outcome, Run, Telemetry
+    from bulkshare.report.history import History
     from bulkshare.report.summary import Cause
 
 MOST_CAUSES = 50
+LONGEST_LINE = 4_000  # characters of a path or a command
+FILE_CHARACTERS = re.compile(r"[^\w.-]+")
+LEAST_SECONDS = 10.0  # of work; below that the charts are folded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +51,8 @@ class Page:
     made_at: when the page is made, in UTC.
     before: the plan's previous run, None if there is none.
     labels: names of images and projects by ID.
+    history: of the plan's last runs for this account, this one the last.
+    ledger: the path of the ledger, if commands have to name it.
     parts: the pages of several clouds; then the fields about pairs, causes and telemetry are not used.
     """
 
@@ -54,27 +64,37 @@ class Page:
     causes: Sequence[Cause] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     telemetry: Sequence[Telemetry] = ()
+    history: History | None = None
+    ledger: str = ""
     parts: Sequence[Page] = ()
 
 
 def render_page(page: Page) -> Iterator[str]:
     """Yield the page's HTML in pieces."""
-    dictionary = Dictionary(page.labels)
-    table = Table(page.run.totals, page.run.started_at, dictionary)
-    scan = PairScan(table)
     parts = page.parts or (page,)
+    causes = [(part.run, cause) for part in parts for cause in part.causes]
+    causes.sort(key=lambda of_run: -of_run[1].count)
+    cause_numbers = {
+        reason: number for number, reason in enumerate(dict.fromkeys(cause.reason for _, cause in causes[:MOST_CAUSES]))
+    }
+    dictionary = Dictionary(page.labels)
+    table = Table(page.run.totals, page.run.started_at, dictionary, cause_numbers)
+    scan = PairScan(table)
     for part in parts:
         former = None if part.before is None else FormerResults(part.outcomes_before)
         scan.read(part.outcomes, former, cloud=part.run.account.cloud)
-    causes = [(part.run, cause) for part in parts for cause in part.causes]
+    worst_images, worst_projects = worst_of(scan, page.labels)
     matrix = matrix_of(scan, dictionary, page.labels)
     document = {
         "results": [[result.value, result in AS_PLANNED] for result in ORDER],
         "changes": [change.value for change in CHANGES],
+        "causes": [clean(reason) for reason in cause_numbers],
+        "file": FILE_CHARACTERS.sub("-", page.run.key),
         "table": table.document(),
         "matrix": None if matrix is None else matrix.document,
         "dictionary": dictionary.document(),
     }
+    plan_file = next((clean(one.plan_file, LONGEST_LINE) for one in reversed(page.run.origins) if one.plan_file), "")
     style, script = _own("style.css"), _own("page.js")
     yield from _template().generate(
         style=Markup(style),  # noqa: S704  our own file
@@ -97,17 +117,27 @@ def render_page(page: Page) -> Iterator[str]:
         Change=Change,
         causes=causes[:MOST_CAUSES],
         more_causes=max(0, len(causes) - MOST_CAUSES),
+        cause_numbers=cause_numbers,
         most_at_fault=MOST_AT_FAULT,
+        worst=[("image", worst_images), ("project", worst_projects)],
+        mark=mark_of(page.run),
+        step=next_step(page.run, ledger=page.ledger),
+        marks=MARKS,
+        accepted=page.run.totals.get(Result.ACCEPTED, 0),
+        histories=[(part.run, part.history) for part in parts if part.history is not None],
+        history_name=lambda history, text: _name(history.names, text),
+        charted=any(timeline_of(part.telemetry) for part in parts),
         matrix=matrix,
         charts=[
             (part.run, timeline_of(part.telemetry), latency_of(part.telemetry), statuses_of(part.telemetry))
             for part in parts
         ],
+        open_charts=page.run.seconds >= LEAST_SECONDS,
         chart_width=WIDTH,
         chart_height=HEIGHT,
         table=table,
         name=partial(_name, page.labels),
-        hint=partial(hint_for, plan=named_plan(page.run.plan)),
+        hint=partial(hint_for, plan=named_plan(page.run.plan, plan_file)),
     )
 
 
@@ -116,6 +146,9 @@ def _template() -> Any:
     environment.filters |= {
         "awaiting": awaiting,
         "clean": clean,
+        "line": partial(clean, longest=LONGEST_LINE),
+        "link": link,
+        "since": since,
         "counted": counted,
         "duration": duration,
         "moment": moment,
@@ -146,6 +179,11 @@ def _json(document: dict[str, Any]) -> Markup:
     return Markup(text)  # noqa: S704  as the docstring says
 
 
+def link(filters: Mapping[str, Any]) -> str:
+    """Return a link within the page that filters its table; empty values are left out."""
+    return "#" + urlencode({key: value for key, value in filters.items() if value not in {"", None}}, quote_via=quote)
+
+
 def number(value: float) -> str:
     """Return a number with thousands separators and at most one decimal."""
     return f"{round(value, 1):,}".removesuffix(".0")
@@ -154,41 +192,3 @@ def number(value: float) -> str:
 def moment(time: datetime) -> str:
     """Return a UTC time as text."""
     return f"{time:%Y-%m-%d %H:%M:%S} UTC"
-
-
-def verdict(run: Run) -> str:
-    """Return the outcome of a run in a sentence or two."""
-    planned = sum(run.totals.values())
-    good = sum(run.totals.get(result, 0) for result in AS_PLANNED)
-    pending = run.totals.get(Result.PENDING, 0)
-    bad = planned - good - pending
-    if not planned:
-        return "The run has no pairs."
-    if good == planned:
-        return f"All {planned:,} pairs are as planned." if planned > 1 else "The one pair is as planned."
-    sentences = []
-    if bad:
-        parts = [
-            f"{run.totals[result]:,} {result.value}" for result in ORDER if _is_bad(result) and run.totals.get(result)
-        ]
-        none = "None" if not good else f"{good:,}"
-        sentences.append(f"{none} of {counted(planned, 'pair')} {_are(good)} as planned; {_listed(parts)}.")
-    if pending:
-        subject = counted(pending, "pair") if bad else f"{pending:,} of {counted(planned, 'pair')}"
-        if run.state is RunState.RUNNING:
-            sentences.append(f"{subject} {_are(pending)} pending: the run is still running, or was killed.")
-        else:
-            sentences.append(f"{subject} {_are(pending)} pending: the run ended early.")
-    return " ".join(sentences)
-
-
-def _is_bad(result: Result) -> bool:
-    return result not in AS_PLANNED and result is not Result.PENDING
-
-
-def _are(count: int) -> str:
-    return "is" if count == 1 else "are"
-
-
-def _listed(parts: list[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
     from bulkshare.model import Result, Telemetry
 
-WIDTH, HEIGHT = 680, 120  # of a chart's drawing area, in pixels
+WIDTH, HEIGHT = 340, 120  # of a chart's drawing area, in pixels
 GAP = 14  # between two invocations
 TICK_PIXELS = 64  # least distance of labels on the time axis
+LABEL_PIXELS = 46  # least distance of labels below bars
 LEAST_SHARE = 0.6  # per cent: still visible at about 1,000 pixels
 MOST_INVOCATIONS = 20  # drawn; the last ones
 STEPS_SECONDS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400)
@@ -57,13 +58,17 @@ class Timeline:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A bar of the histogram: position and size in pixels, number of responses, upper bound of their time as text."""
+    """A bar of the histogram: position and size in pixels, number of responses, upper bound of their time as text.
+
+    labelled: whether there is room for that below the bar.
+    """
 
     x: float
     width: float
     height: float
     count: int
     bound: str
+    labelled: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,10 +158,11 @@ def latency_of(telemetry: Iterable[Telemetry]) -> Latency | None:
     most = max(counts.values())
     ticks = _ticks(most)
     width = min(WIDTH / len(bounds), 64.0)
+    every = math.ceil(LABEL_PIXELS / width)  # labels of narrow bars would overlap
     return Latency(
         bars=tuple(
             Bar(round(i * width, 1), round(width - 2, 1), round(HEIGHT - _scale(ticks[-1].at)(counts[bound]), 1),
-                counts[bound], time_word(bound))
+                counts[bound], time_word(bound), labelled=i % every == 0)
             for i, bound in enumerate(bounds)
         ),
         ticks=tuple(Tick(_scale(ticks[-1].at)(tick.at), tick.text) for tick in ticks),

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from itertools import groupby, islice, pairwise
-from typing import TYPE_CHECKING, Any
+from itertools import compress, groupby, islice, pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bulkshare.model import AS_PLANNED, Result
-from bulkshare.report.history import Change, change_of
+from bulkshare.report.history import FAILING, Change, change_of
+from bulkshare.report.summary import without_ids
 from bulkshare.text import clean
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ ORDER = (
     Result.ALREADY,
 )
 CODES = {result: code for code, result in enumerate(ORDER)}
+BAD_CODES = frozenset(CODES[result] for result in ORDER if result not in AS_PLANNED)
+IS_BAD = bytes(code in BAD_CODES for code in range(256))  # translates codes to 1 and 0
 MOST_EXAMPLES = 50  # pairs listed per kind of change
 
 
@@ -94,12 +97,20 @@ class ChangeCounts:
         self.unplanned_examples += [(image_id, member_id) for member_id in members[:room]]
 
 
+class BadCounts(NamedTuple):
+    """How many pairs are not as planned, by the number of the span and of the project; `planned`: a project's pairs."""
+
+    images: list[int]
+    projects: list[int]
+    planned: list[int]
+
+
 class PairScan:
     """The pairs of a run, or of runs on several clouds.
 
     members, codes: per pair, the index of its project in `projects` and the code of its result.
     spans: (image ID, start, end) per image, a slice of `members` and `codes`.
-    clouds: the cloud of each span.
+    clouds, cloud_numbers: the cloud of each span, and which of `clouds_read` clouds that is, counted from 0 on.
     statuses: number of pairs by member status.
     changes: None if no run has a previous one.
     """
@@ -113,15 +124,31 @@ class PairScan:
         self.changes: ChangeCounts | None = None
         self._table = table
         self._numbers: dict[str, int] = {}
+        self.cloud_numbers: list[int] = []
+        self.clouds_read = 0
 
     @property
     def projects(self) -> list[str]:
         """The IDs of all projects, in the order in which they were read."""
         return list(self._numbers)
 
+    def planned(self, span: int) -> int:
+        """Return how many pairs a span has."""
+        _, start, end = self.spans[span]
+        return end - start
+
+    def bad(self) -> BadCounts:
+        """Count the pairs that are not as planned."""
+        flags = self.codes.translate(IS_BAD)
+        planned, projects = Counter(self.members), Counter(compress(self.members, flags))
+        numbers = range(len(self._numbers))
+        images = [flags.count(1, start, end) for _, start, end in self.spans]
+        return BadCounts(images, [projects[i] for i in numbers], [planned[i] for i in numbers])
+
     def read(self, outcomes: Iterable[Outcome], former: FormerResults | None, *, cloud: str = "") -> None:
         """Read a run's outcomes, which must be grouped by image. `former` has the results of the previous run."""
         self._table.begin(cloud)
+        self.clouds_read += 1
         if former is not None and self.changes is None:
             self.changes = ChangeCounts()
         numbers = self._numbers
@@ -136,6 +163,7 @@ class PairScan:
                 self._add(pair, before.pop(pair.member_id, None), compared=former is not None)
             self.spans.append((image_id, start, len(self.members)))
             self.clouds.append(cloud)
+            self.cloud_numbers.append(self.clouds_read - 1)
             if self.changes is not None:
                 self.changes.note_unplanned(image_id, before)
         if self.changes is not None and former is not None:
@@ -157,8 +185,8 @@ MOST_NOT_AS_PLANNED = 100_000  # beyond that, about so many of those not as plan
 MOST_AS_PLANNED = 10_000  # and so many of the others
 # These bounds keep a page of 100,000 pairs below 5 MB, whatever the texts.
 MOST_REQUEST_IDS = 5_000  # only pairs not as planned have one
-MOST_REASON_CHARACTERS = 300_000
-MOST_DICTIONARY_BYTES = 3_600_000  # IDs and names; names beyond that are left out
+MOST_REASON_CHARACTERS = 200_000
+MOST_DICTIONARY_BYTES = 3_400_000  # IDs and names; names beyond that are left out
 LEFT_OUT = "left out here; `bulkshare export` has it"
 # Stand for a pair's own IDs, so that a reason with IDs is one text for all pairs. Cleaned text never has them.
 IMAGE_ID, PROJECT_ID = "\x01", "\x02"
@@ -175,6 +203,10 @@ class Dictionary:
     def number(self, text: str) -> int:
         """Return the number of an ID."""
         return self._numbers.setdefault(text, len(self._numbers))
+
+    def find(self, text: str) -> int | None:
+        """Return the number of an ID if it has one."""
+        return self._numbers.get(text)
 
     def document(self) -> dict[str, Any]:
         """Return the page's data: IDs and known names, by number."""
@@ -193,10 +225,17 @@ class Dictionary:
 class Table:
     """The table's rows: all pairs, or those not as planned and a sample of the others.
 
-    `began_at` is the start of the run; times are whole seconds since then.
+    began_at: the start of the run; times are whole seconds since then.
+    causes: the reasons of the causes of failures, by number, as `summary.without_ids` has them.
     """
 
-    def __init__(self, totals: Mapping[Result, int], began_at: datetime, dictionary: Dictionary) -> None:
+    def __init__(
+        self,
+        totals: Mapping[Result, int],
+        began_at: datetime,
+        dictionary: Dictionary,
+        causes: Mapping[str, int] | None = None,
+    ) -> None:
         planned = sum(totals.values())
         as_planned = sum(totals.get(result, 0) for result in AS_PLANNED)
         self.every = {True: 1, False: 1}  # one in so many pairs is taken, by whether it is as planned
@@ -214,6 +253,7 @@ class Table:
         self._requests: dict[int, str] = {}
         self._way_numbers: dict[tuple[Any, ...], int] = {}
         self._reason_characters = 0
+        self._causes = causes or {}
 
     @property
     def rows(self) -> int:
@@ -244,9 +284,9 @@ class Table:
     def document(self) -> dict[str, Any]:
         """Return the page's data.
 
-        A row is a project, a way (result, HTTP status, member status, attempts, reason, change) and seconds (-1 if
-        unknown), each encoded as the difference from the previous row. `images` is run-length encoded: (image, rows),
-        and so are `clouds`.
+        A row is a project, a way (result, HTTP status, member status, attempts, reason, change, cause) and seconds
+        (-1 if unknown), each encoded as the difference from the previous row. `images` is run-length encoded: (image,
+        rows), and so are `clouds`.
         """
         return {
             "began": int(self._began_at.timestamp()),
@@ -254,9 +294,9 @@ class Table:
             "clouds": [
                 [clean(cloud), end - start] for (cloud, start), (_, end) in pairwise([*self._clouds, ("", self.rows)])
             ],
-            "projects": _differences(self._projects),
-            "ways": _differences(self._ways),
-            "seconds": _differences(self._seconds),
+            "projects": differences(self._projects),
+            "ways": differences(self._ways),
+            "seconds": differences(self._seconds),
             "requests": self._requests,
             "way": list(self._way_numbers),
         }
@@ -269,18 +309,20 @@ class Table:
             pair.attempts,
             _with_places(pair),
             -1 if change is None else CHANGES.index(change),
+            self._causes.get(without_ids(pair), -1) if pair.result in FAILING else -1,
         )
         if way not in self._way_numbers:
             self._reason_characters += len(way[4])
             if self._reason_characters > MOST_REASON_CHARACTERS:
-                way = (*way[:4], LEFT_OUT, way[5])
+                way = (*way[:4], LEFT_OUT, *way[5:])
         return self._way_numbers.setdefault(way, len(self._way_numbers))
 
     def _since_beginning(self, time: datetime | None) -> int:
         return -1 if time is None else max(0, int((time - self._began_at).total_seconds()))
 
 
-def _differences(numbers: list[int]) -> list[int]:
+def differences(numbers: list[int]) -> list[int]:
+    """Return the first number, and of each other one the difference from the one before."""
     return [number - before for number, before in zip(numbers, [0, *numbers], strict=False)]
 
 
