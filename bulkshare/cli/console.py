@@ -18,6 +18,7 @@ from bulkshare.cli.exit_status import discard_stdout, is_hang_up, is_terminal
 from bulkshare.model.events import RemovalsAhead
 from bulkshare.progress import DetailedLog, Display, Log, Observers
 from bulkshare.report import (
+    render_brief,
     render_changes,
     render_comparison,
     render_comparisons_markdown,
@@ -113,7 +114,8 @@ class ConsoleListener:
     form: of the results: "text", "json" for one object and nothing else, or "markdown".
     context: the log with the account in front; default: `log` without one.
 
-    `plan_file` is the plan's path as it was given, for hints; empty if there is none that can be edited.
+    `plan_file` is the plan's path as it was given, for hints; empty if there is none that can be edited. With
+    `is_brief`, a run that is as planned takes a line.
     """
 
     def __init__(
@@ -128,6 +130,7 @@ class ConsoleListener:
     ) -> None:
         self.form = form
         self.plan_file = ""
+        self.is_brief = False
         self._verbose = verbose
         self._quiet = quiet
         self._display = display
@@ -221,7 +224,10 @@ class ConsoleListener:
         if self.form == "json":
             return
         if not self._quiet or not summary.as_planned:
-            shown = render_summary(summary, plan_file=self.plan_file, clouds=clouds, part=part)
+            if self.is_brief and summary.as_planned and not part and clouds == 1:
+                shown = render_brief(summary)
+            else:
+                shown = render_summary(summary, plan_file=self.plan_file, clouds=clouds, part=part)
             print_whole(shown, stderr=self._quiet)
         if comparison is not None:
             self.conclude_comparison(comparison)

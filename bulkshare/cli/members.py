@@ -15,13 +15,12 @@ from bulkshare.operations.execute import run_async
 from bulkshare.operations.undo import look
 from bulkshare.plan.arguments import image_arguments, project_arguments
 from bulkshare.report import render_left
-from bulkshare.report.text import ADHOC
 from bulkshare.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-ACCEPT = "accept"  # the plan's name in the ledger
+ADHOC, ACCEPT = "adhoc", "accept"  # plans' names in the ledger
 
 
 def share_command(

@@ -131,6 +131,7 @@ def carry_out(
     asking = bool(question) and not yes and is_terminal(sys.stdin) and is_terminal(sys.stderr)
     ended = Conclusion(plan.name, NotifyOptions.among(given), dry_run=looking)
     options, listener = read_options({**given, "dry_run": looking or asking})
+    listener.is_brief = True
     expected = None
     if options.dry_run:
         results = run_async(partial(run_plan, plan, options, listener, signals=STOP_SIGNALS))

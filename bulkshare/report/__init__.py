@@ -48,7 +48,7 @@ from bulkshare.report.summary import (
     summary_document,
     summary_of,
 )
-from bulkshare.report.text import render_outcomes, render_summary
+from bulkshare.report.text import render_brief, render_outcomes, render_summary
 
 __all__ = [
     "COLUMNS",
@@ -80,6 +80,7 @@ __all__ = [
     "history_document",
     "merged",
     "pair_document",
+    "render_brief",
     "render_changes",
     "render_comparison",
     "render_comparisons_markdown",

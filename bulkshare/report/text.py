@@ -61,8 +61,6 @@ CELL = re.compile(r"\s*\S+(?: \S+)*\s*")
 NARROWEST = 20  # least width of prose in columns, whatever its indentation
 # What to do about a reason; the first match counts. A reason is the HTTP status and Glance's or a gateway's message, or
 # a text of our own.
-ADHOC = "adhoc"  # the plan of `share` and `unshare`, which no file has
-OPTIONS = {"`make_shared: true` in {plan}": "`--make-shared`", "`accept: true` in the plan": "`--accept`"}
 HINTS = tuple(
     (re.compile(pattern, re.IGNORECASE), hint)
     for pattern, hint in (
@@ -111,6 +109,19 @@ HINTS = tuple(
             "the cloud was failing: try again later; --retry-failed limits a run of {plan} to what is left",
         ),
     )
+)
+
+COMMAND_PLANS = frozenset({"adhoc", "offboard", "undo", "accept"})  # names of the plans that commands make
+# What the advice about a plan is worth to someone who has given a command and has no plan.
+IN_A_COMMAND = (
+    ("`make_shared: true` in {plan}", "`--make-shared`"),
+    ("`accept: true` in the plan", "`--accept`"),
+    ("(`prune: true`), share as many as fit (`on_quota: fill`),", "(`bulkshare unshare`),"),
+    ("(`prune: true`)", "(`bulkshare unshare`)"),
+    ("the admin role, or a role in the project and `accept_as: project`", "the admin role, or a role in the project"),
+    (": leave it out with `except`", " without being a member"),
+    ("leave it out of the plan", "leave it out"),
+    ("; --retry-failed limits a run of {plan} to what is left", ", with the same command"),
 )
 
 
@@ -197,8 +208,8 @@ class WideOrNarrow:
 
 
 def named_plan(name: str, file: str = "") -> str:
-    """Return how a sentence names a plan: by its file if that is known."""
-    return file or f"plan {name}"
+    """Return how a sentence names a plan: by its file if that is known; empty for one that a command has made."""
+    return file or ("" if name in COMMAND_PLANS else f"plan {name}")
 
 
 def hint_for(reason: str, plan: str) -> str:
@@ -207,10 +218,23 @@ def hint_for(reason: str, plan: str) -> str:
     It names no command that shows what the reader is just looking at. `plan` is from `named_plan`.
     """
     hint = next((hint for pattern, hint in HINTS if pattern.search(reason)), "")
-    if plan == named_plan(ADHOC):
-        for key, option in OPTIONS.items():
-            hint = hint.replace(key, option)
-    return hint.replace("{plan}", plan)
+    return (hint if plan else _in_a_command(hint)).replace("{plan}", plan or "the plan")
+
+
+def _in_a_command(advice: str) -> str:
+    for about_a_plan, about_a_command in IN_A_COMMAND:
+        advice = advice.replace(about_a_plan, about_a_command)
+    return advice
+
+
+def render_brief(summary: Summary) -> RenderableType:
+    """Return the result of a command that is as planned, in a line, and what to know of those who must accept yet."""
+    results = ", ".join(f"{count:,} {result.value}" for result in Result if (count := summary.totals.get(result, 0)))
+    opened = f"; {counted(summary.opened, *OPENED)}" if summary.opened else ""
+    cost = render_cost(summary.requests, summary.retries, summary.seconds)
+    line = Text.assemble((summary.run or summary.plan, "bold"), f" on {summary.cloud}: ", (results, "green"))
+    line.append(f"{opened}; {cost}")
+    return Group(whole(line), *render_awaiting(summary.awaiting_acceptance, summary.plan))
 
 
 def render_summary(summary: Summary, *, plan_file: str = "", clouds: int = 1, part: bool = False) -> RenderableType:
@@ -250,10 +274,9 @@ def render_results(totals: Mapping[Result, int], cost: str, *, opened: int) -> l
 
 
 def render_awaiting(members: int, plan: str) -> list[RenderableType]:
-    """Return the line about members of a plan's images that await acceptance; nothing if there are none."""
-    accept = "`accept: true` in the plan"
-    text = awaiting(members).replace(accept, OPTIONS[accept] if plan == ADHOC else accept)
-    return [Prose(text, hanging=4)] if members else []
+    """Return the line about members of a plan that await acceptance; nothing if there are none."""
+    line = awaiting(members) if named_plan(plan) else _in_a_command(awaiting(members))
+    return [Prose(line, hanging=4)] if members else []
 
 
 def awaiting(members: int) -> str:

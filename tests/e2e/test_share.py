@@ -24,6 +24,11 @@ def test_share_and_unshare(shell: Shell) -> None:
     shell.start_sandbox("--images", "2", "--projects", "3")
     shown = shell.run("share", "image-001", IMAGES[1], "--to", "project-00[12]", *ON_SANDBOX, "--dry-run", exit_code=10)
     assert "Plan: 4 to add." in shown.stdout
+    early = shell.run("share", "image-*", "--to", PROJECTS[2], *ON_SANDBOX, "--deadline", "0s", exit_code=5)
+    assert "continue with the same command" in early.stderr
+    line, about_members = shell.run("share", "image-*", "--to", PROJECTS[2], *ON_SANDBOX).stdout.splitlines()
+    assert " on sandbox: 2 shared; " in line
+    assert "`--accept` accepts for them" in about_members
     listed = json.dumps([{"ID": PROJECTS[0], "Name": "one"}, {"ID": PROJECTS[1], "Name": "two"}])
     done = shell.run("share", "image-001", IMAGES[1], "--to", "-", *ON_SANDBOX, "--accept", "--json", piped=listed)
     assert json.loads(done.stdout)["shared"] == 4
@@ -31,12 +36,11 @@ def test_share_and_unshare(shell: Shell) -> None:
     assert {(row["image_id"], row["member_id"], row["status"]) for row in rows} == {
         (image_id, project_id, "accepted") for image_id in IMAGES for project_id in PROJECTS[:2]
     }
-    pending = shell.run("share", IMAGES[0], "--to", "project-003", *ON_SANDBOX).stdout
-    assert "`--accept` accepts for it" in " ".join(pending.split())
     again = shell.run_json("share", "image-*", "--to", PROJECTS[0], *ON_SANDBOX)
     assert (again["already"], again["shared"]) == (2, 0)
     shell.run("unshare", "image-*", "--from", "project-001", *ON_SANDBOX, "-o", "saved.json", exit_code=10)
     assert shell.run_json("run", "saved.json")["removed"] == 2
+    shell.run("unshare", "image-*", "--from", PROJECTS[2], *ON_SANDBOX)
     shell.write(
         "list.yaml",
         f"version: 1\nname: list\ncloud: sandbox\nshare:\n  - {{images: [{{file: '-'}}], projects: [{PROJECTS[2]}]}}\n",
@@ -44,7 +48,7 @@ def test_share_and_unshare(shell: Shell) -> None:
     assert "Plan: 1 to add." in shell.run("diff", "list.yaml", piped=f"{IMAGES[0]}\n", exit_code=10).stdout
     gone = shell.run_json("unshare", IMAGES[0], "--from", PROJECTS[0], "--from", PROJECTS[1], *ON_SANDBOX)
     assert (gone["absent"], gone["removed"]) == (1, 1)
-    assert len(shell.run("runs").stdout.splitlines()) == 6
+    assert len(shell.run("runs").stdout.splitlines()) == 7, "the interrupted run went on"
 
 
 def test_what_matches_nothing(shell: Shell) -> None:
