@@ -16,8 +16,11 @@ A refused batch has done nothing, and its code says whom it is about:
 - a project, though not which: the batch is halved until the project stands alone.
 - the quota, or anything else: left to the pool, which finds out pair by pair.
 
+A batch whose answer was lost is looked for longer. If it has done nothing by then, it never arrived: it is sent once
+more.
+
 Acceptance is a batch of many images for one member, sent on its behalf. It may be repeated without harm, so its images
-are listed only once, after all of these batches, and whatever is not accepted then is left to the pool.
+are listed only after all of these batches, and whatever is not accepted then is left to the pool.
 
 Batches of one image follow one another, so that its quota is used up in order. Images whose missing members are the
 same few share a batch.
@@ -28,17 +31,26 @@ from __future__ import annotations
 from collections import deque
 from contextlib import aclosing
 from itertools import count
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import anyio
 
+from bulkshare.engine.phases import for_each
 from bulkshare.engine.retry import is_to_answer
 from bulkshare.engine.writer import SettleImage
 from bulkshare.model import Batch, Outcome, Result, Scope, Step, VerdictKind, Want
 from bulkshare.model.events import BatchesUnsupported, PhaseStarted
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Container, Iterable, Mapping, Sequence
+    from collections.abc import (
+        AsyncGenerator,
+        AsyncIterator,
+        Awaitable,
+        Callable,
+        Container,
+        Mapping,
+        Sequence,
+    )
     from datetime import datetime
 
     from bulkshare.engine.client import ApiClient
@@ -47,7 +59,7 @@ if TYPE_CHECKING:
     from bulkshare.model import Job, Limits, Member, Verdict
 
 FIRST_POLL_SECONDS = 1.0  # jobs of members take 0.6 to 2.4 s in the documentation's examples
-POLL_GROWTH = 2.0
+POLL_GROWTH = 0.5  # of the time since a job was started, until it is asked for again
 SHORTENED = 0.98  # of the usual time, so that jobs that have become faster are noticed
 LONGEST_POLL_SECONDS = 10.0
 LONGEST_JOB_SECONDS = 600.0  # then the list of members decides
@@ -57,12 +69,21 @@ FEWEST_ACCEPTED = 5  # images of a member: a batch takes a request, some polls a
 NUMBERS_APART = 2  # of batches that remove, which are even, and of all others
 MOST_HELD = 50_000  # pairs of small images in memory, waiting for others with the same members
 
+T = TypeVar("T")
+
 
 class Chain(NamedTuple):
     """Images to be given the same members; without members, one image whose pairs are still to be read."""
 
     image_ids: tuple[str, ...]
     member_ids: tuple[str, ...] = ()
+
+
+class Conclusion(NamedTuple):
+    """What became of a batch: whether all of its images could be listed, and whether these show none of its pairs."""
+
+    known: bool
+    nothing_done: bool
 
 
 class BatchSender:
@@ -107,17 +128,18 @@ class BatchSender:
 
     async def recover(self) -> None:
         """Find out what became of the batches that an earlier process left."""
-        accepting = []
-        for batch in await self._recorder.open_batches():
-            if (batch.step is Step.REMOVE) != self._removals:
-                continue
-            self._numbers = count(batch.number + NUMBERS_APART, NUMBERS_APART)
-            if batch.job_id:
+        left = [batch for batch in await self._recorder.open_batches() if (batch.step is Step.REMOVE) == self._removals]
+        if left:
+            self._numbers = count(left[-1].number + NUMBERS_APART, NUMBERS_APART)
+        accepting = [batch for batch in left if batch.step is Step.ACCEPT]
+
+        async def conclude(batch: Batch) -> None:
+            if batch.step is not Step.ACCEPT:
+                await self._conclude(batch, self._wall())
+            elif batch.job_id:
                 await self._wait_for(batch.job_id)
-            if batch.step is Step.ACCEPT:
-                accepting.append(batch)
-            else:
-                await self._decide(batch, self._wall(), SECOND_LOOK_SECONDS if batch.job_id else LOST_JOB_SECONDS)
+
+        await self._at_once(left, conclude)
         await self._settle_accepted(accepting, self._wall())
 
     async def settle_pending(self, probed: Container[str]) -> None:
@@ -167,7 +189,7 @@ class BatchSender:
     async def _send_chains(self, chains: AsyncIterator[Chain]) -> None:
         turn = anyio.Lock()
 
-        async def work() -> None:
+        async def work(_number: int) -> None:
             while not (self._client.stopping.is_set() or self._unsupported):
                 async with turn:
                     chain = await anext(chains, None)
@@ -175,9 +197,7 @@ class BatchSender:
                     return
                 await self._send_chain(chain)
 
-        async with anyio.create_task_group() as workers:
-            for _ in range(self._limits.jobs):
-                workers.start_soon(work)
+        await self._at_once(range(self._limits.jobs), work)
 
     async def _send_chain(self, chain: Chain) -> None:
         if chain.member_ids:
@@ -193,26 +213,40 @@ class BatchSender:
         if waiting:
             await self._send((image_id,), tuple(waiting))
 
-    async def _send(self, image_ids: Sequence[str], member_ids: Sequence[str]) -> bool:
-        """Send one batch and settle what it did. Return whether the image may get more of them."""
+    async def _send(self, image_ids: Sequence[str], member_ids: Sequence[str], *, again: bool = True) -> bool:
+        """Send one batch and settle what it did. Return whether the image may get more of them.
+
+        again: if its answer is lost and it turns out to have done nothing, send it once more.
+        """
         if self._client.stopping.is_set() or self._unsupported:
             return False
-        batch = Batch(next(self._numbers), self._step, tuple(image_ids), tuple(member_ids))
         began = self._wall()
+        batch, verdict = await self._start(self._step, image_ids, member_ids)
+        if batch is None:
+            return await self._split(image_ids, member_ids, verdict)
+        concluded = await self._conclude(batch, began)
+        if concluded.nothing_done and not batch.job_id and again:
+            return await self._send(image_ids, member_ids, again=False)
+        return concluded.known
+
+    async def _start(
+        self, step: Step, image_ids: Sequence[str], member_ids: Sequence[str]
+    ) -> tuple[Batch | None, Verdict]:
+        """Send one batch. Return it if it has a job, or may have one; and what the answer means."""
+        batch = Batch(next(self._numbers), step, tuple(image_ids), tuple(member_ids))
         await self._recorder.open_batch(batch)
-        verdict = await self._client.send_batch(self._step, image_ids, member_ids)
+        as_member = step is Step.ACCEPT and member_ids[0] != self._project_id
+        verdict = await self._client.send_batch(step, image_ids, member_ids, as_member=as_member)
         if verdict.kind is VerdictKind.STARTED:
             await self._recorder.set_job(batch.number, verdict.job_id)
-            await self._wait_for(verdict.job_id)
-            return await self._decide(batch, began, SECOND_LOOK_SECONDS)
+            return batch._replace(job_id=verdict.job_id), verdict
         if verdict.maybe_done:
-            return await self._decide(batch, began, LOST_JOB_SECONDS)
+            return batch, verdict
         await self._recorder.close_batch(batch.number)
-        return await self._split(batch, verdict)
+        return None, verdict
 
-    async def _split(self, batch: Batch, verdict: Verdict) -> bool:
+    async def _split(self, image_ids: Sequence[str], member_ids: Sequence[str], verdict: Verdict) -> bool:
         """Settle or divide a batch that was refused. Return whether the image may get more of them."""
-        image_ids, member_ids = batch.image_ids, batch.member_ids
         if verdict.kind is VerdictKind.UNSUPPORTED:
             if not self._unsupported:
                 self._recorder.observer.notify(BatchesUnsupported(verdict.reason))
@@ -240,47 +274,70 @@ class BatchSender:
 
         It is first asked for after the time that others took, which spares polls, and each success shortens a little.
         """
-        began, delay_seconds, polls = self._clock(), self._usual_seconds, 0
-        while self._clock() - began < LONGEST_JOB_SECONDS:
+        began, asked_after, delay_seconds = self._clock(), 0.0, self._usual_seconds
+        while asked_after < LONGEST_JOB_SECONDS:
             if await self._client.stopped_within(delay_seconds):
                 return
-            asked_after = self._clock() - began
+            running_at, asked_after = asked_after, self._clock() - began
             if await self._client.has_ended(job_id, self._project_id):
-                learned = min(asked_after, LONGEST_POLL_SECONDS) if polls else self._usual_seconds * SHORTENED
-                self._usual_seconds = max(learned, FIRST_POLL_SECONDS)
+                learned = (running_at + asked_after) / 2 if running_at else self._usual_seconds * SHORTENED
+                self._usual_seconds = min(max(learned, FIRST_POLL_SECONDS), LONGEST_POLL_SECONDS)
                 return
-            polls += 1
-            delay_seconds = min(FIRST_POLL_SECONDS * POLL_GROWTH**polls, LONGEST_POLL_SECONDS)
+            delay_seconds = min(max(asked_after * POLL_GROWTH, FIRST_POLL_SECONDS), LONGEST_POLL_SECONDS)
 
-    async def _decide(self, batch: Batch, began: datetime, seconds: float) -> bool:
-        """List the members of a batch's images and settle what is as wanted. Return whether all lists were had.
+    async def _conclude(self, batch: Batch, began: datetime) -> Conclusion:
+        """Wait for a batch's job, list the members of its images and settle what is as wanted.
 
-        What is missing is looked for again until `seconds` have passed. A stop leaves the batch in the ledger.
+        Pairs whose images can't be listed fail, and the batch stays in the ledger: its job may still run. So it does
+        after a stop.
         """
+        if batch.job_id:
+            await self._wait_for(batch.job_id)
         missing = {image_id: set(batch.member_ids) for image_id in batch.image_ids}
-        until = self._clock() + seconds
-        while not self._client.stopping.is_set():
-            for image_id in [image_id for image_id, members in missing.items() if members]:
-                verdict = await self._client.list_members(image_id)
-                if verdict.kind is not VerdictKind.LISTED:
-                    if not self._client.stopping.is_set():
-                        self._leave_unknown(missing, verdict)
-                    return False
-                missing[image_id] -= await self._settle(image_id, missing[image_id], verdict, began)
-            if not any(missing.values()) or self._clock() >= until:
-                await self._recorder.close_batch(batch.number)
-                return True
-            await self._client.stopped_within(SECOND_LOOK_SECONDS)
-        return False
-
-    def _leave_unknown(self, missing: Mapping[str, Iterable[str]], verdict: Verdict) -> None:
-        """Fail the pairs of a batch whose images can't be listed. It stays in the ledger: its job may still run."""
+        unlisted = await self._look_for(missing, began, SECOND_LOOK_SECONDS if batch.job_id else LOST_JOB_SECONDS)
+        if self._client.stopping.is_set() and any(missing.values()):
+            return Conclusion(known=False, nothing_done=False)
         done = "removed" if self._removals else "added"
-        unknown = verdict._replace(reason=f"not known whether it was {done}: listing the members: {verdict.reason}")
-        for image_id, member_ids in missing.items():
-            for member_id in member_ids:
+        for image_id, verdict in unlisted.items():
+            unknown = verdict._replace(reason=f"not known whether it was {done}: listing the members: {verdict.reason}")
+            for member_id in missing[image_id]:
                 self._on_failure()
                 self._recorder.put(self._outcome(image_id, member_id, Result.FAILED, unknown, self._wall()))
+        if not unlisted:
+            await self._recorder.close_batch(batch.number)
+        nothing_done = all(len(members) == len(batch.member_ids) for members in missing.values())
+        return Conclusion(known=not unlisted, nothing_done=nothing_done and not unlisted)
+
+    async def _look_for(
+        self, missing: Mapping[str, set[str]], began: datetime, seconds: float, *, accepted: bool = False
+    ) -> dict[str, Verdict]:
+        """List images and settle those of their `missing` members that are as wanted, which leave the sets.
+
+        Look again until `seconds` have passed. Return the verdicts of the lists that could not be had.
+        """
+        unlisted: dict[str, Verdict] = {}
+        until = self._clock() + seconds
+
+        async def look(image_id: str) -> None:
+            listing = await self._client.list_members(image_id)
+            if listing.kind is not VerdictKind.LISTED:
+                unlisted[image_id] = listing
+            elif accepted:
+                missing[image_id].difference_update(await self._settle_listed_accepted(image_id, listing, began))
+            else:
+                missing[image_id].difference_update(await self._settle(image_id, missing[image_id], listing, began))
+
+        while True:
+            todo = [image_id for image_id, members in missing.items() if members and image_id not in unlisted]
+            await self._at_once(todo, look)
+            if self._client.stopping.is_set() or self._clock() >= until:
+                return unlisted
+            if not any(members for image_id, members in missing.items() if image_id not in unlisted):
+                return unlisted
+            await self._client.stopped_within(SECOND_LOOK_SECONDS)
+
+    async def _at_once(self, items: Sequence[T], action: Callable[[T], Awaitable[None]]) -> None:
+        await for_each(items, action, at_once=self._limits.jobs, stopping=self._client.stopping)
 
     async def _settle(self, image_id: str, member_ids: set[str], listing: Verdict, began: datetime) -> set[str]:
         """Settle the pairs that a list shows to be as wanted, and return their members."""
@@ -319,52 +376,49 @@ class BatchSender:
     async def _accept_all(self, images: Mapping[str, Sequence[str]]) -> None:
         """Accept images, by member. A few of them for one member are left to the pool, which needs fewer requests."""
         most, began = self._limits.batch, self._wall()
-        todo = iter(
-            [
-                (member_id, image_ids[start : start + most])
-                for member_id, image_ids in images.items()
-                if len(image_ids) >= FEWEST_ACCEPTED
-                for start in range(0, len(image_ids), most)
-            ]
-        )
+        todo = [
+            (member_id, image_ids[start : start + most])
+            for member_id, image_ids in images.items()
+            if len(image_ids) >= FEWEST_ACCEPTED
+            for start in range(0, len(image_ids), most)
+        ]
         sent: list[Batch] = []
 
-        async def work() -> None:
-            for member_id, image_ids in todo:
-                if self._client.stopping.is_set() or self._unsupported:
-                    return
-                batch = Batch(next(self._numbers), Step.ACCEPT, tuple(image_ids), (member_id,))
-                await self._recorder.open_batch(batch)
-                as_member = member_id != self._project_id
-                verdict = await self._client.send_batch(Step.ACCEPT, image_ids, (member_id,), as_member=as_member)
-                if verdict.kind is VerdictKind.STARTED:
-                    await self._recorder.set_job(batch.number, verdict.job_id)
-                    await self._wait_for(verdict.job_id)
-                if verdict.kind is VerdictKind.STARTED or verdict.maybe_done:
-                    sent.append(batch)
-                else:
-                    await self._recorder.close_batch(batch.number)
+        async def send(item: tuple[str, Sequence[str]]) -> None:
+            member_id, image_ids = item
+            if self._unsupported:
+                return
+            batch, _ = await self._start(Step.ACCEPT, image_ids, (member_id,))
+            if batch is not None:
+                sent.append(batch)
+                if batch.job_id:
+                    await self._wait_for(batch.job_id)
 
-        async with anyio.create_task_group() as workers:
-            for _ in range(self._limits.jobs):
-                workers.start_soon(work)
+        await self._at_once(todo, send)
         await self._settle_accepted(sent, began)
 
     async def _settle_accepted(self, batches: Sequence[Batch], began: datetime) -> None:
-        """List the images of accepting batches, and settle what is accepted."""
-        for image_id in dict.fromkeys(image_id for batch in batches for image_id in batch.image_ids):
-            if self._client.stopping.is_set():
-                return  # the batches stay in the ledger
-            listing = await self._client.list_members(image_id)
-            accepted = {member.member_id: member for member in listing.members if member.status == "accepted"}
-            async for page in self._recorder.pending_pages(image_id, removals=False):
-                for job in page:
-                    member = accepted.get(job.member_id)
-                    if member is not None and Want.ACCEPTED in job.want:
-                        result = Result.SHARED if Want.ADDED in job.want else Result.ACCEPTED
-                        self._recorder.put(self._outcome(image_id, job.member_id, result, listing, began, member))
+        """List the images of accepting batches, and settle what is accepted. The rest is left to the pool."""
+        missing: dict[str, set[str]] = {}
         for batch in batches:
-            await self._recorder.close_batch(batch.number)
+            for image_id in batch.image_ids:
+                missing.setdefault(image_id, set()).update(batch.member_ids)
+        seconds = 0.0 if all(batch.job_id for batch in batches) else LOST_JOB_SECONDS
+        await self._look_for(missing, began, seconds, accepted=True)
+        for batch in batches:
+            if not self._client.stopping.is_set():
+                await self._recorder.close_batch(batch.number)
+
+    async def _settle_listed_accepted(self, image_id: str, listing: Verdict, began: datetime) -> set[str]:
+        """Settle the pairs that a list shows to be accepted, and return their members."""
+        accepted = {member.member_id: member for member in listing.members if member.status == "accepted"}
+        async for page in self._recorder.pending_pages(image_id, removals=False):
+            for job in page:
+                member = accepted.get(job.member_id)
+                if member is not None and Want.ACCEPTED in job.want:
+                    result = Result.SHARED if Want.ADDED in job.want else Result.ACCEPTED
+                    self._recorder.put(self._outcome(image_id, job.member_id, result, listing, began, member))
+        return set(accepted)
 
     def _outcome(
         self,

@@ -33,7 +33,7 @@ class Code(NamedTuple):
 
 
 KEY = "the image is encrypted with a key that the recipient may not use; share an unencrypted copy, or grant the key"
-VAULT = "a full-ECS image is accepted into a backup vault of the project that is large enough; name it as `vault_id`"
+VAULT = "a full-ECS image is accepted into a backup vault of the project, which only the console can name"
 NO_IMAGE = "there is no such image, or it is not ours"
 
 CODES: dict[str, Code] = {

@@ -53,17 +53,12 @@ def batch_request(step: Step, image_ids: Sequence[str], project_ids: Sequence[st
     return Request(METHODS[step], MEMBERS_PATH, json.dumps(body).encode())
 
 
-def accept_request(
-    image_ids: Sequence[str], project_id: str, vault_id: str | None = None, *, as_member: bool = True
-) -> Request:
-    """Return the request that accepts images for one project.
+def accept_request(image_ids: Sequence[str], project_id: str, *, as_member: bool = True) -> Request:
+    """Return the request that accepts images for one project, except full-ECS images: these need a `vault_id`.
 
     as_member: make it in that project, which is not our own.
-    vault_id: the backup vault for full-ECS images; None for all others.
     """
-    body: dict[str, Any] = {"images": list(image_ids), "project_id": project_id, "status": "accepted"}
-    if vault_id is not None:
-        body["vault_id"] = vault_id
+    body = {"images": list(image_ids), "project_id": project_id, "status": "accepted"}
     return Request("PUT", MEMBERS_PATH, json.dumps(body).encode(), project=project_id if as_member else None)
 
 
@@ -128,9 +123,8 @@ def interpret_own(step: Step, reply: Reply, now: datetime) -> Verdict:
         return verdict
     if 200 <= reply.status < 300:
         document = None if reply.cut else parse_json(reply.body)
-        return verdict._replace(
-            members=(), maybe_done=False, **READERS[step](document if isinstance(document, dict) else {})
-        )
+        plain = verdict._replace(members=(), maybe_done=False)
+        return plain._replace(**READERS[step](document if isinstance(document, dict) else {}))
     code = CODES.get(code_in(reply.body))
     if code is not None and code.culprit is Culprit.API:
         return verdict._replace(kind=VerdictKind.UNSUPPORTED)

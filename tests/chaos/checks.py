@@ -23,6 +23,7 @@ def check_members(result: ScenarioResult) -> None:
     outcomes = {(row.image_id, row.member_id): row for row in result.outcomes}
     assert set(outcomes) == PAIRS | result.task.extra
     assert len(result.outcomes) == len(outcomes)
+    alone = {seen.pair for seen in result.seen if seen.method != "GET"}  # sent in requests of their own
     for pair in PAIRS:
         row = outcomes[pair]
         assert row.result in AS_PLANNED, row
@@ -31,10 +32,15 @@ def check_members(result: ScenarioResult) -> None:
         before = result.task.present.get(pair)
         assert row.status == ("accepted" if pair in result.task.to_accept else before or "pending"), row
         # If the image's members could not be listed, the origin of one may be unknown; the reason says so.
+        # So may that of one whose own request was in flight at a kill.
         present = Result.ALREADY if before == row.status else Result.ACCEPTED
         exact = Result.SHARED if before is None else present
-        assert row.result is exact or row.reason, f"not {exact}, and without a reason: {row}"
-    assert {outcomes[pair].result for pair in result.task.extra} <= {Result.REMOVED}
+        unsure = row.reason or (result.kills and pair in alone)
+        assert row.result is exact or unsure, f"not {exact}, and without a reason: {row}"
+    for pair in result.task.extra:
+        unsure = result.kills and pair in alone
+        assert outcomes[pair].result is Result.REMOVED or (outcomes[pair].result is Result.ABSENT and unsure)
+    assert not result.overlaps, "in two requests at once, of which one was a batch"
 
 
 def check_definite_answers(result: ScenarioResult) -> None:
@@ -44,7 +50,7 @@ def check_definite_answers(result: ScenarioResult) -> None:
         assert (seen.method, seen.pair) not in settled, f"sent again after a definite answer: {seen}"
         if seen.answer in {200, 204} or (seen.method == "POST" and seen.answer == 409):
             settled.add((seen.method if seen.method != "GET" else "POST", seen.pair))
-        settled -= {("POST", None)}  # listings and image queries
+        settled -= {("POST", None), ("PUT", None), ("DELETE", None)}  # listings, image queries and batches
 
 
 def check_rate(result: ScenarioResult, rate: float) -> None:

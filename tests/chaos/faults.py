@@ -12,8 +12,8 @@ class Fault(NamedTuple):
     """A fault of one request.
 
     how: what the client sees.
-    commits: when a POST takes effect: "never", "before" the client sees the fault, or "late", up to `late_seconds`
-        after that.
+    commits: when a write takes effect, or the job of a batch begins: "never", "before" the client sees the fault, or
+        "late", up to `late_seconds` after that.
     """
 
     how: str
@@ -63,6 +63,8 @@ class FaultProfile:
     token_uses: for how many requests a token is valid.
     late_seconds: how long a POST may still be processed after the client was answered, or gave up.
     client_seconds: after how long the client gives up.
+    job_seconds: how long the job of a batch takes at most.
+    left_out: share of a job's pairs that it leaves as they are.
     host: the name under which the client looks for the server.
     """
 
@@ -74,4 +76,6 @@ class FaultProfile:
     latency_seconds: float = 0.02
     late_seconds: float = 2.0
     client_seconds: float = 10.0
+    job_seconds: float = 5.0
+    left_out: float = 0.02
     host: str = HOST

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import anyio
 
 from bulkshare.cloud import Identified
 from bulkshare.cloud.http import HttpTransport
 from bulkshare.engine import Engine
+from bulkshare.errors import LedgerError
 from bulkshare.ledger import SqlLedger
 from bulkshare.model import Account, Block, Connection, Limits, Orders, Outcome, Reply, Request, RetryPolicy, Want
 from bulkshare.pacing import Breaker, Paced
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from bulkshare.ports import Transport
+    from bulkshare.ports import Transport, WorkList
 
 IMAGES, MEMBERS = 10, 50
 PLAN: dict[str, list[str]] = {
@@ -37,6 +39,7 @@ PAIRS: frozenset[Pair] = frozenset((image, member) for image, members in PLAN.it
 DEFAULT_LIMITS = Limits(rate=1000.0)
 # More attempts than the default: with so many seeds one in a million happens, and a failed pair is no wrong report.
 POLICY = RetryPolicy(attempts=20)
+LONGEST_LIFE_SECONDS = 15.0  # of a process that is to be killed: most are by then in the middle of their jobs
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +78,37 @@ class Task:
         """How many writes the task takes."""
         return len(PAIRS - set(self.present)) + len(self.to_accept) + len(self.extra)
 
-    def blocks(self) -> Iterator[Block]:
-        """Yield the pairs to enqueue."""
+    def blocks(self, *, on_behalf: bool) -> Iterator[Block]:
+        """Yield the pairs to enqueue; `on_behalf`: members are accepted with their own credentials."""
+        accepted = Want.ACCEPTED | Want.AS_PROJECT if on_behalf else Want.ACCEPTED
         for image_id, member_ids in PLAN.items():
-            yield Block(image_id, member_ids, Want.ACCEPTED if image_id in self.accepted else Want.MEMBER)
+            yield Block(image_id, member_ids, accepted if image_id in self.accepted else Want.MEMBER)
 
     def orders(self) -> dict[str, Orders]:
         """Return the orders for the pruned images."""
         return {image_id: Orders(prune=True, kept=frozenset(PLAN[image_id])) for image_id in self.pruned}
+
+
+class Process:
+    """A process that can be killed: its tasks end, and its ledger takes nothing more.
+
+    It has all the methods of its ledger.
+    """
+
+    def __init__(self, ledger: SqlLedger) -> None:
+        self._ledger = ledger
+        self.life = anyio.CancelScope()
+        self.killed = False
+
+    def kill(self) -> None:
+        """Kill the process, unless it has ended."""
+        self.killed = True
+        self.life.cancel()
+
+    def __getattr__(self, name: str) -> Any:
+        if self.killed:
+            raise LedgerError("killed")
+        return getattr(self._ledger, name)
 
 
 @dataclass
@@ -90,7 +116,7 @@ class Departures:
     """A Transport that records when each request leaves."""
 
     inner: Transport
-    times: list[float] = field(default_factory=list)
+    times: list[float]
 
     async def send(self, request: Request) -> Reply:
         """Record the time, and pass the request on."""
@@ -131,6 +157,8 @@ class ScenarioResult(NamedTuple):
     injected: Counter[str]
     virtual_seconds: float
     cpu_seconds: float
+    overlaps: list[Pair]  # in two requests at once, of which one was a batch
+    kills: int
 
 
 def run_scenario(
@@ -142,12 +170,20 @@ def run_scenario(
     clock: Callable[[], datetime] = wall,
     layer: Callable[[Transport], Transport] = lambda transport: transport,
     acts: bool = False,
+    batches: bool = False,
+    kills: int = 0,
 ) -> ScenarioResult:
-    """Run the plan once, in virtual time. `layer` may sit between the pace and the network; `acts` as in `Task`."""
+    """Run the plan once, in virtual time.
+
+    layer: may sit between the pace and the network.
+    acts: as in `Task`.
+    batches: send batches.
+    kills: how often the process is killed, and started again.
+    """
     began = time.process_time()
     random = Random(seed)
     task = Task.draw(random, acts=acts)
-    result = run_over_sockets(_run(folder, seed, profile, limits, clock, layer, task, random))
+    result = run_over_sockets(_run(folder, seed, profile, limits, clock, layer, task, random, batches, kills))
     return result._replace(cpu_seconds=time.process_time() - began)
 
 
@@ -160,40 +196,67 @@ async def _run(
     layer: Callable[[Transport], Transport],
     task: Task,
     random: Random,
+    batches: bool,  # noqa: FBT001
+    kills: int,
 ) -> ScenarioResult:
     ledger = SqlLedger.open(str(folder / f"{seed}.db"))
-    stopping = anyio.Event()
+    departures: list[float] = []
+    killed = 0
     async with FaultyCloud(profile, seed, task.present) as cloud:
         tokens = Tokens(cloud)
         run = ledger.begin(plan="chaos", fingerprint="f" * 64, account=tokens.account, now=clock())
-        ledger.enqueue(run.id, task.blocks())
-        http = HttpTransport(
-            Connection(cloud.endpoint.replace(HOST, profile.host)),
-            connections=limits.concurrency,
-            total_seconds=profile.client_seconds,
-        )
-        async with http:
-            departures = Departures(layer(http))
-            breaker = Breaker(patience_seconds=random.choice((1.0, 10.0)))
-            paced = Paced(departures, limits, breaker=breaker, stopping=stopping, clock=anyio.current_time, wall=clock)
-            engine = Engine(
-                run_id=run.id,
-                transport=Identified(paced, tokens),
-                ledger=ledger,
-                observer=RecordingObserver(),
-                limits=limits,
-                policy=POLICY,
-                clock=anyio.current_time,
-                wall=clock,
-                jitter=random.random,
-                stopping=stopping,
-                answered_at=lambda: paced.answered_at,
-                orders=task.orders(),
-                account=tokens.account,
+        ledger.enqueue(run.id, task.blocks(on_behalf=batches))
+
+        async def live(work_list: WorkList) -> None:
+            """Let one process work."""
+            stopping = anyio.Event()
+            http = HttpTransport(
+                Connection(cloud.endpoint.replace(HOST, profile.host)),
+                connections=limits.concurrency,
+                total_seconds=profile.client_seconds,
             )
-            await engine.run()
-            took = asyncio.get_running_loop().time()
-            await cloud.finish()
+            async with http:
+                breaker = Breaker(patience_seconds=random.choice((1.0, 10.0)))
+                paced = Paced(
+                    Departures(layer(http), departures),
+                    limits,
+                    breaker=breaker,
+                    stopping=stopping,
+                    clock=anyio.current_time,
+                    wall=clock,
+                )
+                engine = Engine(
+                    run_id=run.id,
+                    transport=Identified(paced, tokens),
+                    ledger=work_list,
+                    observer=RecordingObserver(),
+                    limits=limits,
+                    policy=POLICY,
+                    clock=anyio.current_time,
+                    wall=clock,
+                    jitter=random.random,
+                    stopping=stopping,
+                    answered_at=lambda: paced.answered_at,
+                    orders=task.orders(),
+                    account=tokens.account,
+                    batches=batches,
+                )
+                await engine.run()
+
+        for _ in range(kills):
+            process = Process(ledger)
+            with suppress(LedgerError), process.life:
+                asyncio.get_running_loop().call_later(random.uniform(0, LONGEST_LIFE_SECONDS), process.kill)
+                await live(process)
+            killed += process.killed
+            await cloud.quiet()  # what a kill does to single requests: test_kill
+        await live(ledger)
+        took = asyncio.get_running_loop().time()
+        await cloud.finish()
     outcomes = list(ledger.outcomes(run.id))
+    open_batches = ledger.open_batches(run.id)
+    assert not open_batches, open_batches
     ledger.close()
-    return ScenarioResult(cloud.table.rows, outcomes, cloud.seen, departures.times, task, cloud.injected, took, 0.0)
+    return ScenarioResult(
+        cloud.table.rows, outcomes, cloud.seen, departures, task, cloud.injected, took, 0.0, cloud.overlaps, killed
+    )

@@ -9,7 +9,8 @@ from concurrent.futures import Future
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Self
 
-from bulkshare.sandbox import Cloud, Sandbox
+from bulkshare.sandbox import Behaviour, Cloud, Dialect, Sandbox
+from bulkshare.sandbox.ims import AS_DOCUMENTED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,11 +26,25 @@ UNLIMITED = -1
 class ServedSandbox:
     """A sandbox with `images` images and no quota, as a context manager.
 
+    projects: besides the images' own; only with `dialect` need they exist.
+    dialect, behaviour: as in `Sandbox`.
+
     A POST is at work for `latency_seconds` between looking and inserting, whether or not its client still lives.
     """
 
-    def __init__(self, images: int, *, latency_seconds: float, faults: Sequence[FaultRule] = ()) -> None:
-        self.cloud = Cloud.sample(images, 0, member_quota=UNLIMITED)
+    def __init__(
+        self,
+        images: int,
+        *,
+        latency_seconds: float,
+        faults: Sequence[FaultRule] = (),
+        projects: int = 0,
+        dialect: Dialect = Dialect.OPENSTACK,
+        behaviour: Behaviour = AS_DOCUMENTED,
+    ) -> None:
+        self.cloud = Cloud.sample(images, projects, member_quota=UNLIMITED)
+        self._dialect = dialect
+        self._behaviour = behaviour
         self.held = threading.Event()  # while it is set, nothing below /image is answered
         self.posted_at: list[float] = []  # when POSTs of members arrived, on the monotonic clock
         self.throttled_at: list[float] = []  # when an answer was 429
@@ -57,8 +72,13 @@ class ServedSandbox:
 
     @property
     def posts(self) -> int:
-        """How many POSTs of members have arrived."""
-        return self.requests("POST members")
+        """How many POSTs of members have arrived, and of batches of them."""
+        return self.requests("POST members") + self.requests("POST batches")
+
+    @property
+    def projects(self) -> list[str]:
+        """The IDs of the projects that images can be shared with."""
+        return [project_id for project_id in self.cloud.projects if project_id != self.cloud.admin_project.id]
 
     def requests(self, target: str) -> int:
         """Return how many requests such as "GET members" have arrived."""
@@ -101,6 +121,8 @@ class ServedSandbox:
                 latency_seconds=self._latency_seconds,
                 sleep=self._pause,
                 faults=self._faults,
+                dialect=self._dialect,
+                behaviour=self._behaviour,
                 on_response=self._note,
             ) as sandbox:
                 self._started.set_result(sandbox)

@@ -1,8 +1,9 @@
 """An image service that fails on purpose: by seed, per request, in all the ways of networks and gateways.
 
 It keeps members as a real Glance does: it looks whether the member is there, and inserts later. Two POSTs of a pair
-that overlap therefore leave two rows, and a POST that the client has given up goes on to its end. It is no sandbox: it
-knows no users, no images and no policy, and shares no code with what it tests.
+that overlap therefore leave two rows, and a POST that the client has given up goes on to its end. So does the job of a
+batch, which leaves out some pairs. It is no sandbox: it knows no users, no images and no policy, and shares no code
+with what it tests.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import gzip
 import json
 from collections import Counter
 from dataclasses import dataclass, field
-from functools import partial
+from itertools import product
 from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from urllib.parse import parse_qsl
@@ -21,7 +22,7 @@ from tests.chaos.connection import Connection
 from tests.chaos.faults import FAULTS, HOST
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
     from tests.chaos.faults import Fault, FaultProfile
@@ -77,7 +78,11 @@ class Rows:
 class FaultyCloud:
     """The image service, on a free port of the loopback, as an async context manager.
 
-    `seen` has every request. `token` is the one that is accepted; `issue` replaces it.
+    seen: every request.
+    token: the one that is accepted; `issue` replaces it.
+    jobs: whether each job of a batch has ended.
+    at_work: how many writes of each pair are being worked on, in requests and in jobs.
+    overlaps: pairs that a batch met at work, or that were at work in a batch when another request came.
     """
 
     def __init__(self, profile: FaultProfile, seed: int, present: Mapping[Pair, str]) -> None:
@@ -86,6 +91,10 @@ class FaultyCloud:
         self.seen: list[Seen] = []
         self.injected: Counter[str] = Counter()
         self.tokens = 0
+        self.jobs: dict[str, bool] = {}
+        self.at_work: Counter[Pair] = Counter()
+        self.in_batches: Counter[Pair] = Counter()
+        self.overlaps: list[Pair] = []
         self._token_uses = 0
         self._random = Random(seed)
         self._deck: list[bool] = []
@@ -125,6 +134,24 @@ class FaultyCloud:
         """Wait until all late commits have happened."""
         await asyncio.sleep(self.profile.client_seconds + self.profile.late_seconds + 1)
 
+    async def quiet(self) -> None:
+        """Wait until no write of a single pair is being worked on. Jobs may go on."""
+        while self.at_work - self.in_batches:
+            await asyncio.sleep(0.01)
+
+    def take_up(self, pairs: Sequence[Pair], *, batch: bool) -> Callable[[], None]:
+        """Note that a write of these pairs begins, and return what is to be called at its end."""
+        self.overlaps += [pair for pair in pairs if (self.at_work if batch else self.in_batches)[pair]]
+        counters = (self.at_work, self.in_batches) if batch else (self.at_work,)
+        for counter in counters:
+            counter.update(pairs)
+
+        def end() -> None:
+            for counter in counters:
+                counter.subtract(pairs)
+
+        return end
+
     async def _listen(self) -> None:
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(lambda: Connection(self), HOST, self._port, reuse_address=True)
@@ -158,8 +185,9 @@ class FaultyCloud:
     def serve(self, connection: Connection, method: str, path: str, token: str, body: bytes) -> None:
         """Begin to answer one request."""
         parts = path.partition("?")[0].split("/")  # "", v2, images, IMAGE, members, MEMBER
-        image_id = parts[3] if len(parts) > 3 else ""
-        member_id = json.loads(body)["member"] if method == "POST" else "".join(parts[5:6])
+        own = parts[1] == "v1"  # "", v1, cloudimages, members or job, JOB
+        image_id = parts[3] if len(parts) > 3 and not own else ""
+        member_id = json.loads(body)["member"] if method == "POST" and not own else "".join(parts[5:6])
         pair = (image_id, member_id) if member_id else None
         now = asyncio.get_running_loop().time()
         if self._outage:
@@ -174,7 +202,11 @@ class FaultyCloud:
             return
         fault = self._draw()
         seconds = self._random.uniform(0.5, 1.5) * self.profile.latency_seconds
-        work = Work(self, connection, seconds, path.partition("?")[2])
+        work: Work
+        if own:
+            work = BatchWork(self, connection, seconds, body, "".join(parts[4:5]))
+        else:
+            work = Work(self, connection, seconds, path.partition("?")[2])
         status = work.begin(method, image_id, pair, fault, self._random)
         self.seen.append(Seen(now, method, path, pair, 0 if fault else status))
 
@@ -188,14 +220,17 @@ class Work:
         self._connection = connection
         self._seconds = seconds
         self._loop = asyncio.get_running_loop()
+        self._ended: Callable[[], None] = lambda: None  # to be called when the write is no longer being worked on
 
     def begin(self, method: str, image_id: str, pair: Pair | None, fault: Fault | None, random: Random) -> int:
         """Look at the members, schedule the commit, and return the status of the true answer."""
         status = self._status(method, pair)
-        change = self._change(method, pair) if status in {200, 204} and method != "GET" else None
+        change = self._change(method, pair, random) if status in {200, 204} and method != "GET" else None
         if change is not None and fault is not None and fault.commits == "late":
             delay_seconds = self._cloud.profile.client_seconds if fault.how == "hang" else self._seconds
             self._loop.call_later(delay_seconds + random.uniform(0, self._cloud.profile.late_seconds), change)
+        elif change is not None and fault is not None and fault.commits == "never":
+            self._loop.call_later(self._seconds, self._ended)
         if fault is not None:
             self._cloud.injected[f"{fault.how} {fault.status or ''}".strip()] += 1
 
@@ -215,9 +250,15 @@ class Work:
             return 404
         return 204 if method == "DELETE" else 200
 
-    def _change(self, method: str, pair: Pair | None) -> Callable[[], None]:
+    def _change(self, method: str, pair: Pair | None, _random: Random) -> Callable[[], None]:
         assert pair is not None
-        return partial(self._cloud.table.change, method, pair)
+        self._ended = self._cloud.take_up([pair], batch=False)
+
+        def change() -> None:
+            self._cloud.table.change(method, pair)
+            self._ended()
+
+        return change
 
     def _tell(self, status: int, image_id: str, pair: Pair | None, fault: Fault | None, random: Random) -> None:
         body = self._body(status, image_id, pair)
@@ -272,3 +313,43 @@ class Work:
         else:
             document = {"message": "Not so.<br />", "code": f"{status} x", "title": "x"}
         return json.dumps(document).encode()
+
+
+class BatchWork(Work):
+    """A batch, whose job looks at the members when it begins and changes them when it ends; or a question for a job."""
+
+    def __init__(self, cloud: FaultyCloud, connection: Connection, seconds: float, body: bytes, job_id: str) -> None:
+        super().__init__(cloud, connection, seconds, "")
+        self._document = json.loads(body or b"{}")
+        self._job_id = job_id
+
+    def _status(self, method: str, _pair: Pair | None) -> int:
+        return 200 if method != "GET" or self._job_id in self._cloud.jobs else 404
+
+    def _change(self, method: str, _pair: Pair | None, random: Random) -> Callable[[], None]:
+        cloud, self._job_id = self._cloud, f"job-{random.randrange(1 << 40)}"
+        projects = self._document.get("projects") or [self._document["project_id"]]
+        pairs = list(product(self._document["images"], projects))
+        self._ended = cloud.take_up(pairs, batch=True)
+        seconds = random.uniform(0, cloud.profile.job_seconds)
+        done = [pair for pair in pairs if random.random() >= cloud.profile.left_out]
+
+        def begin() -> None:
+            cloud.jobs[self._job_id] = False
+            found = [pair for pair in done if method != "POST" or pair not in cloud.table.rows]
+            self._loop.call_later(seconds, end, found)
+
+        def end(found: list[Pair]) -> None:
+            for each in found:
+                cloud.table.change(method, each)
+            cloud.jobs[self._job_id] = True
+            self._ended()
+
+        return begin
+
+    def _body(self, status: int, _image_id: str, _pair: Pair | None) -> bytes:
+        if status == 404:
+            return b'{"error": {"code": "IMG.0023", "message": "no such job"}}'
+        if self._document:
+            return json.dumps({"job_id": self._job_id}).encode()
+        return json.dumps({"status": "SUCCESS" if self._cloud.jobs[self._job_id] else "RUNNING"}).encode()

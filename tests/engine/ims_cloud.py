@@ -119,10 +119,14 @@ class ImsCloud(FakeCloud):
 
     def _check_alone(self, request: Request) -> None:
         """Assert that a request for one pair does not meet a job with it."""
-        if request.method not in {"POST", "DELETE"}:
+        if request.method not in {"POST", "DELETE", "PUT"}:
             return
         image_id = request.path.split("/")[3]
-        member_id = json.loads(request.body)["member"] if request.body else request.path.rpartition("/")[2]
+        member_id = (
+            json.loads(request.body)["member"]
+            if request.method == "POST" and request.body
+            else request.path.rpartition("/")[2]
+        )
         running = {pair for job in self.jobs.values() if not job.done for pair in job.pairs}
         assert (image_id, member_id) not in running or self.forgets_jobs, "a pair in two requests at once"
 

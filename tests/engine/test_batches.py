@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulkshare.errors import CredentialsRefusedError
-from bulkshare.model import Batch, Limits, Response, Result, Step, Want
+from bulkshare.model import Batch, Fault, FaultKind, Limits, Response, Result, Step, Want
 from bulkshare.model.events import BatchesUnsupported
 from tests.engine.fakes import response
 from tests.engine.harness import EngineHarness
@@ -323,6 +323,77 @@ def test_a_stop_leaves_the_batch_in_the_ledger() -> None:
     engine.run()
     assert engine.totals() == {Result.SHARED: 10}
     assert len(cloud.batches) == 1
+
+
+def test_batches_that_were_cut_off_are_waited_for_side_by_side() -> None:
+    """As many as may run at once: six of ten seconds each take no longer than two."""
+    engine, cloud = harness()
+    engine.plan(6, 10)
+    members = tuple(f"p{number:03}" for number in range(10))
+    for number in range(6):
+        image = f"i{number:02}"
+        cloud.jobs[f"job-{number}"] = Job(1010.0, "POST", [(image, member) for member in members])
+        engine.ledger.batches[2 * number + 1] = Batch(2 * number + 1, Step.ADD, (image,), members, f"job-{number}")
+    engine.run()
+    assert engine.totals() == {Result.SHARED: 60}
+    assert not cloud.batches
+    assert not engine.ledger.batches
+    assert cloud.sent[-1][0] - cloud.sent[0][0] < 30.0
+
+
+def test_a_lost_answer_to_an_accepting_batch_is_not_sent_again_blindly() -> None:
+    """Its job is waited for, without an ID: no request of its own meets it."""
+    engine, cloud = harness(ImsCloud(loses=1, job_seconds=9.0))
+    engine.plan(6, 1, Want.ACCEPTED | Want.AS_PROJECT)
+    cloud.members = {(f"i{number:02}", "p000") for number in range(6)}
+    engine.run()
+    assert engine.totals() == {Result.ACCEPTED: 6}
+    assert len(cloud.batches) == 1
+    assert cloud.native("PUT") == 0
+
+
+def test_a_batch_that_never_arrived_is_sent_once_more() -> None:
+    """A cut connection, and nothing is done half a minute later: pair by pair would take a hundred times as long."""
+    engine, cloud = harness()
+    lost = 0
+
+    def lose(request: Request) -> Reply | None:
+        nonlocal lost
+        if request.method != "POST" or lost == 2:
+            return None
+        lost += 1
+        return Fault(FaultKind.LOST, "the connection was lost")
+
+    cloud.own_script = lose
+    engine.plan(1, 30)
+    engine.run()
+    assert engine.totals() == {Result.SHARED: 30}
+    assert len(cloud.batches) == 2, "of the three, the first was lost twice and goes out pair by pair"
+    assert cloud.native("POST") == 10
+
+
+@pytest.mark.parametrize("accepting", [False, True])
+def test_an_image_that_can_not_be_listed_does_not_spoil_the_others_of_its_batch(*, accepting: bool) -> None:
+    """Of its pairs it isn't known whether they were added; that of an acceptance is told by its own request."""
+    engine, cloud = harness()
+    cloud.script = lambda request, _: (
+        response(403, {"message": "no"})
+        if request.method == "GET" and cloud.batches and "i01/members" in request.path
+        else None
+    )
+    engine.plan(6, 1, Want.ACCEPTED | Want.AS_PROJECT if accepting else Want.MEMBER)
+    if accepting:
+        cloud.members = {(f"i{number:02}", "p000") for number in range(6)}
+    engine.run()
+    assert len(cloud.batches) == 1
+    if accepting:
+        assert engine.totals() == {Result.ACCEPTED: 6}
+        assert cloud.native("PUT") == 1
+        assert {row.http_status for row in engine.ledger.rows.values()} == {200}
+    else:
+        assert engine.totals() == {Result.SHARED: 5, Result.FAILED: 1}
+        assert engine.ledger.rows["i01", "p000"].result is Result.FAILED
+        assert engine.ledger.batches
 
 
 def test_no_more_jobs_than_allowed_at_once() -> None:
