@@ -31,10 +31,11 @@ from __future__ import annotations
 from collections import deque
 from contextlib import aclosing
 from itertools import count
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 import anyio
 
+from bulkshare.engine.at_once import AtOnce
 from bulkshare.engine.phases import for_each
 from bulkshare.engine.retry import is_to_answer
 from bulkshare.engine.writer import SettleImage
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
     from collections.abc import (
         AsyncGenerator,
         AsyncIterator,
-        Awaitable,
         Callable,
         Container,
         Mapping,
@@ -68,8 +68,6 @@ LOST_JOB_SECONDS = 30.0  # how long a job may take of which we don't know the ID
 FEWEST_ACCEPTED = 5  # images of a member: a batch takes a request, some polls and a share of the lists
 NUMBERS_APART = 2  # of batches that remove, which are even, and of all others
 MOST_HELD = 50_000  # pairs of small images in memory, waiting for others with the same members
-
-T = TypeVar("T")
 
 
 class Chain(NamedTuple):
@@ -118,7 +116,8 @@ class BatchSender:
         self._step = Step.REMOVE if removals else Step.ADD
         self._removals = removals
         self._pool = make_pool(client, recorder, on_failure, removals=removals)
-        self._limits = limits
+        self._most = limits.batch
+        self._jobs = AtOnce(limits.jobs)
         self._clock = clock
         self._wall = wall
         self._project_id = project_id
@@ -139,7 +138,7 @@ class BatchSender:
             elif batch.job_id:
                 await self._wait_for(batch.job_id)
 
-        await self._at_once(left, conclude)
+        await for_each(left, conclude, at_once=self._jobs, stopping=self._client.stopping)
         await self._settle_accepted(accepting, self._wall())
 
     async def settle_pending(self, probed: Container[str]) -> None:
@@ -161,7 +160,7 @@ class BatchSender:
 
     async def _chains(self) -> AsyncGenerator[Chain]:
         """Yield the images with pending pairs: large ones alone, small ones with those that miss the same members."""
-        most = self._limits.batch
+        most = self._most
         groups: dict[tuple[str, ...], list[str]] = {}
         held = 0
         async for backlog in self._recorder.pending_images(removals=self._removals):
@@ -189,7 +188,7 @@ class BatchSender:
     async def _send_chains(self, chains: AsyncIterator[Chain]) -> None:
         turn = anyio.Lock()
 
-        async def work(_number: int) -> None:
+        async def work() -> None:
             while not (self._client.stopping.is_set() or self._unsupported):
                 async with turn:
                     chain = await anext(chains, None)
@@ -197,7 +196,7 @@ class BatchSender:
                     return
                 await self._send_chain(chain)
 
-        await self._at_once(range(self._limits.jobs), work)
+        await self._jobs.run(work)
 
     async def _send_chain(self, chain: Chain) -> None:
         if chain.member_ids:
@@ -207,8 +206,8 @@ class BatchSender:
         waiting: deque[str] = deque()
         async for page in self._recorder.pending_pages(image_id, removals=self._removals):
             waiting.extend(job.member_id for job in page if _is_missing(job))
-            while len(waiting) >= self._limits.batch:
-                if not await self._send((image_id,), [waiting.popleft() for _ in range(self._limits.batch)]):
+            while len(waiting) >= self._most:
+                if not await self._send((image_id,), [waiting.popleft() for _ in range(self._most)]):
                     return
         if waiting:
             await self._send((image_id,), tuple(waiting))
@@ -329,15 +328,12 @@ class BatchSender:
 
         while True:
             todo = [image_id for image_id, members in missing.items() if members and image_id not in unlisted]
-            await self._at_once(todo, look)
+            await for_each(todo, look, at_once=self._client.at_once, stopping=self._client.stopping)
             if self._client.stopping.is_set() or self._clock() >= until:
                 return unlisted
             if not any(members for image_id, members in missing.items() if image_id not in unlisted):
                 return unlisted
             await self._client.stopped_within(SECOND_LOOK_SECONDS)
-
-    async def _at_once(self, items: Sequence[T], action: Callable[[T], Awaitable[None]]) -> None:
-        await for_each(items, action, at_once=self._limits.jobs, stopping=self._client.stopping)
 
     async def _settle(self, image_id: str, member_ids: set[str], listing: Verdict, began: datetime) -> set[str]:
         """Settle the pairs that a list shows to be as wanted, and return their members."""
@@ -375,7 +371,7 @@ class BatchSender:
 
     async def _accept_all(self, images: Mapping[str, Sequence[str]]) -> None:
         """Accept images, by member. A few of them for one member are left to the pool, which needs fewer requests."""
-        most, began = self._limits.batch, self._wall()
+        most, began = self._most, self._wall()
         todo = [
             (member_id, image_ids[start : start + most])
             for member_id, image_ids in images.items()
@@ -394,7 +390,7 @@ class BatchSender:
                 if batch.job_id:
                     await self._wait_for(batch.job_id)
 
-        await self._at_once(todo, send)
+        await for_each(todo, send, at_once=self._jobs, stopping=self._client.stopping)
         await self._settle_accepted(sent, began)
 
     async def _settle_accepted(self, batches: Sequence[Batch], began: datetime) -> None:
