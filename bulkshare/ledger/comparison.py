@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from bulkshare.ledger.strings import StringTable
 
+MOST_SEEKS = 500  # members looked up one by one
 STEADY = frozenset({Result.ALREADY, Result.ABSENT})  # settled, and nothing was to be done
 NOT_STEADY = frozenset(RESULT_CODES) - STEADY
 BEFORE, NOW = PAIRS.alias("before"), PAIRS.alias("now")
@@ -84,6 +85,8 @@ def read_unsteady(
             .where(PAIRS.c.run_id.in_(run_ids), PAIRS.c.image == image)
             .order_by(PAIRS.c.member)
         )
+        if len(members) <= MOST_SEEKS:  # an index seek for each is faster than reading the whole image
+            query = query.where(PAIRS.c.member.in_(members))
         rows = [row for row in connection.execute(query) if row.member in members]
         texts = strings.texts(connection, {image, *members})
         for member, of_member in groupby(rows, lambda row: row.member):

@@ -9,9 +9,9 @@ from click.testing import CliRunner
 
 from bulkshare.cli import main
 from bulkshare.ledger import SqlLedger
-from bulkshare.model import Block, Result
+from bulkshare.model import Account, Block, Result
 from tests.browser.samples import telemetry
-from tests.ledger_fixtures import begin, finish, outcome
+from tests.ledger_fixtures import ACCOUNT, NOW, begin, finish, outcome
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,6 +42,32 @@ def path(tmp_path: Path) -> str:
     ledger.record_telemetry(second.id, telemetry(10))
     ledger.close()
     return path
+
+
+def test_a_page_has_all_clouds_of_a_command_and_the_last_runs(path: str, tmp_path: Path) -> None:
+    """Whichever of the runs is named; the strip ends with the run itself, and what to do next names the ledger."""
+    ledger = SqlLedger.open(path)
+    west = Account("west", "", "https://west", "u", "p", "0" * 32)
+    runs = [
+        ledger.begin(
+            plan="nightly", fingerprint="f", account=account, now=NOW, key_suffix=account.cloud, invocation="both"
+        )
+        for account in (ACCOUNT, west)
+    ]
+    for run in runs:
+        ledger.enqueue(run.id, [Block("image-1", ["p1"])])
+        ledger.mark_enqueued(run.id)
+    ledger.finish(runs[0].id, now=NOW, requests=1, retries=0, seconds=1.0)
+    ledger.settle(runs[1].id, [outcome("image-1", "p1", Result.REJECTED)])
+    ledger.close()
+    file = tmp_path / "page.html"
+    result = CliRunner().invoke(main, ["report", runs[1].key, "--ledger", path, "-o", str(file)])
+    assert result.exit_code == 0, result.output
+    html = " ".join(file.read_text("utf-8").split())
+    assert "on 2 clouds" in html
+    assert 'Last 3 runs on <bdi>prod</bdi></span> <b class="m-bad"' in html
+    assert 'Last 1 run on <bdi>west</bdi></span> <b class="m-running this"' in html.replace("m-killed", "m-running")
+    assert f"--ledger {path}" in html
 
 
 def test_the_last_run_becomes_a_page(path: str, tmp_path: Path) -> None:

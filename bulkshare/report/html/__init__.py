@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from bulkshare.model import AS_PLANNED, Result
 from bulkshare.report.history import MARKS, Change, since
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 MOST_CAUSES = 50
 LONGEST_LINE = 4_000  # characters of a path or a command
+CODE = re.compile(r"`([^`<>]+)`")
 FILE_CHARACTERS = re.compile(r"[^\w.-]+")
 LEAST_SECONDS = 10.0  # of work; below that the charts are folded
 
@@ -153,6 +154,7 @@ def _template() -> Any:
         "duration": duration,
         "moment": moment,
         "number": number,
+        "prose": prose,
         "verdict": verdict,
     }
     return environment.from_string(_own("page.html.jinja"))
@@ -177,6 +179,11 @@ def _json(document: dict[str, Any]) -> Markup:
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return Markup(text)  # noqa: S704  as the docstring says
+
+
+def prose(text: str) -> Markup:
+    """Return text with what stands between backticks as code."""
+    return Markup(CODE.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704  escaped
 
 
 def link(filters: Mapping[str, Any]) -> str:
