@@ -229,7 +229,8 @@ def _part_lines(part: CloudPart) -> list[str]:
             lines.append(f"  {when}: {_found(listing)}")
             lines += [line.plain for line in aligned(_rows(listing), indent=4)] if listing.memberships else []
     if part.after is not None:
-        lines += [f"  {note}" for note in _notes(part.after)]
+        lines += [f"  not checked: {unlisted}" for unlisted in _unlisted(part.after)]
+        lines += [f"  {remark}" for remark in _remarks(part.after)]
     if part.not_checked:
         lines.append(f"  not checked: {escaped(part.not_checked)}")
     return lines
@@ -253,17 +254,21 @@ def _found(listing: Listing) -> str:
     return f"{what} in {counted(listing.images, 'image')} of the account, {_time(listing.at)}"
 
 
-def _notes(listing: Listing) -> list[str]:
-    """Return what a reader must know of a listing: what was not checked, and what no listing can show."""
-    notes = [f"not checked: image {escaped(image_id)}: {escaped(why)}" for image_id, why in listing.unlisted.items()]
+def _unlisted(listing: Listing) -> list[str]:
+    return [escaped(f"image {image_id}: {why}") for image_id, why in listing.unlisted.items()]
+
+
+def _remarks(listing: Listing) -> list[str]:
+    """Return what no listing can show."""
+    remarks = []
     if listing.usable_by_all:
-        notes.append(f"{counted(listing.usable_by_all, 'public or community image')}: every project can use them")
+        remarks.append(f"every project can use {counted(listing.usable_by_all, 'public or community image')}")
     if listing.private:
-        notes.append(
-            f"{counted(listing.private, 'private image')}: no project can use them; members from before they were made "
-            "private don't show, and would come back with `shared`"
+        remarks.append(
+            f"no project can use {counted(listing.private, 'private image')}; members from before they were made "
+            "private don't show, and would come back if they were shared again"
         )
-    return notes
+    return remarks
 
 
 def _markdown(certificate: Certificate) -> str:
@@ -279,7 +284,9 @@ def _markdown(certificate: Certificate) -> str:
             facts.append(" ".join(filter(None, ("project", code(known_id), code(name)))) + unknown)
         facts += [f"removed by run {code(part.run)}"] if part.run else []
         facts += [f"not checked: {code(part.not_checked)}"] if part.not_checked else []
-        facts += list(map(code, _notes(part.after))) if part.after is not None else []
+        if part.after is not None:
+            facts += [f"not checked: {code(unlisted)}" for unlisted in _unlisted(part.after)]
+            facts += _remarks(part.after)
         blocks += ["\n".join(f"- {fact}" for fact in facts)] if facts else []
         for when, listing in (("Before", part.before), ("After", part.after)):
             if listing is None:
