@@ -11,11 +11,11 @@ import click
 
 from bulkshare.cli.command import Section
 from bulkshare.cli.completion import complete_cloud, complete_file, complete_run
-from bulkshare.model import NotifyOn, PruneLimit, WebhookFormat
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from bulkshare.model import PruneLimit
     from bulkshare.sandbox.faults import FaultRule
 
     Command = TypeVar("Command", bound=Callable[..., Any])
@@ -54,13 +54,15 @@ class CountOrPercentage(click.ParamType[str]):
         return str(value)
 
 
-class PruneLimitText(click.ParamType[PruneLimit]):
+class PruneLimitText(click.ParamType["PruneLimit"]):
     """A prune limit such as 10%, as in a plan."""
 
     name = "limit"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> PruneLimit:
         """Return the limit."""
+        from bulkshare.model import PruneLimit  # noqa: PLC0415  only needed if a limit is given
+
         try:
             return PruneLimit.parse(value)
         except ValueError as error:
@@ -128,6 +130,9 @@ def together(*options: Callable[[Command], Command]) -> Callable[[Command], Comm
     return add
 
 
+# Those of `model.NotifyOn` and `model.WebhookFormat`, which `--help` need not import.
+NOTIFY_ON = ("failure", "change", "always")
+WEBHOOK_FORMATS = ("json", "slack", "alertmanager")
 PLAN = click.argument("plan", type=click.Path(path_type=Path, allow_dash=True))
 RUN = click.argument("run", required=False, shell_complete=complete_run)
 LEDGER = click.option(
@@ -296,13 +301,13 @@ NOTIFY = together(
     ),
     click.option(
         "--webhook-format",
-        type=click.Choice([each.value for each in WebhookFormat]),
+        type=click.Choice(WEBHOOK_FORMATS),
         help="What the webhook gets. Default: json.",
     ),
     click.option(
         "--notify-on",
         multiple=True,
-        type=click.Choice([each.value for each in NotifyOn]),
+        type=click.Choice(NOTIFY_ON),
         help="Which ends are told; may be given several times. Default: always.",
     ),
 )

@@ -13,8 +13,9 @@ from click.testing import CliRunner
 from bulkshare.cli import main
 from bulkshare.cli.command import Program
 from bulkshare.cli.commands.ledger import STATES
+from bulkshare.cli.options import NOTIFY_ON, WEBHOOK_FORMATS
 from bulkshare.ledger import SqlLedger
-from bulkshare.model import Block, RunState
+from bulkshare.model import Block, NotifyOn, RunState, WebhookFormat
 from bulkshare.report.runs import STATES as REPORTED
 from tests.ledger_fixtures import NOW, begin, finish
 
@@ -126,7 +127,9 @@ def test_runs_by_plan_and_state(tmp_path: Path) -> None:
     assert "no such run" in none.stderr
 
 
-def test_states_are_those_that_are_shown() -> None:
-    """The option offers each."""
+def test_choices_are_those_of_the_model() -> None:
+    """The options offer each."""
+    assert [each.value for each in NotifyOn] == list(NOTIFY_ON)
+    assert [each.value for each in WebhookFormat] == list(WEBHOOK_FORMATS)
     assert sorted(STATES) == sorted(REPORTED)
     assert {state.value for state in RunState} < set(STATES)

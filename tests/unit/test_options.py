@@ -32,7 +32,7 @@ def params_of(command: str, *arguments: str) -> dict[str, Any]:
 
 def test_the_python_api_has_the_fields_of_the_record() -> None:
     """Whatever `run(plan, ...)` takes is a field, but for the callback; fleets and sandboxes are the command line's."""
-    command_line = {"fleet", "fleet_credentials", "faults", "latency_seconds", "dialect", "answers"}
+    command_line = {"fleet", "fleet_credentials", "faults", "latency_seconds", "dialect", "answers", "origin"}
     assert set(RunOptions.__annotations__) - {"on_progress"} == FIELDS - command_line
 
 
