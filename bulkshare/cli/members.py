@@ -80,6 +80,9 @@ def _plan(images: Sequence[str], projects: Sequence[str], want: Want, *, make_sh
         raise UsageError("standard input is one list: `-` can stand for images or for projects, not for both")
     names: dict[str, str] = {}
     entry = Entry(
-        image_arguments(images, names), project_arguments(projects, names), want=want, make_shared=make_shared
+        image_arguments(images, names),
+        project_arguments(projects, names, disabled_too=want is Want.REMOVE),
+        want=want,
+        make_shared=make_shared,
     )
     return Plan(ADHOC, (entry,), names=names)

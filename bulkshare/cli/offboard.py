@@ -51,7 +51,7 @@ def offboard_command(
     **given: Any,
 ) -> int:
     """Remove a project from all images; write a certificate unless it is a dry run. Raises `BulkshareError`."""
-    projects = leaving(project_arguments([project]))
+    projects = leaving(project_arguments([project], disabled_too=True))
     looking = dry_run or out is not None
     if certificate is not None and not looking:
         _require_new(certificate)

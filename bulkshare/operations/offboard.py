@@ -197,5 +197,5 @@ def _ids(found: Survey) -> frozenset[str]:
 
 
 def leaving(projects: Iterable[str | ProjectSelector]) -> list[str | ProjectSelector]:
-    """Return the projects of the command line, also disabled ones, and ones that are not on each of the clouds."""
-    return [item if isinstance(item, str) else replace(item, enabled=None, allow_empty=True) for item in projects]
+    """Return the projects of the command line for several clouds, of which each has some of them or none."""
+    return [item if isinstance(item, str) else replace(item, allow_empty=True) for item in projects]

@@ -32,7 +32,7 @@ from bulkshare.plan.yaml import UnreadableError
 from bulkshare.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from bulkshare.model import ImageSelector, ProjectSelector
 
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 KEYED = re.compile(r"[a-z_]+(?:\.[^=,]+)?=")
 SEPARATOR = re.compile(r",(?=\S)")
 NEXT_KEY = re.compile(rf",\s*(?={KEYED.pattern})")
+NO_DEFAULTS: Mapping[str, Any] = {}
 SECTIONS: dict[str, type[ImageSelectorItem] | type[ProjectSelectorItem]] = {
     "images": ImageSelectorItem,
     "projects": ProjectSelectorItem,
@@ -55,19 +56,26 @@ def image_arguments(texts: Sequence[str], names: dict[str, str] | None = None) -
     return _parsed(texts, "images", {} if names is None else names)
 
 
-def project_arguments(texts: Sequence[str], names: dict[str, str] | None = None) -> IdList[str | ProjectSelector]:
-    """Return what the arguments stand for, like `image_arguments`."""
-    return _parsed(texts, "projects", {} if names is None else names)
+def project_arguments(
+    texts: Sequence[str], names: dict[str, str] | None = None, *, disabled_too: bool = False
+) -> IdList[str | ProjectSelector]:
+    """Return what the arguments stand for, like `image_arguments`.
+
+    disabled_too: a selector that does not say otherwise stands for disabled projects as well.
+    """
+    return _parsed(texts, "projects", {} if names is None else names, {"enabled": "any"} if disabled_too else {})
 
 
-def _parsed(texts: Sequence[str], kind: str, names: dict[str, str]) -> IdList[Any]:
+def _parsed(
+    texts: Sequence[str], kind: str, names: dict[str, str], defaults: Mapping[str, Any] = NO_DEFAULTS
+) -> IdList[Any]:
     problems: list[Problem] = []
     items: list[Any] = []
     for text in dict.fromkeys(chain.from_iterable(map(_separated, texts))):
         if text == "-":
             items += _piped(kind, problems, names)
         else:
-            items.append(_item(text.strip(), kind, problems))
+            items.append(_item(text.strip(), kind, problems, defaults))
     if problems:
         raise PlanError(list(dict.fromkeys(problems)))
     return IdList(dict.fromkeys(items))
@@ -91,7 +99,7 @@ def _piped(kind: str, problems: list[Problem], names: dict[str, str]) -> IdList[
         return IdList()
 
 
-def _item(text: str, kind: str, problems: list[Problem]) -> Any:
+def _item(text: str, kind: str, problems: list[Problem], defaults: Mapping[str, Any]) -> Any:
     """Return the ID or selector that a text stands for; None for a text with problems, which are added."""
     section = SECTIONS[kind]
     place = f"{kind[:-1]} {clean(text, 100)!r}"
@@ -116,6 +124,7 @@ def _item(text: str, kind: str, problems: list[Problem]) -> Any:
             else:
                 return canonical_id(item["id"], kind)
             return None
+    item = {**defaults, **item}
     if found := sentences(section, item):
         for message in found:
             report(message)

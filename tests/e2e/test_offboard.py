@@ -90,6 +90,7 @@ def test_plans_that_still_name_it(clouds: Clouds) -> None:
     """Those that the ledger knows, and those that are named; their clouds count; what is saved is removed exactly."""
     shell = clouds.shell
     clouds.configure("prod")
+    clouds.prod.disable_project(clouds.leaver)
     for name, projects in (("golden", clouds.leaver), ("other", "{name: 'l*'}")):
         entry = f"{{images: [{clouds.images[0]}], projects: [{projects}]}}"
         shell.write(f"{name}.yaml", f"version: 1\nname: {name}\ncloud: prod\nshare:\n  - {entry}\n")

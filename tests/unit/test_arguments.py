@@ -53,6 +53,14 @@ def test_projects(text: str, meant: str | ProjectSelector) -> None:
     assert project_arguments([text, text]) == (meant,)
 
 
+def test_disabled_projects_too() -> None:
+    """If they are asked for, unless the selector says otherwise."""
+    assert project_arguments(["a", "name=b,enabled=true"], disabled_too=True) == (
+        ProjectSelector(name="a", enabled=None),
+        ProjectSelector(name="b"),
+    )
+
+
 def test_several_in_one_argument() -> None:
     """Commas separate; a selector has commas of its own, and a name may have one."""
     other = "f" * 32
