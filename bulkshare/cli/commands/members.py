@@ -18,7 +18,7 @@ NAMING = Section(
     "may be named in these ways:",
     (
         ("ID", "a UUID, or id=TEXT for another ID"),
-        ("NAME", "all that have this name; with * ? or [...] it is a pattern"),
+        ("NAME", "the images, or the one project, of this name; with * ? or [...] it is a pattern"),
         ("KEY=VALUE,...", "all that match, with the keys of a plan's selectors: name=ubuntu-*,tag=golden,latest=1"),
         ("-", "a list of IDs on standard input"),
         ("A,B", "several of these; a name with a comma is name=A,B"),
@@ -33,6 +33,7 @@ NAMING = Section(
         "bulkshare share 'name=ubuntu-*,latest=1' --to domain=customers --accept",
     ],
     sections=[NAMING],
+    exit_codes=True,
 )
 @IMAGES
 @click.option(
@@ -61,6 +62,7 @@ def share(ctx: click.Context, /, **options: Any) -> None:
         "bulkshare unshare 'ubuntu-18.*' --from 'team-*' --yes",
     ],
     sections=[NAMING],
+    exit_codes=True,
 )
 @IMAGES
 @click.option(
@@ -86,6 +88,7 @@ def unshare(ctx: click.Context, /, **options: Any) -> None:
         "bulkshare offboard team-a --all-clouds --certificate team-a.md",
     ],
     sections=[NAMING._replace(title="Projects")],
+    exit_codes=True,
 )
 @click.argument("project")
 @click.option("--all-clouds", is_flag=True, help="On every entry of clouds.yaml.")
