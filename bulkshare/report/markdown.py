@@ -39,7 +39,8 @@ def code(text: str) -> str:
 def code_html(text: str) -> str:
     """Return a text as code, for both Markdown and HTML; nothing for an empty one."""
     shown = escaped(text)
-    entities = "".join(c if c.isalnum() or c in " -" else f"&#{ord(c)};" for c in shown)
+    plain = " -" if "www" in shown.casefold() else " -."  # GitHub makes a link of www.anything
+    entities = "".join(c if c.isalnum() or c in plain else f"&#{ord(c)};" for c in shown)
     return f"<code>{entities}</code>" if shown else ""
 
 
