@@ -228,9 +228,10 @@ class MemberLister:
         return reopened
 
     async def _mark_accepted(self, image_id: str, jobs: Sequence[Job], members: Mapping[str, Member]) -> None:
-        """Record which of the memberships to be removed are accepted: undo has to accept them again."""
-        removed = (members.get(job.member_id) for job in jobs if job.want and Want.REMOVE in job.want)
-        if accepted := [member.member_id for member in removed if member is not None and member.status == "accepted"]:
+        """Record which of the memberships to be removed or declined are accepted: undo has to accept them again."""
+        ending = Want.REMOVE | Want.DECLINED
+        ended = (members.get(job.member_id) for job in jobs if job.want and job.want & ending)
+        if accepted := [member.member_id for member in ended if member is not None and member.status == "accepted"]:
             await self._recorder.mark_was_accepted(image_id, accepted)
 
     async def _settle_listed(

@@ -27,7 +27,7 @@ class Want(IntFlag):
     ADDED = 64  # with ALREADY_MEMBER: it was this run that added the member
     RECEIVED = 128  # our own membership of another project's image: set its status, and never add or remove it
     DECLINED = 256  # with RECEIVED: set the status to rejected
-    WAS_ACCEPTED = 512  # with REMOVE: a listing showed that the membership was accepted
+    WAS_ACCEPTED = 512  # with REMOVE or DECLINED: a listing showed that the membership was accepted
 
 
 class Job(NamedTuple):

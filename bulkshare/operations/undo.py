@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     Pair = tuple[str, str]  # image ID, member ID
 
 UNDO = "undo"  # the plan's name in the ledger
-CHANGES = frozenset({Result.SHARED, Result.ACCEPTED, Result.REMOVED})
+CHANGES = frozenset({Result.SHARED, Result.ACCEPTED, Result.DECLINED, Result.REMOVED})
 PERHAPS = frozenset({Result.PENDING, Result.FAILED, Result.REJECTED})  # of pairs that may be ADDED all the same
 MADE_BY_COMMANDS = frozenset({"adhoc", "offboard", "accept", UNDO})  # plans that no file will run again
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     Pair = tuple[str, str]  # image ID, member ID
 
 
+ACCEPTED_AGAIN = Want.RECEIVED | Want.ACCEPTED | Want.FORCED
+STAYS_DECLINED = "it was not accepted before; that the run declined it stays"
 STAYS_ACCEPTED = "it was a member before; that the run accepted it stays"
 
 
@@ -55,7 +57,8 @@ class Reversal:
 
 def changed_something(outcome: Outcome) -> bool:
     """Whether a run changed a pair, whatever else became of it: it may have added a member that it couldn't accept."""
-    return outcome.result in {Result.SHARED, Result.ACCEPTED, Result.REMOVED} or Want.ADDED in outcome.want
+    changes = {Result.SHARED, Result.ACCEPTED, Result.DECLINED, Result.REMOVED}
+    return outcome.result in changes or Want.ADDED in outcome.want
 
 
 def reversal(
@@ -90,21 +93,25 @@ def reversal(
             left.append(Left(*pair, f"changed since by run {later[pair]}"))
         elif (why := _difference(outcome, member)) and not force:
             left.append(Left(*pair, why))
-        elif outcome.result is Result.ACCEPTED:
-            left.append(Left(*pair, STAYS_ACCEPTED))
+        elif isinstance(want, str):
+            left.append(Left(*pair, want))
         else:
             wants[pair] = want
     return Reversal(wants, tuple(left), undone)
 
 
-def _opposite(outcome: Outcome, member: Member | None) -> Want | None:
-    """Return what takes back an outcome; None if nothing is left of it."""
+def _opposite(outcome: Outcome, member: Member | None) -> Want | str | None:
+    """Return what takes back an outcome; None if nothing is left of it, and a text if it stays: why."""
     if outcome.result is Result.REMOVED:
         if member is not None:
             return None
         return Want.ACCEPTED if Want.WAS_ACCEPTED in outcome.want else Want.MEMBER
     if member is None:
         return None
+    if outcome.result is Result.DECLINED:
+        return ACCEPTED_AGAIN if Want.WAS_ACCEPTED in outcome.want else STAYS_DECLINED
+    if outcome.result is Result.ACCEPTED:
+        return STAYS_ACCEPTED
     return Want.REMOVE
 
 

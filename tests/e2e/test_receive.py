@@ -42,9 +42,12 @@ def test_what_is_pending_is_accepted_and_hidden_again(shell: Shell) -> None:
     assert statuses(shell) == ["rejected", "accepted", "accepted", "rejected"]
     shell.run("accept", "--image", IMAGES[0], *AS_TENANT)  # an ID is taken whatever its status
     assert statuses(shell) == ["accepted", "accepted", "accepted", "rejected"]
+    shell.run("accept", "--hide", "--image", "image-00[12]", *AS_TENANT)
+    assert shell.run_json("undo", "accept")["accepted"] == 2  # what was accepted before is so again
+    assert statuses(shell) == ["accepted", "accepted", "accepted", "rejected"]
     told = shell.run_json("who", "image-001", "--history")["history"]
     actions = [row["action"] for row in told if row["project_id"] == TENANT and row["result"] != "already"]
-    assert actions == ["share", "accept", "decline", "accept"]
+    assert actions == ["share", "accept", "decline", "accept", "decline", "accept"]
     err = shell.run("accept", "--image", "id=no-such-image", *AS_TENANT, exit_code=UNUSABLE).stderr
     assert "image no-such-image: is not shared with project" in err
     shell.run("accept", "--hide", "--status", "accepted", *AS_TENANT, exit_code=UNUSABLE)

@@ -10,11 +10,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkshare.errors import PlanError
-from bulkshare.model import Entry, Image, ImageSelector, Plan, Problem, ProjectSelector, Receive, Want
+from bulkshare.model import (
+    Entry,
+    Image,
+    ImageSelector,
+    Member,
+    Outcome,
+    Plan,
+    Problem,
+    ProjectSelector,
+    Receive,
+    Result,
+    Want,
+)
 from bulkshare.plan.expand import count, expand, fingerprint, orders
 from bulkshare.plan.load import load_plan
 from bulkshare.plan.receive import MemberStatus, both_ways, received_entries, statuses
 from bulkshare.plan.selectors import for_cloud
+from bulkshare.plan.undo import changed_something, reversal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -137,3 +150,29 @@ def test_what_is_wrong_with_receive(tmp_path: Path, text: str, problem: str) -> 
     with pytest.raises(PlanError) as raised:
         load_plan(path)
     assert str(raised.value.problems[0]).removeprefix(f"{path}:").startswith(problem)
+
+
+@pytest.mark.parametrize(
+    ("want", "result", "status", "back"),
+    [
+        (Want.RECEIVED | Want.ACCEPTED, Result.ACCEPTED, "accepted", "that the run accepted it stays"),
+        (Want.RECEIVED | Want.DECLINED, Result.DECLINED, "rejected", "that the run declined it stays"),
+        (
+            Want.RECEIVED | Want.DECLINED | Want.WAS_ACCEPTED,
+            Result.DECLINED,
+            "rejected",
+            Want.RECEIVED | Want.ACCEPTED | Want.FORCED,
+        ),
+    ],
+)
+def test_an_answer_is_taken_back_only_if_it_is_known_what_was_before(
+    want: Want, result: Result, status: str, back: Want | str
+) -> None:
+    """What was accepted is accepted again; any other answer stays, and is named. No one is ever removed."""
+    done = Outcome("i", OWN, result, status=status, want=want)
+    members = {"i": {OWN: Member("i", OWN, status)}}
+    found = reversal([done], members, unlisted={}, later={})
+    assert changed_something(done)
+    assert found.wants == ({("i", OWN): back} if isinstance(back, Want) else {})
+    assert [back in left.why for left in found.left if isinstance(back, str)] == [True] * isinstance(back, str)
+    assert reversal([done], {"i": {}}, unlisted={}, later={}).undone == 1
