@@ -204,6 +204,10 @@ class CloudUnderTest:
         """Make the project a member of the image."""
         self._ask("POST", f"{self.endpoint}/v2/images/{image_id}/members", {"member": member_id})
 
+    def remove_member(self, image_id: str, member_id: str) -> None:
+        """End the project's membership of the image."""
+        self._ask("DELETE", f"{self.endpoint}/v2/images/{image_id}/members/{member_id}")
+
     def members(self, image_id: str) -> list[dict[str, str]]:
         """Return the image's members, as the Image API lists them to the admin."""
         listed: list[dict[str, str]] = self._ask("GET", f"{self.endpoint}/v2/images/{image_id}/members")["members"]
