@@ -6,10 +6,13 @@ import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
+import yaml
 
+from bulkshare.sandbox import Dialect
+from tests.chaos.served import ServedSandbox
 from tests.cloud import ADMIN
 from tests.sandbox_cloud import SandboxCloud
 from tests.shell import UNKNOWN_IMAGE
@@ -61,6 +64,54 @@ def test_no_secret_in_any_output(shell: Shell, cloud: SandboxCloud) -> None:
     seen += [path.read_bytes().decode("latin-1") for path in (*files, *shell.directory.glob("ledger.db*"))]
     assert len(cloud.issued_tokens()) >= 2
     for secret in (*cloud.issued_tokens(), ADMIN.password):
+        assert not [text for text in seen if secret in text]
+
+
+class Keys(NamedTuple):
+    """An access key: all of it is secret."""
+
+    access: str = "ACCESSKEYUNLIKEALLELSE"
+    secret: str = "secret-key-unlike-all-else"
+    token: str = "security-token-unlike-all-else"
+
+
+def test_no_access_key_in_any_output(shell: Shell) -> None:
+    """Neither of its parts, nor a signature: the first run's, those of a refused key, and what is kept of them."""
+    keys = Keys()
+    served = ServedSandbox(2, latency_seconds=0.0, projects=12, dialect=Dialect.HUAWEI)
+    with served as sandbox:
+        admin = sandbox.cloud.admin
+        sandbox.cloud.add_key_pair(
+            keys.access, keys.secret, admin, sandbox.cloud.admin_project, security_token=keys.token
+        )
+        sandbox.serve_to(shell)
+        clouds = yaml.safe_load((shell.directory / "clouds.yaml").read_text("utf-8"))
+        parts = {"access_key": keys.access, "secret_key": keys.secret, "security_token": keys.token}
+        clouds["clouds"]["sandbox"]["auth"].update(parts)
+        shell.write("clouds.yaml", json.dumps(clouds))
+        plan = shell.plan([*sandbox.images, UNKNOWN_IMAGE], [*sandbox.projects, "f" * 32])
+        verbose = ("--os-cloud", "sandbox", "-v", "--log-format", "json")
+        process = shell.start("run", plan, *verbose, "--metrics-file", "plan.prom")
+        seen = [Path(f"/proc/{process.pid}/cmdline").read_text(), Path(f"/proc/{process.pid}/environ").read_text()]
+        seen += process.communicate(timeout=120)
+        assert process.returncode == 1, seen
+        for args, exit_code in (
+            (["diff", plan, *verbose, "--prune", "--out", "saved.plan"], 11),
+            (["show", "-n", "0"], 0),
+            (["export"], 0),
+            (["report", "-o", "report.html"], 0),
+        ):
+            done = shell.run(*args, exit_code=exit_code)
+            seen += [done.stdout, done.stderr]
+        for wrong in ("secret_key", "security_token"):
+            clouds["clouds"]["sandbox"]["auth"].update(parts, **{wrong: f"wrong-{parts[wrong]}"})
+            shell.write("clouds.yaml", json.dumps(clouds))
+            done = shell.run("run", plan, *verbose, exit_code=3)
+            seen += [done.stdout, done.stderr]
+            assert "refuses the signature" in done.stderr
+    files = [shell.directory / name for name in ("plan.prom", "saved.plan", "report.html")]
+    seen += [path.read_bytes().decode("latin-1") for path in (*files, *shell.directory.glob("ledger.db*"))]
+    for secret in (*keys, "Signature="):
         assert not [text for text in seen if secret in text]
 
 
