@@ -23,7 +23,7 @@ from bulkshare.image_api.ims import (
     with_both_spellings,
 )
 from bulkshare.model import ENDPOINT_FAILURES, RETRYABLE, Fault, Result, RetryState, Scope, Step, VerdictKind, Want
-from bulkshare.model.events import Answered, ImageSetShared, MembersListed, RetryScheduled
+from bulkshare.model.events import Answered, BatchSent, ImageSetShared, MembersListed, RetryScheduled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -196,7 +196,10 @@ class ApiClient:
             if step is Step.ACCEPT
             else batch_request(step, image_ids, member_ids)
         )
-        return await self._send_with_retry(Step.BATCH, image_ids[0] if len(image_ids) == 1 else "", request)
+        verdict = await self._send_with_retry(Step.BATCH, image_ids[0] if len(image_ids) == 1 else "", request)
+        if verdict.kind is VerdictKind.STARTED or verdict.maybe_done:
+            self._observer.notify(BatchSent(len(image_ids) * len(member_ids)))
+        return verdict
 
     async def has_ended(self, job_id: str, own_project_id: str) -> bool:
         """Ask whether a job has ended, with the older call if there is no other; False if the answer doesn't tell."""

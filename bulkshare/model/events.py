@@ -53,6 +53,13 @@ class PairsSettled:
 
 
 @dataclass(frozen=True, slots=True)
+class BatchSent:
+    """A batch of so many pairs was taken by the service, or may have been."""
+
+    pairs: int
+
+
+@dataclass(frozen=True, slots=True)
 class BatchesUnsupported:
     """The cloud has no batches: pairs are sent one by one."""
 
@@ -128,6 +135,7 @@ Event = (
     | RetryScheduled
     | PhaseStarted
     | PairsSettled
+    | BatchSent
     | BatchesUnsupported
     | RestSettled
     | MembersListed

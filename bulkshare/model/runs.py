@@ -110,6 +110,7 @@ class Telemetry:
     allowed: the concurrency limit at the end of the interval.
     latency: answers by the upper bound of their latency in seconds; inf: above the highest bound.
     statuses: answers by HTTP status or kind of fault.
+    batches, batched_pairs: of the requests those that were batches, and the pairs in them.
     """
 
     began_at: datetime
@@ -119,3 +120,5 @@ class Telemetry:
     allowed: tuple[int, ...] = ()
     latency: Mapping[float, int] = field(default_factory=dict)
     statuses: Mapping[str, int] = field(default_factory=dict)
+    batches: int = 0
+    batched_pairs: int = 0

@@ -188,7 +188,14 @@ async def execute(work: OpenRun, session: CloudSession, task: EngineTask, stops:
     causes = await work.ledger.call(causes_in, ledger, run)
     names = await work.ledger.call(ledger.labels, run.id) if causes else {}
     summary = summary_of(
-        run, requests=stats.requests, retries=stats.retries, seconds=stats.seconds, causes=causes, names=names
+        run,
+        requests=stats.requests,
+        retries=stats.retries,
+        seconds=stats.seconds,
+        causes=causes,
+        names=names,
+        batches=stats.telemetry.batches if stats.telemetry else 0,
+        batched_pairs=stats.telemetry.batched_pairs if stats.telemetry else 0,
     )
     if task.write:
         session.listener.ended(summary)

@@ -161,6 +161,9 @@ def _counts(tracker: Tracker) -> list[Text]:
     ]
     if tracker.opened:
         counts.append(Text(f"{counted(tracker.opened, 'image')} opened", "green"))
+    if tracker.batches:
+        pairs = counted(tracker.batched_pairs, "pair")
+        counts.append(Text(f"{counted(tracker.batches, 'batch', 'batches')} with {pairs}", "dim"))
     if tracker.retries:
         counts.append(Text(counted(tracker.retries, "retry", "retries"), "yellow"))
     return counts

@@ -10,7 +10,7 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 from bulkshare.model import Telemetry, VerdictKind
-from bulkshare.model.events import Answered
+from bulkshare.model.events import Answered, BatchSent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,10 +51,14 @@ class Meter:
         self._allowed = [0]
         self._latency = [0] * len(LATENCY_BOUNDS)
         self._statuses: dict[int | str, int] = {}
+        self._batches = self._batched_pairs = 0
 
     def notify(self, event: Event) -> None:
         """See `ports.Observer`."""
         if not isinstance(event, Answered):
+            if isinstance(event, BatchSent):
+                self._batches += 1
+                self._batched_pairs += event.pairs
             return
         verdict = event.verdict
         now = self._clock()
@@ -80,6 +84,8 @@ class Meter:
             troubled=tuple(self._troubled),
             allowed=(*self._allowed[:-1], self._allowed_now()),
             latency={bound: count for bound, count in zip(LATENCY_BOUNDS, self._latency, strict=True) if count},
+            batches=self._batches,
+            batched_pairs=self._batched_pairs,
             statuses={str(status): self._statuses[status] for status in sorted(self._statuses, key=str)},
         )
 

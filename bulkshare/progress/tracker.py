@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from bulkshare.model import AS_PLANNED, Result, VerdictKind
 from bulkshare.model.events import (
     Answered,
+    BatchSent,
     ExtraMembersFound,
     ImagesDone,
     ImageSetShared,
@@ -60,6 +61,7 @@ class Tracker:
         )
         self.opened = opened
         self.retries = 0
+        self.batches = self.batched_pairs = 0
         self.phase_name = ""
         self.phase_total = 0
         self.phase_done = 0
@@ -104,7 +106,7 @@ class Tracker:
             return None
         return max(self.planned - self.done, 0) * (now - self._phase_began) / settled
 
-    def notify(self, event: Event) -> None:  # noqa: C901  one case per event
+    def notify(self, event: Event) -> None:  # noqa: C901, PLR0912  one case per event
         """See `ports.Observer`."""
         match event:
             case Answered(_, image_id, member_id):
@@ -115,6 +117,9 @@ class Tracker:
                 if self._to_retry and (image_id, member_id) in self._to_retry:
                     self._to_retry.remove((image_id, member_id))
                     self.retries += 1
+            case BatchSent(pairs):
+                self.batches += 1
+                self.batched_pairs += pairs
             case PairsSettled(outcomes):
                 self.totals.update(outcome.result for outcome in outcomes)
                 self._settled_at = self._clock()

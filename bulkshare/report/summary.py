@@ -67,6 +67,7 @@ class Summary:
 
     names: those of images and projects by ID, at least for what is at fault, as far as they are known.
     opened, awaiting_acceptance: see `Run`.
+    batches, batched_pairs: of the requests those that were batches, and the pairs in them.
     """
 
     run: str | None  # None for the sum of several
@@ -80,6 +81,8 @@ class Summary:
     names: Mapping[str, str] = field(default_factory=dict)
     opened: int = 0
     awaiting_acceptance: int = 0
+    batches: int = 0
+    batched_pairs: int = 0
 
     @property
     def planned(self) -> int:
@@ -100,6 +103,8 @@ def summary_of(
     seconds: float = 0.0,
     causes: tuple[Cause, ...] = (),
     names: Mapping[str, str] | None = None,
+    batches: int = 0,
+    batched_pairs: int = 0,
 ) -> Summary:
     """Return the summary of a run as the ledger has it, with what one invocation took."""
     return Summary(
@@ -114,6 +119,8 @@ def summary_of(
         names=names or {},
         opened=run.opened,
         awaiting_acceptance=run.awaiting_acceptance,
+        batches=batches,
+        batched_pairs=batched_pairs,
     )
 
 
@@ -135,6 +142,8 @@ def merged(summaries: Sequence[Summary]) -> Summary:
         names={known_id: name for summary in summaries for known_id, name in summary.names.items()},
         opened=sum(summary.opened for summary in summaries),
         awaiting_acceptance=sum(summary.awaiting_acceptance for summary in summaries),
+        batches=sum(summary.batches for summary in summaries),
+        batched_pairs=sum(summary.batched_pairs for summary in summaries),
     )
 
 
@@ -149,6 +158,8 @@ def summary_document(summary: Summary) -> dict[str, Any]:
         "opened": summary.opened,
         "awaiting_acceptance": summary.awaiting_acceptance,
         "requests": summary.requests,
+        "batches": summary.batches,
+        "batched_pairs": summary.batched_pairs,
         "retries": summary.retries,
         "seconds": round(summary.seconds, 3),
         "causes": [cause_document(cause, summary.names) for cause in summary.causes],

@@ -231,7 +231,13 @@ def render_brief(summary: Summary) -> RenderableType:
     """Return the result of a command that is as planned, in a line, and what to know of those who must accept yet."""
     results = ", ".join(f"{count:,} {result.value}" for result in Result if (count := summary.totals.get(result, 0)))
     opened = f"; {counted(summary.opened, *OPENED)}" if summary.opened else ""
-    cost = render_cost(summary.requests, summary.retries, summary.seconds)
+    cost = render_cost(
+        summary.requests,
+        summary.retries,
+        summary.seconds,
+        batches=summary.batches,
+        batched_pairs=summary.batched_pairs,
+    )
     line = Text.assemble((summary.run or summary.plan, "bold"), f" on {summary.cloud}: ", (results, "green"))
     line.append(f"{opened}; {cost}")
     return Group(whole(line), *render_awaiting(summary.awaiting_acceptance, summary.plan))
@@ -248,7 +254,13 @@ def render_summary(summary: Summary, *, plan_file: str = "", clouds: int = 1, pa
     parts: list[RenderableType] = [
         whole(Text.assemble((summary.run or summary.plan, "bold"), f"  on {where}" if where else ""))
     ]
-    cost = render_cost(summary.requests, summary.retries, summary.seconds)
+    cost = render_cost(
+        summary.requests,
+        summary.retries,
+        summary.seconds,
+        batches=summary.batches,
+        batched_pairs=summary.batched_pairs,
+    )
     parts += render_results(summary.totals, cost, opened=summary.opened)
     if not part:
         parts += render_awaiting(summary.awaiting_acceptance, summary.plan)
@@ -300,11 +312,16 @@ def render_causes(causes: Sequence[Cause], names: Mapping[str, str], plan: str) 
     return parts
 
 
-def render_cost(requests: int | None, retries: int | None, seconds: float | None) -> str:
-    """Return the number of requests and the duration, as far as they are known."""
+def render_cost(
+    requests: int | None, retries: int | None, seconds: float | None, *, batches: int = 0, batched_pairs: int = 0
+) -> str:
+    """Return the number of requests, how many of them were batches, and the duration, as far as they are known."""
     parts = []
     if requests is not None:
         parts.append(counted(requests, "request"))
+        if batches:
+            which = "1 of them a batch" if batches == 1 else f"{batches:,} of them batches"
+            parts.append(f"{which} with {counted(batched_pairs, 'pair')}")
         if retries:
             parts.append("1 of them a retry" if retries == 1 else f"{retries:,} of them retries")
     if seconds is not None:

@@ -47,6 +47,9 @@ def test_a_plan_from_the_first_look_to_the_last(shell: Shell) -> None:
     assert (summary["shared"], summary["planned"]) == (36, 36)
     assert summary["requests"] < 36
     assert requests_of(shell) == summary["requests"]
+    assert (summary["batches"], summary["batched_pairs"]) == (1, 36)
+    shell.run("report", "-o", "report.html")
+    assert "1 request with 36 pairs" in (shell.directory / "report.html").read_text("utf-8")
     assert {row["result"] for row in shell.rows()} == {"shared"}
     again = shell.run_json("run", plan, *ON_SANDBOX, "--verify")
     assert (again["already"], again["verify"]["missing"]) == (36, {})

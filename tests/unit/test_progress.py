@@ -13,6 +13,7 @@ from rich.text import Text
 from bulkshare.model import Outcome, Result, Step, Verdict, VerdictKind
 from bulkshare.model.events import (
     Answered,
+    BatchSent,
     ExtraMembersFound,
     ImagesDone,
     ImageSetShared,
@@ -203,6 +204,7 @@ def test_display_shows_counts_rate_and_phase() -> None:
     tracked = tracker(clock)
     tracked.notify(PhaseStarted("sharing", 100))
     tracked.notify(PairsSettled(outcomes(30)))
+    tracked.notify(BatchSent(25))
     tracked.notify(RestSettled("i", 7, Result.SKIPPED, "why"))
     tracked.notify(RetryScheduled("i", "m", Verdict(VerdictKind.TRANSIENT), 1.0))
     tracked.notify(Answered(Step.ADD, "i", "m", Verdict(VerdictKind.TRANSIENT), 0.1))
@@ -210,7 +212,7 @@ def test_display_shows_counts_rate_and_phase() -> None:
     text, _ = shown(tracked, width=80, pace="2 of 16 in flight, throttled")
     for part in (
         *("nightly", "37/100  37%", "0:00:10 elapsed, 0:00:18 left", "30 shared", "0 already", "7 skipped", "1 retry"),
-        *("of 50/s", "2 of 16 in flight, throttled", "sharing"),
+        *("of 50/s", "2 of 16 in flight, throttled", "sharing", "1 batch with 25 pairs"),
     ):
         assert part in " ".join(text.split("\n")), text
     assert all(len(line) <= 80 for line in text.splitlines())

@@ -22,6 +22,7 @@ from bulkshare.report import (
     causes_of,
     export_csv,
     export_jsonl,
+    merged,
     render_outcomes,
     render_summary,
     row_of,
@@ -81,6 +82,8 @@ def test_document_has_every_result() -> None:
         "opened": 0,
         "awaiting_acceptance": 0,
         "requests": 1234,
+        "batches": 0,
+        "batched_pairs": 0,
         "retries": 5,
         "seconds": 61.26,
         "causes": [],
@@ -216,6 +219,21 @@ def test_summary_without_failures() -> None:
         "  removed      1  removed by this run\n"
         "  planned  3,000  3,010 requests, 1 of them a retry, 0:01:01\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("batches", "pairs", "said"),
+    [
+        (1, 1, "9 requests, 1 of them a batch with 1 pair, "),
+        (3, 1200, "9 requests, 3 of them batches with 1,200 pairs, "),
+    ],
+)
+def test_batches_and_their_pairs_are_counted_apart(batches: int, pairs: int, said: str) -> None:
+    """A request with a hundred pairs is one request; the sum over clouds has both."""
+    done = Summary("n-1", "n", {Result.SHARED: pairs}, 9, 0, 2.0, cloud="c", batches=batches, batched_pairs=pairs)
+    assert said in printed(render_summary(done))
+    both = summary_document(merged([done, done]))
+    assert (both["requests"], both["batches"], both["batched_pairs"]) == (18, 2 * batches, 2 * pairs)
 
 
 def test_an_interrupted_run_has_no_failures_to_see() -> None:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from bulkshare.model import Step, Verdict, VerdictKind
-from bulkshare.model.events import Answered
+from bulkshare.model.events import Answered, BatchSent
 from bulkshare.progress.telemetry import MOST_INTERVALS, Meter
 
 BEGAN_AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -51,6 +51,15 @@ def test_answers_are_counted_by_second(scene: Scene) -> None:
         scene.answer(at)
     scene.now = 1005.2
     assert scene.meter.telemetry().requests == (2, 1, 0, 1, 0, 0)
+
+
+def test_batches_are_counted_with_their_pairs(scene: Scene) -> None:
+    """They are among the requests, which the answers count."""
+    for pairs in (100, 7):
+        scene.answer(0.5)
+        scene.meter.notify(BatchSent(pairs))
+    telemetry = scene.meter.telemetry()
+    assert (telemetry.requests, telemetry.batches, telemetry.batched_pairs) == ((2,), 2, 107)
 
 
 def test_the_window_is_that_at_the_end_of_an_interval(scene: Scene) -> None:

@@ -114,6 +114,8 @@ def render_page(page: Page) -> Iterator[str]:
         as_planned=AS_PLANNED,
         meanings=MEANINGS,
         statuses=scan.statuses.most_common(),
+        batches=sum(one.batches for part in parts for one in part.telemetry),
+        batched_pairs=sum(one.batched_pairs for part in parts for one in part.telemetry),
         changes=scan.changes,
         Change=Change,
         causes=causes[:MOST_CAUSES],
