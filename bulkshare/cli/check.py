@@ -15,7 +15,7 @@ from bulkshare.plan.expand import count
 from bulkshare.plan.load import load_plan
 from bulkshare.plan.schema import plan_schema
 from bulkshare.plan.selectors import for_cloud
-from bulkshare.report.documents import document_schema
+from bulkshare.report.schemas import document_schema
 from bulkshare.text import counted
 
 if TYPE_CHECKING:
@@ -81,5 +81,5 @@ def _describe(plan: Plan) -> str:
 
 
 def print_schema(of: str = "plan") -> None:
-    """Print the JSON Schema of plan files, or of what a command of `report.documents` prints."""
+    """Print the JSON Schema of plan files, or of what a command of `report.schemas` knows."""
     click.echo(json.dumps(plan_schema() if of == "plan" else document_schema(of), indent=2))

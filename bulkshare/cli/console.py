@@ -1,4 +1,4 @@
-"""What the commands print: results, a live display on a terminal, and the log elsewhere."""
+"""What the commands that work on clouds print: results, a live display on a terminal, and the log elsewhere."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 import structlog
-from rich.console import Console
 
-from bulkshare.cli.exit_status import discard_stdout, is_hang_up, is_terminal
+from bulkshare.cli.exit_status import is_terminal
+from bulkshare.cli.output import PlainConsole, print_whole
 from bulkshare.model.events import RemovalsAhead
 from bulkshare.progress import DetailedLog, Display, Log, Observers
 from bulkshare.report import (
@@ -32,9 +32,8 @@ from bulkshare.text import escaped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, MutableMapping, Sequence
-    from typing import NoReturn, Self
+    from typing import Self
 
-    from rich.console import RenderableType
     from structlog.typing import FilteringBoundLogger, Processor
 
     from bulkshare.model import Account
@@ -44,42 +43,7 @@ if TYPE_CHECKING:
     from bulkshare.report.certificate import Certificate
 
 
-WIDTH_WITHOUT_TERMINAL = 4000  # columns; a pipe or a file has no width, and no line for it is wrapped
 MOST_LISTED = 20  # members of an image; the log at debug level and the ledger have all of them
-
-
-class PlainConsole(Console):
-    """A console that prints text as it is: no markup, no emoji, no highlighting.
-
-    A terminal that was closed, or any stderr that can't be written, is no reason to end a run: the text is discarded.
-    Another stdout that can't be written raises `OSError`.
-    """
-
-    def __init__(self, *, stderr: bool = False) -> None:
-        width = None if is_terminal(sys.stderr if stderr else sys.stdout) else WIDTH_WITHOUT_TERMINAL
-        super().__init__(stderr=stderr, markup=False, emoji=False, highlight=False, width=width)
-
-    def on_broken_pipe(self) -> NoReturn:
-        """Let the error through, which rich would turn into exit code 1."""
-        raise  # noqa: PLE0704  rich calls this while it handles the error
-
-    def __exit__(self, *exception: object) -> None:
-        """Write what has been printed, as `Console` does at the end of each `print` and each refresh."""
-        try:
-            super().__exit__(*exception)
-        except OSError as error:
-            if not self.stderr:
-                if not is_hang_up(error):
-                    raise
-                discard_stdout()
-            with suppress(OSError):
-                self.begin_capture()
-                self.end_capture()  # empties the buffer, lest it grow with each refresh
-
-
-def print_whole(content: RenderableType, *, stderr: bool = False) -> None:
-    """Print something whose long lines the terminal wraps, so that an ID can be copied as a whole."""
-    PlainConsole(stderr=stderr).print(content, crop=False)
 
 
 class RemovalNotice:

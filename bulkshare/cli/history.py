@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bulkshare.cli.console import print_whole
 from bulkshare.cli.exit_status import ExitStatus
+from bulkshare.cli.output import print_whole
 from bulkshare.operations.defaults import open_ledger
 from bulkshare.operations.history import find_run
 from bulkshare.operations.past import compare_runs, histories_of

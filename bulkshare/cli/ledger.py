@@ -14,14 +14,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bulkshare.cli.console import print_whole
+from bulkshare.cli.output import print_whole
 from bulkshare.errors import UsageError
 from bulkshare.model import Result
-from bulkshare.operations.defaults import open_ledger, utc_now
-from bulkshare.operations.history import find_runs, prune, run_status
-from bulkshare.operations.past import history_until
+from bulkshare.operations.defaults import open_ledger
+from bulkshare.operations.history import find_runs, prune, run_status, status_at_work
 from bulkshare.operations.results import causes_in
-from bulkshare.operations.watch import status_at_work
 from bulkshare.report import (
     NOT_AS_PLANNED,
     export_csv,
@@ -37,7 +35,6 @@ from bulkshare.report import (
     total_document,
     total_of,
 )
-from bulkshare.report.html import Page, render_page
 from bulkshare.report.text import Prose
 from bulkshare.text import counted
 
@@ -46,8 +43,6 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import TextIO
 
-    from bulkshare.ledger import SqlLedger
-    from bulkshare.model import Run
     from bulkshare.operations.retention import Retention
 
 
@@ -137,43 +132,6 @@ def export_run(location: str | None, key: str | None, *, form: str, output: Path
         without_header = (islice(lines, int(form == "csv"), None) for lines in exported[1:])
         with replacing(output) as file:
             file.writelines(chain(exported[0], *without_header))
-
-
-def write_report(location: str | None, key: str | None, output: Path) -> None:
-    """Write the HTML page of a run, or of a command's runs, to a file, or to stdout for "-".
-
-    Raises `UsageError` if there is no such run, or the file can't be written.
-    """
-    with open_ledger(location, create=False) as ledger:
-        named = find_runs(ledger, key, _report)
-        runs = ledger.runs_with(named[0])  # a page of one cloud would hide what happened on the others
-        path = location if location and "://" not in location else ""
-        pages = [_page_of(ledger, run, path) for run in runs]
-        page = pages[0]
-        if len(pages) > 1:
-            labels = {known_id: name for part in pages for known_id, name in part.labels.items()}
-            total = total_of(list(map(run_status, runs))).run
-            page = Page(run=total, outcomes=(), made_at=utc_now(), labels=labels, ledger=path, parts=pages)
-        with replacing(output) as file:
-            file.writelines(render_page(page))
-    if str(output) != "-":
-        _report(f"Wrote the report of {page.run.key} to {output}")
-
-
-def _page_of(ledger: SqlLedger, run: Run, path: str) -> Page:
-    before = ledger.run_before(run)
-    return Page(
-        run=run,
-        outcomes=ledger.outcomes(run.id),
-        before=before,
-        outcomes_before=() if before is None else ledger.outcomes(before.id),
-        causes=causes_in(ledger, run),
-        labels=ledger.labels(run.id),
-        telemetry=ledger.telemetry(run.id),
-        history=history_until(ledger, run),
-        ledger=path,
-        made_at=utc_now(),
-    )
 
 
 def _report(message: str) -> None:

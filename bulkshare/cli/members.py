@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from bulkshare.cli.console import print_whole
 from bulkshare.cli.exit_status import ExitStatus
 from bulkshare.cli.notify import NotifyOptions
+from bulkshare.cli.output import print_whole
 from bulkshare.cli.run import STOP_SIGNALS, carry_out, read_options
 from bulkshare.errors import UsageError
 from bulkshare.model import Entry, Plan, Receive, Want

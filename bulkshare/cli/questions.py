@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bulkshare.cli.console import print_whole
+from bulkshare.cli.output import print_whole
 from bulkshare.errors import UsageError
 from bulkshare.operations import questions
 from bulkshare.operations.defaults import open_ledger

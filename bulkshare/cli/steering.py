@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bulkshare.cli.console import ConsoleListener, print_whole
+from bulkshare.cli.console import ConsoleListener
 from bulkshare.cli.exit_status import ExitStatus
+from bulkshare.cli.output import print_whole
 from bulkshare.cli.run import print_results
 from bulkshare.errors import (
     BulkshareError,

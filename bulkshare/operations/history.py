@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -108,6 +109,18 @@ def _last_run(ledger: SqlLedger, plan: str | None, note: Callable[[str], None]) 
 def run_status(run: Run) -> RunStatus:
     """Return a run with what is known of its process now."""
     return run_status_of(run, dead=run.state is RunState.RUNNING and is_dead(run), now=utc_now())
+
+
+def status_at_work(ledger: SqlLedger, run: Run) -> RunStatus:
+    """Return a run with what is known of its process now: its last heartbeat, and what was asked of it."""
+    _, heartbeat = ledger.pulses([run.id]).get(run.id, (run.state, None))
+    heard = 0.0 if heartbeat is None else max((utc_now() - heartbeat.at).total_seconds(), 0.0)
+    controls = tuple(ledger.controls(run.id))
+    status = replace(run_status(run), heartbeat=heartbeat, heard_seconds=heard, controls=controls)
+    if heartbeat is None or status.state != RunState.RUNNING.value:
+        return status
+    before = run.requests, run.retries  # of the invocations before this one
+    return replace(status, requests=before[0] + heartbeat.requests, retries=before[1] + heartbeat.retries)
 
 
 class Pruned(NamedTuple):

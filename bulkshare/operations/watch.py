@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bulkshare.errors import LockHeldError, UsageError
@@ -10,7 +9,6 @@ from bulkshare.ledger import RunLock
 from bulkshare.ledger.lock import is_dead
 from bulkshare.model import RunState
 from bulkshare.model.events import PairsSettled, PhaseStarted
-from bulkshare.operations.defaults import utc_now
 from bulkshare.operations.history import run_status
 from bulkshare.progress.tracker import WatchedTracker
 from bulkshare.text import clean
@@ -21,7 +19,6 @@ if TYPE_CHECKING:
     from bulkshare.ledger import SqlLedger
     from bulkshare.model import Control, Heartbeat, Run
     from bulkshare.model.events import Event
-    from bulkshare.report import RunStatus
 
 WATCH_SECONDS = 0.5  # between two looks at the ledger: heartbeats come once a second
 SILENT_SECONDS = 5.0  # without a heartbeat, after which this is shown
@@ -104,18 +101,6 @@ def _is_free(ledger: SqlLedger, plan: str) -> bool:
             return True
     except LockHeldError:
         return False
-
-
-def status_at_work(ledger: SqlLedger, run: Run) -> RunStatus:
-    """Return a run with what is known of its process now: its last heartbeat, and what was asked of it."""
-    _, heartbeat = ledger.pulses([run.id]).get(run.id, (run.state, None))
-    heard = 0.0 if heartbeat is None else max((utc_now() - heartbeat.at).total_seconds(), 0.0)
-    controls = tuple(ledger.controls(run.id))
-    status = replace(run_status(run), heartbeat=heartbeat, heard_seconds=heard, controls=controls)
-    if heartbeat is None or status.state != RunState.RUNNING.value:
-        return status
-    before = run.requests, run.retries  # of the invocations before this one
-    return replace(status, requests=before[0] + heartbeat.requests, retries=before[1] + heartbeat.retries)
 
 
 def require_at_work(runs: Sequence[Run]) -> list[Run]:

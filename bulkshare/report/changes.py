@@ -175,7 +175,7 @@ def _add_pending(image: ImageChanges, member_id: str, want: int, refusals: Mappi
 def changes_document(changes: Changes, labels: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Return the changes on a cloud as one JSON object; `names` has the known names.
 
-    `report.documents` has the schema.
+    `report.schemas` has the schema.
     """
     names = labels or {}
     ids = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from bulkshare.report.documents import DiffDocument, VerifyDocument, document_schema
+from bulkshare.report.schemas import DiffDocument, VerifyDocument, document_schema
 from bulkshare.sandbox import Cloud
 
 if TYPE_CHECKING:

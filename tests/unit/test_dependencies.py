@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
+import subprocess
 import sys
 import tomllib
 from importlib.metadata import packages_distributions
@@ -11,6 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from bulkshare.operations.defaults import open_ledger
+from tests.ledger_fixtures import begin, finish
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,3 +95,31 @@ def test_nothing_is_declared_in_vain() -> None:
     }
     declared = {name for name in CORE.union(*EXTRAS.values()) if not name.startswith("types-")}
     assert declared - BY_NAME <= _distributions(found)
+
+
+@pytest.mark.parametrize(
+    ("command", "heavy"),
+    [
+        ("runs", {"structlog", "aiohttp", "keystoneauth1", "openstack", "pydantic", "jinja2", "requests", "yaml"}),
+        ("show", {"structlog", "aiohttp", "keystoneauth1", "openstack", "pydantic", "jinja2", "requests", "yaml"}),
+        ("export", {"structlog", "aiohttp", "keystoneauth1", "openstack", "pydantic", "jinja2", "requests", "yaml"}),
+        ("check", {"sqlalchemy", "structlog", "aiohttp", "keystoneauth1", "openstack", "jinja2", "requests"}),
+    ],
+)
+def test_commands_import_what_they_need(command: str, heavy: set[str], tmp_path: Path) -> None:
+    """Each of these packages takes a tenth of a second or more to import."""
+    code = (
+        f"import sys; sys.argv = ['bulkshare', '{command}', 'plan.yaml'][:{3 if command == 'check' else 2}]\n"
+        "from bulkshare.__main__ import main\n"
+        "try:\n    main()\nexcept SystemExit: pass\n"
+        "print(sorted({name.partition('.')[0] for name in sys.modules}), file=sys.stderr)"
+    )
+    (tmp_path / "plan.yaml").write_text("version: 1\nname: p\nshare: [{images: [i], projects: [p]}]\n")
+    with open_ledger(tmp_path / "ledger.db", create=True) as ledger:
+        finish(ledger, begin(ledger).id)
+    environment = {**os.environ, "BULKSHARE_LEDGER": str(tmp_path / "ledger.db")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True, capture_output=True, text=True
+    )
+    imported = set(ast.literal_eval(done.stderr.splitlines()[-1]))
+    assert not imported & heavy, done.stdout

@@ -23,14 +23,14 @@ from bulkshare.report import (
     render_markdown,
     versioned,
 )
-from bulkshare.report.documents import (
+from bulkshare.report.markdown import MOST_CHARACTERS, MOST_OPEN
+from bulkshare.report.schemas import (
     DOCUMENTS,
     CloudChangesDocument,
     CloudComparisonDocument,
     ImageChangesDocument,
     document_schema,
 )
-from bulkshare.report.markdown import MOST_CHARACTERS, MOST_OPEN
 from bulkshare.text import escaped
 
 if TYPE_CHECKING:

@@ -121,7 +121,7 @@ def report(run: str | None, output: Path, ledger: str | None) -> None:
 
     RUN is the same as for `bulkshare show`.
     """
-    from bulkshare.cli.ledger import write_report
+    from bulkshare.cli.report import write_report
 
     write_report(ledger, run, output)
 
