@@ -83,7 +83,7 @@ def test_failing_ones_come_first_and_no_pair_is_lost(results: dict[tuple[int, in
     dictionary = Dictionary({})
     scan = PairScan(Table({}, samples.BEGAN, dictionary))
     scan.read(outcomes, None)
-    matrix = matrix_of(scan, dictionary, {})
+    matrix = matrix_of(scan, scan.bad(), dictionary, {})
     assert matrix is not None
     cells = matrix.document["cells"]
     assert len(cells) == matrix.images.cells <= MOST_ROWS
@@ -104,7 +104,7 @@ def test_failing_ones_come_first_and_no_pair_is_lost(results: dict[tuple[int, in
     shares = [f"{bad} of {planned}" for bad, planned in bad_rows if bad]
     assert [label.text for label in matrix.row_shares] == shares
     wrong = [outcome for outcome in outcomes if outcome.result not in AS_PLANNED]
-    images, projects = worst_of(scan, {})
+    images, projects = worst_of(scan, scan.bad(), {})
     for worst, ids in ((images, [one.image_id for one in wrong]), (projects, [one.member_id for one in wrong])):
         assert [thing.bad for thing in worst] == sorted(map(ids.count, set(ids)), reverse=True)[:MOST_WORST]
         assert all(thing.bad == ids.count(thing.id) <= thing.planned for thing in worst)

@@ -280,6 +280,15 @@ def test_the_bar_shows_every_result() -> None:
     assert math.isclose(sum(share.width for share in shares), 100, abs_tol=0.1)
 
 
+@pytest.mark.parametrize(("seconds", "opened"), [(9.9, False), (10.0, True)])
+def test_the_charts_of_a_short_run_are_folded(seconds: float, opened: bool) -> None:  # noqa: FBT001  drawn
+    """Ten seconds of work are worth a look."""
+    page = samples.small()
+    html = html_of(replace(page, run=replace(page.run, seconds=seconds)))
+    details = [dict(tag) for name, tag in Elements(html).tags if name == "details" and tag.get("class")]
+    assert [("open" in tag) for tag in details] == [opened]
+
+
 def test_latency_in_words_and_bars() -> None:
     """Bounds without answers have bars of their own, invocations add up, and latencies above the last are shown."""
     began = datetime(2026, 1, 1, tzinfo=UTC)

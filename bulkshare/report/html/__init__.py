@@ -84,8 +84,9 @@ def render_page(page: Page) -> Iterator[str]:
     for part in parts:
         former = None if part.before is None else FormerResults(part.outcomes_before)
         scan.read(part.outcomes, former, cloud=part.run.account.cloud)
-    worst_images, worst_projects = worst_of(scan, page.labels)
-    matrix = matrix_of(scan, dictionary, page.labels)
+    bad = scan.bad()
+    worst_images, worst_projects = worst_of(scan, bad, page.labels)
+    matrix = matrix_of(scan, bad, dictionary, page.labels)
     document = {
         "results": [[result.value, result in AS_PLANNED] for result in ORDER],
         "changes": [change.value for change in CHANGES],

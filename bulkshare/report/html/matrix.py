@@ -17,7 +17,7 @@ from bulkshare.text import clean, counted
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from bulkshare.report.html.pairs import Dictionary, PairScan
+    from bulkshare.report.html.pairs import BadCounts, Dictionary, PairScan
 
 MOST_ROWS, MOST_COLUMNS = 40, 120
 MOST_NAMED_COLUMNS = 24
@@ -125,16 +125,15 @@ class Matrix:
     document: dict[str, Any]
 
 
-def matrix_of(scan: PairScan, dictionary: Dictionary, labels: Mapping[str, str]) -> Matrix | None:
+def matrix_of(scan: PairScan, bad: BadCounts, dictionary: Dictionary, labels: Mapping[str, str]) -> Matrix | None:
     """Return the picture of a run's pairs, None if it has none. `labels` has names of images and projects by ID.
 
-    The dictionary has all IDs that the page's table has.
+    `bad` is of the scan. The dictionary has all IDs that the page's table has.
     """
     image_ids = [image_id for image_id, _, _ in scan.spans]
     if not image_ids:
         return None
     project_ids = scan.projects
-    bad = scan.bad()
     rows = _axis(image_ids, bad.images, scan.cloud_numbers, labels, ROWS)
     columns = _axis(project_ids, bad.projects, [0] * len(project_ids), labels, COLUMNS)
     where = _clouds(scan, rows)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from bulkshare.report.html.pairs import PairScan
+    from bulkshare.report.html.pairs import BadCounts, PairScan
 
 MOST_WORST = 10
 
@@ -27,9 +27,8 @@ class Worst(NamedTuple):
         return round(100 * self.bad / self.planned, 1)
 
 
-def worst_of(scan: PairScan, labels: Mapping[str, str]) -> tuple[list[Worst], list[Worst]]:
-    """Return the worst images and the worst projects: the most bad pairs first, then by name."""
-    bad = scan.bad()
+def worst_of(scan: PairScan, bad: BadCounts, labels: Mapping[str, str]) -> tuple[list[Worst], list[Worst]]:
+    """Return the worst images and the worst projects: the most bad pairs first, then by name. `bad` is of the scan."""
     images = [Worst(*image, cloud) for image, cloud in zip(_images(scan, bad.images), scan.clouds, strict=True)]
     projects = [Worst(*each) for each in zip(scan.projects, bad.projects, bad.planned, strict=True)]
     return _most(images, labels), _most(projects, labels)
