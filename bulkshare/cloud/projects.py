@@ -435,26 +435,26 @@ def _known(reader: KeystoneReader, project_ids: frozenset[str]) -> KnownProjects
     beyond `MOST_LOOKUPS`. Where projects of other accounts can't be looked up, all that are not listed are unchecked.
     """
     if reader.is_iam:
-        listed = {project.id: project.name for project in map(_project, _visible(reader, {}))}
-        return KnownProjects(project_ids & listed.keys(), project_ids - listed.keys(), OTHERS, listed)
-    names: dict[str, str] = {}
+        found = {project.id: project for project in map(_project, _visible(reader, {}))}
+        listed = {project.id: project.name for project in found.values()}
+        known = project_ids & listed.keys()
+        return KnownProjects(known, project_ids - known, OTHERS, listed, _disabled(found, known))
+    read: dict[str, Project] = {}
     if len(project_ids) > MANY:
         with contextlib.suppress(ForbiddenError):
-            names = {
-                project.id: project.name for project in map(_project, reader.all("/projects", may_be_partial=True))
-            }
-    known = project_ids & names.keys()
+            read = {project.id: project for project in map(_project, reader.all("/projects", may_be_partial=True))}
+    known = project_ids & read.keys()
     refusals: list[str] = []
 
     def is_known(project_id: str) -> bool | None:
         try:
-            found = reader.one(f"/projects/{quote(project_id, safe='')}", "project")
+            answer = reader.one(f"/projects/{quote(project_id, safe='')}", "project")
         except ForbiddenError as error:
             refusals.append(str(error))
             return None
-        if found is None or found.get("id") != project_id or found.get("is_domain"):
+        if answer is None or answer.get("id") != project_id or answer.get("is_domain"):
             return False
-        names[project_id] = _project(found).name
+        read[project_id] = _project(answer)
         return True
 
     rest = [project_id for project_id in sorted(project_ids - known) if PROJECT_ID.fullmatch(project_id)]
@@ -464,17 +464,24 @@ def _known(reader: KeystoneReader, project_ids: frozenset[str]) -> KnownProjects
     known |= {project_id for project_id, answer in zip(rest, answers, strict=False) if answer}
     unchecked = {project_id for project_id, answer in zip(rest, answers, strict=False) if answer is None}
     unchecked.update(rest[len(answers) :])
+    names = {project.id: project.name for project in read.values()}
     if not unchecked:
-        return KnownProjects(known, names=names)
-    own = _own_names(reader)
+        return KnownProjects(known, names=names, disabled=_disabled(read, known))
+    own = _own_projects(reader)
     reason = f"may not look up projects: {refusals[0]}" if refusals else TOO_MANY
-    return KnownProjects(known | (unchecked & own.keys()), frozenset(unchecked - own.keys()), reason, names | own)
+    known |= unchecked & own.keys()
+    names |= {project.id: project.name for project in own.values()}
+    return KnownProjects(known, frozenset(unchecked - own.keys()), reason, names, _disabled(read | own, known))
 
 
-def _own_names(reader: KeystoneReader) -> dict[str, str]:
-    """Return the names by ID of the projects in which our user has a role; none if the service does not say."""
+def _disabled(projects: Mapping[str, Project], ids: frozenset[str]) -> frozenset[str]:
+    return frozenset(project_id for project_id in ids if not projects[project_id].enabled)
+
+
+def _own_projects(reader: KeystoneReader) -> dict[str, Project]:
+    """Return the projects in which our user has a role, by ID; none if the service does not say."""
     try:
-        return {project.id: project.name for project in map(_project, reader.all("/auth/projects"))}
+        return {project.id: project for project in map(_project, reader.all("/auth/projects"))}
     except TokenRefusedError:
         raise
     except DirectoryError:

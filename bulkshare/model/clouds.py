@@ -53,13 +53,14 @@ class Project(NamedTuple):
 class KnownProjects(NamedTuple):
     """Which of some IDs are projects. `unchecked` ones may be or may not, for the `reason` given.
 
-    `names` has those of all projects that were read, also of others.
+    `names` has those of all projects that were read, also of others, and `disabled` the known ones that are disabled.
     """
 
     known: frozenset[str]
     unchecked: frozenset[str] = frozenset()
     reason: str = ""
     names: Mapping[str, str] = {}
+    disabled: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,12 +22,12 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.console import Group
 from rich.text import Text
 
-from bulkshare.model import Result, Want
+from bulkshare.model import Result, Sighting, Want
 from bulkshare.report.documents import VERSION
 from bulkshare.report.export import action_of, csv_line
 from bulkshare.report.text import STYLES, Prose, aligned, by_name, labelled, name_key, named
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from bulkshare.model import Account, RunRef, Sighting
+    from bulkshare.model import Account, Image, Member, RunRef
 
 
 class State(StrEnum):
@@ -123,6 +123,52 @@ def access_of(sightings: Sequence[Sighting], account: Account) -> Access:
             continue
         access = replace(access, seen=each.last_run, seen_at=each.last_at)
     return replace(access, history=tuple(sightings))
+
+
+class Listing(NamedTuple):
+    """What a cloud said just now, to `account`.
+
+    images: those that were asked about, by ID; members: of those whose members were listed.
+    unlisted: why the members of others could not be listed.
+    """
+
+    account: Account
+    at: datetime
+    images: Mapping[str, Image]
+    members: Mapping[str, Sequence[Member]]
+    unlisted: Mapping[str, str]
+
+
+def now_seen(known: Iterable[Sequence[Sighting]], listing: Listing) -> list[Access]:
+    """Return what the cloud says now, with what the ledger knows of the same pairs and of others.
+
+    known: the sightings of pairs at the cloud's endpoint, in the order of time.
+    """
+    pairs = {(each[0].image_id, each[0].member_id): list(each) for each in known}
+    there = {(image_id, each.member_id): each for image_id, several in listing.members.items() for each in several}
+    for image_id, member_id in {**pairs, **there}:
+        member = there.get((image_id, member_id))
+        pairs.setdefault((image_id, member_id), []).append(_sighting(image_id, member_id, member, listing))
+    return [access_of(each, listing.account) for each in pairs.values()]
+
+
+def _sighting(image_id: str, member_id: str, member: Member | None, listing: Listing) -> Sighting:
+    """Return what a listing says of a pair, as a run would have recorded it."""
+    image = listing.images.get(image_id)
+    result, reason, answered = Result.SKIPPED, listing.unlisted.get(image_id, ""), True
+    if member is not None:
+        result = Result.ALREADY
+    elif image_id in listing.members:
+        result = Result.ABSENT
+    elif image is None:
+        reason = "the image is not among those that were asked about"
+    elif image.usable_by_all:
+        result, answered = Result.ALREADY, False
+    elif not reason:
+        reason = f"the image is {image.visibility}, so its members can't use it"
+    status, created_at = (member.status, member.created_at) if member else (None, None)
+    at = listing.at
+    return Sighting(image_id, member_id, result, Want.MEMBER, answered, status, created_at, reason, None, at, None, at)
 
 
 def is_member(sighting: Sighting) -> bool:
