@@ -94,8 +94,7 @@ async def ask_cloud(
     if kind == "image":
         search = Search(images=image_arguments([asked]))
     else:
-        _ids(project_arguments([asked]), labels)  # refuses what can't be answered before anything is sent
-        search = Search(owner=question.owner)
+        search = Search(owner=question.owner, projects=project_arguments([asked]))
     members: dict[str, list[Member]] = {}
 
     def take(found: Survey, image: Image, listed: Sequence[Member]) -> None:
@@ -107,18 +106,11 @@ async def ask_cloud(
         raise found.error or UsageError("the cloud could not be asked")
     images = found.images
     names = {**labels, **found.projects.names, **{each.id: each.name for each in images.values() if each.name}}
-    if kind == "image":
-        ids = dict.fromkeys(images)
-    else:
-        ids = _ids(project_arguments([asked]), names)
-        members = {image_id: [each for each in some if each.member_id in ids] for image_id, some in members.items()}
+    ids = images if kind == "image" else found.sought
     for message in _visibilities(kind, images.values()):
         listener.note(message)
     known = await _call(partial(_known, ledger, kind, ids, found.account.endpoint)) if ledger else []
     accesses = now_seen(known, Listing(found.account, utc_now(), images, members, found.unlisted))
-    if not accesses and kind == "project" and not found.unlisted and not ids.keys() & found.projects.known:
-        close = _close(asked, [*found.projects.known, *found.projects.names.values()])
-        raise UsageError(f"no image has a member {clean(asked, 100)!r}{close}")
     return Answer(accesses, names, found.unlisted)
 
 
@@ -173,7 +165,9 @@ def _ids(items: Sequence[str | ImageSelector | ProjectSelector], names: Mapping[
             ids[item] = None
             continue
         if item.name is None or replace(item, name=None, place="") != type(item)():
-            raise UsageError(f"the ledger knows IDs and names only, not {describe(item)}; give one of these")
+            raise UsageError(
+                f"the ledger knows IDs and names only, not {describe(item)}; give one of these, or add --cloud"
+            )
         ids[item.name] = None  # an ID that does not look like one
         ids.update((known_id, None) for known_id, name in names.items() if fnmatchcase(name, item.name))
     return ids
@@ -196,11 +190,6 @@ def _unknown(ledger: SqlLedger, kind: str, asked: str, runs: Sequence[RunRef], n
     images, projects = ledger.known_ids([run.id for run in runs[-RUNS_SEARCHED:]])
     ids = images if kind == "image" else projects
     known = sorted({*ids, *(names[known_id] for known_id in ids if known_id in names)})
-    close = _close(asked, known) or "; --cloud asks the cloud"
-    return f"no run in the ledger has {'an' if kind == 'image' else 'a'} {kind} {clean(asked, 100)!r}{close}"
-
-
-def _close(asked: str, known: Collection[str]) -> str:
-    """Return the end of a sentence with what is like a mistyped ID or name; empty if nothing is."""
-    close = get_close_matches(asked, sorted({*known}), n=3)
-    return f"; did you mean {' or '.join(clean(each, 100) for each in close)}?" if close else ""
+    close = get_close_matches(asked, known, n=3)
+    found = f"did you mean {' or '.join(clean(each, 100) for each in close)}?" if close else "--cloud asks the cloud"
+    return f"no run in the ledger has {'an' if kind == 'image' else 'a'} {kind} {clean(asked, 100)!r}; {found}"

@@ -6,8 +6,8 @@ The sightings of a pair are read in the order of time:
 sighting                                   says
 =========================================  =============================================================
 shared; pending, but added                 a member, since the cloud's created_at, by this run
-accepted, already, or any with a status    a member; by the same as before if created_at is still the same, else
-                                           by no run, since created_at or since this sighting at the latest
+accepted, declined, already; any with a    a member; by the same as before if created_at is still the same, else
+status                                     by no run, since created_at or since this sighting at the latest
 already, without an answer                 the image is public or community: every project can use it
 removed                                    no member any more, by this run
 absent                                     no member; gone at this time at the latest, unless a run removed it
@@ -175,7 +175,7 @@ def is_member(sighting: Sighting) -> bool:
     """Whether a sighting shows that the project is a member."""
     if sighting.result in {Result.REMOVED, Result.ABSENT}:
         return False
-    if sighting.result in {Result.SHARED, Result.ACCEPTED} or sighting.status is not None:
+    if sighting.result in {Result.SHARED, Result.ACCEPTED, Result.DECLINED} or sighting.status is not None:
         return True
     if sighting.result is Result.PENDING:
         return Want.ALREADY_MEMBER in sighting.want
