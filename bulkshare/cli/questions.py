@@ -13,8 +13,7 @@ from bulkshare.cli.exit_status import ExitStatus
 from bulkshare.cli.output import print_whole
 from bulkshare.errors import LedgerError, UsageError
 from bulkshare.operations.defaults import open_ledger
-from bulkshare.operations.execute import run_async
-from bulkshare.operations.questions import CloudQuestion, ask_cloud, what, who
+from bulkshare.operations.questions import CloudQuestion, what, who
 from bulkshare.report.access import access_csv, access_document, render_what, render_who
 from bulkshare.report.text import Prose
 from bulkshare.text import escaped
@@ -53,6 +52,10 @@ def _answer(
     if as_json and as_csv:
         raise UsageError("--json and --csv exclude each other: leave out one of them")
     if ask_now:
+        from bulkshare.cli.run import STOP_SIGNALS, read_options  # noqa: PLC0415  the ledger answers without them
+        from bulkshare.operations.cloud_questions import ask_cloud  # noqa: PLC0415
+        from bulkshare.operations.execute import run_async  # noqa: PLC0415
+
         options, listener = read_options({"ledger": ledger, **given})
         with _ledger_if_any(ledger) as opened:
             answer = run_async(partial(ask_cloud, question, opened, options, listener, signals=STOP_SIGNALS))

@@ -1,34 +1,23 @@
-"""Who can use an image, and what can a project use: as the ledger knows it, and as the cloud says now."""
+"""Who can use an image, and what can a project use: as the ledger knows it. Blocking."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
-from functools import partial
-from typing import TYPE_CHECKING, Literal, TypeVar
-
-import anyio.to_thread
+from typing import TYPE_CHECKING, Literal
 
 from bulkshare.errors import UsageError
-from bulkshare.operations.defaults import utc_now
-from bulkshare.operations.survey import Search, survey
 from bulkshare.plan.arguments import image_arguments, project_arguments
 from bulkshare.plan.selectors import describe
-from bulkshare.report.access import Access, Listing, access_of, now_seen
-from bulkshare.text import clean, counted
+from bulkshare.report.access import Access, access_of
+from bulkshare.text import clean
 
 if TYPE_CHECKING:
-    import signal
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from bulkshare.ledger import SqlLedger
-    from bulkshare.model import Image, ImageSelector, Member, ProjectSelector, RunRef, Sighting
-    from bulkshare.operations.listener import Listener
-    from bulkshare.operations.options import Options
-    from bulkshare.operations.survey import Survey
-
-T = TypeVar("T")
+    from bulkshare.model import ImageSelector, ProjectSelector, RunRef, Sighting
 
 RUNS_SEARCHED = 50  # for IDs and names like a mistyped one
 
@@ -73,68 +62,6 @@ def who(ledger: SqlLedger, image: str, note: Callable[[str], None]) -> Answer:
 def what(ledger: SqlLedger, project: str, note: Callable[[str], None]) -> Answer:
     """Return what the ledger knows of the images that a project can use, like `who`."""
     return _answer(ledger, "project", project, project_arguments([project]), note)
-
-
-async def ask_cloud(
-    question: CloudQuestion,
-    ledger: SqlLedger | None,
-    options: Options,
-    listener: Listener,
-    *,
-    signals: tuple[signal.Signals, ...] = (),
-) -> Answer:
-    """Ask the cloud, and join what the ledger knows of since when and by which run. Sends no write.
-
-    ledger: None: there is none.
-
-    Raises `UsageError` or `PlanError` for what neither knows, and what kept the cloud from being asked.
-    """
-    kind, asked = question.kind, question.asked
-    labels = await _call(ledger.all_labels) if ledger else {}
-    if kind == "image":
-        search = Search(images=image_arguments([asked]))
-    else:
-        search = Search(owner=question.owner, projects=project_arguments([asked]))
-    members: dict[str, list[Member]] = {}
-
-    def take(found: Survey, image: Image, listed: Sequence[Member]) -> None:
-        del found
-        members[image.id] = list({each.member_id: each for each in listed}.values())
-
-    (found,) = await survey(search, options, listener, take, doing="question", signals=signals)
-    if found.error is not None or found.account is None:
-        raise found.error or UsageError("the cloud could not be asked")
-    images = found.images
-    names = {**labels, **found.projects.names, **{each.id: each.name for each in images.values() if each.name}}
-    ids = images if kind == "image" else found.sought
-    for message in _visibilities(kind, images.values()):
-        listener.note(message)
-    known = await _call(partial(_known, ledger, kind, ids, found.account.endpoint)) if ledger else []
-    accesses = now_seen(known, Listing(found.account, utc_now(), images, members, found.unlisted))
-    return Answer(accesses, names, found.unlisted)
-
-
-def _visibilities(kind: str, images: Collection[Image]) -> Iterator[str]:
-    """Yield what the visibility of images says of who can use them, beyond their members."""
-    if kind == "project":
-        if public := sum(image.usable_by_all for image in images):
-            yield f"every project can use {counted(public, 'public or community image')}, which are not shown"
-        return
-    for image in images:
-        if image.usable_by_all:
-            yield f"image {clean(image.id)} is {image.visibility}: every project can use it"
-        elif image.visibility == "private":
-            yield f"image {clean(image.id)} is private: only its owner, project {clean(image.owner or '')}, can use it"
-
-
-def _known(ledger: SqlLedger, kind: str, ids: Collection[str], endpoint: str) -> list[list[Sighting]]:
-    """Return what runs at an endpoint recorded about images or projects."""
-    runs = [run for run in ledger.run_refs() if not run.sandbox and run.account.endpoint == endpoint]
-    return (ledger.sightings_of_images if kind == "image" else ledger.sightings_of_projects)(ids, runs)
-
-
-async def _call(function: Callable[[], T]) -> T:
-    return await anyio.to_thread.run_sync(function)
 
 
 def _answer(
