@@ -238,6 +238,7 @@ def render_brief(summary: Summary) -> RenderableType:
         batches=summary.batches,
         batched_pairs=summary.batched_pairs,
     )
+    results = results or "nothing to do"
     line = Text.assemble((summary.run or summary.plan, "bold"), f" on {summary.cloud}: ", (results, "green"))
     line.append(f"{opened}; {cost}")
     return Group(whole(line), *render_awaiting(summary.awaiting_acceptance, summary.plan))

@@ -65,3 +65,11 @@ def test_a_line_or_two() -> None:
         "1 member has the member status pending: it can use the image by its ID, but won't see it in its image list; "
         "`--accept` accepts for it\n"
     )
+
+
+def test_a_command_that_found_nothing_to_do() -> None:
+    """A line says so."""
+    console = Console(width=300, markup=False)
+    with console.capture() as capture:
+        console.print(render_brief(Summary("accept-1", "accept", {}, 0, 0, 0.0, cloud="prod")), crop=False)
+    assert capture.get() == "accept-1 on prod: nothing to do; 0 requests, 0.0 s\n"

@@ -142,6 +142,7 @@ def offboard(ctx: click.Context, /, **options: Any) -> None:
         "bulkshare accept --from 3f1c0e5d7b2a4c6e9f8d1b0a2c4e6f80 --image 'ubuntu-*'",
     ],
     sections=[NAMING],
+    exit_codes=True,
 )
 @click.option(
     "--from", "owners", metavar="PROJECT", multiple=True, help="Only what this project shares. Several may be given."

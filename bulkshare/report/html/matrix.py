@@ -23,7 +23,7 @@ MOST_ROWS, MOST_COLUMNS = 40, 120
 MOST_NAMED_COLUMNS = 24
 CHARACTER_PIXELS = 7.0  # of the font that names rows and columns, 11 pixels high
 LONGEST_NAME, LONGEST_ID = 26, 12  # characters; the end of an ID adds little
-PLAIN = {Result.SHARED, Result.ACCEPTED, Result.ALREADY}  # have no mark beside their colour
+PLAIN = {Result.SHARED, Result.ACCEPTED, Result.DECLINED, Result.ALREADY}  # have no mark beside their colour
 MARKED = frozenset(CODES[result] for result in Result if result not in PLAIN)
 SHADES = 4  # of cells, by the share of their pairs that are not as planned
 
