@@ -445,11 +445,13 @@ class BatchSender:
 
 def _is_missing(job: Job) -> bool:
     """Whether a pair's member is still to be added or removed, rather than only to be accepted."""
-    return not job.want & (Want.ALREADY_MEMBER | Want.RECEIVED)
+    return not job.want & (Want.ALREADY_MEMBER | Want.RECEIVED | Want.RESET)
 
 
 def _is_accepted_in_batches(job: Job) -> bool:
     """Whether a membership only remains to be accepted by its own project: through us, or because that is ours."""
+    if Want.RESET in job.want:
+        return False
     if Want.RECEIVED in job.want:
         return Want.DECLINED not in job.want
     return not _is_missing(job) and Want.AS_PROJECT in job.want

@@ -101,7 +101,7 @@ class ApiClient:
         since then.
         """
         step, (image_id, member_id, want) = attempt.step, attempt.job
-        as_member = step is Step.ACCEPT and Want.AS_PROJECT in want
+        as_member = (step is Step.ACCEPT or step is Step.RESET) and Want.AS_PROJECT in want
         request = request_for(step, image_id, member_id, as_member=as_member)
         verdict = await self._send(step, image_id, member_id, request)
         decision = decide(self._policy, attempt, verdict, self._jitter())

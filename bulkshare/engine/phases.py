@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 MOST_MEMBERS_AT_ONCE = 50_000  # in memory together, at some 400 bytes each; one image may have more
 BATCH = 50  # images looked up with one GET: their IDs make a URL of 2 kB, which every proxy lets through
 NO_ORDERS = Orders()
+NO_MEMBER = "the project is no longer a member of the image"
 NOT_SHARED = "the image is not shared with this project"
 NOT_PRUNED = "the image's members could not be listed, so none of them was removed"
 # How long a pair that was settled as planned is taken to be so without another look: a command that is repeated at once
@@ -228,8 +229,8 @@ class MemberLister:
         return reopened
 
     async def _mark_accepted(self, image_id: str, jobs: Sequence[Job], members: Mapping[str, Member]) -> None:
-        """Record which of the memberships to be removed or declined are accepted: undo has to accept them again."""
-        ending = Want.REMOVE | Want.DECLINED
+        """Record which memberships that are to be removed, declined or reset are accepted: undo accepts them again."""
+        ending = Want.REMOVE | Want.DECLINED | Want.RESET
         ended = (members.get(job.member_id) for job in jobs if job.want and job.want & ending)
         if accepted := [member.member_id for member in ended if member is not None and member.status == "accepted"]:
             await self._recorder.mark_was_accepted(image_id, accepted)
@@ -247,8 +248,8 @@ class MemberLister:
                 if member is None:
                     self._recorder.put(absent(job, verdict, now))
             elif member is None:
-                if want and Want.RECEIVED in want:
-                    self._recorder.put(skipped(job, NOT_SHARED, now))
+                if want and want & (Want.RECEIVED | Want.RESET):
+                    self._recorder.put(skipped(job, NOT_SHARED if Want.RECEIVED in want else NO_MEMBER, now))
             elif want and is_to_answer(want, member):
                 to_accept += 1
                 if Want.ALREADY_MEMBER not in want:

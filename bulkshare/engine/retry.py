@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 # How many bases (2 s by default) a server may still be working on a request whose answer was lost, before the member is
 # asked for. Without this floor, full jitter may ask at once, and the request be sent twice.
 LOST_ANSWER_BASES = 4.0
+ANSWERS = frozenset({Step.ACCEPT, Step.DECLINE, Step.RESET})  # PUT a member's status
 NOT_ACCEPTED = "shared, but not accepted"
 LEFT_REJECTED = "the project has rejected it; left so"
 
@@ -58,7 +59,7 @@ def first_attempt(job: Job) -> Attempt:
         return Attempt(job)
     if Want.REMOVE in want:
         return Attempt(job, Step.REMOVE)
-    if Want.RECEIVED in want:
+    if want & (Want.RECEIVED | Want.RESET):
         return Attempt(job, _first_answer(want), membership=Result.ALREADY)
     if Want.ALREADY_MEMBER in want:
         membership = Result.SHARED if Want.ADDED in want else Result.ALREADY
@@ -67,7 +68,12 @@ def first_attempt(job: Job) -> Attempt:
 
 
 def _first_answer(want: Want) -> Step:
-    """Return the first step of our own membership. One that may have been rejected is asked for, unless it's forced."""
+    """Return the first step of a membership that is neither added nor removed.
+
+    One that is to be accepted and may have been rejected is asked for, unless it's forced.
+    """
+    if Want.RESET in want:
+        return Step.RESET
     if Want.DECLINED in want:
         return Step.DECLINE
     return Step.ACCEPT if want & (Want.ALREADY_MEMBER | Want.FORCED) else Step.GET_MEMBER
@@ -96,7 +102,7 @@ def decide(policy: RetryPolicy, attempt: Attempt, verdict: Verdict, jitter: floa
         return Send(attempt, backoff_seconds(policy, failures, verdict.retry_after, jitter))
     if step is Step.ADD:
         return _after_add(policy, attempt, verdict, jitter)
-    if step is Step.ACCEPT or step is Step.DECLINE:
+    if step in ANSWERS:
         return _after_answer(policy, attempt, verdict, jitter)
     if step is Step.REMOVE:
         return _after_remove(policy, attempt, verdict, jitter)
@@ -145,9 +151,11 @@ def _after_add(policy: RetryPolicy, attempt: Attempt, verdict: Verdict, jitter: 
 
 def _after_answer(policy: RetryPolicy, attempt: Attempt, verdict: Verdict, jitter: float) -> Decision:
     """Decide after a PUT of a member's status."""
-    received = Want.RECEIVED in attempt.job.want
+    received = bool(attempt.job.want & (Want.RECEIVED | Want.RESET))  # never added
     if verdict.kind is VerdictKind.DECLINED:
         return Settle(attempt, Result.DECLINED, verdict)
+    if verdict.kind is VerdictKind.RESET:
+        return Settle(attempt, Result.RESET, verdict)
     if verdict.kind is VerdictKind.ACCEPTED:
         result = Result.SHARED if attempt.membership is Result.SHARED else Result.ACCEPTED
         return Settle(attempt, result, verdict, attempt.why)
@@ -276,6 +284,8 @@ def _settle_or_accept(attempt: Attempt, result: Result, verdict: Verdict, why: s
 
 def is_to_answer(want: Want, member: Member) -> bool:
     """Whether a member's status is still to be set. One that its project has rejected is accepted only if forced."""
+    if Want.RESET in want:
+        return member.status != "pending"
     if Want.DECLINED in want:
         return member.status != "rejected"
     if Want.ACCEPTED not in want or member.status == "accepted":

@@ -33,6 +33,7 @@ ACCEPT      200, this member, accepted          ACCEPTED
 ACCEPT      404                                 ABSENT      it has left, or may not see the image
 ACCEPT      any other refusal                   REJECTED    for the pair alone: others may accept for themselves
 DECLINE     200, this member, rejected          DECLINED    refusals are as for ACCEPT
+RESET       200, this member, pending           RESET       likewise
 REMOVE      204                                 REMOVED
 REMOVE      404                                 ABSENT      which may be about the image: ask
 LIST        200 with nothing but members        LISTED      a service may list them in pages
@@ -71,7 +72,13 @@ IMAGES_PATH = "/v2/images"
 LIST_BOUND = 64 << 20  # bytes; a member takes about 210, so that is 300,000 members of one image
 ACCEPTED = b'{"status": "accepted"}'
 DECLINED = b'{"status": "rejected"}'
-ANSWERS = frozenset({Step.ACCEPT, Step.DECLINE})
+PENDING = b'{"status": "pending"}'
+# The steps that set a member's status: to what, and what it means if the answer shows it.
+ANSWERS = {
+    Step.ACCEPT: ("accepted", VerdictKind.ACCEPTED),
+    Step.DECLINE: ("rejected", VerdictKind.DECLINED),
+    Step.RESET: ("pending", VerdictKind.RESET),
+}
 SHARED = b'[{"op": "replace", "path": "/visibility", "value": "shared"}]'
 PATCH_TYPE = "application/openstack-images-v2.1-json-patch"
 
@@ -98,6 +105,8 @@ def request_for(
         return Request("PUT", member, ACCEPTED, project=member_id if as_member else None)
     if step is Step.DECLINE:
         return Request("PUT", member, DECLINED)
+    if step is Step.RESET:
+        return Request("PUT", member, PENDING, project=member_id if as_member else None)
     if step is Step.REMOVE:
         return Request("DELETE", member)
     raise ValueError(f"{step} takes no image")
@@ -202,7 +211,7 @@ def _interpret_member(step: Step, image_id: str, member_id: str, document: Any, 
         return Verdict(VerdictKind.SHARED, members=(member,), **origin)
     if step is Step.GET_MEMBER:
         return Verdict(VerdictKind.PRESENT, members=(member,), **origin)
-    wanted, kind = ("rejected", VerdictKind.DECLINED) if step is Step.DECLINE else ("accepted", VerdictKind.ACCEPTED)
+    wanted, kind = ANSWERS[step]
     if member.status != wanted:
         reason = f"{response.status}, but the member's status is {member.status}"
         return Verdict(VerdictKind.UNCLEAR, reason, members=(member,), **origin)

@@ -37,6 +37,7 @@ RESULT_CODES = {
     Result.ABSENT: 7,
     Result.ACCEPTED: 8,
     Result.DECLINED: 9,
+    Result.RESET: 10,
 }
 RESULTS: dict[int | None, Result] = {code: result for result, code in RESULT_CODES.items()} | {None: Result.PENDING}
 

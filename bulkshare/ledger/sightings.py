@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 RUNS_AT_ONCE = 100  # in one query, unless more of them overlap
 SUBJECTS_AT_ONCE = 200  # images or projects in one query: with the runs fewer than SQLite's 999 parameters
-KEPT = int(Want.REMOVE | Want.ADDED | Want.RECEIVED | Want.DECLINED)
+KEPT = int(Want.REMOVE | Want.ADDED | Want.RECEIVED | Want.DECLINED | Want.RESET)
 CHANGED = {
-    RESULT_CODES[result] for result in (Result.SHARED, Result.ACCEPTED, Result.DECLINED, Result.REMOVED)
+    RESULT_CODES[result] for result in (Result.SHARED, Result.ACCEPTED, Result.DECLINED, Result.RESET, Result.REMOVED)
 }  # each counts
 KEPT_OF_PENDING = KEPT | int(Want.ALREADY_MEMBER)
 COLUMNS = (

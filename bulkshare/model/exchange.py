@@ -75,6 +75,7 @@ class Step(Enum):
     LIST = "list"  # GET all of an image's members
     ACCEPT = "accept"  # PUT the member's status
     DECLINE = "decline"  # PUT the status rejected
+    RESET = "reset"  # PUT the status pending
     REMOVE = "remove"  # DELETE the member
     SET_SHARED = "open"  # PATCH the image's visibility to `shared`
     FIND = "find"  # GET images
@@ -90,6 +91,7 @@ class VerdictKind(Enum):
     PRESENT = "present"  # it is a member: a GET found it, or a 409 implies it
     ACCEPTED = "accepted"  # the membership is accepted
     DECLINED = "declined"  # the membership's status is rejected
+    RESET = "reset"  # the membership's status is pending again
     REMOVED = "removed"  # this request removed the member
     SET_SHARED = "opened"  # the image is now `shared`
     FOUND = "found"  # a page of images

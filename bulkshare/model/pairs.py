@@ -27,7 +27,8 @@ class Want(IntFlag):
     ADDED = 64  # with ALREADY_MEMBER: it was this run that added the member
     RECEIVED = 128  # our own membership of another project's image: set its status, and never add or remove it
     DECLINED = 256  # with RECEIVED: set the status to rejected
-    WAS_ACCEPTED = 512  # with REMOVE or DECLINED: a listing showed that the membership was accepted
+    WAS_ACCEPTED = 512  # with REMOVE, DECLINED or RESET: a listing showed that the membership was accepted
+    RESET = 1024  # set the status of a membership back to pending, and never add or remove it
 
 
 class Job(NamedTuple):
@@ -141,9 +142,20 @@ class Result(StrEnum):
     REMOVED = "removed"  # this run removed the member
     ABSENT = "absent"  # to be removed, but was not a member
     DECLINED = "declined"  # it was a member before; this run set the membership's status to rejected
+    RESET = "reset"  # it was a member before; this run set the membership's status back to pending
 
 
-AS_PLANNED = frozenset({Result.SHARED, Result.ACCEPTED, Result.ALREADY, Result.REMOVED, Result.ABSENT, Result.DECLINED})
+AS_PLANNED = frozenset(
+    {
+        Result.SHARED,
+        Result.ACCEPTED,
+        Result.ALREADY,
+        Result.REMOVED,
+        Result.ABSENT,
+        Result.DECLINED,
+        Result.RESET,
+    }
+)
 
 
 class Outcome(NamedTuple):

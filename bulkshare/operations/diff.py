@@ -80,7 +80,7 @@ async def _refusals(session: CloudSession, todo: Iterable[Block]) -> dict[tuple[
     wanted = {
         (Want.AS_PROJECT in want, member_id)
         for _, member_ids, want in todo
-        if Want.ACCEPTED in want
+        if want & (Want.ACCEPTED | Want.RESET)
         for member_id in member_ids
     }
     no_token = await session.identity.refusals(member_id for as_project, member_id in wanted if as_project)

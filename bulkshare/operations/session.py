@@ -538,7 +538,7 @@ def _report_unchecked(
 def _accepting(entry: Entry, account: Account) -> Entry:
     """Decide whether memberships are accepted as admin, or by logging in to each member project."""
     as_project = not account.admin if entry.accept_as_project is None else entry.accept_as_project
-    if not entry.want & Want.ACCEPTED or not as_project or Want.RECEIVED in entry.want:
+    if not entry.want & (Want.ACCEPTED | Want.RESET) or not as_project or Want.RECEIVED in entry.want:
         return entry
     return replace(entry, want=entry.want | Want.AS_PROJECT)
 

@@ -14,7 +14,7 @@ from bulkshare.model import Plan, Result, RunState
 from bulkshare.operations.defaults import open_ledger
 from bulkshare.operations.history import find_runs
 from bulkshare.operations.survey import Search, survey
-from bulkshare.plan.undo import Left, changed_something, reversal
+from bulkshare.plan.undo import CHANGES, Left, changed_something, reversal
 from bulkshare.text import counted
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     Pair = tuple[str, str]  # image ID, member ID
 
 UNDO = "undo"  # the plan's name in the ledger
-CHANGES = frozenset({Result.SHARED, Result.ACCEPTED, Result.DECLINED, Result.REMOVED})
 PERHAPS = frozenset({Result.PENDING, Result.FAILED, Result.REJECTED})  # of pairs that may be ADDED all the same
 MADE_BY_COMMANDS = frozenset({"adhoc", "offboard", "accept", UNDO})  # plans that no file will run again
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 
 ACCEPTED_AGAIN = Want.RECEIVED | Want.ACCEPTED | Want.FORCED
-STAYS_DECLINED = "it was not accepted before; that the run declined it stays"
-STAYS_ACCEPTED = "it was a member before; that the run accepted it stays"
+STAYS_PENDING = "the project had rejected it, and only the project itself can do so again"
+CHANGES = frozenset({Result.SHARED, Result.ACCEPTED, Result.DECLINED, Result.RESET, Result.REMOVED})
 
 
 class Left(NamedTuple):
@@ -57,8 +57,7 @@ class Reversal:
 
 def changed_something(outcome: Outcome) -> bool:
     """Whether a run changed a pair, whatever else became of it: it may have added a member that it couldn't accept."""
-    changes = {Result.SHARED, Result.ACCEPTED, Result.DECLINED, Result.REMOVED}
-    return outcome.result in changes or Want.ADDED in outcome.want
+    return outcome.result in CHANGES or Want.ADDED in outcome.want
 
 
 def reversal(
@@ -93,25 +92,31 @@ def reversal(
             left.append(Left(*pair, f"changed since by run {later[pair]}"))
         elif (why := _difference(outcome, member)) and not force:
             left.append(Left(*pair, why))
-        elif isinstance(want, str):
-            left.append(Left(*pair, want))
+        elif Want.DECLINED in want and Want.RECEIVED not in want:
+            left.append(Left(*pair, STAYS_PENDING))
         else:
             wants[pair] = want
     return Reversal(wants, tuple(left), undone)
 
 
-def _opposite(outcome: Outcome, member: Member | None) -> Want | str | None:
-    """Return what takes back an outcome; None if nothing is left of it, and a text if it stays: why."""
-    if outcome.result is Result.REMOVED:
+def _opposite(outcome: Outcome, member: Member | None) -> Want | None:
+    """Return what takes back an outcome; None if nothing is left of it."""
+    result, was_accepted = outcome.result, Want.WAS_ACCEPTED in outcome.want
+    if result is Result.REMOVED:
         if member is not None:
             return None
-        return Want.ACCEPTED if Want.WAS_ACCEPTED in outcome.want else Want.MEMBER
+        return Want.ACCEPTED if was_accepted else Want.MEMBER
     if member is None:
         return None
-    if outcome.result is Result.DECLINED:
-        return ACCEPTED_AGAIN if Want.WAS_ACCEPTED in outcome.want else STAYS_DECLINED
-    if outcome.result is Result.ACCEPTED:
-        return STAYS_ACCEPTED
+    own = outcome.want & Want.RECEIVED
+    if result is Result.RESET:
+        if member.status != "pending":
+            return None
+        return own | (Want.ACCEPTED if was_accepted else Want.DECLINED)
+    if result is Result.DECLINED and was_accepted:
+        return ACCEPTED_AGAIN if member.status != "accepted" else None
+    if result in {Result.ACCEPTED, Result.DECLINED}:
+        return own | Want.RESET if member.status != "pending" else None
     return Want.REMOVE
 
 

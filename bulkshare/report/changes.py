@@ -28,14 +28,14 @@ MOST_SEARCHED = 100_000  # refused pairs, for projects that are refused everywhe
 # As integers: `&` on flags builds an enum member each time, which dominates for hundreds of thousands of pairs.
 _ACCEPTED, _AS_PROJECT = int(Want.ACCEPTED), int(Want.AS_PROJECT)
 _REMOVE, _ALREADY_MEMBER = int(Want.REMOVE), int(Want.ALREADY_MEMBER)
-_RECEIVED, _DECLINED = int(Want.RECEIVED), int(Want.DECLINED)
+_RECEIVED, _DECLINED, _RESET = int(Want.RECEIVED), int(Want.DECLINED), int(Want.RESET)
 
 
 @dataclass(slots=True)
 class ImageChanges:
     """What a run would change about one image. Lists hold project IDs in the order of the ledger.
 
-    add, accept, decline, remove: one list per kind of request; a project may be in both `add` and `accept`.
+    add, accept, decline, reset, remove: one list per kind of request; a project may be in both `add` and `accept`.
     refused: projects for which nothing can be done, by reason.
     unlisted: why the image's members can't be listed; empty if they can.
     unknown: projects whose changes are unknown because of `unlisted`.
@@ -46,6 +46,7 @@ class ImageChanges:
     add: list[str] = field(default_factory=list)
     accept: list[str] = field(default_factory=list)
     decline: list[str] = field(default_factory=list)
+    reset: list[str] = field(default_factory=list)
     remove: list[str] = field(default_factory=list)
     refused: dict[str, list[str]] = field(default_factory=dict)
     unlisted: str = ""
@@ -54,7 +55,7 @@ class ImageChanges:
     @property
     def any(self) -> bool:
         """Whether a run would change anything about the image, as far as is known."""
-        return bool(self.add or self.accept or self.decline or self.remove or self.make_shared)
+        return bool(self.add or self.accept or self.decline or self.reset or self.remove or self.make_shared)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,11 @@ class Changes:
         return sum(len(image.decline) for image in self.images)
 
     @property
+    def reset(self) -> int:
+        """How many memberships would be pending again."""
+        return sum(len(image.reset) for image in self.images)
+
+    @property
     def remove(self) -> int:
         """How many members would be removed."""
         return sum(len(image.remove) for image in self.images)
@@ -116,7 +122,7 @@ class Changes:
     @property
     def any(self) -> bool:
         """Whether a run would change anything, as far as is known."""
-        return bool(self.add or self.accept or self.decline or self.remove or self.make_shared)
+        return bool(self.add or self.accept or self.decline or self.reset or self.remove or self.make_shared)
 
 
 def changes_of(
@@ -163,6 +169,12 @@ def _add_pending(image: ImageChanges, member_id: str, want: int, refusals: Mappi
     if want & _DECLINED:
         image.decline.append(member_id)
         return
+    if want & _RESET:
+        if why := refusals.get((bool(want & _AS_PROJECT), member_id)):
+            image.refused.setdefault(f"not set back to pending: {why}", []).append(member_id)
+        else:
+            image.reset.append(member_id)
+        return
     if not want & (_ALREADY_MEMBER | _RECEIVED):
         image.add.append(member_id)
     if want & _ACCEPTED:
@@ -186,6 +198,7 @@ def changes_document(changes: Changes, labels: Mapping[str, str] | None = None) 
             image.add,
             image.accept,
             image.decline,
+            image.reset,
             image.remove,
             image.unknown,
             *image.refused.values(),
@@ -199,6 +212,7 @@ def changes_document(changes: Changes, labels: Mapping[str, str] | None = None) 
         "add": changes.add,
         "accept": changes.accept,
         "decline": changes.decline,
+        "reset": changes.reset,
         "remove": changes.remove,
         "make_shared": changes.make_shared,
         "refused": changes.refused,
@@ -213,6 +227,7 @@ def changes_document(changes: Changes, labels: Mapping[str, str] | None = None) 
                 "add": image.add,
                 "accept": image.accept,
                 "decline": image.decline,
+                "reset": image.reset,
                 "remove": image.remove,
                 "refused": image.refused,
                 "unlisted": image.unlisted or None,
@@ -263,7 +278,7 @@ def render_changes(
 
 def closing_line(changes: Changes) -> str:
     """Return the one-line summary: what would change, and what would not become as planned."""
-    verbs = ("add", "accept", "decline", "remove")
+    verbs = ("add", "accept", "decline", "reset", "remove")
     parts = [f"{count:,} to {verb}" for verb in verbs if (count := getattr(changes, verb))]
     if changes.make_shared:
         parts.append(f"{counted(changes.make_shared, 'image')} to be made shared")
@@ -310,6 +325,8 @@ def _render_doable(image: ImageChanges, names: Mapping[str, str], *, everything:
     lines += _shortened(present, ACCEPTED, "yellow", names, notes, None if everything else MOST_PAIRS)
     notes = dict.fromkeys(image.decline, "decline")
     lines += _shortened(image.decline, ACCEPTED, "yellow", names, notes, None if everything else MOST_PAIRS)
+    notes = dict.fromkeys(image.reset, "pending again")
+    lines += _shortened(image.reset, ACCEPTED, "yellow", names, notes, None if everything else MOST_PAIRS)
     lines += _shortened(image.remove, REMOVED, "red", names, {}, None if everything else MOST_PAIRS)
     return lines
 

@@ -44,6 +44,8 @@ ALIKE = slice(6, 14)  # columns "action" to "attempts": many rows share the valu
 
 def action_of(want: Want) -> str:
     """Return what was to be done with a pair, as exports have it."""
+    if Want.RESET in want:
+        return "reset"
     if Want.RECEIVED in want:
         return "decline" if Want.DECLINED in want else "accept"
     return "remove" if Want.REMOVE in want else "share"
@@ -71,7 +73,8 @@ def row_of(
     opened: when the run made images shared, by ID.
 
     The times have the form that the Image API uses, "2026-01-02T03:04:05Z"; our own have milliseconds. `action` is
-    "share", or "remove" if the project must not be a member; "accept" or "decline" if it is our own membership.
+    "share", or "remove" if the project must not be a member; "accept" or "decline" if it is our own membership;
+    "reset" if its status is to be pending again.
     """
     values = (
         *(run_key, cloud, outcome.image_id, names.get(outcome.image_id)),

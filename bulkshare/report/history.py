@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from bulkshare.report.runs import RunStatus
 
 FAILING = frozenset({Result.FAILED, Result.REJECTED, Result.SKIPPED})
-DONE = frozenset({Result.SHARED, Result.ACCEPTED, Result.DECLINED, Result.REMOVED})  # something had to be done
+DONE = frozenset(
+    {Result.SHARED, Result.ACCEPTED, Result.DECLINED, Result.RESET, Result.REMOVED}
+)  # something had to be done
 MOST_FLAPPING = 20  # pairs shown, and in the document
 LEAST_RELAPSES = 2  # of a pair that flaps
 VERSION = 1  # of the JSON of `history` and `compare`
@@ -38,6 +40,7 @@ class Change(StrEnum):
     SHARED = "newly shared"
     ACCEPTED = "newly accepted"
     DECLINED = "newly declined"
+    RESET = "pending again"
     FAILING = "newly failing"
     FIXED = "fixed"
     REMOVED = "removed"
@@ -55,6 +58,7 @@ def change_of(before: Result | None, now: Result) -> Change | None:
         Result.SHARED: Change.SHARED,
         Result.ACCEPTED: Change.ACCEPTED,
         Result.DECLINED: Change.DECLINED,
+        Result.RESET: Change.RESET,
     }.get(now)
 
 

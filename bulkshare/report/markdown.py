@@ -117,7 +117,7 @@ def render_markdown(looks: Sequence[Look], *, everything: bool = False, plan_fil
         document.add(f"{code(look.changes.cloud)}: **{closing_line(look.changes)}**")
     for look in looks:
         _warn(document, look, plan=named_plan(code(plan), code(plan_file)))
-    head = ("add", "accept", "decline", "remove", "make shared", "can't be done", "unknown", "as planned")
+    head = ("add", "accept", "decline", "reset", "remove", "make shared", "can't be done", "unknown", "as planned")
     counts = [_counts(look.changes) for look in looks]
     document.table("<b>Counts</b>", ("cloud", *head), counts, numbers=len(head))
     for look in looks:
@@ -172,6 +172,7 @@ def _counts(changes: Changes) -> Row:
         changes.add,
         changes.accept,
         changes.decline,
+        changes.reset,
         changes.remove,
         changes.make_shared,
         changes.refused,
@@ -191,6 +192,8 @@ def _rows(image: ImageChanges, names: Mapping[str, str]) -> Iterable[Row]:
         yield (f"`{ACCEPTED}` accept", *_shown(member_id, names))
     for member_id in by_name(image.decline, names):
         yield (f"`{ACCEPTED}` decline", *_shown(member_id, names))
+    for member_id in by_name(image.reset, names):
+        yield (f"`{ACCEPTED}` pending again", *_shown(member_id, names))
     for member_id in by_name(image.remove, names):
         yield (f"`{REMOVED}` remove", *_shown(member_id, names))
 

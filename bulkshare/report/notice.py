@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 VERSION = 1
-CHANGED = (Result.SHARED, Result.ACCEPTED, Result.DECLINED, Result.REMOVED)
+CHANGED = (Result.SHARED, Result.ACCEPTED, Result.DECLINED, Result.RESET, Result.REMOVED)
 MOST_CAUSES = 3
 LONGEST_TEXT = 3000  # characters: what Slack shows without folding
 # An alert that is not sent again ends after this time: a nightly run has told its next end by then.

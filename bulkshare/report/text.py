@@ -38,6 +38,7 @@ STYLES = {
     Result.REMOVED: "green",
     Result.ABSENT: "green",
     Result.DECLINED: "green",
+    Result.RESET: "green",
 }
 MEANINGS = {
     Result.SHARED: "added by this run",
@@ -50,6 +51,7 @@ MEANINGS = {
     Result.REMOVED: "removed by this run",
     Result.ABSENT: "was not a member",
     Result.DECLINED: "was a member; its status was set to rejected by this run",
+    Result.RESET: "was a member; its status was set back to pending by this run",
 }
 OPENED = ("image made shared by this run", "images made shared by this run")
 ALWAYS_SHOWN = frozenset({Result.SHARED, Result.ALREADY})

@@ -64,6 +64,7 @@ def test_json_is_one_object_with_the_documented_keys(shell: Shell, plan: str) ->
         "removed",
         "absent",
         "declined",
+        "reset",
         "opened",
         "awaiting_acceptance",
         "requests",

@@ -95,6 +95,21 @@ def test_what_a_later_run_did_is_left(operator: Operator) -> None:
     assert json.loads(run(operator, "undo", key, "--force", "--json", exit_code=1).stdout)["removed"] == 2
 
 
+def test_what_was_accepted_is_pending_again(operator: Operator) -> None:
+    """For a project that was a member before; and accepted once more by the undo of the undo."""
+    image, (one, two) = operator.create_image("first"), operator.tenants
+    operator.cloud.add_member(image, one)
+    accepted = json.loads(run(operator, "share", image, "--to", one, "--to", two, "--accept", "--json").stdout)
+    assert (accepted["accepted"], accepted["shared"]) == (1, 1)
+    shown = run(operator, "undo", "adhoc", "--dry-run", exit_code=10).stdout
+    assert "pending again" in shown
+    assert "Plan: 1 to reset, 1 to remove." in shown
+    assert json.loads(run(operator, "undo", "adhoc", "--json").stdout)["reset"] == 1
+    assert statuses(operator, image) == {(0, one): "pending"}
+    assert json.loads(run(operator, "undo", "undo", "--json").stdout)["accepted"] == 1
+    assert statuses(operator, image) == {(0, one): "accepted", (0, two): "accepted"}
+
+
 def test_an_interrupted_run_is_undone_as_far_as_it_got(shell: Shell) -> None:
     """Only if that is asked for."""
     with SandboxCloud() as cloud:

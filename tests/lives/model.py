@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.lives.world import ImageState, State
 
 Document = dict[str, Any]
-AS_PLANNED = frozenset({"shared", "already", "accepted", "removed", "absent", "declined"})
+AS_PLANNED = frozenset({"shared", "already", "accepted", "removed", "absent", "declined", "reset"})
 OPEN_TO_ALL = frozenset({"public", "community"})
 
 

@@ -43,6 +43,8 @@ def meaning(reply: Reply, step: Step = Step.ADD) -> Verdict:
         (Step.GET_MEMBER, "i", "m/..", "GET", "/v2/images/i/members/m%2F..", None),
         (Step.LIST, "i", "", "GET", "/v2/images/i/members", None),
         (Step.ACCEPT, "i", "m/..", "PUT", "/v2/images/i/members/m%2F..", b'{"status": "accepted"}'),
+        (Step.DECLINE, "i", "m", "PUT", "/v2/images/i/members/m", b'{"status": "rejected"}'),
+        (Step.RESET, "i", "m", "PUT", "/v2/images/i/members/m", b'{"status": "pending"}'),
         (Step.REMOVE, "i", "m?", "DELETE", "/v2/images/i/members/m%3F", None),
         (
             Step.SET_SHARED,
@@ -65,6 +67,7 @@ def test_requests(step: Step, image_id: str, member_id: str, method: str, path: 
 def test_a_membership_is_accepted_in_the_member_project() -> None:
     """Only the PUT, and only if asked for, is sent in another project."""
     assert request_for(Step.ACCEPT, IMAGE, MEMBER, as_member=True).project == MEMBER
+    assert request_for(Step.RESET, IMAGE, MEMBER, as_member=True).project == MEMBER
     assert request_for(Step.ADD, IMAGE, MEMBER, as_member=True).project is None
 
 

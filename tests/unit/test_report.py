@@ -79,6 +79,7 @@ def test_document_has_every_result() -> None:
         "removed": 0,
         "absent": 0,
         "declined": 0,
+        "reset": 0,
         "opened": 0,
         "awaiting_acceptance": 0,
         "requests": 1234,
@@ -94,8 +95,8 @@ def test_document_has_every_result() -> None:
 
 
 def test_as_planned_is_what_the_plan_says() -> None:
-    """Shared, accepted, declined, already, removed and absent are; any other result, pending included, is not."""
-    assert summary(shared=3, accepted=2, declined=1, already=4, removed=1, absent=1).as_planned
+    """Shared, accepted, declined, reset, already, removed and absent are; any other, pending included, is not."""
+    assert summary(shared=3, accepted=2, declined=1, reset=1, already=4, removed=1, absent=1).as_planned
     assert all(
         not summary(shared=3, **{result: 1}).as_planned for result in ("rejected", "failed", "skipped", "pending")
     )

@@ -184,6 +184,7 @@ def test_documents() -> None:
         "removed": 0,
         "absent": 0,
         "declined": 0,
+        "reset": 0,
         "opened": 0,
         "awaiting_acceptance": 0,
         "requests": None,

@@ -162,7 +162,9 @@ def test_watching_without_a_terminal(tmp_path: Path, ledger: SqlLedger, run: Run
         "at": "2026-01-02T03:04:00Z",
         "planned": 2,
         "shared": 1,
-        **dict.fromkeys(("accepted", "already", "rejected", "failed", "skipped", "removed", "absent", "declined"), 0),
+        **dict.fromkeys(
+            ("accepted", "already", "rejected", "failed", "skipped", "removed", "absent", "declined", "reset"), 0
+        ),
         "opened": 0,
         "requests": 0,
         "retries": 0,

@@ -182,9 +182,9 @@ def accept(ctx: click.Context, /, **options: Any) -> None:
 def undo(ctx: click.Context, /, **options: Any) -> None:
     """Take back what a run changed.
 
-    Members that the run added are removed, and those that it removed are added again. What someone has changed since is
-    left as it is, and named. RUN is the same as for `bulkshare show`. It is a run itself, of the plan `undo`, and can
-    be undone.
+    Members that the run added are removed, those that it removed are added again, and memberships that it accepted are
+    pending again. What someone has changed since is left as it is, and named. RUN is the same as for `bulkshare show`.
+    It is a run itself, of the plan `undo`, and can be undone.
     """
     from bulkshare.cli.members import undo_command
 

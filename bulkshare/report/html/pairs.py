@@ -34,6 +34,7 @@ ORDER = (
     Result.SHARED,
     Result.ACCEPTED,
     Result.DECLINED,
+    Result.RESET,
     Result.ABSENT,
     Result.ALREADY,
 )
