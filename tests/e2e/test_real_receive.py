@@ -1,10 +1,14 @@
-"""`accept` against a real Keystone and Glance."""
+"""`accept`, and a plan as a merge request shows it, against a real Keystone and Glance."""
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
+
+from bulkshare.report.schemas import DiffDocument
+from tests.shell import UNKNOWN_IMAGE
 
 if TYPE_CHECKING:
     from tests.realcloud.cloud import RealCloud
@@ -36,3 +40,21 @@ def test_a_tenant_accepts_declines_and_hides(shell: Shell, real_cloud: RealCloud
 def _rows(shell: Shell, images: list[str], project: str) -> list[dict[str, str]]:
     shell.run("run", shell.plan(images, [project], name="look"), "--os-cloud", "alice")
     return shell.rows("look")
+
+
+def test_a_merge_request_shows_what_would_change(shell: Shell, real_cloud: RealCloud) -> None:
+    """With the cloud's names; what can't be done comes first. What was saved is what is run."""
+    shell.env["OS_CLIENT_CONFIG_FILE"] = str(real_cloud.write_clouds_yaml(shell.directory / "clouds.yaml"))
+    image = real_cloud.create_image("pipe | and `tick`")
+    plan = shell.plan([image], real_cloud.create_projects(2, "review"))
+    as_alice = ("--os-cloud", "alice")
+    text = shell.run("diff", plan, *as_alice, "--format", "markdown", "--out", "saved.plan", exit_code=10).stdout
+    assert "**Plan: 2 to add.**" in text
+    assert f"<b>Image</b> <code>{image}</code> <code>pipe &#124; and &#96;tick&#96;</code>" in text
+    document = json.loads(shell.run("diff", plan, *as_alice, "--format", "json", exit_code=10).stdout)
+    DiffDocument.model_validate(document, strict=True)
+    assert document["names"][image] == "pipe | and `tick`"
+    assert shell.run_json("run", "saved.plan", *as_alice)["shared"] == 2
+    unknown = shell.plan([UNKNOWN_IMAGE], ["p"])
+    text = shell.run("diff", unknown, *as_alice, "--format", "markdown", exit_code=11).stdout
+    assert text.index("Unknown</b>") < text.index("Counts</b>")
