@@ -12,7 +12,8 @@ import click
 from bulkshare.cli.exit_status import is_terminal
 from bulkshare.errors import UsageError
 from bulkshare.sandbox import Behaviour, Cloud, Dialect, Sandbox
-from bulkshare.sandbox.cloud import CUSTOMERS
+from bulkshare.sandbox.cloud import CUSTOMERS, GLANCE_MEMBER_QUOTA
+from bulkshare.sandbox.ims import OTC_QUOTA
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +30,7 @@ def serve_sandbox(
     images: int,
     projects: int,
     example: bool,
-    quota: int,
+    quota: int | None,
     faults: tuple[FaultRule, ...],
     latency_seconds: float,
     dialect: str,
@@ -39,12 +40,14 @@ def serve_sandbox(
 
     port: 0 for a free one.
     example: serve the images and projects of the example plan instead of `images` and `projects` made-up ones.
-    quota: members an image may have; -1: any number.
+    quota: members an image may have; -1: any number; None: as many as in the cloud that is played.
     faults: what fails.
     latency_seconds: delay of each answer.
     dialect: the cloud to play.
     answers: how it answers where no document tells.
     """
+    if quota is None:
+        quota = OTC_QUOTA if dialect == Dialect.OTC else GLANCE_MEMBER_QUOTA
     cloud = Cloud.example(member_quota=quota) if example else Cloud.sample(images, projects, member_quota=quota)
     plan = example_plan(cloud, Dialect(dialect)) if example else plan_for(cloud, Dialect(dialect))
     sandbox = Sandbox(

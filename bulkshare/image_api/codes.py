@@ -62,7 +62,7 @@ CODES: dict[str, Code] = {
     "IMG.0145": Code(Culprit.PROJECT, "the project can't be a member"),
     "IMG.0177": Code(Culprit.PROJECT, "the project can't be a member"),
     "IMG.0178": Code(Culprit.PROJECT, "the project can't be a member"),
-    "IMG.0088": Code(Culprit.QUOTA, "the image's quota of members is used up"),
+    "IMG.0088": Code(Culprit.QUOTA),  # its message says all there is to say
     "IMG.0060": Code(Culprit.PACE),
     "IMG.0187": Code(Culprit.PACE),
     **dict.fromkeys(("IMG.0061", "IMG.0064", "IMG.0065", "IMG.0112", "IMG.0113", "IMG.0114"), Code(Culprit.SERVICE)),

@@ -309,7 +309,7 @@ SETTLED_BY = {
 def _interpret_code(step: Step, code: Code, origin: dict[str, Any]) -> Verdict:
     """Interpret a refusal by its code."""
     if code.advice:
-        origin = {**origin, "reason": clean(f"{origin['reason']}; {code.advice}")}
+        origin = {**origin, "reason": clean(f"{origin['reason'].rstrip('. ')}; {code.advice}")}
     if code.culprit is Culprit.SERVICE:
         return Verdict(VerdictKind.TRANSIENT, maybe_done=True, **origin)
     if code.culprit is Culprit.QUOTA:

@@ -87,7 +87,7 @@ HINTS = tuple(
             "raise `limits.members_per_image` in {plan}; without it the cloud decides",
         ),
         (
-            r"quota|limit exceeded|^413",
+            r"quota|limit exceeded|^413|IMG\.0088",
             "remove members that are no longer needed (`prune: true`), or have the cloud's limit raised (in Glance: "
             "image_member_quota)",
         ),

@@ -84,6 +84,7 @@ CHOICES = {
     "quota_at": ("add", "accept"),
     "jobs": ("kept", "forgotten"),
 }
+OTC_QUOTA = 256  # members an image may have: Open Telekom Cloud's manual
 JOB_TYPES = {"POST": "imsAddImageMembersJob", "DELETE": "imsDelImageMembersJob", "PUT": "imsUpdateImageMembersJob"}
 PAGE = 500  # members in a page, if no limit is given
 MOST_IN_PAGE = 1000

@@ -61,6 +61,23 @@ def test_a_plan_from_the_first_look_to_the_last(shell: Shell) -> None:
     assert "No changes" in shell.run("diff", fewer, *ON_SANDBOX, "--prune").stdout
 
 
+def test_a_quota_is_kept_and_drift_is_mended(shell: Shell) -> None:
+    """What a quota left out is shared once others were pruned; a member that was taken away comes back."""
+    shell.start_sandbox(*HUAWEI, "--quota", "8")
+    plan = shell.plan(IMAGES, PROJECTS[:10])
+    refused = shell.run_json("run", plan, *ON_SANDBOX, exit_code=1)
+    assert (refused["skipped"], refused["batches"]) == (30, 0)
+    filled = shell.run_json("run", shell.plan(IMAGES, PROJECTS[:8]), *ON_SANDBOX)
+    assert (filled["shared"], filled["batched_pairs"]) == (24, 24)
+    shell.plan(IMAGES, PROJECTS[2:10])
+    full = shell.run_json("run", plan, *ON_SANDBOX, exit_code=1)
+    assert (full["already"], full["skipped"]) == (18, 6)
+    shell.run_json("unshare", IMAGES[0], "--from", PROJECTS[2], "--yes", *ON_SANDBOX)
+    assert "missing   7" in shell.run("verify", plan, *ON_SANDBOX, exit_code=1).stdout
+    pruned = shell.run_json("run", plan, *ON_SANDBOX, "--prune", "--prune-limit", "100%")
+    assert (pruned["removed"], pruned["shared"]) == (6, 7)
+
+
 @pytest.mark.parametrize("going_on", [("run", "plan.yaml", *ON_SANDBOX), ("resume",)], ids=lambda words: words[0])
 def test_a_run_that_is_cut_off_in_a_job_finds_what_it_did(shell: Shell, going_on: tuple[str, ...]) -> None:
     """Its pairs are `shared`, not `already`: the job was this run's."""

@@ -10,6 +10,7 @@ import pytest
 from bulkshare.image_api.codes import CODES, code_in
 from bulkshare.image_api.glance import interpret
 from bulkshare.model import Response, Scope, Step, VerdictKind
+from bulkshare.report.text import hint_for
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 IMAGE, PROJECT = "d164b5df-1bc3-4c3f-893e-3e471fd16e64", "edc89b490d7d4392898e19b2deb34797"
@@ -67,6 +68,14 @@ def test_a_code_of_the_gateway(prefix: str, status: int, number: str, kind: Verd
     body = {"error_code": f"{prefix}.{number}", "error_msg": "words", "request_id": "r"}
     verdict = interpret(Step.ADD, IMAGE, PROJECT, answer(status, body), NOW)
     assert (verdict.kind, verdict.scope) == (kind, scope)
+
+
+def test_a_full_image_is_explained_once() -> None:
+    """The service says why, and the summary what to do."""
+    body = {"error": {"code": "IMG.0088", "message": "The number of members has reached the upper limit."}}
+    verdict = interpret(Step.ADD, IMAGE, PROJECT, answer(400, body), NOW)
+    assert verdict.reason == "400: IMG.0088 The number of members has reached the upper limit."
+    assert "limit raised" in (hint_for(verdict.reason, plan="plan.yaml") or "")
 
 
 @pytest.mark.parametrize(

@@ -31,9 +31,7 @@ from bulkshare.cli.program import main
 @click.option(
     "--quota",
     type=click.IntRange(-1),
-    default=128,
-    show_default=True,
-    help="Members an image may have; -1: any number.",
+    help="Members an image may have; -1: any number. Default: 128, or 256 with --dialect otc.",
 )
 @FAULTS
 def sandbox(**options: Any) -> None:
