@@ -60,7 +60,7 @@ if TYPE_CHECKING:
 
 FIRST_POLL_SECONDS = 1.0  # jobs of members take 0.6 to 2.4 s in the documentation's examples
 POLL_GROWTH = 0.5  # of the time since a job was started, until it is asked for again
-SHORTENED = 0.98  # of the usual time, so that jobs that have become faster are noticed
+SHORTENED = 0.02  # of the usual time, while as many jobs as may run at once succeed: faster ones are noticed
 LONGEST_POLL_SECONDS = 10.0
 LONGEST_JOB_SECONDS = 600.0  # then the list of members decides
 SECOND_LOOK_SECONDS = 3.0  # how long a list of members may lag behind a job
@@ -274,12 +274,13 @@ class BatchSender:
         It is first asked for after the time that others took, which spares polls, and each success shortens a little.
         """
         began, asked_after, delay_seconds = self._clock(), 0.0, self._usual_seconds
+        shorter = 1.0 - SHORTENED / self._jobs.limit
         while asked_after < LONGEST_JOB_SECONDS:
             if await self._client.stopped_within(delay_seconds):
                 return
             running_at, asked_after = asked_after, self._clock() - began
             if await self._client.has_ended(job_id, self._project_id):
-                learned = (running_at + asked_after) / 2 if running_at else self._usual_seconds * SHORTENED
+                learned = (running_at + asked_after) / 2 if running_at else self._usual_seconds * shorter
                 self._usual_seconds = min(max(learned, FIRST_POLL_SECONDS), LONGEST_POLL_SECONDS)
                 return
             delay_seconds = min(max(asked_after * POLL_GROWTH, FIRST_POLL_SECONDS), LONGEST_POLL_SECONDS)
