@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import pytest
+import yaml
 from click.testing import CliRunner
 
 from bulkshare.cli import main
@@ -79,6 +81,7 @@ def test_undo_of_runs(operator: Operator) -> None:
     run(operator, "undo", "undo", "--dry-run", exit_code=10)  # what that one has left out is none of its changes
 
 
+@pytest.mark.parametrize("operator", ["sandbox"], indirect=True)
 def test_what_a_later_run_did_is_left(operator: Operator) -> None:
     """Even if the cloud shows nothing of it. What can't be listed is left as well, even with --force."""
     first, second = operator.create_image("first"), operator.create_image("second")
@@ -130,3 +133,36 @@ def test_an_interrupted_run_is_undone_as_far_as_it_got(shell: Shell) -> None:
         assert not cloud.members(image)
         other = ("--os-cloud", "alice")
         assert "a run is undone for the same project" in run(operator, "undo", "undo", *other, exit_code=2).stderr
+
+
+def test_a_run_on_several_clouds_is_undone_on_all_of_them(shell: Shell) -> None:
+    """Or on one of them; the runs of one command are named together."""
+    with SandboxCloud() as first, SandboxCloud() as second:
+        entries = {}
+        for name, cloud in (("a", first), ("b", second)):
+            config = yaml.safe_load(cloud.write_clouds_yaml(shell.directory / "clouds.yaml").read_text("utf-8"))
+            entries[name] = config["clouds"][ADMIN.name]
+        shell.env["OS_CLIENT_CONFIG_FILE"] = str(shell.write("clouds.yaml", yaml.safe_dump({"clouds": entries})))
+        images = [cloud.create_image("golden", owner=ADMIN.name) for cloud in (first, second)]
+        project = "1" * 32
+        shared = [
+            f"  - {{cloud: {name}, images: [{image}], projects: ['{project}']}}\n"
+            for name, image in zip("ab", images, strict=True)
+        ]
+        head = "version: 1\nname: both\nclouds: [a, b]\ncheck_projects: never\nshare:\n"
+        plan = str(shell.write("both.yaml", head + "".join(shared)))
+        operator = Operator(first, shell, ADMIN, (project, project))
+        run(operator, "run", plan, "-q")
+        assert [cloud.member_ids(image) for cloud, image in zip((first, second), images, strict=True)] == [
+            [project]
+        ] * 2
+        assert json.loads(run(operator, "undo", "both", "--os-cloud", "b", "--json").stdout)["removed"] == 1
+        assert (first.member_ids(images[0]), second.member_ids(images[1])) == ([project], [])
+        run(operator, "undo", "undo", "-q")
+        undone = json.loads(run(operator, "undo", "both", "--force", "--json").stdout)
+        assert (undone["removed"], len(undone["clouds"])) == (2, 2)
+        assert (first.member_ids(images[0]), second.member_ids(images[1])) == ([], [])
+        back = json.loads(run(operator, "undo", "undo", "--json").stdout)
+        assert (back["shared"], len(back["clouds"])) == (2, 2)
+        refused = run(operator, "undo", "both", "--os-cloud", "c", exit_code=2).stderr
+        assert "both had no run on cloud c" in refused
