@@ -134,7 +134,7 @@ class Comparer:
             return
         there = {member.member_id: member.status for member in verdict.members}
         if (want := self._received.get(image_id)) is not None:
-            status = "rejected" if Want.DECLINED in want else "accepted"
+            status = "rejected" if Want.DECLINED in want else "pending" if Want.RESET in want else "accepted"
             there = {member_id: there[member_id] for member_id in planned if there.get(member_id) == status}
         missing = [member_id for member_id in planned if member_id not in there]
         if missing:

@@ -162,3 +162,16 @@ def test_an_unlisted_image_may_have_no_pairs() -> None:
     comparison = comparer.comparison()
     assert (comparison.complete, comparison.missing) == (False, {})
     assert "image i\n  503: later\n" in printed(comparison)
+
+
+@pytest.mark.parametrize(
+    ("want", "status"), [(Want.ACCEPTED, "accepted"), (Want.DECLINED, "rejected"), (Want.RESET, "pending")]
+)
+def test_our_own_membership_has_the_status_that_is_wanted(want: Want, status: str) -> None:
+    """Else it is missing; the image's other members are its owner's business."""
+    for found in ("pending", "accepted", "rejected"):
+        comparer = Comparer("n", [Block("i", ["ours"], Want.RECEIVED | want)])
+        members = (Member("i", "ours", found), Member("i", "another", "pending"))
+        comparer.notify(MembersListed("i", Verdict(VerdictKind.LISTED, members=members)))
+        comparison = comparer.comparison()
+        assert (comparison.missing, comparison.extra) == ({} if found == status else {"i": ["ours"]}, {})
