@@ -44,6 +44,7 @@ class Search:
     images: IDs and selectors; empty: all images of the owner, hidden ones and those that are not active included.
     projects: IDs and selectors of the members that matter; empty: all.
     region: of the clouds; None: that of their entries.
+    quota: ask how many members an image may have, where the cloud tells.
     """
 
     clouds: tuple[str, ...] = ()
@@ -51,6 +52,7 @@ class Search:
     images: Sequence[str | ImageSelector] = ()
     projects: Sequence[str | ProjectSelector] = ()
     region: str | None = None
+    quota: bool = False
 
 
 @dataclass(slots=True)
@@ -67,6 +69,7 @@ class Survey:
         projects, which of those are.
     sought: those projects, by ID, also as they are spelled elsewhere. If it is empty, nothing is listed.
     same_as: an entry before this one that is the same place, for which nothing is listed twice.
+    quota: how many members an image may have, if that was asked and told.
     error: what kept the cloud from being asked, or from being asked for all images.
     """
 
@@ -78,6 +81,7 @@ class Survey:
     projects: KnownProjects = field(default_factory=lambda: KnownProjects(frozenset()))
     sought: frozenset[str] = frozenset()
     same_as: str | None = None
+    quota: int | None = None
     error: BaseException | None = None
 
 
@@ -173,6 +177,8 @@ class _CloudSurvey:
                 endpoint=account.endpoint,
             )
             observer.notify(PhaseStarted("listing", len(images)))
+            if self.search.quota and session.settings.api is Api.BATCH:
+                self.survey.quota = await client.member_quota()
             at_once = AtOnce(session.settings.limits.concurrency)
             await for_each(images, partial(self._list, client), at_once=at_once, stopping=stopping)
         if self.members:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -38,3 +39,33 @@ def test_the_cloud_says_who_and_the_ledger_since_when(operator: Operator) -> Non
     assert rows(operator, "who", image)[image, one]["state"] == "gone"
     assert rows(operator, "who", "6f1c0000-0000-4000-8000-000000000000", exit_code=11) == {}
     assert "add --cloud" in shell.run("what", one, "--owner", "any", exit_code=2).stderr
+
+
+def test_an_audit_finds_what_differs_from_plans(operator: Operator) -> None:
+    """Over all images of the project, also those that no plan names; without findings it exits with 0."""
+    cloud, shell, user, (one, two) = operator
+    image, other = operator.create_image("golden"), operator.create_image("forgotten")
+    more = "limits: {members_per_image: 2}\n"
+    plan = shell.plan([image], [one, two], more=f"cloud: {user.name}\n{more}")
+    text = (shell.directory / plan).read_text("utf-8").replace("check_projects: never\n", "")
+    shell.write(plan, text)
+    cloud.add_member(image, one)
+    cloud.add_member(image, "f" * 32)
+    cloud.add_member(other, two)
+    cloud.disable_project(two)
+    found = json.loads(shell.run("audit", plan, "--format", "json", "--pending-for", "0s", exit_code=10).stdout)
+    assert {(row["finding"], row["image_id"], row["project_id"]) for row in found["findings"]} == {
+        ("unplanned", image, "f" * 32),
+        ("unplanned", other, two),
+        ("missing", image, two),
+        ("unknown", image, "f" * 32),
+        ("disabled", other, two),
+        ("quota", image, None),
+        *(("pending", image_id, member) for image_id, member in ((image, one), (image, "f" * 32), (other, two))),
+    }
+    clean = shell.plan([image], [one, "f" * 32], name="clean", more=f"cloud: {user.name}\n")
+    rest = shell.plan([other], [two], name="rest", more=f"cloud: {user.name}\nlimits: {{members_per_image: 0}}\n")
+    assert "0 findings" in shell.run("audit", clean, rest).stdout
+    gone = shell.plan(["6f1c0000-0000-4000-8000-000000000000"], [one], name="gone", more=f"cloud: {user.name}\n")
+    done = shell.run("audit", clean, rest, gone, exit_code=11)
+    assert "not checked: the members of image 6f1c0000-0000-4000-8000-000000000000: 404" in done.stdout

@@ -1,12 +1,13 @@
-"""The commands that answer questions about members: who and what."""
+"""The commands that answer questions about members: who, what and audit."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
 
-from bulkshare.cli.options import LEDGER, LIMITS, OS_CLOUD, together
+from bulkshare.cli.options import LEDGER, LIMITS, OS_CLOUD, Duration, together
 from bulkshare.cli.program import main
 
 ANSWER = together(
@@ -49,3 +50,40 @@ def what(ctx: click.Context, /, project: str, **options: Any) -> None:
     from bulkshare.cli.questions import what_command
 
     ctx.exit(what_command(project, **options))
+
+
+@main.command(
+    heading="Questions",
+    examples=["bulkshare audit golden.yaml", "bulkshare audit plans/*.yaml --pending-for 14d --format markdown"],
+)
+@click.argument("plans", metavar="PLAN...", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True))
+@click.option(
+    "--pending-for",
+    "pending_for_seconds",
+    metavar="DURATION",
+    type=Duration(),
+    default="7d",
+    show_default=True,
+    help="How long a member may be pending.",
+)
+@click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(["table", "json", "csv", "markdown"]),
+    default="table",
+    show_default=True,
+    help="What to print.",
+)
+@OS_CLOUD
+@LIMITS
+@click.pass_context
+def audit(ctx: click.Context, /, **options: Any) -> None:
+    """Compare all members of an owner's images with plans.
+
+    Lists the members of all images of the account's project, and sends no writes. Finds members that no plan names,
+    members that are missing, pending for too long, disabled or no projects, and images beyond 90 % of their quota.
+    Exits 0 if there is nothing, 10 if there is something, and 11 if something could not be checked.
+    """
+    from bulkshare.cli.audit import audit_command
+
+    ctx.exit(audit_command(**options))
