@@ -298,6 +298,9 @@ def _free_key(connection: Connection, prefix: str) -> str:
     return key
 
 
+COUNTED = frozenset({"opened", "awaiting_acceptance", *(result.value for result in Result)})  # see `tally`
+
+
 def _one(connection: Connection, condition: ColumnElement[bool]) -> Run:
     return _to_run(connection, connection.execute(select(RUNS).where(condition)).one())
 
@@ -310,7 +313,7 @@ def _to_run(connection: Connection, row: Row[Any]) -> Run:
     started_at = unpack_time(row.started_at)
     assert started_at is not None  # noqa: S101  the column is NOT NULL
     totals = row.totals
-    if totals is None or "opened" not in totals:  # it is in progress, or was made by a version that counted less
+    if totals is None or not totals.keys() >= COUNTED:  # it is in progress, or was made by a version that counted less
         totals = tally(connection, row.id)
     return Run(
         id=row.id,

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 from rich.console import Console
 
 from bulkshare.model import Account, Origin, Outcome, Result, Run, RunState
+from bulkshare.operations.defaults import open_ledger
 from bulkshare.report import (
     RunStatus,
     cause_document,
@@ -22,6 +25,10 @@ from bulkshare.report import (
     total_document,
     total_of,
 )
+from tests.ledger_fixtures import begin, finish
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 ACCOUNT = Account("prod", "eu-de", "https://image.example.com", "alice", "golden", "p" * 32)
@@ -222,3 +229,15 @@ def test_show_tells_the_name_once() -> None:
         "  pending  1  not finished\n"
         "  planned  1  0:01:30 so far\n"
     )
+
+
+def test_a_run_that_was_counted_before_there_was_a_result(tmp_path: Path) -> None:
+    """A result that a later state of this version knows is counted anew, not missed."""
+    with open_ledger(tmp_path / "ledger.db", create=True) as ledger:
+        finish(ledger, begin(ledger).id)
+        with sqlite3.connect(tmp_path / "ledger.db") as connection:
+            connection.execute("UPDATE runs SET totals = json_remove(totals, '$.reset')")
+        connection.close()
+        found = ledger.find_run()
+    assert found is not None
+    assert found.totals == dict.fromkeys(Result, 0)
