@@ -21,7 +21,7 @@ from bulkshare.errors import (
     PlanError,
     StoppedEarlyError,
 )
-from bulkshare.model import LEAST_RATE, MOST_CONCURRENCY, MOST_RATE, Action, Control, Problem, RunState
+from bulkshare.model import LEAST_RATE, MOST_CONCURRENCY, MOST_RATE, Action, Control, Heartbeat, Problem, RunState
 from bulkshare.operations.defaults import open_ledger, utc_now
 from bulkshare.operations.history import find_runs
 from bulkshare.operations.origin import current_origin
@@ -78,11 +78,13 @@ def _result(ledger: SqlLedger, before: Run) -> CloudResult:
     """Return what became of a run on its cloud."""
     run = ledger.find_run(before.key) or before
     causes = causes_in(ledger, run)
+    _, heartbeat = ledger.pulses([run.id]).get(run.id, (run.state, None))
+    last = heartbeat or Heartbeat(run.started_at)  # of one that was killed: what it is known to have taken
     summary = summary_of(
         run,
-        requests=run.requests,
-        retries=run.retries,
-        seconds=run.seconds,
+        requests=run.requests + last.requests,
+        retries=run.retries + last.retries,
+        seconds=run.seconds + last.elapsed_seconds,
         causes=causes,
         names=ledger.labels(run.id) if causes else {},
     )

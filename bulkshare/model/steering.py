@@ -21,6 +21,7 @@ class Heartbeat:
     planned, totals: pairs of the run, and those settled, which the ledger holds already.
     opened: images that the run made shared.
     requests, retries, elapsed_seconds: of this invocation.
+    batches, batched_pairs: how many were sent, and of how many pairs.
     phase, phase_done, phase_total: as in `events.PhaseStarted`.
     rate: requests per second over the last few seconds.
     allowed_rate, concurrency: the limits.
@@ -37,6 +38,8 @@ class Heartbeat:
     opened: int = 0
     requests: int = 0
     retries: int = 0
+    batches: int = 0
+    batched_pairs: int = 0
     elapsed_seconds: float = 0.0
     phase: str = ""
     phase_done: int = 0

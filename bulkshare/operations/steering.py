@@ -95,6 +95,8 @@ class Steering:
             opened=tracker.opened,
             requests=self._requests(),
             retries=tracker.retries,
+            batches=tracker.batches,
+            batched_pairs=tracker.batched_pairs,
             elapsed_seconds=round(tracker.elapsed_seconds(), 3),
             phase=tracker.phase_name,
             phase_done=tracker.phase_done,
@@ -118,6 +120,7 @@ class Steering:
             engine.allow(self._limits.concurrency)
             if self._fleet is not None:
                 self._fleet.limit(self._limits)
+        self._view.tracker.estimate_anew()
         paces: list[Paced | Coordinator] = [self._paced, *([] if self._fleet is None else [self._fleet])]
         match control.action:
             case Action.PAUSE:

@@ -65,7 +65,8 @@ class WatchedRun:
 
     def details(self) -> list[str]:
         """Return a line for each worker of a fleet. May be called from any thread."""
-        return list(map(clean, self.heartbeat.details)) if self.heartbeat else []
+        details = self.heartbeat.details if self.heartbeat else ()
+        return ["  ".join(map(clean, line.split("  "))) for line in details]
 
 
 def watch(

@@ -106,6 +106,10 @@ class Tracker:
             return None
         return max(self.planned - self.done, 0) * (now - self._phase_began) / settled
 
+    def estimate_anew(self) -> None:
+        """Forget the pace so far: from now on it is another."""
+        self._phase_began, self._settled_before = self._clock(), self.done
+
     def notify(self, event: Event) -> None:  # noqa: C901, PLR0912  one case per event
         """See `ports.Observer`."""
         match event:
@@ -130,7 +134,7 @@ class Tracker:
                 self._settled_at = self._clock()
             case PhaseStarted(name, total):
                 self.phase_name, self.phase_total, self.phase_done = name, total, 0
-                self._phase_began, self._settled_before = self._clock(), self.done
+                self.estimate_anew()
             case MembersListed():
                 self.phase_done += 1
             case ImageSetShared(verdict=verdict):
@@ -156,6 +160,7 @@ class WatchedTracker(Tracker):
         """Take over the counts of a heartbeat."""
         self.planned, self.totals = heartbeat.planned, Counter(heartbeat.totals)
         self.opened, self.retries = heartbeat.opened, heartbeat.retries
+        self.batches, self.batched_pairs = heartbeat.batches, heartbeat.batched_pairs
         self.phase_name, self.phase_total = heartbeat.phase, heartbeat.phase_total
         self.phase_done = heartbeat.phase_done
         self.allowed_rate = heartbeat.allowed_rate

@@ -182,6 +182,8 @@ def heartbeat_document(heartbeat: Heartbeat) -> dict[str, Any]:
         "opened": heartbeat.opened,
         "requests": heartbeat.requests,
         "retries": heartbeat.retries,
+        "batches": heartbeat.batches,
+        "batched_pairs": heartbeat.batched_pairs,
         "seconds": heartbeat.elapsed_seconds,
         "seconds_left": None if heartbeat.seconds_left is None else round(heartbeat.seconds_left, 1),
         "phase": heartbeat.phase,

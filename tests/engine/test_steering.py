@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import anyio
 import pytest
 
+from bulkshare.engine.batches import LONGEST_JOB_SECONDS
 from bulkshare.errors import LedgerError, StoppedEarlyError
 from bulkshare.ledger import SqlLedger
 from bulkshare.model import Action, Control, Fault, FaultKind, Limits, Reply, Request, Result
@@ -17,6 +18,7 @@ from bulkshare.pacing.breaker import LONGEST_PROBE_SECONDS
 from bulkshare.progress import Tracker, View
 from tests.engine.fakes import NOW
 from tests.engine.harness import EngineHarness
+from tests.engine.ims_cloud import ImsCloud
 from tests.ledger_fixtures import begin
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ class Steered:
     notes: list[str] = field(default_factory=list)
     beats: list[Heartbeat] = field(default_factory=list)
     obeyed: dict[int, float] = field(default_factory=dict)  # control's number: seconds until it was obeyed
+    look_seconds: float = 0.5  # between two looks of a watcher
     began: float = 0.0
 
     def run(self) -> None:
@@ -71,7 +74,7 @@ class Steered:
                     tasks.start_soon(ask, seconds, control)
                 tasks.start_soon(steering.keep, engine)
                 while True:
-                    await anyio.sleep(0.5)
+                    await anyio.sleep(self.look_seconds)
                     _, beat = self.ledger.pulses([run.id])[run.id]
                     if beat is not None and beat not in self.beats:
                         self.beats.append(beat)
@@ -198,6 +201,22 @@ def test_a_deadline_counts_a_pause(steered: Steered) -> None:
     steered.harness.deadline_seconds = 60.0
     steered.run()
     assert steered.harness.engine.stopped_because == "the deadline has passed"
+
+
+@pytest.mark.parametrize("seconds", [30.0, LONGEST_JOB_SECONDS + 60.0])
+def test_a_pause_sends_no_new_batch(steered: Steered, seconds: float) -> None:
+    """Nor is a job asked for; what has become of the batches on their way is found out afterwards, however late."""
+    cloud = ImsCloud()
+    steered.harness = EngineHarness(cloud=cloud, limits=replace(LIMITS, batch=20, jobs=2), batches=True)
+    steered.harness.through_pace = True
+    steered.look_seconds = 10.0
+    steered.harness.plan(4, 200)
+    steered.asked = {3.0: Control(NOW, action=Action.PAUSE), 3.0 + seconds: Control(NOW, action=Action.GO)}
+    steered.run()
+    assert steered.sent_in(5.5, 3.0 + seconds) == 0
+    assert steered.harness.totals() == {Result.SHARED: 800}
+    assert len(cloud.batches) == 40
+    assert not steered.harness.ledger.batches
 
 
 def test_a_heartbeat_that_fails_ends_nothing(steered: Steered, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -128,6 +128,20 @@ def test_time_left_follows_the_pace_of_this_phase() -> None:
     assert tracked.seconds_left() == 10
 
 
+def test_time_left_after_a_change_of_pace() -> None:
+    """What was settled before a pause, or at another rate, says nothing about it."""
+    clock = Clock()
+    tracked = tracker(clock, pending=200)
+    tracked.notify(PhaseStarted("sharing", 200))
+    clock.now += 3600
+    tracked.notify(PairsSettled(outcomes(50)))
+    tracked.estimate_anew()
+    assert tracked.seconds_left() is None
+    clock.now += 10
+    tracked.notify(PairsSettled(outcomes(50)))
+    assert tracked.seconds_left() == 20
+
+
 def test_no_time_left_while_nothing_settles() -> None:
     """There is no estimate in an outage; it returns with the first settled pair."""
     clock = Clock()

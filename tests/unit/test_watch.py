@@ -168,6 +168,8 @@ def test_watching_without_a_terminal(tmp_path: Path, ledger: SqlLedger, run: Run
         "opened": 0,
         "requests": 0,
         "retries": 0,
+        "batches": 0,
+        "batched_pairs": 0,
         "seconds": 12.0,
         "seconds_left": 30.0,
         "phase": "sharing",
@@ -188,7 +190,7 @@ def test_watching_without_a_terminal(tmp_path: Path, ledger: SqlLedger, run: Run
 
 def test_a_killed_run_is_called_so(tmp_path: Path, ledger: SqlLedger, run: Run, clock: Clock) -> None:
     """At once if its process is gone from this host."""
-    ledger.beat(run.id, BEAT)
+    ledger.beat(run.id, replace(BEAT, requests=1234))
     killed(ledger, run)
     status, out, err = bulkshare(tmp_path, "watch")
     assert (status, err.splitlines()[-1]) == (
@@ -196,6 +198,7 @@ def test_a_killed_run_is_called_so(tmp_path: Path, ledger: SqlLedger, run: Run, 
         f"bulkshare: run {run.key} was killed; `bulkshare resume {run.key}` continues it",
     )
     assert "shared   1" in out
+    assert "1,234 requests, 12.0 s" in out
     assert clock.now == 0.0
 
 

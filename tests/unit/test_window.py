@@ -244,6 +244,15 @@ def test_a_limit_that_changes_is_kept() -> None:
     assert told.size() > 40
 
 
+def test_a_limit_that_is_raised_much_is_grown_into_as_at_the_start() -> None:
+    """By doubling, if the old one was the bottleneck: someone wants a run at work to be faster now."""
+    window = climbed(MOST)
+    window.limit(2)
+    window.limit(MOST)
+    work(window, lambda _: Server(100, 0.5, variation=0.1), 300)
+    assert window.size > MOST / 2
+
+
 EVENTS = st.lists(
     st.tuples(
         st.sampled_from(["good", "good", "good", "idle", "bad", "pause", "limit"]),
