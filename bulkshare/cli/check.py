@@ -74,9 +74,13 @@ def _describe(plan: Plan) -> str:
     if counts.duplicates:
         verb = "is" if counts.duplicates == 1 else "are"
         text += f"; {counted(counts.duplicates, 'repeated pair')} {verb} counted once"
+    if counts.unshared:
+        text = f"{f'{text}; ' if counts.pairs else ''}{counted(counts.unshared, 'image')} for no one"
     if counts.selectors:
         selectors = counted(counts.selectors, "selector")
-        text = f"{f'{text}, and ' if counts.pairs else ''}{selectors} that only the cloud can resolve"
+        text = (
+            f"{f'{text}, and ' if counts.pairs or counts.unshared else ''}{selectors} that only the cloud can resolve"
+        )
     return text
 
 

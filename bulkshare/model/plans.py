@@ -51,8 +51,9 @@ class Limits:
 class ImageSelector:
     """Images chosen by their attributes. None and empty values match everything.
 
-    `name` may be a glob (* ? [...]). `owner` is "self" (our project), "any" or a project ID. `latest` keeps that many
-    of the newest images, per value of the property `per` if given. `place` is its position: file:line:column.
+    `name` may be a glob (* ? [...]). `owner` is "self" (our project), "any" or a project ID. `skip_latest` leaves out
+    that many of the newest images, whatever their age; `latest` keeps that many of the newest that are left. Both count
+    per value of the property `per` if given. `place` is its position: file:line:column.
     """
 
     name: str | None = None
@@ -61,7 +62,9 @@ class ImageSelector:
     owner: str = "self"
     status: str = "active"
     newer_than_seconds: float | None = None
+    older_than_seconds: float | None = None
     latest: int | None = None
+    skip_latest: int | None = None
     per: str | None = None
     allow_empty: bool = False
     place: str = field(default="", compare=False)
@@ -117,6 +120,8 @@ class IdList(tuple[Item_co, ...]):  # noqa: SLOT001  a tuple subclass can't have
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One entry of a plan's `share`: all its images with all its projects, except `excluded`. IDs may repeat.
+
+    An entry without projects prunes: no one is to have its images but whom other entries name.
 
     The lists contain selectors until the cloud has been asked (`plan.selectors.resolved`). With `prune`, members of its
     images that the plan does not name are removed, except those in `keep`. With `fill`, as many members are added as

@@ -33,6 +33,7 @@ class Counts(NamedTuple):
     """The size of a plan; `duplicates` counts repeated mentions of a pair.
 
     `selectors` counts the selectors that only a cloud can resolve; the other numbers don't include what they select.
+    `unshared` counts the images that are for no one, which are not among `images`.
     """
 
     images: int
@@ -40,6 +41,7 @@ class Counts(NamedTuple):
     pairs: int
     duplicates: int
     selectors: int = 0
+    unshared: int = 0
 
 
 def expand(plan: Plan) -> Iterator[Block]:
@@ -58,14 +60,15 @@ def expand(plan: Plan) -> Iterator[Block]:
 def count(plan: Plan) -> Counts:
     """Count without expanding the product. A plan may still have selectors; then the known part is counted."""
     layout = _Layout(plan)
-    images = pairs = 0
+    images = pairs = unshared = 0
     projects: set[str] = set()
     for audiences, alike in Counter(named.audiences for named in layout.images.values()).items():
         members = layout.members(audiences)
         images += alike if members else 0
+        unshared += 0 if layout.name_anyone(audiences) else alike
         pairs += alike * len(members)
         projects.update(members)
-    return Counts(images, len(projects), pairs, layout.mentions - pairs, layout.selectors)
+    return Counts(images, len(projects), pairs, layout.mentions - pairs, layout.selectors, unshared)
 
 
 def orders(
@@ -164,6 +167,7 @@ class _Layout:
         self.mentions = 0
         self._audiences: list[_Audience] = []
         self._keeps: list[frozenset[str]] = []
+        self._for_no_one: set[int] = set()  # audiences of entries without projects
         numbers: dict[_Audience, int] = {}
         keep_numbers: dict[frozenset[str], int] = {}
         sizes: list[int] = []
@@ -174,6 +178,8 @@ class _Layout:
             if number == len(sizes):
                 self._audiences.append(audience)
                 sizes.append(sum(1 for _ in audience.members()))
+            if not entry.projects:
+                self._for_no_one.add(number)
             keep = read.id_set(entry.keep)
             if keep and keep not in keep_numbers:
                 keep_numbers[keep] = len(keep_numbers)
@@ -197,6 +203,10 @@ class _Layout:
     def members(self, audiences: Audiences) -> tuple[str, ...]:
         """Return the union of audiences, in order of first mention."""
         return tuple(dict.fromkeys(chain.from_iterable(self._audiences[number].members() for number in audiences)))
+
+    def name_anyone(self, audiences: Audiences) -> bool:
+        """Whether one of the entries has projects, or selectors for them."""
+        return not self._for_no_one.issuperset(audiences)
 
     def parts(self, audiences: Audiences) -> Parts:
         """Return the union of audiences, grouped by what is wanted of each member, in order of first mention."""

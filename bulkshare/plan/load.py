@@ -13,6 +13,7 @@ from bulkshare.model import Entry, Limits, Notify, Plan, Problem, Receive, Retry
 from bulkshare.plan import lists
 from bulkshare.plan.groups import Lists, image_selector, project_selector
 from bulkshare.plan.messages import validate
+from bulkshare.plan.schema import FOR_PROJECTS
 from bulkshare.plan.yaml import LARGEST, UnreadableError, read_bytes, read_document, require_small
 from bulkshare.text import clean
 
@@ -151,10 +152,12 @@ def resolve(
             excluded=projects.item_set(section.get("except"), (*at, "except")),
             keep=projects.item_set(section.get("keep"), (*at, "keep")),
         )
+        if section.get("projects") == []:
+            problems += _for_no_one(section, at, document)
         if file is None:
             continue
         entries.append(_with_orders(entry, file.share[number]))
-        if len(problems) == before and entry.excluded.issuperset(entry.projects):
+        if len(problems) == before and entry.projects and entry.excluded.issuperset(entry.projects):
             problems.append(document.problem((*at, "except"), "leaves no project; remove the entry"))
     receive = []
     asked = document.data.get("receive") if isinstance(document.data, dict) else None
@@ -195,6 +198,18 @@ def resolve(
         names=names,
         notify=_notify(file.notify, folder) if "notify" in file.model_fields_set else None,
     )
+
+
+def _for_no_one(section: dict[str, Any], at: Location, document: Document) -> list[Problem]:
+    """Return what is wrong with an entry whose list of projects is empty."""
+    if str(section.get("prune")).lower() != "true":
+        message = "the list is empty; add at least one item, or `prune: true` if no project is to have the images"
+        return [document.problem((*at, "projects"), message)]
+    return [
+        document.problem((*at, key), f"`{key}` needs projects; add some, or remove this", at_key=True)
+        for key in FOR_PROJECTS
+        if key in section
+    ]
 
 
 def _notify(section: NotifySection, folder: Path) -> Notify:

@@ -279,10 +279,10 @@ class ImageSelectorItem(_SelectorItem):
     """All images that match every key. Hidden images are left out."""
 
     model_config = ConfigDict(
-        json_schema_extra=_needs_one_of(["name", "tag", "property", "owner", "status", "newer_than"])
-        | {"dependentRequired": {"per": ["latest"]}}
+        json_schema_extra=_needs_one_of(["name", "tag", "property", "owner", "status", "newer_than", "older_than"])
+        | {"if": {"required": ["per"]}, "then": _needs_one_of(["latest", "skip_latest"])}
     )
-    refining: ClassVar[frozenset[str]] = frozenset({"allow_empty", "latest", "per"})
+    refining: ClassVar[frozenset[str]] = frozenset({"allow_empty", "latest", "skip_latest", "per"})
 
     name: Visible = Field(default_factory=str, description="A name; * ? and [...] make it a pattern.")
     tag: ImageTags = Field(default_factory=list, description="A tag, or several that must all be present.")
@@ -290,18 +290,32 @@ class ImageSelectorItem(_SelectorItem):
     owner: Id = Field(default=IMAGES.owner, description="`self` (the project of the run), `any`, or a project ID.")
     status: Status = Field(default="active", description="Only active images can be used.")
     newer_than: Age = Field(default_factory=float, description="Created within this time.")
+    older_than: Age = Field(default_factory=float, description="Created longer ago than this.")
     latest: int = Field(default_factory=int, ge=1, le=1000, description="Only this many of the newest images.")
+    skip_latest: int = Field(
+        default_factory=int,
+        ge=1,
+        le=1000,
+        description="Not this many of the newest images, however old they are.",
+    )
     per: Visible = Field(
         default_factory=str,
-        description="Apply `latest` per value of this property (or `name`); images without it are left out.",
+        description="Count `latest` and `skip_latest` per value of this property (or `name`); images without it are "
+        "left out.",
     )
 
     allow_empty: Flag = ALLOW_EMPTY
 
     @model_validator(mode="after")
     def _per_what(self) -> ImageSelectorItem:
-        if self.per and not self.latest:
-            raise _at_key("`per` needs `latest`; add it, or remove this", "per")
+        if self.per and not self.latest and not self.skip_latest:
+            raise _at_key("`per` needs `latest` or `skip_latest`; add one, or remove this", "per")
+        return self
+
+    @model_validator(mode="after")
+    def _some_age(self) -> ImageSelectorItem:
+        if self.newer_than and self.older_than >= self.newer_than:
+            raise _at_key("no image is both newer than `newer_than` and older than `older_than`", "older_than")
         return self
 
     def selector(self, place: str) -> ImageSelector:
@@ -313,7 +327,9 @@ class ImageSelectorItem(_SelectorItem):
             owner=self.owner,
             status=self.status,
             newer_than_seconds=self.newer_than or None,
+            older_than_seconds=self.older_than or None,
             latest=self.latest or None,
+            skip_latest=self.skip_latest or None,
             per=self.per or None,
             allow_empty=self.allow_empty,
             place=place,
@@ -359,10 +375,8 @@ ImageItems = Annotated[
     list[Annotated[_Listed | Annotated[ImageSelectorItem, Tag(SELECTOR)], Discriminator(_item_kind)]],
     Field(min_length=1),
 ]
-ProjectItems = Annotated[
-    list[Annotated[_Listed | Annotated[ProjectSelectorItem, Tag(SELECTOR)], Discriminator(_item_kind)]],
-    Field(min_length=1),
-]
+ProjectItemsOrNone = list[Annotated[_Listed | Annotated[ProjectSelectorItem, Tag(SELECTOR)], Discriminator(_item_kind)]]
+ProjectItems = Annotated[ProjectItemsOrNone, Field(min_length=1)]
 
 
 class LimitsSection(Section):
@@ -475,13 +489,27 @@ class GroupsSection(Section):
     projects: dict[str, ProjectItems] = Field(default_factory=dict, description="Groups of projects, by name.")
 
 
+FOR_PROJECTS = ("except", "accept", "accept_as", "make_shared", "on_quota")  # senseless in an entry without projects
+
+
 class EntrySection(Section):
     """An entry: all of its images are shared with all of its projects."""
 
-    model_config = ConfigDict(json_schema_extra={"dependentRequired": {"accept_as": ["accept"]}})
+    model_config = ConfigDict(
+        json_schema_extra={
+            "dependentRequired": {"accept_as": ["accept"]},
+            "if": {"properties": {"projects": {"maxItems": 0}}},
+            "then": {
+                "properties": {"prune": {"const": True}, **dict.fromkeys(FOR_PROJECTS, False)},
+                "required": ["prune"],
+            },
+        }
+    )
 
     images: ImageItems = Field(description="Image IDs, groups, files or selectors.")
-    projects: ProjectItems = Field(description="Project IDs, groups, files or selectors.")
+    projects: ProjectItemsOrNone = Field(
+        description="Project IDs, groups, files or selectors. An empty list, with `prune: true`, stands for no one."
+    )
     excluded: ProjectItems = Field(
         default_factory=list, alias="except", description="Projects to exclude from this entry."
     )

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections import Counter
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -49,9 +50,9 @@ def describe(selector: Selector) -> str:
     parts += [("tag", tag) for tag in sorted(selector.tags)]
     if isinstance(selector, ImageSelector):
         parts += [*selector.properties, ("owner", selector.owner), ("status", selector.status)]
-        if selector.newer_than_seconds is not None:
-            parts.append(("newer_than", f"{selector.newer_than_seconds / DAY_SECONDS:g}d"))
-        parts += [("latest", selector.latest), ("per", selector.per)]
+        ages = (("newer_than", selector.newer_than_seconds), ("older_than", selector.older_than_seconds))
+        parts += [(key, f"{seconds / DAY_SECONDS:g}d") for key, seconds in ages if seconds is not None]
+        parts += [("skip_latest", selector.skip_latest), ("latest", selector.latest), ("per", selector.per)]
     else:
         enabled = "any" if selector.enabled is None else str(selector.enabled).lower()
         parts += [("enabled", enabled), ("parent", selector.parent)]
@@ -93,11 +94,12 @@ def select_images(
 ) -> list[Image]:
     """Return the images that match, newest first, ties by descending ID, as Glance sorts them.
 
-    With `per`, `latest` applies per value of that property, and images without it are left out; every text of an image
-    is a property, including its name. If the selector has an age, images without a creation time are left out.
+    First `skip_latest` leaves out the newest ones, so that they stay however old they get; then the ages apply; then
+    `latest` takes the newest of the rest. With `per`, both count per value of that property, and images without it are
+    left out; every text of an image is a property, including its name. If the selector has an age, images without a
+    creation time are left out.
     """
     owner = _owner(selector, own_project_id)
-    since = NEVER if selector.newer_than_seconds is None else now - timedelta(seconds=selector.newer_than_seconds)
     fitting = {
         image.id: image
         for image in images
@@ -106,10 +108,12 @@ def select_images(
         and _is_named(selector.name, image.name)
         and selector.tags <= image.tags
         and all(image.properties.get(name) == value for name, value in selector.properties)
-        and (image.created_at or NEVER) >= since
     }
     newest_first = sorted(fitting.values(), key=lambda image: (image.created_at or NEVER, image.id), reverse=True)
-    return newest_first if selector.latest is None else _latest(newest_first, selector.latest, selector.per)
+    if selector.skip_latest is not None:
+        newest_first = _ranked(newest_first, selector.per, range(selector.skip_latest, len(newest_first)))
+    aged = [image for image in newest_first if _has_age(image, selector, now)]
+    return aged if selector.latest is None else _ranked(aged, selector.per, range(selector.latest))
 
 
 def select_projects(selector: ProjectSelector, projects: Iterable[Project], problems: list[Problem]) -> list[Project]:
@@ -142,17 +146,24 @@ def _is_named(wanted: str | None, name: str | None) -> bool:
     return wanted is None or (name is not None and fnmatchcase(name, wanted))
 
 
-def _latest(newest_first: list[Image], latest: int, per: str | None) -> list[Image]:
-    """Return the `latest` newest images, per value of `per` if given."""
-    if per is None:
-        return newest_first[:latest]
-    taken: dict[str, int] = {}
+def _has_age(image: Image, selector: ImageSelector, now: datetime) -> bool:
+    newer_than, older_than = selector.newer_than_seconds, selector.older_than_seconds
+    if image.created_at is None:
+        return newer_than is None and older_than is None
+    age = (now - image.created_at).total_seconds()
+    return (newer_than is None or age <= newer_than) and (older_than is None or age > older_than)
+
+
+def _ranked(newest_first: list[Image], per: str | None, ranks: range) -> list[Image]:
+    """Return the images with one of these ranks, 0 for the newest, per value of `per` if given."""
+    seen: Counter[str] = Counter()
     found = []
     for image in newest_first:
-        value = image.properties.get(per)
-        if value is not None and taken.setdefault(value, 0) < latest:
-            taken[value] += 1
-            found.append(image)
+        value = "" if per is None else image.properties.get(per)
+        if value is not None:
+            if seen[value] in ranks:
+                found.append(image)
+            seen[value] += 1
     return found
 
 
@@ -219,6 +230,7 @@ def resolved(
     found = resolver.problems or [
         problem
         for before, after in zip(plan.entries, entries, strict=True)
+        if before.projects
         if after.excluded.issuperset(after.projects) and (problem := _no_project_left(before)) is not None
     ]
     problems.extend(dict.fromkeys(found))

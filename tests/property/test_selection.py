@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 
@@ -38,7 +39,9 @@ IMAGE_SELECTORS = st.builds(
     properties=PROPERTIES.map(lambda found: tuple(found.items())),
     owner=st.sampled_from(["self", "any", "them"]),
     newer_than_seconds=st.none() | st.integers(1, 5).map(lambda days: days * 86_400.0),
+    older_than_seconds=st.none() | st.integers(1, 5).map(lambda days: days * 86_400.0),
     latest=st.none() | st.integers(1, 3),
+    skip_latest=st.none() | st.integers(1, 3),
     per=st.none() | st.sampled_from(["os", "version"]),
     allow_empty=st.booleans(),
 )
@@ -47,43 +50,64 @@ IDS = st.lists(st.sampled_from("pqrst"), max_size=4).map(tuple)
 
 
 def matches(selector: ImageSelector, image: Image) -> bool:
-    """Return whether an image matches a selector, ignoring `latest`."""
-    age = NOW - image.created_at if image.created_at is not None else timedelta.max
+    """Return whether an image matches a selector, ignoring its ages, `latest` and `skip_latest`."""
     return (
         image.status == selector.status
         and (selector.owner == "any" or image.owner == {"self": "us"}.get(selector.owner, selector.owner))
         and (selector.name is None or (image.name is not None and fnmatchcase(image.name, selector.name)))
         and image.tags >= selector.tags
         and set(image.properties.items()) >= set(selector.properties)
-        and (selector.newer_than_seconds is None or age.total_seconds() <= selector.newer_than_seconds)
     )
 
 
+def has_age(selector: ImageSelector, image: Image) -> bool:
+    """Return whether an image is as old as a selector wants it; one without a creation time never is."""
+    newest = timedelta(seconds=selector.older_than_seconds or -1)
+    oldest = timedelta(seconds=selector.newer_than_seconds) if selector.newer_than_seconds else timedelta.max
+    if newest < timedelta() and oldest == timedelta.max:
+        return True
+    return image.created_at is not None and newest < NOW - image.created_at <= oldest
+
+
 def value_of(image: Image, per: str | None) -> str | None:
-    """Return the group in which an image counts for `latest`."""
+    """Return the group in which an image counts for `latest` and `skip_latest`."""
     return "" if per is None else image.properties.get(per)
 
 
 @given(IMAGE_SELECTORS, IMAGES)
 def test_selected_images_are_those_that_match(selector: ImageSelector, images: list[Image]) -> None:
-    """Without `latest`, all that match; with it, those with fewer than `latest` newer matches in their group."""
+    """All that match and have as many newer matches in their group as `skip_latest` and `latest` say."""
     found = select_images(selector, images, own_project_id="us", now=NOW)
     fitting = [image for image in images if matches(selector, image)]
 
     def rank(image: Image) -> tuple[datetime, str]:
         return image.created_at or datetime.min.replace(tzinfo=UTC), image.id
 
-    def newer_ones(image: Image) -> int:
-        alike = [other for other in fitting if value_of(other, selector.per) == value_of(image, selector.per)]
+    def newer_ones(image: Image, among: list[Image]) -> int:
+        alike = [other for other in among if value_of(other, selector.per) == value_of(image, selector.per)]
         return sum(1 for other in alike if rank(other) > rank(image))
 
-    if selector.latest is not None:
-        fitting = [
-            image
-            for image in fitting
-            if value_of(image, selector.per) is not None and newer_ones(image) < selector.latest
-        ]
-    assert found == sorted(fitting, key=rank, reverse=True)
+    counted = selector.latest is not None or selector.skip_latest is not None
+    in_a_group = [image for image in fitting if not counted or value_of(image, selector.per) is not None]
+    skip, latest = selector.skip_latest or 0, selector.latest or len(images)
+    rest = [image for image in in_a_group if newer_ones(image, fitting) >= skip and has_age(selector, image)]
+    expected = [image for image in rest if newer_ones(image, rest) < latest]
+    assert found == sorted(expected, key=rank, reverse=True)
+
+
+@given(IMAGE_SELECTORS, IMAGES)
+def test_latest_and_skip_latest_share_the_images_among_them(selector: ImageSelector, images: list[Image]) -> None:
+    """No image is selected by both, and each that has a group by one of them: the recipe for rotation."""
+    plain = replace(selector, latest=None, skip_latest=None, older_than_seconds=None, newer_than_seconds=None)
+
+    def select(**changes: int) -> list[Image]:
+        return select_images(replace(plain, **changes), images, own_project_id="us", now=NOW)  # type: ignore[arg-type]
+
+    count = selector.latest or 1
+    newest, rest = select(latest=count), select(skip_latest=count)
+    assert not {image.id for image in newest} & {image.id for image in rest}
+    every = [image for image in select() if value_of(image, selector.per) is not None]
+    assert {image.id for image in [*newest, *rest]} == {image.id for image in every}
 
 
 @given(IMAGE_SELECTORS, IMAGES)

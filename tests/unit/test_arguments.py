@@ -85,7 +85,7 @@ def test_all_problems_at_once() -> None:
         "image 'nam=x': unknown key 'nam'; did you mean 'name'?",
         "image 'latest=0,name=x': `latest`: must be 1 or more, found '0'",
         "image 'latest=2': selects nothing; add `group`, `file`, or what to select by: name, tag, property, "
-        "owner, status, newer_than",
+        "owner, status, newer_than, older_than",
         "image 'id=a b': 'a b' contains white space, which no ID may contain: give each ID its own item or line",
         "image 'id=a,name=b': `id` is enough; leave out the other keys",
         "image 'property=x': write a property as property.NAME=VALUE, such as property.os_distro=ubuntu",

@@ -78,7 +78,7 @@ def test_several_plans_are_checked_together(tmp_path: Path) -> None:
     first, second = map(json.loads, done.stdout.splitlines())
     assert (first["file"], first["plan"], first["clouds"], len(first["problems"])) == (bad, None, None, 2)
     assert first["problems"][0].keys() == {"file", "line", "column", "message"}
-    counts = {"images": 1, "projects": 1, "pairs": 1, "duplicates": 0, "selectors": 0}
+    counts = {"images": 1, "projects": 1, "pairs": 1, "duplicates": 0, "selectors": 0, "unshared": 0}
     assert second == {"file": two, "plan": "two", "clouds": [{"cloud": None, **counts}], "problems": []}
 
 

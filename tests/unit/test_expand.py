@@ -57,6 +57,7 @@ def test_expansion(entries: list[Entry], expected: list[tuple[str, list[str]]]) 
         ([Entry(("i",), ("p",), frozenset("p"))], Counts(0, 0, 0, 0)),
         ([Entry(("i", "j"), ("p",)), Entry(("j", "k"), ("p", "q"))], Counts(3, 2, 5, 1)),
         ([Entry(("i",), ("p", "q"))] * 3, Counts(1, 2, 2, 4)),
+        ([Entry(("i", "j"), (), prune=True), Entry(("j",), ("p",))], Counts(1, 1, 1, 0, unshared=1)),
     ],
 )
 def test_counts(entries: list[Entry], counts: Counts) -> None:

@@ -23,7 +23,10 @@ KEYS = (
     "known here: version, name, cloud, clouds, region, api, check_projects, prune_limit, strict, limits, retry, "
     "notify, groups, share, receive"
 )
-IMAGE_KEYS = "known here: group, file, name, tag, property, owner, status, newer_than, latest, per, allow_empty"
+IMAGE_KEYS = (
+    "known here: group, file, name, tag, property, owner, "
+    "status, newer_than, older_than, latest, skip_latest, per, allow_empty"
+)
 PROJECT_KEYS = "known here: group, file, name, domain, tag, enabled, parent, allow_empty"
 TEXT = [
     pytest.param(
@@ -419,7 +422,7 @@ FORM = [
         HEAD + "share:\n- images: []\n  projects: []\n  except: []\n",
         [
             "4:11: the list is empty; add at least one item, or remove it",
-            "5:13: the list is empty; add at least one item, or remove it",
+            "5:13: the list is empty; add at least one item, or `prune: true` if no project is to have the images",
             "6:11: the list is empty; add at least one item, or remove it",
         ],
         id="empty lists",

@@ -8,7 +8,7 @@ import pytest
 
 from bulkshare.errors import PlanError
 from bulkshare.model import CheckProjects, Entry, ImageSelector, Limits, Orders, Plan, ProjectSelector, PruneLimit, Want
-from bulkshare.plan.expand import orders
+from bulkshare.plan.expand import expand, orders
 from bulkshare.plan.load import load_plan
 
 if TYPE_CHECKING:
@@ -51,6 +51,11 @@ IMAGES = [
     ("{newer_than: 30d}", ImageSelector(newer_than_seconds=2_592_000.0)),
     ("{newer_than: 1d12h}", ImageSelector(newer_than_seconds=129_600.0)),
     ("{name: a, latest: 2, per: os_version}", ImageSelector(name="a", latest=2, per="os_version")),
+    ("{older_than: 90d}", ImageSelector(older_than_seconds=7_776_000.0)),
+    (
+        "{newer_than: 2d, older_than: 1d, skip_latest: 2, latest: 1, per: name}",
+        ImageSelector(newer_than_seconds=172_800.0, older_than_seconds=86_400.0, skip_latest=2, latest=1, per="name"),
+    ),
 ]
 PROJECTS = [
     ("{name: team-*, domain: customers}", ProjectSelector(name="team-*", domain="customers")),
@@ -206,10 +211,10 @@ SELECTS_NOTHING = "selects nothing; add `group`, `file`, or what to select by"
 BAD_IMAGES = [
     ("{nme: a}", 4, "unknown key 'nme'; did you mean 'name'?"),
     ("{name: a, group: g}", 4, "an item is either a group, a file or a selector; make it two items"),
-    ("{allow_empty: true}", 3, f"{SELECTS_NOTHING}: name, tag, property, owner, status, newer_than"),
-    ("{latest: 2}", 3, f"{SELECTS_NOTHING}: name, tag, property, owner, status, newer_than"),
-    ("{per: x, latest: 2}", 3, f"{SELECTS_NOTHING}: name, tag, property, owner, status, newer_than"),
-    ("{name: a, per: x}", 18, "`per` needs `latest`; add it, or remove this"),
+    ("{allow_empty: true}", 3, f"{SELECTS_NOTHING}: name, tag, property, owner, status, newer_than, older_than"),
+    ("{latest: 2}", 3, f"{SELECTS_NOTHING}: name, tag, property, owner, status, newer_than, older_than"),
+    ("{per: x, latest: 2}", 3, f"{SELECTS_NOTHING}: name, tag, property, owner, status, newer_than, older_than"),
+    ("{name: a, per: x}", 18, "`per` needs `latest` or `skip_latest`; add one, or remove this"),
     ("{name: }", 10, "expected text, found nothing"),
     ("{name: [a]}", 10, "expected text, found a list"),
     ("{name: ' a'}", 10, "'a' has surrounding white space or invisible characters; remove them"),
@@ -232,6 +237,14 @@ BAD_IMAGES = [
     ("{newer_than: 999999d}", 16, "'999999d' is more than a hundred years; write for example 30d, 12h or 1d12h"),
     ("{newer_than: 0d}", 16, "'0d' is not longer than zero; write for example 30d, 12h or 1d12h"),
     ("{newer_than: [1d]}", 16, "expected a duration such as 30d, found a list"),
+    ("{older_than: 30}", 16, "'30' is not a duration; write for example 30d, 12h or 1d12h"),
+    (
+        "{newer_than: 30d, older_than: 30d}",
+        33,
+        "no image is both newer than `newer_than` and older than `older_than`",
+    ),
+    ("{skip_latest: 2}", 3, f"{SELECTS_NOTHING}: name, tag, property, owner, status, newer_than, older_than"),
+    ("{name: a, skip_latest: 0}", 26, "must be 1 or more, found '0'"),
     ("{name: a, latest: 0}", 21, "must be 1 or more, found '0'"),
     ("{name: a, latest: two}", 21, "expected a whole number, found 'two'"),
     ("{name: a, latest: }", 21, "expected a whole number, found nothing"),
@@ -305,6 +318,28 @@ share:
         "21:14: `accept_as` needs `accept: true`; add it, or remove this",
         f"24:16: '110%' is not a prune limit; {advice}",
         "27:16: expected a prune limit such as 10%, found a list",
+    ]
+
+
+def test_no_one(tmp_path: Path) -> None:
+    """An entry without projects says that its images are for no one, if it prunes; nothing else makes sense in it."""
+    no_one = f"{HEAD}share:\n- images: [i]\n  projects: []\n"
+    plan = load(tmp_path, no_one + "  prune: true\n  keep: [k]\n  prune_limit: 100%\n")
+    assert plan.entries == (Entry(("i",), (), prune=True, keep=frozenset({"k"}), prune_limit=PruneLimit(1.0)),)
+    assert list(expand(plan)) == []
+    assert orders(plan)["i"].prune
+    beside = load(tmp_path, no_one + "  prune: true\n- images: [i]\n  projects: [p]\n")
+    assert [(block.image_id, block.member_ids) for block in expand(beside)] == [("i", ("p",))]
+    empty = "5:13: the list is empty; add at least one item, or `prune: true` if no project is to have the images"
+    assert problems_of(tmp_path, no_one) == [empty]
+    assert problems_of(tmp_path, no_one + "  prune: false\n  acept: true\n") == [
+        empty,
+        "7:3: unknown key 'acept'; did you mean 'accept'?",
+    ]
+    senseless = {"except": "[p]", "accept": "true", "accept_as": "self", "make_shared": "true", "on_quota": "fill"}
+    keys = "".join(f"  {key}: {value}\n" for key, value in senseless.items())
+    assert problems_of(tmp_path, f"{no_one}  prune: true\n{keys}") == [
+        f"{line}:3: `{key}` needs projects; add some, or remove this" for line, key in enumerate(senseless, 7)
     ]
 
 
