@@ -147,7 +147,10 @@ class WorkList(Protocol):
         ...
 
     def settle(self, run_id: int, outcomes: Sequence[Outcome]) -> None:
-        """Record outcomes in one durable transaction; the wants stay as enqueued."""
+        """Record outcomes in one durable transaction; the wants stay as enqueued.
+
+        Except that `Want.ADDED` in a rejected or failed outcome is kept, as by `mark_added`.
+        """
         ...
 
     def settle_rest(

@@ -70,6 +70,8 @@ def outcome_of(settle: Settle, began: datetime, now: datetime) -> Outcome:
     attempt, verdict = settle.attempt, settle.verdict
     job = attempt.job
     member = verdict.members[0] if verdict.members else attempt.member
+    # A member that this run added, and could not accept: nothing else shows that it was this run.
+    added = attempt.membership is Result.SHARED and settle.result in {Result.REJECTED, Result.FAILED}
     return Outcome(
         image_id=job.image_id,
         member_id=job.member_id,
@@ -84,7 +86,7 @@ def outcome_of(settle: Settle, began: datetime, now: datetime) -> Outcome:
         reason=settle.reason,
         started_at=began,
         settled_at=now,
-        want=job.want,
+        want=job.want | Want.ALREADY_MEMBER | Want.ADDED if added else job.want,
     )
 
 

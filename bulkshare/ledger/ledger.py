@@ -26,7 +26,7 @@ from bulkshare.ledger.sqlite import FileStore
 from bulkshare.ledger.store import retry_lost, retrying
 from bulkshare.ledger.strings import CHUNK, StringTable
 from bulkshare.ledger.url import parse_location
-from bulkshare.model import Account, Backlog, Job, Outcome, Result, Run, RunState, Settings
+from bulkshare.model import Account, Backlog, Job, Outcome, Result, Run, RunState, Settings, Want
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -46,10 +46,10 @@ if TYPE_CHECKING:
         RunRef,
         Sighting,
         Telemetry,
-        Want,
     )
 
 
+UNACCEPTED = frozenset({Result.REJECTED, Result.FAILED})  # results of a pair that may have been added all the same
 ENQUEUE_PAIRS = 20_000  # in one transaction, so that other processes can write in between
 READ_ROWS = 5_000  # in one page
 
@@ -445,10 +445,14 @@ class SqlLedger:
 
     @retrying
     def settle(self, run_id: int, outcomes: Sequence[Outcome]) -> None:
-        """See `ports.Ledger`. A pair keeps the want that it was enqueued with, whatever the outcome's `want`."""
+        """See `ports.Ledger`. A pair keeps the want that it was enqueued with, whatever else the outcome has."""
         if not outcomes:
             return
+        added = [each for each in outcomes if each.result in UNACCEPTED and Want.ADDED in each.want]
         with self._writing(pairs.record_texts(outcomes)) as (connection, numbers):
+            if added:
+                marked = [(run_id, numbers[each.image_id], numbers[each.member_id]) for each in added]
+                execute_many(connection, pairs.MARK_ADDED, marked)
             execute_many(connection, pairs.SETTLE, pairs.settled_rows(run_id, outcomes, numbers))
 
     @retrying

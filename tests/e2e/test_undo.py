@@ -113,6 +113,19 @@ def test_what_was_accepted_is_pending_again(operator: Operator) -> None:
     assert statuses(operator, image) == {(0, one): "accepted", (0, two): "accepted"}
 
 
+@pytest.mark.parametrize("operator", ["sandbox"], indirect=True)
+def test_a_member_that_was_added_and_not_accepted_is_removed(operator: Operator) -> None:
+    """The run calls that pair rejected, but it did add the member; one that was there before stays."""
+    operator.shell.env["OS_CLOUD"] = "alice"  # who has no role in the tenants' projects
+    image, (one, two) = operator.cloud.create_image("first"), operator.tenants
+    operator.cloud.add_member(image, one)
+    shared = run(operator, "share", image, "--to", one, "--to", two, "--accept", "--json", exit_code=1)
+    assert json.loads(shared.stdout)["rejected"] == 2
+    assert operator.cloud.member_ids(image) == sorted([one, two])
+    assert json.loads(run(operator, "undo", "adhoc", "--json").stdout)["removed"] == 1
+    assert operator.cloud.member_ids(image) == [one]
+
+
 def test_an_interrupted_run_is_undone_as_far_as_it_got(shell: Shell) -> None:
     """Only if that is asked for."""
     with SandboxCloud() as cloud:

@@ -121,3 +121,20 @@ def test_listed_pairs(ledger: Ledger) -> None:
     assert LISTED not in jobs(ledger, run.id, "i2")["p1"] | jobs(ledger, other.id)["p1"]
     ledger.enqueue(run.id, [Block("i1", ["p1", "p2"], ACCEPTED), Block("i1", ["p4"], FORCED)])
     assert jobs(ledger, run.id) == {"p1": ACCEPTED | LISTED, "p2": ACCEPTED, "p4": FORCED | LISTED}
+
+
+def test_a_member_that_was_added_and_could_not_be_accepted(ledger: Ledger) -> None:
+    """The ledger keeps that it was this run that added it, for undo; nothing else changes a want."""
+    run = begin(ledger)
+    ledger.enqueue(run.id, [Block("i1", ["p1", "p2", "p3"], ACCEPTED)])
+    added = ACCEPTED | LISTED | Want.ADDED
+    ledger.settle(
+        run.id,
+        [
+            outcome("i1", "p1", Result.REJECTED, want=added),
+            outcome("i1", "p2", Result.REJECTED, want=ACCEPTED | Want.REMOVE),
+            outcome("i1", "p3", Result.SHARED, want=added),
+        ],
+    )
+    wants = {member: row.want for (_, member), row in by_pair(ledger.outcomes(run.id)).items()}
+    assert wants == {"p1": added, "p2": ACCEPTED, "p3": ACCEPTED}
