@@ -36,6 +36,7 @@ class _Place:
     region: str | None
     named: list[Named] = field(default_factory=list)
     images: dict[str, Image] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
     check_projects: bool = False
 
 
@@ -79,6 +80,7 @@ def _note_plan(places: dict[Place, _Place], plan: Plan, session: CloudSession) -
     kept = {image_id: each.kept for image_id, each in resolved.orders.items() if each.kept}
     place.named.append(Named(plan.name, tuple(expand(resolved.plan)), kept, session.settings.limits.members_per_image))
     place.images.update(resolved.images)
+    place.names.update({**plan.names, **resolved.labels})
     place.check_projects |= plan.check_projects is not CheckProjects.NEVER
 
 
@@ -134,4 +136,5 @@ async def _see(
         projects=projects if place.check_projects else None,
         quota=own.quota,
         named=named,
+        names=place.names,
     )

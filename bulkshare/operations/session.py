@@ -218,17 +218,18 @@ async def find_images(
     own_list: ask for the own list of Huawei Cloud's image service instead.
     answered_at: when the endpoint last answered; while it answers nothing, a request does not exhaust its attempts.
     """
-    client = _api_client(transport, policy, observer=observer, answered_at=answered_at)
+    client = api_client(transport, policy, observer=observer, answered_at=answered_at)
     return await (client.find_own_images(query) if own_list else client.find_images(query))
 
 
-def _api_client(
+def api_client(
     transport: Transport,
     policy: RetryPolicy,
     *,
     observer: Observer | None = None,
     answered_at: Callable[[], float],
 ) -> ApiClient:
+    """Return a client for questions before there is a run; the arguments are as for `find_images`."""
     stopping = anyio.Event()
     return ApiClient(
         transport=transport,
@@ -412,7 +413,7 @@ async def _own_memberships(
             f"asking about {counted(len(images), 'image')} one by one: user {account.user} has the role admin, to "
             "which the cloud lists those that are shared with any project"
         )
-    client = _api_client(endpoint.transport, policy, answered_at=lambda: endpoint.paced.answered_at)
+    client = api_client(endpoint.transport, policy, answered_at=lambda: endpoint.paced.answered_at)
     member_of: dict[str, str | None] = {}
     for image_id in images:
         verdict = await client.get_member(image_id, own)

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from bulkshare.engine.at_once import AtOnce
 from bulkshare.engine.client import ApiClient
-from bulkshare.engine.phases import for_each
+from bulkshare.engine.phases import for_each, look_up
 from bulkshare.errors import DirectoryError
 from bulkshare.model import Api, Entry, Image, KnownProjects, Plan, VerdictKind
 from bulkshare.model.events import PhaseStarted
 from bulkshare.operations.defaults import utc_now
 from bulkshare.operations.results import each, raise_refusals
-from bulkshare.operations.session import UUID_WITH_DASHES, find_images, open_sessions
+from bulkshare.operations.session import UUID_WITH_DASHES, api_client, find_images, open_sessions
 from bulkshare.operations.stops import stopping_at
 from bulkshare.plan.selectors import PAGE
 from bulkshare.progress import Tracker, View
@@ -210,9 +210,18 @@ class _CloudSurvey:
     async def _images(self) -> dict[str, Image]:
         session, search = self.session, self.search
         if search.images:
-            chosen = [image_id for entry in session.resolved.plan.entries for image_id in entry.images]
-            known = session.resolved.images
-            return {image_id: known.get(image_id) or Image(image_id) for image_id in map(str, chosen)}
+            chosen = [str(image_id) for entry in session.resolved.plan.entries for image_id in entry.images]
+            known = dict(session.resolved.images)
+            client = api_client(
+                session.endpoint.transport,
+                session.settings.retry,
+                answered_at=lambda: session.endpoint.paced.answered_at,
+            )
+            with session.listener.waiting("looking up the images"):
+                known |= await look_up(
+                    client, [image_id for image_id in dict.fromkeys(chosen) if image_id not in known]
+                )
+            return {image_id: known.get(image_id) or Image(image_id) for image_id in chosen}
         find = partial(
             find_images,
             session.endpoint.transport,

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from bulkshare.model import Account, Block, Image, Member
 
 NEARLY_FULL = 0.9  # of an image's quota
-DAY_SECONDS = 86_400
 
 
 class Kind(StrEnum):
@@ -88,6 +87,7 @@ class Audited:
     private: images that can have no members, because they are private.
     projects: which members are projects; None: no one wants to know.
     quota: how many members the cloud lets an image have, if it says.
+    names: those that plans know, of images and projects by ID.
     """
 
     account: Account
@@ -99,6 +99,7 @@ class Audited:
     projects: KnownProjects | None
     quota: int | None
     named: Sequence[Named]
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +145,7 @@ def audited(cloud: Audited, *, pending_for_seconds: float) -> CloudAudit:
         findings=tuple(findings),
         not_checked=tuple(_not_checked(cloud)),
         notes=tuple(_notes(cloud)),
-        names={**(cloud.projects.names if cloud.projects else {}), **names},
+        names={**cloud.names, **(cloud.projects.names if cloud.projects else {}), **names},
     )
 
 
@@ -177,7 +178,7 @@ def _pending(cloud: Audited, image_id: str, member: Member, pending_for_seconds:
     if member.status == "pending" and since is not None:
         waited = (cloud.at - since).total_seconds()
         if waited > pending_for_seconds:
-            detail = f"pending for {counted(int(waited // DAY_SECONDS), 'day')}"
+            detail = f"pending since {since:%Y-%m-%d %H:%M} UTC"
             yield Finding(Kind.PENDING, image_id, member.member_id, member.status, since, detail)
 
 

@@ -19,7 +19,7 @@ def test_the_cloud_says_who_and_the_ledger_since_when(operator: Operator) -> Non
     """What others did is seen, and who was added again is not the run's; images of all kinds are told apart."""
     cloud, shell, user, (one, two) = operator
     image, other = operator.create_image("golden"), operator.create_image("golden-old")
-    operator.create_image("everyone", visibility="public")
+    public = operator.create_image("everyone", visibility="public")
     cloud.add_member(other, one)
     assert rows(operator, "who", other)[other, one]["by_run"] is None  # without a ledger
     shell.run("share", image, "--to", one, "--to", two, "-q")
@@ -34,7 +34,8 @@ def test_the_cloud_says_who_and_the_ledger_since_when(operator: Operator) -> Non
     assert (found[image, two]["by_run"], found[image, two]["at_least"]) == (None, False)
     assert rows(operator, "what", one).keys() == {(image, one), (other, one)}
     assert "1 public or community image" in shell.run("what", one, "--cloud").stderr
-    assert "every project can use it" in shell.run("who", "everyone", "--cloud").stderr
+    for everyone in ("everyone", public):
+        assert "every project can use it" in shell.run("who", everyone, "--cloud").stderr
     shell.run("unshare", image, "--from", one, "-q")
     assert rows(operator, "who", image)[image, one]["state"] == "gone"
     assert rows(operator, "who", "6f1c0000-0000-4000-8000-000000000000", exit_code=11) == {}
