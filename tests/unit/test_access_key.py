@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,9 @@ import pytest
 from bulkshare.cloud import KeyIdentity, Signed, deserialize, identity_from, read_entry, serialize
 from bulkshare.cloud.http import HttpTransport
 from bulkshare.errors import CredentialsRefusedError, UsageError
-from bulkshare.model import ProjectSelector, Request, Response
+from bulkshare.fleet.messages import JoinRequest
+from bulkshare.fleet.sealing import SealedBox, seal
+from bulkshare.model import ProjectSelector, Request, Response, Settings
 from bulkshare.sandbox import Cloud, Sandbox
 
 if TYPE_CHECKING:
@@ -241,8 +244,13 @@ async def test_a_refused_look_up_ends_the_run_at_once(write: Any) -> None:
 
 
 def test_an_entry_with_a_key_survives_the_way_to_a_worker(write: Any) -> None:
-    """It is sealed on the way; see the tests of the fleet."""
-    write({"x": {"auth": {"auth_url": IAM, "project_id": "p" * 32, **KEYS}}})
-    one = read_entry("x", None)
-    assert deserialize(serialize(one)) == one
-    assert set(one.secrets) == {ACCESS, SECRET}
+    """Sealed: no part of the key is in the message, nor in what a log may have of it."""
+    write({"x": {"auth": {"auth_url": IAM, "project_id": "p" * 32, **KEYS, "security_token": TOKEN}}})
+    one, box = read_entry("x", None), SealedBox()
+    sealed = seal(serialize(one), box.public_key)
+    message = JoinRequest(session_id="s", run="r", settings=Settings("x"), give_up_after_seconds=1.0, sealed=sealed)
+    assert set(one.secrets) == {ACCESS, SECRET, TOKEN}
+    for part in one.secrets:
+        assert part.encode() not in pickle.dumps(message)
+        assert part not in f"{message} {one}"
+    assert deserialize(box.open(sealed)) == one
