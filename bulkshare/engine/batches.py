@@ -43,14 +43,7 @@ from bulkshare.model import Batch, Outcome, Result, Scope, Step, VerdictKind, Wa
 from bulkshare.model.events import BatchesUnsupported, PhaseStarted
 
 if TYPE_CHECKING:
-    from collections.abc import (
-        AsyncGenerator,
-        AsyncIterator,
-        Callable,
-        Container,
-        Mapping,
-        Sequence,
-    )
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Container, Mapping, Sequence
     from datetime import datetime
 
     from bulkshare.engine.client import ApiClient
@@ -265,7 +258,8 @@ class BatchSender:
             half = len(member_ids) // 2
             return await self._send(image_ids, member_ids[:half]) and await self._send(image_ids, member_ids[half:])
         self._on_failure()
-        self._recorder.put(self._outcome(image_ids[0], member_ids[0], Result.REJECTED, verdict, self._wall()))
+        async for job in self._pending(image_ids[0], member_ids):
+            self._recorder.put(self._outcome(job, Result.REJECTED, verdict, self._wall()))
         return True
 
     async def _wait_for(self, job_id: str) -> None:
@@ -300,9 +294,9 @@ class BatchSender:
         done = "removed" if self._removals else "added"
         for image_id, verdict in unlisted.items():
             unknown = verdict._replace(reason=f"not known whether it was {done}: listing the members: {verdict.reason}")
-            for member_id in missing[image_id]:
+            async for job in self._pending(image_id, missing[image_id]):
                 self._on_failure()
-                self._recorder.put(self._outcome(image_id, member_id, Result.FAILED, unknown, self._wall()))
+                self._recorder.put(self._outcome(job, Result.FAILED, unknown, self._wall()))
         if not unlisted:
             await self._recorder.close_batch(batch.number)
         nothing_done = all(len(members) == len(batch.member_ids) for members in missing.values())
@@ -342,15 +336,12 @@ class BatchSender:
         done = member_ids - members.keys() if self._removals else member_ids & members.keys()
         result = Result.REMOVED if self._removals else Result.SHARED
         to_accept = []
-        async for page in self._recorder.pending_pages(image_id, removals=self._removals):
-            for job in page:
-                member = members.get(job.member_id)
-                if job.member_id not in done:
-                    continue
-                if member is not None and is_to_answer(job.want, member):
-                    to_accept.append(job.member_id)
-                else:
-                    self._recorder.put(self._outcome(image_id, job.member_id, result, listing, began, member))
+        async for job in self._pending(image_id, done):
+            member = members.get(job.member_id)
+            if member is not None and is_to_answer(job.want, member):
+                to_accept.append(job.member_id)
+            else:
+                self._recorder.put(self._outcome(job, result, listing, began, member))
         if to_accept:
             await self._recorder.mark_added(image_id, to_accept)
         return done
@@ -409,26 +400,25 @@ class BatchSender:
     async def _settle_listed_accepted(self, image_id: str, listing: Verdict, began: datetime) -> set[str]:
         """Settle the pairs that a list shows to be accepted, and return their members."""
         accepted = {member.member_id: member for member in listing.members if member.status == "accepted"}
-        async for page in self._recorder.pending_pages(image_id, removals=False):
-            for job in page:
-                member = accepted.get(job.member_id)
-                if member is not None and Want.ACCEPTED in job.want:
-                    result = Result.SHARED if Want.ADDED in job.want else Result.ACCEPTED
-                    self._recorder.put(self._outcome(image_id, job.member_id, result, listing, began, member))
+        async for job in self._pending(image_id, accepted):
+            if Want.ACCEPTED in job.want:
+                result = Result.SHARED if Want.ADDED in job.want else Result.ACCEPTED
+                self._recorder.put(self._outcome(job, result, listing, began, accepted[job.member_id]))
         return set(accepted)
 
+    async def _pending(self, image_id: str, member_ids: Container[str]) -> AsyncGenerator[Job]:
+        """Yield an image's pairs with these members that are pending: a process before may have settled the others."""
+        async for page in self._recorder.pending_pages(image_id, removals=self._removals):
+            for job in page:
+                if job.member_id in member_ids:
+                    yield job
+
     def _outcome(
-        self,
-        image_id: str,
-        member_id: str,
-        result: Result,
-        verdict: Verdict,
-        began: datetime,
-        member: Member | None = None,
+        self, job: Job, result: Result, verdict: Verdict, began: datetime, member: Member | None = None
     ) -> Outcome:
         return Outcome(
-            image_id=image_id,
-            member_id=member_id,
+            image_id=job.image_id,
+            member_id=job.member_id,
             result=result,
             http_status=verdict.http_status,
             status=member.status if member else None,
@@ -440,7 +430,7 @@ class BatchSender:
             reason=verdict.reason,
             started_at=began,
             settled_at=self._wall(),
-            want=Want.REMOVE if self._removals else Want.MEMBER,
+            want=job.want,
         )
 
 

@@ -325,6 +325,23 @@ def test_a_stop_leaves_the_batch_in_the_ledger() -> None:
     assert len(cloud.batches) == 1
 
 
+@pytest.mark.parametrize("removals", [False, True])
+def test_what_was_settled_before_a_kill_stays_so(*, removals: bool) -> None:
+    """Killed between the outcomes and the end of the batch; then the list of members can't be had."""
+    engine, cloud = harness()
+    want, done = (Want.REMOVE, Result.REMOVED) if removals else (Want.MEMBER, Result.SHARED)
+    engine.plan(1, 4, want)
+    for number in range(3):
+        row = engine.ledger.rows["i00", f"p{number:03}"]
+        engine.ledger.rows["i00", f"p{number:03}"] = row._replace(result=done)
+    members = tuple(f"p{number:03}" for number in range(4))
+    engine.ledger.batches[1 + removals] = Batch(1 + removals, Step.REMOVE if removals else Step.ADD, ("i00",), members)
+    cloud.script = lambda request, _: response(500, {"message": "no"}) if "/members" in request.path else None
+    engine.run()
+    assert engine.totals() == {done: 3, Result.FAILED: 1}
+    assert engine.ledger.batches, "its job may still run"
+
+
 def test_batches_that_were_cut_off_are_waited_for_side_by_side() -> None:
     """As many as may run at once: six of ten seconds each take no longer than two."""
     engine, cloud = harness()
