@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from bulkshare.errors import UsageError
 from bulkshare.operations.defaults import utc_now
 from bulkshare.operations.execute import run_async
 from bulkshare.operations.survey import Search, survey
-from bulkshare.plan.adopt import AdoptedPlan
+from bulkshare.plan.adopt import AdoptedPlan, CloudPart, plan_lines
 from bulkshare.plan.arguments import image_arguments
 from bulkshare.text import clean, counted
 
@@ -29,9 +30,16 @@ PLAN_NAME = re.compile(r"[a-z0-9-]{1,100}")  # as in a plan
 
 
 def import_command(
-    *, owner: str, images: Sequence[str], output: Path | None, force: bool, name: str | None, **given: Any
+    *,
+    clouds: Sequence[str],
+    owner: str,
+    images: Sequence[str],
+    output: Path | None,
+    force: bool,
+    name: str | None,
+    **given: Any,
 ) -> int:
-    """Write a plan of the members that a cloud has; return 0 if all images could be listed, else 1.
+    """Write a plan of the members that clouds have; return 0 if all images could be listed, else 1.
 
     Raises `BulkshareError`.
     """
@@ -41,51 +49,62 @@ def import_command(
     if output is not None and output.exists() and not force:
         raise UsageError(f"{output} exists; add --force to replace it")
     options, listener = read_options(given)
-    adopted = AdoptedPlan()
+    adopted: defaultdict[str | None, AdoptedPlan] = defaultdict(AdoptedPlan)
 
     def take(found: Survey, image: Image, members: Sequence[Member]) -> None:
-        del found
         if members:
-            adopted.add(image.id, members)
+            adopted[found.cloud].add(image.id, members)
 
-    search = Search(owner=owner, images=image_arguments(images))
-    (found,) = run_async(partial(survey, search, options, listener, take, doing="import", signals=STOP_SIGNALS))
-    if found.error is not None:
-        raise found.error
-    if not adopted:
-        listed = counted(len(found.images), "image")
+    search = Search(clouds=tuple(dict.fromkeys(clouds)), owner=owner, images=image_arguments(images))
+    surveys = run_async(partial(survey, search, options, listener, take, doing="import", signals=STOP_SIGNALS))
+    for found in surveys:
+        if found.error is not None:
+            raise found.error
+    parts = [_part(found, adopted[found.cloud]) for found in surveys]
+    _report(surveys, parts, listener)
+    filled = [part for part in parts if part.adopted.entries(part.left_out)]
+    if not filled:
+        listed = counted(sum(len(found.images) for found in surveys), "image")
         raise UsageError(f"{listed} found, and none of them shows any member: no plan is written")
-    unknown = adopted.member_ids - found.projects.known - found.projects.unchecked
-    left_out = adopted.left_out(unknown)
-    names = {**found.projects.names, **{image.id: image.name for image in found.images.values() if image.name}}
-    comments = _comments(found, len(adopted), left_out)
+    comments = [line for found, part in zip(surveys, parts, strict=True) for line in _comments(found, part)]
     with replacing(output) as file:
-        file.writelines(adopted.lines(plan_name, cloud=found.cloud, names=names, left_out=left_out, comments=comments))
-    _report(found, left_out, listener)
+        file.writelines(plan_lines(plan_name, filled, comments=comments))
     if output is not None:
         listener.note(f"wrote {output}; `bulkshare diff {output}` compares it with the cloud")
-    return ExitStatus.NOT_AS_PLANNED if found.unlisted else ExitStatus.AS_PLANNED
+    return ExitStatus.NOT_AS_PLANNED if any(found.unlisted for found in surveys) else ExitStatus.AS_PLANNED
 
 
-def _comments(found: Survey, shared: int, left_out: set[str]) -> Iterator[str]:
+def _part(found: Survey, adopted: AdoptedPlan) -> CloudPart:
+    unknown = adopted.member_ids - found.projects.known - found.projects.unchecked
+    names = {**found.projects.names, **{image.id: image.name for image in found.images.values() if image.name}}
+    return CloudPart(found.cloud, adopted, names, adopted.left_out(unknown))
+
+
+def _comments(found: Survey, part: CloudPart) -> Iterator[str]:
     account = found.account
     assert account is not None  # noqa: S101  it has been asked
     yield (
         f"The members that images of cloud {account.cloud} had on {utc_now():%Y-%m-%d %H:%M} UTC, as seen by user "
         f"{account.user} of project {account.project}."
     )
-    if without := len(found.images) - shared - len(found.unlisted):
+    if without := len(found.images) - len(part.adopted) - len(found.unlisted):
         yield f"Left out, because they have no members: {counted(without, 'image')}."
     for image_id, reason in sorted(found.unlisted.items()):
         yield f"Left out, because its members can't be listed: image {image_id}: {reason}"
-    for member_id in sorted(left_out):
+    for member_id in sorted(part.left_out):
         yield f"Left out, because the cloud has no such project: {member_id}"
 
 
-def _report(found: Survey, left_out: set[str], listener: ConsoleListener) -> None:
-    if found.unlisted:
-        listener.note(f"left out: {counted(len(found.unlisted), 'image')} without a listing; the plan says why")
-    if left_out:
-        listener.note(f"left out: {counted(len(left_out), 'member')} that the cloud has no project for")
-    if unchecked := len(found.projects.unchecked):
-        listener.note(f"not checked whether {counted(unchecked, 'member')} are projects: {found.projects.reason}")
+def _report(surveys: Sequence[Survey], parts: Sequence[CloudPart], listener: ConsoleListener) -> None:
+    for found, part in zip(surveys, parts, strict=True):
+        where = f"cloud {found.cloud}: " if len(surveys) > 1 else ""
+        if found.unlisted:
+            image_id, reason = min(found.unlisted.items())
+            images = counted(len(found.unlisted), "image")
+            listener.note(f"{where}left out: {images} without a listing, such as {image_id}: {reason}")
+        if part.left_out:
+            members = counted(len(part.left_out), "member")
+            listener.note(f"{where}left out: {members} that the cloud has no project for; --prune would remove them")
+        if unchecked := len(found.projects.unchecked):
+            members = counted(unchecked, "member")
+            listener.note(f"{where}not checked whether {members} are projects: {found.projects.reason}")

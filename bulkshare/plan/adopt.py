@@ -1,4 +1,4 @@
-"""A plan, as YAML, of the members that a cloud has today. Pure.
+"""A plan, as YAML, of the members that one or several clouds have today. Pure.
 
 Each set of projects stands once, with all images that have exactly these members. Members that have accepted are kept
 apart from the others, because a plan asks for acceptance by entry. So `diff` of the plan finds nothing to do.
@@ -17,7 +17,7 @@ from bulkshare.plan.lists import LOOKS_LIKE_AN_ID, id_fault
 from bulkshare.text import clean, counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from bulkshare.model import Member
 
@@ -35,7 +35,7 @@ class _Audience(NamedTuple):
 
 
 class AdoptedPlan:
-    """Collects the members of images, one image after another; the images come in any order."""
+    """Collects the members of a cloud's images, one image after another; the images come in any order."""
 
     def __init__(self) -> None:
         self._members: dict[str, tuple[_Audience, ...]] = {}
@@ -68,54 +68,65 @@ class AdoptedPlan:
         faulty = {member_id for member_id in self._ids if id_fault(member_id)}
         return faulty.union(unknown).intersection(self._ids)
 
-    def lines(
-        self,
-        name: str,
-        *,
-        cloud: str | None,
-        names: Mapping[str, str],
-        left_out: Collection[str] = (),
-        comments: Iterable[str] = (),
-    ) -> Iterator[str]:
-        """Yield the plan's lines.
-
-        cloud: the clouds.yaml entry to name in it.
-        names: of images and projects by ID, for comments.
-        left_out: members that are not to be in it.
-        comments: lines above the plan.
-        """
-        entries = self._entries(left_out)
-        order = _order(names)
-        firsts = {
-            audience: (order(min(image_ids, key=order)), audience.accepted, order(min(audience.projects, key=order)))
-            for audience, image_ids in entries.items()
-        }
-        audiences = sorted(entries, key=firsts.__getitem__)
-        yield from (f"# {clean(comment, 1000)}\n" for comment in comments)
-        yield f"version: 1\nname: {name}\n"
-        if cloud is not None:
-            yield f"cloud: {quoted(cloud)}\n"
-        uses = Counter(audience.projects for audience in audiences)
-        twice = (projects for projects, count in uses.items() if count > 1)
-        groups = {projects: f"members-{number}" for number, projects in enumerate(twice, 1)}
-        if groups:
-            yield "\ngroups:\n  projects:\n"
-            for projects, group in groups.items():
-                yield f"    {group}:\n"
-                yield from _items(projects, names)
-        yield "\nshare:\n"
-        for audience in audiences:
-            for image_ids in _alike(entries[audience]):
-                yield from _entry(audience, image_ids, groups.get(audience.projects), names)
-
-    def _entries(self, left_out: Collection[str]) -> dict[_Audience, list[str]]:
-        """Return the images of each audience without those that are left out."""
+    def entries(self, left_out: Collection[str]) -> dict[_Audience, list[str]]:
+        """Return the images of each audience without the members that are left out."""
         entries: defaultdict[_Audience, list[str]] = defaultdict(list)
         for image_id, audiences in self._members.items():
             for audience in audiences if id_fault(image_id) is None else ():
                 for projects in _alike(audience.projects.difference(left_out)):
                     entries[audience._replace(projects=projects)].append(image_id)
         return entries
+
+
+class CloudPart(NamedTuple):
+    """What a plan has of one cloud.
+
+    cloud: the clouds.yaml entry to name in it; None only if there is one part.
+    names: of images and projects by ID, for comments.
+    left_out: members that are not to be in it.
+    """
+
+    cloud: str | None
+    adopted: AdoptedPlan
+    names: Mapping[str, str]
+    left_out: Collection[str] = ()
+
+
+def plan_lines(name: str, parts: Sequence[CloudPart], *, comments: Iterable[str] = ()) -> Iterator[str]:
+    """Yield the plan's lines; `comments` are lines above it. Each part has members that are not left out."""
+    yield from (f"# {clean(comment, 1000)}\n" for comment in comments)
+    yield f"version: 1\nname: {name}\n"
+    clouds = [quoted(part.cloud) for part in parts if part.cloud is not None]
+    if clouds:
+        yield f"clouds: [{', '.join(clouds)}]\n" if len(clouds) > 1 else f"cloud: {clouds[0]}\n"
+    entries = [part.adopted.entries(part.left_out) for part in parts]
+    audiences = [_sorted(found, _order(part.names)) for part, found in zip(parts, entries, strict=True)]
+    uses = Counter((number, audience.projects) for number, several in enumerate(audiences) for audience in several)
+    repeated = (use for use, count in uses.items() if count > 1)
+    groups = {use: f"members-{number}" for number, use in enumerate(repeated, 1)}
+    if groups:
+        yield "\ngroups:\n  projects:\n"
+        for (number, projects), group in groups.items():
+            yield f"    {group}:\n"
+            yield from _items(projects, parts[number].names)
+    yield "\nshare:\n"
+    for number, part in enumerate(parts):
+        for audience in audiences[number]:
+            for image_ids in _alike(entries[number][audience]):
+                yield from _entry(audience, image_ids, groups.get((number, audience.projects)), part.names)
+                if len(parts) > 1:
+                    yield f"    cloud: {quoted(part.cloud or '')}\n"
+
+
+def _sorted(
+    entries: Mapping[_Audience, Collection[str]], order: Callable[[str], tuple[bool, str, str]]
+) -> list[_Audience]:
+    """Return the audiences by the names of their first images and projects."""
+    firsts = {
+        audience: (order(min(image_ids, key=order)), audience.accepted, order(min(audience.projects, key=order)))
+        for audience, image_ids in entries.items()
+    }
+    return sorted(entries, key=firsts.__getitem__)
 
 
 def _alike(ids: Iterable[str]) -> list[frozenset[str]]:

@@ -53,3 +53,26 @@ def test_what_can_not_be_in_a_plan(operator: Operator) -> None:
         [([active], [one]), ([queued], sorted([one, two]))]
     )
     assert "No changes" in shell.run("diff", "now.yaml").stdout
+
+
+def test_several_clouds_in_one_plan(shell: Shell) -> None:
+    """Each entry names its cloud; a diff on both is empty, also where a project has rejected an image."""
+    clouds: dict[str, object] = {}
+    for name in ("eu-de", "eu-nl"):
+        shell.start_sandbox("--images", "2", "--projects", "2")
+        written = yaml.safe_load((shell.directory / "clouds.yaml").read_text("utf-8"))["clouds"]
+        clouds |= {name: written["sandbox"], "tenant": written["tenant"]}
+    shell.write("clouds.yaml", yaml.safe_dump({"clouds": clouds}))
+    shell.run("share", "image-001", "--to", "project-001", "-q", "--os-cloud", "eu-de")
+    shell.run("share", "image-*", "--to", "project-*", "-q", "--os-cloud", "eu-nl")
+    shell.run("accept", "--image", "image-002", "--status", "rejected", "-q", "--os-cloud", "tenant")
+    shell.run("import", "--os-cloud", "eu-de", "--os-cloud", "eu-nl", "-o", "both.yaml", "-q")
+    plan = yaml.safe_load((shell.directory / "both.yaml").read_text("utf-8"))
+    assert plan["clouds"] == ["eu-de", "eu-nl"]
+    assert [(entry["cloud"], len(entry["images"]), len(entry["projects"])) for entry in plan["share"]] == [
+        ("eu-de", 1, 1),
+        ("eu-nl", 2, 2),
+    ]
+    shown = shell.run("diff", "both.yaml", "--prune").stdout
+    assert "to add" not in shown
+    assert "to remove" not in shown

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from bulkshare.cli.completion import complete_cloud
 from bulkshare.cli.options import (
     AS_JSON,
     FLEET,
@@ -63,12 +64,19 @@ def check(plans: tuple[Path, ...], as_json: bool) -> None:
 )
 @click.option("--force", is_flag=True, help="Replace the file if it exists.")
 @click.option("--name", help="The plan's name. Default: that of the file.")
-@OS_CLOUD
+@click.option(
+    "--os-cloud",
+    "clouds",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=complete_cloud,
+    help="The clouds.yaml entry to use. May be given several times.",
+)
 @LIMITS
 @QUIET
 @click.pass_context
 def import_(ctx: click.Context, /, **options: Any) -> None:
-    """Write a plan of the members that the images of a cloud have today.
+    """Write a plan of the members that the images of a cloud, or of several, have today.
 
     Images with the same members share an entry. `bulkshare diff` of the plan finds nothing to do. Exits 1 if some
     images can't be listed: the plan says which.
