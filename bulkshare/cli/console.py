@@ -221,12 +221,15 @@ class ConsoleListener:
         if not self._quiet or not all(comparison.agrees(strict=strict) for comparison in comparisons):
             click.echo(render_comparisons_markdown(comparisons), nl=False)
 
-    def conclude_certificate(self, certificate: Certificate, *, brief: bool = False) -> None:
-        """Print the certificate of an offboarding; if it is `brief`, the verdict, since a file has the rest."""
+    def conclude_certificate(self, certificate: Certificate, *, written: bool | None) -> None:
+        """Print the certificate of an offboarding.
+
+        written: into a file, so that the verdict is enough; False: it could not be; None: it was not meant to be.
+        """
         if self.form == "json":
             self.print_json(certificate_document(certificate))
-        elif not self._quiet or not certificate.is_done:
-            print_whole(render_certificate(certificate, brief=brief), stderr=self._quiet)
+        elif not self._quiet or not certificate.is_done or written is False:
+            print_whole(render_certificate(certificate, brief=bool(written)), stderr=self._quiet)
 
     def print_json(self, document: Mapping[str, Any]) -> None:
         """Print the one JSON object of a command."""

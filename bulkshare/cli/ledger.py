@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
@@ -162,7 +162,8 @@ def replacing(path: Path | None) -> Iterator[TextIO]:
     except OSError as error:
         raise UsageError(f"can't write {path}: {error.strerror}") from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # its name may be too long, or its folder gone
+            part.unlink()
 
 
 def prune_ledger(location: str | None, *, retention: Retention, dry_run: bool) -> None:

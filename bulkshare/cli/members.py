@@ -6,13 +6,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bulkshare.cli.exit_status import ExitStatus
-from bulkshare.cli.notify import NotifyOptions
+from bulkshare.cli.notify import Conclusion, NotifyOptions, telling
 from bulkshare.cli.output import print_whole
 from bulkshare.cli.run import STOP_SIGNALS, carry_out, read_options
 from bulkshare.errors import UsageError
 from bulkshare.model import Entry, Plan, Receive, Want
 from bulkshare.operations.execute import run_async
-from bulkshare.operations.undo import look
+from bulkshare.operations.undo import UNDO, look
 from bulkshare.plan.arguments import image_arguments, project_arguments
 from bulkshare.report import render_left
 from bulkshare.text import counted
@@ -55,24 +55,28 @@ def accept_command(
 def undo_command(run: str, *, unfinished: bool, force: bool, **given: Any) -> int:
     """Take back what a run changed, as far as no one has changed it since."""
     own = dict(given)
-    NotifyOptions.among(own)
+    notify = NotifyOptions.among(own)
     looking = own.pop("dry_run") or own.pop("out") is not None
     own.pop("out", None)
     own.pop("yes")
     options, listener = read_options(own)
-    undo = run_async(partial(look, run, options, listener, unfinished=unfinished, force=force, signals=STOP_SIGNALS))
-    keys = ", ".join(each.key for each in undo.runs)
-    if undo.undone:
-        listener.note(f"{counted(undo.undone, 'change')} of {keys} {'is' if undo.undone == 1 else 'are'} gone already")
-    if undo.left:
-        print_whole(render_left(undo.left, undo.names), stderr=True)
-        listener.note("--force undoes what was changed since, too")
-    if undo.plan is not None:
-        return carry_out(undo.plan, question=f"Undo {keys}?", whole=not undo.left, **given)
-    listener.note(f"there is nothing to undo of {keys}")
-    if not undo.left:
-        return ExitStatus.AS_PLANNED
-    return ExitStatus.CANT_BE_DONE if looking else ExitStatus.NOT_AS_PLANNED
+    with telling(Conclusion(UNDO, notify, dry_run=looking), listener) as ended:
+        reading = partial(look, run, options, listener, unfinished=unfinished, force=force, signals=STOP_SIGNALS)
+        undo = run_async(reading)
+        keys = ", ".join(each.key for each in undo.runs)
+        if undo.undone:
+            gone = f"{counted(undo.undone, 'change')} of {keys} {'is' if undo.undone == 1 else 'are'} gone already"
+            listener.note(gone)
+        if undo.left:
+            print_whole(render_left(undo.left, undo.names), stderr=True)
+            listener.note("--force undoes what was changed since, too")
+        if undo.plan is None:
+            listener.note(f"there is nothing to undo of {keys}")
+            partly = ExitStatus.CANT_BE_DONE if looking else ExitStatus.NOT_AS_PLANNED
+            ended.exit_code = partly if undo.left else ExitStatus.AS_PLANNED
+            return ended.exit_code
+        ended.hand_over()
+    return carry_out(undo.plan, question=f"Undo {keys}?", whole=not undo.left, **given)
 
 
 def _plan(images: Sequence[str], projects: Sequence[str], want: Want, *, make_shared: bool = False) -> Plan:

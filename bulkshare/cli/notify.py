@@ -109,6 +109,10 @@ class Conclusion:
         notify = self._options.instead_of(planned)
         self._notifier = None if notify is None or self._dry_run else Notifier(notify, os.environ)
 
+    def hand_over(self) -> None:
+        """Tell no one: another conclusion does, of what the command does next."""
+        self._notifier = None
+
     def tell(self, listener: ConsoleListener) -> None:
         """Tell how the command ended."""
         if self._notifier is not None:

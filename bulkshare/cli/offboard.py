@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from bulkshare.model import Plan
     from bulkshare.operations.offboard import Found
     from bulkshare.operations.results import CloudResult
-    from bulkshare.report.certificate import NamedIn
+    from bulkshare.report.certificate import Certificate, NamedIn
 
 
 def offboard_command(
@@ -97,13 +97,26 @@ class _Certifying:
             print_results(results, listener)
         after = run_async(self.look) if results else self.before
         made = certificate_of(self.asked, self.before, after, results, plans=self.named, unread=self.unread)
-        if self.file is not None:
+        written = self._write(made, listener)
+        listener.conclude_certificate(made, written=written)
+        if written:
+            listener.note(f"wrote {self.file}")
+        return ExitStatus.AS_PLANNED if made.is_done and written is not False else ExitStatus.NOT_AS_PLANNED
+
+    def _write(self, made: Certificate, listener: ConsoleListener) -> bool | None:
+        """Write the certificate; return whether that was possible, None if there is no file for it.
+
+        The members are gone, and nothing lists them again: what can't be written is printed.
+        """
+        if self.file is None:
+            return None
+        try:
             with replacing(self.file) as file:
                 file.write(certificate_text(made, self.file.suffix.lower()))
-        listener.conclude_certificate(made, brief=self.file is not None)
-        if self.file is not None:
-            listener.note(f"wrote {self.file}")
-        return ExitStatus.AS_PLANNED if made.is_done else ExitStatus.NOT_AS_PLANNED
+        except UsageError as error:
+            listener.warn(f"{error}; this is the certificate")
+            return False
+        return True
 
 
 def _warn(before: Found, named: Sequence[NamedIn], listener: ConsoleListener) -> None:

@@ -90,6 +90,18 @@ def test_early_ends_are_told_with_their_reason(told: Told) -> None:
     assert f"{told.plan}:4:16: expected a number" in told.take()["error"]
 
 
+def test_an_undo_that_finds_no_run_is_told(told: Told) -> None:
+    """It ends before it has a plan to run."""
+    told.run("--sandbox")
+    told.take()
+    args = ["undo", "golden", "--yes", "--on-finish", told.command]
+    assert CliRunner().invoke(main, args).exit_code == 2
+    (line,) = told.notice.read_text().splitlines()
+    notice = json.loads(line)
+    assert (notice["plan"], notice["exit_code"]) == ("undo", 2)
+    assert "was on a sandbox" in notice["error"]
+
+
 def test_an_interrupt_and_a_bug_are_told(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever ends it, someone hears of it; of a bug only its kind, since its text may be anything."""
     for error, exit_code, text in (

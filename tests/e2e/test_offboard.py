@@ -107,6 +107,17 @@ def test_plans_that_still_name_it(clouds: Clouds) -> None:
     assert "no project is named 'leavr'" in missing
 
 
+def test_a_certificate_that_can_not_be_written_is_printed(clouds: Clouds) -> None:
+    """The members are gone by then, and no one could list them again."""
+    clouds.configure("prod")
+    too_long = f"{'c' * 250}.txt"
+    done = clouds.shell.run("offboard", "leaver", "--os-cloud", "prod", "--certificate", too_long, "-q", exit_code=1)
+    assert not any(clouds.prod.member_ids(image_id) for image_id in clouds.images)
+    assert "File name too long; this is the certificate" in done.stderr
+    assert all(image_id in done.stderr for image_id in clouds.images)
+    assert "Traceback" not in done.stderr
+
+
 def test_images_that_can_not_be_listed(shell: Shell) -> None:
     """They are named with the reason, and nothing is certified as complete."""
     shell.start_sandbox("--images", "2", "--projects", "1", "--fault", "GET members 403 100%")

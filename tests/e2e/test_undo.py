@@ -67,11 +67,14 @@ def test_undo_of_runs(operator: Operator) -> None:
     assert statuses(operator, first, second) == after
     assert json.loads(run(operator, "run", saved, "--json").stdout)["plan"] == "undo"
     assert statuses(operator, first, second) == before
-    done = run(operator, "undo", "plan")
+    done = run(operator, "undo", "plan", "--on-finish", "cat")
+    assert done.stderr.count('"exit_code": 0') == 1
     assert "5 changes of plan-" in done.stderr
     assert "there is nothing to undo" in done.stderr
 
-    assert json.loads(run(operator, "undo", "undo", "--json").stdout)["removed"] == 2
+    done = run(operator, "undo", "undo", "--json", "--on-finish", "cat")
+    assert json.loads(done.stdout)["removed"] == 2
+    assert done.stderr.count("cat: ") == 1
     assert statuses(operator, first, second) == after
     set_status(cloud, second, one, "accepted")
     done = run(operator, "undo", "undo", exit_code=1)
