@@ -122,8 +122,10 @@ class Display:
 
 
 def _fields(tracker: Tracker) -> dict[str, Any]:
-    """Return what the line of the bar shows."""
+    """Return what the line of the bar shows: pairs, or where there are none, images."""
     done, planned, left = tracker.done, tracker.planned, tracker.seconds_left()
+    if _is_survey(tracker):
+        done, planned = tracker.phase_done, tracker.phase_total
     elapsed = f"{clock_face(tracker.elapsed_seconds())} elapsed"
     return {
         "completed": done,
@@ -132,6 +134,11 @@ def _fields(tracker: Tracker) -> dict[str, Any]:
         "time": elapsed if left is None else f"{elapsed}, {clock_face(left)} left",
         "colour": _colour(tracker),
     }
+
+
+def _is_survey(tracker: Tracker) -> bool:
+    """Whether images are listed and no pairs are planned, as without a plan."""
+    return bool(tracker.phase_name) and tracker.counts_images and not tracker.planned
 
 
 def _colour(tracker: Tracker) -> str:
@@ -145,7 +152,8 @@ def _lines(view: View) -> Iterator[Text]:
     tracker, phase = view.tracker, view.tracker.phase_name
     if phase and tracker.counts_images:
         phase += f" {tracker.phase_done:,}/{tracker.phase_total:,} images"
-    yield Text("  ").join([Text(f"  {view.label}" if view.label else ""), *_counts(tracker)])
+    if not _is_survey(tracker):
+        yield Text("  ").join([Text(f"  {view.label}" if view.label else ""), *_counts(tracker)])
     rate = f"{tracker.rate():,.1f}/s of {tracker.allowed_rate:,.10g}/s"
     yield Text("  ".join(part for part in ("  " + phase, rate, view.pace()) if part.strip()), style="dim")
     for detail in view.details():

@@ -189,6 +189,17 @@ def test_phases_of_images(phase: str) -> None:
     assert (tracked.phase_done, tracked.counts_images) == (5, True)
 
 
+def test_display_without_a_plan() -> None:
+    """Where no pair is planned, the bar counts images, and nothing is said of results."""
+    tracked = Tracker("import", {}, Clock(), allowed_rate=50)
+    tracked.notify(PhaseStarted("listing", 4))
+    tracked.notify(MembersListed("i", Verdict(VerdictKind.LISTED)))
+    text, _ = shown(tracked)
+    assert "1/4  25%" in text
+    assert "listing 1/4 images" in text
+    assert "shared" not in text
+
+
 @pytest.mark.parametrize("width", [60, 80, 130])
 def test_display_of_several_clouds(width: int) -> None:
     """A bar and a line for each, by the cloud's name."""
