@@ -40,7 +40,7 @@ from bulkshare.engine.phases import for_each
 from bulkshare.engine.retry import is_to_answer
 from bulkshare.engine.writer import SettleImage
 from bulkshare.model import Batch, Outcome, Result, Scope, Step, VerdictKind, Want
-from bulkshare.model.events import BatchesUnsupported, PhaseStarted
+from bulkshare.model.events import PhaseStarted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Container, Mapping, Sequence
@@ -115,7 +115,6 @@ class BatchSender:
         self._wall = wall
         self._project_id = project_id
         self._numbers = count(1 + removals, NUMBERS_APART)
-        self._unsupported = False
         self._usual_seconds = FIRST_POLL_SECONDS  # after which a job is first asked for
 
     async def recover(self) -> None:
@@ -137,7 +136,7 @@ class BatchSender:
     async def settle_pending(self, probed: Container[str]) -> None:
         """Work through the ledger's pending pairs. Images in `probed` are known to take members."""
         pairs = sum([backlog.pairs async for backlog in self._recorder.pending_images(removals=self._removals)])
-        if pairs and not self._unsupported:
+        if pairs and not self._client.no_batches:
             self._recorder.observer.notify(PhaseStarted("removing" if self._removals else "sharing", pairs))
             async with aclosing(self._chains()) as chains:
                 await self._send_chains(chains)
@@ -182,7 +181,7 @@ class BatchSender:
         turn = anyio.Lock()
 
         async def work() -> None:
-            while not (self._client.stopping.is_set() or self._unsupported):
+            while not (self._client.stopping.is_set() or self._client.no_batches):
                 async with turn:
                     chain = await anext(chains, None)
                 if chain is None:
@@ -210,7 +209,7 @@ class BatchSender:
 
         again: if its answer is lost and it turns out to have done nothing, send it once more.
         """
-        if self._client.stopping.is_set() or self._unsupported:
+        if self._client.stopping.is_set() or self._client.no_batches:
             return False
         began = self._wall()
         batch, verdict = await self._start(self._step, image_ids, member_ids)
@@ -239,11 +238,6 @@ class BatchSender:
 
     async def _split(self, image_ids: Sequence[str], member_ids: Sequence[str], verdict: Verdict) -> bool:
         """Settle or divide a batch that was refused. Return whether the image may get more of them."""
-        if verdict.kind is VerdictKind.UNSUPPORTED:
-            if not self._unsupported:
-                self._recorder.observer.notify(BatchesUnsupported(verdict.reason))
-            self._unsupported = True
-            return False
         if verdict.kind is not VerdictKind.REJECTED:
             return False
         if len(image_ids) > 1:
@@ -374,7 +368,7 @@ class BatchSender:
 
         async def send(item: tuple[str, Sequence[str]]) -> None:
             member_id, image_ids = item
-            if self._unsupported:
+            if self._client.no_batches:
                 return
             batch, _ = await self._start(Step.ACCEPT, image_ids, (member_id,))
             if batch is not None:

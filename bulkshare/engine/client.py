@@ -23,7 +23,14 @@ from bulkshare.image_api.ims import (
     with_both_spellings,
 )
 from bulkshare.model import ENDPOINT_FAILURES, RETRYABLE, Fault, Result, RetryState, Scope, Step, VerdictKind, Want
-from bulkshare.model.events import Answered, BatchSent, ImageSetShared, MembersListed, RetryScheduled
+from bulkshare.model.events import (
+    Answered,
+    BatchesUnsupported,
+    BatchSent,
+    ImageSetShared,
+    MembersListed,
+    RetryScheduled,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -92,6 +99,7 @@ class ApiClient:
         self._interpreting = anyio.CapacityLimiter(1)  # more threads would only contend for the interpreter
         self.at_once = at_once or AtOnce(1)
         self.stopping = stopping
+        self.no_batches = False  # whether the service has said that it has none
         self.retries = 0  # requests scheduled to be sent again
 
     async def step(self, attempt: Attempt, *, since: float) -> Decision:
@@ -199,6 +207,9 @@ class ApiClient:
         verdict = await self._send_with_retry(Step.BATCH, image_ids[0] if len(image_ids) == 1 else "", request)
         if verdict.kind is VerdictKind.STARTED or verdict.maybe_done:
             self._observer.notify(BatchSent(len(image_ids) * len(member_ids)))
+        elif verdict.kind is VerdictKind.UNSUPPORTED and not self.no_batches:
+            self.no_batches = True
+            self._observer.notify(BatchesUnsupported(verdict.reason))
         return verdict
 
     async def has_ended(self, job_id: str, own_project_id: str) -> bool:

@@ -156,11 +156,23 @@ def test_a_region_without_batches_is_shared_pair_by_pair() -> None:
         said.append(event) if isinstance(event, BatchesUnsupported) else notify(event)
     )
     engine.plan(4, 12)
+    engine.ledger.enqueue_all([("i00", "gone")], Want.REMOVE)
+    cloud.members = {("i00", "gone")}
     engine.run()
-    assert engine.totals() == {Result.SHARED: 48}
+    assert engine.totals() == {Result.SHARED: 48, Result.REMOVED: 1}
     assert cloud.native("POST") == 48
     assert len(said) == 1
     assert not engine.ledger.batches
+
+
+def test_a_region_without_batches_is_asked_to_accept_one_once() -> None:
+    """Also where nothing has to be added before."""
+    engine, cloud = harness(ImsCloud(no_batches=True), replace(LIMITS, jobs=1))
+    engine.plan(6, 4, Want.ACCEPTED | Want.AS_PROJECT)
+    cloud.members = {(f"i{image:02}", f"p{project:03}") for image in range(6) for project in range(4)}
+    engine.run()
+    assert engine.totals() == {Result.ACCEPTED: 24}
+    assert sum(request.path == "/v1/cloudimages/members" for _, request in cloud.sent) == 1
 
 
 def test_a_lost_answer_is_not_sent_again_blindly() -> None:
