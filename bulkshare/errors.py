@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from bulkshare.model import Problem
 
@@ -89,3 +89,20 @@ class InterruptedRunError(BulkshareError):
     """A signal stopped the run; the requests in flight have been recorded (128 + SIGINT)."""
 
     exit_code = 130
+
+
+def leading_error(group: BaseExceptionGroup) -> BaseException:
+    """Return the exception that says most to the user: a lost ledger first, then a bug, then a refusal."""
+    leaves = list(_leaves(group))
+    return next(
+        (leaf for leaf in leaves if isinstance(leaf, LedgerError)),
+        next((leaf for leaf in leaves if not isinstance(leaf, BulkshareError)), leaves[0]),
+    )
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error

@@ -27,10 +27,10 @@ from bulkshare.engine.client import ApiClient
 from bulkshare.engine.phases import MemberLister, Preflight, SetShared, fetch_details, settle_unpruned
 from bulkshare.engine.pool import WorkerPool
 from bulkshare.engine.writer import Recorder
-from bulkshare.errors import BulkshareError, LedgerError, UnlistedError
+from bulkshare.errors import UnlistedError, leading_error
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Container, Coroutine, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Container, Coroutine, Mapping, Sequence
     from datetime import datetime
 
     from bulkshare.model import Account, Image, Limits, Orders, RetryPolicy
@@ -231,7 +231,7 @@ class Engine:
                     self._nothing_left = self._looked and await self._recorder.pending_total() == 0
                 tasks.cancel_scope.cancel()
         except BaseExceptionGroup as group:
-            raise _leading(group) from group
+            raise leading_error(group) from group
 
     def allow(self, concurrency: int) -> None:
         """Have work under way for so many requests in flight; what the pace allows may be less."""
@@ -302,20 +302,3 @@ class Engine:
             await self._recorder.flush()
         if not self._stopping.is_set():
             await fetch_details(self._client, self._recorder)
-
-
-def _leading(group: BaseExceptionGroup) -> BaseException:
-    """Return the exception that says most to the user: a lost ledger first, then a bug, then a refusal."""
-    leaves = list(_leaves(group))
-    return next(
-        (leaf for leaf in leaves if isinstance(leaf, LedgerError)),
-        next((leaf for leaf in leaves if not isinstance(leaf, BulkshareError)), leaves[0]),
-    )
-
-
-def _leaves(error: BaseException) -> Iterator[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions:
-            yield from _leaves(inner)
-    else:
-        yield error

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from bulkshare.engine.at_once import AtOnce
 from bulkshare.engine.client import ApiClient
 from bulkshare.engine.phases import for_each, look_up
-from bulkshare.errors import DirectoryError
+from bulkshare.errors import DirectoryError, leading_error
 from bulkshare.model import Api, Entry, Image, KnownProjects, Plan, VerdictKind
 from bulkshare.model.events import PhaseStarted
 from bulkshare.operations.defaults import utc_now
@@ -180,7 +180,10 @@ class _CloudSurvey:
             if self.search.quota and session.settings.api is Api.BATCH:
                 self.survey.quota = await client.member_quota()
             at_once = AtOnce(session.settings.limits.concurrency)
-            await for_each(images, partial(self._list, client), at_once=at_once, stopping=stopping)
+            try:
+                await for_each(images, partial(self._list, client), at_once=at_once, stopping=stopping)
+            except BaseExceptionGroup as group:  # of the tasks; the first refusal ends the others
+                raise leading_error(group) from group
         if self.members:
             with listener.waiting("looking up the projects"):
                 self.survey.projects = await self._projects()

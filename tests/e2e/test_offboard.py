@@ -128,6 +128,13 @@ def test_images_that_can_not_be_listed(shell: Shell) -> None:
     assert not shell.run(*args, "--dry-run", exit_code=11).stdout
 
 
+def test_an_endpoint_that_goes_down_while_it_lists(shell: Shell) -> None:
+    """Nothing is removed on the word of a part of the images."""
+    shell.start_sandbox("--images", "2", "--projects", "1", "--fault", "GET members 500 100%")
+    args = ("offboard", "project-001", "--yes", "--os-cloud", "sandbox", "--give-up-after", "0s")
+    assert "not checked: the endpoint has not answered for too long" in shell.run(*args, exit_code=1).stdout
+
+
 def test_batches(shell: Shell) -> None:
     """Huawei Cloud shares private images as they are: they are listed like any other."""
     shell.start_sandbox("--images", "2", "--projects", "2", "--dialect", "huawei")
