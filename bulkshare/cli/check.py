@@ -13,9 +13,7 @@ from bulkshare.cli.exit_status import is_terminal
 from bulkshare.errors import PlanError
 from bulkshare.plan.expand import count
 from bulkshare.plan.load import load_plan
-from bulkshare.plan.schema import plan_schema
 from bulkshare.plan.selectors import for_cloud
-from bulkshare.report.schemas import document_schema
 from bulkshare.text import counted
 
 if TYPE_CHECKING:
@@ -82,8 +80,3 @@ def _describe(plan: Plan) -> str:
             f"{f'{text}, and ' if counts.pairs or counts.unshared else ''}{selectors} that only the cloud can resolve"
         )
     return text
-
-
-def print_schema(of: str = "plan") -> None:
-    """Print the JSON Schema of plan files, or of what a command of `report.schemas` knows."""
-    click.echo(json.dumps(plan_schema() if of == "plan" else document_schema(of), indent=2))

@@ -103,7 +103,7 @@ def test_nothing_is_declared_in_vain() -> None:
         ("runs", {"structlog", "aiohttp", "keystoneauth1", "openstack", "pydantic", "jinja2", "requests", "yaml"}),
         ("show", {"structlog", "aiohttp", "keystoneauth1", "openstack", "pydantic", "jinja2", "requests", "yaml"}),
         ("export", {"structlog", "aiohttp", "keystoneauth1", "openstack", "pydantic", "jinja2", "requests", "yaml"}),
-        ("check", {"sqlalchemy", "structlog", "aiohttp", "keystoneauth1", "openstack", "jinja2", "requests"}),
+        ("check", {"sqlalchemy", "rich", "structlog", "aiohttp", "keystoneauth1", "openstack", "jinja2", "requests"}),
     ],
 )
 def test_commands_import_what_they_need(command: str, heavy: set[str], tmp_path: Path) -> None:

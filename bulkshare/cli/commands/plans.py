@@ -93,7 +93,7 @@ def schema(of: str) -> None:
 
     Or, for programs, of what `diff --format json` or `verify --format json` prints.
     """
-    from bulkshare.cli.check import print_schema
+    from bulkshare.cli.schema import print_schema
 
     print_schema(of)
 
