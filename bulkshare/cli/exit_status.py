@@ -51,7 +51,7 @@ EXIT_CODES = {
     ExitStatus.REFUSED: "credentials or endpoint refused",
     ExitStatus.LEDGER_UNUSABLE: "ledger unusable",
     ExitStatus.STOPPED_EARLY: "stopped early (endpoint down, --deadline, --max-failures); the rest is pending",
-    ExitStatus.CHANGES: "diff, --dry-run: a run would change something; audit: there are findings",
+    ExitStatus.CHANGES: "diff, --dry-run: a run would change something; compare: a difference; audit: findings",
     ExitStatus.CANT_BE_DONE: "diff, --dry-run: something can't be done, or is unknown; audit: not all was checked",
     ExitStatus.CLOUD_CHANGED: "the cloud has changed since the plan was saved, or may have; nothing was sent",
     ExitStatus.LOCK_HELD: "another run of this plan holds the lock",

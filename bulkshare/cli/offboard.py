@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bulkshare.cli.exit_status import ExitStatus
 from bulkshare.cli.ledger import replacing
+from bulkshare.cli.notify import NotifyOptions
 from bulkshare.cli.run import STOP_SIGNALS, carry_out, print_results, raise_first, read_options
 from bulkshare.cloud.config import cloud_names
 from bulkshare.errors import UsageError
@@ -57,7 +58,9 @@ def offboard_command(
         _require_new(certificate)
     asked_plans = read_plans(plans)
     where = _clouds(asked_plans.values(), clouds, all_clouds=all_clouds)
-    options, listener = read_options(dict(given))
+    looking_options = dict(given)
+    NotifyOptions.among(looking_options)  # for the run
+    options, listener = read_options(looking_options)
     look = partial(find_memberships, projects, where, options, listener, signals=STOP_SIGNALS)
     before = run_async(look)
     _require_found(project, before)

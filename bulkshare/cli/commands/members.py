@@ -9,7 +9,7 @@ import click
 
 from bulkshare.cli.command import Section
 from bulkshare.cli.completion import complete_cloud, complete_run
-from bulkshare.cli.options import CHANGE, LEDGER, LIMITS, OUTPUT, SHOW_ONLY, STOPS, WAIT_LOCK, YES
+from bulkshare.cli.options import CHANGE, LEDGER, LIMITS, NOTIFY, OUTPUT, SHOW_ONLY, STOPS, WAIT_LOCK, YES
 from bulkshare.cli.program import main
 
 IMAGES = click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
@@ -120,6 +120,7 @@ def unshare(ctx: click.Context, /, **options: Any) -> None:
 @WAIT_LOCK
 @LIMITS
 @STOPS
+@NOTIFY
 @OUTPUT
 @click.pass_context
 def offboard(ctx: click.Context, /, **options: Any) -> None:
