@@ -71,7 +71,7 @@ def _words(text: str) -> tuple[str, ...]:
     try:
         words = tuple(shlex.split(text))
     except ValueError as error:
-        raise UsageError(f"--on-finish: {error.args[0].lower()} in the command {text!r}") from None
+        raise UsageError(f"--on-finish: {error.args[0].lower()} in the command") from None  # it may have a token
     if not words or not words[0] or "\0" in text:
         raise UsageError("--on-finish names no program")
     return words

@@ -394,7 +394,9 @@ async def _received(
         raise PlanError(list(dict.fromkeys(problems)))
     ids = {image_id for entry in entries for image_id in entry.images}
     if not ids:
-        note(f"nothing to answer: no other project shares such images with project {account.project}")
+        of_these = " or ".join(status.value for status in found if status is not MemberStatus.ANY)
+        which = f" that is {of_these}" if of_these else ""
+        note(f"nothing to answer: project {account.project} has no such membership{which}")
     return _Received(entries, {image.id: image for images in found.values() for image in images if image.id in ids})
 
 

@@ -13,7 +13,8 @@ several of these, as in ``a,b``      each of them; a name with such a comma is `
 ===================================  =====================================================
 
 A key may be repeated where a plan takes a list (`tag`). After a key, a comma separates only if another key follows it;
-elsewhere, unless white space does.
+elsewhere, unless white space does. A name with keys behind it, as in ``a,tag=b``, is an error: it is likely to be meant
+as one selector, and would be two.
 """
 
 from __future__ import annotations
@@ -71,7 +72,13 @@ def _parsed(
 ) -> IdList[Any]:
     problems: list[Problem] = []
     items: list[Any] = []
-    for text in dict.fromkeys(chain.from_iterable(map(_separated, texts))):
+    separated = [_separated(text) for text in texts]
+    problems += (
+        _mixed(text, kind)
+        for text, parts in zip(texts, separated, strict=True)
+        if any(map(_is_name, parts[:-1])) and KEYED.match(parts[-1].lstrip())
+    )
+    for text in dict.fromkeys(chain.from_iterable(separated)):
         if text == "-":
             items += _piped(kind, problems, names)
         else:
@@ -88,6 +95,16 @@ def _separated(text: str) -> list[str]:
         if KEYED.match(part.lstrip()):
             return [*parts[:number], ",".join(parts[number:])]
     return parts
+
+
+def _is_name(text: str) -> bool:
+    return text != "-" and LOOKS_LIKE_AN_ID.fullmatch(text.strip()) is None
+
+
+def _mixed(text: str, kind: str) -> Problem:
+    """Return the problem of a name with keys behind it: as two arguments, they would stand for far more."""
+    message = f"a name and keys are one selector: write {clean(f'name={text.lstrip()}', 110)!r}, or two arguments"
+    return Problem(f"{kind[:-1]} {clean(text, 100)!r}", None, None, message)
 
 
 def _piped(kind: str, problems: list[Problem], names: dict[str, str]) -> IdList[str]:

@@ -290,7 +290,9 @@ def render_results(totals: Mapping[Result, int], cost: str, *, opened: int) -> l
 
 def render_awaiting(members: int, plan: str) -> list[RenderableType]:
     """Return the line about members of a plan that await acceptance; nothing if there are none."""
-    line = awaiting(members) if named_plan(plan) else _in_a_command(awaiting(members))
+    line = awaiting(members)
+    if not named_plan(plan):  # of the commands, only `share` accepts
+        line = _in_a_command(line) if plan == "adhoc" else line.partition(";")[0]
     return [Prose(line, hanging=4)] if members else []
 
 

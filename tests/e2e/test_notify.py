@@ -141,7 +141,7 @@ def test_the_plan_says_who_is_told_and_when(told: Told) -> None:
     [
         (["--webhook-format", "slack"], "there is no webhook"),
         (["--notify-on", "change"], "there is no one to tell"),
-        (["--on-finish", "tell 'x"], "no closing quotation"),
+        (["--on-finish", "tell 'x"], "no closing quotation in the command\n"),
         (["--on-finish", " "], "names no program"),
         (["--webhook", "@/nowhere/webhook"], "/nowhere/webhook: No such file"),
     ],

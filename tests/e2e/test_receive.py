@@ -37,7 +37,9 @@ def test_what_is_pending_is_accepted_and_hidden_again(shell: Shell) -> None:
     summary = shell.run_json("accept", *AS_TENANT)
     assert (summary["planned"], summary["accepted"]) == (1, 1)
     nothing = shell.run("accept", *AS_TENANT)
-    assert "nothing to answer: no other project shares such images with project project-001" in nothing.stderr
+    assert "nothing to answer: project project-001 has no such membership that is pending" in nothing.stderr
+    nothing = shell.run("accept", "--hide", "--image", "image-004", *AS_TENANT)
+    assert "nothing to answer: project project-001 has no such membership that is accepted" in nothing.stderr
     shell.run("accept", "--hide", "--image", "image-001", *AS_TENANT)
     assert statuses(shell) == ["rejected", "accepted", "accepted", "rejected"]
     shell.run("accept", "--image", IMAGES[0], *AS_TENANT)  # an ID is taken whatever its status

@@ -75,6 +75,17 @@ def test_several_in_one_argument() -> None:
     )
 
 
+@pytest.mark.parametrize("text", ["team-a,domain=customers", "team-a,team-b,tag=x", "a, b,enabled=any"])
+def test_a_name_with_keys_is_not_two_arguments(text: str) -> None:
+    """Meant as one selector, it would take in every project of the domain."""
+    with pytest.raises(PlanError) as raised:
+        project_arguments([text])
+    (problem,) = raised.value.problems
+    assert str(problem) == (
+        f"project {text!r}: a name and keys are one selector: write {f'name={text}'!r}, or two arguments"
+    )
+
+
 def test_all_problems_at_once() -> None:
     """Each with the argument that has it, and what to write."""
     with pytest.raises(PlanError) as raised:

@@ -67,6 +67,15 @@ def test_a_line_or_two() -> None:
     )
 
 
+@pytest.mark.parametrize("plan", sorted(COMMAND_PLANS - {ADHOC}))
+def test_only_share_can_accept(plan: str) -> None:
+    """An undo leaves members pending, and has no option for them."""
+    console = Console(width=300, markup=False)
+    with console.capture() as capture:
+        console.print(render_brief(Summary(f"{plan}-1", plan, {Result.SHARED: 1}, 2, 0, 0.1, awaiting_acceptance=1)))
+    assert "won't see it in its image list\n" in capture.get()
+
+
 def test_a_command_that_found_nothing_to_do() -> None:
     """A line says so."""
     console = Console(width=300, markup=False)
