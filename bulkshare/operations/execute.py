@@ -22,6 +22,7 @@ from bulkshare.operations.lock import shared
 from bulkshare.operations.names import Names, image_names, project_names
 from bulkshare.operations.results import EngineResult, causes_in
 from bulkshare.operations.steering import Steering
+from bulkshare.operations.stops import held_at_the_end
 from bulkshare.plan.expand import expand
 from bulkshare.progress import Tracker, View
 from bulkshare.progress.telemetry import Meter
@@ -46,8 +47,19 @@ NO_PROJECT = (
 
 
 def run_async(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Run `main` on the fastest event loop that is installed, and return what it returns."""
-    return anyio.run(main, backend_options={"use_uvloop": importlib.util.find_spec("uvloop") is not None})
+    """Run `main` on the fastest event loop that is installed, and return what it returns.
+
+    A signal that arrives while the loop ends, and whose handler would tear it, is sent again once the loop is closed.
+    """
+    with held_at_the_end() as hold:
+
+        async def holding() -> T:
+            try:
+                return await main()
+            finally:
+                hold()
+
+        return anyio.run(holding, backend_options={"use_uvloop": importlib.util.find_spec("uvloop") is not None})
 
 
 def enqueue(ledger: SqlLedger, run_id: int, resolved: ResolvedPlan) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import threading
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
@@ -94,3 +95,30 @@ async def stopping_at(signals: tuple[signal.Signals, ...]) -> AsyncIterator[Stop
         raise InterruptedRunError("interrupted; nothing was sent")
     if error is not None:
         raise error
+
+
+@contextmanager
+def held_at_the_end() -> Iterator[Callable[[], None]]:
+    """Yield what holds back all signals that have a handler, from its call to the end of the context.
+
+    The first one that came is then sent again. In other threads than the main one, which gets the signals, it does
+    nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: None
+        return
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    handlers = {number: handler for number, handler in handlers.items() if callable(handler)}
+    came: list[int] = []
+
+    def hold() -> None:
+        for number in handlers:
+            signal.signal(number, lambda signal_number, _: came.append(signal_number))
+
+    try:
+        yield hold
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])

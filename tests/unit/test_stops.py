@@ -7,10 +7,14 @@ import signal
 from typing import TYPE_CHECKING, cast
 
 import anyio
+import pytest
 
+from bulkshare.operations.execute import run_async
 from bulkshare.operations.stops import stopping_at
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from bulkshare.engine import Engine
 
 
@@ -38,3 +42,32 @@ def test_an_engine_that_starts_after_the_signal_is_stopped_too() -> None:
             assert late.stopped.is_set()
 
     anyio.run(main)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_signal_while_the_event_loop_ends_waits_until_it_is_closed(number: signal.Signals, *, fails: bool) -> None:
+    """A KeyboardInterrupt amid the end of a loop leaves it running, and the command with a traceback."""
+    ended, open_to_the_end = [], []
+
+    async def numbers() -> AsyncIterator[int]:
+        try:
+            yield 1
+        finally:  # the loop does this once `main` is done
+            signal.raise_signal(number)
+            ended.append(number)
+
+    async def main() -> None:
+        open_to_the_end.append(numbers())
+        await anext(open_to_the_end[0])
+        if fails:
+            raise ValueError
+
+    before = signal.signal(number, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run_async(main)
+        assert signal.getsignal(number) is signal.default_int_handler
+    finally:
+        signal.signal(number, before)
+    assert ended == [number]
