@@ -129,6 +129,8 @@ def carry_out(
     """
     looking = dry_run or out is not None
     asking = bool(question) and not yes and is_terminal(sys.stdin) and is_terminal(sys.stderr)
+    if asking and given.get("as_json") and not looking:
+        raise UsageError("--json prints one object and asks nothing: add --yes, or look first with --dry-run")
     ended = Conclusion(plan.name, NotifyOptions.among(given), dry_run=looking)
     options, listener = read_options({**given, "dry_run": looking or asking})
     listener.is_brief = True

@@ -6,7 +6,9 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
+from click.testing import CliRunner
 
+from bulkshare.cli import main
 from bulkshare.sandbox import Cloud
 from tests.terminal import terminal
 
@@ -79,3 +81,11 @@ def test_unshare_asks_on_a_terminal(shell: Shell, answer: str, left: int) -> Non
     assert "project-001" in seen
     assert "Plan: 1 to remove." in seen
     assert shell.run_json("share", "image-001", "--to", "project-001", *ON_SANDBOX)["already"] == left
+
+
+def test_json_asks_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is one object on stdout, and no one would see what a question is about."""
+    monkeypatch.setattr("bulkshare.cli.run.is_terminal", lambda _: True)
+    done = CliRunner().invoke(main, ["unshare", "image-001", "--from", "project-001", "--json", *ON_SANDBOX])
+    assert done.exit_code == 2
+    assert "--json prints one object and asks nothing: add --yes" in done.stderr
