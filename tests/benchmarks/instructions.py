@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.benchmarks.client_limit import CONCURRENCY, HERE, ClientLimit, client_limit
-from tests.benchmarks.measure import BULKSHARE, machine
+from tests.benchmarks.measure import BULKSHARE, caching, machine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +36,7 @@ START = {
 
 
 def count(command: Sequence[str], limit: ClientLimit) -> int:
-    """Return how many instructions a command executes."""
+    """Return how many instructions a command executes, with its modules compiled already."""
     counted = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", sys.executable, *command]
     done = subprocess.run(
         counted,
@@ -44,7 +44,7 @@ def count(command: Sequence[str], limit: ClientLimit) -> int:
         text=True,
         check=False,
         cwd=limit.directory,
-        env={**limit.environment, "PYTHONHASHSEED": "0"},
+        env={**caching(limit.environment), "PYTHONHASHSEED": "0"},
     )
     found = COLLECTED.search(done.stderr)
     if done.returncode or found is None:
@@ -55,6 +55,7 @@ def count(command: Sequence[str], limit: ClientLimit) -> int:
 def start() -> dict[str, int]:
     """Return the instructions of each command, with one pair."""
     with client_limit(1, images=1) as limit:
+        limit.bulkshare("-q")  # compiles the modules
         return {name: count([BULKSHARE, *command], limit) for name, command in START.items()}
 
 

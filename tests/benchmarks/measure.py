@@ -74,7 +74,7 @@ def take(
         told.open("wb") as file,
         _terminal_into(file) if terminal else nullcontext(file.fileno()) as stderr,
         subprocess.Popen(
-            [*prefix, *command], cwd=directory, stdout=stdout, stderr=stderr, env=_caching(environment or os.environ)
+            [*prefix, *command], cwd=directory, stdout=stdout, stderr=stderr, env=caching(environment or os.environ)
         ) as process,
     ):
         _, status, usage = os.wait4(process.pid, 0)
@@ -86,7 +86,7 @@ def take(
     return Taken(amount, seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
 
 
-def _caching(environment: Mapping[str, str]) -> dict[str, str]:
+def caching(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the environment without what keeps Python from caching compiled modules, as an installed program has."""
     return {name: text for name, text in environment.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
