@@ -68,6 +68,8 @@ def test_json_is_one_object_with_the_documented_keys(shell: Shell, plan: str) ->
         "opened",
         "awaiting_acceptance",
         "requests",
+        "batches",
+        "batched_pairs",
         "retries",
         "seconds",
         "causes",
