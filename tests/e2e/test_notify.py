@@ -1,4 +1,4 @@
-"""A command and a webhook are told how each run ended, on the sandbox, in the process."""
+"""A command and a webhook are told how each run ended: on the sandbox in the process, and once on a real cloud."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from click.testing import Result
+
+    from tests.e2e.conftest import Operator
 
 PLAN = "version: 1\nname: golden\ncheck_projects: never\n{}share:\n  - {{images: [i], projects: [p, q]}}\n"
 
@@ -204,3 +206,16 @@ def test_a_webhook_is_told_and_its_url_stays_secret(told: Told, hooks: Hooks, mo
     assert outputs[1].stderr.count(failed) == 1
     seen = [done.output.encode() for done in outputs] + [path.read_bytes() for path in told.folder.glob("ledger.db*")]
     assert not [text for text in seen if b"sEcReT" in text]
+
+
+def test_a_command_is_told_what_was_done_on_a_cloud(operator: Operator) -> None:
+    """Of a run, the real cloud's as well as the sandbox's; a dry run tells no one."""
+    _, shell, _, (one, two) = operator
+    image_id = operator.create_image("told")
+    telling = ("--to", one, "--to", two, "--on-finish", "tee -a told.json")
+    shell.run("share", image_id, *telling, "--dry-run", exit_code=10)
+    done = shell.run("share", image_id, *telling)
+    (line,) = (shell.directory / "told.json").read_text("utf-8").splitlines()
+    notice = json.loads(line)
+    assert (notice["shared"], notice["exit_code"], notice["plan"]) == (2, 0, "adhoc")
+    assert "tee: {" in done.stderr
