@@ -68,7 +68,8 @@ def undo_command(run: str, *, unfinished: bool, force: bool, **given: Any) -> in
             gone = f"{counted(undo.undone, 'change')} of {keys} {'is' if undo.undone == 1 else 'are'} gone already"
             listener.note(gone)
         if undo.left:
-            print_whole(render_left(undo.left, undo.names), stderr=True)
+            print_whole(render_left((left[:3] for left in undo.left), undo.names), stderr=True)
+        if any(left.changed for left in undo.left):
             listener.note("--force undoes what was changed since, too")
         if undo.plan is None:
             listener.note(f"there is nothing to undo of {keys}")

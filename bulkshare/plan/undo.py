@@ -21,11 +21,15 @@ CHANGES = frozenset({Result.SHARED, Result.ACCEPTED, Result.DECLINED, Result.RES
 
 
 class Left(NamedTuple):
-    """A pair that is left as it is, and why."""
+    """A pair that is left as it is, and why.
+
+    changed: someone has changed it since, which `force` does not heed.
+    """
 
     image_id: str
     member_id: str
     why: str
+    changed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +93,9 @@ def reversal(
         if want is None:
             undone += 1
         elif pair in later and not force:
-            left.append(Left(*pair, f"changed since by run {later[pair]}"))
+            left.append(Left(*pair, f"changed since by run {later[pair]}", changed=True))
         elif (why := _difference(outcome, member)) and not force:
-            left.append(Left(*pair, why))
+            left.append(Left(*pair, why, changed=True))
         elif Want.DECLINED in want and Want.RECEIVED not in want:
             left.append(Left(*pair, STAYS_PENDING))
         else:

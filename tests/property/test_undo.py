@@ -150,7 +150,7 @@ def test_what_a_later_run_changed_is_left_and_named() -> None:
     cloud = FakeCloud(ticking=True)
     outcomes = run(cloud, [Block("i", ("a", "b"))])
     back, _ = undo(cloud, outcomes, later={("i", "a"): "golden-2"})
-    assert back.left == (Left("i", "a", "changed since by run golden-2"),)
+    assert back.left == (Left("i", "a", "changed since by run golden-2", changed=True),)
     assert cloud.statuses.keys() == {("i", "a")}
 
 
