@@ -64,13 +64,16 @@ class CloudStep:
                 may_accept = set(wanted.accept - wanted.unknown)
                 extra = wanted.extra(was)
                 may_remove = set(extra) if wanted.allows(len(extra), len(was.members)) else set()
+            may_reset = todo.reset | (wanted.reset if blind else set())
             where = f"image {image_id}"
             added, gone = now.members.keys() - was.members.keys(), was.members.keys() - now.members.keys()
             assert added <= may_add, f"{where}: added {added - may_add}"
             assert gone <= may_remove, f"{where}: removed {gone - may_remove}"
             for member_id, status in now.members.items():
                 earlier = was.members.get(member_id, "pending")
-                if earlier != status:
+                if earlier != status and status == "pending":
+                    assert member_id in may_reset, f"{where}: {member_id} is pending again"
+                elif earlier != status:
                     assert (status, member_id in may_accept) == ("accepted", True), f"{where}: {member_id} is {status}"
                     assert earlier == "pending" or member_id in wanted.force, f"{where}: {member_id} had rejected it"
             if was.visibility != now.visibility:
@@ -163,6 +166,8 @@ class CloudStep:
         if todo.make_shared:
             assert now.visibility == "shared", f"{where}: was not made shared"
         assert not todo.remove & now.members.keys(), f"{where}: {todo.remove & now.members.keys()} not removed"
+        for member_id in todo.reset:
+            assert now.members[member_id] == "pending", f"{where}: {member_id} is not pending again"
         for member_id in (todo.accept - todo.add) | (todo.accept & added):
             assert now.members[member_id] == "accepted", f"{where}: {member_id} is not accepted"
 
@@ -176,6 +181,7 @@ class CloudStep:
         found = {member_id: no for member_id in todo.refused | todo.unlisted}  # noqa: C420  they are not changed
         found |= {member_id: {"already", *self._earlier(image_id, member_id)} for member_id in todo.satisfied}
         found |= {member_id: {"removed"} for member_id in todo.remove}
+        found |= {member_id: {"reset"} for member_id in todo.reset}
         # Of a run that was interrupted after it had added a member, and before it had accepted.
         late = {"shared"} if self.old else set()
         found |= {member_id: {"accepted"} | late for member_id in todo.accept - todo.add}

@@ -54,7 +54,8 @@ class Wanted:
     accept, force: those whose membership is to be accepted, and those even if they have rejected it.
     unknown: those that the cloud has no project for.
     kept: who stays besides the members.
-    gone: who is to be no member, of a plan that was saved.
+    gone: who is to be no member: of a plan that was saved, and of what needs no plan.
+    reset: whose membership is to be pending again.
     selected: a selector chose the image, so its status is as the plan wants it.
     limits: each of them has to allow the removals; none of a plan that was saved.
     quota: how many members the plan lets it have; 0 or None: any number.
@@ -74,6 +75,7 @@ class Wanted:
     limits: frozenset[str] = frozenset()
     quota: int | None = None
     strict: bool = False
+    reset: frozenset[str] = frozenset()
 
     def extra(self, image: ImageState) -> frozenset[str]:
         """Return the members that the image is not to have."""
@@ -160,7 +162,7 @@ class PlanReader:
             fill=entry.get("on_quota") == "fill",
             make_shared=entry.get("make_shared", False),
             limits=frozenset({entry["prune_limit"]} if "prune_limit" in entry else ()),
-            quota=self._document["limits"].get("members_per_image"),
+            quota=self._document.get("limits", {}).get("members_per_image"),
             strict=self._document.get("strict", False),
         )
 
@@ -226,6 +228,7 @@ class Todo:
     add: who is added.
     accept: whose membership is accepted, also of those who are added.
     unaccepted: who is a member then, but can't be accepted: the operator has no role in the project.
+    reset: whose membership becomes pending again.
     remove: who is removed.
     make_shared: the image is made shared first.
     satisfied: who needs nothing.
@@ -238,6 +241,7 @@ class Todo:
     add: set[str] = field(default_factory=set)
     accept: set[str] = field(default_factory=set)
     unaccepted: set[str] = field(default_factory=set)
+    reset: set[str] = field(default_factory=set)
     remove: set[str] = field(default_factory=set)
     make_shared: bool = False
     satisfied: set[str] = field(default_factory=set)
@@ -254,7 +258,8 @@ class Todo:
     @property
     def everyone(self) -> set[str]:
         """Whoever has a row."""
-        return self.add | self.accept | self.unaccepted | self.remove | self.satisfied | self.refused | self.unlisted
+        changed = self.add | self.accept | self.unaccepted | self.reset | self.remove
+        return changed | self.satisfied | self.refused | self.unlisted
 
     @property
     def to_send(self) -> tuple[object, ...]:
@@ -264,7 +269,7 @@ class Todo:
     @property
     def changes(self) -> bool:
         """Whether anything is written."""
-        return bool(self.add or self.accept or self.remove or self.make_shared)
+        return bool(self.add or self.accept or self.reset or self.remove or self.make_shared)
 
     @property
     def all_fit(self) -> bool:
@@ -303,6 +308,8 @@ def foresee(wanted: Meaning, state: State) -> Todos:
 def _foresee(wanted: Wanted, image: ImageState | None) -> Todo:
     known = set(wanted.members - wanted.unknown)
     todo = Todo(refused=set(wanted.unknown))
+    if image is None or image.visibility != "shared":
+        todo.refused |= wanted.gone
     if image is None:
         if wanted.prune:  # who would have to be removed is not known, so nothing is tried
             todo.refused |= known
@@ -326,6 +333,7 @@ def _foresee(wanted: Wanted, image: ImageState | None) -> Todo:
     to_accept = {each for each in there & wanted.accept if _may_accept(image.members[each], each in wanted.force)}
     todo.satisfied = there - to_accept
     todo.remove = set(wanted.extra(image))
+    todo.reset = {each for each in wanted.reset & image.members.keys() if image.members[each] != "pending"}
     todo.refused |= (known - todo.satisfied) & {image.owner} if takes_members else known - todo.satisfied
     todo.add = known - there - todo.refused
     todo.accept = to_accept - todo.refused

@@ -55,6 +55,7 @@ def furnish(random: Random, clouds: Iterable[ServedCloud]) -> None:
             domain = customers if name.startswith("team") else None
             enabled = random.random() < 0.9
             served.cloud.add_project(name, project_id=project_id, tags=tags, domain=domain, enabled=enabled)
+        served.hire_tenant(projects[0][0])
         if hired is not None:
             served.hire([project_id for (project_id, _, _), has_role in zip(projects, hired, strict=True) if has_role])
         for age, (image_id, name, tags, visibility, status) in enumerate(images):

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.lives.life import Life
+from tests.lives.jobs import LifeWithJobs
 from tests.lives.world import World
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def test_lives(commands: Commands, world: World, tmp_path: Path, seeds: range) -
     for seed in seeds:
         folder = tmp_path / str(seed)
         folder.mkdir()
-        life = Life(seed, commands, world, folder)
+        life = LifeWithJobs(seed, commands, world, folder)
         try:
             life.live()
         except AssertionError as error:

@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from random import Random
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from aiohttp import web
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
 
+    from bulkshare.sandbox.cloud import Project, User
     from tests.forkserver import Command
 
 ANSWER_SECONDS = 30  # for what takes milliseconds
@@ -34,7 +35,11 @@ CLOUDS = ("one", "two")
 
 @dataclass(frozen=True)
 class ImageState:
-    """An image; `members` has the statuses of those it has, or gets back when it is made shared, by project ID."""
+    """An image.
+
+    members: the statuses of those it has, or gets back when it is made shared, by project ID.
+    changed_at: when these members last changed, by project ID; to the second, as the image service says it.
+    """
 
     id: str
     name: str
@@ -44,6 +49,7 @@ class ImageState:
     status: str
     owner: str
     members: Mapping[str, str]
+    changed_at: Mapping[str, datetime]
 
 
 @dataclass(frozen=True)
@@ -104,6 +110,7 @@ class ServedCloud:
         self.cloud = Cloud(member_quota=-1, clock=lambda: datetime.now(UTC))
         self.cloud.admin.password = password
         self.operator = self.cloud.admin
+        self.tenant: tuple[User, Project] | None = None
         self.asked: list[Asked] = []
         self._loop = loop
         self._stack = AsyncExitStack()
@@ -185,10 +192,18 @@ class ServedCloud:
         projects = dict.fromkeys([self.cloud.admin_project.id, *roles], "member")
         self.operator = self.cloud.add_user("operator", projects, password=self.cloud.admin.password)
 
-    def clouds_yaml(self) -> str:
-        """Return the operator's entry of clouds.yaml."""
-        entry = self.sandbox.clouds_yaml().removeprefix("clouds:\n").replace("  sandbox:", f"  {self.name}:", 1)
-        return entry.replace("username: admin", f"username: {self.operator.name}")
+    def hire_tenant(self, project: str) -> None:
+        """Let a project have a user, whose entry in clouds.yaml is `tenant-` and the cloud's name."""
+        user = self.cloud.add_user("tenant", {project: "member"}, password=self.cloud.admin.password)
+        self.tenant = user, self.cloud.projects[project]
+
+    def entries(self) -> dict[str, Any]:
+        """Return the entries of clouds.yaml: the operator's, and the tenant's if there is one."""
+        entries = {self.name: self.sandbox.entry()}
+        entries[self.name]["auth"]["username"] = self.operator.name
+        if self.tenant is not None:
+            entries[f"tenant-{self.name}"] = self.sandbox.tenant_entry(*self.tenant)
+        return entries
 
     def _roles(self) -> frozenset[str] | None:
         if self.operator is self.cloud.admin:
@@ -213,6 +228,11 @@ class ServedCloud:
                     status=image.status,
                     owner=image.owner or "",
                     members={row.member_id: row.status for row in image.rows.values() if row.copies},
+                    changed_at={
+                        row.member_id: row.updated_at.replace(microsecond=0)
+                        for row in image.rows.values()
+                        if row.copies
+                    },
                 )
                 for image in cloud.images.values()
             },
@@ -246,7 +266,9 @@ class ServedCloud:
             if row is not None:
                 image.remove(row)
             return
-        (row or image.insert(project_id, datetime.now(UTC))).status = status
+        row = row or image.insert(project_id, datetime.now(UTC))
+        if row.status != status:
+            row.status, row.updated_at = status, datetime.now(UTC)
 
 
 class World:
