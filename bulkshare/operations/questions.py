@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal
 
 from bulkshare.errors import UsageError
-from bulkshare.plan.arguments import image_arguments, project_arguments
+from bulkshare.plan.arguments import argument_for, image_arguments, project_arguments
 from bulkshare.plan.selectors import describe
 from bulkshare.report.access import Access, access_of
 from bulkshare.text import clean
@@ -118,5 +118,9 @@ def _unknown(ledger: SqlLedger, kind: str, asked: str, runs: Sequence[RunRef], n
     ids = images if kind == "image" else projects
     known = sorted({*ids, *(names[known_id] for known_id in ids if known_id in names)})
     close = get_close_matches(asked, known, n=3)
-    found = f"did you mean {' or '.join(clean(each, 100) for each in close)}?" if close else "--cloud asks the cloud"
+    found = (
+        f"did you mean {' or '.join(clean(argument_for(each), 100) for each in close)}?"
+        if close
+        else "--cloud asks the cloud"
+    )
     return f"no run in the ledger has {'an' if kind == 'image' else 'a'} {kind} {clean(asked, 100)!r}; {found}"

@@ -97,6 +97,11 @@ def _separated(text: str) -> list[str]:
     return parts
 
 
+def argument_for(name: str) -> str:
+    """Return the argument that stands for a name, which is the name itself unless it would be read otherwise."""
+    return f"name={name}" if SEPARATOR.search(name) or KEYED.match(name) else name
+
+
 def _is_name(text: str) -> bool:
     return text != "-" and LOOKS_LIKE_AN_ID.fullmatch(text.strip()) is None
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bulkshare.errors import PlanError
 from bulkshare.model import ImageSelector, ProjectSelector
-from bulkshare.plan.arguments import image_arguments, project_arguments
+from bulkshare.plan.arguments import argument_for, image_arguments, project_arguments
 
 IMAGE = "3b2c1f9e-5a64-4f0e-9a75-2f1f8f0d6c11"
 
@@ -84,6 +84,12 @@ def test_a_name_with_keys_is_not_two_arguments(text: str) -> None:
     assert str(problem) == (
         f"project {text!r}: a name and keys are one selector: write {f'name={text}'!r}, or two arguments"
     )
+
+
+@pytest.mark.parametrize("name", ["team-a", "a,b", "k=v", "name=x", "Ubuntu 24.04, amd64"])
+def test_what_a_hint_suggests_is_read_as_that_name(name: str) -> None:
+    """Also if the name looks like several, or like a selector."""
+    assert project_arguments([argument_for(name)]) == (ProjectSelector(name=name),)
 
 
 def test_all_problems_at_once() -> None:
