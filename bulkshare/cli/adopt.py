@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bulkshare.cli.exit_status import ExitStatus
@@ -20,13 +21,13 @@ from bulkshare.text import clean, counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from bulkshare.cli.console import ConsoleListener
     from bulkshare.model import Image, Member
     from bulkshare.operations.survey import Survey
 
 PLAN_NAME = re.compile(r"[a-z0-9-]{1,100}")  # as in a plan
+STDOUT = Path("-")
 
 
 def import_command(
@@ -43,6 +44,7 @@ def import_command(
 
     Raises `BulkshareError`.
     """
+    output = None if output == STDOUT else output
     plan_name = name or (output.stem if output is not None and PLAN_NAME.fullmatch(output.stem) else "imported")
     if PLAN_NAME.fullmatch(plan_name) is None:
         raise UsageError(f"--name {clean(plan_name)}: a plan's name has small letters, digits and dashes")
@@ -65,6 +67,9 @@ def import_command(
     filled = [part for part in parts if part.adopted.entries(part.left_out)]
     if not filled:
         listed = counted(sum(len(found.images) for found in surveys), "image")
+        if not any(found.images for found in surveys):
+            elsewhere = "; --owner any looks at those of other projects, too" if owner == "self" else ""
+            raise UsageError(f"no image found: no plan is written{elsewhere}")
         raise UsageError(f"{listed} found, and none of them shows any member: no plan is written")
     comments = [line for found, part in zip(surveys, parts, strict=True) for line in _comments(found, part)]
     with replacing(output) as file:

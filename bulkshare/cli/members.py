@@ -72,7 +72,8 @@ def undo_command(run: str, *, unfinished: bool, force: bool, **given: Any) -> in
         if any(left.changed for left in undo.left):
             listener.note("--force undoes what was changed since, too")
         if undo.plan is None:
-            listener.note(f"there is nothing to undo of {keys}")
+            earlier = "; `bulkshare runs` lists earlier ones" if run not in {each.key for each in undo.runs} else ""
+            listener.note(f"there is nothing to undo of {keys}{earlier}")
             partly = ExitStatus.CANT_BE_DONE if looking else ExitStatus.NOT_AS_PLANNED
             ended.exit_code = partly if undo.left else ExitStatus.AS_PLANNED
             return ended.exit_code

@@ -25,6 +25,7 @@ from bulkshare.operations.offboard import (
     unknown_ids,
 )
 from bulkshare.plan.arguments import project_arguments
+from bulkshare.plan.lists import LOOKS_LIKE_AN_ID
 from bulkshare.report.certificate import certificate_text
 from bulkshare.text import clean, counted
 
@@ -64,10 +65,14 @@ def offboard_command(
     look = partial(find_memberships, projects, where, options, listener, signals=STOP_SIGNALS)
     before = run_async(look)
     _require_found(project, before)
+    _require_ids(before)
     unread: list[str] = []
-    named = plans_naming(before, known_plans(given["ledger"], unread) | asked_plans)
-    _warn(before, named, listener)
-    certify = _Certifying(project, before, look, named, unread, certificate)
+    again = {path.resolve() for path in asked_plans}
+    known = {path: plan for path, plan in known_plans(given["ledger"], unread).items() if path.resolve() not in again}
+    named = plans_naming(before, known | asked_plans)
+    asked = project if project != "-" else ", ".join(map(str, projects))
+    _warn(asked, before, named, listener)
+    certify = _Certifying(asked, before, look, named, unread, certificate)
     plan = removal_plan(before)
     if plan.entries:
         whole, question = before.is_whole, "Remove these members?"
@@ -77,7 +82,7 @@ def offboard_command(
     if not looking:
         return certify([], listener)
     images = sum(listing.images for listing in before.listings.values())
-    listener.note(f"{clean(project)} is a member of none of {counted(images, 'image')}: there is nothing to remove")
+    listener.note(f"{clean(asked)} is a member of none of {counted(images, 'image')}: there is nothing to remove")
     return ExitStatus.AS_PLANNED if before.is_whole else ExitStatus.CANT_BE_DONE
 
 
@@ -122,7 +127,7 @@ class _Certifying:
         return True
 
 
-def _warn(before: Found, named: Sequence[NamedIn], listener: ConsoleListener) -> None:
+def _warn(asked: str, before: Found, named: Sequence[NamedIn], listener: ConsoleListener) -> None:
     for found in before.surveys:
         if found.error is not None:
             listener.warn(f"cloud {found.cloud}: {found.error}")
@@ -131,7 +136,10 @@ def _warn(before: Found, named: Sequence[NamedIn], listener: ConsoleListener) ->
                 f"the identity service knows no project {', '.join(sorted(unknown))}: it was deleted, or never existed"
             )
     for each in named:
-        listener.warn(f"{each.file}: plan {each.plan} {each.how}; a run of it would make it a member again")
+        listener.warn(
+            f"a run of plan {each.plan}, which {each.how}, would make {clean(asked)} a member again: take it out of "
+            f"{each.file}, or exclude it there with `except`"
+        )
 
 
 def _clouds(plans: Iterable[Plan], named: tuple[str, ...], *, all_clouds: bool) -> tuple[str, ...]:
@@ -162,3 +170,21 @@ def _require_found(project: str, before: Found) -> None:
         if found.error is not None:
             raise found.error
     raise UsageError(f"no project is named {clean(project)!r}; one that was deleted is known by its ID only: give that")
+
+
+def _require_ids(before: Found) -> None:
+    """Raise `UsageError` for what can't be the ID of a project that was deleted: a name that was given as an ID.
+
+    No cloud has such a project or such a member, so a certificate would say that nothing is left of it.
+    """
+    if any(found.error is not None for found in before.surveys):
+        return  # it may be known there
+    unknown = frozenset.intersection(
+        *(unknown_ids(found) for found in before.surveys if found.cloud in before.listings)
+    )
+    members = {one.project_id for listing in before.listings.values() for one in listing.memberships}
+    if odd := sorted(each for each in unknown - members if LOOKS_LIKE_AN_ID.fullmatch(each) is None):
+        raise UsageError(
+            f"no project has the ID {', '.join(clean(each, 100) for each in odd)}, and no image such a member; a list "
+            "on standard input has IDs: give names as arguments"
+        )

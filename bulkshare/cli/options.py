@@ -151,6 +151,13 @@ OS_CLOUD = click.option(
     shell_complete=complete_cloud,
     help="The clouds.yaml entry to use if the plan names none.",
 )
+CLOUD = click.option(  # of a command without a plan
+    "--os-cloud",
+    "cloud",
+    metavar="NAME",
+    shell_complete=complete_cloud,
+    help="The clouds.yaml entry to use. Default: that of OS_CLOUD.",
+)
 RESUME_CLOUD = click.option(
     "--os-cloud",
     "cloud",
@@ -340,14 +347,6 @@ SHOW_ONLY = together(
         help="Save what would change, so that `bulkshare run FILE` makes exactly these changes; send no write.",
     ),
 )
-CHANGE = together(  # of a command that makes its own plan
-    SHOW_ONLY,
-    LEDGER,
-    WAIT_LOCK,
-    OS_CLOUD,
-    LIMITS,
-    STOPS,
-    NOTIFY,
-    OUTPUT,
-)
+CHANGE = together(SHOW_ONLY, LEDGER, WAIT_LOCK, CLOUD, LIMITS, STOPS, NOTIFY, OUTPUT)  # as its own plan says
+UNDO = together(SHOW_ONLY, LEDGER, WAIT_LOCK, RESUME_CLOUD, LIMITS, STOPS, NOTIFY, OUTPUT)
 YES = click.option("-y", "--yes", is_flag=True, help="Don't ask before the changes are made.")

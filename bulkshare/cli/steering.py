@@ -30,6 +30,7 @@ from bulkshare.operations.watch import WatchedRun, require_at_work, steer, watch
 from bulkshare.progress import View
 from bulkshare.report import heartbeat_document, summary_of
 from bulkshare.report.text import Prose
+from bulkshare.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 ACTIONS = {action.value: action for action in Action}
 LIMITS = ("rate", "concurrency")
+TO_DO = "give rate=R, concurrency=N, pause, go or stop"
 # What ended a run early, by its exit code. Any other code is of an error without a class of its own.
 ERRORS = {
     error.exit_code: error for error in (CredentialsRefusedError, LedgerError, StoppedEarlyError, InterruptedRunError)
@@ -110,6 +112,8 @@ def ctl_command(location: str | None, words: Sequence[str]) -> int:
     """
     named = bool(words) and words[0] not in ACTIONS and "=" not in words[0]
     key = words[0] if named else None
+    if key is not None and len(words) == 1:
+        raise PlanError([_problem(clean(key, 100), f"taken for a run, with nothing to do: {TO_DO}")])
     control = read_control(words[named:])
     with open_ledger(location, create=False) as ledger:
         runs = require_at_work(find_runs(ledger, key, _report))
@@ -139,7 +143,7 @@ def read_control(words: Sequence[str]) -> Control:
         if word in ACTIONS:
             actions.append(word)
         elif name not in LIMITS or not equals:
-            problems.append(_problem(word, "not something to do: rate=R, concurrency=N, pause, go or stop"))
+            problems.append(_problem(word, f"not something to do: {TO_DO}"))
         elif name in limits:
             problems.append(_problem(word, f"{name} is given twice"))
         else:
@@ -151,7 +155,7 @@ def read_control(words: Sequence[str]) -> Control:
     if len(actions) > 1:
         problems.append(_problem(" ".join(actions), "only one of pause, go and stop"))
     if not words:
-        problems.append(_problem("ctl", "nothing to do: give rate=R, concurrency=N, pause, go or stop"))
+        problems.append(_problem("ctl", f"nothing to do: {TO_DO}"))
     if problems:
         raise PlanError(problems)
     here = current_origin()

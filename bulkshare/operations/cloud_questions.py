@@ -72,7 +72,7 @@ def _visibilities(kind: str, images: Collection[Image]) -> Iterator[str]:
     """Yield what the visibility of images says of who can use them, beyond their members."""
     if kind == "project":
         if public := sum(image.usable_by_all for image in images):
-            yield f"every project can use {counted(public, 'public or community image')}, which are not shown"
+            yield f"not shown: {counted(public, 'public or community image')}, which every project can use"
         return
     for image in images:
         if image.usable_by_all:

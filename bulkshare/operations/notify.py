@@ -106,7 +106,9 @@ def find_target(webhook: Webhook, environment: Mapping[str, str]) -> Target:
 def require_program(command: tuple[str, ...]) -> None:
     """Raise `UsageError` if a command can't be found or may not be executed."""
     if shutil.which(command[0]) is None:
-        raise UsageError(f"notify: there is no program {clean(command[0])} that this user may run")
+        raise UsageError(
+            f"--on-finish, or notify in the plan: there is no program {clean(command[0])} that this user may run"
+        )
 
 
 class Notifier:

@@ -118,9 +118,6 @@ def _unknown(ledger: SqlLedger, kind: str, asked: str, runs: Sequence[RunRef], n
     ids = images if kind == "image" else projects
     known = sorted({*ids, *(names[known_id] for known_id in ids if known_id in names)})
     close = get_close_matches(asked, known, n=3)
-    found = (
-        f"did you mean {' or '.join(clean(argument_for(each), 100) for each in close)}?"
-        if close
-        else "--cloud asks the cloud"
-    )
-    return f"no run in the ledger has {'an' if kind == 'image' else 'a'} {kind} {clean(asked, 100)!r}; {found}"
+    found = f"did you mean {' or '.join(clean(argument_for(each), 100) for each in close)}? " if close else ""
+    article = "an" if kind == "image" else "a"
+    return f"no run in the ledger has {article} {kind} {clean(asked, 100)!r}; {found}--cloud asks the cloud"

@@ -160,6 +160,8 @@ def _unknown_key(location: Location) -> tuple[str, list[str]]:
             return "an item is either a group, a file or a selector; make it two items", []
     else:
         known = _keys_at(location[:-1])
+        if len(location) == 1 and key in _keys(EntrySection):
+            return f"`{key}` is a key of the items under `share`; move it there", []
     return _not_known(key, known)
 
 

@@ -45,7 +45,7 @@ class Kind(StrEnum):
 MEANINGS = {
     Kind.UNPLANNED: "members that no plan names",
     Kind.MISSING: "of a plan, but not members",
-    Kind.PENDING: "members that no one has accepted for too long",
+    Kind.PENDING: "members that have been pending for too long",
     Kind.DISABLED: "members whose project is disabled",
     Kind.UNKNOWN: "members that the cloud has no project for",
     Kind.QUOTA: "images with hardly any room for members",
@@ -166,7 +166,7 @@ def _notes(cloud: Audited) -> Iterator[str]:
     if cloud.projects is None:
         yield "whether members are projects is not checked: the plans have check_projects: never"
     if _limit(cloud) is None and cloud.members:
-        yield "how full images are is not checked: no plan has limits.members_per_image (0: no limit)"
+        yield "how full images are is not checked: no plan has limits.members_per_image (0 stands for no limit)"
 
 
 def _changed_at(member: Member) -> datetime | None:

@@ -30,6 +30,7 @@ def test_a_diff_of_the_plan_is_empty(shell: Shell) -> None:
     assert text.count("# image-003\n") == 1
     assert "name: golden\ncloud: sandbox\n" in text
     assert "No changes" in shell.run("diff", "golden.yaml", "--prune").stdout
+    assert "name: imported\n" in shell.run("import", "-o", "-", *ON_SANDBOX).stdout
     assert "golden.yaml exists" in shell.run("import", "-o", "golden.yaml", *ON_SANDBOX, exit_code=2).stderr
     one = shell.run("import", "--image", "image-001", "--name", "one", *ON_SANDBOX).stdout
     assert IMAGES[0] in one

@@ -96,8 +96,8 @@ def test_plans_that_still_name_it(clouds: Clouds) -> None:
         shell.write(f"{name}.yaml", f"version: 1\nname: {name}\ncloud: prod\nshare:\n  - {entry}\n")
     shell.run("run", "golden.yaml")
     shown = shell.run("offboard", "leaver", "--plan", "other.yaml", "-o", "saved.json", exit_code=10)
-    assert "golden.yaml: plan golden names it; a run of it would make it a member again" in shown.stderr
-    assert "other.yaml: plan other may choose it by {name: l*, enabled: true}" in shown.stderr
+    assert "a run of plan golden, which names it, would make leaver a member again: take it out of " in shown.stderr
+    assert "a run of plan other, which may choose it by {name: l*, enabled: true}, would make leaver" in shown.stderr
     assert shell.run_json("run", "saved.json")["removed"] == 2
     shell.write("golden.yaml", "no plan\n")
     last = json.loads(shell.run("offboard", "leaver", "--plan", "other.yaml", "--json").stdout)
@@ -105,6 +105,9 @@ def test_plans_that_still_name_it(clouds: Clouds) -> None:
     assert "golden.yaml" in last["plans_not_read"][0]
     missing = shell.run("offboard", "leavr", "--os-cloud", "prod", exit_code=2).stderr
     assert "no project is named 'leavr'" in missing
+    for given, piped in (("-", "leaver\n"), ("id=leaver", "")):  # a name, which would be certified to be gone
+        missing = shell.run("offboard", given, "--os-cloud", "prod", piped=piped, exit_code=2).stderr
+        assert "no project has the ID leaver, and no image such a member" in missing
 
 
 def test_a_certificate_that_can_not_be_written_is_printed(clouds: Clouds) -> None:

@@ -227,6 +227,11 @@ FORM = [
         id="an empty mapping",
     ),
     pytest.param(
+        HEAD + PAIR + "prune: true\n",
+        ["6:1: `prune` is a key of the items under `share`; move it there"],
+        id="a key of an entry at the top",
+    ),
+    pytest.param(
         HEAD + PAIR + "shares: 3\n", ["6:1: unknown key 'shares'; did you mean 'share'?"], id="an unknown key"
     ),
     pytest.param(

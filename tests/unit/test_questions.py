@@ -129,7 +129,7 @@ def test_csv_has_a_row_for_each(place: str) -> None:
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (("who", "ubuntu-24.4"), "did you mean ubuntu-24.04?"),
+        (("who", "ubuntu-24.4"), "did you mean ubuntu-24.04? --cloud asks the cloud"),
         (("what", "team_a"), "did you mean team-a"),
         (("what", IMAGE), "has a project"),
         (("who", "tag=golden"), "IDs and names only"),

@@ -343,11 +343,12 @@ def test_all_that_is_wrong_is_told_at_once(tmp_path: Path, ledger: SqlLedger, ru
         "rate=0: must be a number from 0.001 to 1,000,000",
         "concurrency=1.5: must be a whole number from 1 to 1000",
         "rate=5: rate is given twice",
-        "x: not something to do: rate=R, concurrency=N, pause, go or stop",
+        "x: not something to do: give rate=R, concurrency=N, pause, go or stop",
         "pause go: only one of pause, go and stop",
         "5 problems; nothing was sent",
     ]
-    assert bulkshare(tmp_path, "ctl", "nightly")[0] == 2
+    status, _, err = bulkshare(tmp_path, "ctl", "slower")
+    assert (status, "slower: taken for a run, with nothing to do: give rate=R" in err) == (2, True)
     assert ledger.controls(run.id) == []
 
 

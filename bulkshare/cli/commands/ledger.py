@@ -188,7 +188,7 @@ def prune(dry_run: bool, ledger: str | None, **given: float | None) -> None:
     """Delete old runs with their pairs.
 
     The --keep options add up, and count for each plan and account. The last run of a plan is kept while it is
-    unfinished, however old it is.
+    unfinished, however old it is. What is deleted is lost to `who`, `what`, `history` and `undo`.
     """
     from bulkshare.cli.ledger import prune_ledger
     from bulkshare.operations.retention import Retention

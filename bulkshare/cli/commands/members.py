@@ -9,7 +9,7 @@ import click
 
 from bulkshare.cli.command import Section
 from bulkshare.cli.completion import complete_cloud, complete_run
-from bulkshare.cli.options import CHANGE, LEDGER, LIMITS, NOTIFY, OUTPUT, SHOW_ONLY, STOPS, WAIT_LOCK, YES
+from bulkshare.cli.options import CHANGE, LEDGER, LIMITS, NOTIFY, OUTPUT, SHOW_ONLY, STOPS, UNDO, WAIT_LOCK, YES
 from bulkshare.cli.program import main
 
 IMAGES = click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
@@ -22,6 +22,16 @@ NAMING = Section(
         ("KEY=VALUE,...", "all that match, with the keys of a plan's selectors: name=ubuntu-*,tag=golden,latest=1"),
         ("-", "a list of IDs on standard input"),
         ("A,B", "several of these; a name with a comma is name=A,B"),
+    ),
+)
+PROJECT_NAMING = Section(
+    "Projects",
+    "may be named in these ways:",
+    (
+        ("ID", "a UUID, or id=TEXT for another ID"),
+        ("NAME", "the one project of this name; with * ? or [...] it is a pattern"),
+        ("KEY=VALUE,...", "all that match, with the keys of a plan's selectors: domain=customers,tag=trial"),
+        *NAMING.terms[-2:],
     ),
 )
 
@@ -87,7 +97,7 @@ def unshare(ctx: click.Context, /, **options: Any) -> None:
         "bulkshare offboard team-a --dry-run",
         "bulkshare offboard team-a --all-clouds --certificate team-a.md",
     ],
-    sections=[NAMING._replace(title="Projects")],
+    sections=[PROJECT_NAMING],
     exit_codes=True,
 )
 @click.argument("project")
@@ -177,7 +187,7 @@ def accept(ctx: click.Context, /, **options: Any) -> None:
 @click.argument("run", shell_complete=complete_run)
 @click.option("--force", is_flag=True, help="Undo also what someone has changed since.")
 @click.option("--unfinished", is_flag=True, help="Undo also a run that was interrupted, as far as it got.")
-@CHANGE
+@UNDO
 @YES
 @click.pass_context
 def undo(ctx: click.Context, /, **options: Any) -> None:

@@ -104,6 +104,7 @@ def schema(of: str) -> None:
 )
 @PLAN
 @click.option(
+    "-o",
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
     help="Save the changes, so that `run` makes exactly these.",

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from bulkshare.cli.options import LEDGER, LIMITS, OS_CLOUD, Duration, together
+from bulkshare.cli.options import CLOUD, LEDGER, LIMITS, OS_CLOUD, Duration, together
 from bulkshare.cli.program import main
 
 ANSWER = together(
@@ -18,7 +18,7 @@ ANSWER = together(
     click.option("--json", "as_json", is_flag=True, help="Print the answer as one JSON object on stdout."),
     click.option("--csv", "as_csv", is_flag=True, help="Print the answer as CSV; with --history, the changes."),
     LEDGER,
-    OS_CLOUD,
+    CLOUD,
     LIMITS,
 )
 
@@ -30,7 +30,8 @@ ANSWER = together(
 def who(ctx: click.Context, /, image: str, **options: Any) -> None:
     """Show which projects can use an image, since when, and by which run.
 
-    IMAGE is an ID or a name, in which * ? and [...] are a pattern. All images of that name are shown.
+    IMAGE is an ID or a name, in which * ? and [...] are a pattern. All images of that name are shown. The ledger
+    answers, which knows what its runs did and saw; --cloud asks the cloud.
     """
     from bulkshare.cli.questions import who_command
 
@@ -45,7 +46,8 @@ def who(ctx: click.Context, /, image: str, **options: Any) -> None:
 def what(ctx: click.Context, /, project: str, **options: Any) -> None:
     """Show which images a project can use, since when, and by which run.
 
-    PROJECT is an ID or a name, in which * ? and [...] are a pattern. All projects of that name are shown.
+    PROJECT is an ID or a name, in which * ? and [...] are a pattern. All projects of that name are shown. The ledger
+    answers, which knows what its runs did and saw; --cloud asks the cloud.
     """
     from bulkshare.cli.questions import what_command
 
@@ -81,8 +83,8 @@ def audit(ctx: click.Context, /, **options: Any) -> None:
     """Compare all members of an owner's images with plans.
 
     Lists the members of all images of the account's project, and sends no writes. Finds members that no plan names,
-    members that are missing, pending for too long, disabled or no projects, and images beyond 90 % of their quota.
-    Exits 0 if there is nothing, 10 if there is something, and 11 if something could not be checked.
+    that are missing, that have been pending for too long, or whose project is disabled or gone, and images beyond 90 %
+    of their quota. Exits 0 if there is nothing, 10 if there is something, and 11 if something could not be checked.
     """
     from bulkshare.cli.audit import audit_command
 
