@@ -14,7 +14,7 @@ import yaml
 
 from tests.lives.checks import Pair, Row
 from tests.lives.life import OUTPUTS, UNDISTURBED, Disturbance, Life, Task
-from tests.lives.model import OPEN_TO_ALL, PlanReader, RefusedPlanError, Wanted
+from tests.lives.model import OPEN_TO_ALL, PlanReader, RefusedPlanError, Wanted, foresee
 from tests.lives.plans import IMAGE_NAMES, PLAN, PROJECT_NAMES
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class LifeWithJobs(Life):
             **super()._any,
             self._share: 3,
             self._unshare: 2,
-            self._undo: 6,
+            self._undo: 8,
             self._offboard: 2,
             self._accept: 2,
             self._import: 1,
@@ -107,7 +107,7 @@ class LifeWithJobs(Life):
         """Undo a run, most often the last one, after others have perhaps changed something."""
         if not self._runs:
             return
-        if self._random.random() < 0.3:
+        if self._random.random() < 0.4:
             self._others()
         keys = [key for key, run in self._runs.items() if run["plan"] != "accept"]
         if not keys:
@@ -119,7 +119,11 @@ class LifeWithJobs(Life):
         if run["state"] != "finished" and not unfinished:
             task = Task(None)
         options = [*["--force"] * force, *["--unfinished"] * unfinished]
-        self._work(["undo", key, *options, "--os-cloud", name], task, self._disturbance(0.15))
+        newest = len(self._clouds) == 1 and key == next(iter(self._newest(run["plan"]).values()))
+        asked = self._random.choice((key, run["plan"])) if newest else key
+        args = ["undo", asked, *options, "--os-cloud", name]
+        self._preview(args, task)
+        self._work(args, task, self._disturbance(0.15))
 
     def _job(
         self, login: str, args: list[str], orders: Meaning | None, *, outputs: Sequence[list[str]] = OUTPUTS
@@ -127,10 +131,28 @@ class LifeWithJobs(Life):
         """Run a command without a plan, perhaps stop it, and verify the plan then."""
         name = login.removeprefix("tenant-")
         task = Task(None if orders is None else {name: orders})
-        code = self._work([*args, "--os-cloud", login, *PACE], task, self._disturbance(0.15), outputs)
+        args = [*args, "--os-cloud", login, *PACE]
+        if login == name:
+            self._preview(args, task)
+        code = self._work(args, task, self._disturbance(0.15), outputs)
         if self._random.random() < 0.3:
             self._verify()
         return code
+
+    def _preview(self, args: list[str], task: Task) -> None:
+        """Let some commands first say what they would do."""
+        if task.in_doubt or self._random.random() < 0.8:
+            return
+        marks = self._marks()
+        ended = self._call(*args, "--dry-run")
+        self._check_nothing_written(marks, "a dry run")
+        expected = task.refusal
+        if task.orders is not None:
+            states = self._states()
+            todos = [todo for name, orders in task.orders.items() for todo in foresee(orders, states[name]).values()]
+            in_part = task.in_part or any(todo.problems for todo in todos)
+            expected = 11 if in_part else 10 if any(todo.changes for todo in todos) else 0
+        assert ended.code == expected, f"a dry run exits {ended.code}, not {expected}"
 
     def _disturbance(self, probability: float) -> Disturbance:
         if self._random.random() < probability:

@@ -17,7 +17,7 @@ import signal
 import sqlite3
 from collections import Counter
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -599,8 +599,8 @@ class Life:
             old = rows.get(key, {}) if key in runs else {}
             step = CloudStep(
                 task.orders.get(name, {}),
-                before[name],
-                after[name],
+                self._as_seen_by(key, before[name]),
+                self._as_seen_by(key, after[name]),
                 self._rows.get(key, {}),
                 old,
                 frozenset() if key in self._aged else fresh_images(old),
@@ -619,6 +619,11 @@ class Life:
     def _cloud_of(self, run: str) -> str:
         """Return the cloud of a run, also of a tenant's."""
         return str(self._runs[run]["cloud"]).removeprefix("tenant-")
+
+    def _as_seen_by(self, run: str, state: State) -> State:
+        """Return a cloud as it is to the user of a run: a tenant may accept for its project."""
+        is_tenant = run in self._runs and self._runs[run]["cloud"].startswith("tenant-")
+        return replace(state, roles=None) if is_tenant else state
 
     def _note_changes(self, cloud: str, run: str, before: State, after: State, *, in_doubt: bool) -> None:
         for image_id, now in after.images.items():

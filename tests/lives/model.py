@@ -335,6 +335,9 @@ def _foresee(wanted: Wanted, image: ImageState | None) -> Todo:
     todo.remove = set(wanted.extra(image))
     todo.reset = {each for each in wanted.reset & image.members.keys() if image.members[each] != "pending"}
     todo.refused |= (known - todo.satisfied) & {image.owner} if takes_members else known - todo.satisfied
+    if not takes_members:
+        todo.refused |= todo.reset
+        todo.reset = set()
     todo.add = known - there - todo.refused
     todo.accept = to_accept - todo.refused
     return todo
