@@ -47,8 +47,10 @@ def show_history(location: str | None, plan: str | None, limit: int, *, as_json:
     return ExitStatus.AS_PLANNED
 
 
-def compare(location: str | None, first: str, second: str, limit: int, *, as_json: bool = False) -> int:
+def compare(location: str | None, first: str | None, second: str | None, limit: int, *, as_json: bool = False) -> int:
     """Print which pairs differ between two runs: 0 if none does, else 10. Raises `UsageError`.
+
+    first, second: as for `compare_runs`.
 
     limit: number of pairs to print; 0: all of them.
     """

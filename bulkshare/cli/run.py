@@ -134,6 +134,8 @@ def carry_out(
     ended = Conclusion(plan.name, NotifyOptions.among(given), dry_run=looking)
     options, listener = read_options({**given, "dry_run": looking or asking})
     listener.is_brief = True
+    if question and not (yes or looking or asking):
+        listener.note("there is no terminal to ask on, so nothing is asked")
     expected = None
     if options.dry_run:
         results = run_async(partial(run_plan, plan, options, listener, signals=STOP_SIGNALS))

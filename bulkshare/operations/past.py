@@ -75,19 +75,27 @@ class Compared:
         return (pair for pair in _pairs(ledger, self.before, self.now) if pair.differs)
 
 
-def compare_runs(ledger: SqlLedger, first: str, second: str, note: Callable[[str], None]) -> list[Compared]:
+def compare_runs(
+    ledger: SqlLedger, first: str | None, second: str | None, note: Callable[[str], None]
+) -> list[Compared]:
     """Compare what two names mean, cloud by cloud. Raises `UsageError` if they have no account in common.
 
-    Two runs are compared even if their accounts differ. `note` gets what is left out.
+    Without the first, each run is compared with the one before it of the same plan; without the second, too, it is the
+    last one. Two runs are compared even if their accounts differ. `note` gets what is left out.
     """
-    before, now = find_runs(ledger, first, note), find_runs(ledger, second, note)
+    now = find_runs(ledger, second, note)
+    before = find_runs(ledger, first, note) if first else [run for run in map(ledger.run_before, now) if run]
+    if not before:
+        raise UsageError(f"there is no run of plan {now[0].plan} before {now[0].key} to compare it with")
     if len(before) == len(now) == 1:
         couples = [(before[0], now[0])]
     else:
         known = {place_of(run)[1:]: run for run in before}
         couples = [(known[place_of(run)[1:]], run) for run in now if place_of(run)[1:] in known]
     if not couples:
-        raise UsageError(f"{first} and {second} have no cloud and project in common; `bulkshare runs` lists the runs")
+        raise UsageError(
+            f"{first} and {now[0].key} have no cloud and project in common; `bulkshare runs` lists the runs"
+        )
     compared = {run.id for couple in couples for run in couple}
     for run in (*before, *now):
         if run.id not in compared:

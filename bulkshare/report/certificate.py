@@ -122,7 +122,11 @@ class Certificate:
         open_parts = sum(not part.is_done for part in self.clouds)
         if self.is_done:
             images = sum(part.after.images for part in self.clouds if part.after is not None)
-            return f"complete: no membership is left in {counted(images, 'image')}"
+            verdict = f"complete: no membership is left in {counted(images, 'image')}"
+            known = [part for part in self.clouds if part.after is not None]
+            if unknown := frozenset.intersection(*(part.unknown for part in known)) if known else ():
+                verdict += f", but no identity service knows {', '.join(sorted(unknown))}: check the ID"
+            return verdict
         if left:
             return f"not complete: {counted(left, 'membership')} left"
         return f"not complete: {counted(open_parts, 'cloud')} could not be checked as a whole"

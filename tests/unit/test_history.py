@@ -140,6 +140,15 @@ def test_compare_shows_what_differs(path: str) -> None:
     assert "no run or plan" in run(path, "compare", first, "nowhere", exit_code=2).stderr
 
 
+def test_compare_with_the_run_before(path: str) -> None:
+    """One name is compared with the run before it of its plan; without any, the last run is."""
+    runs = [one["run"] for one in json.loads(run(path, "history", "--json").stdout)["clouds"][0]["runs"]]
+    last = run(path, "compare", runs[-2], runs[-1], exit_code=10).stdout
+    assert run(path, "compare", exit_code=10).stdout == last
+    assert run(path, "compare", runs[-1], exit_code=10).stdout == last
+    assert "no run of plan" in run(path, "compare", runs[0], exit_code=2).stderr
+
+
 def test_a_prune_says_what_it_keeps_and_why(path: str) -> None:
     """A dry run lists both and deletes nothing; without a rule, the error says how to give one."""
     text = run(path, "ledger", "prune", "--keep-last", "2", "--keep-monthly", "2", "--dry-run").stdout

@@ -147,22 +147,26 @@ def history(ctx: click.Context, plan: str | None, limit: int, as_json: bool, led
 
 @main.command(
     heading="Runs and the ledger",
-    examples=["bulkshare compare golden-nightly-20260101 golden-nightly-20260102"],
+    examples=["bulkshare compare golden-nightly", "bulkshare compare golden-nightly-20260101 golden-nightly-20260102"],
 )
-@click.argument("before", metavar="RUN", shell_complete=complete_run)
-@click.argument("now", metavar="RUN", shell_complete=complete_run)
+@click.argument("first", metavar="[RUN]", required=False, shell_complete=complete_run)
+@click.argument("second", metavar="[RUN]", required=False, shell_complete=complete_run)
 @click.option("-n", "--limit", type=click.IntRange(0), default=50, show_default=True, help="Number of pairs; 0: all.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, with all pairs that differ.")
 @LEDGER
 @click.pass_context
-def compare(ctx: click.Context, before: str, now: str, limit: int, as_json: bool, ledger: str | None) -> None:
+def compare(
+    ctx: click.Context, first: str | None, second: str | None, limit: int, as_json: bool, ledger: str | None
+) -> None:
     """Show the pairs that differ between two runs.
 
-    A pair differs if its result or its member status does, or if only one of the runs has it. RUN is the same as for
-    `bulkshare show`. Exits with 0 if no pair differs, and with 10 if any does.
+    One RUN is compared with the run before it of the same plan; without any, it is the last run. A pair differs if its
+    result or its member status does, or if only one of the runs has it. RUN is the same as for `bulkshare show`.
+    Exits with 0 if no pair differs, and with 10 if any does.
     """
     from bulkshare.cli import history as looking_back
 
+    before, now = (None, first) if second is None else (first, second)
     ctx.exit(looking_back.compare(ledger, before, now, limit, as_json=as_json))
 
 

@@ -76,6 +76,7 @@ def what(ctx: click.Context, /, project: str, **options: Any) -> None:
     show_default=True,
     help="What to print.",
 )
+@click.option("--json", "output_format", flag_value="json", help="The same as --format json.")
 @OS_CLOUD
 @LIMITS
 @click.pass_context
