@@ -93,7 +93,7 @@ def test_trouble_comes_first_and_what_was_not_checked_last() -> None:
     parts = ["2 to add", "Can't be done", "Unknown", "1 member of 1 image would be removed", "Counts", "Image", "Not "]
     places = [text.index(part) for part in parts]
     assert places == sorted(places)
-    assert "| `prod` | 2 | 1 | 0 | 1 | 1 | 1 | 1 | 0 |" in text
+    assert "| `prod` | 2 | 1 | 0 | 0 | 1 | 1 | 1 | 1 | 0 |" in text
     assert "Looked at `prod` as `user u of project p`. Not checked: what changes between this look and the run." in text
 
 
