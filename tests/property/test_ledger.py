@@ -68,6 +68,10 @@ def pair_of(row: Outcome | Member) -> Pair:
     return row.image_id, row.member_id
 
 
+def _was_added(outcome: Outcome) -> bool:
+    return Want.ADDED in outcome.want and outcome.result in {Result.REJECTED, Result.FAILED}
+
+
 class LedgerLikeADict(RuleBasedStateMachine):
     """Two runs with the same IDs in one file."""
 
@@ -123,7 +127,15 @@ class LedgerLikeADict(RuleBasedStateMachine):
 
     @rule(handle=handles, run=runs, batch=st.lists(outcomes, max_size=6))
     def settle(self, handle: int, run: int, batch: list[Outcome]) -> None:
-        """The last outcome counts, except for its want, and only for pairs that were enqueued."""
+        """The last outcome counts, except for its want, and only for pairs that were enqueued.
+
+        What was added and then refused or failed keeps that it was added.
+        """
+        for outcome in batch:
+            row = self.rows[run].get(pair_of(outcome))
+            if row is not None and row.result is Result.PENDING and _was_added(outcome):
+                row = row._replace(want=row.want | Want.ALREADY_MEMBER | Want.ADDED)
+                self.rows[run][pair_of(outcome)] = row
         for outcome in batch:
             row = self.rows[run].get(pair_of(outcome))
             if row is not None:
