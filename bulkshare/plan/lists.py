@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bulkshare.model import IdList, Problem
 from bulkshare.plan.yaml import UnreadableError, decode, place_of, read_bytes
-from bulkshare.text import clean, counted
+from bulkshare.text import clean, counted, escaped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -425,4 +425,4 @@ def _cells(lines: list[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
             if any(cells):
                 yield reader.line_num, cells
     except csv.Error as error:
-        raise _NotAListError(ended + 1, f"is not valid CSV: {error}") from None
+        raise _NotAListError(ended + 1, f"is not valid CSV: {escaped(str(error))}") from None

@@ -185,6 +185,7 @@ def test_any_lists(listed: bytes, table: bytes) -> None:
     check(read(GOOD.encode(), listed=listed, table=table))
 
 
+@example(listed='a\t"\r";', table="a,b\n")
 @given(
     st.text("ab,;\"'\n\r\t #/\u2028\0", max_size=60),
     st.text("ab,;\"'\n\r\t #/\u2028\0", max_size=60).map("a,b\n".__add__),
