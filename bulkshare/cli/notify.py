@@ -1,4 +1,4 @@
-"""The options about who is told how a command ended, and the telling."""
+"""The options for notifications of how a command ended, and sending them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotifyOptions:
-    """What the command line says about who is told; each takes the place of the plan's.
+    """The command line's notification options; each overrides the plan's.
 
     on_finish: a command, in a shell's words.
     webhook: a URL, or @ and the path of a file that has it.
@@ -45,7 +45,7 @@ class NotifyOptions:
         return cls(**{each.name: given.pop(each.name) for each in fields(cls) if each.name in given})
 
     def instead_of(self, planned: Notify | None) -> Notify | None:
-        """Return who is told; None: no one. Raises `UsageError`."""
+        """Return whom to notify; None: no one. Raises `UsageError`."""
         notify = planned or Notify()
         if self.on_finish is not None:
             notify = replace(notify, command=_words(self.on_finish))
@@ -81,9 +81,9 @@ class Conclusion:
     """How a command that works on a plan ends; filled in while it does.
 
     plan: the plan's name, as far as it is known.
-    options: who is told; a dry run tells no one.
+    options: whom to notify; a dry run notifies no one.
 
-    Raises `UsageError` if no one can be told.
+    Raises `UsageError` if no one can be notified.
     """
 
     def __init__(self, plan: str, options: NotifyOptions, *, dry_run: bool = False) -> None:
@@ -98,9 +98,9 @@ class Conclusion:
             self._use(None)  # also of a plan that can't be read
 
     def loaded(self, plan: Plan | None) -> None:
-        """Take over a plan's name, and who it says is told; None: there is no plan that says so.
+        """Take over a plan's name and its notifications; None: there is no plan that has any.
 
-        Raises `UsageError` if they can't be told.
+        Raises `UsageError` if they can't be sent.
         """
         self.plan = self.plan if plan is None else plan.name
         self._use(None if plan is None else plan.notify)

@@ -1,4 +1,4 @@
-"""Who is told how a command ended, and when."""
+"""Who is notified of how a command ended, and when."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class NotifyOn(StrEnum):
-    """An end that is told."""
+    """An end that is notified of."""
 
     FAILURE = "failure"  # any exit code but 0
     CHANGE = "change"  # something in the cloud was changed
@@ -33,10 +33,10 @@ class Webhook:
 
 @dataclass(frozen=True, slots=True)
 class Notify:
-    """Who is told how a command ended.
+    """Who is notified of how a command ended.
 
     command: a program and its arguments; empty: none.
-    on: which ends are told; any of them is enough.
+    on: which ends to notify of; any of them is enough.
     timeout_seconds: for the command, and for the webhook with its retries.
     """
 

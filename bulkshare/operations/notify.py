@@ -48,7 +48,7 @@ WITH_PASSWORD = re.compile(r"://[^/]*:[^/]*@|passw|secret|ssl_?key", re.IGNORECA
 
 
 class NotTold(Exception):  # noqa: N818  a message for the log, not an error of the command
-    """A command or a webhook could not be told. `str()` says why, without secrets."""
+    """A command or a webhook could not be notified. `str()` says why, without secrets."""
 
 
 class Target(NamedTuple):
