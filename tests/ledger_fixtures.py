@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from bulkshare.ledger.sqlite import FileStore
 from bulkshare.model import Account, Outcome, Result
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from multiprocessing.synchronize import Barrier
     from pathlib import Path
 
@@ -73,6 +74,36 @@ def store_of(ledger: SqlLedger) -> FileStore:
 def path_of(ledger: SqlLedger) -> Path:
     """Return the path of a ledger in a file."""
     return store_of(ledger).path
+
+
+def watch_statements(
+    ledger: SqlLedger,
+    *,
+    before: Callable[[str], object] = lambda _: None,
+    after: Callable[[str], object] = lambda _: None,
+) -> None:
+    """Call functions with each statement that a ledger in a file executes from now on; they may raise."""
+
+    class Watched(sqlite3.Connection):
+        def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
+            before(sql)
+            done = super().execute(sql, *parameters)
+            after(sql)
+            return done
+
+        def executemany(self, sql: str, parameters: Any) -> sqlite3.Cursor:
+            before(sql)
+            done = super().executemany(sql, parameters)
+            after(sql)
+            return done
+
+    def connect() -> sqlite3.Connection:
+        return sqlite3.connect(store.path, isolation_level=None, check_same_thread=False, factory=Watched)
+
+    store = store_of(ledger)
+    setattr(store, "_connect", connect)  # noqa: B010  mypy takes no assignment to a method
+    while store._idle:
+        store._idle.pop().close()
 
 
 def open_at_once(barrier: Barrier, places: list[str]) -> None:

@@ -5,10 +5,11 @@ The functions for many values, and those with a cache, exist for speed: they ret
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bulkshare.model import Result, Want
 
@@ -60,6 +61,16 @@ def pack_time(value: datetime | None) -> int | None:
 def unpack_time(stored: int | None) -> datetime | None:
     """Return the aware UTC datetime that `pack_time` took, without its microseconds."""
     return None if stored is None else EPOCH + stored * MILLISECOND
+
+
+def pack_json(value: Any) -> str | None:
+    """Return plain values as JSON; None as NULL."""
+    return None if value is None else json.dumps(value)
+
+
+def unpack_json(stored: Any) -> Any:
+    """Return the values that `pack_json` took, tuples as lists. Some drivers have decoded them already."""
+    return json.loads(stored) if isinstance(stored, str) else stored
 
 
 # For the cloud's times: they are whole seconds, each shared by many members.

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
-
-from sqlalchemy import and_, exists, func, select
+from typing import TYPE_CHECKING
 
 from bulkshare.ledger.codecs import RESULT_CODES, RESULTS
-from bulkshare.ledger.schema import PAIRS
 from bulkshare.model import AS_PLANNED, Result
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
-    from sqlalchemy import Connection
-
+    from bulkshare.ledger.store import Connection
     from bulkshare.ledger.strings import StringTable
 
 MOST_SEEKS = 500  # members looked up one by one
 STEADY = frozenset({Result.ALREADY, Result.ABSENT})  # settled, and nothing was to be done
 NOT_STEADY = frozenset(RESULT_CODES) - STEADY
-BEFORE, NOW = PAIRS.alias("before"), PAIRS.alias("now")
-SAME_PAIR = and_(BEFORE.c.image == NOW.c.image, BEFORE.c.member == NOW.c.member)
+SAME_PAIR = "earlier.image = later.image AND earlier.member = later.member"
 
 
 def count_changes(connection: Connection, before_id: int, run_id: int) -> list[tuple[Result | None, Result, int]]:
@@ -30,36 +25,38 @@ def count_changes(connection: Connection, before_id: int, run_id: int) -> list[t
 
     Only those where something was done or failed, and those that had failed before: of the others nothing has changed.
     """
-    pair = and_(BEFORE.c.run_id == before_id, SAME_PAIR)
     done = (
-        select(BEFORE.c.run_id, BEFORE.c.result, NOW.c.result, func.count())
-        .select_from(NOW.outerjoin(BEFORE, pair))
-        .where(NOW.c.run_id == run_id, NOW.c.result.in_(_codes(NOT_STEADY)))
-        .group_by(BEFORE.c.run_id, BEFORE.c.result, NOW.c.result)
+        "SELECT earlier.run_id, earlier.result, later.result, COUNT(*) FROM pairs later "
+        f"LEFT JOIN pairs earlier ON earlier.run_id = :before_id AND {SAME_PAIR} "
+        "WHERE later.run_id = :run_id AND later.result IN :codes "
+        "GROUP BY earlier.run_id, earlier.result, later.result"
     )
     mended = (
-        select(BEFORE.c.run_id, BEFORE.c.result, NOW.c.result, func.count())
-        .select_from(BEFORE.join(NOW, and_(NOW.c.run_id == run_id, SAME_PAIR)))
-        .where(
-            BEFORE.c.run_id == before_id,
-            BEFORE.c.result.in_(_codes(NOT_STEADY - AS_PLANNED)),
-            NOW.c.result.in_(_codes(STEADY)),
-        )
-        .group_by(BEFORE.c.run_id, BEFORE.c.result, NOW.c.result)
+        "SELECT earlier.run_id, earlier.result, later.result, COUNT(*) FROM pairs earlier "
+        f"JOIN pairs later ON later.run_id = :run_id AND {SAME_PAIR} "
+        "WHERE earlier.run_id = :before_id AND earlier.result IN :bad AND later.result IN :codes "
+        "GROUP BY earlier.run_id, earlier.result, later.result"
     )
+    runs = {"before_id": before_id, "run_id": run_id}
     return [
         (None if in_run is None else RESULTS[before], RESULTS[now], count)
-        for query in (done, mended)
-        for in_run, before, now, count in connection.execute(query)
+        for in_run, before, now, count in (
+            *connection.rows(done, **runs, codes=_codes(NOT_STEADY)),
+            *connection.rows(mended, **runs, bad=_codes(NOT_STEADY - AS_PLANNED), codes=_codes(STEADY)),
+        )
     ]
 
 
 def count_gone(connection: Connection, before_id: int, run_id: int) -> int:
     """Count the pairs of a run that another doesn't have, without those that it removed or that were absent."""
-    there = exists().where(NOW.c.run_id == run_id, SAME_PAIR)
-    gone = BEFORE.c.result.is_(None) | BEFORE.c.result.not_in(_codes({Result.REMOVED, Result.ABSENT}))
-    query = select(func.count()).select_from(BEFORE).where(BEFORE.c.run_id == before_id, gone, ~there)
-    return connection.scalar(query) or 0
+    query = (
+        "SELECT COUNT(*) FROM pairs earlier WHERE earlier.run_id = :before_id "
+        "AND (earlier.result IS NULL OR earlier.result NOT IN :away) "
+        f"AND NOT EXISTS (SELECT 1 FROM pairs later WHERE later.run_id = :run_id AND {SAME_PAIR})"
+    )
+    away = _codes({Result.REMOVED, Result.ABSENT})
+    count: int = connection.scalar(query, before_id=before_id, run_id=run_id, away=away)
+    return count
 
 
 def read_unsteady(
@@ -69,32 +66,28 @@ def read_unsteady(
 
     The results are in the order of `run_ids`; None if the pair was not in the run. Holds the pairs of one image.
     """
+    runs = {"run_ids": list(run_ids), "codes": _codes(NOT_STEADY)}
     unsteady = (
-        select(PAIRS.c.image, PAIRS.c.member)
-        .where(PAIRS.c.run_id.in_(run_ids), PAIRS.c.result.in_(_codes(NOT_STEADY)))
-        .group_by(PAIRS.c.image, PAIRS.c.member)
-        .having(func.count() > 1)
+        "SELECT image, member FROM pairs WHERE run_id IN :run_ids AND result IN :codes {} "
+        "GROUP BY image, member HAVING COUNT(*) > 1"
     )
-    found = unsteady.subquery()
-    images = connection.scalars(select(found.c.image).distinct().order_by(found.c.image)).all()
+    images = connection.scalars(f"SELECT DISTINCT image FROM ({unsteady.format('')}) found ORDER BY image", **runs)
     position = {run_id: number for number, run_id in enumerate(run_ids)}
     for image in images:
-        members = set(connection.scalars(unsteady.where(PAIRS.c.image == image).with_only_columns(PAIRS.c.member)))
-        query = (
-            select(PAIRS.c.member, PAIRS.c.run_id, PAIRS.c.result)
-            .where(PAIRS.c.run_id.in_(run_ids), PAIRS.c.image == image)
-            .order_by(PAIRS.c.member)
-        )
+        members = {member for _, member in connection.rows(unsteady.format("AND image = :image"), **runs, image=image)}
+        query = "SELECT member, run_id, result FROM pairs WHERE run_id IN :run_ids AND image = :image"
+        parameters = {"run_ids": list(run_ids), "image": image}
         if len(members) <= MOST_SEEKS:  # an index seek for each is faster than reading the whole image
-            query = query.where(PAIRS.c.member.in_(members))
-        rows = [row for row in connection.execute(query) if row.member in members]
+            query += " AND member IN :members"
+            parameters["members"] = list(members)
+        rows = [row for row in connection.rows(f"{query} ORDER BY member", **parameters) if row[0] in members]
         texts = strings.texts(connection, {image, *members})
-        for member, of_member in groupby(rows, lambda row: row.member):
+        for member, of_member in groupby(rows, lambda row: row[0]):
             results: list[Result | None] = [None] * len(run_ids)
-            for row in of_member:
-                results[position[row.run_id]] = RESULTS[row.result]
+            for _, run_id, result in of_member:
+                results[position[run_id]] = RESULTS[result]
             yield texts[image], texts[member], tuple(results)
 
 
-def _codes(results: Collection[Result]) -> list[Any]:
+def _codes(results: Collection[Result]) -> list[int]:
     return sorted(RESULT_CODES[result] for result in results)

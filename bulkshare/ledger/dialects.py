@@ -1,93 +1,189 @@
-"""SQL that differs between SQLite, PostgreSQL and MariaDB, and the execution of a statement for many rows.
+"""SQL for SQLite, PostgreSQL and MariaDB: what differs between them, and parameters as each driver takes them.
 
-`execute_many` bypasses SQLAlchemy's parameter handling, which makes a dict of every row and takes longer than SQLite
-needs for the row itself. Drivers of servers send the rows of an INSERT in bulk. PyMySQL, however, sends an UPDATE once
-for each row and waits for every response, so for MariaDB an UPDATE of many rows is rewritten as one statement that
-joins the table with a table of values.
+Statements are written once, in the SQL that all three understand. A parameter is written as `:name`; identifiers that
+one of them reserves, like "key", are in double quotes, and nothing else is. Importing this is cheap: a command that
+reads a file needs no library for SQL but the one that comes with Python.
 """
 
 from __future__ import annotations
 
 import re
 from functools import lru_cache
-from itertools import chain, count
-from typing import TYPE_CHECKING, Any
-
-from sqlalchemy import UpdateBase, insert
-from sqlalchemy.dialects import mysql, sqlite
+from itertools import count
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from sqlalchemy import Connection, Dialect, Insert, Table
-    from sqlalchemy.dialects import postgresql
-
-NAMED = re.compile(r"%\(\w+\)s")  # a named parameter, as the drivers of servers write it
-JOINED_ROWS = 1_000  # in one statement, which then has about 200 kB; servers take at least 1 MB
+PARAMETER = re.compile(r":(\w+)")
+CACHED_STATEMENTS = 500  # there are about a hundred, some with lists of several lengths
 
 
-def insert_unless_there(dialect: str, table: Table, values: Mapping[str, Any]) -> UpdateBase:
-    """Return the statement that inserts a row unless its key exists."""
-    if dialect == "postgresql":
-        return _insert_postgresql(table).values(values).on_conflict_do_nothing()
-    return insert(table).values(values).prefix_with("OR IGNORE" if dialect == "sqlite" else "IGNORE")
+class Dialect(NamedTuple):
+    """What a database calls the things that have other names elsewhere.
 
-
-def insert_or_update(connection: Connection, table: Table, key: Sequence[str], *columns: str) -> Insert:
-    """Return the statement that inserts a row, or updates `columns` of the row that has its `key`."""
-    dialect = connection.dialect.name
-    if dialect in {"mysql", "mariadb"}:
-        into = mysql.insert(table)
-        return into.on_duplicate_key_update({column: into.inserted[column] for column in columns})
-    made = _insert_postgresql(table) if dialect == "postgresql" else sqlite.insert(table)
-    return made.on_conflict_do_update(index_elements=key, set_={column: made.excluded[column] for column in columns})
-
-
-def _insert_postgresql(table: Table) -> postgresql.Insert:
-    from sqlalchemy.dialects import postgresql  # noqa: PLC0415  40 ms that a file needs not pay
-
-    return postgresql.insert(table)
-
-
-def execute_many(connection: Connection, statement: UpdateBase, rows: Sequence[tuple[Any, ...]]) -> int:
-    """Execute a statement for each row, in order, and return how many rows changed.
-
-    A row has plain values in the order of the statement's parameters.
+    counted, binary: column types: a primary key that the database assigns, and bytes.
+    options, clustered: what follows the columns of each table, and of one that is stored in the order of its key.
+    tables, columns: queries for the names of the tables, and of the columns of a `:table`.
+    by_name: how the driver wants a parameter, with its name in place of `{}`.
     """
-    if statement.is_update and connection.dialect.name in {"mysql", "mariadb"}:
-        return _update_joined(connection, statement, rows)
-    return connection.exec_driver_sql(_by_position(statement, connection.dialect), list(rows)).rowcount
+
+    name: str
+    counted: str
+    binary: str
+    options: str
+    clustered: str
+    tables: str
+    columns: str
+    by_name: str
 
 
-def _update_joined(connection: Connection, statement: UpdateBase, rows: Sequence[tuple[Any, ...]]) -> int:
-    head, values, tail, key = _as_join(statement, connection.dialect)
-    # One statement updates a row once: of several rows with the same key only the last one counts, as in a loop.
-    last = list({tuple(row[index] for index in key): row for row in rows}.values())
-    changed = 0
-    for first in range(0, len(last), JOINED_ROWS):
-        part = last[first : first + JOINED_ROWS]
-        joined = f"{head}{', '.join([values] * len(part))}{tail}"
-        changed += connection.exec_driver_sql(joined, tuple(chain.from_iterable(part))).rowcount
-    return changed
+_SERVERS_TABLES = "SELECT table_name FROM information_schema.tables WHERE table_type = 'BASE TABLE' AND table_schema = "
+_SERVERS_COLUMNS = "SELECT column_name FROM information_schema.columns WHERE table_name = :table AND table_schema = "
+SQLITE = Dialect(
+    name="sqlite",
+    counted="INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT",  # numbers are never reused, see `strings`
+    binary="BLOB",
+    options="",
+    clustered="WITHOUT ROWID",
+    tables="SELECT name FROM sqlite_master WHERE type = 'table' AND substr(name, 1, 7) <> 'sqlite_'",
+    columns="SELECT name FROM pragma_table_info(:table)",
+    by_name=":{}",
+)
+POSTGRESQL = Dialect(
+    name="postgresql",
+    counted="SERIAL NOT NULL PRIMARY KEY",
+    binary="BYTEA",
+    options="",
+    clustered="",
+    tables=f"{_SERVERS_TABLES} current_schema()",
+    columns=f"{_SERVERS_COLUMNS} current_schema()",
+    by_name="%({})s",
+)
+# By default MariaDB compares "a", "A" and "a " as equal.
+_EXACT = "ENGINE=InnoDB CHARSET=utf8mb4 COLLATE utf8mb4_nopad_bin"
+MARIADB = Dialect(
+    name="mariadb",
+    counted="INTEGER NOT NULL AUTO_INCREMENT PRIMARY KEY",
+    binary="BLOB",
+    options=_EXACT,
+    clustered=_EXACT,  # InnoDB stores every table so
+    tables=f"{_SERVERS_TABLES} DATABASE()",
+    columns=f"{_SERVERS_COLUMNS} DATABASE()",
+    by_name="%({})s",
+)
 
 
-@lru_cache(100)
-def _as_join(statement: UpdateBase, dialect: Dialect) -> tuple[str, str, str, tuple[int, ...]]:
-    """Return the text before the rows of values, of one row, and after them, and the indices of the key in a row."""
-    compiled = str(statement.compile(dialect=dialect))
-    names = NAMED.findall(compiled)
+# --- statements ------------------------------------------------------------------------------------------------------
+
+
+def insert(table: str, columns: Iterable[str]) -> str:
+    """Return the statement that inserts a row; its parameters have the names of the columns, and their order."""
+    names = list(columns)
+    return f"INSERT INTO {table} ({_listed(names)}) VALUES ({', '.join(f':{name}' for name in names)})"
+
+
+def assignments(columns: Iterable[str]) -> str:
+    """Return what follows SET to set columns to the parameters of the same names."""
+    return ", ".join(f'"{name}" = :{name}' for name in columns)
+
+
+def insert_unless_there(dialect: Dialect, table: str, columns: Sequence[str]) -> str:
+    """Return the statement that inserts a row unless its key exists."""
+    statement = insert(table, columns)
+    if dialect is MARIADB:
+        return statement.replace("INSERT", "INSERT IGNORE", 1)
+    return f"{statement} ON CONFLICT DO NOTHING"
+
+
+def insert_or_update(dialect: Dialect, table: str, key: Sequence[str], *columns: str) -> str:
+    """Return the statement that inserts a row of `key` and `columns`, or updates the columns of the row with its key.
+
+    Its parameters have the names of the columns, and their order: the key first.
+    """
+    statement = insert(table, (*key, *columns))
+    if dialect is MARIADB:
+        return f"{statement} ON DUPLICATE KEY UPDATE {', '.join(f'{name} = VALUES({name})' for name in columns)}"
+    new = ", ".join(f"{name} = excluded.{name}" for name in columns)
+    return f"{statement} ON CONFLICT ({_listed(key)}) DO UPDATE SET {new}"
+
+
+def first(rows: int | None) -> str:
+    """Return the clause that ends a query after so many rows; nothing for None."""
+    return "" if rows is None else f" LIMIT {rows:d}"
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f'"{name}"' for name in names)
+
+
+# --- parameters ------------------------------------------------------------------------------------------------------
+
+
+def with_lists(sql: str, parameters: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """Replace each parameter that is a list by a parenthesized list of parameters, to be used behind IN.
+
+    An empty list becomes (NULL), which nothing is in.
+    """
+    lists = [name for name, value in parameters.items() if isinstance(value, list)]
+    if not lists:
+        return sql, parameters
+    plain = {name: value for name, value in parameters.items() if name not in lists}
+    lengths: dict[str, int] = {}
+    for name in lists:
+        plain.update((f"{name}_{number}", value) for number, value in enumerate(parameters[name]))
+        lengths[name] = len(parameters[name])
+
+    def listed(found: re.Match[str]) -> str:
+        name = found[1]
+        if name not in lengths:
+            return found[0]
+        return f"({', '.join(f':{name}_{number}' for number in range(lengths[name])) or 'NULL'})"
+
+    return PARAMETER.sub(listed, sql), plain
+
+
+@lru_cache(CACHED_STATEMENTS)
+def by_name(sql: str, dialect: Dialect) -> str:
+    """Return a statement as the driver takes it with a dict of parameters."""
+    return PARAMETER.sub(lambda found: dialect.by_name.format(found[1]), quoted(sql, dialect))
+
+
+@lru_cache(CACHED_STATEMENTS)
+def by_position(sql: str, dialect: Dialect) -> str:
+    """Return a statement as the driver takes it with a tuple of parameters, in their order in the statement."""
+    return PARAMETER.sub("?" if dialect is SQLITE else "%s", quoted(sql, dialect))
+
+
+def quoted(sql: str, dialect: Dialect) -> str:
+    """Return a statement with its identifiers in the quotes that the database takes."""
+    return sql.replace('"', "`") if dialect is MARIADB else sql
+
+
+class Join(NamedTuple):
+    """An UPDATE of many rows in one statement: its text before the values, of the values of a row, and after them.
+
+    key: the indices in a row of those values that identify it.
+    """
+
+    head: str
+    values: str
+    tail: str
+    key: tuple[int, ...]
+
+
+@lru_cache(CACHED_STATEMENTS)
+def as_join(sql: str, dialect: Dialect) -> Join:
+    """Return an UPDATE for MariaDB that joins the table with a table of values. A key's parameters begin with `at_`."""
+    names = PARAMETER.findall(sql)
     numbers = count()
-    table, _, rest = NAMED.sub(lambda _: f"new.c{next(numbers)}", compiled).removeprefix("UPDATE ").partition(" SET ")
+    statement = PARAMETER.sub(lambda _: f"new.c{next(numbers)}", quoted(sql, dialect))
+    table, _, rest = statement.removeprefix("UPDATE ").partition(" SET ")
     columns = ", ".join(f"NULL AS c{number}" for number in range(len(names)))
-    return (
+    return Join(
         # The SELECT only names the columns.
-        f"UPDATE (SELECT {columns} FROM DUAL WHERE FALSE UNION ALL VALUES ",  # noqa: S608  no part is a user's
+        f"UPDATE (SELECT {columns} FROM DUAL WHERE FALSE UNION ALL VALUES ",
         f"({', '.join(['%s'] * len(names))})",
         f") AS new STRAIGHT_JOIN {table} SET {rest}",  # from the values to the rows, whatever the optimizer estimates
-        tuple(index for index, name in enumerate(names) if name.startswith("%(at_")),
+        tuple(index for index, name in enumerate(names) if name.startswith("at_")),
     )
-
-
-@lru_cache(100)
-def _by_position(statement: UpdateBase, dialect: Dialect) -> str:
-    return NAMED.sub("%s", str(statement.compile(dialect=dialect)))

@@ -16,12 +16,9 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, Self, TypeVar
 
-from sqlalchemy import select
-
 from bulkshare.ledger import batches, comparison, pairs, runs, sightings, steering
 from bulkshare.ledger.codecs import RESULTS, WANTS, pack_time
-from bulkshare.ledger.dialects import execute_many
-from bulkshare.ledger.schema import LONGEST_TEXT, PAIRS
+from bulkshare.ledger.schema import LONGEST_TEXT
 from bulkshare.ledger.sqlite import FileStore
 from bulkshare.ledger.store import retry_lost, retrying
 from bulkshare.ledger.strings import CHUNK, StringTable
@@ -32,9 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Connection, Update
-
-    from bulkshare.ledger.store import PlanLock, Store
+    from bulkshare.ledger.store import Connection, PlanLock, Store
     from bulkshare.model import (
         Batch,
         Block,
@@ -129,7 +124,7 @@ class SqlLedger:
         """See `ports.Ledger`."""
         with self._store.writing() as connection:
             self._strings.forget()  # as in `begin`
-            connection.execute(pairs.decide_anew(run_id))
+            pairs.decide_anew(connection, run_id)
             return runs.mark_running(
                 connection, run_id, now=now, settings=settings, invocation=invocation, origin=origin
             )
@@ -335,8 +330,7 @@ class SqlLedger:
         """See `ports.Ledger`."""
         with self._store.reading() as connection:
             last = self._number(connection, after)
-            query = pairs.select_to_list(run_id, settled_before=settled_before, after=last, images=limit)
-            rows = connection.execute(query).all()
+            rows = pairs.read_to_list(connection, run_id, settled_before=settled_before, after=last, images=limit)
             texts = self._strings.texts(connection, [row[0] for row in rows])
             return [Backlog(texts[image], count, WANTS[want or 0], settled) for image, count, want, settled in rows]
 
@@ -345,8 +339,7 @@ class SqlLedger:
         """See `ports.Ledger`."""
         with self._store.reading() as connection:
             image, last = self._number(connection, image_id), self._number(connection, after)
-            parameters = {"run_id": run_id, "image": image, "member": last}
-            rows = connection.execute(pairs.select_image(limit), parameters).all()
+            rows = pairs.read_image(connection, run_id, image, after=last, limit=limit)
             texts = self._strings.texts(connection, [row[0] for row in rows])
             return [(Job(image_id, texts[member], WANTS[want]), RESULTS[result]) for member, want, result in rows]
 
@@ -357,7 +350,7 @@ class SqlLedger:
             return
         with self._writing({image_id, *member_ids}) as (connection, numbers):
             image = numbers[image_id]
-            execute_many(connection, pairs.UNSETTLE, [(run_id, image, numbers[member]) for member in member_ids])
+            connection.execute_many(pairs.UNSETTLE, [(run_id, image, numbers[member]) for member in member_ids])
 
     def project_ids(self, run_id: int) -> set[str]:
         """See `ports.Ledger`."""
@@ -369,8 +362,8 @@ class SqlLedger:
     ) -> list[Backlog]:
         """See `ports.Ledger`."""
         with self._store.reading() as connection:
-            query = pairs.select_backlog(run_id, removals, after=self._number(connection, after), images=limit)
-            rows = connection.execute(query).all()
+            last = self._number(connection, after)
+            rows = pairs.read_backlog(connection, run_id, after=last, images=limit, removals=removals)
             texts = self._strings.texts(connection, [row[0] for row in rows])
             return [Backlog(texts[image], count, WANTS[want]) for image, count, want in rows]
 
@@ -381,8 +374,7 @@ class SqlLedger:
         """See `ports.Ledger`."""
         with self._store.reading() as connection:
             image, last = self._number(connection, image_id), self._number(connection, after)
-            parameters = {"run_id": run_id, "image": image, "member": last}
-            rows = connection.execute(pairs.select_jobs(removals, limit), parameters).all()
+            rows = pairs.read_jobs(connection, run_id, image, after=last, limit=limit, removals=removals)
             texts = self._strings.texts(connection, [row[0] for row in rows])
             return [Job(image_id, texts[member], WANTS[want]) for member, want in rows]
 
@@ -391,8 +383,8 @@ class SqlLedger:
         """See `ports.Ledger`."""
         with self._store.reading() as connection:
             image, member = self._number(connection, image_id), self._number(connection, member_id)
-            pair = *pairs.pending(run_id, None), PAIRS.c.image == image, PAIRS.c.member == member
-            want = connection.scalar(select(PAIRS.c.want).where(*pair))
+            query = f"SELECT want FROM pairs WHERE {pairs.pending(None)} AND image = :image AND member = :member"
+            want = connection.scalar(query, run_id=run_id, image=image, member=member)
             return None if want is None else WANTS[want]
 
     @retrying
@@ -410,12 +402,12 @@ class SqlLedger:
         """See `ports.Ledger`."""
         self._mark(pairs.MARK_WAS_ACCEPTED, run_id, image_id, member_ids)
 
-    def _mark(self, statement: Update, run_id: int, image_id: str, member_ids: Sequence[str]) -> None:
+    def _mark(self, statement: str, run_id: int, image_id: str, member_ids: Sequence[str]) -> None:
         if not member_ids:
             return
         with self._writing({image_id, *member_ids}) as (connection, numbers):
             image = numbers[image_id]
-            execute_many(connection, statement, [(run_id, image, numbers[member]) for member in member_ids])
+            connection.execute_many(statement, [(run_id, image, numbers[member]) for member in member_ids])
 
     @retrying
     def open_batch(self, run_id: int, batch: Batch) -> None:
@@ -452,8 +444,8 @@ class SqlLedger:
         with self._writing(pairs.record_texts(outcomes)) as (connection, numbers):
             if added:
                 marked = [(run_id, numbers[each.image_id], numbers[each.member_id]) for each in added]
-                execute_many(connection, pairs.MARK_ADDED, marked)
-            execute_many(connection, pairs.SETTLE, pairs.settled_rows(run_id, outcomes, numbers))
+                connection.execute_many(pairs.MARK_ADDED, marked)
+            connection.execute_many(pairs.SETTLE, pairs.settled_rows(run_id, outcomes, numbers))
 
     @retrying
     def settle_rest(
@@ -462,9 +454,9 @@ class SqlLedger:
         """See `ports.Ledger`."""
         reason = reason[:LONGEST_TEXT]
         with self._writing({reason} - {""}) as (connection, numbers):
-            rest = *pairs.pending(run_id, removals), PAIRS.c.image == self._number(connection, image_id)
-            update = pairs.settle_unsent(rest, result, numbers[reason] if reason else None, now)
-            return connection.execute(update).rowcount
+            rest = f"{pairs.pending(removals)} AND image = :image"
+            number, image = numbers[reason] if reason else None, self._number(connection, image_id)
+            return pairs.settle_unsent(connection, rest, result, number, now, run_id=run_id, image=image)
 
     @retrying
     def settle_members(
@@ -473,18 +465,17 @@ class SqlLedger:
         """See `ports.Ledger`."""
         with self._writing({reason, *member_ids}) as (connection, numbers):
             members = [numbers[member_id] for member_id in member_ids]
+            these = f"{pairs.pending(removals=False)} AND member IN :members"
             for start in range(0, len(members), CHUNK):
-                these = PAIRS.c.member.in_(members[start : start + CHUNK])
-                where = *pairs.pending(run_id, removals=False), these
-                connection.execute(pairs.settle_unsent(where, result, numbers[reason], now))
+                some = members[start : start + CHUNK]
+                pairs.settle_unsent(connection, these, result, numbers[reason], now, run_id=run_id, members=some)
 
     @retrying
     def undescribed(self, run_id: int, *, after: str | None, limit: int) -> list[tuple[str, list[str]]]:
         """See `ports.Ledger`."""
         found: dict[str, list[str]] = {}
         with self._store.reading() as connection:
-            query = pairs.select_undescribed(run_id, after=self._number(connection, after), images=limit)
-            rows = connection.execute(query).all()
+            rows = pairs.read_undescribed(connection, run_id, after=self._number(connection, after), images=limit)
             texts = self._strings.texts(connection, {number for row in rows for number in row})
         for image, member in rows:
             found.setdefault(texts[image], []).append(texts[member])
@@ -496,7 +487,7 @@ class SqlLedger:
         if not members:
             return
         with self._writing(pairs.record_texts(members)) as (connection, numbers):
-            execute_many(connection, pairs.DESCRIBE, [pairs.described_row(run_id, each, numbers) for each in members])
+            connection.execute_many(pairs.DESCRIBE, [pairs.described_row(run_id, each, numbers) for each in members])
 
     @retrying
     def mark_opened(self, run_id: int, image_ids: Sequence[str], at: datetime | None) -> None:
@@ -519,12 +510,9 @@ class SqlLedger:
 
     def outcomes(self, run_id: int, *, results: frozenset[Result] | None = None) -> Iterator[Outcome]:
         """See `ports.Ledger`. Reads pages from one snapshot. Not repeated when the connection is lost."""
-        query = pairs.select_outcomes(run_id, results).limit(READ_ROWS)
-        last = {"image": 0, "member": 0}
         with self._store.reading() as connection:
-            while rows := connection.execute(query, last).all():
-                yield from pairs.read_outcomes(connection, rows, self._strings)
-                last = {"image": rows[-1].image, "member": rows[-1].member}
+            for rows in pairs.read_pages(connection, run_id, rows=READ_ROWS, results=results):
+                yield from pairs.to_outcomes(connection, rows, self._strings)
 
     def side_by_side(self, first_id: int, second_id: int) -> Iterator[tuple[Outcome | None, Outcome | None]]:
         """Yield each pair of two runs as it is in both; None in the run that doesn't have it. Grouped by image.
@@ -543,12 +531,9 @@ class SqlLedger:
 
     def _numbered(self, connection: Connection, run_id: int) -> Iterator[tuple[tuple[int, int], Outcome]]:
         """Yield a run's outcomes with the numbers of image and member, by which they are ordered."""
-        query = pairs.select_outcomes(run_id, None).limit(READ_ROWS)
-        last = {"image": 0, "member": 0}
-        while rows := connection.execute(query, last).all():
-            outcomes = pairs.read_outcomes(connection, rows, self._strings)
-            yield from zip([(row.image, row.member) for row in rows], outcomes, strict=True)
-            last = {"image": rows[-1].image, "member": rows[-1].member}
+        for rows in pairs.read_pages(connection, run_id, rows=READ_ROWS):
+            outcomes = pairs.to_outcomes(connection, rows, self._strings)
+            yield from zip([(row[0], row[1]) for row in rows], outcomes, strict=True)
 
     def count_changes(self, before_id: int, run_id: int) -> list[tuple[Result | None, Result, int]]:
         """See `comparison.count_changes`."""
@@ -574,11 +559,11 @@ class SqlLedger:
 
         runs: some of `run_refs`, in its order.
         """
-        return self._read(sightings.read, self._strings, runs, PAIRS.c.image, image_ids)
+        return self._read(sightings.read, self._strings, runs, "image", image_ids)
 
     def sightings_of_projects(self, project_ids: Collection[str], runs: Sequence[RunRef]) -> list[list[Sighting]]:
         """Return what these runs recorded about the projects' pairs, like `sightings_of_images`."""
-        return self._read(sightings.read, self._strings, runs, PAIRS.c.member, project_ids)
+        return self._read(sightings.read, self._strings, runs, "member", project_ids)
 
     def all_labels(self) -> dict[str, str]:
         """Return all known names of images and projects, by ID."""

@@ -1,17 +1,13 @@
 """The rows of pairs: the statements that write and read them, and `Outcome`s as rows and back.
 
-Converting a row in Python takes longer than storing it in SQLite. Therefore statements that are executed for each pair
-are built once and take plain tuples (`dialects.execute_many`), and outcomes are converted column by column, which is
-faster than row by row: `map` over C functions, and caches for values that repeat.
+Converting a row in Python takes longer than storing it in SQLite. Therefore outcomes are converted column by column,
+which is faster than row by row: `map` over C functions, and caches for values that repeat.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
 from itertools import islice, repeat
 from typing import TYPE_CHECKING, Any
-
-from sqlalchemy import bindparam, case, func, literal_column, null, select, update
 
 from bulkshare.ledger.codecs import (
     RESULT_CODES,
@@ -25,64 +21,50 @@ from bulkshare.ledger.codecs import (
     unpack_request_id,
     unpack_times,
 )
-from bulkshare.ledger.dialects import execute_many, insert_unless_there
-from bulkshare.ledger.schema import LONGEST_TEXT, NAMES, PAIRS
+from bulkshare.ledger.dialects import first, insert_unless_there
+from bulkshare.ledger.schema import LONGEST_TEXT
 from bulkshare.model import AS_PLANNED, Block, Outcome, Result, Want
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
-    from sqlalchemy import BindParameter, ColumnElement, Connection, Row, Select, Update
-
+    from bulkshare.ledger.store import Connection
     from bulkshare.ledger.strings import StringTable
     from bulkshare.model import Member
 
 KEY = ("run_id", "image", "member")
-DESCRIBED = ("status", "created_at", "updated_at", "schema")
-SETTLED = ("result", "http_status", *DESCRIBED, "attempts", "request_id", "reason", "started_at", "settled_at")
-
-
-def _parameters(names: tuple[str, ...]) -> dict[str, Any]:
-    return {name: bindparam(f"new_{name}") for name in names}
-
-
-def _bits(want: Want) -> ColumnElement[int]:
-    return PAIRS.c.want.bitwise_and(literal_column(str(want.value)))
-
-
-_THIS_PAIR = [PAIRS.c[name] == bindparam(f"at_{name}") for name in KEY]
-_PENDING = PAIRS.c.result.is_(None)
-_NEW_WANT = bindparam("new_want", type_=PAIRS.c.want.type).bitwise_or(_bits(Want.ALREADY_MEMBER | Want.ADDED))
-
-# The columns of a pair that was not tried, or is to be tried anew. What comes from a listing may be outdated.
-NOT_TRIED: dict[str, Any] = {
-    **dict.fromkeys(SETTLED, null()),
-    "want": PAIRS.c.want - _bits(Want.ALREADY_MEMBER | Want.WAS_ACCEPTED),
-}
+# The order of `model.Outcome`'s fields.
+SETTLED = 'result, http_status, status, created_at, updated_at, "schema"'
+SETTLED += ", attempts, request_id, reason, started_at, settled_at"
+THIS_PAIR = "run_id = :at_run_id AND image = :at_image AND member = :at_member"
 
 # Statements for `execute_many`, whose rows have the parameters in the order of the text: the new values, then the key.
-INSERT = lru_cache(lambda dialect: insert_unless_there(dialect, PAIRS, _parameters((*KEY, "want"))))
 # A row: want, key, want. ALREADY_MEMBER and ADDED stay: they come from the cloud, not from the plan.
-CHANGE_WANT = update(PAIRS).where(*_THIS_PAIR, _PENDING, PAIRS.c.want != _NEW_WANT).values(want=_NEW_WANT)
+_NEW_WANT = f"(:new_want | (want & {int(Want.ALREADY_MEMBER | Want.ADDED)}))"
+CHANGE_WANT = f"UPDATE pairs SET want = {_NEW_WANT} WHERE {THIS_PAIR} AND result IS NULL AND want <> {_NEW_WANT}"
+_MARK = f"UPDATE pairs SET want = want | {{}} WHERE {THIS_PAIR} AND result IS NULL"
+MARK_LISTED = _MARK.format(int(Want.ALREADY_MEMBER))
+MARK_ADDED = _MARK.format(int(Want.ALREADY_MEMBER | Want.ADDED))
+MARK_WAS_ACCEPTED = _MARK.format(int(Want.WAS_ACCEPTED))
+SETTLE = f"""
+    UPDATE pairs SET result = :result, http_status = :http_status, status = :status, created_at = :created_at,
+    updated_at = :updated_at, "schema" = :schema, attempts = :attempts, request_id = :request_id, reason = :reason,
+    started_at = :started_at, settled_at = :settled_at WHERE {THIS_PAIR}
+""".strip()
+DESCRIBE = f"""
+    UPDATE pairs SET status = :status, created_at = :created_at, updated_at = :updated_at, "schema" = :schema
+    WHERE {THIS_PAIR} AND result IS NOT NULL
+""".strip()
 
 
-def _mark(want: Want) -> Update:
-    """Return the statement that adds to what is wanted of a pending pair."""
-    marked = PAIRS.c.want.bitwise_or(literal_column(str(want.value)))
-    return update(PAIRS).where(*_THIS_PAIR, _PENDING).values(want=marked)
+def _not_tried(forgotten: Want) -> str:
+    """Return the assignments that make a pair one that was not tried, without what is known of it by these bits."""
+    columns = ", ".join(f"{column} = NULL" for column in SETTLED.split(", "))
+    return f"{columns}, want = want - (want & {int(forgotten)})"
 
 
-MARK_LISTED = _mark(Want.ALREADY_MEMBER)
-MARK_ADDED = _mark(Want.ALREADY_MEMBER | Want.ADDED)
-MARK_WAS_ACCEPTED = _mark(Want.WAS_ACCEPTED)
-UNSETTLE = (
-    update(PAIRS)
-    .where(*_THIS_PAIR)
-    .values(NOT_TRIED | {"want": PAIRS.c.want - _bits(Want.ALREADY_MEMBER | Want.ADDED | Want.WAS_ACCEPTED)})
-)
-SETTLE = update(PAIRS).where(*_THIS_PAIR).values(_parameters(SETTLED))
-DESCRIBE = update(PAIRS).where(*_THIS_PAIR, PAIRS.c.result.is_not(None)).values(_parameters(DESCRIBED))
+UNSETTLE = f"UPDATE pairs SET {_not_tried(Want.ALREADY_MEMBER | Want.ADDED | Want.WAS_ACCEPTED)} WHERE {THIS_PAIR}"
 
 
 # --- the work list ---------------------------------------------------------------------------------------------------
@@ -118,91 +100,93 @@ def enqueue(connection: Connection, run_id: int, blocks: list[Block], numbers: d
     for image_id, member_ids, want in blocks:
         image, bits = numbers[image_id], int(want)
         rows += [(run_id, image, numbers[member_id], bits) for member_id in member_ids]
-    added = execute_many(connection, INSERT(connection.dialect.name), rows)
+    added = connection.execute_many(insert_unless_there(connection.dialect, "pairs", (*KEY, "want")), rows)
     if added < len(rows):
-        execute_many(connection, CHANGE_WANT, [(want, *key, want) for *key, want in rows])
+        connection.execute_many(CHANGE_WANT, [(want, *key, want) for *key, want in rows])
     return added
 
 
-def pending(run_id: int | BindParameter[int], removals: bool | None) -> list[ColumnElement[bool]]:  # noqa: FBT001  passed on
-    """Return the conditions of the run's pending pairs; `removals` selects those to remove, or all others."""
-    conditions = [PAIRS.c.run_id == run_id, _PENDING]
-    if removals is not None:
-        conditions.append(_bits(Want.REMOVE) == (Want.REMOVE.value if removals else 0))
-    return conditions
+def pending(removals: bool | None) -> str:  # noqa: FBT001  passed on
+    """Return the condition of a `:run_id`'s pending pairs; `removals` selects those to remove, or all others."""
+    condition = "run_id = :run_id AND result IS NULL"
+    if removals is None:
+        return condition
+    return f"{condition} AND (want & {int(Want.REMOVE)}) {'<>' if removals else '='} 0"
 
 
-@lru_cache(10)  # a run executes it for each image, and building it takes longer than executing it
-def select_jobs(removals: bool | None, limit: int) -> Select[Any]:  # noqa: FBT001  passed on
-    """Return the query for members and wants of an image's pending pairs.
-
-    Its parameters are `run_id`, the number of the `image`, and that of the last `member` read, initially 0.
-    """
-    run_id, image, member = (bindparam(name, type_=PAIRS.c[name].type) for name in KEY)
-    return (
-        select(PAIRS.c.member, PAIRS.c.want)
-        .where(*pending(run_id, removals), PAIRS.c.image == image, PAIRS.c.member > member)
-        .order_by(PAIRS.c.member)
-        .limit(limit)
+def read_jobs(
+    connection: Connection,
+    run_id: int,
+    image: int,
+    *,
+    after: int,
+    limit: int,
+    removals: bool | None,
+) -> list[tuple[int, int]]:
+    """Return members and wants of an image's next pending pairs, after that member."""
+    query = (
+        f"SELECT member, want FROM pairs WHERE {pending(removals)} AND image = :image AND member > :after "
+        f"ORDER BY member{first(limit)}"
     )
+    return connection.rows(query, run_id=run_id, image=image, after=after)
 
 
-def select_backlog(run_id: int, removals: bool | None, *, after: int, images: int) -> Select[Any]:  # noqa: FBT001  passed on
-    """Return the query for the next images with pending pairs: their numbers, pairs, and the union of their wants."""
+def read_backlog(
+    connection: Connection, run_id: int, *, after: int, images: int, removals: bool | None
+) -> list[tuple[int, int, int]]:
+    """Return the next images with pending pairs: their numbers, pairs, and the union of their wants."""
     # SQLite has no aggregate function for a bitwise OR.
-    all_wants: ColumnElement[int] = sum((func.max(_bits(want)) for want in Want), start=literal_column("0"))
-    return (
-        select(PAIRS.c.image, func.count(), all_wants)
-        .where(*pending(run_id, removals), PAIRS.c.image > after)
-        .group_by(PAIRS.c.image)
-        .order_by(PAIRS.c.image)
-        .limit(images)
+    wants = " + ".join(f"MAX(want & {int(want)})" for want in Want)
+    query = (
+        f"SELECT image, COUNT(*), {wants} FROM pairs WHERE {pending(removals)} AND image > :after "
+        f"GROUP BY image ORDER BY image{first(images)}"
     )
+    return connection.rows(query, run_id=run_id, after=after)
 
 
-def select_to_list(run_id: int, *, settled_before: datetime, after: int, images: int) -> Select[Any]:
-    """Return the query for the next images with pending pairs, or with pairs settled before a time.
+def read_to_list(
+    connection: Connection, run_id: int, *, settled_before: datetime, after: int, images: int
+) -> list[tuple[int, int, int | None, int]]:
+    """Return the next images with pending pairs, or with pairs settled before a time.
 
-    Its columns are their numbers, their pending pairs, the union of these pairs' wants (NULL without any), and their
-    settled pairs.
+    A row has their number, their pending pairs, the union of these pairs' wants (None without any), and their settled
+    pairs.
     """
-    wants: ColumnElement[int] = sum(
-        (func.max(case((_PENDING, _bits(want)))) for want in Want), start=literal_column("0")
+    wants = " + ".join(f"MAX(CASE WHEN result IS NULL THEN want & {int(want)} END)" for want in Want)
+    query = (
+        f"SELECT image, COUNT(*) - COUNT(result), {wants}, COUNT(result) FROM pairs "
+        "WHERE run_id = :run_id AND image > :after GROUP BY image "
+        f"HAVING COUNT(*) > COUNT(result) OR MIN(settled_at) < :before ORDER BY image{first(images)}"
     )
-    settled = func.count(PAIRS.c.result)
-    return (
-        select(PAIRS.c.image, func.count() - settled, wants, settled)
-        .where(PAIRS.c.run_id == run_id, PAIRS.c.image > after)
-        .group_by(PAIRS.c.image)
-        .having((func.count() > settled) | (func.min(PAIRS.c.settled_at) < pack_time(settled_before)))
-        .order_by(PAIRS.c.image)
-        .limit(images)
-    )
+    return connection.rows(query, run_id=run_id, after=after, before=pack_time(settled_before))
 
 
-@lru_cache(10)  # as above
-def select_image(limit: int) -> Select[Any]:
-    """Return the query for members, wants and results of an image's pairs; its parameters are as in `select_jobs`."""
-    run_id, image, member = (bindparam(name, type_=PAIRS.c[name].type) for name in KEY)
-    return (
-        select(PAIRS.c.member, PAIRS.c.want, PAIRS.c.result)
-        .where(PAIRS.c.run_id == run_id, PAIRS.c.image == image, PAIRS.c.member > member)
-        .order_by(PAIRS.c.member)
-        .limit(limit)
+def read_image(
+    connection: Connection, run_id: int, image: int, *, after: int, limit: int
+) -> list[tuple[int, int, int | None]]:
+    """Return members, wants and results of an image's next pairs, after that member."""
+    query = (
+        "SELECT member, want, result FROM pairs WHERE run_id = :run_id AND image = :image AND member > :after "
+        f"ORDER BY member{first(limit)}"
     )
+    return connection.rows(query, run_id=run_id, image=image, after=after)
 
 
 def pending_members(connection: Connection, run_id: int) -> set[str]:
     """Return the members of the run's pending pairs, except removals."""
-    members = select(PAIRS.c.member).where(*pending(run_id, removals=False)).distinct()
-    return set(connection.scalars(select(NAMES.c.text).where(NAMES.c.id.in_(members))))
+    members = f"SELECT DISTINCT member FROM pairs WHERE {pending(removals=False)}"
+    return set(connection.scalars(f"SELECT text FROM names WHERE id IN ({members})", run_id=run_id))
 
 
-def decide_anew(run_id: int) -> Update:
-    """Return the statement that makes pairs pending again that were not brought about, and forgets listings."""
-    again = PAIRS.c.result.in_([code for result, code in RESULT_CODES.items() if result not in AS_PLANNED])
-    listed = _PENDING & (_bits(Want.ALREADY_MEMBER | Want.WAS_ACCEPTED) != 0)
-    return update(PAIRS).where(PAIRS.c.run_id == run_id, again | listed).values(NOT_TRIED)
+def decide_anew(connection: Connection, run_id: int) -> None:
+    """Make pairs pending again that were not brought about, and forget listings, which may be outdated."""
+    listed = Want.ALREADY_MEMBER | Want.WAS_ACCEPTED
+    statement = (
+        f"UPDATE pairs SET {_not_tried(listed)} WHERE run_id = :run_id "
+        f"AND (result IN :again OR (result IS NULL AND (want & {int(listed)}) <> 0))"
+    )
+    again = [code for result, code in RESULT_CODES.items() if result not in AS_PLANNED]
+    connection.execute(statement, run_id=run_id, again=again)
 
 
 # --- the record ------------------------------------------------------------------------------------------------------
@@ -253,34 +237,46 @@ def described_row(run_id: int, member: Member, numbers: dict[str, int]) -> tuple
 
 
 def settle_unsent(
-    conditions: Sequence[ColumnElement[bool]], result: Result, reason: int | None, now: datetime
-) -> Update:
-    """Return the statement that settles pairs for which nothing was sent; `reason` is the number of its text."""
-    values = {"result": RESULT_CODES[result], "reason": reason, "attempts": 0, "settled_at": pack_time(now)}
-    return update(PAIRS).where(*conditions).values(values)
+    connection: Connection, condition: str, result: Result, reason: int | None, now: datetime, **parameters: Any
+) -> int:
+    """Settle pairs for which nothing was sent, and return how many; `reason` is the number of its text.
 
-
-def select_outcomes(run_id: int, results: frozenset[Result] | None) -> Select[Any]:
-    """Return the query whose rows `read_outcomes` takes: all of the run's pairs, or those with one of `results`.
-
-    Its parameters `image` and `member` are the numbers of the last pair read, initially 0.
+    condition: which pairs, with these parameters.
     """
-    columns = [PAIRS.c[name] for name in (*KEY[1:], "want", *SETTLED)]
-    image, member = bindparam("image", type_=PAIRS.c.image.type), bindparam("member", type_=PAIRS.c.member.type)
+    statement = (
+        f"UPDATE pairs SET result = :result, reason = :reason, attempts = 0, settled_at = :settled_at WHERE {condition}"
+    )
+    settled_at = pack_time(now)
+    return connection.execute(
+        statement, result=RESULT_CODES[result], reason=reason, settled_at=settled_at, **parameters
+    )
+
+
+def read_pages(
+    connection: Connection, run_id: int, *, rows: int, results: frozenset[Result] | None = None
+) -> Iterator[list[Any]]:
+    """Yield pages of rows, as `to_outcomes` takes them: of all of the run's pairs, or of those with some results.
+
+    A row begins with the numbers of image and member, by which rows are ordered.
+    """
     # `image >= :image` is redundant, but lets every database seek in the index to where the last page ended.
     query = (
-        select(*columns)
-        .where(PAIRS.c.run_id == run_id, PAIRS.c.image >= image, (PAIRS.c.image > image) | (PAIRS.c.member > member))
-        .order_by(PAIRS.c.image, PAIRS.c.member)
+        f"SELECT image, member, want, {SETTLED} FROM pairs "
+        "WHERE run_id = :run_id AND image >= :image AND (image > :image OR member > :member)"
     )
-    if results is None:
-        return query
-    settled = PAIRS.c.result.in_([RESULT_CODES[result] for result in results - {Result.PENDING}])
-    return query.where(settled | PAIRS.c.result.is_(None) if Result.PENDING in results else settled)
+    codes: dict[str, Any] = {}
+    if results is not None:
+        query += f" AND (result IN :codes{' OR result IS NULL' if Result.PENDING in results else ''})"
+        codes["codes"] = [RESULT_CODES[result] for result in results - {Result.PENDING}]
+    query += f" ORDER BY image, member{first(rows)}"
+    image = member = 0
+    while page := connection.rows(query, run_id=run_id, image=image, member=member, **codes):
+        yield page
+        image, member = page[-1][:2]
 
 
-def read_outcomes(connection: Connection, rows: Sequence[Row[Any]], strings: StringTable) -> Iterator[Outcome]:
-    """Yield the outcomes in rows of `select_outcomes`."""
+def to_outcomes(connection: Connection, rows: Sequence[Any], strings: StringTable) -> Iterator[Outcome]:
+    """Yield the outcomes in rows of a page."""
     images, members, wants, results, http_statuses, statuses, created, updated, schemas, *more = zip(*rows, strict=True)
     attempts, requests, reasons, *times = more
     texts = strings.texts(connection, set().union(images, members, statuses, schemas, reasons))
@@ -302,20 +298,16 @@ def read_outcomes(connection: Connection, rows: Sequence[Row[Any]], strings: Str
     return map(Outcome._make, zip(*columns, strict=True))
 
 
-def select_undescribed(run_id: int, *, after: int, images: int) -> Select[Any]:
-    """Return the query for image and member of pairs answered as ALREADY without a status, of the next images."""
-    already = PAIRS.c.result == RESULT_CODES[Result.ALREADY]
+def read_undescribed(connection: Connection, run_id: int, *, after: int, images: int) -> list[tuple[int, int]]:
+    """Return image and member of pairs answered as ALREADY without a status, of the next images."""
     # Without an answer there is no member: every project can use the image.
-    answered = PAIRS.c.http_status.is_not(None)
-    pairs = select(PAIRS.c.image, PAIRS.c.member).where(
-        PAIRS.c.run_id == run_id, already, answered, PAIRS.c.status.is_(None)
-    )
+    these = "run_id = :run_id AND result = :already AND http_status IS NOT NULL AND status IS NULL"
     next_images = (
-        pairs.with_only_columns(PAIRS.c.image)
-        .where(PAIRS.c.image > after)
-        .group_by(PAIRS.c.image)
-        .order_by(PAIRS.c.image)
-        .limit(images)
-        .subquery()  # MariaDB takes no LIMIT directly inside IN
+        f"SELECT image FROM pairs WHERE {these} AND image > :after GROUP BY image ORDER BY image{first(images)}"
     )
-    return pairs.where(PAIRS.c.image.in_(select(next_images.c.image))).order_by(PAIRS.c.image, PAIRS.c.member)
+    query = (
+        # MariaDB takes no LIMIT directly inside IN.
+        f"SELECT image, member FROM pairs WHERE {these} AND image IN (SELECT image FROM ({next_images}) next_images) "
+        "ORDER BY image, member"
+    )
+    return connection.rows(query, run_id=run_id, already=RESULT_CODES[Result.ALREADY], after=after)

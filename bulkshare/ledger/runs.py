@@ -10,16 +10,12 @@ import socket
 from dataclasses import asdict
 from itertools import groupby, islice
 from math import inf
-from typing import TYPE_CHECKING, Any
-
-from sqlalchemy import bindparam, case, false, func, insert, select, union, update
-from sqlalchemy import delete as delete_from
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bulkshare.errors import UsageError
 from bulkshare.ledger import steering
-from bulkshare.ledger.codecs import RESULTS, pack_time, unpack_time
-from bulkshare.ledger.dialects import execute_many, insert_or_update
-from bulkshare.ledger.schema import BATCHES, CONTROLS, HEARTBEATS, IMAGES, LABELS, NAMES, ORDERS, PAIRS, RUNS, TELEMETRY
+from bulkshare.ledger.codecs import RESULTS, pack_json, pack_time, unpack_json, unpack_time
+from bulkshare.ledger.dialects import assignments, first, insert, insert_or_update
 from bulkshare.ledger.strings import CHUNK, StringTable
 from bulkshare.model import (
     AS_PLANNED,
@@ -42,11 +38,50 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement, Connection, Row, Select
+    from bulkshare.ledger.store import Connection
 
+BEGINS_SO = 'substr("key", 1, :length) = :key'  # LIKE would ignore case
 MATCHES_SHOWN = 5
 MATCHES_READ = 100  # as many clouds as a plan will have
-STRING_COLUMNS = (PAIRS.c.image, PAIRS.c.member, PAIRS.c.status, PAIRS.c.schema, PAIRS.c.reason, IMAGES.c.image)
+TABLES_OF_RUNS = ("pairs", "batches", "images", "orders", "telemetry", "heartbeats", "controls")  # with a `run_id`
+# That hold numbers of strings, by table.
+STRING_COLUMNS = {"pairs": ("image", "member", "status", '"schema"', "reason"), "images": ("image",)}
+LABELLED = "SELECT names.text, labels.label FROM names JOIN labels ON labels.id = names.id WHERE labels.label <> ''"
+
+
+class Row(NamedTuple):
+    """A row of `runs`."""
+
+    id: int
+    key: str
+    plan: str
+    fingerprint: str
+    cloud: str
+    region: str
+    endpoint: str
+    user: str
+    project: str
+    project_id: str
+    state: str
+    started_at: int
+    finished_at: int | None
+    host: str
+    pid: int
+    requests: int
+    retries: int
+    seconds: float
+    settings: Any
+    enqueued: bool
+    totals: Any
+    invocation: str | None
+    worked_at: int
+    origin: Any
+    exit_code: int | None
+    ended_because: str | None
+
+
+COLUMNS = ", ".join(f'runs."{name}"' for name in Row._fields)
+SELECT = f"SELECT {COLUMNS} FROM runs"
 
 
 # --- life ------------------------------------------------------------------------------------------------------------
@@ -70,7 +105,7 @@ def add(
     The key is the plan, the time and the suffix, with a number if there is such a run already.
     """
     prefix = "-".join(filter(None, (plan, f"{now:%Y%m%dT%H%M%SZ}", key_suffix)))
-    if again and (added := _read(connection, _begun_by_this_process(prefix, now))):
+    if again and (added := _begun_by_this_process(connection, prefix, now)):
         return added[0]
     key = _free_key(connection, prefix)
     row = {
@@ -85,13 +120,17 @@ def add(
         "project_id": account.project_id,
         "started_at": pack_time(now),
         "worked_at": pack_time(now),
-        "settings": pack_settings(settings),
+        "requests": 0,
+        "retries": 0,
+        "seconds": 0.0,
+        "settings": pack_json(pack_settings(settings)),
+        "enqueued": False,
         "invocation": invocation,
-        "origin": None if origin is None else pack_origins([origin]),
+        "origin": pack_json(None if origin is None else pack_origins([origin])),
         **_this_process(),
     }
-    connection.execute(insert(RUNS), row)
-    return _one(connection, RUNS.c.key == key)
+    connection.execute(insert("runs", row), **row)
+    return _read(connection, f'{SELECT} WHERE "key" = :key', key=key)[0]
 
 
 def mark_running(
@@ -114,19 +153,19 @@ def mark_running(
         "ended_because": None,
     }
     if settings is not None:
-        values["settings"] = pack_settings(settings)
+        values["settings"] = pack_json(pack_settings(settings))
     if invocation is not None:
         values["invocation"] = invocation
     if origin is not None:
-        before = connection.scalar(select(RUNS.c.origin).where(RUNS.c.id == run_id)) or []
-        values["origin"] = [*before[:1], *pack_origins([origin])]
-    connection.execute(update(RUNS).where(RUNS.c.id == run_id).values(values))
-    return _one(connection, RUNS.c.id == run_id)
+        before = unpack_json(connection.scalar("SELECT origin FROM runs WHERE id = :run_id", run_id=run_id)) or []
+        values["origin"] = pack_json([*before[:1], *pack_origins([origin])])
+    connection.execute(f"UPDATE runs SET {assignments(values)} WHERE id = :run_id", run_id=run_id, **values)
+    return _one(connection, run_id)
 
 
 def mark_enqueued(connection: Connection, run_id: int) -> None:
     """Record that all of the plan's pairs and orders are in the ledger."""
-    connection.execute(update(RUNS).where(RUNS.c.id == run_id).values(enqueued=True))
+    connection.execute("UPDATE runs SET enqueued = TRUE WHERE id = :run_id", run_id=run_id)
 
 
 def mark_ended(
@@ -147,30 +186,32 @@ def mark_ended(
     Unless it is `complete`, there may be more to do than what is pending, and it is INTERRUPTED, too. With `again`, it
     may have been done before, and is not done twice.
     """
-    if again and (before := _one(connection, RUNS.c.id == run_id)).state is not RunState.RUNNING:
+    if again and (before := _one(connection, run_id)).state is not RunState.RUNNING:
         return before
     totals = tally(connection, run_id)
     values = {
         "state": (RunState.FINISHED if complete and not totals[Result.PENDING.value] else RunState.INTERRUPTED).value,
         "finished_at": pack_time(now),
         "worked_at": pack_time(now),
-        "requests": RUNS.c.requests + requests,
-        "retries": RUNS.c.retries + retries,
-        "seconds": RUNS.c.seconds + seconds,
-        "totals": totals,
+        "totals": pack_json(totals),
         "exit_code": exit_code,
         "ended_because": ended_because or None,
     }
-    connection.execute(delete_from(HEARTBEATS).where(HEARTBEATS.c.run_id == run_id))
-    connection.execute(update(RUNS).where(RUNS.c.id == run_id).values(values))
-    return _one(connection, RUNS.c.id == run_id)
+    statement = (
+        "UPDATE runs SET requests = requests + :more_requests, retries = retries + :more_retries, "
+        f"seconds = seconds + :more_seconds, {assignments(values)} WHERE id = :run_id"
+    )
+    sums = {"more_requests": requests, "more_retries": retries, "more_seconds": seconds}
+    connection.execute("DELETE FROM heartbeats WHERE run_id = :run_id", run_id=run_id)
+    connection.execute(statement, run_id=run_id, **sums, **values)
+    return _one(connection, run_id)
 
 
 def delete(connection: Connection, run_id: int) -> None:
     """Delete a run and all rows that belong to it. The strings stay."""
-    for table in (PAIRS, BATCHES, IMAGES, ORDERS, TELEMETRY, HEARTBEATS, CONTROLS):
-        connection.execute(delete_from(table).where(table.c.run_id == run_id))
-    connection.execute(delete_from(RUNS).where(RUNS.c.id == run_id))
+    for table in TABLES_OF_RUNS:
+        connection.execute(f"DELETE FROM {table} WHERE run_id = :run_id", run_id=run_id)
+    connection.execute("DELETE FROM runs WHERE id = :run_id", run_id=run_id)
 
 
 def delete_unused_strings(connection: Connection, *, unless_after: int) -> bool:
@@ -178,11 +219,15 @@ def delete_unused_strings(connection: Connection, *, unless_after: int) -> bool:
 
     Return whether they were deleted. No process that works on that run or an older one may have their numbers cached.
     """
-    if (connection.scalar(select(func.max(RUNS.c.id))) or 0) > unless_after:
+    if (connection.scalar("SELECT MAX(id) FROM runs") or 0) > unless_after:
         return False
-    used = union(*(select(column).where(column.is_not(None)) for column in STRING_COLUMNS))
-    connection.execute(delete_from(NAMES).where(NAMES.c.id.not_in(used)))
-    connection.execute(delete_from(LABELS).where(LABELS.c.id.not_in(select(NAMES.c.id))))
+    used = " UNION ".join(
+        f"SELECT {column} FROM {table} WHERE {column} IS NOT NULL"
+        for table, columns in STRING_COLUMNS.items()
+        for column in columns
+    )
+    connection.execute(f"DELETE FROM names WHERE id NOT IN ({used})")
+    connection.execute("DELETE FROM labels WHERE id NOT IN (SELECT id FROM names)")
     return True
 
 
@@ -197,28 +242,28 @@ def count_pairs(connection: Connection, run_id: int) -> dict[Result, int]:
 
 def tally(connection: Connection, run_id: int) -> dict[str, int]:
     """Count the run's pairs by result, and the fields of `Run` that are counts of something else, by name."""
-    pending = select(NAMES.c.id).where(NAMES.c.text == "pending").scalar_subquery()
-    waiting = func.count(case((PAIRS.c.status == pending, 1)))
-    query = select(PAIRS.c.result, func.count(), waiting).where(PAIRS.c.run_id == run_id).group_by(PAIRS.c.result)
-    counts = {RESULTS[code]: (pairs, waiting) for code, pairs, waiting in connection.execute(query)}
-    opened = select(func.count()).where(IMAGES.c.run_id == run_id, IMAGES.c.opened_at > 0)
+    pending = "(SELECT id FROM names WHERE text = 'pending')"
+    query = (
+        f"SELECT result, COUNT(*), COUNT(CASE WHEN status = {pending} THEN 1 END) FROM pairs WHERE run_id = :run_id "
+        "GROUP BY result"
+    )
+    counts = {RESULTS[code]: (pairs, waiting) for code, pairs, waiting in connection.rows(query, run_id=run_id)}
+    opened = "SELECT COUNT(*) FROM images WHERE run_id = :run_id AND opened_at > 0"
     return {
         **{result.value: counts.get(result, (0, 0))[0] for result in Result},
-        "opened": connection.scalar(opened) or 0,
+        "opened": connection.scalar(opened, run_id=run_id),
         "awaiting_acceptance": sum(counts.get(result, (0, 0))[1] for result in AS_PLANNED),
     }
 
 
 def newest(connection: Connection, *, plan: str | None = None, limit: int | None = None) -> list[Run]:
     """Return the runs of a plan, or of all, newest first."""
-    query = _newest_first().limit(limit)
-    return _read(connection, query if plan is None else query.where(RUNS.c.plan == plan))
+    return _read(connection, f"{SELECT}{_of(plan)} ORDER BY id DESC{first(limit)}", plan=plan)
 
 
 def last_worked_on(connection: Connection, *, plan: str | None = None, limit: int | None = None) -> list[Run]:
     """Return the runs of a plan, or of all, the one last worked on first."""
-    query = select(RUNS).order_by(RUNS.c.worked_at.desc(), RUNS.c.id.desc()).limit(limit)
-    return _read(connection, query if plan is None else query.where(RUNS.c.plan == plan))
+    return _read(connection, f"{SELECT}{_of(plan)} ORDER BY worked_at DESC, id DESC{first(limit)}", plan=plan)
 
 
 def newest_for(
@@ -229,24 +274,24 @@ def newest_for(
     enqueued: only runs whose pairs are all in the ledger.
     before: only runs begun before the run with this ID.
     """
-    query = _newest_first().where(
-        RUNS.c.plan == plan, RUNS.c.endpoint == account.endpoint, RUNS.c.project_id == account.project_id
-    )
+    query = f"{SELECT} WHERE plan = :plan AND endpoint = :endpoint AND project_id = :project_id"
     if enqueued:
-        query = query.where(RUNS.c.enqueued)
+        query += " AND enqueued"
     if before is not None:
-        query = query.where(RUNS.c.id < before)
-    return next(iter(_read(connection, query.limit(1))), None)
+        query += " AND id < :before"
+    where = {"plan": plan, "endpoint": account.endpoint, "project_id": account.project_id, "before": before}
+    return next(iter(_read(connection, f"{query} ORDER BY id DESC LIMIT 1", **where)), None)
 
 
 def newest_invocations(connection: Connection, limit: int | None, plan: str | None = None) -> list[list[Run]]:
     """Return the runs of the newest invocations, of a plan or of all, newest first; one that belongs to none alone."""
-    invocation = func.coalesce(RUNS.c.invocation, RUNS.c.key)
-    last = func.max(RUNS.c.id).label("last")
-    named = select(invocation.label("name"), last).group_by(invocation).order_by(last.desc()).limit(limit)
-    groups = (named if plan is None else named.where(RUNS.c.plan == plan)).subquery()
-    query = select(RUNS).join(groups, groups.c.name == invocation).order_by(groups.c.last.desc(), RUNS.c.id)
-    found = groupby(_read(connection, query), lambda run: run.invocation or run.key)
+    name = 'COALESCE(invocation, "key")'
+    named = f"SELECT {name} AS name, MAX(id) AS newest FROM runs{_of(plan)} GROUP BY {name}"
+    query = (
+        f"{SELECT} JOIN ({named} ORDER BY newest DESC{first(limit)}) named ON named.name = {name} "
+        "ORDER BY named.newest DESC, runs.id"
+    )
+    found = groupby(_read(connection, query, plan=plan), lambda run: run.invocation or run.key)
     return [list(runs) for _, runs in found]
 
 
@@ -254,7 +299,7 @@ def of_invocation(connection: Connection, run: Run) -> list[Run]:
     """Return the runs of a run's invocation, in the order in which they were begun; at least itself."""
     if run.invocation is None:
         return [run]
-    return _read(connection, select(RUNS).where(RUNS.c.invocation == run.invocation).order_by(RUNS.c.id))
+    return _read(connection, f"{SELECT} WHERE invocation = :name ORDER BY id", name=run.invocation)
 
 
 def find(connection: Connection, key: str) -> list[Run]:
@@ -262,28 +307,29 @@ def find(connection: Connection, key: str) -> list[Run]:
 
     Raises `UsageError` if several begin so that were not begun together.
     """
-    exact = _read(connection, select(RUNS).where(RUNS.c.key == key))
+    exact = _read(connection, f'{SELECT} WHERE "key" = :key', key=key)
     if exact:
         return exact
-    begins_so = func.substr(RUNS.c.key, 1, len(key)) == key  # LIKE would ignore case
-    found = _read(connection, _newest_first().where(begins_so).limit(MATCHES_READ))
+    begins_so = {"length": len(key), "key": key}
+    found = _read(connection, f"{SELECT} WHERE {BEGINS_SO} ORDER BY id DESC{first(MATCHES_READ)}", **begins_so)
     if len({(run.plan, run.started_at) for run in found}) > 1:
         shown = ", ".join(run.key for run in found[:MATCHES_SHOWN])
-        count = connection.scalar(select(func.count()).select_from(RUNS).where(begins_so)) or 0
+        count = connection.scalar(f"SELECT COUNT(*) FROM runs WHERE {BEGINS_SO}", **begins_so)
         more = f" and {count - MATCHES_SHOWN} more" if count > MATCHES_SHOWN else ""
         raise UsageError(f"{count} runs begin with {key!r}: {shown}{more}; give more of the name")
     return found[::-1]
 
 
-def _newest_first() -> Select[Any]:
-    return select(RUNS).order_by(RUNS.c.id.desc())
+def _of(plan: str | None) -> str:
+    return "" if plan is None else " WHERE plan = :plan"
 
 
-def _begun_by_this_process(prefix: str, now: datetime) -> Select[Any]:
-    """Return the query for a run that this process began at exactly that time: the one that a lost commit added."""
-    here = (RUNS.c[name] == value for name, value in _this_process().items())
-    begins_so = RUNS.c.key.startswith(prefix, autoescape=True)
-    return select(RUNS).where(RUNS.c.started_at == pack_time(now), begins_so, *here)
+def _begun_by_this_process(connection: Connection, prefix: str, now: datetime) -> list[Run]:
+    """Return the run that this process began at exactly that time: the one that a lost commit added."""
+    here = _this_process()
+    these = " AND ".join(f"{name} = :{name}" for name in here)
+    query = f"{SELECT} WHERE started_at = :started_at AND {BEGINS_SO} AND {these}"
+    return _read(connection, query, started_at=pack_time(now), length=len(prefix), key=prefix, **here)
 
 
 def _this_process() -> dict[str, Any]:
@@ -292,7 +338,7 @@ def _this_process() -> dict[str, Any]:
 
 def _free_key(connection: Connection, prefix: str) -> str:
     key, number = prefix, 1
-    while connection.scalar(select(RUNS.c.id).where(RUNS.c.key == key)) is not None:
+    while connection.rows('SELECT 1 FROM runs WHERE "key" = :key', key=key):
         number += 1
         key = f"{prefix}-{number}"
     return key
@@ -301,18 +347,18 @@ def _free_key(connection: Connection, prefix: str) -> str:
 COUNTED = frozenset({"opened", "awaiting_acceptance", *(result.value for result in Result)})  # see `tally`
 
 
-def _one(connection: Connection, condition: ColumnElement[bool]) -> Run:
-    return _to_run(connection, connection.execute(select(RUNS).where(condition)).one())
+def _one(connection: Connection, run_id: int) -> Run:
+    return _read(connection, f"{SELECT} WHERE id = :run_id", run_id=run_id)[0]
 
 
-def _read(connection: Connection, query: Select[Any]) -> list[Run]:
-    return [_to_run(connection, row) for row in connection.execute(query).all()]
+def _read(connection: Connection, query: str, /, **parameters: Any) -> list[Run]:
+    return [_to_run(connection, Row._make(row)) for row in connection.rows(query, **parameters)]
 
 
-def _to_run(connection: Connection, row: Row[Any]) -> Run:
+def _to_run(connection: Connection, row: Row) -> Run:
     started_at = unpack_time(row.started_at)
     assert started_at is not None  # noqa: S101  the column is NOT NULL
-    totals = row.totals
+    totals = unpack_json(row.totals)
     if totals is None or not totals.keys() >= COUNTED:  # it is in progress, or was made by a version that counted less
         totals = tally(connection, row.id)
     return Run(
@@ -330,13 +376,13 @@ def _to_run(connection: Connection, row: Row[Any]) -> Run:
         retries=row.retries,
         seconds=row.seconds,
         totals={result: totals[result.value] for result in Result},
-        settings=unpack_settings(row.settings),
-        enqueued=row.enqueued,
+        settings=unpack_settings(unpack_json(row.settings)),
+        enqueued=bool(row.enqueued),
         invocation=row.invocation,
         worked_at=unpack_time(row.worked_at),
         opened=totals["opened"],
         awaiting_acceptance=totals["awaiting_acceptance"],
-        origins=tuple(Origin(**each) for each in row.origin or ()),
+        origins=tuple(Origin(**each) for each in unpack_json(row.origin) or ()),
         exit_code=row.exit_code,
         ended_because=row.ended_because or "",
     )
@@ -359,45 +405,54 @@ def unpack_orders(stored: dict[str, Any]) -> Orders:
 
 def add_orders(connection: Connection, run_id: int, orders: Iterable[Orders]) -> dict[Orders, int]:
     """Store distinct orders of a run, and return their numbers. Those that are there already keep theirs."""
-    query = select(ORDERS.c.number, ORDERS.c.body).where(ORDERS.c.run_id == run_id)
-    numbers = {unpack_orders(row.body): row.number for row in connection.execute(query)}
+    numbers = {each: number for number, each in _read_orders(connection, run_id).items()}
     last = max(numbers.values(), default=0)
     new = {each: number for number, each in enumerate(dict.fromkeys(orders).keys() - numbers.keys(), last + 1)}
     if new:
-        rows = [{"run_id": run_id, "number": number, "body": pack_orders(each)} for each, number in new.items()]
-        connection.execute(insert(ORDERS), rows)
+        rows = [(run_id, number, pack_json(pack_orders(each))) for each, number in new.items()]
+        connection.execute_many(insert("orders", ("run_id", "number", "body")), rows)
     return numbers | new
 
 
 def set_of_images(connection: Connection, column: str, rows: Sequence[tuple[int, int, int]]) -> None:
     """Set a column of images: rows of run, image and value."""
-    key = ("run_id", "image")
-    statement = insert_or_update(connection, IMAGES, key, column)
-    execute_many(connection, statement.values({name: bindparam(name) for name in (*key, column)}), rows)
+    connection.execute_many(insert_or_update(connection.dialect, "images", ("run_id", "image"), column), rows)
 
 
 def read_orders(connection: Connection, run_id: int) -> dict[str, Orders]:
     """Return the orders of a run's images that have any, by image ID."""
-    bodies = select(ORDERS.c.number, ORDERS.c.body).where(ORDERS.c.run_id == run_id)
-    orders = {row.number: unpack_orders(row.body) for row in connection.execute(bodies)}
+    orders = _read_orders(connection, run_id)
     if not orders:
         return {}
-    images = select(NAMES.c.text, IMAGES.c.orders).join(IMAGES, IMAGES.c.image == NAMES.c.id)
-    rows = connection.execute(images.where(IMAGES.c.run_id == run_id, IMAGES.c.orders.is_not(None)))
-    return {text: orders[number] for text, number in rows}
+    query = (
+        "SELECT names.text, images.orders FROM names JOIN images ON images.image = names.id "
+        "WHERE images.run_id = :run_id AND images.orders IS NOT NULL"
+    )
+    return {text: orders[number] for text, number in connection.rows(query, run_id=run_id)}
+
+
+def _read_orders(connection: Connection, run_id: int) -> dict[int, Orders]:
+    rows = connection.rows("SELECT number, body FROM orders WHERE run_id = :run_id", run_id=run_id)
+    return {number: unpack_orders(unpack_json(body)) for number, body in rows}
 
 
 def read_opened(connection: Connection, run_id: int) -> dict[str, datetime]:
     """Return when the run made images shared, by ID."""
-    images = select(NAMES.c.text, IMAGES.c.opened_at).join(IMAGES, IMAGES.c.image == NAMES.c.id)
-    rows = connection.execute(images.where(IMAGES.c.run_id == run_id, IMAGES.c.opened_at > 0))
+    query = (
+        "SELECT names.text, images.opened_at FROM names JOIN images ON images.image = names.id "
+        "WHERE images.run_id = :run_id AND images.opened_at > 0"
+    )
+    rows = connection.rows(query, run_id=run_id)
     return {text: time for text, opened_at in rows if (time := unpack_time(opened_at)) is not None}
 
 
 def read_opening(connection: Connection, run_id: int) -> list[str]:
     """Return the images that were asked to be made shared, without an answer yet."""
-    images = select(NAMES.c.text).join(IMAGES, IMAGES.c.image == NAMES.c.id).order_by(NAMES.c.id)
-    return list(connection.scalars(images.where(IMAGES.c.run_id == run_id, IMAGES.c.opened_at == 0)))
+    query = (
+        "SELECT names.text FROM names JOIN images ON images.image = names.id "
+        "WHERE images.run_id = :run_id AND images.opened_at = 0 ORDER BY names.id"
+    )
+    return connection.scalars(query, run_id=run_id)
 
 
 # --- settings, telemetry, labels -------------------------------------------------------------------------------------
@@ -442,15 +497,15 @@ def unpack_telemetry(stored: dict[str, Any]) -> Telemetry:
 
 def add_telemetry(connection: Connection, run_id: int, telemetry: Telemetry) -> None:
     """Add the telemetry of the run's next invocation."""
-    last = connection.scalar(select(func.max(TELEMETRY.c.number)).where(TELEMETRY.c.run_id == run_id)) or 0
-    row = {"run_id": run_id, "number": last + 1, "body": pack_telemetry(telemetry)}
-    connection.execute(insert(TELEMETRY), row)
+    last = connection.scalar("SELECT MAX(number) FROM telemetry WHERE run_id = :run_id", run_id=run_id) or 0
+    row = {"run_id": run_id, "number": last + 1, "body": pack_json(pack_telemetry(telemetry))}
+    connection.execute(insert("telemetry", row), **row)
 
 
 def read_telemetry(connection: Connection, run_id: int) -> list[Telemetry]:
     """Return the telemetry of the run's invocations, in their order."""
-    query = select(TELEMETRY.c.body).where(TELEMETRY.c.run_id == run_id).order_by(TELEMETRY.c.number)
-    return [unpack_telemetry(body) for body in connection.scalars(query)]
+    query = "SELECT body FROM telemetry WHERE run_id = :run_id ORDER BY number"
+    return [unpack_telemetry(unpack_json(body)) for body in connection.scalars(query, run_id=run_id)]
 
 
 def write_labels(connection: Connection, labels: Mapping[str, str], *, from_plan: bool) -> None:
@@ -459,18 +514,21 @@ def write_labels(connection: Connection, labels: Mapping[str, str], *, from_plan
     Nearly all labels of a nightly run are there already, so only what is new looks up its number.
     """
     new: dict[str, str] = {}
-    labelled = select(NAMES.c.text, LABELS.c.label, LABELS.c.from_plan).join(LABELS, LABELS.c.id == NAMES.c.id)
+    labelled = (
+        "SELECT names.text, labels.label, labels.from_plan FROM names JOIN labels ON labels.id = names.id "
+        "WHERE names.text IN :texts"
+    )
     remaining = iter(labels)
     while chunk := list(islice(remaining, CHUNK)):
-        rows = connection.execute(labelled.where(NAMES.c.text.in_(chunk)))
-        there = {row.text: (row.label, row.from_plan) for row in rows}
+        rows = connection.rows(labelled, texts=chunk)
+        there = {text: (label, bool(old_from_plan)) for text, label, old_from_plan in rows}
         for text in chunk:
             if _replaces(labels[text], from_plan=from_plan, old=there.get(text)):
                 new[text] = labels[text]
     if new:
         numbers = StringTable().numbers(connection, new.keys())  # without a cache: a run may not have begun yet
-        values = [{"id": numbers[text], "label": label, "from_plan": from_plan} for text, label in new.items()]
-        connection.execute(insert_or_update(connection, LABELS, ("id",), "label", "from_plan"), values)
+        statement = insert_or_update(connection.dialect, "labels", ("id",), "label", "from_plan")
+        connection.execute_many(statement, [(numbers[text], label, from_plan) for text, label in new.items()])
 
 
 def _replaces(label: str, *, from_plan: bool, old: tuple[str, bool] | None) -> bool:
@@ -485,35 +543,30 @@ def _replaces(label: str, *, from_plan: bool, old: tuple[str, bool] | None) -> b
 
 def read_labels(connection: Connection, run_id: int) -> dict[str, str]:
     """Return the known names of the run's images and projects, by their IDs."""
-    if connection.scalar(select(LABELS.c.id).limit(1)) is None:
+    if not connection.rows("SELECT 1 FROM labels LIMIT 1"):
         return {}  # spares a scan of the run's pairs
-    used = union(*(select(column).where(PAIRS.c.run_id == run_id) for column in (PAIRS.c.image, PAIRS.c.member)))
-    query = (
-        select(NAMES.c.text, LABELS.c.label)
-        .join(LABELS, LABELS.c.id == NAMES.c.id)
-        .where(LABELS.c.id.in_(used), LABELS.c.label != "")
-    )
-    return {row.text: row.label for row in connection.execute(query)}
+    used = "SELECT image FROM pairs WHERE run_id = :run_id UNION SELECT member FROM pairs WHERE run_id = :run_id"
+    return dict(connection.rows(f"{LABELLED} AND labels.id IN ({used})", run_id=run_id))
 
 
 def read_labels_of(connection: Connection, ids: Collection[str]) -> dict[str, str]:
     """Return the known names of images and projects, by ID."""
-    query = select(NAMES.c.text, LABELS.c.label).join(LABELS, LABELS.c.id == NAMES.c.id).where(LABELS.c.label != "")
-    remaining, found = iter(ids), {}
+    remaining = iter(ids)
+    found: dict[str, str] = {}
     while chunk := list(islice(remaining, CHUNK)):
-        found.update({row.text: row.label for row in connection.execute(query.where(NAMES.c.text.in_(chunk)))})
+        found.update(connection.rows(f"{LABELLED} AND names.text IN :texts", texts=chunk))
     return found
 
 
 def read_all_labels(connection: Connection) -> dict[str, str]:
     """Return all known names, by ID."""
-    query = select(NAMES.c.text, LABELS.c.label).join(LABELS, LABELS.c.id == NAMES.c.id).where(LABELS.c.label != "")
-    return {row.text: row.label for row in connection.execute(query)}
+    return dict(connection.rows(LABELLED))
 
 
 def read_unnamed_images(connection: Connection, run_id: int) -> list[str]:
     """Return the run's images of which it was not stored what the cloud calls them."""
-    used = select(PAIRS.c.image).where(PAIRS.c.run_id == run_id).distinct()
-    named = select(LABELS.c.id).where(LABELS.c.from_plan.is_(false()))
-    query = select(NAMES.c.text).where(NAMES.c.id.in_(used), NAMES.c.id.not_in(named)).order_by(NAMES.c.id)
-    return list(connection.scalars(query))
+    query = (
+        "SELECT text FROM names WHERE id IN (SELECT DISTINCT image FROM pairs WHERE run_id = :run_id) "
+        "AND id NOT IN (SELECT id FROM labels WHERE NOT from_plan) ORDER BY id"
+    )
+    return connection.scalars(query, run_id=run_id)

@@ -17,33 +17,40 @@ import os
 import socket
 import threading
 from contextlib import contextmanager, suppress
+from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sqlalchemy import create_engine, event, select, text
+from sqlalchemy import create_engine, event, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from bulkshare.errors import LedgerError
-from bulkshare.ledger.schema import LATEST, RUNS, migrate, version_of
-from bulkshare.ledger.store import BUSY_SECONDS, ConnectionLostError, Store
-from bulkshare.ledger.url import DRIVERS, without_password
-from bulkshare.text import clean, how_to_install
+from bulkshare.ledger import dialects
+from bulkshare.ledger.schema import LATEST, migrate, version_of
+from bulkshare.ledger.store import BUSY_SECONDS, Connection, ConnectionLostError, Store
+from bulkshare.ledger.url import missing_driver, without_password
+from bulkshare.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from sqlalchemy import URL, Connection, Engine
+    import sqlalchemy
+    from sqlalchemy import URL, CursorResult, Engine
+
+    from bulkshare.ledger.dialects import Dialect
 
 CONNECT_SECONDS = 10
 # TCP keepalives detect a vanished host within about 2 minutes: the client does so for the server's host, and PostgreSQL
 # for the client's, whose locks it then releases.
 IDLE_SECONDS, INTERVAL_SECONDS, PROBES = 60, 10, 5
 UNACKNOWLEDGED_MILLISECONDS = 60_000  # TCP_USER_TIMEOUT
+JOINED_ROWS = 1_000  # in one statement, which then has about 200 kB; servers take at least 1 MB
 
 
 class PostgreSQL:
     """The particulars of PostgreSQL. Its advisory locks are 64-bit numbers, scoped to the database."""
 
+    dialect = dialects.POSTGRESQL
     connect_args: ClassVar = {
         "connect_timeout": CONNECT_SECONDS,
         "keepalives_idle": IDLE_SECONDS,
@@ -68,7 +75,7 @@ class PostgreSQL:
         connection.commit()
 
     @staticmethod
-    def begin_writing(connection: Connection, *, durable: bool) -> None:
+    def begin_writing(connection: sqlalchemy.Connection, *, durable: bool) -> None:
         """Become the only writer until the transaction ends."""
         if not durable:
             connection.execute(text("SET LOCAL synchronous_commit TO off"))
@@ -76,11 +83,11 @@ class PostgreSQL:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _lock_number("writing")})
 
     @staticmethod
-    def end_writing(connection: Connection) -> None:
+    def end_writing(connection: sqlalchemy.Connection) -> None:
         """Do nothing: the lock ends with the transaction."""
 
     @staticmethod
-    def try_lock(connection: Connection, name: str) -> bool:
+    def try_lock(connection: sqlalchemy.Connection, name: str) -> bool:
         """Take a lock for the life of the connection, if it is free."""
         return bool(connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": _lock_number(name)}))
 
@@ -94,6 +101,7 @@ class PostgreSQL:
 class MariaDB:
     """The particulars of MariaDB. Its locks are names, scoped to the server."""
 
+    dialect = dialects.MARIADB
     connect_args: ClassVar = {"connect_timeout": CONNECT_SECONDS, "charset": "utf8mb4"}
     # Can't connect, connection lost (also in a query), shutting down, killed, deadlock, lock wait timeout.
     transient = frozenset({0, 1040, 1053, 1205, 1213, 1927, 2002, 2003, 2006, 2013, 2055})
@@ -120,7 +128,7 @@ class MariaDB:
                 sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
     @staticmethod
-    def begin_writing(connection: Connection, *, durable: bool) -> None:
+    def begin_writing(connection: sqlalchemy.Connection, *, durable: bool) -> None:
         """Become the only writer until `end_writing`. How durable a commit is, only the server's settings decide."""
         del durable
         question = text("SELECT GET_LOCK(CONCAT(DATABASE(), '.bulkshare'), :seconds)")
@@ -128,12 +136,12 @@ class MariaDB:
             raise LedgerError(f"another process has been writing for {BUSY_SECONDS} s; try again when it is done")
 
     @staticmethod
-    def end_writing(connection: Connection) -> None:
+    def end_writing(connection: sqlalchemy.Connection) -> None:
         """Let others write."""
         connection.execute(text("SELECT RELEASE_LOCK(CONCAT(DATABASE(), '.bulkshare'))"))
 
     @staticmethod
-    def try_lock(connection: Connection, name: str) -> bool:
+    def try_lock(connection: sqlalchemy.Connection, name: str) -> bool:
         """Take a lock for the life of the connection, if it is free."""
         # Lock names have at most 64 characters.
         question = text("SELECT GET_LOCK(SHA2(CONCAT(DATABASE(), '.bulkshare.', :name), 224), 0)")
@@ -145,11 +153,55 @@ class MariaDB:
         return error.orig is not None and error.orig.args[:1] != () and error.orig.args[0] in cls.transient
 
 
+class ServerConnection(Connection):
+    """A connection to a server; see `Connection`.
+
+    Statements go past SQLAlchemy's handling of parameters, which takes longer than the database needs for a row.
+    Drivers send the rows of an INSERT in bulk. PyMySQL, however, sends an UPDATE once for each row and waits for every
+    response, so for MariaDB an UPDATE of many rows becomes one statement that joins the table with a table of values.
+    """
+
+    def __init__(self, connection: sqlalchemy.Connection, dialect: Dialect) -> None:
+        self._connection = connection
+        self.dialect = dialect
+
+    def rows(self, sql: str, /, **parameters: Any) -> list[Any]:
+        """See `Connection`."""
+        return list(self._execute(sql, parameters).all())
+
+    def execute(self, sql: str, /, **parameters: Any) -> int:
+        """See `Connection`."""
+        return self._execute(sql, parameters).rowcount
+
+    def execute_many(self, sql: str, rows: Sequence[tuple[Any, ...]]) -> int:
+        """See `Connection`."""
+        if self.dialect is dialects.MARIADB and sql.startswith("UPDATE"):
+            return self._update_joined(sql, rows)
+        return self._connection.exec_driver_sql(dialects.by_position(sql, self.dialect), list(rows)).rowcount
+
+    def _execute(self, sql: str, parameters: dict[str, Any]) -> CursorResult[Any]:
+        plain, given = dialects.with_lists(sql, parameters)
+        return self._connection.exec_driver_sql(dialects.by_name(plain, self.dialect), dict(given))
+
+    def _update_joined(self, sql: str, rows: Sequence[tuple[Any, ...]]) -> int:
+        join = dialects.as_join(sql, self.dialect)
+        # One statement updates a row once: of several rows with the same key only the last counts, as in a loop.
+        last = list({tuple(row[index] for index in join.key): row for row in rows}.values())
+        changed = 0
+        for start in range(0, len(last), JOINED_ROWS):
+            part = last[start : start + JOINED_ROWS]
+            joined = f"{join.head}{', '.join([join.values] * len(part))}{join.tail}"
+            changed += self._connection.exec_driver_sql(joined, tuple(chain.from_iterable(part))).rowcount
+        return changed
+
+
 class ServerStore(Store):
     """A database on a server; see `Store`. With `create`, missing tables are created.
 
     `held_locks` are the plan locks that every write checks.
     """
+
+    _errors = (SQLAlchemyError,)
 
     def __init__(self, url: URL, *, create: bool) -> None:
         self.where = without_password(url)
@@ -171,7 +223,7 @@ class ServerStore(Store):
         """See `Store`."""
         snapshot = self._engine.execution_options(isolation_level="REPEATABLE READ")
         with self._translating_errors("read"), snapshot.connect() as connection:
-            yield connection
+            yield ServerConnection(connection, self._kind.dialect)
 
     @contextmanager
     def writing(self, *, durable: bool = True) -> Iterator[Connection]:
@@ -183,7 +235,7 @@ class ServerStore(Store):
             try:
                 with connection.begin():
                     self._kind.begin_writing(connection, durable=durable)
-                    yield connection
+                    yield ServerConnection(connection, self._kind.dialect)
             finally:
                 with suppress(SQLAlchemyError):  # the connection may be gone, and the lock with it
                     self._kind.end_writing(connection)
@@ -192,7 +244,7 @@ class ServerStore(Store):
         """See `Store`."""
         return ServerLock(self, plan)
 
-    def connect_locked(self, name: str) -> Connection | None:
+    def connect_locked(self, name: str) -> sqlalchemy.Connection | None:
         """Return a new connection that holds a lock until it is closed; None if the lock is taken."""
         with self._translating_errors("lock"):
             connection = self._lock_engine.connect()
@@ -201,12 +253,12 @@ class ServerStore(Store):
             connection.close()
             return None
 
-    def owners(self, connection: Connection, plan: str) -> set[tuple[int, str, int]]:
+    def owners(self, connection: sqlalchemy.Connection, plan: str) -> set[tuple[int, str, int]]:
         """Return ID, host and PID of a plan's runs: of the process that last began or resumed each."""
-        query = select(RUNS.c.id, RUNS.c.host, RUNS.c.pid).where(RUNS.c.plan == plan)
+        query = "SELECT id, host, pid FROM runs WHERE plan = :plan"
         with self._translating_errors("lock"):
             try:
-                return {(row.id, row.host, row.pid) for row in connection.execute(query)}
+                return {tuple(row) for row in ServerConnection(connection, self._kind.dialect).rows(query, plan=plan)}
             except SQLAlchemyError:
                 connection.close()  # and with it the lock
                 raise
@@ -219,7 +271,8 @@ class ServerStore(Store):
         self._engine.dispose()
         self._lock_engine.dispose()
 
-    def _failure(self, message: str, error: Exception, cause: BaseException) -> LedgerError:
+    def _failure(self, message: str, error: Exception) -> LedgerError:
+        cause = getattr(error, "orig", None) or error  # the driver's own
         lost = isinstance(error, DBAPIError) and (error.connection_invalidated or self._kind.is_transient(error))
         reason = clean(str(cause.args[-1] if cause.args else cause))
         return (ConnectionLostError if lost else LedgerError)(f"{message}: {reason}")
@@ -230,10 +283,7 @@ class ServerStore(Store):
                 arguments = {**self._kind.connect_args, **self._kind.password_argument(url)}
                 engine = create_engine(url, connect_args=arguments, hide_parameters=True, **options)
         except ModuleNotFoundError as error:
-            extra = DRIVERS[url.get_backend_name()][1]
-            raise LedgerError(
-                f"a ledger in {self.where} needs the package {error.name}: {how_to_install(extra)}"
-            ) from error
+            raise missing_driver(url.drivername, error) from error
         event.listen(engine, "connect", self._kind.enable_keepalives)
         return engine
 
@@ -261,7 +311,7 @@ class ServerLock:
         self._store = store
         self._plan = plan
         self._name = f"run of {plan}"
-        self._connection: Connection | None = None
+        self._connection: sqlalchemy.Connection | None = None
         self._owners: set[tuple[int, str, int]] = set()  # when the lock was first taken
         self._mutex = threading.Lock()
 

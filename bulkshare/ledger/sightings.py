@@ -11,19 +11,15 @@ while or after another one worked, together, sorted by when their pairs were set
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from sqlalchemy import select
-
-from bulkshare.ledger.codecs import RESULT_CODES, RESULTS, WANTS, pack_time, unpack_time
-from bulkshare.ledger.schema import NAMES, PAIRS, RUNS
+from bulkshare.ledger.codecs import RESULT_CODES, RESULTS, WANTS, pack_time, unpack_json, unpack_time
 from bulkshare.model import Account, Result, RunRef, RunState, Sighting, Want
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-    from sqlalchemy import Column, ColumnElement, Connection
-
+    from bulkshare.ledger.store import Connection
     from bulkshare.ledger.strings import StringTable
 
 RUNS_AT_ONCE = 100  # in one query, unless more of them overlap
@@ -33,11 +29,9 @@ CHANGED = {
     RESULT_CODES[result] for result in (Result.SHARED, Result.ACCEPTED, Result.DECLINED, Result.RESET, Result.REMOVED)
 }  # each counts
 KEPT_OF_PENDING = KEPT | int(Want.ALREADY_MEMBER)
-COLUMNS = (
-    *(PAIRS.c.run_id, PAIRS.c.image, PAIRS.c.member, PAIRS.c.result, PAIRS.c.want),
-    PAIRS.c.http_status.is_not(None).label("answered"),
-    *(PAIRS.c.status, PAIRS.c.created_at, PAIRS.c.reason, PAIRS.c.settled_at),
-)
+COLUMNS = "run_id, image, member, result, want, http_status IS NOT NULL, status, created_at, reason, settled_at"
+
+Column = Literal["image", "member"]
 
 
 class _Alike:
@@ -54,20 +48,22 @@ class _Alike:
 
 def read_run_refs(connection: Connection) -> list[RunRef]:
     """Return all runs, in the order in which they began."""
-    columns = ("id", "key", "cloud", "region", "endpoint", "user", "project", "project_id", "state", "started_at")
-    query = select(*(RUNS.c[name] for name in (*columns, "worked_at", "settings"))).order_by(RUNS.c.id)
+    query = (
+        'SELECT id, "key", cloud, region, endpoint, "user", project, project_id, '
+        "state, started_at, worked_at, settings FROM runs ORDER BY id"
+    )
     found = []
-    for row in connection.execute(query):
-        started_at = unpack_time(row.started_at)
-        assert started_at is not None  # noqa: S101  the column is NOT NULL
-        account = Account(row.cloud, row.region, row.endpoint, row.user, row.project, row.project_id)
-        ended_at = None if row.state == RunState.RUNNING else unpack_time(row.worked_at)
-        found.append(RunRef(row.id, row.key, account, started_at, ended_at, bool(row.settings.get("sandbox"))))
+    for run_id, key, *account, state, started_at, worked_at, settings in connection.rows(query):
+        started = unpack_time(started_at)
+        assert started is not None  # noqa: S101  the column is NOT NULL
+        ended = None if state == RunState.RUNNING else unpack_time(worked_at)
+        sandbox = bool(unpack_json(settings).get("sandbox"))
+        found.append(RunRef(run_id, key, Account(*account), started, ended, sandbox))
     return found
 
 
 def read(
-    connection: Connection, strings: StringTable, runs: Sequence[RunRef], column: Column[int], ids: Collection[str]
+    connection: Connection, strings: StringTable, runs: Sequence[RunRef], column: Column, ids: Collection[str]
 ) -> list[list[Sighting]]:
     """Return the sightings of each pair at each endpoint that has one of these IDs in a column: image or member.
 
@@ -79,8 +75,8 @@ def read(
     for group in _in_time_order(runs):
         rows: list[Any] = []
         for first in range(0, len(numbers), SUBJECTS_AT_ONCE):
-            subjects = column.in_(numbers[first : first + SUBJECTS_AT_ONCE])
-            rows += _read(connection, [run for part in group for run in part], subjects)
+            subjects = numbers[first : first + SUBJECTS_AT_ONCE]
+            rows += _read(connection, [run for part in group for run in part], column, subjects)
         _collect(found, rows, group, by_id)
     texts = dict(strings.texts(connection, set(_numbers_in(found))))
     return [
@@ -92,11 +88,12 @@ def read(
 def read_ids(connection: Connection, run_ids: Sequence[int]) -> tuple[set[str], set[str]]:
     """Return the IDs of images and of members in these runs' pairs."""
     found: list[set[str]] = []
-    for column in (PAIRS.c.image, PAIRS.c.member):
+    for column in ("image", "member"):
+        used = f"SELECT DISTINCT {column} FROM pairs WHERE run_id IN :run_ids"
         ids: set[str] = set()
         for first in range(0, len(run_ids), RUNS_AT_ONCE):
-            used = select(column).where(PAIRS.c.run_id.in_(run_ids[first : first + RUNS_AT_ONCE])).distinct()
-            ids.update(connection.scalars(select(NAMES.c.text).where(NAMES.c.id.in_(used))))
+            some = list(run_ids[first : first + RUNS_AT_ONCE])
+            ids.update(connection.scalars(f"SELECT text FROM names WHERE id IN ({used})", run_ids=some))
         found.append(ids)
     return found[0], found[1]
 
@@ -119,11 +116,12 @@ def _in_time_order(runs: Sequence[RunRef]) -> Iterator[list[list[RunRef]]]:
         yield group
 
 
-def _read(connection: Connection, runs: Sequence[RunRef], subjects: ColumnElement[bool]) -> list[Any]:
+def _read(connection: Connection, runs: Sequence[RunRef], column: Column, subjects: list[int]) -> list[Any]:
+    query = f"SELECT {COLUMNS} FROM pairs WHERE run_id IN :run_ids AND {column} IN :subjects"
     rows: list[Any] = []
     for first in range(0, len(runs), RUNS_AT_ONCE):
         run_ids = [run.id for run in runs[first : first + RUNS_AT_ONCE]]
-        rows += connection.execute(select(*COLUMNS).where(PAIRS.c.run_id.in_(run_ids), subjects)).all()
+        rows += connection.rows(query, run_ids=run_ids, subjects=subjects)
     return rows
 
 

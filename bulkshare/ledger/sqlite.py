@@ -7,29 +7,22 @@ import os
 import sqlite3
 import stat
 import time
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
-from sqlalchemy import Engine, create_engine, event
-from sqlalchemy.engine import URL
 
 from bulkshare.errors import LedgerError
+from bulkshare.ledger import dialects
 from bulkshare.ledger.schema import LATEST, migrate, version_of
-from bulkshare.ledger.store import BUSY_SECONDS, Store
+from bulkshare.ledger.store import BUSY_SECONDS, Connection, Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
-
-    from sqlalchemy import Connection
-    from sqlalchemy.engine import ExceptionContext
 
 
 POLL_SECONDS = 0.02
-# An execution option: the transaction takes the write lock when it begins. Its value says when the disk is waited for:
-# FULL at each commit; NORMAL at a checkpoint, or with the next commit that is FULL.
-WRITING = "bulkshare_writing"
 ANOTHER_LEDGER = "name another with --ledger"
 ADVICE = {  # by the prefix of SQLite's error name
     "SQLITE_BUSY": f"another process has been writing for {BUSY_SECONDS} s; try again when it is done",
@@ -42,14 +35,41 @@ ADVICE = {  # by the prefix of SQLite's error name
 }
 
 
+class FileConnection(Connection):
+    """A connection to an SQLite database; see `Connection`."""
+
+    dialect = dialects.SQLITE
+
+    def __init__(self, raw: sqlite3.Connection) -> None:
+        self._raw = raw
+
+    def rows(self, sql: str, /, **parameters: Any) -> list[Any]:
+        """See `Connection`."""
+        return self._raw.execute(*dialects.with_lists(sql, parameters)).fetchall()
+
+    def execute(self, sql: str, /, **parameters: Any) -> int:
+        """See `Connection`."""
+        return self._raw.execute(*dialects.with_lists(sql, parameters)).rowcount
+
+    def execute_many(self, sql: str, rows: Sequence[tuple[Any, ...]]) -> int:
+        """See `Connection`."""
+        return self._raw.executemany(dialects.by_position(sql, self.dialect), rows).rowcount
+
+
 class FileStore(Store):
-    """An SQLite database; see `Store`. With `create`, a missing file is created."""
+    """An SQLite database; see `Store`. With `create`, a missing file is created.
+
+    Each transaction has a connection of its own: readers keep theirs for as long as they read, in any thread.
+    """
+
+    _errors = (sqlite3.Error,)
 
     def __init__(self, path: Path, *, create: bool) -> None:
         self.path = path
         self.where = str(path)
+        self._idle: list[sqlite3.Connection] = []
+        self._closed = False
         _prepare_file(path, create=create)
-        self._engine = _make_engine(path)
         try:
             with self.reading() as connection:
                 version = version_of(connection)
@@ -64,18 +84,18 @@ class FileStore(Store):
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """See `Store`."""
-        with self._translating_errors("read"), self._engine.connect() as connection:
-            yield connection
+        with self._translating_errors("read"), self._connected() as raw, _transaction(raw, "BEGIN"):
+            yield FileConnection(raw)
 
     @contextmanager
     def writing(self, *, durable: bool = True) -> Iterator[Connection]:
         """See `Store`."""
-        with (
-            self._translating_errors("write"),
-            self._engine.connect() as connection,
-            connection.execution_options(**{WRITING: "FULL" if durable else "NORMAL"}).begin(),
-        ):
-            yield connection
+        with self._translating_errors("write"), self._connected() as raw:
+            # FULL waits for the disk at each commit, NORMAL at a checkpoint or with the next commit that is FULL.
+            raw.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+            # A deferred transaction that reads and then writes fails at once if another process wrote in between.
+            with _transaction(raw, "BEGIN IMMEDIATE"):
+                yield FileConnection(raw)
 
     def lock_of(self, plan: str) -> LockFile:
         """See `Store`."""
@@ -83,28 +103,46 @@ class FileStore(Store):
 
     def shrink(self) -> None:
         """See `Store`; other processes wait meanwhile."""
-        with self._translating_errors("write"), self._engine.connect() as connection:
-            raw = connection.connection.driver_connection
-            assert raw is not None  # noqa: S101  the connection is open
-            raw.execute("VACUUM").close()  # past SQLAlchemy, which would begin a transaction
-            raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
+        with self._translating_errors("write"), self._connected() as raw:
+            raw.execute("VACUUM")
+            raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
-        """See `Store`."""
-        self._engine.dispose()
+        """See `Store`; a connection that is in use is closed when it no longer is."""
+        self._closed = True
+        while self._idle:
+            self._idle.pop().close()
 
-    def _failure(self, message: str, error: Exception, cause: BaseException) -> LedgerError:  # noqa: ARG002  see `Store`
-        name = getattr(cause, "sqlite_errorname", "")
+    def _failure(self, message: str, error: Exception) -> LedgerError:
+        name = getattr(error, "sqlite_errorname", "")
         advice = next((f"; {advice}" for prefix, advice in ADVICE.items() if name.startswith(prefix)), "")
-        return LedgerError(f"{message}: {cause}{advice}")
+        return LedgerError(f"{message}: {error}{advice}")
+
+    @contextmanager
+    def _connected(self) -> Iterator[sqlite3.Connection]:
+        try:
+            raw = self._idle.pop()
+        except IndexError:
+            raw = self._connect()
+        try:
+            yield raw
+        finally:
+            if self._closed:
+                raw.close()
+            else:
+                self._idle.append(raw)
+
+    def _connect(self) -> sqlite3.Connection:
+        # One thread at a time, not always the same. Transactions are begun by `_transaction`, not by the driver.
+        return sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
 
     def _enable_wal(self) -> None:
         """Switch the file to write-ahead logging for good, so that readers and a writer don't block each other."""
         deadline = time.monotonic() + BUSY_SECONDS
-        with self._translating_errors("write"), closing(self._engine.raw_connection()) as raw:
+        with self._translating_errors("write"), self._connected() as raw:
             while True:
                 try:
-                    raw.cursor().execute("PRAGMA journal_mode=WAL")
+                    raw.execute("PRAGMA journal_mode=WAL")
                 except sqlite3.OperationalError as error:
                     # SQLite's own busy timeout doesn't cover this statement when others open the new file, too.
                     if not error.sqlite_errorname.startswith("SQLITE_BUSY") or time.monotonic() > deadline:
@@ -112,6 +150,18 @@ class FileStore(Store):
                     time.sleep(POLL_SECONDS)
                 else:
                     return
+
+
+@contextmanager
+def _transaction(raw: sqlite3.Connection, begin: str) -> Iterator[None]:
+    """Commit what is done in the context, or nothing of it, whatever ends it."""
+    try:
+        raw.execute(begin)
+        yield
+        raw.execute("COMMIT")
+    finally:
+        if raw.in_transaction:
+            raw.rollback()
 
 
 class LockFile:
@@ -178,31 +228,3 @@ def _make_parents(path: Path) -> None:
             # The directory above exists, so ENOENT means that a file system like /proc takes no new directories.
             reason = "it can't be made there" if isinstance(error, FileNotFoundError) else error.strerror
             raise LedgerError(f"no directory {directory} for the ledger {path}: {reason}; {ANOTHER_LEDGER}") from error
-
-
-def _make_engine(path: Path) -> Engine:
-    engine = create_engine(
-        URL.create("sqlite", database=str(path)),
-        connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},  # one thread at a time, not always the same
-    )
-
-    @event.listens_for(engine, "connect")
-    def _configure(raw: sqlite3.Connection, _record: Any) -> None:
-        raw.isolation_level = None  # transactions are begun by the event below, not by the driver
-        raw.execute("PRAGMA synchronous=FULL").close()  # a commit survives a power cut; see WRITING
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        # A deferred transaction that reads first and writes later fails at once if another process wrote in between.
-        writing = connection.get_execution_options().get(WRITING)
-        if writing:
-            connection.exec_driver_sql(f"PRAGMA synchronous={writing}")
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
-
-    @event.listens_for(engine, "handle_error")
-    def _roll_back(context: ExceptionContext) -> None:
-        # On Ctrl-C SQLAlchemy would drop the connection without a rollback, and SQLite would keep the write lock for as
-        # long as a traceback refers to the cursor.
-        context.is_disconnect = False
-
-    return engine

@@ -5,18 +5,15 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, func, insert, select, update
-
-from bulkshare.ledger.codecs import pack_time, unpack_time
-from bulkshare.ledger.dialects import insert_or_update
-from bulkshare.ledger.schema import CONTROLS, HEARTBEATS, RUNS
+from bulkshare.ledger.codecs import pack_json, pack_time, unpack_json, unpack_time
+from bulkshare.ledger.dialects import insert, insert_or_update
 from bulkshare.model import Action, Control, Heartbeat, Result, RunState
 
 if TYPE_CHECKING:
     from collections.abc import Collection
     from datetime import datetime
 
-    from sqlalchemy import Connection
+    from bulkshare.ledger.store import Connection
 
 TOO_LATE = 0  # in `obeyed_at`
 
@@ -51,49 +48,51 @@ def unpack_control(number: int, at: int, stored: dict[str, Any], obeyed_at: int 
 
 def write_heartbeat(connection: Connection, run_id: int, heartbeat: Heartbeat) -> None:
     """Replace a run's heartbeat."""
-    row = {"run_id": run_id, "at": pack_time(heartbeat.at), "body": pack_heartbeat(heartbeat)}
-    connection.execute(insert_or_update(connection, HEARTBEATS, ("run_id",), "at", "body"), row)
+    statement = insert_or_update(connection.dialect, "heartbeats", ("run_id",), "at", "body")
+    body = pack_json(pack_heartbeat(heartbeat))
+    connection.execute(statement, run_id=run_id, at=pack_time(heartbeat.at), body=body)
 
 
 def forget(connection: Connection, run_id: int) -> None:
     """Forget what an earlier process of a run has recorded or left undone."""
-    connection.execute(delete(HEARTBEATS).where(HEARTBEATS.c.run_id == run_id))
-    left = CONTROLS.c.run_id == run_id, CONTROLS.c.obeyed_at.is_(None)
-    connection.execute(update(CONTROLS).where(*left).values(obeyed_at=TOO_LATE))
+    connection.execute("DELETE FROM heartbeats WHERE run_id = :run_id", run_id=run_id)
+    left = "UPDATE controls SET obeyed_at = :too_late WHERE run_id = :run_id AND obeyed_at IS NULL"
+    connection.execute(left, run_id=run_id, too_late=TOO_LATE)
 
 
 def add_control(connection: Connection, run_id: int, control: Control) -> Control | None:
     """Add a control and return it with its number; None unless the run is RUNNING."""
-    if connection.scalar(select(RUNS.c.state).where(RUNS.c.id == run_id)) != RunState.RUNNING.value:
+    state = connection.scalar("SELECT state FROM runs WHERE id = :run_id", run_id=run_id)
+    if state != RunState.RUNNING.value:
         return None
-    last = connection.scalar(select(func.max(CONTROLS.c.number)).where(CONTROLS.c.run_id == run_id)) or 0
-    row = {"run_id": run_id, "number": last + 1, "at": pack_time(control.at), "body": pack_control(control)}
-    connection.execute(insert(CONTROLS), row)
+    last = connection.scalar("SELECT MAX(number) FROM controls WHERE run_id = :run_id", run_id=run_id) or 0
+    row = {"run_id": run_id, "number": last + 1, "at": pack_time(control.at), "body": pack_json(pack_control(control))}
+    connection.execute(insert("controls", row), **row)
     return replace(control, number=last + 1)
 
 
 def read_controls(connection: Connection, run_id: int, *, waiting: bool = False) -> list[Control]:
     """Return a run's controls in order: all, or only those that wait to be obeyed."""
-    query = select(CONTROLS).where(CONTROLS.c.run_id == run_id).order_by(CONTROLS.c.number)
-    rows = connection.execute(query.where(CONTROLS.c.obeyed_at.is_(None)) if waiting else query)
-    return [unpack_control(row.number, row.at, row.body, row.obeyed_at) for row in rows]
+    these = "run_id = :run_id AND obeyed_at IS NULL" if waiting else "run_id = :run_id"
+    query = f"SELECT number, at, body, obeyed_at FROM controls WHERE {these} ORDER BY number"
+    rows = connection.rows(query, run_id=run_id)
+    return [unpack_control(number, at, unpack_json(body), obeyed_at) for number, at, body, obeyed_at in rows]
 
 
 def mark_obeyed(connection: Connection, run_id: int, numbers: Collection[int], at: datetime) -> None:
     """Record when controls were obeyed."""
-    these = CONTROLS.c.run_id == run_id, CONTROLS.c.number.in_(numbers)
-    connection.execute(update(CONTROLS).where(*these).values(obeyed_at=pack_time(at)))
+    statement = "UPDATE controls SET obeyed_at = :at WHERE run_id = :run_id AND number IN :numbers"
+    connection.execute(statement, run_id=run_id, numbers=list(numbers), at=pack_time(at))
 
 
 def read_pulses(connection: Connection, run_ids: Collection[int]) -> dict[int, tuple[RunState, Heartbeat | None]]:
     """Return the state of each run that is there, and its heartbeat if it has one."""
     query = (
-        select(RUNS.c.id, RUNS.c.state, HEARTBEATS.c.at, HEARTBEATS.c.body)
-        .join_from(RUNS, HEARTBEATS, HEARTBEATS.c.run_id == RUNS.c.id, isouter=True)
-        .where(RUNS.c.id.in_(run_ids))
+        "SELECT runs.id, runs.state, heartbeats.at, heartbeats.body FROM runs "
+        "LEFT JOIN heartbeats ON heartbeats.run_id = runs.id WHERE runs.id IN :run_ids"
     )
     found: dict[int, tuple[RunState, Heartbeat | None]] = {}
-    for row in connection.execute(query):
-        at = unpack_time(row.at)
-        found[row.id] = RunState(row.state), None if at is None else unpack_heartbeat(row.body, at)
+    for run_id, state, time, body in connection.rows(query, run_ids=list(run_ids)):
+        at = unpack_time(time)
+        found[run_id] = RunState(state), None if at is None else unpack_heartbeat(unpack_json(body), at)
     return found

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from functools import wraps
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar
-
-from sqlalchemy.exc import SQLAlchemyError
+from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, ParamSpec, Protocol, TypeVar
 
 from bulkshare.errors import LedgerError
 from bulkshare.model import UNLIMITED, RetryPolicy, RetryState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
-    from sqlalchemy import Connection
+    from bulkshare.ledger.dialects import Dialect
 
 BUSY_SECONDS = 30  # how long a writer waits for another process's transaction
 RETRY_SECONDS = 60.0  # a server that restarts is back by then
@@ -46,6 +43,38 @@ class PlanLock(Protocol):
         ...
 
 
+class Connection(ABC):
+    """A connection in a transaction. Statements are as `dialects` says.
+
+    A parameter that is a list becomes a list behind IN. Rows are sequences of the values that the driver returns.
+    """
+
+    dialect: Dialect
+
+    @abstractmethod
+    def rows(self, sql: str, /, **parameters: Any) -> list[Any]:
+        """Return the rows of a query."""
+
+    @abstractmethod
+    def execute(self, sql: str, /, **parameters: Any) -> int:
+        """Execute a statement and return how many rows it changed."""
+
+    @abstractmethod
+    def execute_many(self, sql: str, rows: Sequence[tuple[Any, ...]]) -> int:
+        """Execute a statement for each row, in order, and return how many rows changed.
+
+        A row has the statement's parameters in the order of its text.
+        """
+
+    def scalar(self, sql: str, /, **parameters: Any) -> Any:
+        """Return the first value of a query's first row; None without any."""
+        return next((row[0] for row in self.rows(sql, **parameters)), None)
+
+    def scalars(self, sql: str, /, **parameters: Any) -> list[Any]:
+        """Return the first value of each of a query's rows."""
+        return [row[0] for row in self.rows(sql, **parameters)]
+
+
 class Store(ABC):
     """A database that several processes share. Every failure is raised as `LedgerError`.
 
@@ -54,6 +83,7 @@ class Store(ABC):
     """
 
     where: str
+    _errors: ClassVar[tuple[type[Exception], ...]]  # that the database raises
 
     @abstractmethod
     def reading(self) -> AbstractContextManager[Connection]:
@@ -80,17 +110,16 @@ class Store(ABC):
         """Close all connections."""
 
     @abstractmethod
-    def _failure(self, message: str, error: Exception, cause: BaseException) -> LedgerError:
-        """Return the error to raise for a database error; `cause` is the driver's own."""
+    def _failure(self, message: str, error: Exception) -> LedgerError:
+        """Return the error to raise for one of the database's."""
 
     @contextmanager
     def _translating_errors(self, action: str) -> Iterator[None]:
         """Raise database errors as `LedgerError`, with the action that failed and the ledger's location."""
         try:
             yield
-        except (SQLAlchemyError, sqlite3.Error) as error:
-            cause = getattr(error, "orig", None) or error
-            raise self._failure(f"can't {action} the ledger {self.where}", error, cause) from error
+        except self._errors as error:
+            raise self._failure(f"can't {action} the ledger {self.where}", error) from error
         except LedgerError as error:
             raise type(error)(f"can't use the ledger {self.where}: {error}") from error
 

@@ -13,14 +13,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import insert, select
-
-from bulkshare.ledger.schema import NAMES
+from bulkshare.ledger import dialects
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from sqlalchemy import Connection
+    from bulkshare.ledger.store import Connection
 
 
 LARGEST_CACHE = 100_000  # texts, about 20 MB; a full cache is emptied, which costs a few look-ups
@@ -47,7 +45,7 @@ class StringTable:
             found |= old
             new = [text for text in chunk if text not in old]
             if new:
-                connection.execute(insert(NAMES), [{"text": text} for text in new])
+                connection.execute_many(dialects.insert("names", ("text",)), [(text,) for text in new])
                 found |= _look_up(connection, new)
         return found
 
@@ -74,11 +72,10 @@ class StringTable:
             self._texts = {}  # not cleared: a caller that reads row by row may still hold it
         missing = [number for number in numbers if number is not None and number not in self._texts]
         for start in range(0, len(missing), CHUNK):
-            query = select(NAMES.c.id, NAMES.c.text).where(NAMES.c.id.in_(missing[start : start + CHUNK]))
-            self._texts.update({row.id: row.text for row in connection.execute(query)})
+            chunk = missing[start : start + CHUNK]
+            self._texts.update(connection.rows("SELECT id, text FROM names WHERE id IN :numbers", numbers=chunk))
         return self._texts
 
 
-def _look_up(connection: Connection, texts: Collection[str]) -> dict[str, int]:
-    query = select(NAMES.c.text, NAMES.c.id).where(NAMES.c.text.in_(texts))
-    return {row.text: row.id for row in connection.execute(query)}
+def _look_up(connection: Connection, texts: list[str]) -> dict[str, int]:
+    return dict(connection.rows("SELECT text, id FROM names WHERE text IN :texts", texts=texts))

@@ -25,7 +25,7 @@ PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("u
 PROJECT = PYPROJECT["project"]
 DISTRIBUTIONS = packages_distributions()
 # Imported only by those who have asked for it, so that it may need a package of an extra at once.
-OF_AN_EXTRA = {"bulkshare/fleet/sealing.py": "fleet"}
+OF_AN_EXTRA = {"bulkshare/fleet/sealing.py": "fleet", "bulkshare/ledger/server.py": "postgresql"}
 # Drivers that SQLAlchemy imports by the name in a URL; an event loop, plugins of pytest, and programs that are run.
 BY_NAME = {"psycopg", "pymysql", "uvloop", "hatchling", "pytest-asyncio", "pytest-xdist", "ruff", "mypy"}
 
@@ -97,12 +97,54 @@ def test_nothing_is_declared_in_vain() -> None:
     assert declared - BY_NAME <= _distributions(found)
 
 
+OF_RUNS = {"structlog", "aiohttp", "keystoneauth1", "openstack", "pydantic", "jinja2", "requests", "sqlalchemy"}
+
+
 @pytest.mark.parametrize(
     ("command", "heavy"),
     [
-        ("runs", {"structlog", "aiohttp", "keystoneauth1", "openstack", "pydantic", "jinja2", "requests", "yaml"}),
-        ("show", {"structlog", "aiohttp", "keystoneauth1", "openstack", "pydantic", "jinja2", "requests", "yaml"}),
-        ("export", {"structlog", "aiohttp", "keystoneauth1", "openstack", "pydantic", "jinja2", "requests", "yaml"}),
+        (
+            "runs",
+            {
+                "structlog",
+                "aiohttp",
+                "keystoneauth1",
+                "openstack",
+                "pydantic",
+                "jinja2",
+                "requests",
+                "yaml",
+                "sqlalchemy",
+            },
+        ),
+        (
+            "show",
+            {
+                "structlog",
+                "aiohttp",
+                "keystoneauth1",
+                "openstack",
+                "pydantic",
+                "jinja2",
+                "requests",
+                "yaml",
+                "sqlalchemy",
+            },
+        ),
+        (
+            "export",
+            {
+                "structlog",
+                "aiohttp",
+                "keystoneauth1",
+                "openstack",
+                "pydantic",
+                "jinja2",
+                "requests",
+                "yaml",
+                "sqlalchemy",
+            },
+        ),
         ("check", {"sqlalchemy", "rich", "structlog", "aiohttp", "keystoneauth1", "openstack", "jinja2", "requests"}),
     ],
 )

@@ -8,15 +8,14 @@ import stat
 import tempfile
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import event
 
 from bulkshare.errors import LedgerError
 from bulkshare.ledger import RunLock, SqlLedger
 from bulkshare.model import Block, Result
-from tests.ledger_fixtures import begin, finish, outcome, path_of, store_of
+from tests.ledger_fixtures import begin, finish, outcome, path_of, store_of, watch_statements
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,14 +46,10 @@ def fails(where: Path | str, *, create: bool = True) -> str:
     return str(caught.value)
 
 
-def on_connect(ledger: SqlLedger, statement: str) -> None:
-    """Have every connection that the ledger opens from now on execute a statement first."""
-    engine = store_of(ledger)._engine
-    engine.dispose()
-
-    @event.listens_for(engine, "connect")
-    def _execute(raw: sqlite3.Connection, _record: Any) -> None:
-        raw.execute(statement).close()
+def limit(ledger: SqlLedger, statement: str) -> None:
+    """Execute a statement on the connection that the ledger uses, which it keeps."""
+    (raw,) = store_of(ledger)._idle
+    raw.execute(statement)
 
 
 # --- opening ---------------------------------------------------------------------------------------------------------
@@ -197,7 +192,7 @@ def test_a_damaged_ledger(place: Path) -> None:
 def test_a_ledger_that_may_only_be_read(ledger: SqlLedger, place: Path) -> None:
     """A read-only ledger can be read; a write says which permission is missing."""
     begin(ledger)
-    on_connect(ledger, "PRAGMA query_only=ON")
+    limit(ledger, "PRAGMA query_only=ON")
     with pytest.raises(LedgerError, match="write permission for it") as caught:
         begin(ledger)
     assert str(place) in str(caught.value)
@@ -248,13 +243,13 @@ def test_a_full_disk(ledger: SqlLedger, place: Path) -> None:
     """No write is partial, the message says what to do, and writes work again once there is space."""
     run = begin(ledger)
     ledger.enqueue(run.id, [Block("i1", ["p1", "p2"])])
-    on_connect(ledger, f"PRAGMA max_page_count={place.stat().st_size // 4096}")
+    limit(ledger, f"PRAGMA max_page_count={place.stat().st_size // 4096}")
     long = [outcome("i1", "p1", reason=f"{number} " + "long " * 100) for number in range(100)]
     with pytest.raises(LedgerError, match="free some disk space") as caught:
         ledger.settle(run.id, [*long, outcome("i1", "p2")])
     assert str(place) in str(caught.value)
     assert ledger.totals(run.id)[Result.PENDING] == 2
-    on_connect(ledger, "PRAGMA max_page_count=1000000")
+    limit(ledger, "PRAGMA max_page_count=1000000")
     ledger.settle(run.id, [*long, outcome("i1", "p2")])
     assert {row.reason for row in ledger.outcomes(run.id)} == {long[-1].reason, "as asked"}
 
@@ -263,16 +258,15 @@ def test_an_interrupted_write_leaves_nothing_behind(ledger: SqlLedger) -> None:
     """Ctrl-C in a transaction rolls it back; neither this handle nor another one has to wait."""
     run = begin(ledger)
     ledger.enqueue(run.id, [Block("i1", ["p1", "p2"])])
-    engine = store_of(ledger)._engine
 
-    def interrupt(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+    def interrupt(statement: str) -> None:
         if statement.startswith("UPDATE pairs"):
             raise KeyboardInterrupt
 
-    event.listen(engine, "after_cursor_execute", interrupt)
+    watch_statements(ledger, after=interrupt)
     with pytest.raises(KeyboardInterrupt) as caught:
         ledger.settle(run.id, [outcome("i1", "p1", reason="never kept"), outcome("i1", "p2")])
-    event.remove(engine, "after_cursor_execute", interrupt)
+    watch_statements(ledger)
     assert {row.result for row in ledger.outcomes(run.id)} == {Result.PENDING}
     ledger.settle(run.id, [outcome("i1", "p1", reason="kept"), outcome("i1", "p2", reason="never kept")])
     assert [row.reason for row in ledger.outcomes(run.id)] == ["kept", "never kept"]

@@ -152,7 +152,7 @@ def test_a_holder_on_another_host(ledger: SqlLedger, holder: subprocess.Popen[st
     holder.kill()
     holder.wait()
     with ledger._store.writing() as connection:
-        connection.exec_driver_sql("UPDATE runs SET host = 'elsewhere'")
+        connection.execute("UPDATE runs SET host = 'elsewhere'")
     with RunLock(ledger, "nightly"), pytest.raises(LockHeldError, match=f"process {holder.pid} on elsewhere, since"):
         RunLock(ledger, "nightly").__enter__()
 

@@ -6,11 +6,10 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import event
 
 from bulkshare.ledger import SqlLedger
 from bulkshare.model import Block, Result, Telemetry
-from tests.ledger_fixtures import NOW, begin, finish, outcome, store_of
+from tests.ledger_fixtures import NOW, begin, finish, outcome, watch_statements
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -54,20 +53,20 @@ def old_run(ledger: SqlLedger) -> Run:
 def names(ledger: SqlLedger) -> set[str]:
     """Return the texts in the ledger."""
     with ledger._store.reading() as connection:
-        return set(connection.exec_driver_sql("SELECT text FROM names").scalars())
+        return set(connection.scalars("SELECT text FROM names"))
 
 
 def before(ledger: SqlLedger, beginning: str, number: int, action: Callable[[], Any]) -> None:
     """Call `action` before the ledger executes the `number`-th statement that begins so."""
     seen = 0
 
-    def listen(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+    def listen(statement: str) -> None:
         nonlocal seen
         seen += statement.startswith(beginning)
         if seen == number and statement.startswith(beginning):
             action()
 
-    event.listen(store_of(ledger)._engine, "before_cursor_execute", listen)
+    watch_statements(ledger, before=listen)
 
 
 def test_a_run_begun_after_the_look_keeps_all_texts(handles: tuple[SqlLedger, SqlLedger]) -> None:
@@ -175,4 +174,4 @@ def test_what_goes_with_a_run(handles: tuple[SqlLedger, SqlLedger]) -> None:
     assert names(pruner) == {"image 2", "member"}
     assert pruner.labels(kept.id) == {"image 2": "debian", "member": "team"}
     with pruner._store.reading() as connection:
-        assert connection.exec_driver_sql("SELECT count(*) FROM labels").scalar() == 2
+        assert connection.scalar("SELECT count(*) FROM labels") == 2

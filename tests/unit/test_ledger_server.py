@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from sqlalchemy import Connection
+    from bulkshare.ledger.store import Connection
 
 KINDS = ("postgresql", "mysql", "mariadb")
 SECRET = "s3cret"
@@ -68,16 +68,20 @@ class LosingStore(FileStore):
             raise ConnectionLostError("the server closed the connection")
 
 
+@pytest.mark.parametrize("package", ["driver", "sqlalchemy"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_driver_that_is_not_installed(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_package_that_is_not_installed(kind: str, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The message names the extra to install."""
     extra, driver = ("postgresql", "psycopg") if kind == "postgresql" else ("mariadb", "pymysql")
+    if package != "driver":
+        driver = package
     found = builtins.__import__
 
-    def without(name: str, *rest: Any, **more: Any) -> Any:
-        if name == driver:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-        return found(name, *rest, **more)
+    def without(name: str, *rest: Any) -> Any:
+        absolute = rest[3:] in {(), (0,)}
+        if absolute and name.partition(".")[0] == driver:
+            raise ModuleNotFoundError(f"No module named {driver!r}", name=driver)
+        return found(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(LedgerError, match=rf"{driver}: pip install '\.\[{extra}\]'"):

@@ -30,8 +30,8 @@ def test_a_commit_waits_for_the_disk(place: Path) -> None:
     for _ in range(2):
         ledger = SqlLedger.open(str(place))
         with ledger._store.reading() as connection:
-            assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
-            assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2  # FULL
+            assert connection.scalar("PRAGMA journal_mode") == "wal"
+            assert connection.scalar("PRAGMA synchronous") == 2  # FULL
         ledger.close()
 
 

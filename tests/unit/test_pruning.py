@@ -143,7 +143,7 @@ def keys_left(path: str) -> list[str]:
     """Return the plans of the runs that are left, and whether the old run's texts are left."""
     ledger = SqlLedger.open(path, create=False)
     with ledger._store.reading() as connection:
-        texts = connection.exec_driver_sql("SELECT count(*) FROM names").scalar()
+        texts = connection.scalar("SELECT count(*) FROM names")
     left = [*(run.plan for run in ledger.runs()), "texts" if texts else "no texts"]
     ledger.close()
     return left

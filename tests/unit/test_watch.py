@@ -11,13 +11,11 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import update
 
 from bulkshare.cli import main
 from bulkshare.cli.steering import read_control
 from bulkshare.errors import PlanError
 from bulkshare.ledger import RunLock, SqlLedger
-from bulkshare.ledger.schema import RUNS
 from bulkshare.model import Action, Block, Control, Heartbeat, Result, Run
 from bulkshare.operations import watch as watching
 from bulkshare.operations.watch import LOST_SECONDS, SILENT_SECONDS, WatchedRun, watch
@@ -93,7 +91,7 @@ def run(ledger: SqlLedger) -> Run:
 def elsewhere(ledger: SqlLedger, run: Run) -> None:
     """Make a run another host's."""
     with ledger._store.writing() as connection:
-        connection.execute(update(RUNS).where(RUNS.c.id == run.id).values(host="far-away"))
+        connection.execute("UPDATE runs SET host = 'far-away' WHERE id = :id", id=run.id)
 
 
 def killed(ledger: SqlLedger, run: Run) -> None:
@@ -103,7 +101,7 @@ def killed(ledger: SqlLedger, run: Run) -> None:
         os._exit(0)
     os.waitpid(child, 0)
     with ledger._store.writing() as connection:
-        connection.execute(update(RUNS).where(RUNS.c.id == run.id).values(pid=child))
+        connection.execute("UPDATE runs SET pid = :pid WHERE id = :id", id=run.id, pid=child)
 
 
 def bulkshare(tmp_path: Path, *args: str) -> tuple[int, str, str]:

@@ -86,7 +86,7 @@ def test_mariadb_settles_a_group_in_one_statement(ledger: SqlLedger) -> None:
     ledger.settle(run.id, [*first, *last])
     assert ledger.totals(run.id)[Result.SHARED] == 3_000
     ((statement, parameters),) = sent
-    with ledger._store.reading() as connection:
+    with ledger._store._engine.connect() as connection:
         plan = connection.exec_driver_sql(f"EXPLAIN {statement}", parameters).all()
     assert [row.key for row in plan if row.table == "pairs"] == ["PRIMARY"]
 
