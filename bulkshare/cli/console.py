@@ -7,13 +7,14 @@ import logging
 import os
 import sys
 import time
-from contextlib import contextmanager, nullcontext, suppress
-from typing import TYPE_CHECKING, Any, cast
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
 
 import click
-import structlog
 
+from bulkshare.cli import light_aiohttp as _light_aiohttp  # noqa: F401  before what imports aiohttp
 from bulkshare.cli.exit_status import is_terminal
+from bulkshare.cli.logger import Logger
 from bulkshare.cli.output import PlainConsole, print_whole
 from bulkshare.model.events import RemovalsAhead
 from bulkshare.progress import DetailedLog, Display, Log, Observers
@@ -28,13 +29,10 @@ from bulkshare.report import (
 )
 from bulkshare.report.certificate import certificate_document, render_certificate
 from bulkshare.report.text import by_name, named
-from bulkshare.text import escaped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Self
-
-    from structlog.typing import FilteringBoundLogger, Processor
 
     from bulkshare.model import Account
     from bulkshare.model.events import Event
@@ -84,7 +82,7 @@ class ConsoleListener:
 
     def __init__(
         self,
-        log: FilteringBoundLogger,
+        log: Logger,
         display: Display | None,
         *,
         quiet: bool,
@@ -108,7 +106,7 @@ class ConsoleListener:
         live = movable and not quiet and log_format != "json"
         level = logging.DEBUG if verbose else logging.ERROR if quiet or live else logging.INFO
         display = Display(PlainConsole(stderr=True)) if live else None
-        log = make_log(level, log_format, colors=movable and not os.environ.get("NO_COLOR"))  # https://no-color.org
+        log = Logger(level, log_format, colors=movable and not os.environ.get("NO_COLOR"))  # https://no-color.org
         return cls(log, display, quiet=quiet, verbose=verbose, form=form)
 
     @property
@@ -236,44 +234,6 @@ class ConsoleListener:
         click.echo(json.dumps(document))
 
 
-def make_log(level: int, form: str, *, colors: bool) -> FilteringBoundLogger:
-    """Return a logger that writes lines in a format ("console" or "json") to stderr, from `level` up."""
-    renderer: Processor = structlog.processors.JSONRenderer() if form == "json" else _console_renderer(colors=colors)
-    wrapped = structlog.wrap_logger(
-        structlog.WriteLogger(_CurrentStderr()),  # type: ignore[arg-type]  # it only calls write and flush
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-    )
-    return cast("FilteringBoundLogger", wrapped)
-
-
-def _console_renderer(*, colors: bool) -> Processor:
-    """Return structlog's renderer of lines for people, with values as people write them, and a line for each member."""
-    renderer = structlog.dev.ConsoleRenderer(colors=colors, pad_level=False, pad_event_to=0)
-    styles = renderer.get_default_column_styles(colors)
-    default = structlog.dev.KeyValueColumnFormatter(styles.kv_key, styles.kv_value, styles.reset, log_value)
-    columns = [column for column in renderer.columns if column.key]
-    lines = structlog.dev.ConsoleRenderer(columns=[*columns, structlog.dev.Column("", default)])
-
-    def render(logger: Any, method: str, fields: MutableMapping[str, Any]) -> str:
-        members = fields.pop("members", ())
-        return lines(logger, method, fields) + "".join(f"\n  - {escaped(member)}" for member in members)
-
-    return render
-
-
-def log_value(value: object) -> str:
-    """Return a value of a log line as logfmt has it: lists with commas, in double quotes if it has spaces."""
-    text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-    if not text or set(text) & set(' "=') or not text.isprintable():
-        return json.dumps(text, ensure_ascii=False)
-    return text
-
-
 class ContextLogger:
     """A log that names the account before the first line of news, so that an uneventful run logs a single line.
 
@@ -282,7 +242,7 @@ class ContextLogger:
     account: its fields.
     """
 
-    def __init__(self, log: FilteringBoundLogger, doing: str, **account: str) -> None:
+    def __init__(self, log: Logger, doing: str, **account: str) -> None:
         self._log = log
         self._doing = doing
         self._account = account
@@ -309,16 +269,3 @@ class ContextLogger:
         account, self._account = self._account, {}
         if account:
             self._log.info(self._doing, **account)
-
-
-class _CurrentStderr:
-    """Writes to whatever `sys.stderr` is at the moment: a live display replaces it for a while."""
-
-    def write(self, text: str) -> int:
-        with suppress(OSError):  # a log that can't be written is no reason to end a run
-            return sys.stderr.write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        with suppress(OSError):
-            sys.stderr.flush()

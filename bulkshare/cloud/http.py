@@ -70,8 +70,10 @@ class HttpTransport:
     ) -> None:
         self._endpoint = str(URL(connection.endpoint)).rstrip("/")
         self._where = URL(connection.endpoint).authority
-        self._tls = _tls_context(connection) if connection.endpoint.startswith("https:") else True
         self._proxy = _checked_proxy(connection.proxy)
+        ends = (URL(connection.endpoint), self._proxy)
+        # Never aiohttp's own contexts: the command line imports it without the authorities that these would trust.
+        self._tls = _tls_context(connection) if any(url and url.scheme == "https" for url in ends) else True
         self._connections = connections
         self._total_seconds = total_seconds
         self._connect_seconds = connect_seconds

@@ -9,14 +9,14 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
-
 from bulkshare.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
+
+    from prometheus_client import Gauge
 
     from bulkshare.model import Result
 
@@ -46,6 +46,8 @@ def write_metrics(
     path: Path, *, plan: str, exit_code: int, ended_at: datetime, seconds: float, clouds: Sequence[LastRun]
 ) -> None:
     """Write the metrics of a plan's last run; the file appears whole or not at all. Raises `UsageError`."""
+    from prometheus_client import CollectorRegistry, Gauge, write_to_textfile  # noqa: PLC0415  few runs write metrics
+
     registry = CollectorRegistry()
 
     def gauge(name: str, description: str, *labels: str) -> Gauge:

@@ -79,7 +79,7 @@ def main() -> None:
     parser.add_argument("--only", choices=["start", "pair"], help="count only this")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     given = parser.parse_args()
-    document: dict[str, object] = {"machine": machine("sqlalchemy", "openstacksdk", "pydantic", "structlog")}
+    document: dict[str, object] = {"machine": machine("sqlalchemy", "openstacksdk", "pydantic", "aiohttp")}
     if given.only != "pair":
         document["start"] = started = start()
         print("\n".join(f"{name:24} {number / 1e9:6.2f} G" for name, number in started.items()))

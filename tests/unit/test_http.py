@@ -549,6 +549,14 @@ async def test_a_proxy_is_used() -> None:
     assert "pw" not in repr(connection)
 
 
+async def test_a_proxy_over_tls_is_verified_with_our_authorities(authority: trustme.CA, cacert: str) -> None:
+    """Not with aiohttp's contexts, which the command line leaves without any; also if the cloud itself has no TLS."""
+    async with http_server(fine, server_tls(authority)) as port:
+        connection = Connection("http://image.invalid:9292", cacert=cacert, proxy=f"https://127.0.0.1:{port}")
+        async with HttpTransport(connection) as transport:
+            assert response(await transport.send(POST)).status == 200
+
+
 async def test_a_proxy_that_does_not_connect_is_unsent() -> None:
     """CONNECT answered with 502: the cloud saw nothing."""
     async with raw_server(answering(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n")) as port:

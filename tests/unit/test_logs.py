@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from io import StringIO
 from typing import Any
 
@@ -13,7 +14,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 from rich.text import Text
 
-from bulkshare.cli.console import MOST_LISTED, ContextLogger, RemovalNotice, log_value, make_log
+from bulkshare.cli.console import MOST_LISTED, ContextLogger, RemovalNotice
+from bulkshare.cli.logger import Logger, log_value
 from bulkshare.model import Outcome, Result
 from bulkshare.model.events import RemovalsAhead
 from bulkshare.report import render_changes, render_outcomes
@@ -31,7 +33,7 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
 
 def with_account() -> ContextLogger:
     """Return a log whose first line of news names the account."""
-    log = make_log(logging.INFO, "json", colors=False).bind(plan="golden")
+    log = Logger(logging.INFO, "json").bind(plan="golden")
     return ContextLogger(log, "starting", user="ursula")
 
 
@@ -84,9 +86,39 @@ def test_values_for_people(value: object, text: str) -> None:
 @pytest.mark.parametrize("colors", [False, True])
 def test_a_line_for_people(colors: bool, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: FBT001
     """Time, level and event, then the fields; members on a line each, which none can forge."""
-    make_log(logging.INFO, "console", colors=colors).info("to be removed", pairs=2, members=["a", "b\nforged"])
+    Logger(logging.INFO, colors=colors).info("to be removed", pairs=2, members=["a", "b\nforged"])
     text = Text.from_ansi(capsys.readouterr().err).plain
     assert text.split("Z ", 1)[1].rstrip() == "[info] to be removed pairs=2\n  - a\n  - b\\nforged"
+
+
+def test_a_line_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
+    """The fields that are bound, the event's own, then event, level and time, whatever the values are."""
+    log = Logger(logging.WARNING, "json").bind(plan="golden", cloud="c").bind(cloud="d")
+    log.info("sharing")
+    log.error("failed", at={1}, reason="\u202e\n")
+    line = capsys.readouterr().err
+    assert list(json.loads(line)) == ["plan", "cloud", "at", "reason", "event", "level", "timestamp"]
+    del (found := json.loads(line))["timestamp"]
+    assert found == {
+        "plan": "golden",
+        "cloud": "d",
+        "at": "{1}",
+        "reason": "\u202e\n",
+        "event": "failed",
+        "level": "error",
+    }
+    assert line.isascii()
+
+
+def test_a_log_that_can_not_be_written_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk, or a terminal that is gone."""
+
+    class Full(StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(text)
+
+    monkeypatch.setattr(sys, "stderr", Full())
+    Logger(logging.INFO).info("sharing")
 
 
 @pytest.mark.parametrize("extra", [0, 1, 5])
