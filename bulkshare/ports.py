@@ -114,8 +114,12 @@ class WorkList(Protocol):
         """Return up to `limit` pending pairs of the image, in a stable order, after member `after`."""
         ...
 
-    def pending_want(self, run_id: int, image_id: str, member_id: str) -> Want | None:
-        """Return what is wanted of this pair; None unless it is in the run, and pending."""
+    def pending_jobs_between(self, run_id: int, first: str, last: str, *, removals: bool | None = None) -> list[Job]:
+        """Return all pending pairs of the images from `first` to `last`, image by image, as `pending_images` does."""
+        ...
+
+    def pending_wants(self, run_id: int, image_ids: Collection[str], member_id: str) -> dict[str, Want]:
+        """Return what is wanted of this member, by image: of those pairs that are in the run, and pending."""
         ...
 
     def mark_listed(self, run_id: int, image_id: str, member_ids: Sequence[str]) -> None:

@@ -30,6 +30,7 @@ class Lane:
     """The part of the window that belongs to one image."""
 
     image_id: str
+    width: int  # requests that may be in flight once it is probed: `per_image`, or its pairs if they are fewer
     probed: bool = False  # the cloud has shown that this image takes members
     exhausted: bool = False  # the ledger has no pairs for it beyond those added
     last_member_id: str | None = None  # of the last pair added; reading continues after it
@@ -66,6 +67,8 @@ class Dispatch:
     def __init__(self, *, per_image: int) -> None:
         self._per_image = per_image
         self.lanes: dict[str, Lane] = {}
+        self.width = 0  # of all lanes
+        self._reading: dict[str, Lane] = {}  # those that want more from the ledger
         self.parked: deque[tuple[Attempt, float]] = deque()  # with the seconds it would otherwise wait
         self._turns: deque[Lane] = deque()
         self._deferred: list[tuple[float, int, Attempt]] = []
@@ -76,14 +79,18 @@ class Dispatch:
         """Return the number of open lanes."""
         return len(self.lanes)
 
-    def open(self, image_id: str, *, probed: bool) -> Lane:
-        """Add a lane for an image that has none."""
-        lane = self.lanes[image_id] = Lane(image_id, probed=probed)
+    def open(self, image_id: str, pairs: int, *, probed: bool) -> Lane:
+        """Add a lane for an image that has none, and so many pairs."""
+        lane = self.lanes[image_id] = Lane(image_id, min(pairs, self._per_image), probed=probed)
+        self.width += lane.width
+        self._reading[image_id] = lane
         return lane
 
     def add(self, lane: Lane, attempts: Sequence[Attempt], *, exhausted: bool) -> bool:
         """Append attempts to a lane; `exhausted` says that they are the image's last. Return whether it is drained."""
         lane.exhausted = exhausted
+        if not lane.reading:
+            self._reading.pop(lane.image_id, None)
         lane.ready.extend(filter(lane.accepts, attempts))
         if attempts:
             lane.last_member_id = attempts[-1].job.member_id
@@ -91,14 +98,11 @@ class Dispatch:
 
     def all_read(self) -> bool:
         """Whether no open lane wants more from the ledger."""
-        return not any(lane.reading for lane in self.lanes.values())
+        return not self._reading
 
     def needs_refill(self, low_water: int) -> Lane | None:
         """Return a lane that has fewer than `low_water` attempts ready, and more in the ledger."""
-        for lane in self.lanes.values():
-            if lane.reading and len(lane.ready) < low_water:
-                return lane
-        return None
+        return next((lane for lane in self._reading.values() if len(lane.ready) < low_water), None)
 
     def room(self, lane: Lane) -> int:
         """Return how many of a lane's attempts may be sent at once."""
@@ -162,6 +166,8 @@ class Dispatch:
         """Drop the lane's untried attempts and accept no more; if it is only `full`, keep those of members."""
         if lane.closed is None or (lane.full and not full):
             lane.closed, lane.full = why, full
+            if not lane.reading:
+                self._reading.pop(lane.image_id, None)
             lane.ready = deque(filter(lane.accepts, lane.ready))
 
     def _most(self, lane: Lane) -> int:
@@ -187,5 +193,6 @@ class Dispatch:
             return False
         if lane.drained and self.lanes.get(lane.image_id) is lane:
             del self.lanes[lane.image_id]
+            self.width -= lane.width
             return True
         return False

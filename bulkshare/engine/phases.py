@@ -346,19 +346,21 @@ class Preflight:
         known = [self._images[image_id] for image_id in todo if image_id in self._images]
         unknown = [image_id for image_id in todo if image_id not in self._images]
 
-        async def settle(image_id: str, image: Image | None) -> None:
-            await self._settle(image_id, image, listed, others.get(image_id), leaving.get(image_id, 0))
+        async def settle(found: Mapping[str, Image | None]) -> None:
+            of_owners = await self._of_owners(image for image in found.values() if image and image.id in others)
+            for image_id, image in found.items():
+                backlog, to_remove = others.get(image_id), leaving.get(image_id, 0)
+                await self._settle(image_id, image, listed, backlog, to_remove, of_owners.get(image_id))
 
         async def inspect(image_ids: Sequence[str]) -> None:
             found = await look_up(self._client, image_ids)
             if self._client.stopping.is_set():
                 return
-            for image_id in image_ids:
-                await settle(image_id, found.get(image_id))
+            await settle({image_id: found.get(image_id) for image_id in image_ids})
             self._recorder.observer.notify(ImagesDone(len(image_ids)))
 
-        for image in known:
-            await settle(image.id, image)
+        for start in range(0, len(known), BATCH):
+            await settle({image.id: image for image in known[start : start + BATCH]})
         if unknown:
             self._recorder.observer.notify(PhaseStarted("inspecting", len(unknown)))
             batches = [unknown[start : start + BATCH] for start in range(0, len(unknown), BATCH)]
@@ -395,8 +397,26 @@ class Preflight:
         for image_id, reason in self._over_prune_limit.items():
             self._recorder.put(SettleImage(image_id, reason, removals=True))
 
+    async def _of_owners(self, images: Iterable[Image]) -> dict[str, Want]:
+        """Return what is wanted of the images' owners, by image, as far as they are among the projects to be added."""
+        images_of: dict[str, list[str]] = {}
+        for image in images:
+            if image.owner is not None:
+                images_of.setdefault(image.owner, []).append(image.id)
+        wants: dict[str, Want] = {}
+        for owner, image_ids in images_of.items():
+            wants |= await self._recorder.pending_wants(image_ids, owner)
+        # Of an extra member nothing more is to be said because it is the owner.
+        return {image_id: want for image_id, want in wants.items() if Want.REMOVE not in want}
+
     async def _settle(
-        self, image_id: str, image: Image | None, listed: ListResults, others: Backlog | None, to_remove: int
+        self,
+        image_id: str,
+        image: Image | None,
+        listed: ListResults,
+        others: Backlog | None,
+        to_remove: int,
+        owner_wants: Want | None,
     ) -> None:
         if image is not None:
             self._recorder.observer.notify(ImageInspected(image))
@@ -404,10 +424,6 @@ class Preflight:
                 listed.unpruned.pop(image_id, None)  # it shows no members, and needs none
             if image.visibility == "private" and others is None and not to_remove and image_id in listed.refused:
                 listed.unpruned.pop(image_id, None)  # no one can use it through a membership, and no one is to be added
-        owner = image.owner if image is not None and others is not None else None
-        owner_wants = None if owner is None else await self._recorder.pending_want(image_id, owner)
-        if owner_wants is not None and Want.REMOVE in owner_wants:
-            owner_wants = None  # an extra member like any other
         to_accept = listed.to_accept.get(image_id, 0)
         facts = Facts(
             image_id,

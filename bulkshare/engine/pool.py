@@ -16,13 +16,15 @@ given work to:
 Waking too many costs a look at the dispatch; waking too few would leave a worker asleep although there is work. A woken
 worker looks again from the start, so it doesn't matter who took the work in the meantime.
 
-The feeder waits in the other direction: for a lane that runs low or is drained.
+The feeder waits in the other direction: for a lane that runs low or is closed, or for so many to be drained that the
+others could not keep all workers busy for long.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
+from contextlib import aclosing
 from typing import TYPE_CHECKING, NamedTuple
 
 import anyio
@@ -34,7 +36,7 @@ from bulkshare.model import Result, Scope, Step, VerdictKind
 from bulkshare.model.events import PhaseStarted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container
+    from collections.abc import Callable, Container, Sequence
     from datetime import datetime
 
     from bulkshare.engine.client import ApiClient
@@ -95,9 +97,9 @@ class WorkerPool:
         self._budget = RetryBudget()
 
     @property
-    def _open_images(self) -> int:
-        """How many images have to be open so that no worker waits only because of the per-image limit."""
-        return 2 + 2 * math.ceil(self._client.at_once.limit / self._limits.per_image)
+    def _wanted_width(self) -> int:
+        """How many requests the open images have to allow so that no worker waits only because of the image limit."""
+        return 2 * (self._client.at_once.limit + self._limits.per_image)
 
     async def recover(self) -> None:
         """Do nothing: whatever was in flight is found by listing the members."""
@@ -118,19 +120,20 @@ class WorkerPool:
         self._refill_wanted.set()
 
     async def _feed(self, probed: Container[str]) -> None:
-        async for image_id, *_ in self._recorder.pending_images(removals=self._removals):
-            while len(self._dispatch) >= self._open_images and not self._client.stopping.is_set():
-                await self._refill()
-            if self._client.stopping.is_set():
-                break
-            await self._fill(self._dispatch.open(image_id, probed=image_id in probed))
+        async with aclosing(self._recorder.first_pages(removals=self._removals)) as images:
+            async for (image_id, pairs, *_), page in images:
+                while self._dispatch.width >= self._wanted_width and not self._client.stopping.is_set():
+                    await self._refill()
+                if self._client.stopping.is_set():
+                    break
+                self._add(self._dispatch.open(image_id, pairs, probed=image_id in probed), page)
         while not self._dispatch.all_read() and not self._client.stopping.is_set():
             await self._refill()
         self._all_read = True
         self.wake_all()
 
     async def _refill(self) -> None:
-        """Read on for a lane that runs low, or wait until one does or is drained."""
+        """Read on for a lane that runs low, or wait until one does, or more lanes are needed."""
         self._refill_wanted = anyio.Event()
         lane = self._dispatch.needs_refill(LOW_WATER)
         if lane is None:
@@ -139,7 +142,9 @@ class WorkerPool:
             await self._fill(lane)
 
     async def _fill(self, lane: Lane) -> None:
-        page = await self._recorder.pending_jobs(lane.image_id, lane.last_member_id, removals=self._removals)
+        self._add(lane, await self._recorder.pending_jobs(lane.image_id, lane.last_member_id, removals=self._removals))
+
+    def _add(self, lane: Lane, page: Sequence[Job]) -> None:
         if self._dispatch.add(lane, [first_attempt(job) for job in page], exhausted=len(page) < PAGE):
             self._settle_rest(lane)
         self._wake(self._dispatch.room(lane))
@@ -203,11 +208,13 @@ class WorkerPool:
         lane = self._dispatch.lanes[attempt.job.image_id]
         if settle.scope is Scope.IMAGE:
             self._dispatch.close(lane, settle.reason, full=settle.verdict.kind is VerdictKind.OVER_QUOTA)
+            self._refill_wanted.set()
         elif result is not Result.FAILED and not lane.probed:
             self._mark_probed(lane)
         if self._dispatch.done(lane):
             self._settle_rest(lane)
-            self._refill_wanted.set()
+            if 2 * self._dispatch.width <= self._wanted_width:
+                self._refill_wanted.set()
         elif len(lane.ready) < LOW_WATER and lane.reading:
             self._refill_wanted.set()
 

@@ -8,6 +8,7 @@ because one thread at a time uses the ledger.
 from __future__ import annotations
 
 from collections import deque
+from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar, TypeVarTuple, Unpack
@@ -21,7 +22,7 @@ from bulkshare.model import Outcome, Result, Want
 from bulkshare.model.events import PairsSettled, RemovalsAhead, RestSettled
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
     from datetime import datetime
     from types import TracebackType
     from typing import Self
@@ -236,6 +237,35 @@ class Recorder:
         read = partial(self._ledger.pending_jobs, self._run_id, image_id, after=after, limit=PAGE, removals=removals)
         return await self._call(read)
 
+    async def first_pages(self, *, removals: bool | None = None) -> AsyncGenerator[tuple[Backlog, list[Job]]]:
+        """Yield each image with pending pairs, and the first page of them. Small images are read together."""
+        async with aclosing(self._together(removals)) as groups:
+            async for group in groups:
+                if len(group) == 1:
+                    yield group[0], await self.pending_jobs(group[0].image_id, None, removals=removals)
+                    continue
+                first, last = group[0].image_id, group[-1].image_id
+                read = partial(self._ledger.pending_jobs_between, self._run_id, first, last, removals=removals)
+                pages: dict[str, list[Job]] = {backlog.image_id: [] for backlog in group}
+                for job in await self._call(read):
+                    pages[job.image_id].append(job)
+                for backlog in group:
+                    yield backlog, pages[backlog.image_id]
+
+    async def _together(self, removals: bool | None) -> AsyncGenerator[list[Backlog]]:  # noqa: FBT001  passed on
+        """Yield the images with pending pairs, in groups that have a page of them at most, or one image."""
+        group: list[Backlog] = []
+        pairs = 0
+        async with aclosing(self.pending_images(removals=removals)) as images:
+            async for backlog in images:
+                if group and pairs + backlog.pairs > PAGE:
+                    yield group
+                    group, pairs = [], 0
+                group.append(backlog)
+                pairs += backlog.pairs
+        if group:
+            yield group
+
     async def pending_pages(self, image_id: str, *, removals: bool | None = None) -> AsyncIterator[list[Job]]:
         """Yield an image's pending pairs page by page, no faster than their outcomes are written."""
         after: str | None = None
@@ -255,9 +285,9 @@ class Recorder:
             members = [job.member_id async for page in pages for job in page]
             self.observer.notify(RemovalsAhead(backlog.image_id, members))
 
-    async def pending_want(self, image_id: str, member_id: str) -> Want | None:
-        """Return what is wanted of a pair; None unless it is in the run, and pending."""
-        return await self._call(self._ledger.pending_want, self._run_id, image_id, member_id)
+    async def pending_wants(self, image_ids: Collection[str], member_id: str) -> dict[str, Want]:
+        """Return what is wanted of a member, by image: of those pairs that are in the run, and pending."""
+        return await self._call(self._ledger.pending_wants, self._run_id, image_ids, member_id)
 
     async def enqueue(self, blocks: Sequence[Block]) -> int:
         """Add pairs to the run and return how many are new."""

@@ -17,7 +17,7 @@ from bulkshare.model import Backlog, Job, Limits, Outcome, Result, Want
 from bulkshare.model.events import Answered, RetryScheduled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
     from datetime import datetime
 
     from bulkshare.fleet.messages import Grant, ShardTask
@@ -80,11 +80,15 @@ class ShardLedger:
         jobs = self._jobs(image_id, removals)
         return sorted(job for job in jobs if after is None or job.member_id > after)[:limit]
 
-    def pending_want(self, run_id: int, image_id: str, member_id: str) -> Want | None:
+    def pending_jobs_between(self, run_id: int, first: str, last: str, *, removals: bool | None = None) -> list[Job]:
         """See `ports.Ledger`."""
         del run_id
-        job = self._pending.get(image_id, {}).get(member_id)
-        return None if job is None else job.want
+        images = sorted(image_id for image_id in self._pending if first <= image_id <= last)
+        return [job for image_id in images for job in sorted(self._jobs(image_id, removals))]
+
+    def pending_wants(self, run_id: int, image_ids: Collection[str], member_id: str) -> dict[str, Want]:
+        """Not used: the coordinator looks images up."""
+        raise NotImplementedError
 
     def mark_listed(self, run_id: int, image_id: str, member_ids: Sequence[str]) -> None:
         """Not used: the coordinator lists."""

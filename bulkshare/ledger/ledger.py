@@ -379,13 +379,27 @@ class SqlLedger:
             return [Job(image_id, texts[member], WANTS[want]) for member, want in rows]
 
     @retrying
-    def pending_want(self, run_id: int, image_id: str, member_id: str) -> Want | None:
+    def pending_jobs_between(self, run_id: int, first: str, last: str, *, removals: bool | None = None) -> list[Job]:
         """See `ports.Ledger`."""
         with self._store.reading() as connection:
-            image, member = self._number(connection, image_id), self._number(connection, member_id)
-            query = f"SELECT want FROM pairs WHERE {pairs.pending(None)} AND image = :image AND member = :member"
-            want = connection.scalar(query, run_id=run_id, image=image, member=member)
-            return None if want is None else WANTS[want]
+            ends = self._number(connection, first), self._number(connection, last)
+            rows = pairs.read_jobs_between(connection, run_id, *ends, removals=removals)
+            texts = self._strings.texts(connection, {number for row in rows for number in row[:2]})
+            return [Job(texts[image], texts[member], WANTS[want]) for image, member, want in rows]
+
+    @retrying
+    def pending_wants(self, run_id: int, image_ids: Collection[str], member_id: str) -> dict[str, Want]:
+        """See `ports.Ledger`."""
+        with self._store.reading() as connection:
+            member = self._number(connection, member_id)
+            if not member:
+                return {}
+            images = {self._number(connection, image_id): image_id for image_id in image_ids}
+            query = (
+                f"SELECT image, want FROM pairs WHERE {pairs.pending(None)} AND image IN :images AND member = :member"
+            )
+            rows = connection.rows(query, run_id=run_id, images=list(images), member=member)
+            return {images[image]: WANTS[want] for image, want in rows}
 
     @retrying
     def mark_listed(self, run_id: int, image_id: str, member_ids: Sequence[str]) -> None:

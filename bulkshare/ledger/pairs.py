@@ -131,6 +131,17 @@ def read_jobs(
     return connection.rows(query, run_id=run_id, image=image, after=after)
 
 
+def read_jobs_between(
+    connection: Connection, run_id: int, first_image: int, last_image: int, *, removals: bool | None
+) -> list[tuple[int, int, int]]:
+    """Return images, members and wants of the pending pairs of all images from one to another, in order."""
+    query = (
+        f"SELECT image, member, want FROM pairs WHERE {pending(removals)} AND image BETWEEN :first AND :last "
+        "ORDER BY image, member"
+    )
+    return connection.rows(query, run_id=run_id, first=first_image, last=last_image)
+
+
 def read_backlog(
     connection: Connection, run_id: int, *, after: int, images: int, removals: bool | None
 ) -> list[tuple[int, int, int]]:

@@ -10,7 +10,7 @@ from bulkshare.errors import LedgerError
 from bulkshare.model import Backlog, Job, Outcome, Result, Want
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from datetime import datetime
 
     from bulkshare.model import Batch, Block, Member
@@ -98,11 +98,21 @@ class MemoryLedger:
             if after is None or (member_id < after if self.backwards else member_id > after)
         ][:limit]
 
-    def pending_want(self, run_id: int, image_id: str, member_id: str) -> Want | None:
+    def pending_jobs_between(self, run_id: int, first: str, last: str, *, removals: bool | None = None) -> list[Job]:
+        """See the port."""
+        images = [
+            backlog.image_id for backlog in self.pending_images(run_id, after=None, limit=10**9, removals=removals)
+        ]
+        between = images[images.index(first) : images.index(last) + 1]
+        return [
+            job for one in between for job in self.pending_jobs(run_id, one, after=None, limit=10**9, removals=removals)
+        ]
+
+    def pending_wants(self, run_id: int, image_ids: Collection[str], member_id: str) -> dict[str, Want]:
         """See the port."""
         del run_id
-        row = self.rows.get((image_id, member_id))
-        return row.want if row is not None and row.result is Result.PENDING else None
+        rows = [self.rows[image_id, member_id] for image_id in image_ids if (image_id, member_id) in self.rows]
+        return {row.image_id: row.want for row in rows if row.result is Result.PENDING}
 
     def mark_listed(self, run_id: int, image_id: str, member_ids: Sequence[str]) -> None:
         """See the port."""

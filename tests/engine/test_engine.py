@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 import pytest
@@ -14,6 +15,7 @@ from bulkshare.ledger import SqlLedger
 from bulkshare.model import Block, Limits, Reply, Request, Result, RetryPolicy
 from tests.engine.fakes import NOW, FakeCloud, RecordingObserver, response
 from tests.engine.harness import ACCOUNT, EngineHarness, on_post
+from tests.engine.memory_ledger import MemoryLedger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,6 +65,49 @@ def test_limits_are_kept() -> None:
     assert most["all"] == 6
     assert max(count for key, count in most.items() if key.startswith("i")) == 2
     assert max(count for key, count in most.items() if key.startswith("pair")) == 1
+
+
+def test_many_small_images_keep_all_workers_busy() -> None:
+    """An image with fewer pairs than it may have requests in flight doesn't take the place of a large one."""
+    harness = EngineHarness(limits=Limits(concurrency=12, per_image=6))
+    harness.plan(60, 1)
+    busy: list[int] = []
+
+    def count(request: Request, _number: int) -> None:
+        if request.method == "POST":
+            busy.append(harness.cloud.in_flight["all"])
+
+    harness.cloud.script = count
+    harness.run()
+    assert harness.totals() == {Result.SHARED: 60}
+    assert busy[:48] == [12] * 48
+
+
+class CountedLedger:
+    """A ledger that counts the calls of its methods: each takes a thread, and a statement or two."""
+
+    def __init__(self, ledger: MemoryLedger) -> None:
+        self.ledger = ledger
+        self.calls: Counter[str] = Counter()
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self.ledger, name)
+        if callable(found):
+            self.calls[name] += 1
+        return found
+
+
+def test_the_ledger_is_asked_for_pages_not_for_images() -> None:
+    """A first run of many small images reads pages of them, not each."""
+    ledger = CountedLedger(MemoryLedger())
+    harness = EngineHarness(ledger=cast("MemoryLedger", ledger))
+    harness.plan(600, 2)
+    harness.cloud.images = {f"i{number:02}": {"owner": "ours"} for number in range(600)}
+    harness.run()
+    assert harness.totals() == {Result.SHARED: 1200}
+    assert ledger.calls["pending_wants"] == 600 / 50, "one for each GET that looks images up"
+    assert ledger.calls["pending_jobs_between"] == 5, "256 pairs at a time"
+    assert sum(ledger.calls.values()) - ledger.calls["settle"] < 40, ledger.calls
 
 
 @pytest.mark.parametrize("projects", [1, 2, 10])

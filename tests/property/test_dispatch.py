@@ -36,7 +36,7 @@ class Window(RuleBasedStateMachine):
             return
         self.opened.add(image)
         self.pages[image] = [[Job(image, f"{page} {n}") for n in range(size)] for page, size in enumerate(pages)]
-        self.read_page(self.dispatch.open(image, probed=probed))
+        self.read_page(self.dispatch.open(image, sum(pages), probed=probed))
 
     @rule()
     def read(self) -> None:
@@ -111,6 +111,12 @@ class Window(RuleBasedStateMachine):
         """No image has more requests in flight than allowed."""
         for image in IMAGES:
             assert sum(attempt.job.image_id == image for attempt in self.flying) <= PER_IMAGE
+
+    @invariant()
+    def the_width_is_that_of_the_lanes(self) -> None:
+        """What all lanes together may have in flight."""
+        assert self.dispatch.width == sum(lane.width for lane in self.dispatch.lanes.values())
+        assert self.dispatch.all_read() == (not any(lane.reading for lane in self.dispatch.lanes.values()))
 
     @invariant()
     def an_image_with_room_has_a_turn(self) -> None:

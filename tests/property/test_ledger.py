@@ -222,6 +222,9 @@ class LedgerLikeADict(RuleBasedStateMachine):
         last_image: str | None = None
         while page := ledger.pending_images(run_id, after=last_image, limit=limit, removals=removals):
             assert len(page) <= limit
+            ends = page[0].image_id, page[-1].image_id
+            together = ledger.pending_jobs_between(run_id, *ends, removals=removals)
+            before = len(found)
             for backlog in page:
                 here: list[Job] = []
                 last_image, last = backlog.image_id, None
@@ -231,6 +234,7 @@ class LedgerLikeADict(RuleBasedStateMachine):
                     last = part[-1].member_id
                 assert backlog == Backlog(last_image, len(here), reduce(or_, (job.want for job in here)))
                 found += here
+            assert together == found[before:]
         pending = set(map(pair_of, self._pending(run, removals=removals)))
         rows = (row for row in ledger.outcomes(run_id) if pair_of(row) in pending)
         assert found == [Job(row.image_id, row.member_id, row.want) for row in rows]

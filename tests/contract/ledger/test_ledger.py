@@ -143,11 +143,25 @@ def test_an_unknown_run_has_no_pending_pairs(ledger: Ledger) -> None:
 def test_a_pair_is_pending_until_it_is_settled(ledger: Ledger) -> None:
     """A pair of another run, or an unknown one, is not pending."""
     run, other = begin(ledger), begin(ledger)
-    ledger.enqueue(run.id, [Block("a", ["w"]), Block("a", ["x", "y"], Want.ACCEPTED)])
+    ledger.enqueue(run.id, [Block("a", ["w"]), Block("a", ["x", "y"], Want.ACCEPTED), Block("b", ["w"])])
     ledger.settle(run.id, [outcome("a", "y")])
-    pairs = [(run.id, "a", "x"), (run.id, "a", "y"), (run.id, "a", "z"), (run.id, "b", "x"), (other.id, "a", "x")]
-    assert [ledger.pending_want(*pair) for pair in pairs] == [Want.ACCEPTED, None, None, None, None]
-    assert ledger.pending_want(run.id, "a", "w") == Want.MEMBER
+    images = ["a", "b", "unknown"]
+    assert ledger.pending_wants(run.id, images, "x") == {"a": Want.ACCEPTED}
+    assert ledger.pending_wants(run.id, images, "w") == {"a": Want.MEMBER, "b": Want.MEMBER}
+    assert [ledger.pending_wants(run.id, images, member) for member in ("y", "z")] == [{}, {}]
+    assert ledger.pending_wants(other.id, images, "x") == {}
+
+
+def test_small_images_are_read_together(ledger: Ledger) -> None:
+    """From one image to another, in order, with those in between that have pending pairs of the kind."""
+    run = begin(ledger)
+    blocks = [Block(f"i{n}", ["p2", "p1"]) for n in range(4)]
+    ledger.enqueue(run.id, [*blocks, Block("i1", ["p3"], Want.REMOVE)])
+    ledger.settle(run.id, [outcome("i2", "p1"), outcome("i2", "p2")])
+    pairs = [(job.image_id, job.member_id) for job in ledger.pending_jobs_between(run.id, "i1", "i3", removals=False)]
+    assert pairs == [("i1", "p2"), ("i1", "p1"), ("i3", "p2"), ("i3", "p1")]
+    assert ledger.pending_jobs_between(run.id, "i0", "i3", removals=True) == [Job("i1", "p3", Want.REMOVE)]
+    assert len(ledger.pending_jobs_between(run.id, "i0", "i3")) == 7
 
 
 # --- the record ------------------------------------------------------------------------------------------------------
