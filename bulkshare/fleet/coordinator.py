@@ -141,17 +141,17 @@ class Coordinator:
         """Keep to these limits from now on; workers that have more give it back at their next exchange."""
         self._request = replace(self._request, settings=replace(self._request.settings, limits=limits))
         self._leases.rate, self._leases.concurrency = limits.rate, limits.concurrency
-        self._renew.set()
+        self._renew_soon()
 
     def pause(self) -> None:
         """Have the workers send nothing new until `go`."""
         self._paused = True
-        self._renew.set()
+        self._renew_soon()
 
     def go(self) -> None:
         """End a pause."""
         self._paused = False
-        self._renew.set()
+        self._renew_soon()
 
     def pace(self) -> str:
         """Return a short status, "" while the fleet is idle. May be called from any thread."""
@@ -186,8 +186,13 @@ class Coordinator:
     def stop(self) -> None:
         """Make the workers send nothing more and return what they have done."""
         self._stopping = True
-        self._renew.set()
+        self._renew_soon()
         self.notify_changed()
+
+    def _renew_soon(self) -> None:
+        """Have all leases renewed at once."""
+        self._renew.set()
+        self._renew = anyio.Event()
 
     def notify_changed(self) -> None:
         """Wake the tasks that wait for `changed`."""
@@ -206,7 +211,7 @@ class Coordinator:
         began = self._clock()
         self._shards += 1
         if worker.outstanding == 1:
-            self._renew.set()  # it was idle, and has no share
+            self._renew_soon()  # it was idle, and has no share
         try:
             result = await self._unless_lost(worker, task, name)
             if result is None:
@@ -347,6 +352,7 @@ class Coordinator:
 
     async def _renew_until_lost(self, worker: WorkerHandle, observer: Observer) -> None:
         while True:
+            renew = self._renew  # before the grant, so that nothing that happens from here on is missed
             grant = self._grant(worker, self._leases.lend(worker.address, self._busy_workers(), self._clock()))
             try:
                 with anyio.fail_after(ANSWER_SECONDS):
@@ -359,8 +365,7 @@ class Coordinator:
                 continue
             self._apply(worker, grant, report, observer)
             with anyio.move_on_after(RENEW_SECONDS):
-                await self._renew.wait()
-            self._renew = anyio.Event() if self._renew.is_set() else self._renew
+                await renew.wait()
 
     def _busy_workers(self) -> list[str]:
         """Return the workers that need a share: those with work."""
@@ -385,6 +390,8 @@ class Coordinator:
         now = self._clock()
         self._leases.confirm(worker.address, report.in_flight)
         worker.clock, worker.heard_at, worker.allowed = report.clock, now, report.allowed
+        if worker.share.rate > grant.rate or worker.share.concurrency > grant.concurrency:
+            self._renew_soon()  # what it has given back, others can have
         worker.share = Share(grant.rate, grant.concurrency)
         self.requests += report.requests - worker.requests
         worker.requests = report.requests
@@ -394,7 +401,7 @@ class Coordinator:
         if now + report.cooling_seconds > self._cooling_until + RENEW_SECONDS and report.cooling_seconds > 0:
             self._cooling_until = now + report.cooling_seconds
             worker.paused_until = self._cooling_until  # it is the one that reported it
-            self._renew.set()
+            self._renew_soon()
         for event in report.events:
             self.retries += isinstance(event, RetryScheduled)
             observer.notify(event)

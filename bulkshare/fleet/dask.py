@@ -8,6 +8,7 @@ import re
 import signal
 from concurrent.futures import CancelledError
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from importlib.util import find_spec
 from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -170,6 +171,7 @@ async def _local_cluster(workers: int) -> AsyncIterator[LocalCluster]:
         silence_logs=logging.CRITICAL,
         asynchronous=True,
         security=True,  # with temporary certificates, kept in memory
+        config={"distributed.admin.event-loop": "uvloop" if find_spec("uvloop") else "asyncio"},  # of the workers
     )
     resource_tracker.ensure_running()  # starting it with the first process would unblock the signal
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})

@@ -215,7 +215,7 @@ class Worker:
         self._lease_ends = -math.inf
         self._number = 0  # of the last grant
         self._began = clock()
-        endpoint.paced.lease(Limits(rate=1.0, concurrency=1), self._lease_ends)
+        endpoint.paced.expire()
 
     @property
     def expired(self) -> bool:
@@ -231,7 +231,7 @@ class Worker:
             if grant.rate > 0:
                 paced.lease(Limits(rate=grant.rate, concurrency=grant.concurrency), grant.until)
             else:
-                paced.lease(Limits(rate=1.0, concurrency=1), -math.inf)
+                paced.expire()
             if grant.paused:
                 paced.pause()
             else:

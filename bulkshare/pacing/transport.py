@@ -137,6 +137,11 @@ class Paced:
         self._lease_ends = until
         self._give_places()
 
+    def expire(self) -> None:
+        """Send nothing until the next lease, and keep to the limits and to what was learned then."""
+        self._leased = True
+        self._lease_ends = -math.inf
+
     def cool_down(self, seconds: float) -> None:
         """Send nothing for so long, and restart the window then: the endpoint has throttled us or another worker."""
         self._gcra.pause(self._clock() + seconds)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -29,6 +30,11 @@ async def blocked_signals(_message: str) -> set[int]:
     return set(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
 
 
+async def loop_kind(_message: str) -> str:
+    """Return the module of the worker's event loop."""
+    return type(asyncio.get_running_loop()).__module__
+
+
 async def test_local_workers_are_processes_behind_tls() -> None:
     """Other users of the machine can't connect to their scheduler."""
     async with open_cluster("local:1") as cluster:
@@ -42,9 +48,10 @@ async def test_local_workers_are_processes_behind_tls() -> None:
 
 
 async def test_local_workers_ignore_sigint() -> None:
-    """The terminal sends it to all of its processes, but only the coordinator acts on it."""
+    """The terminal sends it to all of its processes, but only the coordinator acts on it. Their loop is uvloop."""
     async with open_cluster("local:1") as cluster:
         (worker,) = await cluster.workers()
+        assert (await cluster.ask(worker, loop_kind, "")).startswith("uvloop" if find_spec("uvloop") else "asyncio")
         assert signal.SIGINT in await cluster.ask(worker, blocked_signals, "")
     assert signal.SIGINT not in await blocked_signals("")
 

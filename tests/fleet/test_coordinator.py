@@ -219,6 +219,22 @@ def test_a_lost_workers_shard_is_not_in_flight_twice() -> None:
     assert not twice
 
 
+def test_a_share_is_given_as_soon_as_it_is_free() -> None:
+    """A worker that joins doesn't wait for its next turn once another has given back what it is due."""
+    harness = slow_harness()
+    cluster = with_workers(harness, 1)
+    joining = FakeWorker(harness.cloud)
+    rates: list[float] = []
+
+    def look() -> None:
+        if joining.tasks:
+            rates.append(joining.grants[-1].rate)
+
+    looks = ((2.0 + number / 10, look) for number in range(1, 20))
+    run_with(harness, (2.0, lambda: cluster.processes.update(w1=joining)), *looks)
+    assert rates[1:] == [50.0] * (len(rates) - 1)
+
+
 def test_requests_in_flight_count_while_shares_change() -> None:
     """What a worker has in flight beyond its new, smaller share is not lent to others until it is answered."""
     harness = slow_harness(images=8)

@@ -142,6 +142,36 @@ def test_window_opens_to_the_limit_and_not_beyond() -> None:
     assert transport.sent == 200
 
 
+def test_an_expired_lease_sends_nothing_and_forgets_nothing() -> None:
+    """The next one goes on at the pace and with the window of the one before."""
+    inner = Inner(latency_seconds=0.01)
+    transport = paced(inner, concurrency=64)
+
+    async def send(count: int) -> None:
+        async with anyio.create_task_group() as tasks:
+            for _ in range(count):
+                tasks.start_soon(transport.send, Request("GET", "/"))
+
+    async def expire() -> None:
+        transport.expire()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(send, 400)
+            await anyio.sleep(5.0)
+            assert not inner.came
+            transport.lease(Limits(concurrency=32, rate=1000))
+            assert transport.allowed == 4
+        size = transport.allowed
+        assert size > 4
+        transport.expire()
+        transport.lease(Limits(concurrency=32, rate=1000))
+        assert transport.allowed == size
+        began = anyio.current_time()
+        await send(10)
+        assert anyio.current_time() - began < 0.1
+
+    run_virtual(expire())
+
+
 def test_answers_that_come_in_bursts_find_the_window_full() -> None:
     """Requests that have a place but have yet to leave count: otherwise a fast server would never get more at once."""
     inner = Bursts()
