@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bulkshare.cli.exit_status import ExitStatus
-from bulkshare.cli.notify import Conclusion, NotifyOptions, telling
+from bulkshare.cli.notify import Conclusion, NotifyOptions, notifying
 from bulkshare.cli.output import print_whole
 from bulkshare.cli.run import STOP_SIGNALS, carry_out, read_options
 from bulkshare.errors import UsageError
@@ -60,7 +60,7 @@ def undo_command(run: str, *, unfinished: bool, force: bool, **given: Any) -> in
     own.pop("out", None)
     own.pop("yes")
     options, listener = read_options(own)
-    with telling(Conclusion(UNDO, notify, dry_run=looking), listener) as ended:
+    with notifying(Conclusion(UNDO, notify, dry_run=looking), listener) as ended:
         reading = partial(look, run, options, listener, unfinished=unfinished, force=force, signals=STOP_SIGNALS)
         undo = run_async(reading)
         keys = ", ".join(each.key for each in undo.runs)

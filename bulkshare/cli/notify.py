@@ -62,7 +62,7 @@ class NotifyOptions:
         if notify.command or notify.webhook is not None:
             return notify
         if self.notify_on:
-            raise UsageError("--notify-on: there is no one to tell; add --on-finish or --webhook")
+            raise UsageError("--notify-on: there is no one to notify; add --on-finish or --webhook")
         return None
 
 
@@ -113,14 +113,14 @@ class Conclusion:
         """Tell no one: another conclusion does, of what the command does next."""
         self._notifier = None
 
-    def tell(self, listener: ConsoleListener) -> None:
+    def notify(self, listener: ConsoleListener) -> None:
         """Tell how the command ended."""
         if self._notifier is not None:
-            self._notifier.tell(_notice(self), note=listener.note, warn=listener.warn, run_async=run_async)
+            self._notifier.notify(_notice(self), note=listener.note, warn=listener.warn, run_async=run_async)
 
 
 @contextmanager
-def telling(ended: Conclusion, listener: ConsoleListener) -> Iterator[Conclusion]:
+def notifying(ended: Conclusion, listener: ConsoleListener) -> Iterator[Conclusion]:
     """Tell how the work in the context ended, however that is."""
     try:
         yield ended
@@ -133,7 +133,7 @@ def telling(ended: Conclusion, listener: ConsoleListener) -> Iterator[Conclusion
         ended.error = "interrupted" if interrupted else f"unexpected error: {type(error).__name__}"
         raise
     finally:
-        ended.tell(listener)
+        ended.notify(listener)
 
 
 def _errors(results: Sequence[CloudResult]) -> str:

@@ -85,7 +85,7 @@ class Fault(click.ParamType["FaultRule"]):
 
 
 class Answers(click.ParamType["str"]):
-    """An answer of a sandbox where no document tells, as `sandbox.ims.Behaviour` takes it."""
+    """An answer of a sandbox where the documentation is silent, as `sandbox.ims.Behaviour` takes it."""
 
     name = "answer"
 
@@ -195,8 +195,8 @@ FAULTS = together(
         multiple=True,
         metavar="NAME=VALUE",
         type=Answers(),
-        help="How Huawei Cloud's image service answers where no document tells, e.g. partial=fail or job_seconds=2.5. "
-        "May be given several times; `bulkshare help huawei` lists them.",
+        help="How Huawei Cloud's image service answers where the documentation is silent, e.g. partial=fail or "
+        "job_seconds=2.5. May be given several times; `bulkshare help huawei` lists them.",
     ),
 )
 SANDBOX = together(
@@ -315,7 +315,7 @@ NOTIFY = together(
         "--notify-on",
         multiple=True,
         type=click.Choice(NOTIFY_ON),
-        help="Which ends are told; may be given several times. Default: always.",
+        help="The ends to notify of; may be given several times. Default: always.",
     ),
 )
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object on stdout.")

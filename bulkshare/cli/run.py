@@ -15,7 +15,7 @@ import click
 from bulkshare.cli.command import ARGUMENTS
 from bulkshare.cli.console import ConsoleListener
 from bulkshare.cli.exit_status import ExitStatus, is_terminal
-from bulkshare.cli.notify import Conclusion, NotifyOptions, telling
+from bulkshare.cli.notify import Conclusion, NotifyOptions, notifying
 from bulkshare.errors import UsageError
 from bulkshare.operations.defaults import utc_now
 from bulkshare.operations.execute import run_async
@@ -73,7 +73,7 @@ def run_command(plan: Path, *, metrics_file: Path | None, **given: Any) -> int:
     if metrics_file is not None:
         require_writable(metrics_file)
     try:
-        with telling(ended, listener):
+        with notifying(ended, listener):
             raw = read_plan(plan)
             saved = load_saved(plan, raw) if is_saved(raw) else None
             loaded, expected = (load_plan(plan, raw), None) if saved is None else (saved.plan, saved.parts)
@@ -150,7 +150,7 @@ def carry_out(
         exact = exactly(plan, results)
         plan, expected = exact.plan, exact.parts
     options = replace(options, dry_run=False)
-    with telling(ended, listener):
+    with notifying(ended, listener):
         ended.loaded(plan)
         make = partial(run_plan, plan, options, listener, expected=expected, signals=STOP_SIGNALS)
         ended.results = run_async(make)
@@ -171,7 +171,7 @@ def resume_command(run: str | None, **given: Any) -> int:
     """Finish a run. Raises `BulkshareError` if that is impossible."""
     notify = NotifyOptions.among(given)
     options, listener = read_options(given)
-    with telling(Conclusion(run or "", notify), listener) as ended:
+    with notifying(Conclusion(run or "", notify), listener) as ended:
         ended.loaded(None)  # a ledger, which others may write, names no command
         ended.results = run_async(partial(resume_runs, run, options, listener, signals=STOP_SIGNALS))
         ended.exit_code = print_results(ended.results, listener)

@@ -44,7 +44,7 @@ def serve_sandbox(
     faults: what fails.
     latency_seconds: delay of each answer.
     dialect: the cloud to play.
-    answers: how it answers where no document tells.
+    answers: how it answers where the documentation is silent.
     """
     if quota is None:
         quota = OTC_QUOTA if dialect == Dialect.OTC else GLANCE_MEMBER_QUOTA

@@ -175,7 +175,7 @@ class Plan:
     for entries without one of their own; None: the default. If it is `strict`, public and community images are not as
     planned, although every project can use them. `receive` is what others share with us; once that is resolved, it is
     empty, and `entries` has those memberships. `names` has the names that stand beside IDs in the plan and its lists,
-    by ID. `notify` says who is told how a run ended.
+    by ID. `notify` says who is notified when a run ends.
     """
 
     name: str

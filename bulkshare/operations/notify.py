@@ -47,7 +47,7 @@ SECRET = frozenset({"BULKSHARE_WEBHOOK", "PGPASSWORD", "MYSQL_PWD"})
 WITH_PASSWORD = re.compile(r"://[^/]*:[^/]*@|passw|secret|ssl_?key", re.IGNORECASE)
 
 
-class NotTold(Exception):  # noqa: N818  a message for the log, not an error of the command
+class NotNotified(Exception):  # noqa: N818  a message for the log, not an error of the command
     """A command or a webhook could not be notified. `str()` says why, without secrets."""
 
 
@@ -124,7 +124,7 @@ class Notifier:
         if notify.command:
             require_program(notify.command)
 
-    def tell(
+    def notify(
         self,
         notice: Notice,
         *,
@@ -132,7 +132,7 @@ class Notifier:
         warn: Callable[[str], None],
         run_async: Callable[[Callable[[], Coroutine[Any, Any, None]]], None],
     ) -> None:
-        """Tell how a command ended, if that is one of the ends to be told. Blocks for as long as the time-outs say.
+        """Say how a command ended, if that is one of the ends to notify of. Blocks for as long as the time-outs say.
 
         note: gets the lines that the command prints.
         warn: gets a message about each of the two that could not be told.
@@ -145,7 +145,7 @@ class Notifier:
             document = (json.dumps(notice_document(notice)) + "\n").encode()
             try:
                 run_program(notify.command, document, self._harmless(), notify.timeout_seconds, note)
-            except NotTold as error:
+            except NotNotified as error:
                 warn(str(error))
         if self._target is not None:
             target, body = self._target, json.dumps(webhook_body(notice, notify.format)).encode()
@@ -153,7 +153,7 @@ class Notifier:
             async def send() -> None:
                 try:
                     await post(target, body, timeout_seconds=notify.timeout_seconds)
-                except NotTold as error:
+                except NotNotified as error:
                     warn(str(error))
 
             run_async(send)
@@ -182,7 +182,7 @@ def run_program(
     """Run a command with a document on its standard input, and pass on the lines that it prints.
 
     It is the leader of a process group, which is killed with it if it takes too long. What it leaves running in the
-    background is not waited for. Raises `NotTold` if it fails.
+    background is not waited for. Raises `NotNotified` if it fails.
     """
     name = clean(command[0])
     with tempfile.TemporaryFile() as stdin:  # not a pipe: it need not be read
@@ -198,7 +198,7 @@ def run_program(
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:
-            raise NotTold(f"{name} can't be run: {getattr(error, 'strerror', None) or error}") from None
+            raise NotNotified(f"{name} can't be run: {getattr(error, 'strerror', None) or error}") from None
     assert process.stdout is not None  # noqa: S101  it is a pipe
     with process.stdout as pipe:
         try:
@@ -215,11 +215,11 @@ def run_program(
         note(f"{name}: ... and {counted(len(lines) - MOST_LINES, 'more line')}")
     last = f": {lines[-1]}" if lines else ""
     if not ended:
-        raise NotTold(f"{name} was killed, because it still ran after {timeout_seconds:g} s{last}")
+        raise NotNotified(f"{name} was killed, because it still ran after {timeout_seconds:g} s{last}")
     if process.returncode < 0:
-        raise NotTold(f"{name} was killed by signal {-process.returncode}{last}")
+        raise NotNotified(f"{name} was killed by signal {-process.returncode}{last}")
     if process.returncode:
-        raise NotTold(f"{name} exited with {process.returncode}{last}")
+        raise NotNotified(f"{name} exited with {process.returncode}{last}")
 
 
 def _watch(
@@ -262,7 +262,7 @@ async def post(
     timeout_seconds: float,
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
 ) -> None:
-    """Post JSON to a webhook, again if that may help. Raises `NotTold` unless it is accepted in time.
+    """Post JSON to a webhook, again if that may help. Raises `NotNotified` unless it is accepted in time.
 
     TLS is verified, and redirects are not followed. Messages have the host only.
     """
@@ -284,8 +284,8 @@ async def post(
                     await sleep(_wait_seconds(reply, attempt))
         except BulkshareError as error:  # its certificate does not verify, or the proxy can't be used
             why = str(error)
-        raise NotTold(f"the webhook at {host} was not told: {why}")
-    raise NotTold(f"the webhook at {host} was not told within {timeout_seconds:g} s: {why}")
+        raise NotNotified(f"the webhook at {host} was not notified: {why}")
+    raise NotNotified(f"the webhook at {host} was not notified within {timeout_seconds:g} s: {why}")
 
 
 def _read(reply: Reply, target: Target) -> tuple[str, bool]:

@@ -23,7 +23,7 @@ class Options:
     faults: what fails on the sandbox.
     latency_seconds: of each answer of the sandbox.
     dialect: which cloud the sandbox plays, by the names of `sandbox.ims.Dialect`.
-    answers: how it answers where no document tells, as `sandbox.ims.Behaviour.parse` takes them.
+    answers: how it answers where the documentation is silent, as `sandbox.ims.Behaviour.parse` takes them.
     dry_run: write neither to a cloud nor to the ledger.
     retry_failed: only the pairs that the plan's last run did not bring about.
     verify: compare plan and cloud at the end of a run.

@@ -213,7 +213,7 @@ def _for_no_one(section: dict[str, Any], at: Location, document: Document) -> li
 
 
 def _notify(section: NotifySection, folder: Path) -> Notify:
-    """Return who is to be told. Paths are relative to the plan's folder; a bare name is looked up in PATH."""
+    """Return who is to be notified. Paths are relative to the plan's folder; a bare name is looked up in PATH."""
     notify = Notify(on=frozenset(section.on), timeout_seconds=section.timeout)
     if section.command:
         program, *arguments = section.command

@@ -455,7 +455,7 @@ class WebhookSection(Section):
 
 
 class NotifySection(Section):
-    """Who is told how a run ended."""
+    """Who is notified when a run ends."""
 
     model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["command"]}, {"required": ["webhook"]}]})
 
@@ -468,7 +468,7 @@ class NotifySection(Section):
     webhook: WebhookSection = Field(default_factory=_absent, description="Where the same is posted.")
     on: OnWhat = Field(
         default_factory=lambda: [NotifyOn.ALWAYS],
-        description="Which ends are told: `failure` (any exit code but 0), `change` (something was changed in the "
+        description="The ends to notify of: `failure` (any exit code but 0), `change` (something was changed in the "
         "cloud), `always`; or a list of them.",
     )
     timeout: Wait = Field(default=NOTIFY.timeout_seconds, description="How long each of them may take.")
@@ -476,7 +476,7 @@ class NotifySection(Section):
     @model_validator(mode="after")
     def _tells_someone(self) -> NotifySection:
         if not self.model_fields_set & {"command", "webhook"}:
-            raise ValueError("tells no one; add `command` or `webhook`")
+            raise ValueError("notifies no one; add `command` or `webhook`")
         if self.command and not self.command[0]:
             raise _at_key("the command begins with nothing; name a program", "command")
         return self
@@ -600,7 +600,7 @@ class PlanFile(Section):
     )
     limits: LimitsSection = LimitsSection()
     retry: RetrySection = RetrySection()
-    notify: NotifySection = Field(default_factory=_absent, description="Who is told how a run of the plan ended.")
+    notify: NotifySection = Field(default_factory=_absent, description="Who is notified when a run of the plan ends.")
     groups: GroupsSection = Field(default_factory=GroupsSection)
     share: list[EntrySection] = Field(
         default_factory=list, min_length=1, description="Which images are shared with which projects."

@@ -1,4 +1,4 @@
-"""What a command or a webhook is told about the end of a run. Pure.
+"""What a command or a webhook is sent about the end of a run. Pure.
 
 Slack's shape is that of its incoming webhooks (docs.slack.dev, "Sending messages using incoming webhooks"),
 Alertmanager's that of `postableAlerts` in its api/v2/openapi.yaml.
@@ -45,7 +45,7 @@ class Notice:
     runs: tuple[str, ...] = ()
 
     def is_due(self, on: Collection[NotifyOn]) -> bool:
-        """Return whether this is one of the ends that are to be told."""
+        """Return whether this is one of the ends to notify of."""
         changed = any(self.document.get(result.value) for result in CHANGED) or self.document.get("opened")
         return (
             NotifyOn.ALWAYS in on

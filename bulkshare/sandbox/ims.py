@@ -1,7 +1,7 @@
 """The sandbox's image service as on Huawei Cloud and Open Telekom Cloud: batches of members, jobs, quotas, own lists.
 
-What is documented answers as documented. What no document tells is chosen by `Behaviour`: the sandbox can play each
-answer that a client has to be prepared for. Sentences are the sandbox's own; the codes are the service's.
+Calls answer as documented. Where the documentation is silent, `Behaviour` chooses: the sandbox can give each answer
+that a client has to be prepared for. Sentences are the sandbox's own; the codes are the service's.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Dialect(StrEnum):
 
 
 class Behaviour(NamedTuple):
-    """How the service answers where no document tells; the first value of each is the default.
+    """How the service answers where the documentation is silent; the first value of each is the default.
 
     partial: how a job ends that left out some pairs: success, fail.
     results: what an ended job lists: full, images (without projects), none.

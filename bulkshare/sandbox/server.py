@@ -61,7 +61,7 @@ class Sandbox:
     faults: rules, of which the first that applies to a request counts.
     latency_seconds: of every request; in adding a member, between the check and the insert, as in Glance.
     dialect: which cloud it plays.
-    behaviour: how Huawei Cloud's image service answers where no document tells.
+    behaviour: how Huawei Cloud's image service answers where the documentation is silent.
     seed: of the faults, so that equal requests meet equal faults on every run.
     sleep: waits for the latency.
     on_response: called with method, path with query, and status before each response leaves.

@@ -1,4 +1,4 @@
-"""A command and a webhook are told how each run ended: on the sandbox in the process, and once on a real cloud."""
+"""A command and a webhook hear how each run ended: on the sandbox in the process, and once on a real cloud."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PLAN = "version: 1\nname: golden\ncheck_projects: never\n{}share:\n  - {{images:
 
 
 class Told:
-    """A folder with a plan and a command that keeps what it is told."""
+    """A folder with a plan and a command that keeps what it is sent."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -64,7 +64,7 @@ def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Told:
 
 
 def test_the_command_is_told_what_json_prints(told: Told) -> None:
-    """And its output is logged; a dry run tells no one."""
+    """And its output is logged; a dry run notifies no one."""
     told.run("--sandbox", "--dry-run", exit_code=10)
     assert not told.notice.exists()
     done = told.run("--sandbox", "--json")
@@ -142,7 +142,7 @@ def test_the_plan_says_who_is_told_and_when(told: Told) -> None:
     ("options", "message"),
     [
         (["--webhook-format", "slack"], "there is no webhook"),
-        (["--notify-on", "change"], "there is no one to tell"),
+        (["--notify-on", "change"], "there is no one to notify"),
         (["--on-finish", "tell 'x"], "no closing quotation in the command\n"),
         (["--on-finish", " "], "names no program"),
         (["--webhook", "@/nowhere/webhook"], "/nowhere/webhook: No such file"),
@@ -202,14 +202,14 @@ def test_a_webhook_is_told_and_its_url_stays_secret(told: Told, hooks: Hooks, mo
     outputs.append(told.run("--sandbox", "-v", tell=False))
     assert [path for path, _ in hooks.posted[1:]] == ["/T0/sEcReTx"] * 3
     assert hooks.posted[1][1][0]["labels"]["plan"] == "golden"
-    failed = "the webhook at 127.0.0.1 was not told: it answered 500"
+    failed = "the webhook at 127.0.0.1 was not notified: it answered 500"
     assert outputs[1].stderr.count(failed) == 1
     seen = [done.output.encode() for done in outputs] + [path.read_bytes() for path in told.folder.glob("ledger.db*")]
     assert not [text for text in seen if b"sEcReT" in text]
 
 
 def test_a_command_is_told_what_was_done_on_a_cloud(operator: Operator) -> None:
-    """Of a run, the real cloud's as well as the sandbox's; a dry run tells no one."""
+    """Of a run, the real cloud's as well as the sandbox's; a dry run notifies no one."""
     _, shell, _, (one, two) = operator
     image_id = operator.create_image("told")
     telling = ("--to", one, "--to", two, "--on-finish", "tee -a told.json")

@@ -1,4 +1,4 @@
-"""Under every answer that Huawei Cloud's service may give where no document tells, the same ledger and members.
+"""Whatever Huawei Cloud's service answers where its documentation is silent: the same ledger and the same members.
 
 The engine works on the sandbox's service in virtual time, without sockets.
 """

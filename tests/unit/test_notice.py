@@ -1,4 +1,4 @@
-"""What is told about the end of a run: the JSON document, Slack's message, Alertmanager's alert."""
+"""What is sent about the end of a run: the JSON document, Slack's message, Alertmanager's alert."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_slack_gets_a_message_in_its_own_escaping() -> None:
 
 
 def test_alertmanager_gets_an_alert_that_the_next_good_end_resolves() -> None:
-    """The labels identify an alert, so they are the same whatever happened; a good end is over when it is told."""
+    """The labels identify an alert, so they are the same whatever happened; a good end is over when it is sent."""
     (bad,), (good,) = (webhook_body(notice, WebhookFormat.ALERTMANAGER) for notice in (BAD, GOOD))
     assert bad["labels"] == good["labels"]
     assert bad["labels"]["alertname"] == "BulkshareRunFailed"

@@ -1,4 +1,4 @@
-"""A command and a webhook are told how a run ended; whatever fails there is a message, and never shows a secret."""
+"""A command and a webhook hear how a run ended; whatever fails there is a message, and never shows a secret."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from aiohttp import web
 from bulkshare.errors import UsageError
 from bulkshare.model import Notify, NotifyOn, Webhook
 from bulkshare.operations.execute import run_async
-from bulkshare.operations.notify import Notifier, NotTold, Target, find_target, post, run_program
+from bulkshare.operations.notify import Notifier, NotNotified, Target, find_target, post, run_program
 from tests.unit.test_http import http_server
 from tests.unit.test_notice import BAD, GOOD
 
@@ -63,7 +63,7 @@ def test_what_a_command_prints_is_cleaned_and_bounded() -> None:
 )
 def test_a_command_that_fails_is_reported(command: tuple[str, ...], why: str) -> None:
     """With the last line that it printed."""
-    with pytest.raises(NotTold) as raised:
+    with pytest.raises(NotNotified) as raised:
         told(*command)
     assert why in str(raised.value)
 
@@ -81,7 +81,7 @@ def test_a_command_that_takes_too_long_is_killed_with_all_it_started(tmp_path: P
             seen.extend(os.read(reader, 100))
         return 1000.0 if b"up" in seen else 0.0
 
-    with pytest.raises(NotTold, match="was killed, because it still ran after 30 s"):
+    with pytest.raises(NotNotified, match="was killed, because it still ran after 30 s"):
         run_program(("sh", "-c", script), b"", dict(os.environ), 30.0, lambda _: None, clock)
     os.set_blocking(reader, True)
     assert os.read(reader, 100) == b""  # no one is left who could write
@@ -131,10 +131,10 @@ def test_a_command_learns_no_secret() -> None:
     lines: list[str] = []
     command = (*PYTHON, "import os; print(sorted(n for n in os.environ if n != 'LC_CTYPE'))")
     notifier = Notifier(Notify(command, Webhook(from_env="PAGER_URL"), on=frozenset({NotifyOn.ALWAYS})), environment)
-    notifier.tell(GOOD, note=lines.append, warn=lambda _: None, run_async=lambda _: None)
+    notifier.notify(GOOD, note=lines.append, warn=lambda _: None, run_async=lambda _: None)
     assert lines[0].endswith("['OS_CLOUD', 'PATH']")
     kept = {**environment, "BULKSHARE_LEDGER": "/var/lib/ledger.db"}
-    Notifier(Notify(command), kept).tell(GOOD, note=lines.append, warn=lambda _: None, run_async=lambda _: None)
+    Notifier(Notify(command), kept).notify(GOOD, note=lines.append, warn=lambda _: None, run_async=lambda _: None)
     assert "'BULKSHARE_LEDGER'" in lines[1]
 
 
@@ -156,14 +156,14 @@ class Service:
         self.waits.append(seconds)
 
     async def get(self, url: Callable[[int], str], tls: ssl.SSLContext | None = None) -> str:
-        """Post to the service; return the message if it was not told."""
+        """Post to the service; return the message if it was not notified."""
         async with AsyncExitStack() as stack:
             port = await stack.enter_async_context(http_server(self.handle, tls))
             target = Target.of(url(port), "it")
             assert "Secret" not in repr(target)
             try:
                 await post(target, b'{"a": 1}', timeout_seconds=30.0, sleep=self.sleep)
-            except NotTold as error:
+            except NotNotified as error:
                 return str(error)
         return ""
 
@@ -196,7 +196,7 @@ async def test_it_is_tried_again_if_that_may_help() -> None:
     assert await service.get(plain) == ""
     assert service.waits == [1.0, 7.0]
     service = Service(*(web.Response(status=500) for _ in range(4)))
-    assert await service.get(plain) == "the webhook at 127.0.0.1 was not told: it answered 500"
+    assert await service.get(plain) == "the webhook at 127.0.0.1 was not notified: it answered 500"
     assert len(service.requests) == 3
 
 
@@ -233,7 +233,7 @@ async def test_it_gives_up_when_the_time_is_over() -> None:
     service = Service()
     service.sleep = None  # type: ignore[assignment, method-assign]  # not reached: the time is over before it begins
     target = Target.of("http://127.0.0.1:1/x", "it")
-    with pytest.raises(NotTold, match=r"was not told within 0 s: no answer"):
+    with pytest.raises(NotNotified, match=r"was not notified within 0 s: no answer"):
         await post(target, b"{}", timeout_seconds=0.0)
 
 
@@ -278,7 +278,7 @@ def test_one_that_fails_does_not_keep_the_other_from_being_told() -> None:
         ("false",), Webhook(url="http://127.0.0.1:1/x"), on=frozenset({NotifyOn.FAILURE}), timeout_seconds=0.5
     )
     notifier = Notifier(notify, {})
-    notifier.tell(GOOD, note=warnings.append, warn=warnings.append, run_async=run_async)
-    assert not warnings  # not an end that is told
-    notifier.tell(BAD, note=warnings.append, warn=warnings.append, run_async=run_async)
+    notifier.notify(GOOD, note=warnings.append, warn=warnings.append, run_async=run_async)
+    assert not warnings  # not an end to notify of
+    notifier.notify(BAD, note=warnings.append, warn=warnings.append, run_async=run_async)
     assert [warning[:21] for warning in warnings] == ["false exited with 1", "the webhook at 127.0."]

@@ -259,12 +259,12 @@ FORM = [
             "6:77: expected 'failure', 'change' or 'always', found 'never'",
             "6:94: '5' is not a duration; write for example 500ms, 0.5s or 2m",
         ],
-        id="who is told, misspelled",
+        id="who is notified, misspelled",
     ),
     pytest.param(
         HEAD + PAIR + "notify: {on: failure}\n",
-        ["6:9: tells no one; add `command` or `webhook`"],
-        id="no one is told",
+        ["6:9: notifies no one; add `command` or `webhook`"],
+        id="no one is notified",
     ),
     pytest.param(
         HEAD + PAIR + "notify: {command: [''], webhook: {}}\n",
