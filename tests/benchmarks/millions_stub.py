@@ -45,7 +45,13 @@ class Seen:
     def document(self) -> dict[str, int]:
         """Return the counts."""
         there = sum(map(len, self.members.values()))
-        return {"members": there, "adds": self.adds, "duplicates": self.duplicates, "lists": self.lists}
+        return {
+            "members": there,
+            "adds": self.adds,
+            "duplicates": self.duplicates,
+            "lists": self.lists,
+            "requests": self.requests,
+        }
 
 
 class Service(asyncio.Protocol):
@@ -75,7 +81,7 @@ class Service(asyncio.Protocol):
             status, answer, headers = self._answer(method, path, body)
             if status:
                 seen = self.seen
-                seen.requests += 1
+                seen.requests += not path.startswith(b"/stub")
                 number = seen.requests
                 start = HEAD % (status, len(answer), number * 2654435761 % 2**32, number, headers)
                 self._transport.write(start + answer)
@@ -121,7 +127,8 @@ class Service(asyncio.Protocol):
         query = parse_qs(path.partition(b"?")[2])
         wanted = query.get(b"id", [b""])[0].removeprefix(b"in:")
         ids = [] if b"os_hidden" in query else unquote_to_bytes(wanted).decode().split(",")
-        images = [{"id": one, "status": "active", "visibility": "shared", "owner": PROJECT} for one in ids]
+        common = {"status": "active", "visibility": "shared", "owner": PROJECT}
+        images = [{"id": one, "name": f"image {one[:8]}", **common} for one in ids]
         return 200, json.dumps({"images": images, "schema": "/v2/schemas/images"}).encode(), b""
 
     def _identity(self, method: bytes) -> tuple[int, bytes, bytes]:

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.benchmarks.millions import SHAPES
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -24,11 +26,21 @@ def document_of(module: str, *options: str, file: Path) -> Any:
 
 def test_millions(tmp_path: Path) -> None:
     """Every step of the table is there, and those that write tell what a pair takes in the ledger."""
-    document = document_of("millions", "--pairs", "400", "--ledger-rows", "1000", file=tmp_path / "table.json")
+    options = ["--pairs", "400", "--shapes", "x500", "--ledger-rows", "1000"]
+    document = document_of("millions", *options, file=tmp_path / "table.json")
     rows = {row["step"]: row for row in document["rows"]}
-    assert rows["x 500: first run"]["pairs"] == 400
-    assert all(rows[f"x 10,000: {step}"]["ledger_bytes"] > 0 for step in ("run, killed at half", "resume"))
+    assert rows["x500: first run"]["pairs"] == 400
+    assert rows["x500: first run"]["requests"] - rows["x500: second run"]["requests"] == 400 + 1  # and one look-up
+    assert all(rows[f"x500: {step}"]["ledger_bytes"] > 0 for step in ("run, killed at half", "resume"))
     assert rows["1,000 rows: prune of half"]["exit_code"] == 0
+
+
+def test_every_shape(tmp_path: Path) -> None:
+    """Plans of all shapes have their pairs."""
+    document = document_of(
+        "millions", "--pairs", "20000", "--steps", "planning", "--shapes", *SHAPES, file=tmp_path / "table.json"
+    )
+    assert {row["step"].partition(":")[0]: row["pairs"] for row in document["rows"]} == dict.fromkeys(SHAPES, 20_000)
 
 
 @pytest.mark.xdist_group("databases")
