@@ -114,6 +114,11 @@ class ConsoleListener:
         """Whether notes appear on a terminal."""
         return not self._quiet and is_terminal(sys.stderr)
 
+    @property
+    def is_detailed(self) -> bool:
+        """Whether the log has every answer."""
+        return self._verbose
+
     def note(self, message: str) -> None:
         """Print or log a message on stderr, unless quiet."""
         if self._display is not None:

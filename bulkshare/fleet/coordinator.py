@@ -207,7 +207,8 @@ class Coordinator:
         """
         self._tasks += 1
         name = f"bulkshare-{self._request.session_id}-{self._tasks}"
-        task = ShardTask(session_id=worker.session_id, jobs=jobs, probed=probed)
+        plain = [(image_id, member_id, want) for image_id, member_id, want in jobs]
+        task = ShardTask(session_id=worker.session_id, jobs=plain, probed=probed)
         began = self._clock()
         self._shards += 1
         if worker.outstanding == 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections import Counter
 from dataclasses import replace
 from functools import partial
@@ -14,14 +15,15 @@ from bulkshare.engine import GRACE_SECONDS, Engine, WorkerPool
 from bulkshare.errors import BulkshareError
 from bulkshare.fleet.messages import Closed, Report, ShardResult, without_causes
 from bulkshare.model import Backlog, Job, Limits, Outcome, Result, Want
-from bulkshare.model.events import Answered, RetryScheduled
+from bulkshare.model.events import Answered, AnswersCounted, RetryScheduled
+from bulkshare.progress.telemetry import LATENCY_BOUNDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
     from datetime import datetime
 
     from bulkshare.fleet.messages import Grant, ShardTask
-    from bulkshare.model import Batch, Block, Member, Settings
+    from bulkshare.model import Batch, Block, Member, Settings, VerdictKind
     from bulkshare.model.events import Event
     from bulkshare.pacing import Paced
     from bulkshare.ports import Transport
@@ -192,6 +194,7 @@ class Worker:
     clock: monotonic, in seconds; all times are on it.
     wall: returns aware UTC times for the record.
     jitter: returns uniform numbers in [0, 1).
+    every_answer: report each answer, not only how many there were.
     """
 
     def __init__(
@@ -202,13 +205,14 @@ class Worker:
         clock: Callable[[], float],
         wall: Callable[[], datetime],
         jitter: Callable[[], float],
+        every_answer: bool = False,
     ) -> None:
         self._endpoint = endpoint
         self._settings = settings
         self._clock = clock
         self._wall = wall
         self._jitter = jitter
-        self._events = _EventBuffer()
+        self._events = _EventBuffer(every_answer=every_answer)
         self._engines: set[Engine] = set()
         self._idle = anyio.Event()
         self._idle.set()
@@ -266,7 +270,7 @@ class Worker:
 
     async def run_shard(self, task: ShardTask) -> ShardResult:
         """Work on a shard until it is done or a stop comes."""
-        ledger = ShardLedger(task.jobs)
+        ledger = ShardLedger(map(Job._make, task.jobs))
         if self._endpoint.stopping.is_set():
             return ShardResult(outcomes=[], closed={})
         _, granted = self._endpoint.paced.limits  # more than the plan says, if someone has raised it
@@ -307,15 +311,33 @@ class Worker:
 
 
 class _EventBuffer:
-    """An observer that keeps what the coordinator can't learn from the outcomes, for its own observers."""
+    """An observer that keeps what the coordinator can't learn from the outcomes, for its own observers.
 
-    def __init__(self) -> None:
+    Answers are only counted, except those to retries, unless `every_answer` is wanted.
+    """
+
+    def __init__(self, *, every_answer: bool) -> None:
+        self._every_answer = every_answer
         self._events: list[Event] = []
+        self._counts: Counter[tuple[VerdictKind, int | None, float]] = Counter()
+        self._to_retry: set[tuple[str, str | None]] = set()
 
     def take(self) -> list[Event]:
-        events, self._events = self._events, []
+        counted = [AnswersCounted(count, *alike) for alike, count in self._counts.items()]
+        events, self._events = self._events + counted, []
+        self._counts.clear()
         return events
 
     def notify(self, event: Event) -> None:
-        if isinstance(event, Answered | RetryScheduled):
-            self._events.append(event)
+        if isinstance(event, Answered):
+            _, image_id, member_id, verdict, seconds = event
+            if not self._every_answer and (image_id, member_id) not in self._to_retry:
+                bound = LATENCY_BOUNDS[bisect_left(LATENCY_BOUNDS, seconds)]
+                self._counts[verdict.kind, verdict.http_status, bound] += 1
+                return
+            self._to_retry.discard((image_id, member_id))
+        elif isinstance(event, RetryScheduled):
+            self._to_retry.add((event.image_id, event.member_id))
+        else:
+            return
+        self._events.append(event)

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bulkshare.model.clouds import Image
-    from bulkshare.model.exchange import Step, Verdict
+    from bulkshare.model.exchange import Step, Verdict, VerdictKind
     from bulkshare.model.pairs import Outcome, Result
 
 
@@ -20,6 +20,18 @@ class Answered(NamedTuple):  # one per request: a frozen dataclass takes three t
     image_id: str
     member_id: str | None
     verdict: Verdict
+    seconds: float
+
+
+class AnswersCounted(NamedTuple):
+    """So many requests of a fleet's worker were answered alike, each after about `seconds`; none was a retry.
+
+    It stands for as many `Answered`, wherever no one wants to know more.
+    """
+
+    requests: int
+    kind: VerdictKind
+    http_status: int | None
     seconds: float
 
 
@@ -132,6 +144,7 @@ class ImagesDone:
 
 Event = (
     Answered
+    | AnswersCounted
     | RetryScheduled
     | PhaseStarted
     | PairsSettled

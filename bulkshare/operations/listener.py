@@ -25,6 +25,11 @@ class Listener(Protocol):
         """Whether a person sees a note at once, and may be asked to log in."""
         ...
 
+    @property
+    def is_detailed(self) -> bool:
+        """Whether every single answer is reported."""
+        ...
+
     def note(self, message: str) -> None:
         """Report something that every user should know."""
         ...
@@ -57,6 +62,7 @@ class SilentListener:
     """Reports nothing. Observers still get their events."""
 
     is_watched = False
+    is_detailed = False
 
     def note(self, message: str) -> None:
         """See `Listener`."""

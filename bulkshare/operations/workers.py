@@ -84,6 +84,7 @@ async def fleet_for(fleets: Fleets | None, run: Run, session: CloudSession) -> A
         settings=session.settings,
         give_up_after_seconds=fleets.options.give_up_after_seconds,
         on_this_machine=cluster.is_local,
+        every_answer=session.listener.is_detailed,
     )
     coordinator = Coordinator(
         cluster,
@@ -163,7 +164,14 @@ class WorkerSession:
             open_identity(settings, credentials=sent, give_up_after_seconds=patience) as identity,
             open_endpoint(identity, settings.limits, give_up_after_seconds=patience) as endpoint,
         ):
-            worker = Worker(endpoint, settings, clock=time.monotonic, wall=utc_now, jitter=random.random)
+            worker = Worker(
+                endpoint,
+                settings,
+                clock=time.monotonic,
+                wall=utc_now,
+                jitter=random.random,
+                every_answer=request.every_answer,
+            )
             self._ready.set_result((worker, identity.account))
             while not self._ended.is_set() and not worker.expired:
                 try:

@@ -10,7 +10,7 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 from bulkshare.model import Telemetry, VerdictKind
-from bulkshare.model.events import Answered, BatchSent
+from bulkshare.model.events import Answered, AnswersCounted, BatchSent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,22 +55,24 @@ class Meter:
 
     def notify(self, event: Event) -> None:
         """See `ports.Observer`."""
-        if not isinstance(event, Answered):
+        if isinstance(event, Answered):
+            count, kind, http_status, seconds = 1, event.verdict.kind, event.verdict.http_status, event.seconds
+        elif isinstance(event, AnswersCounted):
+            count, kind, http_status, seconds = event
+        else:
             if isinstance(event, BatchSent):
                 self._batches += 1
                 self._batched_pairs += event.pairs
             return
-        verdict = event.verdict
         now = self._clock()
         if now >= self._ends:
             self._advance(now)
-        self._requests[-1] += 1
-        kind = verdict.kind
+        self._requests[-1] += count
         if kind is _THROTTLED or kind is _TRANSIENT or kind is _LOST:
-            self._troubled[-1] += 1
-        self._latency[bisect_left(LATENCY_BOUNDS, event.seconds)] += 1
-        status: int | str = verdict.http_status or (NO_ANSWER if kind is _LOST else NOT_SENT)
-        self._statuses[status] = self._statuses.get(status, 0) + 1
+            self._troubled[-1] += count
+        self._latency[bisect_left(LATENCY_BOUNDS, seconds)] += count
+        status: int | str = http_status or (NO_ANSWER if kind is _LOST else NOT_SENT)
+        self._statuses[status] = self._statuses.get(status, 0) + count
 
     def telemetry(self) -> Telemetry:
         """Return the telemetry up to now."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from bulkshare.model import AS_PLANNED, Result, VerdictKind
 from bulkshare.model.events import (
     Answered,
+    AnswersCounted,
     BatchSent,
     ExtraMembersFound,
     ImagesDone,
@@ -121,6 +122,8 @@ class Tracker:
                 if self._to_retry and (image_id, member_id) in self._to_retry:
                     self._to_retry.remove((image_id, member_id))
                     self.retries += 1
+            case AnswersCounted(count):
+                self._answers.extend([self._clock()] * count)
             case BatchSent(pairs):
                 self.batches += 1
                 self.batched_pairs += pairs

@@ -71,6 +71,7 @@ class FakeWorker:
                 clock=clock,
                 wall=lambda: NOW,
                 jitter=random.Random(7).random,
+                every_answer=message.every_answer,
             )
         }
         return JoinReply(self.account, clock())
@@ -142,13 +143,15 @@ def _pickled(message: Any) -> Any:
     return pickle.loads(pickle.dumps(message))  # type: ignore[no-untyped-call]
 
 
-def with_fleet(harness: EngineHarness, cluster: InProcessCluster) -> Coordinator:
+def with_fleet(harness: EngineHarness, cluster: InProcessCluster, *, every_answer: bool = False) -> Coordinator:
     """Have the harness's engine send its pairs through a fleet, and return its coordinator."""
     settings = Settings(limits=harness.limits, retry=harness.policy)
     coordinator = Coordinator(
         cluster,  # type: ignore[arg-type]  # the part of one that a coordinator uses
         Remote(FakeWorker.handshake, FakeWorker.join, FakeWorker.exchange, FakeWorker.run_shard),  # type: ignore[arg-type]  # as above
-        JoinRequest(session_id="session", run="run", settings=settings, give_up_after_seconds=900.0),
+        JoinRequest(
+            session_id="session", run="run", settings=settings, give_up_after_seconds=900.0, every_answer=every_answer
+        ),
         ACCOUNT,
         credentials=None,
         clock=anyio.current_time,
@@ -166,8 +169,8 @@ def coordinator_of(harness: EngineHarness) -> Coordinator:
     return coordinator
 
 
-def with_workers(harness: EngineHarness, workers: int) -> InProcessCluster:
+def with_workers(harness: EngineHarness, workers: int, *, every_answer: bool = False) -> InProcessCluster:
     """Have the harness's pairs sent by `workers` workers, named w0, w1 and so on."""
     cluster = InProcessCluster({f"w{number}": FakeWorker(harness.cloud) for number in range(workers)})
-    with_fleet(harness, cluster)
+    with_fleet(harness, cluster, every_answer=every_answer)
     return cluster

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from bulkshare.model import Step, Verdict, VerdictKind
-from bulkshare.model.events import Answered, BatchSent
+from bulkshare.model.events import Answered, AnswersCounted, BatchSent
 from bulkshare.progress.telemetry import MOST_INTERVALS, Meter
 
 BEGAN_AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -51,6 +51,17 @@ def test_answers_are_counted_by_second(scene: Scene) -> None:
         scene.answer(at)
     scene.now = 1005.2
     assert scene.meter.telemetry().requests == (2, 1, 0, 1, 0, 0)
+
+
+def test_answers_that_are_only_counted_weigh_as_many(scene: Scene) -> None:
+    """A thousand at once change the telemetry as a thousand one by one do."""
+    other = Scene()
+    for verdict, seconds in ((SHARED, 0.01), (Verdict(VerdictKind.TRANSIENT, http_status=503), 0.3)):
+        for _ in range(1000):
+            scene.answer(0.5, verdict, seconds)
+        other.now = 1000.5
+        other.meter.notify(AnswersCounted(1000, verdict.kind, verdict.http_status, seconds))
+    assert other.meter.telemetry() == scene.meter.telemetry()
 
 
 def test_batches_are_counted_with_their_pairs(scene: Scene) -> None:
