@@ -176,7 +176,11 @@ class Recorder:
 
     def put(self, record: Record) -> None:
         """Queue a record. Never waits, so that no cancellation loses an answer."""
-        self._queue.append(record)
+        self.put_all((record,))
+
+    def put_all(self, records: Sequence[Record]) -> None:
+        """Queue several records, as `put` does one."""
+        self._queue += records
         self._arrived.set()
         if len(self._queue) >= GROUP:
             self._full.set()

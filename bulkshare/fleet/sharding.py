@@ -137,6 +137,7 @@ class Sharder:
 SHARD_SECONDS = 5.0  # of work in a shard: the cost of a lost worker, and the interval of ledger and display updates
 SMALLEST, LARGEST = 20, 1000  # pairs in a shard
 FIRST_LARGEST = 100  # for a worker of unknown speed
+FAILURES = frozenset({Result.REJECTED, Result.FAILED})
 
 
 class ShardedSender:
@@ -237,14 +238,13 @@ class ShardedSender:
             self._fleet.notify_changed()
 
     async def _record(self, shard: Shard, result: ShardResult) -> None:
-        done = set()
-        for outcome in result.outcomes:
-            self._recorder.put(outcome)
-            done.add((outcome.image_id, outcome.member_id))
-            if outcome.result in {Result.REJECTED, Result.FAILED}:
-                self._on_failure()
-            elif outcome.image_id not in result.closed:
-                self._probed.add(outcome.image_id)
+        self._recorder.put_all(result.outcomes)
+        failed = [outcome for outcome in result.outcomes if outcome.result in FAILURES]
+        for _ in failed:
+            self._on_failure()
+        taken = {outcome.image_id for outcome in result.outcomes if outcome.result not in FAILURES}
+        self._probed |= taken - result.closed.keys()
+        done = {(outcome.image_id, outcome.member_id) for outcome in result.outcomes}
         undone = [job for jobs in shard.values() for job in jobs if (job.image_id, job.member_id) not in done]
         self._skip_rest(self._sharder.give_back(shard, undone, result.closed))
         await self._recorder.room()
