@@ -437,7 +437,7 @@ class Identified:
         """
         try:
             token = await self._identity.token(request.project)
-            reply = await self._inner.send(request._replace(token=token))
+            reply = await self._inner.send(request.with_token(token))
             if isinstance(reply, Response):
                 if reply.status == 401:
                     return await self._send_with_new_token(request, token)
@@ -454,7 +454,7 @@ class Identified:
 
     async def _send_with_new_token(self, request: Request, refused: str) -> Reply:
         token = await self._identity.renew(refused, request.project)
-        reply = await self._inner.send(request._replace(token=token))
+        reply = await self._inner.send(request.with_token(token))
         if isinstance(reply, Response) and reply.status != 401:
             self._accepted, self._refusals = True, 0
         elif isinstance(reply, Response):

@@ -11,7 +11,7 @@ import anyio.to_thread
 from bulkshare.engine.at_once import AtOnce
 from bulkshare.engine.retry import Settle, decide, excuse, is_repeat
 from bulkshare.errors import CredentialsRefusedError, DirectoryError, EndpointRefusedError
-from bulkshare.image_api.glance import find_request, images_path, interpret, is_foreign, request_for
+from bulkshare.image_api.glance import LISTS, find_request, images_path, interpret, is_foreign, request_for
 from bulkshare.image_api.ims import (
     accept_request,
     batch_request,
@@ -22,7 +22,18 @@ from bulkshare.image_api.ims import (
     quota_request,
     with_both_spellings,
 )
-from bulkshare.model import ENDPOINT_FAILURES, RETRYABLE, Fault, Result, RetryState, Scope, Step, VerdictKind, Want
+from bulkshare.model import (
+    ENDPOINT_FAILURES,
+    RETRYABLE,
+    Fault,
+    Response,
+    Result,
+    RetryState,
+    Scope,
+    Step,
+    VerdictKind,
+    Want,
+)
 from bulkshare.model.events import (
     Answered,
     BatchesUnsupported,
@@ -46,9 +57,10 @@ MOST_FOREIGN = 10  # answers of something else than an image service, before the
 # Bytes of a reply, some 130 members, that are interpreted in a thread: 64 such replies may come at once, and the event
 # loop would take 0.1 s for them. A shorter one takes about as long as the change of threads.
 LONG_BODY = 32_768
-LISTS = frozenset({Step.LIST, Step.FIND})
 QUESTIONS = frozenset({Step.JOB, Step.QUOTA})  # whose refusal is about no one's right to share
 OWN_STEPS = frozenset({Step.BATCH, Step.JOB, Step.QUOTA})  # of Huawei Cloud's image service
+AS_MEMBER = frozenset({Step.ACCEPT, Step.RESET})  # may be made in the member's project
+_FAILED, _NOT_SENT, _RUN = Result.FAILED, VerdictKind.NOT_SENT, Scope.RUN  # as in `retry`
 
 
 class ApiClient:
@@ -109,12 +121,12 @@ class ApiClient:
         since then.
         """
         step, (image_id, member_id, want) = attempt.step, attempt.job
-        as_member = (step is Step.ACCEPT or step is Step.RESET) and Want.AS_PROJECT in want
+        as_member = step in AS_MEMBER and Want.AS_PROJECT in want
         request = request_for(step, image_id, member_id, as_member=as_member)
         verdict = await self._send(step, image_id, member_id, request)
         decision = decide(self._policy, attempt, verdict, self._jitter())
         if isinstance(decision, Settle):
-            if decision.result is not Result.FAILED or self._answered_at() >= since:
+            if decision.result is not _FAILED or self._answered_at() >= since:
                 return decision
             decision = excuse(self._policy, decision, self._jitter())
         if is_repeat(decision.attempt):
@@ -257,14 +269,22 @@ class ApiClient:
     async def _send(self, step: Step, image_id: str, member_id: str | None, request: Request) -> Verdict:
         began = self._clock()
         reply = await self._transport.send(request)
-        verdict = await self._interpret(step, image_id, member_id or "", reply)
+        now = self._wall()
+        if step in OWN_STEPS:
+            verdict = interpret_own(step, reply, now)
+        elif step in LISTS and isinstance(reply, Response) and len(reply.body) >= LONG_BODY:
+            verdict = await anyio.to_thread.run_sync(
+                interpret, step, image_id, member_id or "", reply, now, limiter=self._interpreting
+            )
+        else:  # without an await: no cancellation loses what became of a pair
+            verdict = interpret(step, image_id, member_id or "", reply, now)
         if not self._recognized and step not in OWN_STEPS:
             self._recognize(image_id, reply, verdict)
-        if verdict.kind is not VerdictKind.NOT_SENT:
+        if verdict.kind is not _NOT_SENT:
             self._observer.notify(Answered(step, image_id, member_id, verdict, self._clock() - began))
         elif not self.stopping.is_set():
             self._stop()
-        if verdict.scope is Scope.RUN and step not in QUESTIONS:
+        if verdict.scope is _RUN and step not in QUESTIONS:
             raise CredentialsRefusedError(f"{self._endpoint} refuses every request like this one: {verdict.reason}")
         return verdict
 
@@ -281,17 +301,6 @@ class ApiClient:
                 f"{self._endpoint} does not answer as an image service does ({verdict.reason}); correct the endpoint "
                 "in the catalog, or set image_endpoint_override in clouds.yaml"
             )
-
-    async def _interpret(self, step: Step, image_id: str, member_id: str, reply: Reply) -> Verdict:
-        """Return what a reply means. Yields for a long list only: no cancellation loses what became of a pair."""
-        now = self._wall()
-        if step in OWN_STEPS:
-            return interpret_own(step, reply, now)
-        if isinstance(reply, Fault) or len(reply.body) < LONG_BODY or step not in LISTS:
-            return interpret(step, image_id, member_id, reply, now)
-        return await anyio.to_thread.run_sync(
-            interpret, step, image_id, member_id, reply, now, limiter=self._interpreting
-        )
 
     def _count_retry(self, image_id: str, member_id: str | None, verdict: Verdict, delay_seconds: float) -> None:
         if self.stopping.is_set():

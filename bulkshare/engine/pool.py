@@ -31,7 +31,7 @@ import anyio
 
 from bulkshare.engine.dispatch import Dispatch
 from bulkshare.engine.retry import RetryBudget, Send, first_attempt, is_repeat
-from bulkshare.engine.writer import PAGE, SettleImage, outcome_of
+from bulkshare.engine.writer import NOT_DONE, PAGE, SettleImage, outcome_of
 from bulkshare.model import Result, Scope, Step, VerdictKind
 from bulkshare.model.events import PhaseStarted
 
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 
 LOW_WATER = PAGE // 4  # attempts ready for an image, below which its next page is read
+_GET_MEMBER, _FAILED, _IMAGE = Step.GET_MEMBER, Result.FAILED, Scope.IMAGE  # as in `retry`
 
 
 class Tried(NamedTuple):
@@ -153,7 +154,7 @@ class WorkerPool:
         while (attempt := await self._next()) is not None:
             tried = self._tried.pop(attempt.job, None) or Tried(self._wall(), self._clock())
             decision = await self._client.step(attempt, since=tried.last)
-            if attempt.step is not Step.GET_MEMBER and not is_repeat(attempt):
+            if attempt.step is not _GET_MEMBER and not is_repeat(attempt):
                 self._budget.deposit()
             if isinstance(decision, Send):
                 self._tried[attempt.job] = Tried(tried.began, self._clock())
@@ -161,7 +162,8 @@ class WorkerPool:
             else:
                 self._recorder.put(outcome_of(decision, tried.began, self._wall()))
                 self._finish(decision)
-                await self._recorder.room()
+                if self._recorder.is_full:
+                    await self._recorder.room()
 
     async def _next(self) -> Attempt | None:
         """Wait for an attempt that may be sent; None if there will be none."""
@@ -197,19 +199,19 @@ class WorkerPool:
     def _finish(self, settle: Settle) -> None:
         """Account for a settled pair in its lane, and for what it says about the image and the endpoint."""
         result, attempt = settle.result, settle.attempt
-        if result is Result.REJECTED or result is Result.FAILED:
+        if result in NOT_DONE:
             self._on_failure()
-        if result is not Result.FAILED:
+        if result is not _FAILED:
             if attempt.posts > 1 or attempt.tries > 1:
                 self._budget.refund()
             while self._dispatch.parked and self._budget.withdraw():
                 self._dispatch.unpark(self._clock())
                 self._wake(1)
         lane = self._dispatch.lanes[attempt.job.image_id]
-        if settle.scope is Scope.IMAGE:
+        if settle.scope is _IMAGE:
             self._dispatch.close(lane, settle.reason, full=settle.verdict.kind is VerdictKind.OVER_QUOTA)
             self._refill_wanted.set()
-        elif result is not Result.FAILED and not lane.probed:
+        elif result is not _FAILED and not lane.probed:
             self._mark_probed(lane)
         if self._dispatch.done(lane):
             self._settle_rest(lane)

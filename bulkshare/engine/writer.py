@@ -18,7 +18,7 @@ import anyio.to_thread
 
 from bulkshare.engine.retry import LEFT_REJECTED
 from bulkshare.errors import LedgerError
-from bulkshare.model import Outcome, Result, Want
+from bulkshare.model import Member, Outcome, Result, Want
 from bulkshare.model.events import PairsSettled, RemovalsAhead, RestSettled
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from bulkshare.engine.retry import Settle
-    from bulkshare.model import Backlog, Batch, Block, Job, Member, Verdict
+    from bulkshare.model import Backlog, Batch, Block, Job, Verdict
     from bulkshare.ports import Observer, WorkList
 
 GROUP = 512  # outcomes in one commit; larger groups gain nothing measurable
@@ -40,6 +40,9 @@ MOST_NAMED = 20  # pairs in an error
 PAGE = 256  # pairs read at a time: a few seconds of work for one image
 IMAGES_PAGE = 1000
 UNDESCRIBED_PAGE = 16  # images, each with all its members
+
+_SHARED, NOT_DONE = Result.SHARED, frozenset({Result.REJECTED, Result.FAILED})
+UNKNOWN = Member("", "")  # whose fields no answer has told
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -72,22 +75,27 @@ def outcome_of(settle: Settle, began: datetime, now: datetime) -> Outcome:
     job = attempt.job
     member = verdict.members[0] if verdict.members else attempt.member
     # A member that this run added, and could not accept: nothing else shows that it was this run.
-    added = attempt.membership is Result.SHARED and settle.result in {Result.REJECTED, Result.FAILED}
-    return Outcome(
-        image_id=job.image_id,
-        member_id=job.member_id,
-        result=settle.result,
-        http_status=verdict.http_status,
-        status=member.status if member else None,
-        created_at=member.created_at if member else None,
-        updated_at=member.updated_at if member else None,
-        schema=member.schema if member else None,
-        attempts=attempt.posts or attempt.tries,
-        request_id=verdict.request_id,
-        reason=settle.reason,
-        started_at=began,
-        settled_at=now,
-        want=job.want | Want.ALREADY_MEMBER | Want.ADDED if added else job.want,
+    added = attempt.membership is _SHARED and settle.result in NOT_DONE
+    image_id, member_id, want = job
+    if added:
+        want |= Want.ALREADY_MEMBER | Want.ADDED
+    _, _, status, created_at, updated_at, schema = member or UNKNOWN
+    attempts, request_id, reason = attempt.posts or attempt.tries, verdict.request_id, settle.reason
+    return Outcome(  # by position, in half the time
+        image_id,
+        member_id,
+        settle.result,
+        verdict.http_status,
+        status,
+        created_at,
+        updated_at,
+        schema,
+        attempts,
+        request_id,
+        reason,
+        began,
+        now,
+        want,
     )
 
 
@@ -185,9 +193,14 @@ class Recorder:
         if len(self._queue) >= GROUP:
             self._full.set()
 
+    @property
+    def is_full(self) -> bool:
+        """Whether producers should wait for `room`."""
+        return len(self._queue) >= LONGEST_QUEUE
+
     async def room(self) -> None:
         """Wait until the queue is short enough to take more."""
-        while len(self._queue) >= LONGEST_QUEUE:
+        while self.is_full:
             await self._written.wait()
 
     async def flush(self) -> None:

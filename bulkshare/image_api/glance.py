@@ -79,6 +79,8 @@ ANSWERS = {
     Step.DECLINE: ("rejected", VerdictKind.DECLINED),
     Step.RESET: ("pending", VerdictKind.RESET),
 }
+LISTS = frozenset({Step.LIST, Step.FIND})
+_ADD, _PRESENT = Step.ADD, VerdictKind.PRESENT  # on Python 3.11, looking up a member of an enum takes a while
 SHARED = b'[{"op": "replace", "path": "/visibility", "value": "shared"}]'
 PATCH_TYPE = "application/openstack-images-v2.1-json-patch"
 
@@ -92,7 +94,7 @@ def request_for(
     page: the path of a further page of LIST, from the verdict on the page before.
     """
     members = _members_path(image_id)
-    if step is Step.ADD:
+    if step is _ADD:
         return Request("POST", members, f'{{"member": {json.dumps(member_id)}}}'.encode())
     if step is Step.LIST:
         return Request("GET", page or members, body_bound=LIST_BOUND)
@@ -173,7 +175,7 @@ def interpret(step: Step, image_id: str, member_id: str, reply: Reply, now: date
     if step is Step.REMOVE:
         return _interpret_removal(reply)
     document = None if reply.cut or reply.status != 200 else parse_json(reply.body)
-    if step is Step.LIST or step is Step.FIND:
+    if step in LISTS:
         return _interpret_list(step, image_id, document, reply)
     if step is Step.SET_SHARED:
         return _interpret_visibility(image_id, document, reply)
@@ -207,7 +209,7 @@ def _interpret_member(step: Step, image_id: str, member_id: str, document: Any, 
     if member is None or member.member_id != member_id:
         reason = f"{response.status}, but the body is not this member"
         return Verdict(VerdictKind.UNCLEAR, reason, maybe_done=step is not Step.GET_MEMBER, **origin)
-    if step is Step.ADD:
+    if step is _ADD:
         return Verdict(VerdictKind.SHARED, members=(member,), **origin)
     if step is Step.GET_MEMBER:
         return Verdict(VerdictKind.PRESENT, members=(member,), **origin)
@@ -260,6 +262,8 @@ def _interpret_list(step: Step, image_id: str, document: Any, response: Response
 
 def _interpret_refusal(step: Step, image_id: str, member_id: str, response: Response, now: datetime) -> Verdict:
     status = response.status
+    if status == 409 and step is _ADD:
+        return Verdict(_PRESENT, _reason_of(response), **_origin(response))
     origin = {"reason": _reason_of(response), **_origin(response)}
     retry_after = _retry_after_of(response, now)
     code = CODES.get(code_in(response.body)) if status in CODED else None
@@ -280,9 +284,7 @@ def _interpret_refusal(step: Step, image_id: str, member_id: str, response: Resp
 def _interpret_no(step: Step, image_id: str, member_id: str, response: Response, origin: dict[str, Any]) -> Verdict:
     """Interpret a definite answer that is not a success."""
     status = response.status
-    if step is Step.ADD and status == 409:
-        return Verdict(VerdictKind.PRESENT, **origin)
-    if step is Step.ADD and status == 413:
+    if step is _ADD and status == 413:
         origin = {**origin, "reason": _full(response, origin["reason"])}
         return Verdict(VerdictKind.OVER_QUOTA, scope=Scope.IMAGE, **origin)
     names_member = _mentions(response, member_id)

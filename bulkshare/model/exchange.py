@@ -38,6 +38,11 @@ class Request(NamedTuple):
         """Leave out what must not be shown."""
         return f"Request({self.method} {self.path}, {self.body!r}, project={self.project!r})"
 
+    def with_token(self, token: str) -> Request:
+        """Return the request with a token; in half the time that `_replace` takes."""
+        method, path, body, body_bound, content_type, project, _, headers = self
+        return Request(method, path, body, body_bound, content_type, project, token, headers)
+
 
 class Response(NamedTuple):
     """An HTTP response. Headers are found by names in lower case. `cut`: the body was longer than its bound."""
@@ -83,6 +88,8 @@ class Step(Enum):
     JOB = "job"  # GET the job of a batch
     QUOTA = "quota"  # GET how many members an image may have
 
+    __hash__ = object.__hash__  # that of `Enum` is a call in Python, several times for every pair
+
 
 class VerdictKind(Enum):
     """What an answer means; `image_api.glance` has the table."""
@@ -108,6 +115,8 @@ class VerdictKind(Enum):
     TRANSIENT = "transient"  # try again later; `maybe_done` says whether the server may have acted
     THROTTLED = "throttled"  # slow down; the server did not act
     NOT_SENT = "not sent"  # the run was stopped first: no attempt, and nothing to conclude
+
+    __hash__ = object.__hash__  # as in `Step`
 
 
 # These are inconclusive: the request is sent again.

@@ -55,6 +55,9 @@ class Mode(Enum):
     RECOVER = "recover"
 
 
+_CLIMB, _RECOVER = Mode.CLIMB, Mode.RECOVER  # every answer asks: looking up a member of an enum takes a while
+
+
 class Throughput:
     """Answers per second at one size. The first `skipped` answers belong to requests sent at the size before."""
 
@@ -131,12 +134,12 @@ class Window:
     def succeeded(self, in_flight: int, now: float) -> None:
         """Learn from an answer; `in_flight` counts the requests in flight just before it, its own included."""
         full = in_flight >= self.size
-        if self.mode is Mode.RECOVER:
+        if self.mode is _RECOVER:
             if full:
                 self._recover()
         elif now >= self._rest_until:
             self._throughput.add(now, full=full)
-            if self.mode is Mode.CLIMB:
+            if self.mode is _CLIMB:
                 self._climb(now)
             else:
                 self._search(now)

@@ -71,8 +71,10 @@ class Log:
         self._last_line = clock()
         self._told: set[tuple[str, str]] = set()  # image IDs with the reasons that were logged
 
-    def notify(self, event: Event) -> None:
+    def notify(self, event: Event) -> None:  # noqa: C901  one case per event
         """See `ports.Observer`."""
+        if isinstance(event, Answered):  # by far the most frequent
+            return
         match event:
             case PairsSettled(outcomes):
                 self._log_settled(outcomes)

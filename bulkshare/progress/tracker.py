@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections import Counter, deque
 from typing import TYPE_CHECKING
 
@@ -94,8 +95,9 @@ class Tracker:
         No more than `allowed_rate` are ever sent, but answers to requests sent before may come in a burst.
         """
         now = self._clock()
-        answers = sum(at >= now - WINDOW_SECONDS for at in tuple(self._answers))
-        return min(answers / max(min(WINDOW_SECONDS, now - self._began), 1.0), self.allowed_rate)
+        answers = tuple(self._answers)
+        recent = len(answers) - bisect_left(answers, now - WINDOW_SECONDS)
+        return min(recent / max(min(WINDOW_SECONDS, now - self._began), 1.0), self.allowed_rate)
 
     def seconds_left(self) -> float | None:
         """Estimate the time left from the pairs settled in this phase; None without enough of them.
@@ -111,17 +113,12 @@ class Tracker:
         """Forget the pace so far: from now on it is another."""
         self._phase_began, self._settled_before = self._clock(), self.done
 
-    def notify(self, event: Event) -> None:  # noqa: C901, PLR0912  one case per event
+    def notify(self, event: Event) -> None:  # noqa: C901  one case per event
         """See `ports.Observer`."""
+        if isinstance(event, Answered):  # by far the most frequent
+            self._count_answer(event)
+            return
         match event:
-            case Answered(_, image_id, member_id):
-                now = self._clock()
-                self._answers.append(now)
-                while self._answers[0] < now - WINDOW_SECONDS:
-                    self._answers.popleft()
-                if self._to_retry and (image_id, member_id) in self._to_retry:
-                    self._to_retry.remove((image_id, member_id))
-                    self.retries += 1
             case AnswersCounted(count):
                 self._answers.extend([self._clock()] * count)
             case BatchSent(pairs):
@@ -149,6 +146,16 @@ class Tracker:
                 self.totals.subtract(results)
             case ExtraMembersFound(member_ids=member_ids):  # pairs that the run did not have before
                 self.planned += len(member_ids)
+
+    def _count_answer(self, event: Answered) -> None:
+        now = self._clock()
+        answers = self._answers
+        answers.append(now)
+        while answers[0] < now - WINDOW_SECONDS:
+            answers.popleft()
+        if self._to_retry and (event.image_id, event.member_id) in self._to_retry:
+            self._to_retry.remove((event.image_id, event.member_id))
+            self.retries += 1
 
 
 class WatchedTracker(Tracker):
