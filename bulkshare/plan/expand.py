@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -119,11 +119,11 @@ def fingerprint(plan: Plan, *, prune_all: bool = False) -> str:
     whole = hashlib.sha256(b"strict" if plan.strict else b"")
     for image_id in sorted(layout.images):
         named = layout.images[image_id]
-        named = replace(named, prune=named.pruned(prune_all))
-        if named not in digests:
-            digests[named] = layout.digest(named)
-        if digests[named]:
-            whole.update(_digest([image_id]) + digests[named])
+        digest = digests.get(named)
+        if digest is None:
+            digest = digests[named] = layout.digest(named._replace(prune=named.pruned(prune_all)))
+        if digest:
+            whole.update(hashlib.sha256(image_id.encode()).digest() + digest)
     return whole.hexdigest()
 
 
@@ -142,11 +142,10 @@ def narrow(plan: Plan, wanted: Mapping[str, Container[str]]) -> Plan:
     return replace(plan, entries=tuple(entries))
 
 
-@dataclass(frozen=True, slots=True)
-class _Named:
+class _Named(NamedTuple):
     """How a plan names an image: its audiences and orders. `audiences` and `keeps` are indexes into the layout."""
 
-    audiences: Audiences = ()
+    audiences: tuple[int, ...] = ()
     prune: bool = False
     fill: bool = False
     make_shared: bool = False
@@ -195,6 +194,9 @@ class _Layout:
                 () if entry.prune_limit is None else (entry.prune_limit,),
                 Want.RECEIVED in entry.want,
             )
+            if not self.images:
+                self.images = dict.fromkeys(images, more)
+                continue
             for image_id in images:
                 known = self.images.get(image_id)
                 self.images[image_id] = more if known is None else _merged(known, more)

@@ -16,6 +16,7 @@ from bulkshare.model import IdList
 from bulkshare.plan.lists import (
     COLUMNS,
     STANDARD_INPUT,
+    all_canonical,
     canonical_id,
     describe_outlier,
     id_fault,
@@ -111,26 +112,39 @@ class Lists(Generic[Selector]):
             return IdList()
         if len(items) == 1 and isinstance(items[0], dict):
             return self._named(items[0], (*at, 0))  # the group's own list: a thousand entries can share it
+        comments = self._document.comments(at)
+        if set(map(type, items)) == {str} and all_canonical(items, self._kind):
+            for number, comment in comments.items():
+                self._name(items[number], comment)
+            return self._within_room(items, at)
         found: list[str | Selector] = []
         written = [(number, item) for number, item in enumerate(items) if isinstance(item, str) and not id_fault(item)]
         for index in outliers([item for _, item in written]):
             number, item = written[index]
             self._report((*at, number), describe_outlier(item, "{name: ...}"))
-        comments = self._document.comments(at)
         for number, item in enumerate(items):
             if isinstance(item, dict):
                 found.extend(self._named(item, (*at, number)))
             elif isinstance(item, str):
                 found.extend(self._id(item, comments.get(number, ""), (*at, number)))
             if len(found) > self._room:
-                if self._room:
-                    self._report(
-                        (*at, number), f"the {self._kind} expand to more than {MOST_IDS:,} IDs here; use fewer"
-                    )
-                self._room = 0
-                return IdList()
-        self._room -= len(found)
-        return IdList(found)
+                return self._within_room(found, (*at, number))
+        return self._within_room(found, at)
+
+    def _name(self, known_id: str, comment: str) -> None:
+        """Keep the comment on an ID as its name, if there is one."""
+        if comment and (name := name_beside(comment)):
+            self._names.setdefault(known_id, name)
+
+    def _within_room(self, found: list[str | Selector], at: Location) -> IdList[str | Selector]:
+        """Return what was found; nothing, and a problem at a location, if that is too much."""
+        if len(found) <= self._room:
+            self._room -= len(found)
+            return IdList(found)
+        if self._room:
+            self._report(at, f"the {self._kind} expand to more than {MOST_IDS:,} IDs here; use fewer")
+        self._room = 0
+        return IdList()
 
     def item_set(self, items: Any, at: Location) -> frozenset[str | Selector]:
         """Return the same as a set; entries with the same list share it."""
@@ -158,8 +172,7 @@ class Lists(Generic[Selector]):
             self._report(at, fault.message)
             return ()
         known_id = canonical_id(text, self._kind)
-        if comment and (name := name_beside(comment)):
-            self._names.setdefault(known_id, name)
+        self._name(known_id, comment)
         return (known_id,)
 
     def _named(self, item: Mapping[str, Any], at: Location) -> IdList[str | Selector]:

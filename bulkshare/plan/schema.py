@@ -16,7 +16,9 @@ from pydantic import (
     Discriminator,
     Field,
     Tag,
+    ValidatorFunctionWrapHandler,
     WithJsonSchema,
+    WrapValidator,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
@@ -370,13 +372,20 @@ def _item_kind(value: object) -> str:
     return ID
 
 
+def _only_texts(value: object, handler: ValidatorFunctionWrapHandler) -> object:
+    """Return a list of texts as it is; pydantic looks at each item of any other."""
+    return value if isinstance(value, list) and set(map(type, value)) == {str} else handler(value)
+
+
 _Listed = Annotated[ItemId, Tag(ID)] | Annotated[GroupItem, Tag(GROUP)] | Annotated[FileItem, Tag(FILE)]
 ImageItems = Annotated[
     list[Annotated[_Listed | Annotated[ImageSelectorItem, Tag(SELECTOR)], Discriminator(_item_kind)]],
     Field(min_length=1),
+    WrapValidator(_only_texts),
 ]
-ProjectItemsOrNone = list[Annotated[_Listed | Annotated[ProjectSelectorItem, Tag(SELECTOR)], Discriminator(_item_kind)]]
-ProjectItems = Annotated[ProjectItemsOrNone, Field(min_length=1)]
+_ProjectItems = list[Annotated[_Listed | Annotated[ProjectSelectorItem, Tag(SELECTOR)], Discriminator(_item_kind)]]
+ProjectItemsOrNone = Annotated[_ProjectItems, WrapValidator(_only_texts)]
+ProjectItems = Annotated[_ProjectItems, Field(min_length=1), WrapValidator(_only_texts)]
 
 
 class LimitsSection(Section):

@@ -1,18 +1,33 @@
-"""YAML text -> data that remembers the position of everything."""
+"""YAML text -> data that knows the position of everything.
+
+The data is built from the parser's events, without a tree of nodes: a list of a million IDs is a list of a million
+texts and nothing more. Positions are found in such a tree, which is made when the first of them is asked for.
+"""
 
 from __future__ import annotations
 
 import codecs
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import yaml
+from yaml.composer import ComposerError
+from yaml.events import (
+    AliasEvent,
+    MappingEndEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    SequenceStartEvent,
+    StreamEndEvent,
+)
 
 from bulkshare.model import Problem
 from bulkshare.text import clean
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from yaml.nodes import Node
@@ -25,10 +40,11 @@ LARGEST = 1 << 28  # bytes: enough for seven million IDs, and a bound for /dev/z
 DEEPEST = 50  # levels: a plan has seven; libyaml overflows the stack at some ten thousand
 MOST_NODES = 5_000_000  # with aliases expanded: beyond any plan, and well within memory
 MOST_CHARACTERS_REPORTED = 20  # that YAML does not allow; a binary file is full of them
+COMMENT_AFTER_SOMETHING = re.compile(r"[^ \t\r\n][ \t]+#")
 COMMENT = re.compile(r"[ \t]*[\],]?[ \t]+#(.*)")  # after an item, which may be the last of [a list]
 NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 DEFAULT_TAGS = frozenset(
-    {yaml.resolver.BaseResolver.DEFAULT_SCALAR_TAG, "tag:yaml.org,2002:seq", "tag:yaml.org,2002:map"}
+    {None, "!", yaml.resolver.BaseResolver.DEFAULT_SCALAR_TAG, "tag:yaml.org,2002:seq", "tag:yaml.org,2002:map"}
 )
 # YAML 1.1, 5.1 "Character Set", without the line ends that no editor shows.
 NOT_IN_YAML = re.compile("[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
@@ -127,32 +143,19 @@ class _TooDeepError(yaml.MarkedYAMLError):
     """Valid YAML that would overflow the stack."""
 
 
-class _Loader(_FastLoader):  # type: ignore[misc]  # one of two classes
-    """Composes nodes without guessing types, to a bounded depth."""
-
-    depth = 0
-
-    def descend_resolver(self, current_node: Node | None, current_index: Any) -> None:
-        """Count a level; PyYAML calls this when it descends."""
-        del current_index
-        self.depth += 1
-        if self.depth > DEEPEST:
-            mark = current_node.start_mark if current_node is not None else None
-            raise _TooDeepError(problem_mark=mark)
-
-    def ascend_resolver(self) -> None:
-        """Uncount a level; PyYAML calls this when it ascends."""
-        self.depth -= 1
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Document:
     """A plan's text as data: dicts, lists, strings and None. `file` is the name to show."""
 
     file: str
     data: Any
-    root: Node
     text: str
+
+    @cached_property
+    def _root(self) -> Node:
+        root = yaml.compose(self.text, Loader=_FastLoader)
+        assert root is not None  # noqa: S101  there is data
+        return root
 
     def problem(self, location: Location, message: str, *, at_key: bool = False) -> Problem:
         """Return a problem at `location`, or as close to it as the document goes."""
@@ -164,8 +167,10 @@ class Document:
 
         A comment belongs to the item before it if that is the only one on its line.
         """
+        if not self._has_comments:
+            return {}
         node = self._find(location, at_key=False)
-        if "#" not in self.text or not isinstance(node, yaml.SequenceNode):
+        if not isinstance(node, yaml.SequenceNode):
             return {}
         found = {}
         last_line = -1
@@ -178,8 +183,13 @@ class Document:
             last_line = end.line
         return found
 
+    @cached_property
+    def _has_comments(self) -> bool:
+        """Whether there may be any after an item."""
+        return COMMENT_AFTER_SOMETHING.search(self.text) is not None
+
     def _find(self, location: Location, *, at_key: bool) -> Node:
-        node, key = self.root, self.root
+        node, key = self._root, self._root
         for part in location:
             if isinstance(node, yaml.MappingNode):
                 found = next((pair for pair in node.value if pair[0].value == part), None)
@@ -203,17 +213,17 @@ def read_document(raw: bytes, name: str, problems: list[Problem]) -> Document | 
     if odd := _odd_characters(name, text):
         problems.extend(odd)
         return None
+    builder = _Builder(name, text)
     try:
-        root = yaml.compose(text, Loader=_Loader)
+        data, _ = builder.build_document()
     except yaml.YAMLError as error:
         problems.append(_syntax_problem(name, error))
         return None
-    if root is None:
+    if builder.is_empty:
         problems.append(Problem(name, 1, 1, "the file is empty; a plan begins with `version: 1`"))
         return None
-    builder = _Builder(name, problems)
-    data, _ = builder.build(root)
-    return None if builder.failed else Document(name, data, root, text)
+    problems += builder.problems
+    return None if builder.failed else Document(name, data, text)
 
 
 def _odd_characters(name: str, text: str) -> list[Problem]:
@@ -239,81 +249,128 @@ def _syntax_problem(name: str, error: yaml.YAMLError) -> Problem:
 
 
 class _Builder:
-    """Turns nodes into data, once per node, however many aliases refer to it."""
+    """Turns the parser's events into data: a collection with an anchor once, however many aliases refer to it."""
 
-    def __init__(self, file: str, problems: list[Problem]) -> None:
+    def __init__(self, file: str, text: str) -> None:
         self.failed = False
+        self.is_empty = False
+        self.problems: list[Problem] = []
         self._file = file
-        self._problems = problems
-        self._built: dict[int, tuple[Any, int]] = {}
-        self._open: set[int] = set()
+        self._loader = _FastLoader(text)
+        self._next: Callable[[], Any] = self._loader.get_event
+        self._texts: dict[str, str] = {}  # each once: entries name the same projects
+        self._anchors: dict[str, tuple[Any, Any, int]] = {}  # data and size; size 0: it is not complete
+        self._open: list[Any] = []  # where the nodes around the next one begin, outermost first
 
-    def build(self, node: Node) -> tuple[Any, int]:
-        """Return the node's data, and its number of nodes with aliases expanded."""
-        if isinstance(node, yaml.ScalarNode):
-            return self._scalar(node), 1
-        known = self._built.get(id(node))
-        if known is not None:
-            return known
-        if id(node) in self._open:
-            self._fail(node, "contains an alias of itself; write the list out")
-            return None, 1
-        self._open.add(id(node))
-        self._check_tag(node)
-        data, size = self._sequence(node) if isinstance(node, yaml.SequenceNode) else self._mapping(node)
-        self._open.discard(id(node))
+    def build_document(self) -> tuple[Any, int]:
+        """Return the only document's data, and its number of values with aliases expanded. Raises `yaml.YAMLError`."""
+        try:
+            self._next()  # the stream's start
+            start = self._next()
+            if isinstance(start, StreamEndEvent):
+                self.is_empty = True
+                return None, 0
+            built = self._build(self._next())
+            self._next()  # the document's end
+            another = self._next()
+            if not isinstance(another, StreamEndEvent):
+                raise ComposerError(
+                    "expected a single document in the stream",
+                    start.start_mark,
+                    "but found another document",
+                    another.start_mark,
+                )
+            return built
+        finally:
+            self._loader.dispose()
+
+    def _build(self, event: Any) -> tuple[Any, int]:
+        """Return the data of the node that begins with an event, and its number of values."""
+        if isinstance(event, AliasEvent):
+            first, data, size = self._aliased(event)
+            if not size:
+                self._fail(first.start_mark, "contains an alias of itself; write the list out")
+            return data, size or 1
+        self._check_tag(event)
+        if event.anchor is not None:
+            if event.anchor in self._anchors:
+                first = self._anchors[event.anchor][0]
+                raise ComposerError(
+                    "found duplicate anchor; first occurrence", first.start_mark, "second occurrence", event.start_mark
+                )
+            self._anchors[event.anchor] = event, None, 0
+        if len(self._open) == DEEPEST:
+            raise _TooDeepError(problem_mark=self._open[-1])
+        self._open.append(event.start_mark)
+        if isinstance(event, ScalarEvent):
+            data, size = self._scalar(event), 1
+        else:
+            data, size = self._sequence() if isinstance(event, SequenceStartEvent) else self._mapping()
+        self._open.pop()
         if size > MOST_NODES:
-            self._fail(node, f"expands to more than {MOST_NODES:,} values through its aliases; use groups")
+            self._fail(event.start_mark, f"expands to more than {MOST_NODES:,} values through its aliases; use groups")
             size = 1  # report it once
-        self._built[id(node)] = data, size
+        if event.anchor is not None:
+            self._anchors[event.anchor] = event, data, size
         return data, size
 
-    def _scalar(self, node: yaml.ScalarNode) -> str | None:
-        self._check_tag(node)
-        return None if not node.style and node.value in NULLS else str(node.value)
+    def _aliased(self, event: Any) -> tuple[Any, Any, int]:
+        if event.anchor not in self._anchors:
+            raise ComposerError(None, None, "found undefined alias", event.start_mark)
+        return self._anchors[event.anchor]
 
-    def _sequence(self, node: yaml.SequenceNode) -> tuple[list[Any], int]:
-        data, size = [], 1
-        for item in node.value:
-            value, count = self.build(item)
+    def _scalar(self, event: Any) -> str | None:
+        value = event.value
+        return None if not event.style and value in NULLS else self._texts.setdefault(value, value)
+
+    def _sequence(self) -> tuple[list[Any], int]:
+        data: list[Any] = []
+        size = 1
+        while not isinstance(event := self._next(), SequenceEndEvent):
+            if type(event) is ScalarEvent and event.anchor is None is event.tag:  # the usual case, worth being fast
+                data.append(self._scalar(event))
+                size += 1
+                continue
+            value, count = self._build(event)
             data.append(value)
             size += count
         return data, size
 
-    def _mapping(self, node: Node) -> tuple[dict[str, Any], int]:
+    def _mapping(self) -> tuple[dict[str, Any], int]:
         data: dict[str, Any] = {}
         places: dict[str, int] = {}
         size = 1
-        for key_node, value_node in node.value:
-            value, count = self.build(value_node)
+        while not isinstance(key_event := self._next(), MappingEndEvent):
+            self._build(key_event)
+            if isinstance(key_event, AliasEvent):
+                key_event = self._aliased(key_event)[0]
+            value, count = self._build(self._next())
             size += count
-            if not isinstance(key_node, yaml.ScalarNode):
-                self._problem(
-                    key_node, "a key must be a word, not a list or a mapping; quote text that contains braces"
-                )
+            mark = key_event.start_mark
+            if not isinstance(key_event, ScalarEvent):
+                self._problem(mark, "a key must be a word, not a list or a mapping; quote text that contains braces")
                 continue
-            self._check_tag(key_node)
-            key = str(key_node.value)
+            key = str(key_event.value)
             if key in data:
                 again = f"key {clean(key, 60)!r} is repeated; it is already on line {places[key]}"
-                self._problem(key_node, f"{again}. Keep one")
+                self._problem(mark, f"{again}. Keep one")
                 continue
-            if key == "<<" and not key_node.style:
-                self._problem(key_node, "merge keys (<<) are not supported; write the keys out, or use groups")
+            if key == "<<" and not key_event.style:
+                self._problem(mark, "merge keys (<<) are not supported; write the keys out, or use groups")
                 continue
             data[key] = value
-            places[key] = key_node.start_mark.line + 1
+            places[key] = mark.line + 1
         return data, size
 
-    def _check_tag(self, node: Node) -> None:
-        if node.tag not in DEFAULT_TAGS:
-            tag = node.tag.replace("tag:yaml.org,2002:", "!!")
-            self._problem(node, f"tags are not supported; remove {clean(tag, 60)!r}: IDs are always text")
+    def _check_tag(self, event: Any) -> None:
+        if event.tag not in DEFAULT_TAGS:
+            tag = event.tag.replace("tag:yaml.org,2002:", "!!")
+            message = f"tags are not supported; remove {clean(tag, 60)!r}: IDs are always text"
+            self._problem(event.start_mark, message)
 
-    def _fail(self, node: Node, message: str) -> None:
-        self._problem(node, message)
+    def _fail(self, mark: Any, message: str) -> None:
+        self._problem(mark, message)
         self.failed = True
 
-    def _problem(self, node: Node, message: str) -> None:
-        mark = node.start_mark
-        self._problems.append(Problem(self._file, mark.line + 1, mark.column + 1, message))
+    def _problem(self, mark: Any, message: str) -> None:
+        self.problems.append(Problem(self._file, mark.line + 1, mark.column + 1, message))

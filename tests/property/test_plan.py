@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bulkshare.errors import PlanError
-from bulkshare.model import Plan
+from bulkshare.model import Plan, Problem
 from bulkshare.plan.expand import count, expand, fingerprint
 from bulkshare.plan.load import load_plan
+from bulkshare.plan.yaml import read_document
+
+if TYPE_CHECKING:
+    from yaml.nodes import Node
 
 GOOD = """\
 version: 1
@@ -134,6 +140,34 @@ def test_almost_valid_plans(text: str, changes: list[tuple[int, int, str]]) -> N
     for start, length, put_in in changes:
         text = text[:start] + put_in + text[start + length :]
     check(read(text.encode("utf-8", "surrogatepass")))
+
+
+def data_of(node: Node | None) -> Any:
+    """Return what a node of PyYAML's tree stands for."""
+    if isinstance(node, yaml.MappingNode):
+        return {key.value: data_of(value) for key, value in node.value}
+    if isinstance(node, yaml.SequenceNode):
+        return [data_of(item) for item in node.value]
+    assert isinstance(node, yaml.ScalarNode)
+    return None if not node.style and node.value in {"", "~", "null", "Null", "NULL"} else node.value
+
+
+@given(st.lists(st.sampled_from([*SIGNS, "&b ", "*b", "a", "b", "c", "null", "''", ", ", "\n- "]), max_size=30))
+@example(["&a ", "a", ": ", "*a", "\n", "b", ": ", "&b ", "[", "b", ", ", "null", "]", "\n", "c", ": ", "*b"])
+def test_data_is_what_the_tree_of_nodes_says(pieces: list[str]) -> None:
+    """The events give the data that PyYAML's own tree has, and no data if it has none."""
+    text = "".join(pieces)
+    problems: list[Problem] = []
+    document = read_document(text.encode(), "a plan", problems)
+    try:
+        root = yaml.compose(text, Loader=yaml.CBaseLoader)
+    except yaml.YAMLError:
+        assert document is None
+        assert problems
+        return
+    if not problems:
+        assert document is not None
+        assert document.data == data_of(root)
 
 
 # Any YAML values in the place of a plan's.

@@ -23,6 +23,7 @@ from bulkshare.model import (
     WebhookFormat,
 )
 from bulkshare.plan.expand import Counts, count, fingerprint
+from bulkshare.plan.lists import LOOKS_LIKE_AN_ID, all_canonical, canonical_id, id_fault
 from bulkshare.plan.load import load_plan
 
 HEAD = "version: 1\nname: nightly\n"
@@ -320,6 +321,27 @@ def test_entries_with_one_group_share_its_ids(tmp_path: Path) -> None:
     text = HEAD + "groups: {projects: {all: [p, q]}}\nshare:\n" + "- {images: [i], projects: [{group: all}]}\n" * 3
     first, second, third = load(tmp_path, text).entries
     assert first.projects is second.projects is third.projects
+
+
+def test_a_plan_without_problems_is_read_without_a_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only places need PyYAML's nodes, which take six times the room of a list of IDs; lists share equal texts."""
+    monkeypatch.setattr("yaml.compose", None)
+    entry = f"- images: [{UUID}]\n  projects: [{HEX}, {OTHER_HEX}]\n"
+    plan = load(tmp_path, f"# A comment alone is no name.\n{HEAD}share:\n{entry}{entry}")
+    first, second = plan.entries
+    assert first.projects == (HEX, OTHER_HEX)
+    assert all(one is other for one, other in zip(first.projects, second.projects, strict=True))
+
+
+@pytest.mark.parametrize("kind", ["images", "projects"])
+@pytest.mark.parametrize(
+    "text",
+    [UUID, UUID.upper(), UUID.replace("-", ""), f"{UUID}0", UUID[1:], f"{UUID}\n", HEX.upper(), "", "p1", "----"],
+)
+def test_a_canonical_id_is_one_to_be_taken_as_it_is(kind: str, text: str) -> None:
+    """No fault would be found, and the ID would stay as it is."""
+    looks = LOOKS_LIKE_AN_ID.fullmatch(text) is not None and id_fault(text) is None
+    assert all_canonical([text], kind) == (looks and canonical_id(text, kind) == text)
 
 
 @pytest.mark.parametrize("mark", [b"", codecs.BOM_UTF8], ids=["plain", "byte order mark"])
