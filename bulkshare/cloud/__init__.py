@@ -1,8 +1,8 @@
 """The IO with a cloud: its configuration, log-in, image endpoint and projects, and HTTP. Knows nothing of images.
 
-`config` reads an entry of clouds.yaml, `keystone` logs in and explains why that failed, `auth` keeps the tokens and
-adds them to requests, `access_key` signs requests where there are no tokens, `catalog` finds the image endpoint,
-`projects` looks up projects, `http` sends requests.
+`clouds_yaml` reads clouds.yaml and the OS_* variables, `config` checks an entry, `keystone` logs in and explains why
+that failed, `auth` keeps the tokens and adds them to requests, `access_key` signs requests where there are no tokens,
+`catalog` finds the image endpoint, `projects` looks up projects, `http` sends requests.
 """
 
 from bulkshare.cloud.access_key import KeyIdentity, Signed

@@ -1,53 +1,51 @@
-"""One entry of clouds.yaml, or the OS_* variables, read and checked."""
+"""One entry of clouds.yaml, or of the OS_* variables, checked and with its auth plugin."""
 
 from __future__ import annotations
 
 import difflib
-import errno
 import json
 import math
 import os
 import re
-import warnings
-from dataclasses import dataclass, field, fields, replace
-from datetime import date
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import requests.utils
-import yaml
 from keystoneauth1.exceptions import ClientException, NoMatchingPlugin
 from keystoneauth1.loading import get_plugin_loader
-from openstack.config import OpenStackConfig, loader
-from openstack.exceptions import SDKException
-from openstack.warnings import ConfigurationWarning
 
 from bulkshare.cloud import access_key
 from bulkshare.cloud.catalog import is_iam
+from bulkshare.cloud.clouds_yaml import (
+    SECRET,
+    entry_of_variables,
+    expanded,
+    read_files,
+    require_readable,
+    resolved,
+    with_login,
+)
 from bulkshare.errors import UsageError
-from bulkshare.model import Api, Problem
+from bulkshare.model import Api
 from bulkshare.text import clean, escaped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
+    from typing import NoReturn
 
+    from keystoneauth1.loading import BaseLoader
     from keystoneauth1.plugin import BaseAuthPlugin
-    from openstack.config.cloud_region import CloudRegion
 
-    Read = TypeVar("Read")
+    from bulkshare.cloud.clouds_yaml import CloudFiles
 
-
-# PyYAML quotes what it finds, which may be a password that begins like an alias. Its own words are harmless.
-HARMLESS = re.compile(r"'(<[a-z ]+>|[^'])'")
-UNQUOTED = ("found character", "found undefined alias", "could not determine a constructor")
 
 ENVIRONMENT = "environment"  # the name of the cloud that OS_* variables describe
 CLOUD_HINT = (
     "name an entry of clouds.yaml in the plan (`cloud:`), name one with --os-cloud or OS_CLOUD, or set the OS_* "
     "variables (OS_AUTH_URL, OS_USERNAME, OS_PASSWORD, OS_PROJECT_NAME, ...)"
 )
-SECRET = re.compile("pass|secret|token|code|key")  # in the names of auth plugins' options
 # What a log-in needs; any one name of a group will do. keystoneauth would notice only at the log-in, if at all.
 URL, USER = ("auth_url",), ("username", "user_id", "user_name")
 NEEDED: dict[str, tuple[tuple[str, ...], ...]] = {
@@ -64,6 +62,8 @@ NEEDED: dict[str, tuple[tuple[str, ...], ...]] = {
     "admin_token": (("token",),),
 }
 SECOND_FACTOR = ("v3totp", "v3multifactor")  # log-ins with a passcode, always or as their `auth_methods` say
+# What openstacksdk takes an auth type for.
+ALIASES = {None: "none", "": "none", "None": "none", "token_endpoint": "admin_token"}
 PACKAGES = {"agency": "otcextensions"}  # of auth types that don't come with keystoneauth
 # What is often put under `auth`, though openstacksdk reads it one level above.
 BESIDE = frozenset(
@@ -85,97 +85,6 @@ LACKS = re.compile(r"missing \d+ required [\w-]+ arguments?: (.*)")
 V2 = re.compile(r"/v2(\.0)?/?$")
 FALSE_WORDS = frozenset({"false", "no", "off", "0"})
 TRUE_WORDS = frozenset({"true", "yes", "on", "1", ""})
-
-
-@dataclass(frozen=True, slots=True)
-class ConfigFiles:
-    """The paths to look at, in order, and those among them that we may not read."""
-
-    clouds: tuple[str, ...]
-    secure: tuple[str, ...]
-    unreadable: tuple[str, ...]
-
-
-def find_files() -> ConfigFiles:
-    """Return where clouds.yaml and secure.yaml may be; paths from variables come first.
-
-    Raises `UsageError` if a file named by a variable can't be read, or if the file of either kind that would be used is
-    broken: without it, half of an account would be taken for the whole.
-    """
-    clouds = _candidates("OS_CLIENT_CONFIG_FILE", loader.CONFIG_FILES)
-    secure = _candidates("OS_CLIENT_SECURE_FILE", loader.SECURE_FILES)
-    return ConfigFiles(clouds, secure, (*_check_first(clouds), *_check_first(secure)))
-
-
-def require_readable(path: str, what: str) -> None:
-    """Raise `UsageError` unless `path`, which `what` names, is a folder or a readable file."""
-    try:
-        if not Path(path).is_dir():
-            Path(path).open("rb").close()
-    except OSError as error:
-        raise UsageError(f"{what} names {clean(path)}, which can't be read: {error.strerror}") from error
-
-
-def _candidates(variable: str, defaults: list[str]) -> tuple[str, ...]:
-    named = os.environ.get(variable)
-    if not named:
-        return tuple(defaults)
-    require_readable(named, variable)
-    return (named, *defaults)
-
-
-def _check_first(paths: tuple[str, ...]) -> list[str]:
-    """Check the file that openstacksdk would use, the first readable one; return the unreadable ones before it."""
-    unreadable = []
-    for path in paths:
-        try:
-            content = Path(path).read_bytes()
-        except OSError as error:
-            if error.errno == errno.EACCES:
-                unreadable.append(path)
-            if error.errno in {errno.EACCES, errno.ENOENT, errno.ENOTDIR}:
-                continue
-            raise UsageError(f"{clean(path)} can't be read: {error.strerror}") from error
-        problem = _problem(path, content)
-        if problem is not None:
-            raise UsageError(str(problem))
-        break
-    return unreadable
-
-
-def _problem(path: str, content: bytes) -> Problem | None:
-    """Return why a file can't be parsed, without quoting its content."""
-    name = clean(path)
-    try:
-        text = content.decode()
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        return Problem(name, line, None, "is not UTF-8 text")
-    try:
-        if path.endswith("json"):
-            json.loads(text)
-        else:
-            yaml.safe_load(text)
-    except json.JSONDecodeError as error:
-        return Problem(name, error.lineno, error.colno, f"is not valid JSON: {error.msg}")
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line, column = (mark.line, mark.column) if mark else (0, 0)
-        return Problem(name, line + 1, column + 1, f"is not valid YAML: {_without_quotes(error.problem or '')}")
-    except (yaml.YAMLError, ValueError, RecursionError):
-        return Problem(name, None, None, "is not valid YAML, or contains control characters")
-    return None
-
-
-def _without_quotes(problem: str) -> str:
-    """Return PyYAML's message without what it quotes from the file."""
-    if r"'\t'" in problem:
-        return "a tab; YAML indents with spaces"
-    safe = problem
-    if not set("'\"").isdisjoint(HARMLESS.sub("", problem)):
-        safe = re.split("['\"]", problem, maxsplit=1)[0]
-    hint = "; quote a value that begins with such a character" if problem.startswith(UNQUOTED) else ""
-    return clean(safe) + hint
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,66 +114,37 @@ class CloudEntry:
     source: str = field(default="", repr=False)
 
 
-class CheckedConfig(OpenStackConfig):
-    """openstacksdk's configuration, with a check for missing keys before the auth plugin is created."""
+def _require_account(who: str, config: Mapping[str, Any], files: CloudFiles, *, of_variables: bool) -> None:
+    """Raise `UsageError` if an entry, of the OS_* variables or of `files`, can't describe an account."""
+    auth_type, auth = str(config.get("auth_type")), config["auth"]
+    # An option of the log-in may stand beside `auth`, too.
+    given = {name for part in (config, auth) for name, value in part.items() if value}
+    if auth_type.startswith("v2"):
+        raise UsageError(f"{who}: auth_type {clean(auth_type)} uses Identity API v2, and only v3 is supported")
+    if is_iam(str(auth.get("auth_url") or "")) and (
+        auth_type == "v3applicationcredential" or any(name.startswith("application_credential") for name in given)
+    ):
+        raise UsageError(
+            f"{who}: this cloud's identity service has no application credentials; use an access key, or a password"
+        )
+    if auth_type == "password" and any(name.startswith("application_credential") for name in given):
+        raise UsageError(f"{who}: it has an application credential; set auth_type to v3applicationcredential")
+    missing = [names for names in NEEDED.get(auth_type, ()) if given.isdisjoint(names)]
+    if missing:
+        raise UsageError(f"{who} has {_lacks(missing, None if of_variables else files)}{_unreadable(files)}")
 
-    def __init__(self, name: str, files: ConfigFiles, *, from_variables: bool) -> None:
-        self._name = name
-        self._files = files
-        self._from_variables = from_variables
-        self.key_options: dict[str, str] | None = None  # if the entry has an access key
-        super().__init__(config_files=list(files.clouds), secure_files=list(files.secure), load_envvars=from_variables)
-        for path in (self.secure_config_filename, self.config_filename):  # what secure.yaml has is not replaced again
-            if path and not str(path).endswith("json"):
-                _restore_text(self.cloud_config["clouds"], Path(path))
 
-    def auth_config_hook(self, config: dict[str, Any]) -> dict[str, Any]:
-        """Return `config`, without the credentials if they are an access key, for which there is no auth plugin.
-
-        Raises `UsageError` if it can't describe an account.
-        """
-        who = f"cloud {clean(self._name)}"
-        try:
-            self.key_options = access_key.key_options(config)
-        except UsageError as error:
-            raise UsageError(f"{who}: {error}") from None
-        config = access_key.without_keys(config)
-        if self.key_options is not None:
-            return {**config, "auth_type": "none", "auth": {}}
-        auth_type, auth = str(config.get("auth_type")), config.get("auth") or {}
-        given = {
-            name for part in (config, auth) for name, value in part.items() if value
-        }  # it takes both as the auth's
-        if auth_type.startswith("v2"):
-            raise UsageError(f"{who}: auth_type {clean(auth_type)} uses Identity API v2, and only v3 is supported")
-        if is_iam(str(auth.get("auth_url") or "")) and (
-            auth_type == "v3applicationcredential" or any(name.startswith("application_credential") for name in given)
-        ):
-            raise UsageError(
-                f"{who}: this cloud's identity service has no application credentials; use an access key, or a password"
-            )
-        if auth_type == "password" and any(name.startswith("application_credential") for name in given):
-            raise UsageError(f"{who}: it has an application credential; set auth_type to v3applicationcredential")
-        missing = [names for names in NEEDED.get(auth_type, ()) if given.isdisjoint(names)]
-        if missing:
-            raise UsageError(f"{who} has {self._lacks(missing)}{_unreadable(self._files)}")
-        if auth_type in SECOND_FACTOR:
-            config = _with_passcode(who, config)
-            auth = config["auth"]
-        _check_options(who, auth_type, auth, config.get("auth_methods"))
-        return config
-
-    def _lacks(self, missing: list[tuple[str, ...]]) -> str:
-        if self._from_variables:
-            wanted = [" or ".join(f"OS_{name.upper()}" for name in names[:2]) for names in missing]
-            return f"no {' and no '.join(wanted)}; {CLOUD_HINT}"
-        wanted = [" or ".join(f"`{name}`" for name in names[:2]) for names in missing]
-        read = [str(path) for path in (self.config_filename, self.secure_config_filename) if path]
-        message = f"no {' and no '.join(wanted)} under `auth` in {' or '.join(read)}"
-        if any(SECRET.search(names[0]) for names in missing):
-            place = self.secure_config_filename or Path(str(self.config_filename)).with_name("secure.yaml")
-            message += f"; a good place for a secret is {place}, under the same keys and readable by you alone"
-        return message
+def _lacks(missing: list[tuple[str, ...]], files: CloudFiles | None) -> str:
+    if files is None:
+        wanted = [" or ".join(f"OS_{name.upper()}" for name in names[:2]) for names in missing]
+        return f"no {' and no '.join(wanted)}; {CLOUD_HINT}"
+    wanted = [" or ".join(f"`{name}`" for name in names[:2]) for names in missing]
+    read = [path for path in (files.path, files.secure_path) if path]
+    message = f"no {' and no '.join(wanted)} under `auth` in {' or '.join(read)}"
+    if any(SECRET.search(names[0]) for names in missing):
+        place = files.secure_path or Path(str(files.path)).with_name("secure.yaml")
+        message += f"; a good place for a secret is {place}, under the same keys and readable by you alone"
+    return message
 
 
 def _with_passcode(who: str, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -286,39 +166,6 @@ def _with_passcode(who: str, config: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-class _AsWritten(yaml.SafeLoader):
-    """Reads numbers, dates and truth values as the text that is written."""
-
-    def _text(self, node: yaml.ScalarNode) -> str:
-        return str(self.construct_scalar(node))
-
-
-for _tag in ("int", "float", "timestamp", "bool"):
-    _AsWritten.add_constructor(f"tag:yaml.org,2002:{_tag}", _AsWritten._text)  # noqa: SLF001  its own
-
-
-def _restore_text(clouds: dict[str, Any], path: Path) -> None:
-    """Give the options of log-ins, which are text, the text in a file where YAML made something else of it.
-
-    To YAML 1.1, a password 01234567 is an octal number, 1:30 are 90 seconds, 2024-01-01 is a date and `yes` is true.
-    """
-    written = _mapping(yaml.load(path.read_bytes(), _AsWritten), "clouds")  # noqa: S506  a SafeLoader
-    for name in _mapping(clouds):
-        entry, original = _mapping(clouds, name), _mapping(written, name)
-        for options, texts in ((entry, original), (_mapping(entry, "auth"), _mapping(original, "auth"))):
-            for key, text in texts.items():
-                value = options.get(key)
-                is_text = SECRET.search(str(key)) or (options is not entry and not isinstance(value, bool))
-                if is_text and isinstance(text, str) and isinstance(value, bool | int | float | date):
-                    options[key] = text
-
-
-def _mapping(document: object, key: object = None) -> dict[Any, Any]:
-    """Return a document, or the part of it at `key`, if that is a mapping; else an empty one."""
-    part = document.get(key) if isinstance(document, dict) and key is not None else document
-    return part if isinstance(part, dict) else {}
-
-
 def _missing_package(auth_type: str) -> str:
     """Return which package an auth type comes with, and where it belongs."""
     package = PACKAGES[auth_type]
@@ -328,16 +175,21 @@ def _missing_package(auth_type: str) -> str:
     )
 
 
-def _check_options(who: str, auth_type: str, auth: Mapping[str, Any], methods: object = None) -> None:
-    """Raise `UsageError` for an option under `auth` that the auth plugin does not take, and for one that it lacks."""
+def _plugin_loader(who: str, auth_type: str, methods: object) -> BaseLoader[Any]:
+    """Return the loader of an auth plugin, with the options of its methods if it has several."""
     try:
-        plugin: Any = get_plugin_loader(auth_type)
-    except ClientException:
-        if auth_type in PACKAGES:
-            raise UsageError(f"{who}: {_missing_package(auth_type)}") from None
-        return  # openstacksdk words that
+        loader: Any = get_plugin_loader(auth_type)
+    except NoMatchingPlugin:
+        if auth_type not in PACKAGES:
+            raise
+        raise UsageError(f"{who}: {_missing_package(auth_type)}") from None
     if auth_type == "v3multifactor" and methods:
-        plugin._methods = methods  # noqa: SLF001  as openstacksdk does: the options are those of the methods
+        loader._methods = methods  # noqa: SLF001  as openstacksdk does: the options are those of the methods
+    return loader  # type: ignore[no-any-return]  # typed so that the line above is
+
+
+def _check_options(who: str, auth_type: str, auth: Mapping[str, Any], plugin: BaseLoader[Any]) -> None:
+    """Raise `UsageError` for an option under `auth` that the auth plugin does not take, and for one that it lacks."""
     if not plugin.available:
         extra = "keystoneauth1[" + auth_type.removeprefix("v3").replace("fedkerb", "kerberos") + "]"
         raise UsageError(f"{who}: auth_type {clean(auth_type)} needs a package that is not installed; see {extra}")
@@ -362,107 +214,100 @@ def read_entry(cloud: str | None, region: str | None) -> CloudEntry:
     `region` overrides the entry's. OS_* variables don't affect a named entry, except that OS_CLIENT_CONFIG_FILE and
     OS_CLIENT_SECURE_FILE always locate the files. Raises `UsageError`.
     """
+    files = read_files()
+    entry = _entry_of_variables() if cloud is None else files.clouds.get(cloud)
+    if entry is None and (cloud is None or cloud not in files.clouds):
+        raise UsageError(_unknown(cloud, files))
     name = ENVIRONMENT if cloud is None else cloud
-    files = find_files()
-    config = _reading("the cloud configuration", lambda: CheckedConfig(name, files, from_variables=cloud is None))
-    key = config.envvar_key if cloud is None else cloud
-    clouds = config.cloud_config["clouds"]
-    if cloud is None:
-        _add_variables(clouds, key)
-    if key not in clouds:
-        raise UsageError(_unknown(cloud, config, files))
-    entry = clouds[key]
     if not isinstance(entry, dict) or not isinstance(entry.get("auth", {}), dict):
-        raise UsageError(f"cloud {clean(name)} in {config.config_filename}: the entry and its `auth` must be mappings")
+        raise UsageError(f"cloud {clean(name)} in {files.path}: the entry and its `auth` must be mappings")
     if region and "region_name" in entry and "regions" not in entry:
-        entry["region_name"] = region  # openstacksdk would refuse another; the catalog decides
-    read = _reading(
-        f"cloud {clean(name)}",
-        lambda: _entry_from(name, region, config, config.get_one(key, region_name=region or "")),
-        hint=f"; {CLOUD_HINT}" if cloud is None else "",
-    )
-    return replace(read, source=_source(config) if cloud is not None else "the OS_* variables")
+        entry = {**entry, "region_name": region}  # openstacksdk would refuse another; the catalog decides
+    try:
+        return _read(name, entry, region or "", files, of_variables=cloud is None)
+    except UsageError:
+        raise
+    except Exception as error:  # noqa: BLE001  a malformed entry can fail in any way, in auth plugins, too
+        _refuse(f"cloud {clean(name)}", error, hint=f"; {CLOUD_HINT}" if cloud is None else "")
 
 
-def _source(config: OpenStackConfig) -> str:
-    return " and ".join(clean(str(path)) for path in (config.config_filename, config.secure_config_filename) if path)
-
-
-def _add_variables(clouds: dict[Any, Any], key: str | None) -> None:
-    """Add the access key in variables that openstacksdk doesn't read to the entry that it made of the OS_* ones."""
+def _entry_of_variables() -> dict[str, Any] | None:
+    """Return the entry that the OS_* variables make, with an access key that others have if there is no log-in."""
+    entry = entry_of_variables()
     found = access_key.variable_options(os.environ)
-    entry = clouds.get(key, {})
-    if not found or access_key.has_login(entry):
-        return
+    if not found or access_key.has_login(entry or {}):
+        return entry
     region = found.pop("region_name", "")
-    auth = {**found, **entry.get("auth", {})}
-    clouds[key] = {"region_name": region, **entry, "auth": auth}
+    return {"region_name": region, **(entry or {}), "auth": found}
 
 
 def cloud_names() -> list[str]:
     """Return the names of the entries of clouds.yaml, sorted. Raises `UsageError`, as `read_entry` does."""
-    config = _reading("the cloud configuration", lambda: CheckedConfig("", find_files(), from_variables=False))
-    return _names_in(config)
+    return _names_in(read_files())
 
 
-def _names_in(config: OpenStackConfig) -> list[str]:
-    # Without a file, openstacksdk makes up an entry named "defaults".
-    return sorted(str(name) for name in config.cloud_config["clouds"] if config.default_cloud != "defaults")
+def _names_in(files: CloudFiles) -> list[str]:
+    return sorted(map(str, files.clouds))
 
 
-def _reading(what: str, read: Callable[[], Read], hint: str = "") -> Read:
-    """Return what `read` returns; any error of openstacksdk about the configuration becomes a `UsageError`."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # its deprecations don't concern users of bulkshare
-            warnings.simplefilter("error", ConfigurationWarning)  # a missing vendor profile
-            return read()
-    except UsageError:
-        raise
-    except (SDKException, ClientException, ConfigurationWarning) as error:
-        raise UsageError(clean(f"{what}: {error}{hint}", 600)) from error
-    except TypeError as error:
-        lacks = LACKS.search(str(error))
-        why = f"the login needs {lacks[1].replace(chr(39), '`')} under `auth`" if lacks else _unread(error)
-        raise UsageError(f"{what}: {why}") from error
-    except Exception as error:  # a malformed entry makes it fail in any way
-        raise UsageError(f"{what}: {_unread(error)}") from error
+def _refuse(who: str, error: Exception, hint: str) -> NoReturn:
+    """Raise a `UsageError` for what an entry can't be read for."""
+    if isinstance(error, ClientException):  # of an auth plugin
+        raise UsageError(clean(f"{who}: {error}{hint}", 600)) from error
+    lacks = LACKS.search(str(error)) if isinstance(error, TypeError) else None
+    why = f"the login needs {lacks[1].replace(chr(39), '`')} under `auth`" if lacks else _unread(error)
+    raise UsageError(f"{who}: {why}") from error
 
 
 def _unread(error: Exception) -> str:
-    """Return that openstacksdk fails, without quoting what it found: it may be a password."""
+    """Return that an entry can't be read, without quoting what was found: it may be a password."""
     words = re.sub(r"""'[^']*'|"[^"]*"|\{.*""", "***", str(error)) if not isinstance(error, KeyError) else ""
-    return clean(f"openstacksdk can't read it ({type(error).__name__}{': ' if words else ''}{words})")
+    return clean(f"it can't be read ({type(error).__name__}{': ' if words else ''}{words})")
 
 
-def _unknown(cloud: str | None, config: OpenStackConfig, files: ConfigFiles) -> str:
+def _unknown(cloud: str | None, files: CloudFiles) -> str:
     """Return a message that the cloud is missing, with the known ones and the files that were read."""
-    found = config.config_filename
-    names = _names_in(config)
+    names = _names_in(files)
     message = f"there is no cloud '{escaped(cloud)}'" if cloud is not None else f"no cloud is given: {CLOUD_HINT}"
-    if found:
+    if files.path:
         nearest = difflib.get_close_matches(cloud or "", names, n=1)
         message += f"; did you mean {clean(nearest[0])!r}?" if nearest else ""
-        message += f"{'' if nearest else ';'} {found} has {', '.join(map(clean, names)) or 'none'}"
+        message += f"{'' if nearest else ';'} {files.path} has {', '.join(map(clean, names)) or 'none'}"
     else:
-        paths = dict.fromkeys(path for path in files.clouds if path.endswith(".yaml"))
+        paths = dict.fromkeys(path for path in files.places if path.endswith(".yaml"))
         message += f"; no clouds.yaml was found at {', '.join(paths)}"
     return message + _unreadable(files)
 
 
-def _unreadable(files: ConfigFiles) -> str:
+def _unreadable(files: CloudFiles) -> str:
     return f"; skipped, because it can't be read: {', '.join(files.unreadable)}" if files.unreadable else ""
 
 
-def _entry_from(name: str, region: str | None, read: CheckedConfig, cloud: CloudRegion) -> CloudEntry:
-    config, plugin, auth_type = cloud.config, cloud.get_auth(), str(cloud.config["auth_type"])
-    auth: dict[str, Any] = config["auth"]
-    if read.key_options is not None:
-        plugin, auth_type, auth = None, access_key.AUTH_TYPE, read.key_options
-    elif plugin is None or auth_type == "none":
-        raise UsageError(f"cloud {clean(name)}: auth_type {auth_type} gives no token, and the Image API requires one")
+def _read(name: str, entry: dict[str, Any], region: str, files: CloudFiles, *, of_variables: bool) -> CloudEntry:
+    who = f"cloud {clean(name)}"
+    config = expanded(name, entry, region)
+    try:
+        key_options = access_key.key_options(config)
+    except UsageError as error:
+        raise UsageError(f"{who}: {error}") from None
+    config = access_key.without_keys(config)
+    plugin = None
+    if key_options is not None:
+        config, auth_type, auth = resolved({**config, "auth": {}}), access_key.AUTH_TYPE, key_options
+    else:
+        _require_account(who, config, files, of_variables=of_variables)
+        auth_type = ALIASES.get(config["auth_type"], str(config["auth_type"]))
+        if auth_type in SECOND_FACTOR:
+            config = _with_passcode(who, config)
+        loader = _plugin_loader(who, auth_type, config.get("auth_methods"))
+        _check_options(who, auth_type, config["auth"], loader)
+        config = with_login(config, loader)
+        plugin, auth = loader.load_from_options(**config["auth"]), config["auth"]
+        config = resolved(config)
+        if auth_type == "none":
+            raise UsageError(f"{who}: auth_type {auth_type} gives no token, and the Image API requires one")
     verify, cacert = _authorities(config)
-    cert, key = (_expanded(config.get(what), f"`{what}` of cloud {clean(name)}") for what in ("cert", "key"))
+    cert, key = (_expanded(config.get(what), f"`{what}` of {who}") for what in ("cert", "key"))
     return CloudEntry(
         name=name,
         auth_type=auth_type,
@@ -470,18 +315,39 @@ def _entry_from(name: str, region: str | None, read: CheckedConfig, cloud: Cloud
         plugin=plugin,
         auth=dict(auth),
         secrets=tuple(str(value) for name, value in auth.items() if value and SECRET.search(name)),
-        region=region or cloud.get_region_name("image") or "",
-        interface=cloud.get_interface("image") or "public",
-        service_type=cloud.get_service_type("image"),
-        service_name=cloud.get_service_name("image"),
-        endpoint_override=cloud.get_endpoint("image"),
+        region=region or _of_images(config, "region_name") or _text(config.get("region_name")) or "",
+        interface=_interface(who, config),
+        service_type=_of_images(config, "service_type") or "image",
+        service_name=_of_images(config, "service_name"),
+        endpoint_override=_of_images(config, "endpoint_override") or _of_images(config, "endpoint") or None,
         api=_api(name, config.get("api")),
         verify=verify,
-        cacert=_expanded(cacert, f"`cacert` of cloud {clean(name)}"),
+        cacert=_expanded(cacert, f"`cacert` of {who}"),
         cert=cert,
         key=key,
         timeout_seconds=_timeout_seconds(name, config.get("api_timeout")),
+        source="the OS_* variables"
+        if of_variables
+        else " and ".join(map(clean, filter(None, (files.path, files.secure_path)))),
     )
+
+
+def _of_images(config: Mapping[str, Any], name: str) -> str | None:
+    """Return an option of the image service."""
+    return _text(config.get(f"image_{name}"))
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def _interface(who: str, config: Mapping[str, Any]) -> str | list[str]:
+    """Return the interface of the image service, or several of which the first that there is counts."""
+    interface = config.get("image_interface")
+    interface = config.get("interface") if interface is None else interface
+    if not isinstance(interface, str | list | None):
+        raise UsageError(f"{who}: `interface` is neither a text nor a list")
+    return interface or "public"
 
 
 def _api(name: str, value: object) -> Api:
@@ -562,12 +428,7 @@ def entry_of(options: Mapping[str, Any]) -> CloudEntry:
     """
     plugin = None
     if options["auth_type"] != access_key.AUTH_TYPE:
-        try:
-            loader: Any = get_plugin_loader(options["auth_type"])
-        except NoMatchingPlugin:
-            if options["auth_type"] not in PACKAGES:
-                raise
-            raise UsageError(f"cloud {clean(options['name'])}: {_missing_package(options['auth_type'])}") from None
+        loader = _plugin_loader(f"cloud {clean(options['name'])}", options["auth_type"], None)
         plugin = loader.load_from_options(**options["auth"])
     given = {**options, "plugin": plugin, "secrets": tuple(options.get("secrets", ()))}
     return CloudEntry(**{**given, "api": Api(options.get("api", Api.AUTO))})

@@ -26,7 +26,7 @@ def default_ledger() -> str:
 
 def configured_clouds() -> list[str]:
     """Return the names of the entries of clouds.yaml, sorted. Raises `UsageError`."""
-    from bulkshare.cloud.config import cloud_names  # noqa: PLC0415  openstacksdk is slow to import
+    from bulkshare.cloud.config import cloud_names  # noqa: PLC0415  keystoneauth1 is slow to import
 
     return cloud_names()
 

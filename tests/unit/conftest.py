@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from openstack.config import loader
 
+from bulkshare.cloud import clouds_yaml
 from tests.fake_keystone import FakeKeystone, served
 
 if TYPE_CHECKING:
@@ -31,8 +31,7 @@ def own_configuration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in list(os.environ):
         if name.startswith("OS_") or name.lower().endswith("_proxy") or name.endswith("CA_BUNDLE"):
             monkeypatch.delenv(name)
-    monkeypatch.setattr(loader, "CONFIG_FILES", [str(tmp_path / "clouds.yaml"), str(tmp_path / "clouds.json")])
-    monkeypatch.setattr(loader, "SECURE_FILES", [str(tmp_path / "secure.yaml")])
+    monkeypatch.setattr(clouds_yaml, "search_path", lambda: [str(tmp_path)])
 
 
 @pytest.fixture

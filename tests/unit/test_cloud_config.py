@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiohttp import web
-from openstack.config import loader
 
-from bulkshare.cloud import CloudIdentity
-from bulkshare.cloud.config import find_files, read_entry
+from bulkshare.cloud import CloudIdentity, clouds_yaml
+from bulkshare.cloud.clouds_yaml import read_files
+from bulkshare.cloud.config import read_entry
 from bulkshare.errors import CredentialsRefusedError, UsageError
 from bulkshare.model import Account
 from tests.fake_keystone import GLANCE, REFUSED, FakeKeystone, auth, message_of
@@ -98,7 +98,7 @@ def test_a_vendor_profile_is_followed(write: Any) -> None:
 
 def test_a_missing_file_is_reported_with_each_place_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two conventions of openstacksdk lead to the same directory on most Linux systems."""
-    monkeypatch.setattr(loader, "CONFIG_FILES", ["/a/clouds.yaml", "/b/clouds.yaml", "/b/clouds.yaml"])
+    monkeypatch.setattr(clouds_yaml, "search_path", lambda: ["/a", "/b", "/b"])
     with pytest.raises(UsageError) as error:
         read_entry("prod", None)
     assert message_of(error) == "there is no cloud 'prod'; no clouds.yaml was found at /a/clouds.yaml, /b/clouds.yaml"
@@ -193,10 +193,9 @@ def test_an_unreadable_file_is_skipped(write: Any, monkeypatch: pytest.MonkeyPat
         return bytes(read_bytes(path))
 
     monkeypatch.setattr(type(secret), "read_bytes", refuse)
-    monkeypatch.setattr(loader, "SECURE_FILES", [str(secret)])
-    files = find_files()
+    files = read_files()
     assert files.unreadable == (str(secret),)
-    assert str(tmp_path / "clouds.yaml") in files.clouds
+    assert str(tmp_path / "clouds.yaml") in files.places
 
 
 @pytest.mark.parametrize(
@@ -234,8 +233,8 @@ def test_a_secret_beside_auth_counts(write: Any) -> None:
         ({"auth": "hush"}, "mappings"),
         ({"auth": auth("http://ann:hush@127.0.0.1/v3")}, "`auth_url` contains a user"),
         ({"auth": auth("identity.example.org")}, "`auth_url` is not an http"),
-        ({"auth": auth("http://[::1/v3")}, "openstacksdk can't read it"),
-        ({"auth": auth("{region}")}, "openstacksdk can't read it"),
+        ({"auth": auth("http://[::1/v3")}, "it can't be read"),
+        ({"auth": auth("{region}")}, "it can't be read"),
         ({"auth": {"username": "ann"}}, "`auth_url` and no `password`"),
         (
             {"auth": auth("http://127.0.0.1:5000/v2.0/")},
