@@ -43,6 +43,14 @@ def test_every_shape(tmp_path: Path) -> None:
     assert {row["step"].partition(":")[0]: row["pairs"] for row in document["rows"]} == dict.fromkeys(SHAPES, 20_000)
 
 
+def test_nights(tmp_path: Path) -> None:
+    """Each command is measured on both ledgers, and half of the old one is pruned."""
+    size = ("--nights", "8", "--young", "2", "--pairs", "20", "--rounds", "1")
+    table = document_of("nights", *size, file=tmp_path / "table.json")["ledgers"]["sqlite"]
+    assert {name for command in ("who", "what", "show") for name in table[command]} == {"old", "young"}
+    assert table["ledger prune of half"]["old"]["seconds"] > 0
+
+
 @pytest.mark.xdist_group("databases")
 def test_ledgers(tmp_path: Path) -> None:
     """Every kind of ledger that can be started here takes all pairs and gives them back."""
