@@ -18,6 +18,7 @@ finds out as after any lost answer. `Response.cut` means one thing only, "longer
 
 from __future__ import annotations
 
+import asyncio
 import os
 import ssl
 import zlib
@@ -29,6 +30,7 @@ import aiohttp
 from yarl import URL
 
 from bulkshare._version import __version__
+from bulkshare.cloud.time_limit import TimeLimit
 from bulkshare.errors import CredentialsRefusedError, EndpointRefusedError, UsageError
 from bulkshare.model import Fault, FaultKind, Response
 from bulkshare.text import clean
@@ -84,11 +86,12 @@ class HttpTransport:
             "User-Agent": f"bulkshare/{__version__}",
         }
         self._session: aiohttp.ClientSession | None = None
+        self._limit = TimeLimit(total_seconds)
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=self._connections, ssl=self._tls, keepalive_timeout=IDLE_SECONDS),
-            timeout=aiohttp.ClientTimeout(total=self._total_seconds, connect=self._connect_seconds),
+            timeout=aiohttp.ClientTimeout(total=None, connect=self._connect_seconds),  # `_limit` is the total
             cookie_jar=aiohttp.DummyCookieJar(),
             headers=self._headers,
             auto_decompress=False,
@@ -116,26 +119,32 @@ class HttpTransport:
         """
         if self._session is None:
             raise RuntimeError("the transport is not open")
-        headers = dict(request.headers or {})
-        if request.token is not None:
-            headers["X-Auth-Token"] = request.token
-        if request.body is not None:
-            headers["Content-Type"] = request.content_type
-        url = _url(self._endpoint + request.path)
+        method, path, body, bound, content_type, _, token, headers = request
+        headers = {} if headers is None else dict(headers)
+        if token is not None:
+            headers["X-Auth-Token"] = token
+        if body is not None:
+            headers["Content-Type"] = content_type
+        url = _url(self._endpoint + path)
+        task = self._limit.start()
         try:
-            answer = await self._session.request(
-                request.method, url, data=request.body, headers=headers, allow_redirects=False
-            )
+            answer = await self._session.request(method, url, data=body, headers=headers, allow_redirects=False)
             try:
-                body, cut = await _read(answer, request.body_bound)
+                read, cut = await _read(answer, bound)
             except BaseException:
                 answer.close()
                 raise
-        except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
+        except (aiohttp.ClientError, OSError) as error:  # the TimeoutError of connecting is an OSError
             fault = self._interpret(error)
-            detail = fault.detail.replace(request.token, "***") if request.token else fault.detail
+            detail = fault.detail.replace(token, "***") if token else fault.detail
             return Fault(fault.kind, clean(detail))
-        return Response(answer.status, answer.headers, body, cut)
+        except asyncio.CancelledError:
+            if not self._limit.has_passed(task):
+                raise
+            return Fault(FaultKind.TIMEOUT, f"no answer from {self._where} within {self._total_seconds:g} s")
+        finally:
+            self._limit.end(task)
+        return Response(answer.status, answer.headers, read, cut)
 
     def _interpret(self, error: aiohttp.ClientError | OSError) -> Fault:
         """Return the fault that `error` means, or raise if it ends the run. Later classes contain earlier ones."""
@@ -147,8 +156,6 @@ class HttpTransport:
             return Fault(FaultKind.UNSENT, f"no connection to {where} within {self._connect_seconds:g} s")
         if isinstance(error, aiohttp.ClientConnectorError):
             return Fault(FaultKind.UNSENT, f"no connection to {error.host}:{error.port}: {_reason(error)}")
-        if isinstance(error, TimeoutError):
-            return Fault(FaultKind.TIMEOUT, f"no answer from {where} within {self._total_seconds:g} s")
         if isinstance(error, aiohttp.ClientPayloadError):
             return Fault(FaultKind.LOST, f"the answer of {where} was cut short")
         if isinstance(error, aiohttp.ClientResponseError):
@@ -176,12 +183,14 @@ def _raise_if_final(error: BaseException, where: str) -> None:
 
 async def _read(answer: aiohttp.ClientResponse, bound: int) -> tuple[bytes, bool]:
     """Return at most `bound` bytes of the body, decompressed, and whether there is more, which is not read."""
-    declared = answer.content_length
-    if declared is not None and declared <= bound:
+    declared, content = answer.content_length, answer.content
+    if content.is_eof() and declared is not None and declared <= bound:  # it came with the head, as short ones do
+        body, cut = content.read_nowait(), False
+    elif declared is not None and declared <= bound:
         body, cut = await answer.read(), False
     else:
         parts, size = [], 0
-        while size <= bound and (part := await answer.content.readany()):
+        while size <= bound and (part := await content.readany()):
             parts.append(part)
             size += len(part)
         body, cut = b"".join(parts)[:bound], size > bound

@@ -8,6 +8,7 @@ import struct
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
 import pytest
 import trustme
@@ -305,6 +306,41 @@ async def test_no_answer_in_time_is_a_timeout(head: bytes) -> None:
         got = fault(await send_to(port, total_seconds=0.1))
         end.set()
     assert got == Fault(FaultKind.TIMEOUT, f"no answer from 127.0.0.1:{port} within 0.1 s")
+
+
+async def test_one_timer_limits_all_requests() -> None:
+    """Forty requests on a connection set no timer each."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for _ in range(40):
+            await read_request(reader)
+            writer.write(OK)
+            await writer.drain()
+
+    loop = asyncio.get_running_loop()
+    async with raw_server(talk) as port, HttpTransport(Connection(f"http://127.0.0.1:{port}")) as transport:
+        await transport.send(POST)
+        with patch.object(loop, "call_at", wraps=loop.call_at) as call_at:
+            replies = [await transport.send(POST) for _ in range(39)]
+    assert [response(reply).status for reply in replies] == [200] * 39
+    assert call_at.call_count == 0
+
+
+async def test_a_cancelled_request_is_not_late() -> None:
+    """Who cancels it gets the cancellation."""
+    end = asyncio.Event()
+
+    async def talk(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        end.set()
+        await reader.read()
+
+    async with raw_server(talk) as port:
+        task = asyncio.create_task(send_to(port))
+        await end.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
 
 
 @pytest.mark.parametrize(
