@@ -12,7 +12,7 @@ import anyio.to_thread
 
 from bulkshare.errors import UsageError
 from bulkshare.model import Plan, PruneLimit
-from bulkshare.model.events import PairsSettled, PhaseStarted, RestSettled
+from bulkshare.model.events import AlikeSettled, PairsSettled, PhaseStarted, RestSettled
 from bulkshare.operations.execute import run_async as _in_event_loop
 from bulkshare.operations.listener import SilentListener
 from bulkshare.operations.options import Options
@@ -149,7 +149,7 @@ class _ProgressReporter:
 
     def notify(self, event: Event) -> None:
         """See `ports.Observer`."""
-        if not isinstance(event, PhaseStarted | PairsSettled | RestSettled):
+        if not isinstance(event, PhaseStarted | PairsSettled | AlikeSettled | RestSettled):
             return
         tracker = self._tracker
         self._on_progress(

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from bulkshare.model import (
         Account,
+        Alike,
         Backlog,
         Batch,
         Block,
@@ -92,8 +93,8 @@ class WorkList(Protocol):
         """
         ...
 
-    def image_pairs(self, run_id: int, image_id: str, *, after: str | None, limit: int) -> list[tuple[Job, Result]]:
-        """Return up to `limit` pairs of the image and their results, in a stable order, after member `after`."""
+    def image_pairs(self, run_id: int, image_id: str) -> list[tuple[Block, Result]]:
+        """Return all pairs of the image: those with the same want and result as one block, in a stable order."""
         ...
 
     def unsettle(self, run_id: int, image_id: str, member_ids: Sequence[str]) -> None:
@@ -155,6 +156,10 @@ class WorkList(Protocol):
 
         Except that `Want.ADDED` in a rejected or failed outcome is kept, as by `mark_added`.
         """
+        ...
+
+    def settle_alike(self, run_id: int, groups: Sequence[Alike]) -> None:
+        """Record the outcomes of these pairs, for which nothing was sent, in one durable transaction."""
         ...
 
     def settle_rest(

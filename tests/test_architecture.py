@@ -25,6 +25,7 @@ SIDEWAYS = {("errors", "model")}
 PURE_ROOMS = {"model", "errors", "text", "image_api", "plan", "report"}
 PURE_MODULES = {
     "engine.dispatch",
+    "engine.listing",
     "engine.preflight",
     "engine.retry",
     "fleet.leases",

@@ -22,11 +22,10 @@ from bulkshare.engine.preflight import (
     UsableByAll,
     findings,
 )
-from bulkshare.engine.retry import is_left_rejected, is_to_answer
-from bulkshare.engine.writer import ImageOpened, SettleImage, absent, present, skipped
+from bulkshare.engine.writer import ImageOpened, SettleImage, skipped
 from bulkshare.image_api.glance import ListedApart, details_path
 from bulkshare.image_api.ims import FULL_ECS_QUOTA, is_full_ecs
-from bulkshare.model import AS_PLANNED, Backlog, Block, Image, Job, Orders, Result, VerdictKind, Want
+from bulkshare.model import Backlog, Block, Image, Job, Orders, Result, VerdictKind, Want
 from bulkshare.model.events import ExtraMembersFound, ImageInspected, ImagesDone, PairsReopened, PhaseStarted
 
 if TYPE_CHECKING:
@@ -43,15 +42,12 @@ if TYPE_CHECKING:
 MOST_MEMBERS_AT_ONCE = 50_000  # in memory together, at some 400 bytes each; one image may have more
 BATCH = 50  # images looked up with one GET: their IDs make a URL of 2 kB, which every proxy lets through
 NO_ORDERS = Orders()
-NO_MEMBER = "the project is no longer a member of the image"
-NOT_SHARED = "the image is not shared with this project"
 NOT_PRUNED = "the image's members could not be listed, so none of them was removed"
 # How long a pair that was settled as planned is taken to be so without another look: a command that is repeated at once
 # does not list everything anew.
 STILL_TRUE = timedelta(minutes=10)
 
 WAS_ACCEPTED = Want.REMOVE | Want.WAS_ACCEPTED
-FROM_CLOUD = Want.ALREADY_MEMBER | Want.ADDED | Want.WAS_ACCEPTED  # of a pair's want, what is not the plan's
 
 T = TypeVar("T")
 
@@ -162,7 +158,7 @@ class MemberLister:
         if verdict.kind is not VerdictKind.LISTED:
             if verdict.kind is VerdictKind.REJECTED:
                 self._results.refused.add(image_id)
-                await self._reopen_members(backlog)
+                await self._reopen_members(backlog, verdict)
             elif self._client.stopping.is_set():
                 return  # it would have been asked for again
             if self._orders.get(image_id, NO_ORDERS).prune and verdict.kind is not VerdictKind.NOT_SENT:
@@ -192,80 +188,28 @@ class MemberLister:
 
         Return which members the run has pairs of.
         """
-        named: set[str] = set()
-        to_accept = 0
-        async for page in self._recorder.image_pages(image_id):
-            named.update(job.member_id for job, _ in page if job.member_id in members)
-            reopened = await self._reopen(image_id, page, members)
-            jobs = [
-                job._replace(want=job.want & ~FROM_CLOUD) if job.member_id in reopened else job
-                for job, result in page
-                if result is Result.PENDING or job.member_id in reopened
-            ]
-            await self._mark_accepted(image_id, jobs, members)
-            to_accept += await self._settle_listed(image_id, jobs, members, verdict)
-        if to_accept:
-            self._results.to_accept[image_id] = to_accept
-        return named
+        compared = await self._recorder.compare(image_id, members, verdict)
+        await self._reopen(image_id, compared.reopened)
+        if compared.was_accepted:
+            await self._recorder.mark_was_accepted(image_id, compared.was_accepted)
+        self._recorder.put_alike(compared.settled)
+        if compared.to_mark:
+            await self._recorder.mark_listed(image_id, compared.to_mark)
+        if compared.to_accept:
+            self._results.to_accept[image_id] = compared.to_accept
+        return compared.named
 
-    async def _reopen_members(self, backlog: Backlog) -> None:
+    async def _reopen_members(self, backlog: Backlog, refusal: Verdict) -> None:
         """Make the members of an image that shows none any more pending again: what is true of it now decides."""
         if backlog.settled:
-            async for page in self._recorder.image_pages(backlog.image_id):
-                await self._reopen(backlog.image_id, page, {})
+            compared = await self._recorder.compare(backlog.image_id, {}, refusal)
+            await self._reopen(backlog.image_id, compared.reopened)
 
-    async def _reopen(
-        self, image_id: str, page: Sequence[tuple[Job, Result]], members: Mapping[str, Member]
-    ) -> Collection[str]:
-        """Make pairs that were settled as planned, and are so no longer, pending again; return their members' IDs."""
-        reopened = {
-            job.member_id: result
-            for job, result in page
-            if result in AS_PLANNED and not _is_as_planned(job.want, members.get(job.member_id))
-        }
-        if reopened:
-            await self._recorder.unsettle(image_id, list(reopened))
-            self._recorder.observer.notify(PairsReopened(image_id, list(reopened.values())))
-        return reopened
-
-    async def _mark_accepted(self, image_id: str, jobs: Sequence[Job], members: Mapping[str, Member]) -> None:
-        """Record which memberships that are to be removed, declined or reset are accepted: undo accepts them again."""
-        ending = Want.REMOVE | Want.DECLINED | Want.RESET
-        ended = (members.get(job.member_id) for job in jobs if job.want and job.want & ending)
-        if accepted := [member.member_id for member in ended if member is not None and member.status == "accepted"]:
-            await self._recorder.mark_was_accepted(image_id, accepted)
-
-    async def _settle_listed(
-        self, image_id: str, jobs: Sequence[Job], members: Mapping[str, Member], verdict: Verdict
-    ) -> int:
-        """Settle those pending pairs that are as planned, and return how many only need to be accepted."""
-        now = self._wall()
-        to_accept = 0
-        to_mark = []
-        for job in jobs:
-            member, want = members.get(job.member_id), job.want
-            if want and Want.REMOVE in want:
-                if member is None:
-                    self._recorder.put(absent(job, verdict, now))
-            elif member is None:
-                if want and want & (Want.RECEIVED | Want.RESET):
-                    self._recorder.put(skipped(job, NOT_SHARED if Want.RECEIVED in want else NO_MEMBER, now))
-            elif want and is_to_answer(want, member):
-                to_accept += 1
-                if Want.ALREADY_MEMBER not in want:
-                    to_mark.append(job.member_id)
-            else:
-                self._recorder.put(present(member, verdict, now, want, left=is_left_rejected(want, member)))
-        if to_mark:
-            await self._recorder.mark_listed(image_id, to_mark)
-        return to_accept
-
-
-def _is_as_planned(want: Want, member: Member | None) -> bool:
-    """Whether a listing agrees with a pair that was settled as planned."""
-    if want and Want.REMOVE in want:
-        return member is None
-    return member is not None and not is_to_answer(want, member)
+    async def _reopen(self, image_id: str, results: Mapping[str, Result]) -> None:
+        """Make pairs that were settled with these results, by member, pending again."""
+        if results:
+            await self._recorder.unsettle(image_id, list(results))
+            self._recorder.observer.notify(PairsReopened(image_id, list(results.values())))
 
 
 async def look_up(client: ApiClient, image_ids: Sequence[str]) -> dict[str, Image]:

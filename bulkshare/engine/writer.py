@@ -11,22 +11,24 @@ from collections import deque
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
+from itertools import takewhile
 from typing import TYPE_CHECKING, TypeVar, TypeVarTuple, Unpack
 
 import anyio
 import anyio.to_thread
 
-from bulkshare.engine.retry import LEFT_REJECTED
+from bulkshare.engine.listing import compare
 from bulkshare.errors import LedgerError
-from bulkshare.model import Member, Outcome, Result, Want
-from bulkshare.model.events import PairsSettled, RemovalsAhead, RestSettled
+from bulkshare.model import Alike, Member, Outcome, Result, Want
+from bulkshare.model.events import AlikeSettled, PairsSettled, RemovalsAhead, RestSettled
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping, Sequence
     from datetime import datetime
     from types import TracebackType
     from typing import Self
 
+    from bulkshare.engine.listing import Compared
     from bulkshare.engine.retry import Settle
     from bulkshare.model import Backlog, Batch, Block, Job, Verdict
     from bulkshare.ports import Observer, WorkList
@@ -66,7 +68,7 @@ class ImageOpened:
     at: datetime
 
 
-Record = Outcome | SettleImage | ImageOpened
+Record = Outcome | Alike | SettleImage | ImageOpened
 
 
 def outcome_of(settle: Settle, began: datetime, now: datetime) -> Outcome:
@@ -96,39 +98,6 @@ def outcome_of(settle: Settle, began: datetime, now: datetime) -> Outcome:
         began,
         now,
         want,
-    )
-
-
-def present(member: Member, listing: Verdict, now: datetime, want: Want, *, left: bool) -> Outcome:
-    """Return the outcome of a pair found in its image's member list; `left` if its project has rejected it."""
-    return Outcome(
-        image_id=member.image_id,
-        member_id=member.member_id,
-        result=Result.SHARED if Want.ADDED in want else Result.ALREADY,
-        http_status=listing.http_status,
-        status=member.status,
-        created_at=member.created_at,
-        updated_at=member.updated_at,
-        schema=member.schema,
-        request_id=listing.request_id,
-        reason=LEFT_REJECTED if left else "",
-        started_at=now,
-        settled_at=now,
-        want=want,
-    )
-
-
-def absent(job: Job, listing: Verdict, now: datetime) -> Outcome:
-    """Return the outcome of a pair that was to be removed and is not in its image's member list."""
-    return Outcome(
-        image_id=job.image_id,
-        member_id=job.member_id,
-        result=Result.ABSENT,
-        http_status=listing.http_status,
-        request_id=listing.request_id,
-        started_at=now,
-        settled_at=now,
-        want=job.want,
     )
 
 
@@ -163,6 +132,7 @@ class Recorder:
         self._wall = wall
         self._turn = turn
         self._queue: list[Record] = []
+        self._queued = 0  # pairs in it
         self._arrived = anyio.Event()  # something is queued, or the recorder is closed
         self._full = anyio.Event()  # a group is full, or is wanted at once
         self._written = anyio.Event()
@@ -184,19 +154,27 @@ class Recorder:
 
     def put(self, record: Record) -> None:
         """Queue a record. Never waits, so that no cancellation loses an answer."""
-        self.put_all((record,))
+        self._take((record,), 1)
 
     def put_all(self, records: Sequence[Record]) -> None:
         """Queue several records, as `put` does one."""
+        self._take(records, len(records))
+
+    def put_alike(self, groups: Sequence[Alike]) -> None:
+        """Queue the outcomes of pairs that have them in common."""
+        self._take(groups, sum(len(alike.member_ids) for alike in groups))
+
+    def _take(self, records: Sequence[Record], pairs: int) -> None:
         self._queue += records
+        self._queued += pairs
         self._arrived.set()
-        if len(self._queue) >= GROUP:
+        if self._queued >= GROUP:
             self._full.set()
 
     @property
     def is_full(self) -> bool:
         """Whether producers should wait for `room`."""
-        return len(self._queue) >= LONGEST_QUEUE
+        return self._queued >= LONGEST_QUEUE
 
     async def room(self) -> None:
         """Wait until the queue is short enough to take more."""
@@ -233,17 +211,17 @@ class Recorder:
                 return
             after = page[-1].image_id
 
-    async def image_pages(self, image_id: str) -> AsyncIterator[list[tuple[Job, Result]]]:
-        """Yield all pairs of an image, with their results, page by page, no faster than outcomes are written."""
-        after: str | None = None
-        while True:
-            await self.room()
-            page = await self._call(partial(self._ledger.image_pairs, self._run_id, image_id, after=after, limit=PAGE))
-            if page:
-                yield page
-            if len(page) < PAGE:
-                return
-            after = page[-1][0].member_id
+    async def compare(self, image_id: str, members: Mapping[str, Member], listing: Verdict) -> Compared:
+        """Compare all pairs of an image with its members by ID, once there is room for what is to be settled.
+
+        In the ledger's thread: there may be a hundred thousand.
+        """
+
+        def read_and_compare() -> Compared:
+            return compare(self._ledger.image_pairs(self._run_id, image_id), members, listing, self._wall())
+
+        await self.room()
+        return await self._call(read_and_compare)
 
     async def unsettle(self, image_id: str, member_ids: Sequence[str]) -> None:
         """Make pairs pending again."""
@@ -374,7 +352,7 @@ class Recorder:
                 if not self._closed:
                     with anyio.move_on_after(GROUP_WAIT_SECONDS):
                         await self._full.wait()
-                group, self._queue = deque(self._queue), []
+                group, self._queue, self._queued = deque(self._queue), [], 0
                 self._arrived, self._full = anyio.Event(), anyio.Event()
                 self._busy = True
                 try:
@@ -396,21 +374,19 @@ class Recorder:
                 await self._settle_rest(group[0])
                 group.popleft()
                 continue
-            outcomes: list[Outcome] = []
-            opened: list[ImageOpened] = []
-            for record in group:
-                if isinstance(record, SettleImage):
-                    break
-                if isinstance(record, ImageOpened):
-                    opened.append(record)
-                else:
-                    outcomes.append(record)
+            records = list(takewhile(lambda record: not isinstance(record, SettleImage), group))
+            opened = [record for record in records if isinstance(record, ImageOpened)]
+            alike = [record for record in records if isinstance(record, Alike)]
+            outcomes = [record for record in records if isinstance(record, Outcome)]
             if opened:
                 await self.mark_opened([record.image_id for record in opened], opened[-1].at)
+            if alike:
+                await self._call(self._ledger.settle_alike, self._run_id, alike)
+                self.observer.notify(AlikeSettled(alike))
             if outcomes:
                 await self._call(self._ledger.settle, self._run_id, outcomes)
                 self.observer.notify(PairsSettled(outcomes))
-            for _ in range(len(opened) + len(outcomes)):
+            for _ in records:
                 group.popleft()
 
     async def _settle_rest(self, rest: SettleImage) -> None:

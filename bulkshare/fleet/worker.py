@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from bulkshare.fleet.messages import Grant, ShardTask
-    from bulkshare.model import Batch, Block, Member, Settings, VerdictKind
+    from bulkshare.model import Alike, Batch, Block, Member, Settings, VerdictKind
     from bulkshare.model.events import Event
     from bulkshare.pacing import Paced
     from bulkshare.ports import Transport
@@ -51,7 +51,7 @@ class ShardLedger:
         """Not used: the coordinator lists."""
         raise NotImplementedError
 
-    def image_pairs(self, run_id: int, image_id: str, *, after: str | None, limit: int) -> list[tuple[Job, Result]]:
+    def image_pairs(self, run_id: int, image_id: str) -> list[tuple[Block, Result]]:
         """Not used: the coordinator lists."""
         raise NotImplementedError
 
@@ -126,6 +126,10 @@ class ShardLedger:
         for outcome in outcomes:
             self._pending[outcome.image_id].pop(outcome.member_id, None)
         self.outcomes += outcomes
+
+    def settle_alike(self, run_id: int, groups: Sequence[Alike]) -> None:
+        """Not used: the coordinator lists."""
+        raise NotImplementedError
 
     def settle_rest(
         self, run_id: int, image_id: str, *, result: Result, reason: str, now: datetime, removals: bool | None = None

@@ -126,21 +126,20 @@ def with_lists(sql: str, parameters: Mapping[str, Any]) -> tuple[str, Mapping[st
     An empty list becomes (NULL), which nothing is in.
     """
     lists = [name for name, value in parameters.items() if isinstance(value, list)]
-    if not lists:
-        return sql, parameters
-    plain = {name: value for name, value in parameters.items() if name not in lists}
-    lengths: dict[str, int] = {}
+    plain = dict(parameters)
     for name in lists:
-        plain.update((f"{name}_{number}", value) for number, value in enumerate(parameters[name]))
-        lengths[name] = len(parameters[name])
+        values = plain.pop(name)
+        sql, names = _with_list(sql, name, len(values))
+        plain.update(zip(names, values, strict=True))
+    return sql, plain
 
-    def listed(found: re.Match[str]) -> str:
-        name = found[1]
-        if name not in lengths:
-            return found[0]
-        return f"({', '.join(f':{name}_{number}' for number in range(lengths[name])) or 'NULL'})"
 
-    return PARAMETER.sub(listed, sql), plain
+@lru_cache(CACHED_STATEMENTS)
+def _with_list(sql: str, name: str, length: int) -> tuple[str, list[str]]:
+    """Replace one parameter by a list of so many; return the statement and their names."""
+    names = [f"{name}_{number}" for number in range(length)]
+    listed = f"({', '.join(f':{each}' for each in names) or 'NULL'})"
+    return PARAMETER.sub(lambda found: listed if found[1] == name else found[0], sql), names
 
 
 @lru_cache(CACHED_STATEMENTS)

@@ -23,7 +23,7 @@ from bulkshare.ledger.sqlite import FileStore
 from bulkshare.ledger.store import retry_lost, retrying
 from bulkshare.ledger.strings import CHUNK, StringTable
 from bulkshare.ledger.url import parse_location
-from bulkshare.model import Account, Backlog, Job, Outcome, Result, Run, RunState, Settings, Want
+from bulkshare.model import Account, Backlog, Block, Job, Outcome, Result, Run, RunState, Settings, Want
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
     from bulkshare.ledger.store import Connection, PlanLock, Store
     from bulkshare.model import (
+        Alike,
         Batch,
-        Block,
         Control,
         Heartbeat,
         Member,
@@ -335,13 +335,17 @@ class SqlLedger:
             return [Backlog(texts[image], count, WANTS[want or 0], settled) for image, count, want, settled in rows]
 
     @retrying
-    def image_pairs(self, run_id: int, image_id: str, *, after: str | None, limit: int) -> list[tuple[Job, Result]]:
+    def image_pairs(self, run_id: int, image_id: str) -> list[tuple[Block, Result]]:
         """See `ports.Ledger`."""
         with self._store.reading() as connection:
-            image, last = self._number(connection, image_id), self._number(connection, after)
-            rows = pairs.read_image(connection, run_id, image, after=last, limit=limit)
+            rows = pairs.read_image(connection, run_id, self._number(connection, image_id))
             texts = self._strings.texts(connection, [row[0] for row in rows])
-            return [(Job(image_id, texts[member], WANTS[want]), RESULTS[result]) for member, want, result in rows]
+        found: dict[tuple[int, int | None], list[str]] = {}
+        for member, want, result in rows:
+            found.setdefault((want, result), []).append(texts[member])
+        return [
+            (Block(image_id, member_ids, WANTS[want]), RESULTS[result]) for (want, result), member_ids in found.items()
+        ]
 
     @retrying
     def unsettle(self, run_id: int, image_id: str, member_ids: Sequence[str]) -> None:
@@ -460,6 +464,15 @@ class SqlLedger:
                 marked = [(run_id, numbers[each.image_id], numbers[each.member_id]) for each in added]
                 connection.execute_many(pairs.MARK_ADDED, marked)
             connection.execute_many(pairs.SETTLE, pairs.settled_rows(run_id, outcomes, numbers))
+
+    @retrying
+    def settle_alike(self, run_id: int, groups: Sequence[Alike]) -> None:
+        """See `ports.Ledger`."""
+        if not groups:
+            return
+        texts = pairs.record_texts([one.outcome for one in groups]).union(*(one.member_ids for one in groups))
+        with self._writing(texts) as (connection, numbers):
+            pairs.settle_alike(connection, run_id, groups, numbers)
 
     @retrying
     def settle_rest(

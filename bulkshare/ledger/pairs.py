@@ -21,8 +21,9 @@ from bulkshare.ledger.codecs import (
     unpack_request_id,
     unpack_times,
 )
-from bulkshare.ledger.dialects import first, insert_unless_there
+from bulkshare.ledger.dialects import PARAMETER, first, insert_unless_there
 from bulkshare.ledger.schema import LONGEST_TEXT
+from bulkshare.ledger.strings import CHUNK
 from bulkshare.model import AS_PLANNED, Block, Outcome, Result, Want
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from bulkshare.ledger.store import Connection
     from bulkshare.ledger.strings import StringTable
-    from bulkshare.model import Member
+    from bulkshare.model import Alike, Member
 
 KEY = ("run_id", "image", "member")
 # The order of `model.Outcome`'s fields.
@@ -52,6 +53,10 @@ SETTLE = f"""
     updated_at = :updated_at, "schema" = :schema, attempts = :attempts, request_id = :request_id, reason = :reason,
     started_at = :started_at, settled_at = :settled_at WHERE {THIS_PAIR}
 """.strip()
+SETTLE_ALIKE = SETTLE.replace("= :at_member", "IN :members")
+# So many pairs of an image are settled with one statement, which then takes half as long a pair as one for each does.
+# It has the length of the list in it: for fewer pairs the database reads more statement than it has rows to write.
+MANY_ALIKE = 16
 DESCRIBE = f"""
     UPDATE pairs SET status = :status, created_at = :created_at, updated_at = :updated_at, "schema" = :schema
     WHERE {THIS_PAIR} AND result IS NOT NULL
@@ -172,15 +177,10 @@ def read_to_list(
     return connection.rows(query, run_id=run_id, after=after, before=pack_time(settled_before))
 
 
-def read_image(
-    connection: Connection, run_id: int, image: int, *, after: int, limit: int
-) -> list[tuple[int, int, int | None]]:
-    """Return members, wants and results of an image's next pairs, after that member."""
-    query = (
-        "SELECT member, want, result FROM pairs WHERE run_id = :run_id AND image = :image AND member > :after "
-        f"ORDER BY member{first(limit)}"
-    )
-    return connection.rows(query, run_id=run_id, image=image, after=after)
+def read_image(connection: Connection, run_id: int, image: int) -> list[tuple[int, int, int | None]]:
+    """Return members, wants and results of all pairs of an image."""
+    query = "SELECT member, want, result FROM pairs WHERE run_id = :run_id AND image = :image ORDER BY member"
+    return connection.rows(query, run_id=run_id, image=image)
 
 
 def pending_members(connection: Connection, run_id: int) -> set[str]:
@@ -232,6 +232,24 @@ def settled_rows(run_id: int, outcomes: Sequence[Outcome], numbers: dict[str, in
         map(numbers.__getitem__, members),
     )
     return list(zip(*columns, strict=True))
+
+
+def settle_alike(connection: Connection, run_id: int, groups: Sequence[Alike], numbers: dict[str, int]) -> None:
+    """Record the outcomes of pairs that have them in common."""
+    names = PARAMETER.findall(SETTLE)
+    rows: list[tuple[Any, ...]] = []
+    for (_, member_ids), row in zip(
+        groups, settled_rows(run_id, [one.outcome for one in groups], numbers), strict=True
+    ):
+        members = [numbers[member_id] for member_id in member_ids]
+        if len(members) < MANY_ALIKE:
+            rows += [(*row[:-1], member) for member in members]
+            continue
+        values = dict(zip(names[:-1], row, strict=False))
+        for start in range(0, len(members), CHUNK):
+            connection.execute(SETTLE_ALIKE, members=members[start : start + CHUNK], **values)
+    if rows:
+        connection.execute_many(SETTLE, rows)
 
 
 def described_row(run_id: int, member: Member, numbers: dict[str, int]) -> tuple[Any, ...]:

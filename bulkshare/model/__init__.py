@@ -19,7 +19,19 @@ from bulkshare.model.exchange import (
     VerdictKind,
 )
 from bulkshare.model.notify import Notify, NotifyOn, Webhook, WebhookFormat
-from bulkshare.model.pairs import AS_PLANNED, Backlog, Batch, Block, Job, Orders, Outcome, PruneLimit, Result, Want
+from bulkshare.model.pairs import (
+    AS_PLANNED,
+    Alike,
+    Backlog,
+    Batch,
+    Block,
+    Job,
+    Orders,
+    Outcome,
+    PruneLimit,
+    Result,
+    Want,
+)
 from bulkshare.model.plans import (
     LEAST_RATE,
     MOST_CONCURRENCY,
@@ -50,6 +62,7 @@ __all__ = [
     "UNLIMITED",
     "Account",
     "Action",
+    "Alike",
     "Api",
     "Attempt",
     "Backlog",

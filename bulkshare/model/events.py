@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from bulkshare.model.clouds import Image
     from bulkshare.model.exchange import Step, Verdict, VerdictKind
-    from bulkshare.model.pairs import Outcome, Result
+    from bulkshare.model.pairs import Alike, Outcome, Result
 
 
 class Answered(NamedTuple):  # one per request: a frozen dataclass takes three times as long to construct
@@ -62,6 +62,13 @@ class PairsSettled:
     """These outcomes are in the ledger."""
 
     outcomes: Sequence[Outcome]
+
+
+@dataclass(frozen=True, slots=True)
+class AlikeSettled:
+    """The outcomes of these pairs, found by listing members, are in the ledger."""
+
+    groups: Sequence[Alike]
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +155,7 @@ Event = (
     | RetryScheduled
     | PhaseStarted
     | PairsSettled
+    | AlikeSettled
     | BatchSent
     | BatchesUnsupported
     | RestSettled

@@ -8,7 +8,7 @@ from enum import IntFlag, StrEnum
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
 
     from bulkshare.model.exchange import Step
@@ -179,3 +179,15 @@ class Outcome(NamedTuple):
     started_at: datetime | None = None
     settled_at: datetime | None = None
     want: Want = Want.MEMBER
+
+
+class Alike(NamedTuple):
+    """Pairs of one image, at least one, to which the same happened: `outcome` is that of each, but for the member."""
+
+    outcome: Outcome
+    member_ids: Sequence[str]
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """Yield the outcome of each pair."""
+        for member_id in self.member_ids:
+            yield self.outcome._replace(member_id=member_id)

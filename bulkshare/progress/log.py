@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Protocol
 
 from bulkshare.model import Result, VerdictKind
 from bulkshare.model.events import (
+    AlikeSettled,
     Answered,
     BatchesUnsupported,
     ImageSetShared,
@@ -21,7 +23,7 @@ from bulkshare.report.summary import without_ids
 from bulkshare.report.text import by_name, named
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from bulkshare.model import Outcome
     from bulkshare.model.events import Event
@@ -78,6 +80,10 @@ class Log:
         match event:
             case PairsSettled(outcomes):
                 self._log_settled(outcomes)
+            case AlikeSettled(groups):
+                self._log_settled(
+                    [each for alike in groups if is_bad(alike.outcome.result) for each in alike.outcomes()]
+                )
             case RetryScheduled(image_id, member_id, verdict, delay_seconds):
                 known = _known(image_id=image_id, member_id=member_id)
                 self._log.debug("retry", **known, reason=verdict.reason, delay_seconds=round(delay_seconds, 2))
@@ -147,10 +153,12 @@ class DetailedLog(Log):
                 seconds=round(seconds, 4),
             )
             return
-        if isinstance(event, PairsSettled):
-            for outcome in event.outcomes:
-                if not is_bad(outcome.result):
-                    self._log.debug(outcome.result.value, **_fields_of(outcome))
+        outcomes: Iterable[Outcome] = event.outcomes if isinstance(event, PairsSettled) else ()
+        if isinstance(event, AlikeSettled):
+            outcomes = chain.from_iterable(alike.outcomes() for alike in event.groups)
+        for outcome in outcomes:
+            if not is_bad(outcome.result):
+                self._log.debug(outcome.result.value, **_fields_of(outcome))
         super().notify(event)
         if isinstance(event, RemovalsAhead):
             for member_id in event.member_ids:

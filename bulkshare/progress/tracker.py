@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from bulkshare.model import AS_PLANNED, Result, VerdictKind
 from bulkshare.model.events import (
+    AlikeSettled,
     Answered,
     AnswersCounted,
     BatchSent,
@@ -113,7 +114,7 @@ class Tracker:
         """Forget the pace so far: from now on it is another."""
         self._phase_began, self._settled_before = self._clock(), self.done
 
-    def notify(self, event: Event) -> None:  # noqa: C901  one case per event
+    def notify(self, event: Event) -> None:  # noqa: C901, PLR0912  one case per event
         """See `ports.Observer`."""
         if isinstance(event, Answered):  # by far the most frequent
             self._count_answer(event)
@@ -126,6 +127,10 @@ class Tracker:
                 self.batched_pairs += pairs
             case PairsSettled(outcomes):
                 self.totals.update(outcome.result for outcome in outcomes)
+                self._settled_at = self._clock()
+            case AlikeSettled(groups):
+                for outcome, member_ids in groups:
+                    self.totals[outcome.result] += len(member_ids)
                 self._settled_at = self._clock()
             case RetryScheduled(image_id, member_id):  # counts once it is sent: an interrupted run never gets there
                 self._to_retry.add((image_id, member_id))

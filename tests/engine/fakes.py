@@ -13,6 +13,7 @@ import anyio
 
 from bulkshare.model import Image, Outcome, Reply, Request, Response, Result, Step, Verdict
 from bulkshare.model.events import (
+    AlikeSettled,
     Answered,
     Event,
     ExtraMembersFound,
@@ -209,6 +210,8 @@ class RecordingObserver:
                 self.phases.append((name, total))
             case PairsSettled(outcomes):
                 self.shown.extend(outcomes)
+            case AlikeSettled(groups):
+                self.shown.extend(outcome for alike in groups for outcome in alike.outcomes())
             case RestSettled(image_id, count, result, reason):
                 self.rests.append((image_id, count, result, reason))
             case MembersListed(image_id, verdict):

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bulkshare.errors import LedgerError
-from bulkshare.model import Backlog, Job, Outcome, Result, Want
+from bulkshare.model import Backlog, Block, Job, Outcome, Result, Want
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
     from datetime import datetime
 
-    from bulkshare.model import Batch, Block, Member
+    from bulkshare.model import Alike, Batch, Member
 
 
 @dataclass
@@ -54,12 +54,14 @@ class MemoryLedger:
             pending.get(image_id, Backlog(image_id, 0))._replace(settled=counts[image_id]) for image_id in found[:limit]
         ]
 
-    def image_pairs(self, run_id: int, image_id: str, *, after: str | None, limit: int) -> list[tuple[Job, Result]]:
+    def image_pairs(self, run_id: int, image_id: str) -> list[tuple[Block, Result]]:
         """See the port."""
         del run_id
-        rows = sorted((row.member_id, row) for row in self.rows.values() if row.image_id == image_id)
-        found = [(Job(image_id, member_id, row.want), row.result) for member_id, row in rows]
-        return [pair for pair in found if after is None or pair[0].member_id > after][:limit]
+        found: dict[tuple[Want, Result], list[str]] = {}
+        for row in self.rows.values():
+            if row.image_id == image_id:
+                found.setdefault((row.want, row.result), []).append(row.member_id)
+        return [(Block(image_id, sorted(members), want), result) for (want, result), members in found.items()]
 
     def unsettle(self, run_id: int, image_id: str, member_ids: Sequence[str]) -> None:
         """See the port."""
@@ -162,6 +164,10 @@ class MemoryLedger:
         for outcome in outcomes:
             assert self.rows[outcome.image_id, outcome.member_id].result is Result.PENDING, "settled twice"
             self.rows[outcome.image_id, outcome.member_id] = outcome
+
+    def settle_alike(self, run_id: int, groups: Sequence[Alike]) -> None:
+        """See the port."""
+        self.settle(run_id, [outcome for alike in groups for outcome in alike.outcomes()])
 
     def settle_rest(
         self, run_id: int, image_id: str, *, result: Result, reason: str, now: datetime, removals: bool | None = None

@@ -258,12 +258,9 @@ class LedgerLikeADict(RuleBasedStateMachine):
             wants = [row.want for row in rows if row.result is Result.PENDING]
             if wants or any(row.settled_at is not None and row.settled_at < before for row in rows):
                 expected.append(Backlog(image_id, len(wants), reduce(or_, wants, Want(0)), len(rows) - len(wants)))
-            pairs: list[tuple[Job, Result]] = []
-            after: str | None = None
-            while part := ledger.image_pairs(run_id, image_id, after=after, limit=limit):
-                assert len(part) <= limit
-                after = part[-1][0].member_id
-                pairs += part
+            blocks = ledger.image_pairs(run_id, image_id)
+            assert len({(block.want, result) for block, result in blocks}) == len(blocks)
+            pairs = [(Job(image_id, one, block.want), result) for block, result in blocks for one in block.member_ids]
             assert sorted(pairs) == sorted((Job(*pair_of(row), row.want), row.result) for row in rows)
         assert sorted(found) == sorted(expected)
 

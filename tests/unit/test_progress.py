@@ -10,8 +10,9 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from bulkshare.model import Outcome, Result, Step, Verdict, VerdictKind
+from bulkshare.model import Alike, Outcome, Result, Step, Verdict, VerdictKind
 from bulkshare.model.events import (
+    AlikeSettled,
     Answered,
     BatchSent,
     ExtraMembersFound,
@@ -299,6 +300,24 @@ def test_log_has_trouble_at_warning_and_progress_now_and_then() -> None:
         ("info", "progress"),
     ]
     assert lines.lines[-1][2]["done"] == 2
+
+
+def test_pairs_that_were_settled_alike_are_counted_and_logged_one_by_one() -> None:
+    """At debug; a result that is not as planned is a warning, once an image."""
+    lines = Lines()
+    tracked = tracker(Clock())
+    log = DetailedLog(tracked, lines, Clock())
+    present = Alike(Outcome("i", "ann", Result.ALREADY, 200), ["ann", "bob"])
+    left_out = Alike(Outcome("i", "cid", Result.SKIPPED, reason="not shared"), ["cid", "dan"])
+    for observer in (tracked, log):
+        observer.notify(AlikeSettled([present, left_out]))
+    assert tracked.totals == {Result.ALREADY: 2, Result.SKIPPED: 2}
+    assert [(level, event, fields["member_id"]) for level, event, fields in lines.lines] == [
+        ("debug", "already", "ann"),
+        ("debug", "already", "bob"),
+        ("warning", "skipped", "cid"),
+        ("debug", "skipped", "dan"),
+    ]
 
 
 def test_log_has_a_reason_once_an_image() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bulkshare.model import Backlog, Block, Job, Member, Outcome, Result, Want
+from bulkshare.model import Alike, Backlog, Block, Job, Member, Outcome, Result, Want
 from tests.ledger_fixtures import NOW, SETTLED, begin, by_pair, finish, outcome
 
 if TYPE_CHECKING:
@@ -164,6 +164,22 @@ def test_small_images_are_read_together(ledger: Ledger) -> None:
     assert len(ledger.pending_jobs_between(run.id, "i0", "i3")) == 7
 
 
+def test_an_images_pairs_are_read_as_blocks(ledger: Ledger) -> None:
+    """Those with the same want and the same result are one, also beyond what other reads have on a page."""
+    run = begin(ledger)
+    members = [f"p{number:04}" for number in range(1500)]
+    ledger.enqueue(run.id, [Block("i1", members), Block("i1", ["a", "b"], Want.REMOVE), Block("i2", ["p1"])])
+    ledger.settle(run.id, [outcome("i1", "a", Result.ABSENT)])
+    blocks = ledger.image_pairs(run.id, "i1")
+    assert {(want, result): sorted(member_ids) for (_, member_ids, want), result in blocks} == {
+        (Want.MEMBER, Result.PENDING): members,
+        (Want.REMOVE, Result.PENDING): ["b"],
+        (Want.REMOVE, Result.ABSENT): ["a"],
+    }
+    assert len(blocks) == 3
+    assert ledger.image_pairs(run.id, "unknown") == []
+
+
 # --- the record ------------------------------------------------------------------------------------------------------
 
 
@@ -178,6 +194,22 @@ def test_settled_pairs_are_read_as_they_were_written(ledger: Ledger, result: Res
         ("i1", "p1"): full,
         ("i1", "p2"): bare,
         ("i1", "p3"): Outcome("i1", "p3", Result.PENDING),
+    }
+
+
+@pytest.mark.parametrize("pairs", [1, 15, 16, 1100])
+def test_pairs_settled_alike_are_read_as_if_each_had_been_settled(ledger: Ledger, pairs: int) -> None:
+    """However many they are; other pairs, and what was wanted, stay."""
+    run = begin(ledger)
+    members = [f"p{number}" for number in range(pairs)]
+    ledger.enqueue(run.id, [Block("i1", members, Want.ACCEPTED), Block("i2", [*members, "other"])])
+    one, other = outcome("i1", members[0], want=Want.ACCEPTED), outcome("i2", members[0], Result.FAILED, reason="no")
+    ledger.settle_alike(run.id, [])
+    ledger.settle_alike(run.id, [Alike(one, members), Alike(other, members)])
+    assert by_pair(ledger.outcomes(run.id)) == {
+        **{("i1", member): one._replace(member_id=member) for member in members},
+        **{("i2", member): other._replace(member_id=member) for member in members},
+        ("i2", "other"): Outcome("i2", "other", Result.PENDING),
     }
 
 
