@@ -2,7 +2,8 @@
 
 Side by side, each on one core with nginx on another: a bare aiohttp loop (`bare_loop.py`), openstacksdk with threads,
 wrk, and bulkshare with its ledger, its rate limiter (set high), its retries and its progress. A constant 200 would
-not name the member that was asked for, and is rightly not believed.
+not name the member that was asked for, and is rightly not believed. With TLS, nginx has a certificate of its own, which
+all but wrk verify.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ import socket
 import subprocess
 import tempfile
 import time
-import urllib.request
 import uuid
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from sys import executable
 from typing import TYPE_CHECKING
+
+import trustme
 
 from tests.benchmarks.measure import BULKSHARE, Taken, take
 from tests.benchmarks.millions_stub import PROJECT, token
@@ -44,7 +46,7 @@ http {{
   uwsgi_temp_path {directory}/uwsgi; scgi_temp_path {directory}/scgi;
   add_header X-Openstack-Request-Id req-0f6dd1b9-7f4c-4d3a-9b1e-$request_id always;
   server {{
-    listen 127.0.0.1:{port};
+    listen 127.0.0.1:{port}{tls};
     location ~ ^/v2/images/[^/]+/members$ {{
       if ($request_method = POST) {{ return 409 '{conflict}'; }}
       return 200 '{{"members": [], "schema": "/v2/schemas/members"}}';
@@ -56,6 +58,7 @@ http {{
   }}
 }}
 """
+TLS = " ssl; ssl_certificate {directory}/own.pem; ssl_certificate_key {directory}/own.pem"
 CONFLICT = {"message": "Image member already exists.<br /><br />\\n\\n\\n", "code": "409 Conflict", "title": "Conflict"}
 WRK = """
 wrk.method = "POST"
@@ -71,11 +74,16 @@ def ids(what: str, count: int) -> list[str]:
 
 
 @contextmanager
-def nginx(directory: Path, images: list[str], core: int | None) -> Iterator[str]:
-    """Serve constants for as long as the context lasts; yield the address."""
+def nginx(directory: Path, images: list[str], core: int | None, *, tls: bool) -> Iterator[str]:
+    """Serve constants for as long as the context lasts; yield the address. With TLS, `ca.pem` is to be trusted."""
     with socket.create_server(("127.0.0.1", 0)) as held:
         port = held.getsockname()[1]
-    address = f"http://127.0.0.1:{port}"
+    address = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
+    if tls:
+        authority = trustme.CA()
+        authority.cert_pem.write_to_path(str(directory / "ca.pem"))
+        own = authority.issue_cert("127.0.0.1")
+        own.private_key_and_cert_chain_pem.write_to_path(str(directory / "own.pem"))
     links = [{"rel": "self", "href": f"{address}/v3/"}]
     image_links = [{"rel": "self", "href": f"{address}/v2/"}]
     image_version = {"id": "v2.17", "status": "CURRENT", "links": image_links}
@@ -85,6 +93,7 @@ def nginx(directory: Path, images: list[str], core: int | None) -> Iterator[str]
         user="user root;" if os.geteuid() == 0 else "",
         affinity="auto" if core is None else f"{1 << core:b}",
         port=port,
+        tls=TLS.format(directory=directory) if tls else "",
         conflict=json.dumps(CONFLICT),
         images=json.dumps({"images": listed, "schema": "/v2/schemas/images"}),
         token=json.dumps({"token": token(address)}),
@@ -96,7 +105,7 @@ def nginx(directory: Path, images: list[str], core: int | None) -> Iterator[str]
     with subprocess.Popen(command) as server:
         try:
             for _ in range(100):
-                with suppress(OSError), urllib.request.urlopen(address, timeout=1):
+                with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
                     break
                 time.sleep(0.05)
             yield address
@@ -110,6 +119,7 @@ class ClientLimit:
     def __init__(self, directory: Path, address: str, images: list[str], pairs: int, core: int | None) -> None:
         self.directory = directory
         self.address = address
+        self.pairs = pairs
         self._cores = None if core is None else {core}
         projects = ids("project", pairs // len(images))
         self._pairs = len(images) * len(projects)
@@ -122,7 +132,9 @@ class ClientLimit:
         self._url = f"{address}/v2/images/{images[0]}/members"
         auth = {"auth_url": f"{address}/v3", "username": "u", "password": "p", "project_name": "stub"}
         auth |= {"user_domain_name": "Default", "project_domain_name": "Default"}
-        clouds = {"clouds": {"nginx": {"auth_type": "v3password", "auth": auth}}}
+        self.authority = [str(directory / "ca.pem")] if address.startswith("https:") else []
+        verify = dict(zip(["cacert"], self.authority, strict=False))
+        clouds = {"clouds": {"nginx": {"auth_type": "v3password", "auth": auth, **verify}}}
         (directory / "clouds.yaml").write_text(json.dumps(clouds), "utf-8")  # JSON is YAML
         limits = {"concurrency": CONCURRENCY, "rate": 1_000_000, "per_image": CONCURRENCY, "members_per_image": 0}
         plan = {"version": 1, "name": "limit", "cloud": "nginx", "check_projects": "never", "limits": limits}
@@ -134,13 +146,21 @@ class ClientLimit:
             "BULKSHARE_LEDGER": str(directory / "ledger.db"),
         }
 
+    @property
+    def bare(self) -> list[str]:
+        """The bare loop, as a command of Python."""
+        address, concurrency = self.address, str(CONCURRENCY)
+        return [str(HERE / "bare_loop.py"), address, "constant", "pairs", concurrency, *self.authority]
+
+    def compared(self) -> dict[str, Callable[[], Taken]]:
+        """Return the two of which one is the measure of the other, by name."""
+        return {"bare aiohttp loop": partial(self._take, [executable, *self.bare]), "bulkshare": self.bulkshare}
+
     def contenders(self) -> dict[str, Callable[[], Taken]]:
         """Return who competes, by name."""
-        bare = [executable, str(HERE / "bare_loop.py"), self.address, "constant", "pairs", str(CONCURRENCY)]
         sdk = [executable, str(HERE / "sdk_loop.py"), "nginx", "few-pairs", str(THREADS)]
         return {
-            "bare aiohttp loop": partial(self._take, bare),
-            "bulkshare": self.bulkshare,
+            **self.compared(),
             f"openstacksdk, {THREADS} threads": partial(self._take, sdk, self._few),
             **({"wrk, 1 thread": self._wrk} if shutil.which("wrk") else {}),
         }
@@ -171,14 +191,14 @@ class ClientLimit:
 
 
 @contextmanager
-def client_limit(pairs: int, *, images: int = IMAGES) -> Iterator[ClientLimit]:
+def client_limit(pairs: int, *, images: int = IMAGES, tls: bool = False) -> Iterator[ClientLimit]:
     """Serve and make everything ready. With two cores or more, nginx has one and the client another."""
     cores = sorted(os.sched_getaffinity(0))
     client, server = (cores[0], cores[1]) if len(cores) > 1 else (None, None)
     directory = Path(tempfile.mkdtemp(prefix="bulkshare-limit-"))
     named = ids("image", images)
     try:
-        with nginx(directory, named, server) as address:
+        with nginx(directory, named, server, tls=tls) as address:
             yield ClientLimit(directory, address, named, pairs, client)
     finally:
         shutil.rmtree(directory)

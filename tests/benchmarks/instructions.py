@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.benchmarks.client_limit import CONCURRENCY, HERE, ClientLimit, client_limit
+from tests.benchmarks.client_limit import ClientLimit, client_limit
 from tests.benchmarks.measure import BULKSHARE, caching, machine
 
 if TYPE_CHECKING:
@@ -59,17 +59,15 @@ def start() -> dict[str, int]:
         return {name: count([BULKSHARE, *command], limit) for name, command in START.items()}
 
 
-def pair() -> dict[str, float]:
+def pair(*, tls: bool) -> dict[str, float]:
     """Return the instructions of each further pair."""
-    found: dict[str, list[int]] = {}
+    found: dict[str, list[int]] = {"bare aiohttp loop": [], "bulkshare": []}
     for pairs in (FEW, MANY):
-        with client_limit(pairs) as limit:
-            bare = [str(HERE / "bare_loop.py"), limit.address, "constant", "pairs", str(CONCURRENCY)]
-            for name, command in {
-                "bare aiohttp loop": bare,
-                "bulkshare": [BULKSHARE, "run", "-q", "plan.yaml"],
-            }.items():
-                found.setdefault(name, []).append(count(command, limit))
+        with client_limit(1, images=1, tls=tls) as limit:
+            limit.bulkshare("-q")  # compiles the modules
+        with client_limit(pairs, tls=tls) as limit:
+            found["bare aiohttp loop"].append(count(limit.bare, limit))
+            found["bulkshare"].append(count([BULKSHARE, "run", "-q", "plan.yaml"], limit))
     return {name: (many - few) / (MANY - FEW) for name, (few, many) in found.items()}
 
 
@@ -84,8 +82,9 @@ def main() -> None:
         document["start"] = started = start()
         print("\n".join(f"{name:24} {number / 1e9:6.2f} G" for name, number in started.items()))
     if given.only != "start":
-        document["pair"] = pairs = pair()
-        print("\n".join(f"{name:24} {number / 1e3:6.0f} k a pair" for name, number in pairs.items()))
+        document["pair"], document["pair with TLS"] = pairs = pair(tls=False), pair(tls=True)
+        for name in pairs[0]:
+            print(f"{name:24} {pairs[0][name] / 1e3:6.0f} k a pair, {pairs[1][name] / 1e3:6.0f} k with TLS")
     if given.json is not None:
         given.json.write_text(json.dumps(document, indent=1), "utf-8")
 

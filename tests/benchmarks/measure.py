@@ -138,6 +138,21 @@ def median_of(takes: Sequence[Taken]) -> Taken:
     )
 
 
+def further(whole: Sequence[Taken], part: Sequence[Taken]) -> Taken:
+    """Return what was taken beyond a smaller amount in the same rounds: without start-up and log-in. Medians again."""
+    return median_of(
+        [
+            Taken(
+                more.amount - less.amount,
+                more.seconds - less.seconds,
+                more.cpu_seconds - less.cpu_seconds,
+                more.peak_bytes,
+            )
+            for more, less in zip(whole, part, strict=True)
+        ]
+    )
+
+
 def machine(*packages: str) -> dict[str, object]:
     """Return what the figures were taken on."""
     names = ("bulkshare", "aiohttp", "uvloop", *packages)

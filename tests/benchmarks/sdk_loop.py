@@ -23,7 +23,8 @@ def main() -> None:
     cloud, file, threads = sys.argv[1:]
     connection = openstack.connect(cloud=cloud)
     # As many connections as threads; there are ten without it.
-    connection.session.session.mount("http://", TCPKeepAliveAdapter(pool_maxsize=int(threads)))
+    for scheme in ("http://", "https://"):
+        connection.session.session.mount(scheme, TCPKeepAliveAdapter(pool_maxsize=int(threads)))
     image_service = connection.image
     assert isinstance(image_service, Proxy)
 

@@ -19,29 +19,35 @@ from typing import TYPE_CHECKING, Any
 
 from tests.benchmarks.client_limit import client_limit
 from tests.benchmarks.fleet_limit import fleet_limit
-from tests.benchmarks.measure import interleaved, machine, median_of
+from tests.benchmarks.measure import further, interleaved, machine, median_of
 from tests.benchmarks.others import Sizes, others
 from tests.benchmarks.pace import RATES, keep_pace
 from tests.benchmarks.start_up import start_up
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from tests.benchmarks.measure import Taken
 
 PARTS = ("others", "limit", "fleet", "pace", "start")
 FULL_PAIRS, SMALL_PAIRS = 50_000, 500
+PART = 5  # of a whole run: what the other four fifths take is the steady state
 FULL_SECONDS, SMALL_SECONDS = 10.0, 1.0
 SMALL = Sizes(command_line=1, serial=2, others=100, in_flight=(4,))
 
 
 def compare(title: str, contenders: Mapping[str, Callable[[], Taken]], rounds: int) -> dict[str, Any]:
     """Let everyone have their turns, print the medians, and return them."""
+    taken = interleaved(contenders, rounds)
+    return tell(title, {name: (median_of(takes), takes) for name, takes in taken.items()}, rounds)
+
+
+def tell(title: str, medians: Mapping[str, tuple[Taken, Sequence[Taken]]], rounds: int) -> dict[str, Any]:
+    """Print medians, and return them with the rounds that they are of."""
     print(f"\n{title}, medians of {rounds} rounds")
     print(f"{'':42}{'amount':>9}{'a second':>10}{'of work':>10}{'CPU us':>11}{'CPU s':>8}{'peak MB':>9}")
     told = {}
-    for name, takes in interleaved(contenders, rounds).items():
-        median = median_of(takes)
+    for name, (median, takes) in medians.items():
         at_work = "" if median.per_work_second is None else f"{median.per_work_second:,.1f}"
         print(
             f"{name:42}{median.amount:9,}{median.per_second:10,.1f}{at_work:>10}"
@@ -60,9 +66,24 @@ def run_others(rounds: int, *, small: bool) -> dict[str, Any]:
 
 
 def run_limit(rounds: int, *, small: bool) -> dict[str, Any]:
-    """Take the client's own limit."""
-    with client_limit(SMALL_PAIRS if small else FULL_PAIRS) as contest:
-        return compare("Pairs on nginx", contest.contenders(), rounds)
+    """Take the client's own limit, without and with TLS: of a whole run, and of what is left without its start."""
+    told: dict[str, Any] = {}
+    pairs = SMALL_PAIRS if small else FULL_PAIRS
+    for name, tls in {"http": False, "https": True}.items():
+        with client_limit(pairs, tls=tls) as whole, client_limit(pairs // PART, tls=tls) as part:
+            fewer = {f"{contender}, fewer pairs": take for contender, take in part.compared().items()}
+            taken = interleaved(whole.contenders() | fewer, rounds)
+        medians = {contender: (median_of(takes), takes) for contender, takes in taken.items()}
+        for contender in whole.compared():
+            takes = taken[contender]
+            medians[f"{contender}, steady state"] = further(takes, taken[f"{contender}, fewer pairs"]), takes
+        told[name] = tell(f"Pairs on nginx, {name}", medians, rounds)
+        for which in ("", ", steady state"):
+            ours, bare = (medians[contender + which][0] for contender in ("bulkshare", "bare aiohttp loop"))
+            cpu, throughput = ours.cpu_micros / bare.cpu_micros, ours.per_second / bare.per_second
+            print(f"bulkshare{which}: {cpu:.2f} times the bare loop's CPU, {throughput:.2f} of its throughput")
+            told[name][f"ratio{which}"] = {"cpu": cpu, "throughput": throughput}
+    return told
 
 
 def run_fleet(rounds: int, *, small: bool) -> dict[str, Any]:

@@ -71,9 +71,12 @@ def test_pace_and_start(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed")
 def test_limit(tmp_path: Path) -> None:
-    """On nginx everyone gets through all pairs."""
+    """On nginx everyone gets through all pairs, without and with TLS."""
     document = document_of("speed", "limit", "--small", "--rounds", "1", file=tmp_path / "table.json")
-    assert document["limit"]["bulkshare"]["amount"] == document["limit"]["bare aiohttp loop"]["amount"] == 500
+    for limit in (document["limit"]["http"], document["limit"]["https"]):
+        assert limit["bulkshare"]["amount"] == limit["bare aiohttp loop"]["amount"] == 500
+        assert limit["bulkshare, steady state"]["amount"] == 400
+        assert limit["ratio"].keys() == limit["ratio, steady state"].keys() == {"cpu", "throughput"}
 
 
 @pytest.mark.xdist_group("fleet")
