@@ -208,6 +208,10 @@ class CloudUnderTest:
         """End the project's membership of the image."""
         self._ask("DELETE", f"{self.endpoint}/v2/images/{image_id}/members/{member_id}")
 
+    def set_status(self, image_id: str, member_id: str, status: str) -> None:
+        """Set the status of the project's membership of the image."""
+        self._ask("PUT", f"{self.endpoint}/v2/images/{image_id}/members/{member_id}", {"status": status})
+
     def members(self, image_id: str) -> list[dict[str, str]]:
         """Return the image's members, as the Image API lists them to the admin."""
         listed: list[dict[str, str]] = self._ask("GET", f"{self.endpoint}/v2/images/{image_id}/members")["members"]

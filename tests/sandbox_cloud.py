@@ -12,7 +12,7 @@ from bulkshare.sandbox import Cloud, Sandbox
 from tests.cloud import ADMIN, USERS, CloudUnderTest, LoggedRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from types import TracebackType
 
     from tests.cloud import User
@@ -27,6 +27,7 @@ class SandboxCloud(CloudUnderTest):
     def __init__(self) -> None:
         super().__init__(auth_url="", endpoint="")  # set once it listens
         self._log: list[LoggedRequest] = []
+        self.on_logged: Callable[[LoggedRequest], None] | None = None  # called before the answer leaves
         self._cloud = Cloud(member_quota=self.image_member_quota)
         self._cloud.admin.password = ADMIN.password
         for user in USERS.values():
@@ -99,11 +100,15 @@ class SandboxCloud(CloudUnderTest):
             if target.startswith(f"{root}/")
         ]
 
+    def _keep(self, method: str, target: str, status: int) -> None:
+        request = LoggedRequest(method, target, status)
+        self._log.append(request)
+        if self.on_logged is not None:
+            self.on_logged(request._replace(target=f"/{target[1:].partition('/')[2]}"))
+
     async def _serve(self) -> None:
         try:
-            async with Sandbox(
-                self._cloud, on_response=lambda *answer: self._log.append(LoggedRequest(*answer))
-            ) as sandbox:
+            async with Sandbox(self._cloud, on_response=self._keep) as sandbox:
                 self._addresses.set_result((sandbox.auth_url, sandbox.endpoint))
                 await asyncio.wrap_future(self._end)
         except BaseException as error:
