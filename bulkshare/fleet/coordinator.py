@@ -369,8 +369,9 @@ class Coordinator:
                 await renew.wait()
 
     def _busy_workers(self) -> list[str]:
-        """Return the workers that need a share: those with work."""
-        return [address for address, worker in self._workers.items() if worker.outstanding]
+        """Return the workers that need a share: those with work, unless their lease ended without a sign of them."""
+        since = self._clock() - LEASE_SECONDS
+        return [address for address, worker in self._workers.items() if worker.outstanding and worker.heard_at > since]
 
     def _grant(self, worker: WorkerHandle, share: Share) -> Grant:
         pause = self._cooling_until - self._clock()

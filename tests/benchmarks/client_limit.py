@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 HERE = Path(__file__).parent
+LOOPBACK = "127.0.0.1"
 IMAGES = 10
 CONCURRENCY = 64
 THREADS = 32
@@ -41,12 +42,12 @@ daemon off; worker_processes 1; pid {directory}/nginx.pid; error_log {directory}
 {user} worker_cpu_affinity {affinity};
 events {{ worker_connections 1024; }}
 http {{
-  access_log off; default_type application/json; keepalive_requests 1000000000; keepalive_timeout 60s;
+  {log} default_type application/json; keepalive_requests 1000000000; keepalive_timeout 60s;
   client_body_temp_path {directory}/body; proxy_temp_path {directory}/proxy; fastcgi_temp_path {directory}/fastcgi;
   uwsgi_temp_path {directory}/uwsgi; scgi_temp_path {directory}/scgi;
   add_header X-Openstack-Request-Id req-0f6dd1b9-7f4c-4d3a-9b1e-$request_id always;
   server {{
-    listen 127.0.0.1:{port}{tls};
+    listen {host}:{port}{tls};
     location ~ ^/v2/images/[^/]+/members$ {{
       if ($request_method = POST) {{ return 409 '{conflict}'; }}
       return 200 '{{"members": [], "schema": "/v2/schemas/members"}}';
@@ -74,15 +75,26 @@ def ids(what: str, count: int) -> list[str]:
 
 
 @contextmanager
-def nginx(directory: Path, images: list[str], core: int | None, *, tls: bool) -> Iterator[str]:
-    """Serve constants for as long as the context lasts; yield the address. With TLS, `ca.pem` is to be trusted."""
-    with socket.create_server(("127.0.0.1", 0)) as held:
+def nginx(
+    directory: Path,
+    images: list[str],
+    core: int | None,
+    *,
+    tls: bool = False,
+    host: str = LOOPBACK,
+    log: str = "access_log off;",
+) -> Iterator[str]:
+    """Serve constants for as long as the context lasts; yield the address. With TLS, `ca.pem` is to be trusted.
+
+    log: what is logged of requests.
+    """
+    with socket.create_server((host, 0)) as held:
         port = held.getsockname()[1]
-    address = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
+    address = f"{'https' if tls else 'http'}://{host}:{port}"
     if tls:
         authority = trustme.CA()
         authority.cert_pem.write_to_path(str(directory / "ca.pem"))
-        own = authority.issue_cert("127.0.0.1")
+        own = authority.issue_cert(host)
         own.private_key_and_cert_chain_pem.write_to_path(str(directory / "own.pem"))
     links = [{"rel": "self", "href": f"{address}/v3/"}]
     image_links = [{"rel": "self", "href": f"{address}/v2/"}]
@@ -92,6 +104,8 @@ def nginx(directory: Path, images: list[str], core: int | None, *, tls: bool) ->
         directory=directory,
         user="user root;" if os.geteuid() == 0 else "",
         affinity="auto" if core is None else f"{1 << core:b}",
+        log=log,
+        host=host,
         port=port,
         tls=TLS.format(directory=directory) if tls else "",
         conflict=json.dumps(CONFLICT),
@@ -100,15 +114,22 @@ def nginx(directory: Path, images: list[str], core: int | None, *, tls: bool) ->
         versions=json.dumps({"versions": [image_version]}),
         version=json.dumps({"version": {"id": "v3.14", "status": "stable", "links": links}}),
     )
+    with run_nginx(directory, configuration, host, port):
+        yield address
+
+
+@contextmanager
+def run_nginx(directory: Path, configuration: str, host: str, port: int) -> Iterator[None]:
+    """Run nginx for as long as the context lasts, from when it listens."""
     (directory / "nginx.conf").write_text(configuration, "utf-8")
     command = ["nginx", "-p", str(directory), "-c", str(directory / "nginx.conf"), "-e", str(directory / "nginx.log")]
     with subprocess.Popen(command) as server:
         try:
             for _ in range(100):
-                with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+                with suppress(OSError), socket.create_connection((host, port)):
                     break
                 time.sleep(0.05)
-            yield address
+            yield
         finally:
             server.terminate()
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.benchmarks.millions import SHAPES
+from tests.benchmarks.namespaces import MissingError, within_namespaces
 
 ROOT = Path(__file__).parents[2]
 
@@ -85,6 +86,24 @@ def test_fleet(tmp_path: Path) -> None:
     """A fleet gets through all pairs, too."""
     document = document_of("speed", "fleet", "--small", "--rounds", "1", file=tmp_path / "table.json")
     assert {taken["amount"] for taken in document["fleet"].values()} == {500}
+
+
+@pytest.mark.xdist_group("fleet")
+def test_namespaces(tmp_path: Path) -> None:
+    """A fleet on hosts of its own gets through all pairs; one that is cut off for a moment loses none and repeats none.
+
+    In its fullest second the server sees no more than the rate, but for what was close together or late on the way.
+    """
+    try:
+        within_namespaces()
+    except MissingError as missing:
+        pytest.skip(str(missing))
+    document = document_of("namespaces", "--small", file=tmp_path / "table.json")
+    assert document["speed"]["1 worker"]["pairs"] == 500
+    seen = document["cut"]
+    assert (seen["lost"], seen["posts"], seen["results"]) == (False, 400, {"shared": 400})
+    assert seen["fullest_second"] <= seen["rate"] * 1.1
+    assert seen["back_after"] is not None
 
 
 @pytest.mark.real

@@ -202,6 +202,27 @@ def test_a_worker_that_falls_silent_joins_again() -> None:
         run_virtual(worker.run_shard(worker.tasks[0]))
 
 
+def test_the_share_of_a_silent_worker_is_used_once_its_lease_is_over() -> None:
+    """The others don't wait until it is given up, nor does it wait for its share when it is heard again."""
+    harness = slow_harness(images=40)
+    cluster = with_workers(harness, 4)
+    worker, counts = cluster.processes["w1"], Counts(harness.cloud)
+    silent_at = 2.0
+    heard_at = silent_at + LEASE_SECONDS + 3.0
+    run_with(
+        harness,
+        (silent_at, lambda: setattr(worker, "silent", True)),
+        (heard_at - 2.0, counts.look),
+        (heard_at, counts.look),
+        (heard_at, lambda: setattr(worker, "silent", False)),
+        (heard_at + 1.5, lambda: counts.sent.append(int(worker.grants[-1].rate))),
+    )
+    before, after, rate = counts.sent
+    assert after - before == pytest.approx(2 * 100, abs=5)
+    assert rate == 25
+    assert not cluster.notes
+
+
 def test_a_lost_workers_shard_is_not_in_flight_twice() -> None:
     """What the lost worker had in flight is given the time of a lost answer before it is sent again."""
     harness = EngineHarness(SlowCloud(), limits=Limits(concurrency=8, per_image=4, rate=100, members_per_image=0))

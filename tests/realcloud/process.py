@@ -40,12 +40,26 @@ def free_port() -> int:
 class Server:
     """One server process and its children, in a process group of their own."""
 
-    def __init__(self, command: Sequence[str | Path], *, environ: Mapping[str, str], port: int, output: Path) -> None:
+    def __init__(
+        self,
+        command: Sequence[str | Path],
+        *,
+        environ: Mapping[str, str],
+        port: int,
+        output: Path,
+        host: str = "127.0.0.1",
+    ) -> None:
         self._command = command
         self._environ = environ
+        self._host = host
         self._port = port
         self._output = output
         self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """The number of the process while it runs, else 0."""
+        return 0 if self._process is None else self._process.pid
 
     def start(self) -> None:
         """Start it without waiting for an answer. Its standard input stays open as long as this process lives."""
@@ -98,13 +112,13 @@ class Server:
 
     def _is_connectable(self) -> bool:
         try:
-            socket.create_connection(("127.0.0.1", self._port), READY_SECONDS).close()
+            socket.create_connection((self._host, self._port), READY_SECONDS).close()
         except OSError:
             return False
         return True
 
     def _answers(self, path: str) -> bool:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=READY_SECONDS)
+        connection = http.client.HTTPConnection(self._host, self._port, timeout=READY_SECONDS)
         try:
             connection.request("GET", path)
             connection.getresponse().read()
