@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
     from bulkshare.ledger import SqlLedger
     from bulkshare.model import Outcome
+    from bulkshare.operations.resolve import ResolvedPlan
     from bulkshare.operations.results import EngineResult
-    from bulkshare.operations.session import CloudSession, ResolvedPlan
+    from bulkshare.operations.session import CloudSession
     from bulkshare.operations.stops import Stops
     from bulkshare.report import Changes
 

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from bulkshare.ledger import SqlLedger
     from bulkshare.model import Account, Image, Orders, Run, Telemetry
     from bulkshare.operations.lock import SharedLedger
-    from bulkshare.operations.session import CloudSession, ResolvedPlan
+    from bulkshare.operations.resolve import ResolvedPlan
+    from bulkshare.operations.session import CloudSession
     from bulkshare.operations.stops import Stops
     from bulkshare.ports import Observer
 

@@ -15,13 +15,14 @@ from bulkshare.errors import BulkshareError
 from bulkshare.image_api.glance import details_query
 from bulkshare.model import CheckProjects
 from bulkshare.model.events import ExtraMembersFound, ImageInspected
-from bulkshare.operations.session import find_images
+from bulkshare.operations.endpoint import find_images
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from bulkshare.model.events import Event
-    from bulkshare.operations.session import CloudSession, ResolvedPlan
+    from bulkshare.operations.resolve import ResolvedPlan
+    from bulkshare.operations.session import CloudSession
 
 
 class Names:

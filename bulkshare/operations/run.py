@@ -42,8 +42,9 @@ if TYPE_CHECKING:
     from bulkshare.operations.listener import Listener
     from bulkshare.operations.lock import SharedLedger
     from bulkshare.operations.options import Options
+    from bulkshare.operations.resolve import ResolvedPlan
     from bulkshare.operations.results import CloudResult
-    from bulkshare.operations.session import CloudSession, ResolvedPlan
+    from bulkshare.operations.session import CloudSession
     from bulkshare.operations.workers import Fleets
 
 

@@ -16,8 +16,10 @@ from bulkshare.errors import DirectoryError, leading_error
 from bulkshare.model import Api, Entry, Image, KnownProjects, Plan, VerdictKind
 from bulkshare.model.events import PhaseStarted
 from bulkshare.operations.defaults import utc_now
+from bulkshare.operations.endpoint import api_client, find_images
+from bulkshare.operations.resolve import UUID_WITH_DASHES
 from bulkshare.operations.results import each, raise_refusals
-from bulkshare.operations.session import UUID_WITH_DASHES, api_client, find_images, open_sessions
+from bulkshare.operations.session import open_sessions
 from bulkshare.operations.stops import stopping_at
 from bulkshare.plan.selectors import PAGE
 from bulkshare.progress import Tracker, View

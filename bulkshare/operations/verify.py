@@ -12,8 +12,9 @@ import anyio.to_thread
 from bulkshare.model import Block
 from bulkshare.operations.execute import EngineTask, execute, temporary_run
 from bulkshare.operations.names import image_names, project_names
+from bulkshare.operations.resolve import ResolvedPlan
 from bulkshare.operations.results import each
-from bulkshare.operations.session import ResolvedPlan, open_sessions
+from bulkshare.operations.session import open_sessions
 from bulkshare.operations.stops import stopping_at
 from bulkshare.plan.expand import expand, orders
 from bulkshare.report import Comparer

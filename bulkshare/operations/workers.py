@@ -27,7 +27,7 @@ from bulkshare.fleet import Coordinator, JoinReply, JoinRequest, Remote, Worker,
 from bulkshare.fleet.dask import WorkerUnavailableError
 from bulkshare.fleet.messages import require_version, without_causes
 from bulkshare.operations.defaults import utc_now
-from bulkshare.operations.session import open_endpoint, open_identity
+from bulkshare.operations.endpoint import open_endpoint, open_identity
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

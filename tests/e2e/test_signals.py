@@ -80,7 +80,7 @@ main()
         "bulkshare.plan.load load_plan",
         "bulkshare.operations.run run_plan",
         "bulkshare.operations.stops stopping_at",
-        "bulkshare.operations.session resolve",
+        "bulkshare.operations.resolve resolve",
         "bulkshare.operations.run record",
         "bulkshare.operations.execute execute",
         "bulkshare.operations.execute finish",

@@ -9,7 +9,7 @@ import pytest
 
 from bulkshare.errors import DirectoryError
 from bulkshare.model import Fault, FaultKind, Reply, Request, Response, RetryPolicy
-from bulkshare.operations.session import find_images
+from bulkshare.operations.endpoint import find_images
 
 POLICY = RetryPolicy(attempts=3, base_seconds=0.0, cap_seconds=0.0)
 

@@ -14,8 +14,8 @@ from bulkshare.cloud import projects as reading
 from bulkshare.cloud.catalog import is_iam
 from bulkshare.errors import CredentialsRefusedError, DirectoryError, UsageError
 from bulkshare.model import Limits, ProjectSelector, RetryPolicy, Settings
+from bulkshare.operations.endpoint import open_identity
 from bulkshare.operations.listener import SilentListener
-from bulkshare.operations.session import open_identity
 from bulkshare.sandbox import Cloud, Dialect, Sandbox
 from bulkshare.sandbox.cloud import PASSWORD
 from tests.fake_keystone import FakeKeystone, identity_of

@@ -13,8 +13,8 @@ from bulkshare.cloud import CloudEntry
 from bulkshare.cloud.prompts import NEEDS_PERSON
 from bulkshare.errors import UsageError
 from bulkshare.model import Limits, RetryPolicy, Settings
+from bulkshare.operations.endpoint import open_identity
 from bulkshare.operations.listener import SilentListener
-from bulkshare.operations.session import open_identity
 from tests.fake_keystone import FakeKeystone, message_of
 
 if TYPE_CHECKING:
