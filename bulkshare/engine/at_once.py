@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from bulkshare.model import UNLIMITED
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
@@ -15,10 +17,13 @@ class AtOnce:
     """As many tasks as requests may be in flight: more would only wait for the pace, and fewer would not use it.
 
     A limit that falls ends no task: the pace holds them back.
+
+    useful: how many requests are worth having under way now, at least one. More would wait for the pace, which costs.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, useful: Callable[[], int] = lambda: UNLIMITED) -> None:
         self.limit = limit
+        self.useful = useful
         self._at_work: list[Callable[[], None]] = []  # each starts as many tasks as the limit allows by now
 
     def allow(self, limit: int) -> None:

@@ -72,7 +72,7 @@ class Dispatch:
         self.parked: deque[tuple[Attempt, float]] = deque()  # with the seconds it would otherwise wait
         self._turns: deque[Lane] = deque()
         self._deferred: list[tuple[float, int, Attempt]] = []
-        self._in_flight = 0
+        self.in_flight = 0
         self._order = 0  # breaks ties in the heap: first come, first served
 
     def __len__(self) -> int:
@@ -122,10 +122,15 @@ class Dispatch:
             if lane.ready:  # closing a lane empties it in its place
                 attempt = lane.ready.popleft()
                 lane.in_flight += 1
-                self._in_flight += 1
+                self.in_flight += 1
                 self._update(lane)
                 return attempt
         return None
+
+    @property
+    def has_next(self) -> bool:
+        """Whether there is an attempt that may be sent now, or at its time."""
+        return bool(self._turns or self._deferred)
 
     def due(self) -> float | None:
         """Return when the first deferred attempt becomes ready, or None."""
@@ -147,14 +152,14 @@ class Dispatch:
 
     def unpark_stalled(self, now: float) -> None:
         """If nothing else will happen any more, release the attempt that was parked first, after its own delay."""
-        if self.parked and not (self._deferred or self._turns or self._in_flight):
+        if self.parked and not (self._deferred or self._turns or self.in_flight):
             attempt, delay_seconds = self.parked.popleft()
             self._push(attempt, now + delay_seconds)
 
     def done(self, lane: Lane) -> bool:
         """Account for an attempt of the lane that was in flight and is settled. Return whether the lane is drained."""
         lane.in_flight -= 1
-        self._in_flight -= 1
+        self.in_flight -= 1
         return self._update(lane)
 
     def mark_probed(self, lane: Lane) -> None:
@@ -176,7 +181,7 @@ class Dispatch:
     def _put_back(self, attempt: Attempt) -> None:
         lane = self.lanes[attempt.job.image_id]
         lane.in_flight -= 1
-        self._in_flight -= 1
+        self.in_flight -= 1
         lane.deferred += 1
         self._update(lane)
 

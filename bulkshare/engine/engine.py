@@ -28,6 +28,7 @@ from bulkshare.engine.phases import MemberLister, Preflight, SetShared, fetch_de
 from bulkshare.engine.pool import WorkerPool
 from bulkshare.engine.writer import Recorder
 from bulkshare.errors import UnlistedError, leading_error
+from bulkshare.model import UNLIMITED
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Container, Coroutine, Mapping, Sequence
@@ -83,6 +84,7 @@ class Engine:
     jitter: uniform numbers in [0, 1).
     stopping: set when the engine begins to stop, for tasks that wait on its behalf; default: its own.
     answered_at: when the endpoint last answered, on `clock`. While it answers no one, no pair fails.
+    useful: how many requests are worth having under way now, at least one: more would only wait in the transport.
     max_failures: with more pairs rejected or failed, the engine stops.
     orders: what the plan says about images as a whole.
     images: known already, because the plan selected them by their attributes.
@@ -109,6 +111,7 @@ class Engine:
         jitter: Callable[[], float],
         stopping: anyio.Event | None = None,
         answered_at: Callable[[], float] = lambda: math.inf,
+        useful: Callable[[], int] = lambda: UNLIMITED,
         max_failures: float = math.inf,
         orders: Mapping[str, Orders] | None = None,
         images: Mapping[str, Image] | None = None,
@@ -141,7 +144,7 @@ class Engine:
             stopping=self._stopping,
             stop=self.stop,
             answered_at=answered_at,
-            at_once=AtOnce(limits.concurrency),
+            at_once=AtOnce(limits.concurrency, useful),
             endpoint="the image endpoint" if account is None else account.endpoint,
         )
         self._recorder = Recorder(run_id, ledger, observer, wall, ledger_turn or anyio.CapacityLimiter(1))

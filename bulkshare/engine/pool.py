@@ -5,12 +5,14 @@ from it, send them and settle the pair or put the attempt back. All run on one e
 changes under them.
 
 Theory of the wake-ups. A worker that finds nothing to send waits for an event of its own, or until the first deferred
-attempt is due, whichever comes first. Any change to what could be sent wakes as many idle workers as it may have
-given work to:
+attempt is due, whichever comes first. One whose request would only wait for the pace waits in the same way, without
+regard to time: those in flight look again when they are done. Any change to what could be sent wakes as many idle
+workers as it may have given work to:
 
 - a page of pairs was read, or an image has proven to take members: as many as the image now has room for;
 - an attempt was deferred: one worker, because the earliest due time may have changed;
 - an attempt was unparked: one worker;
+- a worker has taken an attempt, and another one would not only wait for the pace: one worker;
 - the last lane is drained, or a stop came: all of them, to end.
 
 Waking too many costs a look at the dispatch; waking too few would leave a worker asleep although there is work. A woken
@@ -117,7 +119,8 @@ class WorkerPool:
 
     def wake_all(self) -> None:
         """Let the feeder and all workers look again whether there is something to do: a stop may have come."""
-        self._wake(len(self._idle))
+        while self._idle:
+            self._idle.popleft().set()
         self._refill_wanted.set()
 
     async def _feed(self, probed: Container[str]) -> None:
@@ -167,16 +170,20 @@ class WorkerPool:
 
     async def _next(self) -> Attempt | None:
         """Wait for an attempt that may be sent; None if there will be none."""
+        dispatch = self._dispatch
         while not self._client.stopping.is_set():
-            now = self._clock()
-            attempt = self._dispatch.next(now)
-            if attempt is not None:
-                return attempt
-            if self._all_read and not self._dispatch:
-                self._wake(len(self._idle))
-                return None
-            self._dispatch.unpark_stalled(now)
-            due = self._dispatch.due()
+            now, due = self._clock(), None
+            if self._room > 0:
+                attempt = dispatch.next(now)
+                if attempt is not None:
+                    if self._idle and dispatch.has_next:
+                        self._wake(1)
+                    return attempt
+                if self._all_read and not dispatch:
+                    self.wake_all()
+                    return None
+                dispatch.unpark_stalled(now)
+                due = dispatch.due()
             awake = anyio.Event()
             self._idle.append(awake)
             with anyio.move_on_after(math.inf if due is None else due - now):
@@ -236,5 +243,11 @@ class WorkerPool:
             self._wake(self._dispatch.room(lane))
 
     def _wake(self, count: int) -> None:
-        for _ in range(min(count, len(self._idle))):
+        """Wake so many idle workers, unless they would only wait for the pace."""
+        for _ in range(min(count, len(self._idle), self._room)):
             self._idle.popleft().set()
+
+    @property
+    def _room(self) -> int:
+        """How many more requests are worth having under way."""
+        return self._client.at_once.useful() - self._dispatch.in_flight

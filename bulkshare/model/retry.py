@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PERMANENT_STATUSES = frozenset({501, 505})  # not implemented, HTTP version not supported: trying again can't help
-UNLIMITED = sys.maxsize  # the attempts of a policy that is bounded by time alone
+UNLIMITED = sys.maxsize  # e.g. the attempts of a policy that is bounded by time alone
 
 
 @dataclass(frozen=True, slots=True)

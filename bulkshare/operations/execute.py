@@ -260,6 +260,7 @@ async def _run_engine(
             jitter=random.random,
             stopping=session.endpoint.new_stop(),
             answered_at=lambda: paced.answered_at,
+            useful=lambda: paced.useful,
             max_failures=options.failures_allowed(tracker.planned),
             orders=task.orders,
             images=task.images,

@@ -99,6 +99,15 @@ class Paced:
         return self._window.size
 
     @property
+    def useful(self) -> int:
+        """How many requests are worth having here now: more would only wait for a place.
+
+        After failures as many as there may ever be: those that wait here leave in the order in which they came, so that
+        an outage meets many of them once rather than a few again and again.
+        """
+        return self._window.most if self._window.mode is Mode.RECOVER else self._window.size
+
+    @property
     def answered_at(self) -> float:
         """When the endpoint last gave an answer that shows it works, on the clock."""
         return self._breaker.answered_at

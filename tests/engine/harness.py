@@ -11,7 +11,19 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from bulkshare.engine import Engine
-from bulkshare.model import Account, Image, Limits, Orders, Outcome, Reply, Request, Result, RetryPolicy, Want
+from bulkshare.model import (
+    UNLIMITED,
+    Account,
+    Image,
+    Limits,
+    Orders,
+    Outcome,
+    Reply,
+    Request,
+    Result,
+    RetryPolicy,
+    Want,
+)
 from bulkshare.pacing import Breaker, Paced
 from tests.engine.fakes import NOW, FakeCloud, RecordingObserver
 from tests.engine.memory_ledger import MemoryLedger
@@ -90,6 +102,7 @@ class EngineHarness:
                 jitter=self.jitter,
                 stopping=stopping,
                 answered_at=(lambda: paced.answered_at) if self.through_pace else (lambda: math.inf),
+                useful=(lambda: paced.useful) if self.through_pace else (lambda: UNLIMITED),
                 max_failures=self.max_failures,
                 orders=self.orders,
                 images=self.images,

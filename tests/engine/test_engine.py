@@ -13,6 +13,7 @@ import pytest
 from bulkshare.engine import Engine
 from bulkshare.ledger import SqlLedger
 from bulkshare.model import Block, Limits, Reply, Request, Result, RetryPolicy
+from bulkshare.pacing import Paced
 from tests.engine.fakes import NOW, FakeCloud, RecordingObserver, response
 from tests.engine.harness import ACCOUNT, EngineHarness, on_post
 from tests.engine.memory_ledger import MemoryLedger
@@ -231,3 +232,23 @@ def test_engines_side_by_side(tmp_path: Path) -> None:
     assert [len(cloud.statuses) for cloud in clouds] == [60, 60]
     assert [ledger.totals(run.id)[Result.SHARED] for run in runs] == [60, 60]
     ledger.close()
+
+
+def test_workers_take_no_pair_that_would_only_wait_for_the_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests come when there is a place in the window, however many workers there are; and it is kept full."""
+    waits: list[int] = []
+    wait = Paced._wait_for_place
+
+    async def counted_wait(self: Paced) -> None:
+        waits.append(self.allowed)
+        await wait(self)
+
+    monkeypatch.setattr(Paced, "_wait_for_place", counted_wait)
+    harness = EngineHarness(limits=Limits(concurrency=64, per_image=64, rate=10_000.0), preflight=False)
+    harness.plan(5, 1000)
+    harness.through_pace = True
+    harness.cloud.latency_seconds = 0.1
+    harness.run()
+    assert harness.totals() == {Result.SHARED: 5000}
+    assert waits == []
+    assert harness.cloud.most_in_flight["all"] == 64

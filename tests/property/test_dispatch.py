@@ -135,10 +135,10 @@ class Window(RuleBasedStateMachine):
             self.flying = []
             while (lane := self.dispatch.needs_refill(2)) is not None:
                 self.read_page(lane)
-            self.dispatch.unpark_stalled(self.now)
-            while (lane := self.dispatch.needs_refill(2)) is not None:
-                self.read_page(lane)
             attempt_or_none = self.dispatch.next(float("inf"))
+            if attempt_or_none is None:  # as a worker does
+                self.dispatch.unpark_stalled(self.now)
+                attempt_or_none = self.dispatch.next(float("inf"))
             if attempt_or_none is None:
                 break
             self.flying = [attempt_or_none]
