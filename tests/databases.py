@@ -215,6 +215,7 @@ class MariaDBServer(DatabaseServer):
             f"--port={self.port}",
             "--bind-address=127.0.0.1",
             f"--socket={self.directory / 'socket'}",
+            f"--tmpdir={self.directory}",  # a server that starts deletes the temporary files of others in /tmp
             f"--pid-file={self.directory / 'pid'}",
             "--skip-name-resolve",
             "--innodb-flush-log-at-trx-commit=0",
