@@ -89,7 +89,8 @@ class WorkList(Protocol):
     def images_to_list(self, run_id: int, *, settled_before: datetime, after: str | None, limit: int) -> list[Backlog]:
         """Return up to `limit` images with pending pairs or with pairs that were settled before a time.
 
-        In a stable order, after image `after`; with the number of all their settled pairs.
+        In a stable order, after image `after`; with the number of all their settled pairs. What is wanted of them is
+        REMOVE if one of the pending pairs is a removal, and else not told.
         """
         ...
 

@@ -272,7 +272,7 @@ class Engine:
             await self._removing.recover()
             await self._sharing.recover()
         listed = await self._lister.list_all(everything=preflight)
-        await self._recorder.flush()
+        await self._recorder.find_pending()
         if inspect and not self._stopping.is_set():
             self._to_set_shared = await self._preflight.check(listed, everything=preflight)
             await self._recorder.flush()

@@ -133,6 +133,7 @@ class Recorder:
         self._turn = turn
         self._queue: list[Record] = []
         self._queued = 0  # pairs in it
+        self._all_settled = False  # no pair is pending, so that the ledger need not be searched for any
         self._arrived = anyio.Event()  # something is queued, or the recorder is closed
         self._full = anyio.Event()  # a group is full, or is wanted at once
         self._written = anyio.Event()
@@ -193,7 +194,7 @@ class Recorder:
 
     def pending_images(self, *, removals: bool | None = None) -> AsyncGenerator[Backlog]:
         """Yield the images with pending pairs; `removals` selects as in `ports.WorkList`."""
-        return self._images(partial(self._ledger.pending_images, self._run_id, limit=IMAGES_PAGE, removals=removals))
+        return self._images(partial(self._read_pending, limit=IMAGES_PAGE, removals=removals))
 
     def images_to_list(self, *, settled_before: datetime) -> AsyncGenerator[Backlog]:
         """Yield the images with pending pairs, or with pairs that were settled before a time."""
@@ -225,6 +226,7 @@ class Recorder:
 
     async def unsettle(self, image_id: str, member_ids: Sequence[str]) -> None:
         """Make pairs pending again."""
+        self._all_settled = False
         await self._call(self._ledger.unsettle, self._run_id, image_id, member_ids)
 
     async def pending_jobs(self, image_id: str, after: str | None, *, removals: bool | None = None) -> list[Job]:
@@ -286,6 +288,7 @@ class Recorder:
 
     async def enqueue(self, blocks: Sequence[Block]) -> int:
         """Add pairs to the run and return how many are new."""
+        self._all_settled = False
         return await self._call(self._ledger.enqueue, self._run_id, blocks)
 
     async def mark_listed(self, image_id: str, member_ids: Sequence[str]) -> None:
@@ -327,7 +330,17 @@ class Recorder:
 
     async def pending_total(self) -> int:
         """Count the pairs that are pending."""
-        return (await self._call(self._ledger.totals, self._run_id))[Result.PENDING]
+        return 0 if self._all_settled else (await self._call(self._ledger.totals, self._run_id))[Result.PENDING]
+
+    async def find_pending(self) -> None:
+        """Find out whether any pair is pending, once what is queued is written: if none is, no one searches for any."""
+        await self.flush()
+        self._all_settled = not await self._call(partial(self._read_pending, after=None, limit=1, removals=None))
+
+    def _read_pending(self, *, after: str | None, limit: int, removals: bool | None) -> list[Backlog]:
+        if self._all_settled:
+            return []
+        return self._ledger.pending_images(self._run_id, after=after, limit=limit, removals=removals)
 
     async def undescribed(self) -> AsyncIterator[list[tuple[str, list[str]]]]:
         """Yield pages of (image ID, member IDs): members whose fields are unknown."""

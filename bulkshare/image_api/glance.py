@@ -60,10 +60,12 @@ from bulkshare.model.retry import PERMANENT_STATUSES
 from bulkshare.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from bulkshare.image_api.codes import Code
     from bulkshare.model import Reply, Response
+
+    _Fields = tuple[str | None, datetime | None, datetime | None, str | None]
 
 
 # Requests
@@ -241,14 +243,14 @@ def _interpret_list(step: Step, image_id: str, document: Any, response: Response
     if not isinstance(items, list):
         problem = "is too long to read" if response.cut else f"is not a list of {key}"
         return Verdict(VerdictKind.UNCLEAR, f"{response.status}, but the body {problem}", **origin)
+    members: Sequence[Member] | None = ()
+    images: Sequence[Image] = ()
     if step is Step.LIST:
         items = [item for item in items if not (isinstance(item, dict) and item.get("member_type") in NO_PROJECTS)]
-        members = tuple(member for item in items if (member := parse_member(item, image_id)) is not None)
-        images: tuple[Image, ...] = ()
+        members = parse_members(items, image_id)
     else:
-        members = ()
-        images = tuple(image for item in items if (image := parse_image(item)) is not None)
-    if len(members) + len(images) != len(items):
+        images = [image for item in items if (image := parse_image(item)) is not None]
+    if members is None or len(members) + len(images) != len(items):
         return Verdict(VerdictKind.UNCLEAR, f"{response.status}, but not all in the body are {key}", **origin)
     query = _next_query(document)
     if query is None:
@@ -257,7 +259,7 @@ def _interpret_list(step: Step, image_id: str, document: Any, response: Response
     base = _members_path(image_id) if step is Step.LIST else IMAGES_PATH
     kind = VerdictKind.LISTED if step is Step.LIST else VerdictKind.FOUND
     next_path = f"{base}?{query}" if query else None
-    return Verdict(kind, members=members, images=images, next_path=next_path, **origin)
+    return Verdict(kind, members=tuple(members), images=tuple(images), next_path=next_path, **origin)
 
 
 def _interpret_refusal(step: Step, image_id: str, member_id: str, response: Response, now: datetime) -> Verdict:
@@ -378,19 +380,34 @@ def _unchanged(document: dict[str, Any]) -> dict[str, Any]:
 
 def parse_member(document: Any, image_id: str) -> Member | None:
     """Return the member of this image that `document` describes, or None if it is something else."""
-    if not isinstance(document, dict) or document.get("image_id") != image_id:
-        return None
-    member_id = document.get("member_id")
-    if not isinstance(member_id, str):
-        return None
-    return Member(
-        image_id,
-        member_id,
-        status=_text(document.get("status")),
-        created_at=_time(document.get("created_at")),
-        updated_at=_time(document.get("updated_at")),
-        schema=_text(document.get("schema")),
-    )
+    members = parse_members([document], image_id)
+    return members[0] if members else None
+
+
+def parse_members(documents: Iterable[Any], image_id: str) -> list[Member] | None:
+    """Return the members of this image that documents describe, or None if one of them is something else."""
+    members: list[Member] = []
+    alike: dict[tuple[Any, ...], _Fields] = {}  # what many members share, parsed once
+    for document in documents:
+        if not isinstance(document, dict):
+            return None
+        told = document.get
+        member_id = told("member_id")
+        if not isinstance(member_id, str) or told("image_id") != image_id:
+            return None
+        texts = told("status"), told("created_at"), told("updated_at"), told("schema")
+        try:
+            fields = alike[texts]
+        except KeyError:
+            fields = alike[texts] = _fields(*texts)
+        except TypeError:  # a list or an object in the place of a text has no hash
+            fields = _fields(*texts)
+        members.append(Member(image_id, member_id, *fields))
+    return members
+
+
+def _fields(status: Any, created_at: Any, updated_at: Any, schema: Any) -> _Fields:
+    return _text(status), _time(created_at), _time(updated_at), _text(schema)
 
 
 def parse_image(document: Any) -> Image | None:

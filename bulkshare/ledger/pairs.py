@@ -165,12 +165,11 @@ def read_to_list(
 ) -> list[tuple[int, int, int | None, int]]:
     """Return the next images with pending pairs, or with pairs settled before a time.
 
-    A row has their number, their pending pairs, the union of these pairs' wants (None without any), and their settled
-    pairs.
+    A row has their number, their pending pairs, REMOVE if one of these is a removal, and their settled pairs.
     """
-    wants = " + ".join(f"MAX(CASE WHEN result IS NULL THEN want & {int(want)} END)" for want in Want)
+    removal = f"MAX(CASE WHEN result IS NULL THEN want & {int(Want.REMOVE)} END)"  # NULL if all are settled
     query = (
-        f"SELECT image, COUNT(*) - COUNT(result), {wants}, COUNT(result) FROM pairs "
+        f"SELECT image, COUNT(*) - COUNT(result), {removal}, COUNT(result) FROM pairs "
         "WHERE run_id = :run_id AND image > :after GROUP BY image "
         f"HAVING COUNT(*) > COUNT(result) OR MIN(settled_at) < :before ORDER BY image{first(images)}"
     )

@@ -50,9 +50,8 @@ class MemoryLedger:
         counts = Counter(row.image_id for row in settled)
         old = {row.image_id for row in settled if row.settled_at is not None and row.settled_at < settled_before}
         found = sorted(image_id for image_id in pending.keys() | old if after is None or image_id > after)
-        return [
-            pending.get(image_id, Backlog(image_id, 0))._replace(settled=counts[image_id]) for image_id in found[:limit]
-        ]
+        backlogs = [pending.get(image_id, Backlog(image_id, 0)) for image_id in found[:limit]]
+        return [each._replace(want=each.want & Want.REMOVE, settled=counts[each.image_id]) for each in backlogs]
 
     def image_pairs(self, run_id: int, image_id: str) -> list[tuple[Block, Result]]:
         """See the port."""

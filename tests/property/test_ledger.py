@@ -257,7 +257,8 @@ class LedgerLikeADict(RuleBasedStateMachine):
         for image_id, rows in by_image.items():
             wants = [row.want for row in rows if row.result is Result.PENDING]
             if wants or any(row.settled_at is not None and row.settled_at < before for row in rows):
-                expected.append(Backlog(image_id, len(wants), reduce(or_, wants, Want(0)), len(rows) - len(wants)))
+                removal = reduce(or_, wants, Want(0)) & Want.REMOVE
+                expected.append(Backlog(image_id, len(wants), removal, len(rows) - len(wants)))
             blocks = ledger.image_pairs(run_id, image_id)
             assert len({(block.want, result) for block, result in blocks}) == len(blocks)
             pairs = [(Job(image_id, one, block.want), result) for block, result in blocks for one in block.member_ids]
