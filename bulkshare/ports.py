@@ -94,6 +94,10 @@ class WorkList(Protocol):
         """
         ...
 
+    def count_to_list(self, run_id: int, *, settled_before: datetime) -> int:
+        """Return how many images `images_to_list` has."""
+        ...
+
     def image_pairs(self, run_id: int, image_id: str) -> list[tuple[Block, Result]]:
         """Return all pairs of the image: those with the same want and result as one block, in a stable order."""
         ...
@@ -186,6 +190,14 @@ class WorkList(Protocol):
 
     def opening(self, run_id: int) -> list[str]:
         """Return the images that the run asked to be made shared and of which it is not known whether they were."""
+        ...
+
+    def label(self, labels: Mapping[str, str], *, from_plan: bool = False) -> None:
+        """Store names of images and projects by ID; the last name of an ID wins.
+
+        A name `from_plan` does not replace what the cloud calls an image or a project. An empty name stands for
+        none, and replaces no other.
+        """
         ...
 
     def totals(self, run_id: int) -> dict[Result, int]:
@@ -302,14 +314,6 @@ class Ledger(WorkList, Protocol):
 
     def telemetry(self, run_id: int) -> list[Telemetry]:
         """Return the telemetry of the run's invocations, in order."""
-        ...
-
-    def label(self, labels: Mapping[str, str], *, from_plan: bool = False) -> None:
-        """Store names of images and projects by ID; the last name of an ID wins.
-
-        A name `from_plan` does not replace what the cloud calls an image or a project. An empty name stands for
-        none, and replaces no other.
-        """
         ...
 
     def labels(self, run_id: int) -> dict[str, str]:

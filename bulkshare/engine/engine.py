@@ -129,7 +129,6 @@ class Engine:
         self._because = ""
         self._nothing_left = False
         self._work_scope = anyio.CancelScope()
-        self._probed = probed
         self._grace_seconds = grace_seconds
         self._looked = False
         self._to_set_shared: list[str] = []
@@ -148,7 +147,7 @@ class Engine:
             endpoint="the image endpoint" if account is None else account.endpoint,
         )
         self._recorder = Recorder(run_id, ledger, observer, wall, ledger_turn or anyio.CapacityLimiter(1))
-        self._lister = MemberLister(self._client, self._recorder, wall, orders or {})
+        self._lister = MemberLister(self._client, self._recorder, wall, orders or {}, probed)
         self._preflight = Preflight(
             self._client,
             self._recorder,
@@ -282,14 +281,14 @@ class Engine:
             return
         await self._recorder.flush()
         if share:
-            await self._write(probed={*listed.members, *self._probed})
+            await self._write(probed=listed)
         without_pairs = {image_id: listed.unpruned.get(image_id, "") for image_id in listed.without_pairs}
         self._unpruned = {image_id: reason for image_id, reason in without_pairs.items() if reason}
         if share and self._unpruned:
             image_id, reason = next(iter(self._unpruned.items()))
             raise UnlistedError(f"image {image_id}: {reason}")
 
-    async def _write(self, probed: set[str]) -> None:
+    async def _write(self, probed: Container[str]) -> None:
         if self._before_writing is not None:
             await self._before_writing()
         if self._stopping.is_set():

@@ -5,6 +5,9 @@ Each settles what it can and leaves the rest pending. None begins anything new a
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -29,17 +32,19 @@ from bulkshare.model import Backlog, Block, Image, Job, Orders, Result, VerdictK
 from bulkshare.model.events import ExtraMembersFound, ImageInspected, ImagesDone, PairsReopened, PhaseStarted
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
     from datetime import datetime
 
     from bulkshare.engine.at_once import AtOnce
     from bulkshare.engine.client import ApiClient
+    from bulkshare.engine.listing import Compared
     from bulkshare.engine.preflight import Finding
     from bulkshare.engine.writer import Recorder
     from bulkshare.model import Account, Limits, Member, Verdict
 
 
 MOST_MEMBERS_AT_ONCE = 50_000  # in memory together, at some 400 bytes each; one image may have more
+NAMES_AT_ONCE = 5_000  # of images, recorded in one transaction
 BATCH = 50  # images looked up with one GET: their IDs make a URL of 2 kB, which every proxy lets through
 NO_ORDERS = Orders()
 NOT_PRUNED = "the image's members could not be listed, so none of them was removed"
@@ -52,8 +57,15 @@ WAS_ACCEPTED = Want.REMOVE | Want.WAS_ACCEPTED
 T = TypeVar("T")
 
 
+class _NoneLeft:
+    """In the place of an item."""
+
+
+_NONE_LEFT = _NoneLeft()
+
+
 async def for_each(
-    items: Sequence[T],
+    items: Sequence[T] | AsyncIterator[T],
     action: Callable[[T], Awaitable[None]],
     *,
     at_once: AtOnce,
@@ -65,13 +77,18 @@ async def for_each(
     `size` is how many members an item keeps in memory. Fewer items run concurrently if their sizes add up to more than
     50,000.
     """
-    todo = iter(items)
+    todo, most = (_one_by_one(items), len(items)) if isinstance(items, Sequence) else (items, math.inf)
+    turn = anyio.Lock(fast_acquire=True)  # only one task at a time may read from an iterator
     taken = 0
     freed = anyio.Event()
 
     async def work() -> None:
         nonlocal taken, freed
-        for item in todo:
+        while True:
+            async with turn:
+                item = await anext(todo, _NONE_LEFT)
+            if isinstance(item, _NoneLeft):
+                return
             needed = size(item)
             while taken and taken + needed > MOST_MEMBERS_AT_ONCE:
                 await freed.wait()
@@ -85,14 +102,22 @@ async def for_each(
                 freed.set()
                 freed = anyio.Event()
 
-    await at_once.run(work, most=len(items))
+    await at_once.run(work, most=most)
+
+
+async def _one_by_one(items: Sequence[T]) -> AsyncGenerator[T]:
+    for item in items:
+        yield item
 
 
 @dataclass(slots=True)
 class ListResults:
-    """What the listings showed. An image that is not in `members` was not listed.
+    """What the listings showed. In itself are the images that are known to take members.
 
-    members: how many each image has.
+    probed: images that were known to take members before.
+    everything: all images with pending pairs were to be listed; otherwise `members` has all that were.
+    unlisted: images that could not be listed.
+    members: how many each image has, as far as it has any, and pairs are left to do; see `members_of`.
     to_accept: of how many of its planned members only the status is to be set.
     refused: images whose members the cloud refused to list.
     unpruned: why images that may have members to remove could not be listed.
@@ -100,12 +125,23 @@ class ListResults:
     left: how many images a stop kept from being listed.
     """
 
+    probed: Collection[str] = ()
+    everything: bool = False
+    unlisted: set[str] = field(default_factory=set)
     members: dict[str, int] = field(default_factory=dict)
     to_accept: dict[str, int] = field(default_factory=dict)
     refused: set[str] = field(default_factory=set)
     unpruned: dict[str, str] = field(default_factory=dict)
     without_pairs: list[str] = field(default_factory=list)
     left: int = 0
+
+    def members_of(self, image_id: str) -> int | None:
+        """Return how many members an image with pending pairs has; None if it was not listed."""
+        return self.members.get(image_id, 0 if self.everything and image_id not in self.unlisted else None)
+
+    def __contains__(self, image_id: object) -> bool:
+        """Whether an image with pending pairs is known to take members."""
+        return isinstance(image_id, str) and (image_id in self.probed or self.members_of(image_id) is not None)
 
 
 class MemberLister:
@@ -117,12 +153,13 @@ class MemberLister:
         recorder: Recorder,
         wall: Callable[[], datetime],
         orders: Mapping[str, Orders],
+        probed: Collection[str],
     ) -> None:
         self._client = client
         self._recorder = recorder
         self._wall = wall
         self._orders = orders
-        self._results = ListResults()
+        self._results = ListResults(probed)
 
     async def list_all(self, *, everything: bool) -> ListResults:
         """List the images to be pruned, and with `everything` all that may not be as planned.
@@ -131,31 +168,38 @@ class MemberLister:
         interrupted may go on days later. An image that can't be listed is left as it is: its first POST will show
         whether it takes members. For one to be pruned that shows nothing about its other members: `settle_unpruned`.
         """
+        before = self._wall() - STILL_TRUE
         pruned = {image_id: Backlog(image_id, 0) for image_id, orders in self._orders.items() if orders.prune}
-        images: list[Backlog] = []
-        if everything or pruned:
-            images = [
-                backlog
-                async for backlog in self._recorder.images_to_list(settled_before=self._wall() - STILL_TRUE)
-                if pruned.pop(backlog.image_id, None) is not None or everything
-            ]
-        images += pruned.values()  # without pairs to look at, but they may have members to remove
-        self._results.left = len(images)
-        if images:
-            self._recorder.observer.notify(PhaseStarted("listing", len(images)))
-            await for_each(
-                images,
-                self._list,
-                at_once=self._client.at_once,
-                stopping=self._client.stopping,
-                size=lambda backlog: backlog.pairs + backlog.settled,  # about as many as it has members
-            )
+        self._results.everything = everything
+        async with aclosing(self._recorder.images_to_list(settled_before=before)) as to_list:
+            images: Sequence[Backlog] | AsyncIterator[Backlog] = to_list  # as they are read: there may be a million
+            total = 0
+            if pruned:
+                found = [
+                    backlog async for backlog in to_list if pruned.pop(backlog.image_id, None) is not None or everything
+                ]
+                # Without pairs to look at, but they may have members to remove.
+                images = [*found, *pruned.values()]
+                total = len(images)
+            elif everything:
+                total = await self._recorder.count_to_list(settled_before=before)
+            self._results.left = total
+            if total:
+                self._recorder.observer.notify(PhaseStarted("listing", total))
+                await for_each(
+                    images,
+                    self._list,
+                    at_once=self._client.at_once,
+                    stopping=self._client.stopping,
+                    size=lambda backlog: backlog.pairs + backlog.settled,  # about as many as it has members
+                )
         return self._results
 
     async def _list(self, backlog: Backlog) -> None:
         image_id = backlog.image_id
         verdict = await self._client.list_members(image_id)
         if verdict.kind is not VerdictKind.LISTED:
+            self._results.unlisted.add(image_id)
             if verdict.kind is VerdictKind.REJECTED:
                 self._results.refused.add(image_id)
                 await self._reopen_members(backlog, verdict)
@@ -169,8 +213,11 @@ class MemberLister:
             return
         members = {member.member_id: member for member in verdict.members}
         named: set[str] = set()
+        left = backlog.pairs
         if members or backlog.settled or Want.REMOVE in backlog.want:
-            named = await self._compare(image_id, members, verdict)
+            compared = await self._compare(image_id, members, verdict)
+            named = compared.named
+            left += len(compared.reopened) - sum(len(alike.member_ids) for alike in compared.settled)
         orders = self._orders.get(image_id)
         if orders is not None and orders.prune:
             extra = [member_id for member_id in members if member_id not in named and member_id not in orders.kept]
@@ -179,15 +226,14 @@ class MemberLister:
                 others = [member_id for member_id in extra if member_id not in accepted]
                 blocks = (Block(image_id, others, Want.REMOVE), Block(image_id, sorted(accepted), WAS_ACCEPTED))
                 await self._recorder.enqueue([block for block in blocks if block.member_ids])
+                left += len(extra)
                 self._recorder.observer.notify(ExtraMembersFound(image_id, extra))
         self._results.left -= 1
-        self._results.members[image_id] = len(verdict.members)  # if a member is there twice, the quota counts both
+        if (left and members) or not self._results.everything:
+            self._results.members[image_id] = len(verdict.members)  # if one is there twice, the quota counts both
 
-    async def _compare(self, image_id: str, members: Mapping[str, Member], verdict: Verdict) -> set[str]:
-        """Settle the pending pairs that are as planned, and make those pending again that are so no longer.
-
-        Return which members the run has pairs of.
-        """
+    async def _compare(self, image_id: str, members: Mapping[str, Member], verdict: Verdict) -> Compared:
+        """Settle the pending pairs that are as planned, and make those pending again that are so no longer."""
         compared = await self._recorder.compare(image_id, members, verdict)
         await self._reopen(image_id, compared.reopened)
         if compared.was_accepted:
@@ -197,7 +243,7 @@ class MemberLister:
             await self._recorder.mark_listed(image_id, compared.to_mark)
         if compared.to_accept:
             self._results.to_accept[image_id] = compared.to_accept
-        return compared.named
+        return compared
 
     async def _reopen_members(self, backlog: Backlog, refusal: Verdict) -> None:
         """Make the members of an image that shows none any more pending again: what is true of it now decides."""
@@ -271,6 +317,7 @@ class Preflight:
         self._to_set_shared: list[str] = []
         self._over_prune_limit: dict[str, str] = {}  # reasons by image
         self._deferred: list[Facts] = []  # images with removals, decided together
+        self._names: dict[str, str] = {}  # of images that were looked up, by ID, and are not recorded yet
 
     async def check(self, listed: ListResults, *, everything: bool) -> list[str]:
         """Settle what can't succeed, and return the images to be set shared.
@@ -278,40 +325,77 @@ class Preflight:
         Without `everything`, only images that are to be set shared or to lose members are looked up.
         """
         leaving = {backlog.image_id: backlog.pairs async for backlog in self._recorder.pending_images(removals=True)}
-        others = {backlog.image_id: backlog async for backlog in self._recorder.pending_images(removals=False)}
+        read = partial(self._read, leaving, listed, everything=everything)
+        known = unknown = others = 0
+        async for image_id, backlog in read():
+            others += backlog is not None
+            known += image_id in self._images
+            unknown += image_id not in self._images
         if others and self._has_quota_call and self._limits.members_per_image is None:
             self._quota = await self._client.member_quota()
-        self._make_shared.update(image_id for image_id, backlog in others.items() if Want.SET_SHARED in backlog.want)
-        todo = [
-            image_id
-            for image_id in dict.fromkeys([*leaving, *others, *listed.without_pairs])
-            if everything or image_id not in others or image_id in leaving or self._orders_for(image_id).make_shared
-        ]
-        known = [self._images[image_id] for image_id in todo if image_id in self._images]
-        unknown = [image_id for image_id in todo if image_id not in self._images]
 
-        async def settle(found: Mapping[str, Image | None]) -> None:
-            of_owners = await self._of_owners(image for image in found.values() if image and image.id in others)
-            for image_id, image in found.items():
-                backlog, to_remove = others.get(image_id), leaving.get(image_id, 0)
-                await self._settle(image_id, image, listed, backlog, to_remove, of_owners.get(image_id))
-
-        async def inspect(image_ids: Sequence[str]) -> None:
-            found = await look_up(self._client, image_ids)
+        async def inspect(batch: Mapping[str, Backlog | None]) -> None:
+            looked_up = not batch.keys() <= self._images.keys()
+            found = await look_up(self._client, list(batch)) if looked_up else self._images
             if self._client.stopping.is_set():
                 return
-            await settle({image_id: found.get(image_id) for image_id in image_ids})
-            self._recorder.observer.notify(ImagesDone(len(image_ids)))
+            images = {image_id: found.get(image_id) for image_id in batch}
+            of_owners = await self._of_owners(image for image in images.values() if image and batch[image.id])
+            for image_id, image in images.items():
+                to_remove = leaving.get(image_id, 0)
+                await self._settle(image_id, image, listed, batch[image_id], to_remove, of_owners.get(image_id))
+            if looked_up:
+                self._recorder.observer.notify(ImagesDone(len(batch)))
+                await self._record_names(found.values(), NAMES_AT_ONCE)
 
-        for start in range(0, len(known), BATCH):
-            await settle({image.id: image for image in known[start : start + BATCH]})
         if unknown:
-            self._recorder.observer.notify(PhaseStarted("inspecting", len(unknown)))
-            batches = [unknown[start : start + BATCH] for start in range(0, len(unknown), BATCH)]
-            await for_each(batches, inspect, at_once=self._client.at_once, stopping=self._client.stopping)
+            self._recorder.observer.notify(PhaseStarted("inspecting", unknown))
+        if known or unknown:
+            async with aclosing(self._batches(read())) as batches:
+                await for_each(batches, inspect, at_once=self._client.at_once, stopping=self._client.stopping)
+        await self._record_names((), at_least=1)
         if not self._client.stopping.is_set():
             await self._settle_deferred(leaving)
         return self._to_set_shared
+
+    async def _record_names(self, images: Iterable[Image], at_least: int) -> None:
+        """Record what the cloud calls images, once there are `at_least` so many; an empty name is one, too."""
+        self._names.update((image.id, image.name or "") for image in images)
+        if len(self._names) >= at_least:
+            names, self._names = self._names, {}
+            await self._recorder.label(names)
+
+    async def _read(
+        self, leaving: Mapping[str, int], listed: ListResults, *, everything: bool
+    ) -> AsyncGenerator[tuple[str, Backlog | None]]:
+        """Yield the images to be inspected, with what is pending for them besides removals."""
+        others = dict.fromkeys([*leaving, *listed.without_pairs])
+        async with aclosing(self._recorder.pending_images(removals=False)) as images:
+            async for backlog in images:
+                image_id = backlog.image_id
+                others.pop(image_id, None)
+                if Want.SET_SHARED in backlog.want:
+                    self._make_shared.add(image_id)
+                if everything or image_id in leaving or self._orders_for(image_id).make_shared:
+                    yield image_id, backlog
+        for image_id in others:
+            yield image_id, None
+
+    async def _batches(
+        self, images: AsyncGenerator[tuple[str, Backlog | None]]
+    ) -> AsyncGenerator[dict[str, Backlog | None]]:
+        """Yield the images in batches: those that are known, and those to be looked up."""
+        known: dict[str, Backlog | None] = {}
+        unknown: dict[str, Backlog | None] = {}
+        async with aclosing(images):
+            async for image_id, backlog in images:
+                batch = known if image_id in self._images else unknown
+                batch[image_id] = backlog
+                if len(batch) == BATCH:
+                    yield dict(batch)
+                    batch.clear()
+        for batch in filter(None, (known, unknown)):
+            yield batch
 
     async def _settle_deferred(self, leaving: Iterable[str]) -> None:
         """Settle the images with removals. If one is over the prune limit, no removal makes room in any."""
@@ -373,7 +457,7 @@ class Preflight:
             image_id,
             image,
             selected=self._orders.get(image_id, NO_ORDERS).selected,
-            members=listed.members.get(image_id),
+            members=listed.members_of(image_id),
             refused=image_id in listed.refused,
             to_add=others.pairs - to_accept if others is not None else 0,
             to_accept=to_accept,

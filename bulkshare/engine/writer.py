@@ -201,6 +201,14 @@ class Recorder:
         read = partial(self._ledger.images_to_list, self._run_id, limit=IMAGES_PAGE, settled_before=settled_before)
         return self._images(read)
 
+    async def count_to_list(self, *, settled_before: datetime) -> int:
+        """Return how many images `images_to_list` yields."""
+        return await self._call(partial(self._ledger.count_to_list, self._run_id, settled_before=settled_before))
+
+    async def label(self, names: Mapping[str, str]) -> None:
+        """Record what the cloud calls images, by ID."""
+        await self._call(self._ledger.label, names)
+
     async def _images(self, read: Callable[..., list[Backlog]]) -> AsyncGenerator[Backlog]:
         """Yield all pages of what `read` reads `after` an image, one by one."""
         after: str | None = None

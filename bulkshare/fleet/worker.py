@@ -19,7 +19,7 @@ from bulkshare.model.events import Answered, AnswersCounted, RetryScheduled
 from bulkshare.progress.telemetry import LATENCY_BOUNDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from bulkshare.fleet.messages import Grant, ShardTask
@@ -49,6 +49,14 @@ class ShardLedger:
 
     def images_to_list(self, run_id: int, *, settled_before: datetime, after: str | None, limit: int) -> list[Backlog]:
         """Not used: the coordinator lists."""
+        raise NotImplementedError
+
+    def count_to_list(self, run_id: int, *, settled_before: datetime) -> int:
+        """Not used: the coordinator lists."""
+        raise NotImplementedError
+
+    def label(self, labels: Mapping[str, str], *, from_plan: bool = False) -> None:
+        """Not used: the coordinator looks images up."""
         raise NotImplementedError
 
     def image_pairs(self, run_id: int, image_id: str) -> list[tuple[Block, Result]]:

@@ -334,6 +334,10 @@ class SqlLedger:
             texts = self._strings.texts(connection, [row[0] for row in rows])
             return [Backlog(texts[image], count, WANTS[want or 0], settled) for image, count, want, settled in rows]
 
+    def count_to_list(self, run_id: int, *, settled_before: datetime) -> int:
+        """See `ports.Ledger`."""
+        return self._read(pairs.count_to_list, run_id, settled_before=settled_before)
+
     @retrying
     def image_pairs(self, run_id: int, image_id: str) -> list[tuple[Block, Result]]:
         """See `ports.Ledger`."""

@@ -176,6 +176,15 @@ def read_to_list(
     return connection.rows(query, run_id=run_id, after=after, before=pack_time(settled_before))
 
 
+def count_to_list(connection: Connection, run_id: int, *, settled_before: datetime) -> int:
+    """Count the images with pending pairs, or with pairs settled before a time."""
+    query = (
+        "SELECT COUNT(DISTINCT image) FROM pairs WHERE run_id = :run_id AND (result IS NULL OR settled_at < :before)"
+    )
+    count: int = connection.scalar(query, run_id=run_id, before=pack_time(settled_before))
+    return count
+
+
 def read_image(connection: Connection, run_id: int, image: int) -> list[tuple[int, int, int | None]]:
     """Return members, wants and results of all pairs of an image."""
     query = "SELECT member, want, result FROM pairs WHERE run_id = :run_id AND image = :image ORDER BY member"

@@ -24,19 +24,22 @@ if TYPE_CHECKING:
     from bulkshare.operations.resolve import ResolvedPlan
     from bulkshare.operations.session import CloudSession
 
+MOST_SHOWN = 100_000  # names of images in memory, some 25 MB; of others there is only the ID to be shown meanwhile
+
 
 class Names:
     """The names that are known during a run; an observer of its events.
 
     all: by ID, from all sources; grows as events come.
-    seen: those that the events told, by ID.
+    seen: those of projects that the events told, by ID. Those of images are recorded where they are looked up.
     unnamed: members that are to be removed and have no name yet.
     """
 
     def __init__(self, resolved: ResolvedPlan) -> None:
         self.seen: dict[str, str] = {}
+        self._images: dict[str, str] = {}
         self.all: Mapping[str, str] = ChainMap(
-            self.seen, dict(resolved.labels), dict(resolved.listed), dict(resolved.plan.names)
+            self.seen, self._images, dict(resolved.labels), dict(resolved.listed), dict(resolved.plan.names)
         )
         self.unnamed: set[str] = set()
         self._listed = resolved.listed
@@ -44,8 +47,8 @@ class Names:
     def notify(self, event: Event) -> None:
         """See `ports.Observer`."""
         if isinstance(event, ImageInspected):
-            if event.image.name:
-                self.seen[event.image.id] = event.image.name
+            if event.image.name and len(self._images) < MOST_SHOWN:
+                self._images[event.image.id] = event.image.name
         elif isinstance(event, ExtraMembersFound):
             for member_id in event.member_ids:
                 if name := self._listed.get(member_id):

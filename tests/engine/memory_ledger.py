@@ -10,7 +10,7 @@ from bulkshare.errors import LedgerError
 from bulkshare.model import Backlog, Block, Job, Outcome, Result, Want
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from bulkshare.model import Alike, Batch, Member
@@ -29,6 +29,7 @@ class MemoryLedger:
     opened: dict[str, datetime | None] = field(default_factory=dict)
     backwards: bool = False
     batches: dict[int, Batch] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
 
     def enqueue_all(self, jobs: Iterable[tuple[str, str]], want: Want = Want.MEMBER) -> None:
         """Add pending pairs."""
@@ -52,6 +53,15 @@ class MemoryLedger:
         found = sorted(image_id for image_id in pending.keys() | old if after is None or image_id > after)
         backlogs = [pending.get(image_id, Backlog(image_id, 0)) for image_id in found[:limit]]
         return [each._replace(want=each.want & Want.REMOVE, settled=counts[each.image_id]) for each in backlogs]
+
+    def count_to_list(self, run_id: int, *, settled_before: datetime) -> int:
+        """See the port."""
+        return len(self.images_to_list(run_id, settled_before=settled_before, after=None, limit=len(self.rows)))
+
+    def label(self, labels: Mapping[str, str], *, from_plan: bool = False) -> None:
+        """See the port."""
+        assert not from_plan
+        self.labels.update(labels)
 
     def image_pairs(self, run_id: int, image_id: str) -> list[tuple[Block, Result]]:
         """See the port."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections import Counter
@@ -11,8 +12,9 @@ import anyio
 import pytest
 
 from bulkshare.engine import Engine
+from bulkshare.engine.writer import IMAGES_PAGE
 from bulkshare.ledger import SqlLedger
-from bulkshare.model import Block, Limits, Reply, Request, Result, RetryPolicy
+from bulkshare.model import Backlog, Block, Limits, Reply, Request, Result, RetryPolicy
 from bulkshare.pacing import Paced
 from tests.engine.fakes import NOW, FakeCloud, RecordingObserver, response
 from tests.engine.harness import ACCOUNT, EngineHarness, on_post
@@ -82,6 +84,33 @@ def test_many_small_images_keep_all_workers_busy() -> None:
     harness.run()
     assert harness.totals() == {Result.SHARED: 60}
     assert busy[:48] == [12] * 48
+
+
+def test_images_are_read_as_they_are_needed() -> None:
+    """However many there are, no more than a few pages of them are in memory."""
+    harness = EngineHarness()
+    harness.plan(4_000, 1)
+    harness.cloud.members = set(list(harness.ledger.rows)[:1_000])
+    kept: list[int] = []
+
+    def count(_request: Request, number: int) -> None:
+        if number % 1_000 == 500:
+            kept.append(sum(isinstance(each, Backlog) for each in gc.get_objects()))
+
+    harness.cloud.script = count
+    harness.run()
+    assert harness.totals() == {Result.ALREADY: 1_000, Result.SHARED: 3_000}
+    assert len(kept) == 7
+    assert max(kept) <= 3 * IMAGES_PAGE
+
+
+def test_looked_up_names_are_recorded() -> None:
+    """Of an image without a name, that it has none: no one has to ask again."""
+    harness = EngineHarness()
+    harness.plan(120, 1)
+    harness.cloud.images = {"i00": {"name": "Ubuntu"}, "i01": {"name": None}}
+    harness.run()
+    assert harness.ledger.labels == {f"i{number:02}": "Ubuntu" if number == 0 else "" for number in range(120)}
 
 
 class CountedLedger:

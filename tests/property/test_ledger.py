@@ -250,6 +250,7 @@ class LedgerLikeADict(RuleBasedStateMachine):
             assert len(page) <= limit
             last = page[-1].image_id
             found += page
+        assert ledger.count_to_list(run_id, settled_before=before) == len(found)
         by_image: dict[str, list[Outcome]] = {}
         for row in self.rows[run].values():
             by_image.setdefault(row.image_id, []).append(row)
