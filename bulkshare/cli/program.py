@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import gc
-
 import click
 
 from bulkshare._version import __version__
 from bulkshare.cli.command import Program
-
-# New objects before Python looks for reference cycles. Its default of 700 is reached with each page of rows, and a
-# quarter of an export would be spent in looking; cycles are few here.
-GC_THRESHOLD = 10_000
 
 
 @click.group(
@@ -23,4 +17,3 @@ GC_THRESHOLD = 10_000
 @click.version_option(__version__, prog_name="bulkshare")
 def main() -> None:
     """Share OpenStack images with projects in bulk, from a plan file."""
-    gc.set_threshold(GC_THRESHOLD)
