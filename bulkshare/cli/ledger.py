@@ -18,8 +18,7 @@ from bulkshare.cli.output import print_whole
 from bulkshare.errors import UsageError
 from bulkshare.model import Result
 from bulkshare.operations.defaults import open_ledger
-from bulkshare.operations.history import find_runs, prune, run_status, status_at_work
-from bulkshare.operations.results import causes_in
+from bulkshare.operations.history import causes_in, find_runs, prune, run_status, status_at_work
 from bulkshare.report import (
     NOT_AS_PLANNED,
     export_csv,

@@ -8,9 +8,8 @@ import click
 
 from bulkshare.cli.ledger import replacing
 from bulkshare.operations.defaults import open_ledger, utc_now
-from bulkshare.operations.history import find_runs, run_status
+from bulkshare.operations.history import causes_in, find_runs, run_status
 from bulkshare.operations.past import history_until
-from bulkshare.operations.results import causes_in
 from bulkshare.report import total_of
 from bulkshare.report.html import Page, render_page
 

@@ -23,9 +23,9 @@ from bulkshare.errors import (
 )
 from bulkshare.model import LEAST_RATE, MOST_CONCURRENCY, MOST_RATE, Action, Control, Heartbeat, Problem, RunState
 from bulkshare.operations.defaults import open_ledger, utc_now
-from bulkshare.operations.history import find_runs
+from bulkshare.operations.history import causes_in, find_runs
 from bulkshare.operations.origin import current_origin
-from bulkshare.operations.results import CloudResult, causes_in
+from bulkshare.operations.results import CloudResult
 from bulkshare.operations.watch import WatchedRun, require_at_work, steer, watch
 from bulkshare.progress import View
 from bulkshare.report import heartbeat_document, summary_of

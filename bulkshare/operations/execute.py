@@ -18,9 +18,10 @@ from bulkshare.fleet import ShardedSender
 from bulkshare.ledger.store import ConnectionLostError
 from bulkshare.model import Api, Result
 from bulkshare.operations.defaults import temporary_ledger, utc_now
+from bulkshare.operations.history import causes_in
 from bulkshare.operations.lock import shared
 from bulkshare.operations.names import Names, image_names, project_names
-from bulkshare.operations.results import EngineResult, causes_in
+from bulkshare.operations.results import EngineResult
 from bulkshare.operations.steering import Steering
 from bulkshare.operations.stops import held_at_the_end
 from bulkshare.plan.expand import expand

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import replace
 from difflib import get_close_matches
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from bulkshare.errors import LockHeldError, UsageError
@@ -13,7 +14,7 @@ from bulkshare.ledger.lock import is_dead
 from bulkshare.model import RunState
 from bulkshare.operations.defaults import utc_now
 from bulkshare.operations.retention import reasons_to_keep
-from bulkshare.report import run_status_of
+from bulkshare.report import SETTLED_BADLY, causes_of, run_status_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -22,9 +23,11 @@ if TYPE_CHECKING:
     from bulkshare.ledger import SqlLedger
     from bulkshare.model import Run
     from bulkshare.operations.retention import Kept, Retention
-    from bulkshare.report import RunStatus
+    from bulkshare.ports import Ledger
+    from bulkshare.report import Cause, RunStatus
 
 MOST_SHOWN = 5  # runs in an error
+MOST_OUTCOMES = 100_000  # read in search of causes; more would hardly change the order
 MOST_RUNS = 100  # to look through for the last run, or for names like a mistyped one
 
 
@@ -162,3 +165,10 @@ def _lock_unfinished(ledger: SqlLedger, runs: Sequence[Run], stack: ExitStack) -
         except LockHeldError:
             busy.add(plan)
     return frozenset(busy)
+
+
+def causes_in(ledger: Ledger, run: Run) -> tuple[Cause, ...]:
+    """Return the reasons for the pairs that went wrong in a run, the most frequent first. Blocking."""
+    if not any(run.totals.get(result) for result in SETTLED_BADLY):
+        return ()  # spares a search through a million pairs for none
+    return causes_of(islice(ledger.outcomes(run.id, results=SETTLED_BADLY), MOST_OUTCOMES))

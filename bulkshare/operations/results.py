@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import anyio
 
 from bulkshare.errors import BulkshareError, PlanError, UsageError
-from bulkshare.report import SETTLED_BADLY, Summary, causes_of, comparison_document, merged, summary_document
+from bulkshare.report import Summary, comparison_document, merged, summary_document
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from bulkshare.model import Account, Block, Orders, Run, Telemetry
-    from bulkshare.ports import Ledger
-    from bulkshare.report import Cause, Changes, Comparison
+    from bulkshare.report import Changes, Comparison
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,13 +124,3 @@ def results_document(results: Sequence[CloudResult]) -> dict[str, Any]:
     if not documents or len(results) == 1:
         return documents[0] if documents else {}
     return {**summary_document(merged([summary for _, summary in reached])), "clouds": documents}
-
-
-MOST_OUTCOMES = 100_000  # read in search of causes; more would hardly change the order
-
-
-def causes_in(ledger: Ledger, run: Run) -> tuple[Cause, ...]:
-    """Return the reasons for the pairs that went wrong in a run, the most frequent first. Blocking."""
-    if not any(run.totals.get(result) for result in SETTLED_BADLY):
-        return ()  # spares a search through a million pairs for none
-    return causes_of(islice(ledger.outcomes(run.id, results=SETTLED_BADLY), MOST_OUTCOMES))

@@ -46,8 +46,8 @@ NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 DEFAULT_TAGS = frozenset(
     {None, "!", yaml.resolver.BaseResolver.DEFAULT_SCALAR_TAG, "tag:yaml.org,2002:seq", "tag:yaml.org,2002:map"}
 )
-# What YAML 1.1, 5.1 "Character Set" leaves out, and the line ends that no editor shows. All that is left, negated, would
-# be the same, but `re` would take a twentieth of a `check` to compile it.
+# What YAML 1.1, 5.1 "Character Set" leaves out, and the line ends that no editor shows. The set of what it has would
+# do, negated, but `re` would take a twentieth of a `check` to compile it.
 NOT_IN_YAML = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
 # A part of PyYAML's message that libyaml and the pure Python parser share -> advice.
 ADVICE = (
