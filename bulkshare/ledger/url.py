@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from bulkshare.errors import LedgerError
 from bulkshare.text import how_to_install
@@ -47,8 +48,8 @@ def _parse_url(location: str) -> Path | URL:
     # No message repeats the URL: it may hold a password.
     scheme, _, rest = location.partition("://")
     if scheme in {"sqlite", "sqlite+pysqlite"}:
-        path = rest.removeprefix("/")
-        if path in {"", rest, ":memory:"} or "?" in path:
+        path = unquote(rest.removeprefix("/"))
+        if not rest.startswith("/") or path in {"", ":memory:"} or "?" in rest or "\0" in path:
             raise LedgerError(f"the ledger's sqlite URL must name a file and nothing else; {SUPPORTED}")
         return Path(path).absolute()
     driver, _ = DRIVERS.get(scheme.partition("+")[0], ("", ""))

@@ -290,6 +290,8 @@ def test_an_interrupted_write_leaves_nothing_behind(ledger: SqlLedger) -> None:
         "://alice:s3cret@x",
         "sqlite://",
         "sqlite:///:memory:",
+        "sqlite:///%3Amemory%3A",
+        "sqlite:///a%00b.db",
     ],
 )
 def test_urls_that_are_not_supported(url: str) -> None:
@@ -304,6 +306,13 @@ def test_an_sqlite_url_is_a_path(tmp_path: Path) -> None:
     ledger = SqlLedger.open(f"sqlite:///{tmp_path}/ledger.db")
     assert path_of(ledger) == tmp_path / "ledger.db"
     assert path_of(ledger).exists()
+    ledger.close()
+
+
+def test_what_a_url_has_to_quote_is_unquoted(tmp_path: Path) -> None:
+    """As in every URL: `%20` is a space, and `%3F` a question mark, which would begin options."""
+    ledger = SqlLedger.open(f"sqlite:///{tmp_path}/my%20ledger%3F%25.db")
+    assert path_of(ledger) == tmp_path / "my ledger?%.db"
     ledger.close()
 
 
