@@ -114,7 +114,7 @@ class PruneLimit(NamedTuple):
 class Orders(NamedTuple):
     """What a plan says about an image as a whole; see `Entry`. Stored in users' ledgers by field name.
 
-    kept: members that pruning leaves alone, besides those that the run has pairs of.
+    kept: members that are not extra, besides those that the run has pairs of: pruning leaves them alone.
     selected: the plan selected the image by its attributes, so that its status is not judged.
     strict: public and community images are not as planned, although every project can use them.
     prune_limits: each must allow the removals; none: they have been allowed before.

@@ -81,7 +81,7 @@ def orders(
     """Return the orders that concern an image as a whole, for each image that has any.
 
     An image is pruned if an entry that names it says so, or with `prune_all`. The members in these entries' `keep` are
-    then kept, besides those that the plan names. `prune_limit` takes the place of all limits in the plan. Without it,
+    no extra members, whether it is or not. `prune_limit` takes the place of all limits in the plan. Without it,
     those of the entries count, else the plan's, else the default. `selected` images were chosen by their attributes.
     Images share equal orders.
     """
@@ -97,7 +97,7 @@ def orders(
             shared[key] = Orders(
                 prune=prune,
                 fill=named.fill,
-                kept=frozenset[str]().union(*layout.keeps_of(named)) if prune else frozenset(),
+                kept=frozenset[str]().union(*layout.keeps_of(named)),
                 selected=key[1],
                 prune_limits=limits if prune else (),
                 make_shared=named.make_shared,

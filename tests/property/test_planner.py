@@ -76,11 +76,11 @@ def orders_of(
         own = dict.fromkeys(entry.prune_limit for entry in entries if entry.prune_limit is not None)
         limits = (prune_limit,) if prune_limit else tuple(own) or (plan.prune_limit or PruneLimit(0.1, 0),)
         make_shared = any(entry.make_shared for entry in entries)
-        if prune or fill or make_shared or plan.strict or image_id in selected:
+        if prune or fill or kept or make_shared or plan.strict or image_id in selected:
             found[str(image_id)] = Orders(
                 prune=prune,
                 fill=fill,
-                kept=kept if prune else frozenset(),
+                kept=kept,
                 prune_limits=limits if prune else (),
                 make_shared=make_shared,
                 strict=plan.strict,

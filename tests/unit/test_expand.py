@@ -161,7 +161,7 @@ def test_what_is_wanted_of_a_pair_adds_up() -> None:
 
 
 def test_orders() -> None:
-    """What one entry says of an image holds for it; what its entries keep is kept."""
+    """What one entry says of an image holds for it; what its entries keep is no extra member, pruned or not."""
     entries = [
         Entry(("i", "j"), ("p", "q"), prune=True, keep=frozenset("x")),
         Entry(("i", "k"), ("r",), fill=True, keep=frozenset("y")),
@@ -171,7 +171,8 @@ def test_orders() -> None:
     assert orders(plan_of(*entries)) == {
         "i": Orders(prune=True, prune_limits=(PruneLimit(),), fill=True, kept=frozenset("xy")),
         "j": Orders(prune=True, prune_limits=(PruneLimit(),), kept=frozenset("x")),
-        "k": Orders(fill=True, make_shared=True),
+        "k": Orders(fill=True, kept=frozenset("y"), make_shared=True),
+        "l": Orders(kept=frozenset("z")),
         "m": Orders(make_shared=True),
     }
     assert orders(plan_of(*entries), prune_all=True) == {
