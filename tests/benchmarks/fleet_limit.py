@@ -17,21 +17,29 @@ from tests.shell import Shell
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from tests.benchmarks.client_limit import ClientLimit
     from tests.benchmarks.measure import Taken
 
 WORKERS = 2
 
 
 @contextmanager
-def fleet_limit(pairs: int) -> Iterator[dict[str, Callable[[], Taken]]]:
-    """Serve, start a fleet, and return who competes, by name."""
+def with_fleet(pairs: int) -> Iterator[tuple[ClientLimit, str]]:
+    """Serve and start a fleet; yield the contest, and the address of the fleet's scheduler."""
     with client_limit(pairs) as contest:
         shell = Shell(contest.directory)
         shell.env |= contest.environment
         with DaskWorkerPool(shell) as pool:
-            contest.environment |= shell.env
+            contest.environment |= pool.environment
             pool.start_workers(WORKERS)
-            yield {
-                "bulkshare alone": contest.bulkshare,
-                f"coordinator of {WORKERS} workers": partial(contest.bulkshare, "--fleet", pool.address),
-            }
+            yield contest, pool.address
+
+
+@contextmanager
+def fleet_limit(pairs: int) -> Iterator[dict[str, Callable[[], Taken]]]:
+    """Serve, start a fleet, and yield who competes, by name."""
+    with with_fleet(pairs) as (contest, address):
+        yield {
+            "bulkshare alone": contest.bulkshare,
+            f"coordinator of {WORKERS} workers": partial(contest.bulkshare, "--fleet", address),
+        }

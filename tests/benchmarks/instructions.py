@@ -1,10 +1,10 @@
 """How many instructions a command executes, and each further pair: the same on a busy machine, within 2 %.
 
-    python -m tests.benchmarks.instructions [--only start|pair] [--json FILE]
+    python -m tests.benchmarks.instructions [--only start|pair|fleet] [--json FILE]
 
 Needs valgrind, whose callgrind counts, and nginx, which answers. `start` has the commands that people wait for, with
 one pair; `pair` has the difference between two lengths of the same run, beside that of a bare aiohttp loop, so that
-start-up and log-in cancel out.
+start-up and log-in cancel out; `fleet` has the same difference of the coordinator of two workers.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.benchmarks.client_limit import ClientLimit, client_limit
+from tests.benchmarks.fleet_limit import with_fleet
 from tests.benchmarks.measure import BULKSHARE, caching, machine
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 COLLECTED = re.compile(r"Collected : (\d+)")
 FEW, MANY = 1_000, 4_000  # pairs of the two runs
+FLEET_FEW, FLEET_MANY = 4_000, 16_000  # a coordinator does less for a pair
 START = {
     "bulkshare --help": ["--help"],
     "bulkshare check": ["check", "plan.yaml"],
@@ -71,20 +73,36 @@ def pair(*, tls: bool) -> dict[str, float]:
     return {name: (many - few) / (MANY - FEW) for name, (few, many) in found.items()}
 
 
+def coordinator() -> float:
+    """Return the instructions of each further pair of a fleet's coordinator."""
+    counts = []
+    for pairs in (FLEET_FEW, FLEET_MANY):
+        with with_fleet(pairs) as (limit, address):
+            command = ["--fleet", address]
+            limit.bulkshare(*command)  # compiles the modules, and lets the workers import theirs
+            for part in limit.directory.glob("ledger.db*"):
+                part.unlink()
+            counts.append(count([BULKSHARE, "run", "-q", "plan.yaml", *command], limit))
+    return (counts[1] - counts[0]) / (FLEET_MANY - FLEET_FEW)
+
+
 def main() -> None:
     """Count, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--only", choices=["start", "pair"], help="count only this")
+    parser.add_argument("--only", choices=["start", "pair", "fleet"], help="count only this")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     given = parser.parse_args()
     document: dict[str, object] = {"machine": machine("sqlalchemy", "openstacksdk", "pydantic", "aiohttp")}
-    if given.only != "pair":
+    if given.only in {None, "start"}:
         document["start"] = started = start()
         print("\n".join(f"{name:24} {number / 1e9:6.2f} G" for name, number in started.items()))
-    if given.only != "start":
+    if given.only in {None, "pair"}:
         document["pair"], document["pair with TLS"] = pairs = pair(tls=False), pair(tls=True)
         for name in pairs[0]:
             print(f"{name:24} {pairs[0][name] / 1e3:6.0f} k a pair, {pairs[1][name] / 1e3:6.0f} k with TLS")
+    if given.only in {None, "fleet"}:
+        document["coordinator"] = counted = coordinator()
+        print(f"{'coordinator of a fleet':24} {counted / 1e3:6.0f} k a pair")
     if given.json is not None:
         given.json.write_text(json.dumps(document, indent=1), "utf-8")
 
