@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.benchmarks.requests import (
+from tests.benchmarks.fewest_requests import (
     DISCOVERY,
     IMAGES,
     LISTINGS,

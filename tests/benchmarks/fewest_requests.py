@@ -1,6 +1,6 @@
 """The requests that each command sends, as the cloud sees them, beside the fewest that would do. No clock is looked at.
 
-    python -m tests.benchmarks.requests [--images 20] [--projects 120] [--json FILE]
+    python -m tests.benchmarks.fewest_requests [--images 20] [--projects 120] [--json FILE]
 
 The sandbox counts. The operator has the role `admin`, so that everything is possible; all options have their defaults.
 The fewest are: a log-in, one list of all projects to find those that do not exist, one request for the details of all
