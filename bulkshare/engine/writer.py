@@ -106,6 +106,16 @@ def skipped(job: Job, reason: str, now: datetime) -> Outcome:
     return Outcome(job.image_id, job.member_id, Result.SKIPPED, reason=reason, settled_at=now, want=job.want)
 
 
+@dataclass(slots=True)
+class _Comparison:
+    """An image to be compared with its members, and what came of it."""
+
+    image_id: str
+    members: Mapping[str, Member]
+    listing: Verdict
+    compared: Compared | None = None
+
+
 class Recorder:
     """Reads a run's pairs and writes their outcomes, in the order in which they came.
 
@@ -139,6 +149,8 @@ class Recorder:
         self._written = anyio.Event()
         self._busy = False
         self._closed = False
+        self._asked: list[_Comparison] = []  # that no one makes yet
+        self._comparing = anyio.Lock(fast_acquire=True)
         self._writers = anyio.create_task_group()
 
     async def __aenter__(self) -> Self:
@@ -223,14 +235,22 @@ class Recorder:
     async def compare(self, image_id: str, members: Mapping[str, Member], listing: Verdict) -> Compared:
         """Compare all pairs of an image with its members by ID, once there is room for what is to be settled.
 
-        In the ledger's thread: there may be a hundred thousand.
+        In the ledger's thread: there may be a hundred thousand. Whatever is to be compared meanwhile goes there
+        together: small images cost less than the way to a thread and back.
         """
-
-        def read_and_compare() -> Compared:
-            return compare(self._ledger.image_pairs(self._run_id, image_id), members, listing, self._wall())
-
         await self.room()
-        return await self._call(read_and_compare)
+        asked = _Comparison(image_id, members, listing)
+        self._asked.append(asked)
+        async with self._comparing:
+            while asked.compared is None:
+                together, self._asked = self._asked or [asked], []
+                await self._call(self._compare_all, together)
+        return asked.compared
+
+    def _compare_all(self, comparisons: Sequence[_Comparison]) -> None:
+        for each in comparisons:
+            blocks = self._ledger.image_pairs(self._run_id, each.image_id)
+            each.compared = compare(blocks, each.members, each.listing, self._wall())
 
     async def unsettle(self, image_id: str, member_ids: Sequence[str]) -> None:
         """Make pairs pending again."""

@@ -211,6 +211,7 @@ def read_document(raw: bytes, name: str, problems: list[Problem]) -> Document | 
     except UnreadableError as error:
         problems.append(Problem(name, error.line, error.column, str(error)))
         return None
+    del raw  # as large as the text, and perhaps no one else has it
     if odd := _odd_characters(name, text):
         problems.extend(odd)
         return None

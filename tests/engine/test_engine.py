@@ -12,7 +12,7 @@ import anyio
 import pytest
 
 from bulkshare.engine import Engine
-from bulkshare.engine.writer import IMAGES_PAGE
+from bulkshare.engine.writer import IMAGES_PAGE, Recorder
 from bulkshare.ledger import SqlLedger
 from bulkshare.model import Backlog, Block, Limits, Reply, Request, Result, RetryPolicy
 from bulkshare.pacing import Paced
@@ -101,6 +101,25 @@ def test_images_are_read_as_they_are_needed() -> None:
     assert harness.totals() == {Result.SHARED: 2_500}
     assert len(kept) == 10
     assert max(kept) <= 1.5 * IMAGES_PAGE
+
+
+def test_what_listings_show_is_compared_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one image is compared in the ledger's thread, the others that were listed meanwhile wait to go together."""
+    calls: Counter[str] = Counter()
+    call = Recorder._call
+
+    async def counting(recorder: Recorder, function: Any, *args: Any) -> Any:
+        calls[getattr(function, "func", function).__name__] += 1
+        await anyio.sleep(0.05)  # longer than a listing takes, as on a busy machine
+        return await call(recorder, function, *args)
+
+    monkeypatch.setattr(Recorder, "_call", counting)
+    harness = EngineHarness()
+    harness.plan(80, 2)
+    harness.cloud.members = set(harness.ledger.rows)
+    harness.run()
+    assert harness.totals() == {Result.ALREADY: 160}
+    assert calls["_compare_all"] <= 2 * 80 / harness.limits.concurrency, "one for the first of eight, one for the rest"
 
 
 def test_looked_up_names_are_recorded() -> None:
