@@ -27,7 +27,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from contextlib import aclosing
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import anyio
 
@@ -50,13 +50,6 @@ if TYPE_CHECKING:
 
 LOW_WATER = PAGE // 4  # attempts ready for an image, below which its next page is read
 _GET_MEMBER, _FAILED, _IMAGE = Step.GET_MEMBER, Result.FAILED, Scope.IMAGE  # as in `retry`
-
-
-class Tried(NamedTuple):
-    """When a pair's first request left, and when it was last tried."""
-
-    began: datetime
-    last: float  # on the engine's clock
 
 
 class WorkerPool:
@@ -96,7 +89,8 @@ class WorkerPool:
         self._all_read = False
         self._idle: deque[anyio.Event] = deque()
         self._refill_wanted = anyio.Event()
-        self._tried: dict[Job, Tried] = {}  # pairs that wait to be sent again
+        # Pairs that wait to be sent again: when the first request left, and on the clock, when they were last tried.
+        self._tried: dict[Job, tuple[datetime, float]] = {}
         self._budget = RetryBudget()
 
     @property
@@ -155,15 +149,15 @@ class WorkerPool:
 
     async def _work(self) -> None:
         while (attempt := await self._next()) is not None:
-            tried = self._tried.pop(attempt.job, None) or Tried(self._wall(), self._clock())
-            decision = await self._client.step(attempt, since=tried.last)
+            began, last = self._tried.pop(attempt.job, (self._wall(), self._clock()))
+            decision = await self._client.step(attempt, since=last)
             if attempt.step is not _GET_MEMBER and not is_repeat(attempt):
                 self._budget.deposit()
             if isinstance(decision, Send):
-                self._tried[attempt.job] = Tried(tried.began, self._clock())
+                self._tried[attempt.job] = began, self._clock()
                 self._put_back(decision)
             else:
-                self._recorder.put(outcome_of(decision, tried.began, self._wall()))
+                self._recorder.put(outcome_of(decision, began, self._wall()))
                 self._finish(decision)
                 if self._recorder.is_full:
                     await self._recorder.room()

@@ -298,7 +298,7 @@ class Worker:
             wall=self._wall,
             jitter=self._jitter,
             answered_at=lambda: self._endpoint.paced.answered_at,
-            useful=lambda: self._endpoint.paced.useful,
+            useful=self._endpoint.paced.useful,
             probed=task.probed,
             senders=partial(
                 WorkerPool,

@@ -82,6 +82,7 @@ ANSWERS = {
     Step.RESET: ("pending", VerdictKind.RESET),
 }
 LISTS = frozenset({Step.LIST, Step.FIND})
+_quoted = json.JSONEncoder().encode  # as `json.dumps`, which decides anew each time that it needs no other encoder
 _ADD, _PRESENT = Step.ADD, VerdictKind.PRESENT  # on Python 3.11, looking up a member of an enum takes a while
 SHARED = b'[{"op": "replace", "path": "/visibility", "value": "shared"}]'
 PATCH_TYPE = "application/openstack-images-v2.1-json-patch"
@@ -97,7 +98,7 @@ def request_for(
     """
     members = _members_path(image_id)
     if step is _ADD:
-        return Request("POST", members, f'{{"member": {json.dumps(member_id)}}}'.encode())
+        return Request("POST", members, f'{{"member": {_quoted(member_id)}}}'.encode())
     if step is Step.LIST:
         return Request("GET", page or members, body_bound=LIST_BOUND)
     if step is Step.SET_SHARED:

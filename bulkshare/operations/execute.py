@@ -261,7 +261,7 @@ async def _run_engine(
             jitter=random.random,
             stopping=session.endpoint.new_stop(),
             answered_at=lambda: paced.answered_at,
-            useful=lambda: paced.useful,
+            useful=paced.useful,
             max_failures=options.failures_allowed(tracker.planned),
             orders=task.orders,
             images=task.images,

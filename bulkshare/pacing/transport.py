@@ -98,9 +98,8 @@ class Paced:
         """How many requests may be in flight now."""
         return self._window.size
 
-    @property
     def useful(self) -> int:
-        """How many requests are worth having here now: more would only wait for a place.
+        """Return how many requests are worth having here now: more would only wait for a place.
 
         After failures as many as there may ever be: those that wait here leave in the order in which they came, so that
         an outage meets many of them once rather than a few again and again.
@@ -188,7 +187,7 @@ class Paced:
         else:
             self._in_flight += 1
         try:
-            if self._breaker.is_open or self._turn.locked() or self._wait_seconds() > 0:
+            if self._held or self._breaker.is_open or self._wait_seconds() > 0:
                 await self._wait_for_turn(request)
             if self.stopping.is_set():
                 return Fault(FaultKind.STOPPED, "not sent: the run was stopped")

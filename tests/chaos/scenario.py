@@ -237,7 +237,7 @@ async def _run(
                     jitter=random.random,
                     stopping=stopping,
                     answered_at=lambda: paced.answered_at,
-                    useful=lambda: paced.useful,
+                    useful=paced.useful,
                     orders=task.orders(),
                     account=tokens.account,
                     batches=batches,

@@ -133,7 +133,7 @@ async def run_with_short_timeouts(
             jitter=random.random,
             stopping=stopping,
             answered_at=lambda: paced.answered_at,
-            useful=lambda: paced.useful,
+            useful=paced.useful,
         )
         await engine.run()
     outcomes = list(ledger.outcomes(run.id))

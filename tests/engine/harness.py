@@ -102,7 +102,7 @@ class EngineHarness:
                 jitter=self.jitter,
                 stopping=stopping,
                 answered_at=(lambda: paced.answered_at) if self.through_pace else (lambda: math.inf),
-                useful=(lambda: paced.useful) if self.through_pace else (lambda: UNLIMITED),
+                useful=paced.useful if self.through_pace else (lambda: UNLIMITED),
                 max_failures=self.max_failures,
                 orders=self.orders,
                 images=self.images,

@@ -90,7 +90,7 @@ class Runner:
                     jitter=random.random,
                     stopping=stopping,
                     answered_at=lambda: paced.answered_at,
-                    useful=lambda: paced.useful,
+                    useful=paced.useful,
                     orders=orders,
                     account=identity.account,
                 )
