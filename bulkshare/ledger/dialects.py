@@ -154,6 +154,12 @@ def by_position(sql: str, dialect: Dialect) -> str:
     return PARAMETER.sub("?" if dialect is SQLITE else "%s", quoted(sql, dialect))
 
 
+@lru_cache(CACHED_STATEMENTS)
+def parameter_names(sql: str) -> list[str]:
+    """Return the names of a statement's parameters, in their order in it."""
+    return PARAMETER.findall(sql)
+
+
 def quoted(sql: str, dialect: Dialect) -> str:
     """Return a statement with its identifiers in the quotes that the database takes."""
     return sql.replace('"', "`") if dialect is MARIADB else sql

@@ -18,7 +18,7 @@ from bulkshare.ledger.schema import LATEST, migrate, version_of
 from bulkshare.ledger.store import BUSY_SECONDS, Connection, Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 
@@ -45,15 +45,21 @@ class FileConnection(Connection):
 
     def rows(self, sql: str, /, **parameters: Any) -> list[Any]:
         """See `Connection`."""
-        return self._raw.execute(*dialects.with_lists(sql, parameters)).fetchall()
+        return self._execute(sql, parameters).fetchall()
 
     def execute(self, sql: str, /, **parameters: Any) -> int:
         """See `Connection`."""
-        return self._raw.execute(*dialects.with_lists(sql, parameters)).rowcount
+        return self._execute(sql, parameters).rowcount
 
     def execute_many(self, sql: str, rows: Sequence[tuple[Any, ...]]) -> int:
         """See `Connection`."""
         return self._raw.executemany(dialects.by_position(sql, self.dialect), rows).rowcount
+
+    def _execute(self, sql: str, parameters: Mapping[str, Any]) -> sqlite3.Cursor:
+        # By position: for each parameter with a name SQLite goes through those before it, of which a list has hundreds.
+        sql, plain = dialects.with_lists(sql, parameters)
+        values = [plain[name] for name in dialects.parameter_names(sql)]
+        return self._raw.execute(dialects.by_position(sql, self.dialect), values)
 
 
 class FileStore(Store):

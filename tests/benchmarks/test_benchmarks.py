@@ -36,6 +36,12 @@ def test_millions(tmp_path: Path) -> None:
     assert rows["1,000 rows: prune of half"]["exit_code"] == 0
 
 
+def test_second(tmp_path: Path) -> None:
+    """Every command that finds all shared has its figure, and writes nothing."""
+    options = ["--pairs", "100,300", "--rounds", "1", "--counted", ""]
+    assert document_of("second", *options, file=tmp_path / "table.json")["second"].keys() == {"run", "diff", "verify"}
+
+
 def test_every_shape(tmp_path: Path) -> None:
     """Plans of all shapes have their pairs."""
     document = document_of(
