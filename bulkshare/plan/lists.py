@@ -16,7 +16,7 @@ from bulkshare.plan.yaml import UnreadableError, decode, place_of, read_bytes
 from bulkshare.text import clean, counted, escaped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence, Sized
 
 STANDARD_INPUT = Path("/dev/stdin")
 LONGEST_ID = 255  # characters: the width of Glance's column for a member
@@ -99,7 +99,12 @@ def all_canonical(texts: Iterable[str], kind: str) -> bool:
 def outliers(texts: Sequence[str]) -> list[int]:
     """Return the indexes of texts that are no UUIDs, in a list of which at least half are."""
     odd = [index for index, text in enumerate(texts) if not LOOKS_LIKE_AN_ID.fullmatch(text)]
-    return odd if 2 * len(odd) <= len(texts) else []
+    return odd if _stand_out(odd, texts) else []
+
+
+def _stand_out(odd: Sized, texts: Sized) -> bool:
+    """Whether those of the texts that are no UUIDs are few enough to be mistakes."""
+    return 2 * len(odd) <= len(texts)
 
 
 def describe_outlier(text: str, by_name: str) -> str:
@@ -166,25 +171,38 @@ def read_ids(path: Path, name: str, kind: str, problems: list[Problem], names: d
             return IdList(plain)
         if not outliers(plain) and not any(map(id_fault, plain)):
             return IdList(canonical_id(item, kind) for item in plain)
+    return _read_rows(text, path, name, kind, problems, names)
+
+
+def _read_rows(
+    text: str, path: Path, name: str, kind: str, problems: list[Problem], names: dict[str, str]
+) -> IdList[str]:
+    """Read a list row by row: it has names beside IDs, or columns, or faults."""
     bad_lines: list[Problem] = []
-    rows: list[Row] = []
+    found: list[str] = []
+    odd: list[Row] = []
+    is_canonical = CANONICAL[kind].fullmatch
     for row in _rows(text, path, HEADINGS[kind], COLUMNS[kind], bad_lines, name):
-        fault = id_fault(row.text)
-        if fault is None:
-            rows.append(row)
-            if row.beside and (beside := name_beside(row.beside)):
-                names.setdefault(canonical_id(row.text, kind), beside)
-        else:
-            column = row.column + fault.offset
-            bad_lines.append(Problem(name, row.line, column, fault.message + _hint_at_names(row.text)))
+        known_id = row.text
+        if not is_canonical(known_id):
+            fault = id_fault(known_id)
+            if fault is not None:
+                column = row.column + fault.offset
+                bad_lines.append(Problem(name, row.line, column, fault.message + _hint_at_names(row.text)))
+                continue
+            if not LOOKS_LIKE_AN_ID.fullmatch(known_id):
+                odd.append(row)
+            known_id = canonical_id(known_id, kind)
+        found.append(known_id)
+        if row.beside and (beside := name_beside(row.beside)):
+            names.setdefault(known_id, beside)
     by_name = f"{{file: {path.name}, as: name}}"
-    for index in outliers([row.text for row in rows]):
-        row = rows[index]
-        bad_lines.append(Problem(name, row.line, row.column, describe_outlier(row.text, by_name)))
-    if not rows and not bad_lines:
+    if _stand_out(odd, found):
+        bad_lines += (Problem(name, row.line, row.column, describe_outlier(row.text, by_name)) for row in odd)
+    if not found and not bad_lines:
         raise UnreadableError("contains no IDs; add some, or remove it from the plan")
     _report(name, bad_lines, problems)
-    return IdList(canonical_id(row.text, kind) for row in rows)
+    return IdList(found)
 
 
 def read_names(path: Path, name: str, problems: list[Problem]) -> list[Row]:
