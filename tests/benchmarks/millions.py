@@ -29,8 +29,10 @@ import sys
 import tempfile
 import time
 import uuid
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -213,7 +215,9 @@ def planning(bench: Bench, shape: str, plan: Path) -> None:
 
 def measure(bench: Bench, shape: str, pairs: int, steps: Set[str]) -> None:
     """Take the steps of a shape, all of which need the first run, except planning and resuming."""
-    plan, pairs = write_plan(bench.directory, shape, pairs)
+    # In a process of its own: a command's peak is never less than that of the process that starts it.
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        plan, pairs = pool.submit(write_plan, bench.directory, shape, pairs).result()
     bench.forget()
     if "planning" in steps:
         planning(bench, shape, plan)
