@@ -14,10 +14,10 @@ import anyio
 
 from bulkshare.engine import Engine
 from bulkshare.errors import BulkshareError, InterruptedRunError, LedgerError, StoppedEarlyError
-from bulkshare.fleet import ShardedSender
 from bulkshare.ledger.store import ConnectionLostError
 from bulkshare.model import Api, Result
 from bulkshare.operations.defaults import temporary_ledger, utc_now
+from bulkshare.operations.fleets import sender_for
 from bulkshare.operations.history import causes_in
 from bulkshare.operations.lock import shared
 from bulkshare.operations.names import Names, image_names, project_names
@@ -265,7 +265,7 @@ async def _run_engine(
             max_failures=options.failures_allowed(tracker.planned),
             orders=task.orders,
             images=task.images,
-            senders=None if fleet is None else partial(ShardedSender, fleet),
+            senders=sender_for(fleet),
             before_writing=partial(_name_removed, session, names),
         )
         stops.add(engine)

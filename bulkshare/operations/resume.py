@@ -12,6 +12,7 @@ from bulkshare.model import Plan, RunState
 from bulkshare.operations.defaults import open_ledger, utc_now
 from bulkshare.operations.endpoint import open_endpoint, open_identity
 from bulkshare.operations.execute import EngineTask, OpenRun, execute, settle_unknown
+from bulkshare.operations.fleets import fleet_for, open_fleets
 from bulkshare.operations.history import causes_in, find_runs, runs_to_resume, unfinished_runs
 from bulkshare.operations.lock import locked, shared
 from bulkshare.operations.origin import current_origin
@@ -19,7 +20,6 @@ from bulkshare.operations.resolve import ResolvedPlan, unknown_projects
 from bulkshare.operations.results import CloudResult, each
 from bulkshare.operations.session import CloudSession, chosen_api
 from bulkshare.operations.stops import stopping_at
-from bulkshare.operations.workers import fleet_for, open_fleets
 from bulkshare.report import summary_of
 
 if TYPE_CHECKING:

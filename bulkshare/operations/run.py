@@ -20,6 +20,7 @@ from bulkshare.errors import CloudChangedError, UsageError
 from bulkshare.operations.defaults import open_ledger, utc_now
 from bulkshare.operations.diff import diff_cloud
 from bulkshare.operations.execute import EngineTask, OpenRun, enqueue, execute
+from bulkshare.operations.fleets import fleet_for, open_fleets
 from bulkshare.operations.history import unfinished_runs
 from bulkshare.operations.lock import locked, shared
 from bulkshare.operations.origin import current_origin
@@ -28,7 +29,6 @@ from bulkshare.operations.saved_plan import SavedPart, part_for, require_unchang
 from bulkshare.operations.session import open_sessions
 from bulkshare.operations.stops import Stops, stopping_at
 from bulkshare.operations.verify import compare
-from bulkshare.operations.workers import fleet_for, open_fleets
 from bulkshare.plan.expand import fingerprint, narrow, orders
 from bulkshare.report import NOT_AS_PLANNED, Summary
 

@@ -1,6 +1,6 @@
 """A fleet for a run: both ends of what the coordinator asks of its workers.
 
-In the process that runs the plan, `open_fleets` connects to a scheduler and `fleet_for` gives each cloud a coordinator.
+In the process that runs the plan, `connect` connects to a scheduler and `Fleets` gives each cloud a coordinator.
 On a worker, `handshake`, `join`, `exchange` and `run_shard` are called by it, and a `WorkerSession` stays logged in
 from `join` to the end of the run. Starting a run without a fleet imports neither Dask nor cryptography.
 """
@@ -54,52 +54,45 @@ class Fleets:
     cluster: Cluster
     options: Options
 
+    @asynccontextmanager
+    async def coordinate(self, run: Run, session: CloudSession) -> AsyncIterator[Coordinator]:
+        """Yield the coordinator for the work on one cloud; dismiss its workers at the end."""
+        cluster, identity = self.cluster, session.identity
+        passes = self.options.passes_credentials or (session.settings.sandbox and cluster.is_local)
+        request = JoinRequest(
+            session_id=f"{run.key}-{secrets.token_hex(4)}",
+            run=_identify(run),
+            settings=session.settings,
+            give_up_after_seconds=self.options.give_up_after_seconds,
+            on_this_machine=cluster.is_local,
+            every_answer=session.listener.is_detailed,
+        )
+        coordinator = Coordinator(
+            cluster,
+            Remote(handshake, join, exchange, run_shard),
+            request,
+            identity.account,
+            credentials=serialize(identity.entry) if passes else None,
+            clock=time.monotonic,
+            note=session.listener.note,
+        )
+        try:
+            yield coordinator
+        finally:
+            with anyio.move_on_after(DISMISS_SECONDS, shield=True):
+                await coordinator.end()
+
 
 @asynccontextmanager
-async def open_fleets(options: Options) -> AsyncIterator[Fleets | None]:
-    """Connect to the scheduler; None if no fleet is asked for, or nothing will be sent. Raises `UsageError`."""
-    if options.fleet is None or options.dry_run:
-        yield None
-        return
-    async with open_cluster(options.fleet) as cluster:
+async def connect(address: str, options: Options) -> AsyncIterator[Fleets]:
+    """Connect to the scheduler at an address. Raises `UsageError`."""
+    async with open_cluster(address) as cluster:
         if options.passes_credentials and not (cluster.is_encrypted or cluster.is_local):
             raise UsageError(
-                f"--fleet-credentials pass: the connection to {options.fleet} is not encrypted; use a scheduler with "
+                f"--fleet-credentials pass: the connection to {address} is not encrypted; use a scheduler with "
                 "TLS (tls://), or give each worker its own clouds.yaml"
             )
         yield Fleets(cluster, options)
-
-
-@asynccontextmanager
-async def fleet_for(fleets: Fleets | None, run: Run, session: CloudSession) -> AsyncIterator[Coordinator | None]:
-    """Return the coordinator for the work on one cloud, or None without a fleet; dismiss its workers at the end."""
-    if fleets is None:
-        yield None
-        return
-    cluster, identity = fleets.cluster, session.identity
-    passes = fleets.options.passes_credentials or (session.settings.sandbox and cluster.is_local)
-    request = JoinRequest(
-        session_id=f"{run.key}-{secrets.token_hex(4)}",
-        run=_identify(run),
-        settings=session.settings,
-        give_up_after_seconds=fleets.options.give_up_after_seconds,
-        on_this_machine=cluster.is_local,
-        every_answer=session.listener.is_detailed,
-    )
-    coordinator = Coordinator(
-        cluster,
-        Remote(handshake, join, exchange, run_shard),
-        request,
-        identity.account,
-        credentials=serialize(identity.entry) if passes else None,
-        clock=time.monotonic,
-        note=session.listener.note,
-    )
-    try:
-        yield coordinator
-    finally:
-        with anyio.move_on_after(DISMISS_SECONDS, shield=True):
-            await coordinator.end()
 
 
 def _identify(run: Run) -> str:

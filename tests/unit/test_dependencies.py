@@ -190,18 +190,22 @@ def test_a_command_imports_what_it_needs(row: str, tmp_path: Path) -> None:
     )
 
 
-def test_no_authority_is_read_at_the_start(tmp_path: Path) -> None:
-    """A run reads none for aiohttp's own contexts, and its environment is as before: commands of the user get it."""
+def test_a_run_starts_without_what_few_need(tmp_path: Path) -> None:
+    """No fleet, no web server and no authorities for aiohttp's own contexts.
+
+    Its environment is as before: commands of the user get it.
+    """
     code = (
-        "import os, ssl\n"
+        "import os, ssl, sys\n"
         "made, create = [], ssl.create_default_context\n"
         "ssl.create_default_context = lambda *args, **given: made.append(create(*args, **given)) or made[-1]\n"
         "before = dict(os.environ)\n"
         "import bulkshare.cli.run\n"
-        "print([context.cert_store_stats()['x509'] for context in made], os.environ == before)"
+        "print([context.cert_store_stats()['x509'] for context in made], os.environ == before)\n"
+        "print(sys.modules.keys() & {'bulkshare.fleet', 'bulkshare.sandbox', 'aiohttp.web', 'openstack'})"
     )
     for extra in ({}, {"SSL_CERT_FILE": str(tmp_path / "ca.pem")}):
         done = subprocess.run(
             [sys.executable, "-c", code], env={**os.environ, **extra}, check=True, capture_output=True, text=True
         )
-        assert done.stdout == "[0] True\n"
+        assert done.stdout == "[0] True\nset()\n"

@@ -7,9 +7,10 @@ from datetime import timedelta
 from types import SimpleNamespace
 
 from bulkshare.model import Run, RunState, Settings
+from bulkshare.operations.fleets import fleet_for
 from bulkshare.operations.listener import SilentListener
 from bulkshare.operations.options import Options
-from bulkshare.operations.workers import Fleets, fleet_for
+from bulkshare.operations.workers import Fleets
 from tests.engine.fakes import NOW
 from tests.engine.harness import ACCOUNT
 
