@@ -15,6 +15,9 @@ rejected, failed, skipped                  to be shared: unknown, even if it was
                                            have been nothing to share; to be removed: unknown if it may have happened
 pending                                    nothing
 =========================================  =============================================================
+
+Glance makes a member that was removed anew with its old created_at. So one that is from before the run that added it,
+or from before the pair was last seen without a member, says nothing; then the time of the sighting counts.
 """
 
 from __future__ import annotations
@@ -96,9 +99,10 @@ def access_of(sightings: Sequence[Sighting], account: Account) -> Access:
     first = sightings[0]
     access = Access(first.image_id, first.member_id, account)
     membership: _Membership | None = None
+    absent_at: datetime | None = None
     for each in sightings:
         if is_member(each):
-            membership = _membership(each, membership)
+            membership = _membership(each, membership, absent_at)
             access = replace(
                 access,
                 state=State.MEMBER,
@@ -111,7 +115,7 @@ def access_of(sightings: Sequence[Sighting], account: Account) -> Access:
             if access.state is not State.EVERYONE:
                 access = replace(access, state=State.EVERYONE, status=None, since=each.at, at_least=True, by=None)
         elif each.result in {Result.REMOVED, Result.ABSENT}:
-            membership = None
+            membership, absent_at = None, each.last_at
             removed = each.result is Result.REMOVED
             if removed or access.state is not State.GONE:
                 by = each.run if removed else None
@@ -189,19 +193,25 @@ def is_doubtful(sighting: Sighting) -> bool:
     return Want.REMOVE not in sighting.want or sighting.result is Result.FAILED
 
 
-def _membership(sighting: Sighting, before: _Membership | None) -> _Membership:
-    """Return the membership that a sighting shows; `before` is the one known so far, which it may be."""
-    by_run = sighting.result is Result.SHARED or Want.ADDED in sighting.want
-    if by_run:
-        return _Membership(sighting.created_at, sighting.created_at or sighting.at, at_least=False, by=sighting.run)
-    known = sighting.created_at is not None
-    if before is not None and (not known or before.created_at in {None, sighting.created_at}):
-        if known and before.created_at is None:
-            before.created_at = sighting.created_at
+def _membership(sighting: Sighting, before: _Membership | None, absent_at: datetime | None) -> _Membership:
+    """Return the membership that a sighting shows.
+
+    before: the one known so far, which it may be.
+    absent_at: when the pair was last seen without a member.
+    """
+    created_at = sighting.created_at
+    if sighting.result is Result.SHARED or Want.ADDED in sighting.want:
+        began = sighting.run.started_at.replace(microsecond=0) if sighting.run else None
+        since = created_at if created_at and (began is None or created_at >= began) else sighting.at
+        return _Membership(created_at, since, at_least=False, by=sighting.run)
+    if before is not None and (created_at is None or before.created_at in {None, created_at}):
+        if created_at is not None and before.created_at is None:
+            before.created_at = created_at
             if before.at_least:
-                before.since, before.at_least = sighting.created_at or before.since, False
+                before.since, before.at_least = created_at, False
         return before
-    return _Membership(sighting.created_at, sighting.created_at or sighting.at, at_least=not known, by=None)
+    dated = created_at is not None and (absent_at is None or created_at > absent_at)
+    return _Membership(created_at, created_at if created_at and dated else sighting.at, at_least=not dated, by=None)
 
 
 # --- documents and CSV -----------------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ def test_the_cloud_says_who_and_the_ledger_since_when(operator: Operator) -> Non
         (image, two): ("member", "pending"),
     }
     assert (found[image, one]["by_user"], found[image, one]["by_run"][:6]) == (user.name, "adhoc-")
-    assert (found[image, two]["by_run"], found[image, two]["at_least"]) == (None, False)
+    assert (found[image, two]["by_run"], found[image, two]["at_least"]) == (None, True)
     assert rows(operator, "what", one).keys() == {(image, one), (other, one)}
     assert "1 public or community image" in shell.run("what", one, "--cloud").stderr
     for everyone in ("everyone", public):

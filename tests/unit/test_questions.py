@@ -88,6 +88,24 @@ def test_who_can_use_an_image(place: str) -> None:
     assert (old["state"], old["at_least"], old["by_run"]) == ("member", True, None)
 
 
+def test_a_member_added_anew_is_no_older_than_that(tmp_path: Path) -> None:
+    """Glance gives it its old created_at; by a run or, as far as one has seen, by someone else."""
+    place = str(tmp_path / "ledger.db")
+    ledger = SqlLedger.open(place)
+    record(ledger, 0, outcome(IMAGE, TEAM), outcome(IMAGE, OTHER))
+    record(ledger, 1, outcome(IMAGE, TEAM, Res.REMOVED, want=Want.REMOVE), outcome(IMAGE, OTHER, Res.ABSENT))
+    record(ledger, 2, outcome(IMAGE, TEAM), outcome(IMAGE, OTHER, Res.ALREADY), outcome(IMAGE, REFUSED))
+    record(ledger, 3, *(outcome(IMAGE, each, Res.ALREADY) for each in (TEAM, OTHER, REFUSED)))
+    ledger.close()
+    rows = documents(place, "who", IMAGE)
+    run = "nightly-20260104T030405Z"
+    assert {key[2]: (row["since"], row["at_least"], row["by_run"]) for key, row in rows.items()} == {
+        TEAM: ("2026-01-04T03:04:05Z", False, run),
+        OTHER: ("2026-01-04T03:04:05Z", True, None),
+        REFUSED: ("2026-01-04T03:04:05Z", False, run),  # was a member before the first of these runs
+    }
+
+
 def test_a_name_means_all_that_have_it(place: str) -> None:
     """So does a pattern; a project's name does, too; and each is found by its ID."""
     both = {("prod", IMAGE), ("prod", OLD), ("test", IMAGE)}
