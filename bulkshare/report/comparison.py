@@ -67,7 +67,8 @@ class Comparison:
 class Comparer:
     """Compares image by image, as an observer of the engine's listings and look-ups.
 
-    An image without a listing counts as unlisted, unless a look-up shows that every project can use it.
+    An image without a listing counts as unlisted, unless a look-up shows that every project can use it, or that it is
+    private, which shows no members, and the plan has none.
 
     plan, blocks: the plan's name and pairs.
     orders: which members it keeps, and which of its images need members although every project can use them.
@@ -116,6 +117,8 @@ class Comparer:
     def _inspected(self, image: Image) -> None:
         if image.name:
             self._labels[image.id] = image.name
+        if image.visibility == "private" and image.id not in self._missing:
+            self._unlisted.pop(image.id, None)
         if not image.usable_by_all or self._orders.get(image.id, NO_ORDERS).strict:
             return
         satisfied = len(self._missing.pop(image.id, ()))

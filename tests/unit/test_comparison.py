@@ -90,6 +90,19 @@ def test_every_project_can_use_public_and_community_images(visibility: str, *, s
         assert found.by_status == {visibility: 2}
 
 
+def test_a_private_image_that_is_to_have_no_members_has_none() -> None:
+    """The cloud lists none of it, which is no fault; one that is to have members lacks them."""
+    comparer = Comparer("nightly", [Block("i", ()), Block("j", ()), *blocks(k="a")])
+    for image_id in "ijk":
+        comparer.notify(MembersListed(image_id, Verdict(VerdictKind.REJECTED, reason="403: only shared images")))
+    comparer.notify(ImageInspected(Image("i", "ubuntu", visibility="private")))
+    comparer.notify(ImageInspected(Image("j", "debian", visibility="shared")))
+    comparer.notify(ImageInspected(Image("k", "alpine", visibility="private")))
+    comparison = comparer.comparison()
+    assert set(comparison.unlisted) == {"j", "k"}
+    assert comparison.missing == {"k": ("a",)}
+
+
 def test_pairs_that_were_to_be_removed_are_planned_to_be_absent() -> None:
     """A saved plan names them. One that is still there is an extra member; an unlisted image leaves it unknown."""
     removal = [Block("i", ("a",)), Block("i", ("gone", "left"), Want.REMOVE), Block("j", ("gone",), Want.REMOVE)]
