@@ -62,7 +62,7 @@ NEEDED: dict[str, tuple[tuple[str, ...], ...]] = {
     "admin_token": (("token",),),
 }
 SECOND_FACTOR = ("v3totp", "v3multifactor")  # log-ins with a passcode, always or as their `auth_methods` say
-# What openstacksdk takes an auth type for.
+# What an auth type stands for, as in openstacksdk.
 ALIASES = {None: "none", "": "none", "None": "none", "token_endpoint": "admin_token"}
 PACKAGES = {"agency": "otcextensions"}  # of auth types that don't come with keystoneauth
 # What is often put under `auth`, though openstacksdk reads it one level above.
@@ -222,7 +222,7 @@ def read_entry(cloud: str | None, region: str | None) -> CloudEntry:
     if not isinstance(entry, dict) or not isinstance(entry.get("auth", {}), dict):
         raise UsageError(f"cloud {clean(name)} in {files.path}: the entry and its `auth` must be mappings")
     if region and "region_name" in entry and "regions" not in entry:
-        entry = {**entry, "region_name": region}  # openstacksdk would refuse another; the catalog decides
+        entry = {**entry, "region_name": region}  # another would be refused; the catalog decides
     try:
         return _read(name, entry, region or "", files, of_variables=cloud is None)
     except UsageError:

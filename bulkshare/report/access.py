@@ -390,14 +390,14 @@ def _other(access: Access, other: str) -> str:
 
 
 def _render_rows(accesses: Sequence[Access], names: Mapping[str, str], other: str) -> list[Prose]:
-    head = [Text(title, "bold") for title in (other, "status", "since (UTC)", "by", "name")]
+    head = [Text(title, "bold") for title in (other, "status", "since (UTC)", "name", "by")]
     rows = [
         (
             Text(escaped(_other(each, other))),
             Text(_status(each), STATE_STYLES[each.state]),
             Text(_since(each)),
-            Text(_author(each)),
             Text(escaped(names.get(_other(each, other), "")), "dim"),
+            Text(_author(each)),
         )
         for each in accesses
     ]

@@ -75,6 +75,7 @@ HINTS = tuple(
             r"modify_member",
             "it takes the role member in the project that the image is shared with, or the role admin",
         ),
+        (r"knows no such project", "correct the ID, or remove it; to select by name, use the key `name` in {plan}"),
         (r"not shared with this project", "its owner has taken it back, or has never shared it"),
         (
             r"the limit is the cloud's$",
@@ -121,6 +122,7 @@ IN_A_COMMAND = (
     ("(`prune: true`), share as many as fit (`on_quota: fill`),", "(`bulkshare unshare`),"),
     ("(`prune: true`)", "(`bulkshare unshare`)"),
     ("the admin role, or a role in the project and `accept_as: project`", "the admin role, or a role in the project"),
+    ("; to select by name, use the key `name` in {plan}", ""),
     (": leave it out with `except`", " without being a member"),
     ("leave it out of the plan", "leave it out"),
     ("; --retry-failed limits a run of {plan} to what is left", ", with the same command"),

@@ -307,6 +307,7 @@ def test_summary_names_causes_what_is_at_fault_and_what_to_do() -> None:
         ("the image is private, and takes no members", "`make_shared: true` in golden.yaml"),
         ("shared, but not accepted: 403: You are not authorized", "accept_as: project"),
         ("the project is the image's owner", "except"),
+        (NO_PROJECT, "the key `name` in golden.yaml"),
         ("gave up after 6 attempts: 503", "--retry-failed"),
         ("418: short and stout", ""),
     ],
