@@ -14,7 +14,7 @@ import click
 
 from bulkshare.cli import light_aiohttp as _light_aiohttp  # noqa: F401  before what imports aiohttp
 from bulkshare.cli.exit_status import is_terminal
-from bulkshare.cli.logger import Logger
+from bulkshare.cli.logger import make_log
 from bulkshare.cli.output import PlainConsole, print_whole
 from bulkshare.model.events import RemovalsAhead
 from bulkshare.progress import DetailedLog, Display, Log, Observers
@@ -33,6 +33,8 @@ from bulkshare.report.text import by_name, named
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import Self
+
+    from structlog.typing import FilteringBoundLogger
 
     from bulkshare.model import Account
     from bulkshare.model.events import Event
@@ -82,7 +84,7 @@ class ConsoleListener:
 
     def __init__(
         self,
-        log: Logger,
+        log: FilteringBoundLogger,
         display: Display | None,
         *,
         quiet: bool,
@@ -106,7 +108,7 @@ class ConsoleListener:
         live = movable and not quiet and log_format != "json"
         level = logging.DEBUG if verbose else logging.ERROR if quiet or live else logging.INFO
         display = Display(PlainConsole(stderr=True)) if live else None
-        log = Logger(level, log_format, colors=movable and not os.environ.get("NO_COLOR"))  # https://no-color.org
+        log = make_log(level, log_format, colors=movable and not os.environ.get("NO_COLOR"))  # https://no-color.org
         return cls(log, display, quiet=quiet, verbose=verbose, form=form)
 
     @property
@@ -247,7 +249,7 @@ class ContextLogger:
     account: its fields.
     """
 
-    def __init__(self, log: Logger, doing: str, **account: str) -> None:
+    def __init__(self, log: FilteringBoundLogger, doing: str, **account: str) -> None:
         self._log = log
         self._doing = doing
         self._account = account

@@ -1,94 +1,40 @@
-"""The log of the command line: lines on stderr, for people or as JSON.
-
-Two formats of one line need no library; importing one took a fourteenth of a run's start.
-"""
+"""The log of the command line: lines on stderr, for people or as JSON."""
 
 from __future__ import annotations
 
 import json
-import logging
 import sys
 from contextlib import suppress
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
-import click
+import structlog
 
 from bulkshare.text import escaped
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import MutableMapping
 
-COLORS = {"warning": "yellow", "error": "red"}  # of levels; those below are green
+    from structlog.typing import FilteringBoundLogger, Processor
 
 
-class Logger:
-    """Writes a line for each event: the fields that are bound to the logger, and those of the event.
+def make_log(level: int, form: str = "console", *, colors: bool = False) -> FilteringBoundLogger:
+    """Return a logger that writes a line for each event to stderr, with the fields bound to it and those of the event.
 
     level: the least one that is written, as a number of `logging`.
     form: "json" for an object on each line, or "console".
     colors: whether lines for people are colored.
-    fields: those of every line.
     """
-
-    def __init__(
-        self, level: int, form: str = "console", *, colors: bool = False, fields: Mapping[str, object] | None = None
-    ) -> None:
-        self._level = level
-        self._form = form
-        self._colors = colors
-        self._fields = fields or {}
-
-    def bind(self, **fields: object) -> Logger:
-        """Return a logger whose lines have these fields, too."""
-        return Logger(self._level, self._form, colors=self._colors, fields={**self._fields, **fields})
-
-    def debug(self, event: str, **fields: object) -> None:
-        """Log a detail."""
-        self._log(logging.DEBUG, "debug", event, fields)
-
-    def info(self, event: str, **fields: object) -> None:
-        """Log an event."""
-        self._log(logging.INFO, "info", event, fields)
-
-    def warning(self, event: str, **fields: object) -> None:
-        """Log a problem."""
-        self._log(logging.WARNING, "warning", event, fields)
-
-    def error(self, event: str, **fields: object) -> None:
-        """Log what is said even if all is to be quiet."""
-        self._log(logging.ERROR, "error", event, fields)
-
-    def _log(self, level: int, name: str, event: str, fields: Mapping[str, object]) -> None:
-        if level < self._level:
-            return
-        known = {**self._fields, **fields}
-        time = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-        if self._form == "json":
-            line = json.dumps({**known, "event": event, "level": name, "timestamp": time}, default=repr)
-        else:
-            line = _render(time, name, event, known, colors=self._colors)
-        with suppress(OSError):  # a log that can't be written is no reason to end a run
-            sys.stderr.write(f"{line}\n")  # whatever it is at the moment: a live display replaces it for a while
-            sys.stderr.flush()
-
-
-def _render(time: str, level: str, event: str, fields: Mapping[str, object], *, colors: bool) -> str:
-    """Return a line for people: the fields by name, with values as people write them, and a line for each member."""
-    style = click.style if colors else _plain
-    words = [style(time, dim=True), f"[{style(level, fg=COLORS.get(level, 'green'), bold=True)}]"]
-    words.append(style(event, bold=True))
-    words += [
-        f"{style(name, fg='cyan')}={style(log_value(fields[name]), fg='magenta')}"
-        for name in sorted(fields.keys() - {"members"})
-    ]
-    members = fields.get("members")
-    listed = members if isinstance(members, list | tuple) else ()
-    return " ".join(words) + "".join(f"\n  - {escaped(member)}" for member in listed)
-
-
-def _plain(text: str, **_style: object) -> str:
-    return text
+    renderer: Processor = structlog.processors.JSONRenderer() if form == "json" else _console_renderer(colors=colors)
+    wrapped = structlog.wrap_logger(
+        structlog.WriteLogger(_CurrentStderr()),  # type: ignore[arg-type]  # it only calls write and flush
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+    )
+    return cast("FilteringBoundLogger", wrapped)
 
 
 def log_value(value: object) -> str:
@@ -97,3 +43,31 @@ def log_value(value: object) -> str:
     if not text or set(text) & set(' "=') or not text.isprintable():
         return json.dumps(text, ensure_ascii=False)
     return text
+
+
+def _console_renderer(*, colors: bool) -> Processor:
+    """Return structlog's renderer of lines for people, with values as people write them, and a line for each member."""
+    renderer = structlog.dev.ConsoleRenderer(colors=colors, pad_level=False, pad_event_to=0)
+    styles = renderer.get_default_column_styles(colors)
+    default = structlog.dev.KeyValueColumnFormatter(styles.kv_key, styles.kv_value, styles.reset, log_value)
+    columns = [column for column in renderer.columns if column.key]
+    lines = structlog.dev.ConsoleRenderer(columns=[*columns, structlog.dev.Column("", default)])
+
+    def render(logger: Any, method: str, fields: MutableMapping[str, Any]) -> str:
+        members = fields.pop("members", ())
+        return lines(logger, method, fields) + "".join(f"\n  - {escaped(member)}" for member in members)
+
+    return render
+
+
+class _CurrentStderr:
+    """Writes to whatever `sys.stderr` is at the moment: a live display replaces it for a while."""
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):  # a log that can't be written is no reason to end a run
+            return sys.stderr.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            sys.stderr.flush()

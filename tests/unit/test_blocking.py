@@ -21,7 +21,7 @@ from bulkshare.engine import client
 from bulkshare.image_api.glance import interpret
 from bulkshare.ledger import SqlLedger
 from bulkshare.model import Result, Step
-from bulkshare.operations import diff, execute, results, run, session, verify
+from bulkshare.operations import diff, execute, history, resolve, run, session, verify
 from bulkshare.operations.listener import SilentListener
 from bulkshare.operations.options import Options
 from bulkshare.operations.resume import resume_runs
@@ -106,9 +106,10 @@ class WatchedLedger:
 
 
 COMPUTATIONS = {
-    session: ["for_cloud", "selectors", "resolved", "orders", "project_ids", "check_ids"],
+    session: ["for_cloud"],
+    resolve: ["selectors", "resolved", "orders", "project_ids", "check_ids"],
     execute: ["expand"],
-    results: ["causes_of"],
+    history: ["causes_of"],
     run: ["fingerprint", "narrow", "require_unchanged"],
     diff: ["changes_of"],
     verify: ["Comparer"],

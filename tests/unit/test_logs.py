@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from bulkshare.cli.console import MOST_LISTED, ContextLogger, RemovalNotice
-from bulkshare.cli.logger import Logger, log_value
+from bulkshare.cli.logger import log_value, make_log
 from bulkshare.model import Outcome, Result
 from bulkshare.model.events import RemovalsAhead
 from bulkshare.report import render_changes, render_outcomes
@@ -33,7 +33,7 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
 
 def with_account() -> ContextLogger:
     """Return a log whose first line of news names the account."""
-    log = Logger(logging.INFO, "json").bind(plan="golden")
+    log = make_log(logging.INFO, "json").bind(plan="golden")
     return ContextLogger(log, "starting", user="ursula")
 
 
@@ -86,14 +86,14 @@ def test_values_for_people(value: object, text: str) -> None:
 @pytest.mark.parametrize("colors", [False, True])
 def test_a_line_for_people(colors: bool, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: FBT001
     """Time, level and event, then the fields; members on a line each, which none can forge."""
-    Logger(logging.INFO, colors=colors).info("to be removed", pairs=2, members=["a", "b\nforged"])
+    make_log(logging.INFO, colors=colors).info("to be removed", pairs=2, members=["a", "b\nforged"])
     text = Text.from_ansi(capsys.readouterr().err).plain
     assert text.split("Z ", 1)[1].rstrip() == "[info] to be removed pairs=2\n  - a\n  - b\\nforged"
 
 
 def test_a_line_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
     """The fields that are bound, the event's own, then event, level and time, whatever the values are."""
-    log = Logger(logging.WARNING, "json").bind(plan="golden", cloud="c").bind(cloud="d")
+    log = make_log(logging.WARNING, "json").bind(plan="golden", cloud="c").bind(cloud="d")
     log.info("sharing")
     log.error("failed", at={1}, reason="\u202e\n")
     line = capsys.readouterr().err
@@ -118,7 +118,7 @@ def test_a_log_that_can_not_be_written_ends_nothing(monkeypatch: pytest.MonkeyPa
             raise OSError(text)
 
     monkeypatch.setattr(sys, "stderr", Full())
-    Logger(logging.INFO).info("sharing")
+    make_log(logging.INFO).info("sharing")
 
 
 @pytest.mark.parametrize("extra", [0, 1, 5])
