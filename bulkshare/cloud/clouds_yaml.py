@@ -292,9 +292,10 @@ def _profile(name: str, entry: Options) -> Options:
 
 
 def _known_profile(name: str, profile: str) -> Options | None:
-    """Return a profile that openstacksdk knows or, if it is a URL, finds there."""
+    """Return a profile that openstacksdk knows or finds at a URL: the profile is one, or what is known is only that."""
     from openstack.config import vendors  # noqa: PLC0415  imports all of openstacksdk; few entries name a profile
     from openstack.exceptions import SDKException  # noqa: PLC0415
+    from requests import RequestException  # noqa: PLC0415
 
     try:
         known = vendors.get_profile(profile)
@@ -302,6 +303,10 @@ def _known_profile(name: str, profile: str) -> Options | None:
             known = vendors.get_profile(nested) or known
     except SDKException as error:
         raise UsageError(f"cloud {clean(name)}: {clean(str(error))}") from error
+    except RequestException as error:
+        raise UsageError(
+            f"cloud {clean(name)}: the profile {clean(profile)} can't be fetched: {clean(str(error))}"
+        ) from error
     if not known:
         return None
     message = known.pop("message", "")

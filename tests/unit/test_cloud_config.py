@@ -247,6 +247,7 @@ def test_a_secret_beside_auth_counts(write: Any) -> None:
         ({"auth": auth(), "cacert": "/nowhere/ca.pem"}, "`cacert` of cloud x names /nowhere/ca.pem"),
         ({"auth": auth(), "cert": "/nowhere/me.pem"}, "`cert` of cloud x names /nowhere/me.pem"),
         ({"auth": auth(), "regions": ["eu-nl"]}, "eu-nl"),
+        ({"auth": auth(), "profile": "https://127.0.0.1:1/"}, "the profile https://127.0.0.1:1/ can't be fetched"),
         ({"auth": auth(), "api_timeout": "soon"}, "`api_timeout` is 'soon'; it takes a number of seconds"),
         ({"auth": auth(), "api_timeout": "30s"}, "`api_timeout` is '30s'; it takes a number of seconds"),
         ({"auth": auth(), "api_timeout": -1}, "`api_timeout` is '-1'; it takes a number of seconds"),
