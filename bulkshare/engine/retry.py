@@ -285,8 +285,8 @@ def _settle_or_accept(attempt: Attempt, result: Result, verdict: Verdict, why: s
     accept = attempt._replace(
         step=Step.ACCEPT, tries=0, free_attempts=0, gets=0, membership=result, why=why, member=member
     )
-    if member is None:  # a 409 doesn't say whether the project has rejected it
-        return Send(accept if Want.FORCED in want else accept._replace(step=Step.GET_MEMBER), 0.0)
+    if member is None:  # a 409 doesn't say whether the project has rejected it, or accepted it before this run
+        return Send(accept._replace(step=Step.GET_MEMBER), 0.0)
     if is_to_answer(want, member):
         return Send(accept, 0.0)
     if is_left_rejected(want, member):

@@ -69,14 +69,16 @@ def test_a_rejected_membership_is_accepted_by_force() -> None:
     assert harness.totals() == {Result.ACCEPTED: 1, Result.SHARED: 9}
 
 
-@pytest.mark.parametrize(("want", "questions"), [(ACCEPT, 10), (FORCE, 0)])
-def test_the_status_of_a_duplicate_is_fetched_first(want: Want, questions: int) -> None:
-    """A 409 does not say whether the project has rejected it; if forced, that does not matter."""
-    harness = accepting(want, **{f"p{number:03}": "pending" for number in range(9)}, p009="rejected")
+@pytest.mark.parametrize(("want", "accepted"), [(ACCEPT, 8), (FORCE, 9)])
+def test_the_status_of_a_duplicate_is_fetched_first(want: Want, accepted: int) -> None:
+    """A 409 does not say whether the project has rejected it, nor whether it was accepted: what undo must not reset."""
+    statuses = {f"p{number:03}": "pending" for number in range(8)}
+    harness = accepting(want, **statuses, p008="accepted", p009="rejected")
     harness.preflight = False
     harness.run()
-    assert harness.cloud.count("GET") == questions
-    assert harness.totals() == ({Result.ACCEPTED: 10} if want is FORCE else {Result.ACCEPTED: 9, Result.ALREADY: 1})
+    assert harness.cloud.count("GET") == 10
+    assert harness.cloud.count("PUT") == accepted
+    assert harness.totals() == {Result.ACCEPTED: accepted, Result.ALREADY: 10 - accepted}
     assert harness.cloud.statuses["i00", "p009"] == ("accepted" if want is FORCE else "rejected")
 
 
