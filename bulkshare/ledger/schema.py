@@ -29,7 +29,7 @@ VERSION = "bulkshare_version"  # the table that marks a ledger
 # Step n migrates version n - 1 to n; its statements end with semicolons. In braces are the names of what differs
 # between databases, see `dialects.Dialect`. A released step never changes. MariaDB commits each statement that changes
 # tables, so a migration that was cut short is repeated from the start of its step: all of them may be executed twice.
-STEPS = (
+TWO_STEPS = (
     f"""
 CREATE TABLE IF NOT EXISTS {VERSION} (number INTEGER NOT NULL, PRIMARY KEY (number)) {{options}};
 CREATE TABLE IF NOT EXISTS names (
@@ -140,6 +140,8 @@ ALTER TABLE labels ADD COLUMN from_plan BOOLEAN NOT NULL DEFAULT FALSE;  -- not 
 UPDATE runs SET worked_at = COALESCE(finished_at, started_at) WHERE worked_at = 0;
 """,
 )
+# Ledgers were made with step 2 before all of its columns and tables were in it. It takes what is there as it is.
+STEPS = (*TWO_STEPS, TWO_STEPS[1])
 LATEST = len(STEPS)
 COMMENT = re.compile(r" *-- .*")
 added_column = re.compile(r"ALTER TABLE (\w+) ADD COLUMN (\w+) ").match
