@@ -90,7 +90,7 @@ class WorkList(Protocol):
         """Return up to `limit` images with pending pairs or with pairs that were settled before a time.
 
         In a stable order, after image `after`; with the number of all their settled pairs. What is wanted of them is
-        REMOVE if one of the pending pairs is a removal, and else not told.
+        REMOVE if one of the pending pairs is a removal, and otherwise none.
         """
         ...
 

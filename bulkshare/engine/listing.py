@@ -1,6 +1,6 @@
 """What a listing of an image's members says about the pairs that a run has of it. Pure.
 
-A million pairs may be as planned, so they are told apart by what they have in common: want and result, as the ledger
+A million pairs may be as planned, so they are grouped by what they have in common: want and result, as the ledger
 reads them, and the fields of their members. What holds for one of a group holds for all.
 """
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bulkshare.engine.retry import LEFT_REJECTED, is_left_rejected, is_to_answer
-from bulkshare.model import AS_PLANNED, Alike, Block, Outcome, Result, Want
+from bulkshare.model import AS_PLANNED, Alike, Block, Job, Outcome, Result, Want
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -88,7 +88,8 @@ def _settle(compared: Compared, block: Block, members: Mapping[str, Member], lis
     if absent and Want.REMOVE in want:
         compared.settled.append(_absent(image_id, absent, listing, now, want))
     elif absent and want & (Want.RECEIVED | Want.RESET):
-        compared.settled.append(_skipped(image_id, absent, now, want))
+        reason = NOT_SHARED if Want.RECEIVED in want else NO_MEMBER  # so that no status can be set
+        compared.settled.append(Alike(skipped(Job(image_id, absent[0], want), reason, now), absent))
     for alike in groups.values():
         _settle_members(compared, members[alike[0]], alike, listing, now, want)
 
@@ -144,7 +145,6 @@ def _absent(image_id: str, member_ids: Sequence[str], listing: Verdict, now: dat
     return Alike(outcome, member_ids)
 
 
-def _skipped(image_id: str, member_ids: Sequence[str], now: datetime, want: Want) -> Alike:
-    """Return the outcome of pairs whose memberships don't exist, so that no status can be set."""
-    reason = NOT_SHARED if Want.RECEIVED in want else NO_MEMBER
-    return Alike(Outcome(image_id, member_ids[0], Result.SKIPPED, reason=reason, settled_at=now, want=want), member_ids)
+def skipped(job: Job, reason: str, now: datetime) -> Outcome:
+    """Return the outcome of a pair that is not tried."""
+    return Outcome(job.image_id, job.member_id, Result.SKIPPED, reason=reason, settled_at=now, want=job.want)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 
+from bulkshare.engine.listing import skipped
 from bulkshare.engine.preflight import (
     Facts,
     OverPruneLimit,
@@ -25,7 +26,7 @@ from bulkshare.engine.preflight import (
     UsableByAll,
     findings,
 )
-from bulkshare.engine.writer import ImageOpened, SettleImage, skipped
+from bulkshare.engine.writer import ImageOpened, SettleImage
 from bulkshare.image_api.glance import ListedApart, details_path
 from bulkshare.image_api.ims import FULL_ECS_QUOTA, is_full_ecs
 from bulkshare.model import Backlog, Block, Image, Job, Orders, Result, VerdictKind, Want

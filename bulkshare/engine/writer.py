@@ -44,7 +44,7 @@ IMAGES_PAGE = 1000
 UNDESCRIBED_PAGE = 16  # images, each with all its members
 
 _SHARED, NOT_DONE = Result.SHARED, frozenset({Result.REJECTED, Result.FAILED})
-UNKNOWN = Member("", "")  # whose fields no answer has told
+UNKNOWN = Member("", "")  # a member of which nothing else is known
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -99,11 +99,6 @@ def outcome_of(settle: Settle, began: datetime, now: datetime) -> Outcome:
         now,
         want,
     )
-
-
-def skipped(job: Job, reason: str, now: datetime) -> Outcome:
-    """Return the outcome of a pair that is not tried."""
-    return Outcome(job.image_id, job.member_id, Result.SKIPPED, reason=reason, settled_at=now, want=job.want)
 
 
 @dataclass(slots=True)

@@ -392,11 +392,11 @@ def parse_members(documents: Iterable[Any], image_id: str) -> list[Member] | Non
     for document in documents:
         if not isinstance(document, dict):
             return None
-        told = document.get
-        member_id = told("member_id")
-        if not isinstance(member_id, str) or told("image_id") != image_id:
+        get = document.get
+        member_id = get("member_id")
+        if not isinstance(member_id, str) or get("image_id") != image_id:
             return None
-        texts = told("status"), told("created_at"), told("updated_at"), told("schema")
+        texts = get("status"), get("created_at"), get("updated_at"), get("schema")
         try:
             fields = alike[texts]
         except KeyError:

@@ -25,7 +25,7 @@ class Dialect(NamedTuple):
     counted, binary: column types: a primary key that the database assigns, and bytes.
     options, clustered: what follows the columns of each table, and of one that is stored in the order of its key.
     tables, columns: queries for the names of the tables, and of the columns of a `:table`.
-    by_name: how the driver wants a parameter, with its name in place of `{}`.
+    parameter: how the driver writes a parameter.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Dialect(NamedTuple):
     clustered: str
     tables: str
     columns: str
-    by_name: str
+    parameter: str
 
 
 _SERVERS_TABLES = "SELECT table_name FROM information_schema.tables WHERE table_type = 'BASE TABLE' AND table_schema = "
@@ -48,7 +48,7 @@ SQLITE = Dialect(
     clustered="WITHOUT ROWID",
     tables="SELECT name FROM sqlite_master WHERE type = 'table' AND substr(name, 1, 7) <> 'sqlite_'",
     columns="SELECT name FROM pragma_table_info(:table)",
-    by_name=":{}",
+    parameter="?",
 )
 POSTGRESQL = Dialect(
     name="postgresql",
@@ -58,7 +58,7 @@ POSTGRESQL = Dialect(
     clustered="",
     tables=f"{_SERVERS_TABLES} current_schema()",
     columns=f"{_SERVERS_COLUMNS} current_schema()",
-    by_name="%({})s",
+    parameter="%s",
 )
 # By default MariaDB compares "a", "A" and "a " as equal.
 _EXACT = "ENGINE=InnoDB CHARSET=utf8mb4 COLLATE utf8mb4_nopad_bin"
@@ -70,7 +70,7 @@ MARIADB = Dialect(
     clustered=_EXACT,  # InnoDB stores every table so
     tables=f"{_SERVERS_TABLES} DATABASE()",
     columns=f"{_SERVERS_COLUMNS} DATABASE()",
-    by_name="%({})s",
+    parameter="%s",
 )
 
 
@@ -142,16 +142,19 @@ def _with_list(sql: str, name: str, length: int) -> tuple[str, list[str]]:
     return PARAMETER.sub(lambda found: listed if found[1] == name else found[0], sql), names
 
 
-@lru_cache(CACHED_STATEMENTS)
-def by_name(sql: str, dialect: Dialect) -> str:
-    """Return a statement as the driver takes it with a dict of parameters."""
-    return PARAMETER.sub(lambda found: dialect.by_name.format(found[1]), quoted(sql, dialect))
+def bound(sql: str, parameters: Mapping[str, Any], dialect: Dialect) -> tuple[str, tuple[Any, ...]]:
+    """Return a statement and its parameters as the driver takes them: by position, with lists as in `with_lists`.
+
+    With names, SQLite would go through all those before each, of which a list has hundreds.
+    """
+    plain, values = with_lists(sql, parameters)
+    return by_position(plain, dialect), tuple(values[name] for name in parameter_names(plain))
 
 
 @lru_cache(CACHED_STATEMENTS)
 def by_position(sql: str, dialect: Dialect) -> str:
     """Return a statement as the driver takes it with a tuple of parameters, in their order in the statement."""
-    return PARAMETER.sub("?" if dialect is SQLITE else "%s", quoted(sql, dialect))
+    return PARAMETER.sub(dialect.parameter, quoted(sql, dialect))
 
 
 @lru_cache(CACHED_STATEMENTS)

@@ -29,8 +29,7 @@ VERSION = "bulkshare_version"  # the table that marks a ledger
 # Step n migrates version n - 1 to n; its statements end with semicolons. In braces are the names of what differs
 # between databases, see `dialects.Dialect`. A released step never changes. MariaDB commits each statement that changes
 # tables, so a migration that was cut short is repeated from the start of its step: all of them may be executed twice.
-TWO_STEPS = (
-    f"""
+STEP_1 = f"""
 CREATE TABLE IF NOT EXISTS {VERSION} (number INTEGER NOT NULL, PRIMARY KEY (number)) {{options}};
 CREATE TABLE IF NOT EXISTS names (
     id {{counted}},
@@ -91,10 +90,10 @@ CREATE TABLE IF NOT EXISTS pairs (
     settled_at BIGINT,
     PRIMARY KEY (run_id, image, member)
 ) {{clustered}};
-""",
-    # What a run orders of its images, which runs belong together, when each was last worked on, what watches and
-    # steers it, and which names are from plans.
-    """
+"""
+# What a run orders of its images, which runs belong together, when each was last worked on, what watches and steers it,
+# and which names are from plans.
+STEP_2 = """
 CREATE TABLE IF NOT EXISTS orders (  -- what the plan says about whole images: a row for all of a run with the same
     run_id INTEGER NOT NULL,
     number INTEGER NOT NULL,  -- from 1 on
@@ -138,10 +137,9 @@ ALTER TABLE runs ADD COLUMN exit_code SMALLINT;  -- of what ended the last invoc
 ALTER TABLE runs ADD COLUMN ended_because TEXT;  -- the same in a sentence
 ALTER TABLE labels ADD COLUMN from_plan BOOLEAN NOT NULL DEFAULT FALSE;  -- not what the cloud calls it
 UPDATE runs SET worked_at = COALESCE(finished_at, started_at) WHERE worked_at = 0;
-""",
-)
-# Ledgers were made with step 2 before all of its columns and tables were in it. It takes what is there as it is.
-STEPS = (*TWO_STEPS, TWO_STEPS[1])
+"""
+# Ledgers were made with step 2 before all of its columns and tables were in it, so it is repeated: what is there stays.
+STEPS = (STEP_1, STEP_2, STEP_2)
 LATEST = len(STEPS)
 COMMENT = re.compile(r" *-- .*")
 added_column = re.compile(r"ALTER TABLE (\w+) ADD COLUMN (\w+) ").match

@@ -180,8 +180,7 @@ class ServerConnection(Connection):
         return self._connection.exec_driver_sql(dialects.by_position(sql, self.dialect), list(rows)).rowcount
 
     def _execute(self, sql: str, parameters: dict[str, Any]) -> CursorResult[Any]:
-        plain, given = dialects.with_lists(sql, parameters)
-        return self._connection.exec_driver_sql(dialects.by_name(plain, self.dialect), dict(given))
+        return self._connection.exec_driver_sql(*dialects.bound(sql, parameters, self.dialect))
 
     def _update_joined(self, sql: str, rows: Sequence[tuple[Any, ...]]) -> int:
         join = dialects.as_join(sql, self.dialect)

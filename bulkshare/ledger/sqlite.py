@@ -56,10 +56,7 @@ class FileConnection(Connection):
         return self._raw.executemany(dialects.by_position(sql, self.dialect), rows).rowcount
 
     def _execute(self, sql: str, parameters: Mapping[str, Any]) -> sqlite3.Cursor:
-        # By position: for each parameter with a name SQLite goes through those before it, of which a list has hundreds.
-        sql, plain = dialects.with_lists(sql, parameters)
-        values = [plain[name] for name in dialects.parameter_names(sql)]
-        return self._raw.execute(dialects.by_position(sql, self.dialect), values)
+        return self._raw.execute(*dialects.bound(sql, parameters, self.dialect))
 
 
 class FileStore(Store):

@@ -31,7 +31,7 @@ class Names:
     """The names that are known during a run; an observer of its events.
 
     all: by ID, from all sources; grows as events come.
-    seen: those of projects that the events told, by ID. Those of images are recorded where they are looked up.
+    seen: those of projects that events named, by ID. Those of images are recorded where they are looked up.
     unnamed: members that are to be removed and have no name yet.
     """
 

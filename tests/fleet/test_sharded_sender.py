@@ -49,7 +49,7 @@ class Observed(RecordingObserver):
 
 @pytest.mark.parametrize("every_answer", [False, True])
 def test_all_answers_are_counted(*, every_answer: bool) -> None:
-    """Telemetry and retries are those of a run without a fleet; single answers are told only where they are wanted."""
+    """Telemetry and retries are those of a run without a fleet; single answers are reported only where wanted."""
     troubled = {f"p{number:03}" for number in range(7)}
 
     def script(image_id: str, body: str) -> Reply | None:
@@ -70,9 +70,9 @@ def test_all_answers_are_counted(*, every_answer: bool) -> None:
     assert telemetry.statuses == {"200": len(harness.cloud.sent) - 7, "503": 7}
     assert sum(telemetry.latency.values()) == len(harness.cloud.sent)
     assert observed.tracker.retries == len(observed.retried) == 7
-    told = [step for step, _ in observed.answers if step is not Step.LIST]
-    assert (len(told) >= 207) is every_answer
-    assert len(told) >= 7
+    sent = [step for step, _ in observed.answers if step is not Step.LIST]
+    assert (len(sent) >= 207) is every_answer
+    assert len(sent) >= 7
 
 
 def test_a_full_image_keeps_no_member_from_being_accepted() -> None:

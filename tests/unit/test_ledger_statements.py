@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bulkshare.ledger import SqlLedger
-from bulkshare.ledger.dialects import MARIADB, POSTGRESQL, SQLITE, Dialect, by_name, by_position, with_lists
+from bulkshare.ledger.dialects import MARIADB, POSTGRESQL, SQLITE, Dialect, bound, by_position, with_lists
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,24 +16,23 @@ STATEMENT = 'UPDATE pairs SET "schema" = :schema WHERE run_id = :run_id AND want
 
 
 @pytest.mark.parametrize(
-    ("dialect", "named", "positional"),
+    ("dialect", "positional"),
     [
-        (SQLITE, STATEMENT, 'UPDATE pairs SET "schema" = ? WHERE run_id = ? AND want <> ?'),
+        (SQLITE, 'UPDATE pairs SET "schema" = ? WHERE run_id = ? AND want <> ?'),
         (
             POSTGRESQL,
-            'UPDATE pairs SET "schema" = %(schema)s WHERE run_id = %(run_id)s AND want <> %(schema)s',
             'UPDATE pairs SET "schema" = %s WHERE run_id = %s AND want <> %s',
         ),
         (
             MARIADB,
-            "UPDATE pairs SET `schema` = %(schema)s WHERE run_id = %(run_id)s AND want <> %(schema)s",
             "UPDATE pairs SET `schema` = %s WHERE run_id = %s AND want <> %s",
         ),
     ],
 )
-def test_parameters_of_each_driver(dialect: Dialect, named: str, positional: str) -> None:
-    """By name or by position, with names in the quotes of the database."""
-    assert (by_name(STATEMENT, dialect), by_position(STATEMENT, dialect)) == (named, positional)
+def test_parameters_of_each_driver(dialect: Dialect, positional: str) -> None:
+    """By position, a repeated one again, with names in the quotes of the database."""
+    assert by_position(STATEMENT, dialect) == positional
+    assert bound(STATEMENT, {"run_id": 7, "schema": None}, dialect) == (positional, (None, 7, None))
 
 
 def test_lists() -> None:
